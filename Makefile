@@ -1,0 +1,55 @@
+# Each of demo, test and check is the only command a fresh machine needs: it makes .venv and
+# installs what it uses, and installs again only after pyproject.toml or constraints.txt changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.has-core ## derive, check and plot losses, train on a small data set; writes demo/
+	$(BIN)/goal-analyze demo -o demo
+
+# One thread a worker: the workers already share the cores out.
+test: $(VENV)/.has-test ## run the tests, in parallel
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.has-dev ## format, lint, types, imports between floors, stripped notebooks
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+
+clean: ## remove caches, builds and demo/; .venv stays
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- environment: core < test < dev, and having a larger one is having the smaller ones ---------
+
+$(BIN)/pip:
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+define install
+	@echo "Installing goal-analysis$(1) into $(VENV); the first time, torch makes it take minutes"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.$(1)'
+	@touch $(foreach set,$(2),$(VENV)/.has-$(set))
+endef
+
+$(VENV)/.has-core: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,,core)
+
+$(VENV)/.has-test: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,[test],core test)
+
+$(VENV)/.has-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,[dev],core test dev)

@@ -1,0 +1,1 @@
+"""Takes deep-metric-learning losses apart at the gradient."""

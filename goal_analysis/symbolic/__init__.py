@@ -1,0 +1,1 @@
+"""Losses, weights and decompositions as SymPy expressions."""

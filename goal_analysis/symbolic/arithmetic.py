@@ -1,0 +1,89 @@
+"""What the operations of a program mean on Python's floats, and on numbers of many digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mpmath
+
+Table = Mapping[str, Callable[..., Any]]
+"""What every operation of a program means, by name; ``constant`` takes an exact SymPy number."""
+
+
+def _float_exp(x: float) -> float:
+    return math.exp(x) if x < 709 else math.inf
+
+
+def _float_div(a: float, b: float) -> float:
+    return a / b if b else math.copysign(math.inf, a) if a else math.nan
+
+
+def _float_pow(a: float, b: float) -> float:
+    try:
+        return math.pow(a, b)
+    except ValueError:
+        return math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _float_logsumexp(*xs: float) -> float:
+    top = max(xs)
+    return top if math.isinf(top) else top + math.log(math.fsum(math.exp(x - top) for x in xs))
+
+
+FLOAT: Table = {
+    "constant": float,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": _float_div,
+    "neg": lambda a: -a,
+    "pow": _float_pow,
+    "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
+    "exp": _float_exp,
+    "log": lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
+    "sin": math.sin,
+    "cos": math.cos,
+    "hinge": lambda a: max(a, 0.0),
+    "step": lambda a: 0.5 if a == 0 else float(a > 0),
+    "sigmoid": lambda a: 1 / (1 + math.exp(-a)) if a >= 0 else _float_exp(a) / (1 + _float_exp(a)),
+    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
+    "logsumexp": _float_logsumexp,
+}
+"""Python's floats: overflow is infinite, what has no real value is NaN."""
+
+
+def _multiprecision_real(function: Callable[..., Any]) -> Callable[..., Any]:
+    def real_or_nan(*values: Any) -> Any:
+        try:
+            value = function(*values)
+        except (ZeroDivisionError, ValueError):
+            return mpmath.nan
+        return mpmath.nan if isinstance(value, mpmath.mpc) and value.imag else mpmath.mpf(value.real)
+
+    return real_or_nan
+
+
+MULTIPRECISION: Table = {
+    "constant": lambda e: e.evalf(mpmath.mp.dps + 5)._to_mpmath(mpmath.mp.prec),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": _multiprecision_real(lambda a, b: a / b),
+    "neg": lambda a: -a,
+    "pow": _multiprecision_real(lambda a, b: mpmath.power(a, b)),
+    "sqrt": _multiprecision_real(mpmath.sqrt),
+    "exp": mpmath.exp,
+    "log": _multiprecision_real(mpmath.log),
+    "sin": mpmath.sin,
+    "cos": mpmath.cos,
+    "hinge": lambda a: max(a, mpmath.mpf(0)),
+    "step": lambda a: mpmath.mpf("0.5") if a == 0 else mpmath.mpf(a > 0),
+    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
+    "softplus": lambda a: mpmath.log1p(mpmath.exp(a)) if a < 0 else a + mpmath.log1p(mpmath.exp(-a)),
+    "logsumexp": lambda *xs: mpmath.log(mpmath.fsum(mpmath.exp(x) for x in xs)),
+}
+"""Numbers of as many digits as mpmath's context says, for witnesses that no rounding can explain."""

@@ -1,0 +1,164 @@
+"""A loss taken apart at the gradient: triplet weight, pair weights and mining weights, all derived.
+
+On one triplet, w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n, split into T·P⁺ and T·P⁻ where such factors exist (`separation` says
+when, and fixes their free constant). On a whole batch, the chain rule over the declared pieces gives every weight as
+outer derivative × mining weight × inner derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from goal_analysis.symbolic.aggregators import Pool, Side
+from goal_analysis.symbolic.identity import Witness
+from goal_analysis.symbolic.loss import SymbolicLoss, Term
+from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
+from goal_analysis.symbolic.separation import separate
+from goal_analysis.symbolic.tidying import tidy
+from goal_analysis.symbolic.weight import WeightField
+
+
+@dataclass(frozen=True)
+class TermParts:
+    """The derivatives of the declared pieces of one term.
+
+    Args:
+        term: the term Φ(A⁺[k], A⁻[h]).
+        outer_positive: −∂Φ/∂x_p; where Φ reads the gap alone this is φ′, the triplet weight.
+        outer_negative: ∂Φ/∂x_n; where Φ reads the gap alone this is φ′ too.
+        inner_positive: k′(s_p), zero for a term without positives.
+        inner_negative: h′(s_n), zero for a term without negatives.
+    """
+
+    term: Term
+    outer_positive: sp.Expr
+    outer_negative: sp.Expr
+    inner_positive: sp.Expr
+    inner_negative: sp.Expr
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A loss with its derived weights.
+
+    Args:
+        loss: the loss.
+        field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
+        parts: the derivatives of the pieces, term by term.
+        witness: where the field does not separate, four points at which T·P contradicts itself.
+    """
+
+    loss: SymbolicLoss
+    field: WeightField
+    parts: tuple[TermParts, ...]
+    witness: Witness | None
+
+    @property
+    def separable(self) -> bool:
+        """Whether w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone."""
+        return self.field.factors is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the weights separate, or why not, in one sentence."""
+        if self.separable:
+            return "w⁺/w⁻ is a function of s_p alone times a function of s_n alone"
+        return (
+            "w⁺/w⁻ is no product of a function of s_p and one of s_n: with two values of each, "
+            f"w⁺₁₁w⁺₂₂w⁻₁₂w⁻₂₁ − w⁺₁₂w⁺₂₁w⁻₁₁w⁻₂₂ is {self.witness}"
+        )
+
+    def weights(
+        self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
+    ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+        """The weights −∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on
+        the derived pieces: outer derivative × mining weight × inner derivative, summed over the terms."""
+        total = {s: sp.S.Zero for s in (*positives, *negatives)}
+        for parts in self.parts:
+            for s, weight in _term_gradient(parts, positives, negatives):
+                total[s] += weight
+        return tuple(-total[s] for s in positives), tuple(total[s] for s in negatives)
+
+    def _repr_markdown_(self) -> str:
+        from goal_analysis.symbolic.typesetting import decomposition_markdown
+
+        return decomposition_markdown(self)
+
+
+def decompose(loss: SymbolicLoss) -> Decomposition:
+    """Derive the weights of a loss.
+
+    Args:
+        loss: any loss of the declarable shape.
+
+    Raises:
+        Undecided: the weights seem to separate but neither proof nor counterexample was found.
+
+    >>> from goal_analysis.symbolic.aggregators import EACH
+    >>> from goal_analysis.symbolic.primitives import gap
+    >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(soft_margin,))
+    >>> decompose(loss).field.factors
+    Factors(triplet=sigmoid(s_n - s_p), positive=1, negative=1)
+    """
+    on_triplet = loss.expression().replace(logsumexp, _pairwise)
+    derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
+    positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
+    field = WeightField(
+        name=loss.name,
+        positive=positive,
+        negative=negative,
+        hyperparameters=loss.hyperparameters,
+        similarity=loss.similarity,
+    )
+    factors, witness = separate(positive, negative, field.ranges)
+    return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), witness)
+
+
+def _pairwise(*xs: sp.Expr) -> sp.Expr:
+    """logsumexp of two values as a softplus, whose derivative shows the factors at once."""
+    if len(xs) != 2:
+        return logsumexp(*xs)
+    first, second = sorted(xs, key=lambda x: not x.has(s_p))
+    return first + softplus(second - first)
+
+
+def _parts(term: Term) -> TermParts:
+    outer = term.effective_outer
+    inner_positive = term.positives.inner if term.positives else sp.S.Zero
+    inner_negative = term.negatives.inner if term.negatives else sp.S.Zero
+    derivatives = (-sp.diff(outer, x_p), sp.diff(outer, x_n), sp.diff(inner_positive, s_p), sp.diff(inner_negative, s_n))
+    return TermParts(term, *map(undetach, derivatives))
+
+
+def _term_gradient(parts: TermParts, positives, negatives):
+    """Pairs of a similarity and its share of the term's gradient ∂L/∂s."""
+    term = parts.term
+    sides_p = _gathered(term.positives, s_p, parts.inner_positive, positives, positives)
+    sides_n = _gathered(term.negatives, s_n, parts.inner_negative, negatives, positives)
+    for factor_p, value_p, members_p in sides_p:
+        for factor_n, value_n, members_n in sides_n:
+            at = {x_p: value_p, x_n: value_n}
+            for outer, members in ((-parts.outer_positive, members_p), (parts.outer_negative, members_n)):
+                triplet_weight = factor_p * factor_n * undetach(outer.subs(at, simultaneous=True))
+                for s, share in members:
+                    yield s, triplet_weight * share
+
+
+def _gathered(side: Side | None, variable, inner_derivative, own, positives):
+    """For every value that the side hands to Φ: its factor, the value, and (s, mining weight × h′(s)) of its pairs."""
+    if side is None:
+        return [(sp.S.One, sp.S.Zero, [])]
+    pool = (*positives, *own) if side.pool is Pool.ALL else own
+    values = [side.inner.subs(variable, s) for s in pool]
+    slopes = [inner_derivative.subs(variable, s) for s in pool]
+    places = [sp.Dummy(real=True) for _ in pool]
+    at = dict(zip(places, values, strict=True))
+    mining = [undetach(weight).subs(at, simultaneous=True) for weight in side.aggregator.weights(places)]
+    if side.aggregator.enumerates:
+        return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
+    aggregate = undetach(side.aggregator.combine(values))
+    return [(sp.S.One, aggregate, [(s, m * d) for s, m, d in zip(pool, mining, slopes, strict=True)])]

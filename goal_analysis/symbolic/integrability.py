@@ -1,0 +1,231 @@
+"""Is a field of weights the gradient of a loss? The curl, the reason, the potential and the loss where there is one.
+
+w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n have an L if and only if ∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, as a distribution: in every
+region between the kinks (the smooth curl), and across every kink g = 0 at which the weights jump (the jump of
+w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T is a function of U = ∫P⁻ds_n − ∫P⁺ds_p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from goal_analysis.symbolic.antiderivative import antiderivative
+from goal_analysis.symbolic.decomposition import Decomposition
+from goal_analysis.symbolic.identity import Ranges, Undecided, Witness, refute_zero
+from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.tidying import simplest
+from goal_analysis.symbolic.weight import WeightField, other_negative, other_positive
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What the curl is concentrated to at a kink: δ(``kink``) times ``coefficient``."""
+
+    kink: sp.Expr
+    coefficient: sp.Expr
+
+
+@dataclass(frozen=True)
+class Integrability:
+    """Whether a field is the gradient of a loss.
+
+    Args:
+        integrable: the verdict.
+        reason: why, in one sentence.
+        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
+        jumps: its concentrated part at kinks, zero on the kink where the field is integrable.
+        potential: U = ∫P⁻ds_n − ∫P⁺ds_p where the weights separate and a closed form was found.
+        loss: a closed form of L(s_p, s_n), unique up to a constant, where there is one and it was found.
+        witness: where a condition fails, a point at which it does.
+    """
+
+    integrable: bool
+    reason: str
+    curl: sp.Expr
+    jumps: tuple[Jump, ...]
+    potential: sp.Expr | None
+    loss: sp.Expr | None
+    witness: Witness | None = None
+
+
+def integrability(objective: Decomposition | WeightField) -> Integrability:
+    """Decide whether the weights are the gradient of a loss.
+
+    A loss without a stopped gradient is integrable, and its curl says so. Where a gradient is stopped, or where a
+    weight reads other pairs of the batch, one triplet does not tell: then two positives with two negatives, or two
+    anchors, are looked at too.
+
+    Args:
+        objective: the decomposition of a loss, or any field of weights.
+
+    Raises:
+        Undecided: a condition could be neither proved nor refuted.
+
+    >>> from goal_analysis.symbolic.primitives import sigmoid
+    >>> integrability(WeightField(name="nca × linear", positive=sigmoid(s_n - s_p) * (1 - s_p),
+    ...                           negative=sigmoid(s_n - s_p) * s_n)).integrable
+    False
+    """
+    field = objective.field if isinstance(objective, Decomposition) else objective
+    curl = smooth_curl(field)
+    jumps = tuple(curl_jumps(field))
+    verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
+    for condition, what in _conditions(objective, field, curl, jumps):
+        witness = refute_zero(condition, _extended(field.ranges, condition))
+        if witness:
+            return replace(verdict, integrable=False, reason=f"{what}: {witness}", witness=witness)
+    if isinstance(objective, Decomposition) and not objective.loss.detaches:
+        return replace(verdict, loss=objective.loss.expression())
+    return replace(verdict, loss=recover_loss(field, verdict.potential))
+
+
+_WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
+
+
+def smooth_curl(field: WeightField) -> sp.Expr:
+    """∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks."""
+    return sp.factor_terms(sp.diff(field.positive, s_n) + sp.diff(field.negative, s_p))
+
+
+def curl_jumps(field: WeightField) -> Iterator[Jump]:
+    """The curl at every kink at which the weights jump and that depends on a similarity."""
+    for kink in _kinks(field):
+        on, off = ({step(kink): value, step(-kink): 1 - value} for value in (sp.S.One, sp.S.Zero))
+        jump_p, jump_n = (weight.xreplace(on) - weight.xreplace(off) for weight in _in_steps(field))
+        coefficient = sp.factor_terms(jump_p * sp.diff(kink, s_n) + jump_n * sp.diff(kink, s_p))
+        if coefficient != 0:
+            yield Jump(kink, coefficient)
+
+
+def _in_steps(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
+    both = (field.positive, field.negative)
+    positive, negative = (weight.replace(hinge, lambda x: x * step(sp.factor_terms(x))) for weight in both)
+    return positive, negative
+
+
+def _kinks(field: WeightField) -> list[sp.Expr]:
+    found: dict[sp.Expr, None] = {}
+    for weight in _in_steps(field):
+        for s in sorted(weight.atoms(step), key=sp.default_sort_key):
+            if -s.args[0] not in found and s.has(s_p, s_n):
+                found[s.args[0]] = None
+    return list(found)
+
+
+def _conditions(objective, field, curl, jumps) -> Iterator[tuple[sp.Expr, str]]:
+    """What has to vanish, with what it means if it does not."""
+    yield curl, "∂w⁺/∂s_n + ∂w⁻/∂s_p"
+    for jump in jumps:
+        for on_kink in _restricted(jump, field.ranges):
+            yield on_kink, f"the weights jump across {jump.kink} = 0, and the curl there"
+    if isinstance(objective, Decomposition) and objective.loss.detaches:
+        yield from _pair_conditions(objective)
+    yield from _relative_conditions(field)
+
+
+def _restricted(jump: Jump, ranges: Ranges) -> Iterator[sp.Expr]:
+    """The coefficient on the kink itself, zero where the kink lies beyond what unit vectors reach."""
+    variable = s_n if jump.kink.has(s_n) else s_p
+    low, high = ranges[variable]
+    for root in sp.solve(jump.kink, variable):
+        yield jump.coefficient.subs(variable, root) * step(root - low) * step(high - root)
+
+
+def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, str]]:
+    """Symmetry of the weights of one anchor with two positives and two negatives."""
+    positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
+    weights_p, weights_n = decomposition.weights(positives, negatives)
+    gradient = dict(zip((*positives, *negatives), (*(-w for w in weights_p), *weights_n), strict=True))
+    everything = tuple(gradient)
+    for i, a in enumerate(everything):
+        for b in everything[i + 1 :]:
+            asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
+            yield asymmetry, f"with several pairs, ∂²/∂{a}∂{b} depends on the order by"
+
+
+def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
+    """Symmetry between the pairs that a relative similarity joins: another anchor's positive, with the roles
+    exchanged, and another negative of the anchor, which has no weight itself."""
+    reads = {r.symbol: r.contribution for r in field.relative}
+    positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
+    if positive.has(other_positive):
+        elsewhere = sp.Symbol("s_n'", real=True)
+        exchanged = positive.subs({s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True)
+        asymmetry = sp.diff(positive, other_positive) - sp.diff(exchanged, s_p)
+        yield asymmetry, "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ by"
+    for weight, name in ((positive, "w⁺"), (negative, "w⁻")):
+        if weight.has(other_negative):
+            yield sp.diff(weight, other_negative), f"{name} reads a negative that has no weight, with the derivative"
+
+
+def _extended(ranges: Ranges, condition: sp.Expr) -> Ranges:
+    """``ranges`` with those of the several similarities of one kind."""
+    span = ranges[s_p]
+    return {symbol: ranges.get(symbol, span) for symbol in condition.free_symbols}
+
+
+def potential(field: WeightField) -> sp.Expr | None:
+    """U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, or None where the field does not separate or no closed form was found."""
+    if field.factors is None:
+        return None
+    rising = antiderivative(field.factors.negative, s_n, field.ranges)
+    falling = antiderivative(field.factors.positive, s_p, field.ranges)
+    return None if rising is None or falling is None else rising - falling
+
+
+def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
+    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and f's variable; those come
+    first whose profile is more than a factor."""
+    t = sp.Symbol("t", real=True)
+    found = []
+    for z in sorted(sp.preorder_traversal(triplet_weight), key=sp.count_ops, reverse=True):
+        if z.has(s_p) and z.has(s_n):
+            profile = triplet_weight.xreplace({z: t, -z: -t})
+            if not profile.has(s_p, s_n):
+                found.append((z, profile, t))
+    yield from sorted(found, key=lambda reading: sp.diff(reading[1], t, 2) == 0 and not reading[1].has(step))
+
+
+def recover_loss(field: WeightField, u: sp.Expr | None) -> sp.Expr | None:
+    """A closed form of the loss of an integrable field, checked against both weights; None if none was found.
+
+    Args:
+        field: weights whose curl vanishes.
+        u: their potential.
+    """
+    for candidate in _loss_candidates(field, u):
+        residues = (sp.diff(candidate, s_p) + field.positive, sp.diff(candidate, s_n) - field.negative)
+        try:
+            if not any(refute_zero(residue, field.ranges) for residue in residues):
+                return simplest(candidate)
+        except Undecided:
+            continue
+    return None
+
+
+def _loss_candidates(field: WeightField, u: sp.Expr | None) -> Iterator[sp.Expr]:
+    if u is not None and field.factors is not None:
+        if not field.factors.triplet.has(s_p, s_n):
+            yield field.factors.triplet * u
+        for z, profile, t in profiles(field.factors.triplet):
+            slope = _ratio(sp.diff(z, s_n), field.factors.negative)
+            primitive = antiderivative(profile, t, {**field.ranges, t: (sp.Integer(-1), sp.Integer(1))})
+            if slope is not None and primitive is not None:
+                yield primitive.subs(t, z) / slope
+    along_n = antiderivative(field.negative, s_n, field.ranges)
+    if along_n is not None:
+        rest = sp.simplify(-field.positive - sp.diff(along_n, s_p))
+        along_p = None if rest.has(s_n) else antiderivative(rest, s_p, field.ranges)
+        if along_p is not None:
+            yield along_n + along_p
+
+
+def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
+    """above/below if it does not depend on the similarities."""
+    if below == 0:
+        return None
+    ratio = sp.factor((above / below).replace(hinge, lambda x: x * step(x)))
+    return None if ratio.has(s_p, s_n) else ratio

@@ -1,0 +1,134 @@
+"""Proofs that an expression is zero, by algebra alone.
+
+The cases of every `step` and `hinge` are distinguished; what is left is written as a rational function of independent
+kernels (exponentials, logarithms, roots, sines), and its numerator is expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+
+import sympy as sp
+
+from goal_analysis.symbolic.primitives import hinge, logsumexp, sigmoid, softplus, step
+
+
+def proves_zero(expression: sp.Expr) -> bool:
+    """Whether the algebra shows that ``expression`` is zero almost everywhere; False proves nothing."""
+    return all(_smooth_part_vanishes(case) for case in cases(expression))
+
+
+def cases(expression: sp.Expr) -> Iterator[sp.Expr]:
+    """``expression`` without kinks, once for every combination of signs at its `step`s and `hinge`s."""
+    expression = expression.replace(hinge, lambda x: x * step(x))
+    expression = expression.replace(step, lambda x: step(sp.factor_terms(sp.expand(x))))
+    steps = sorted(expression.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
+    if not steps:
+        yield expression
+        return
+    innermost = steps[0]
+    opposite = step(-innermost.args[0])
+    for inside in (sp.S.Zero, sp.S.One):
+        yield from cases(expression.xreplace({innermost: inside, opposite: 1 - inside}))
+
+
+def _smooth_part_vanishes(expression: sp.Expr) -> bool:
+    if expression == 0:
+        return True
+    kernels = _Kernels()
+    numerator = sp.expand(sp.numer(sp.together(kernels.convert(expression))))
+    for symbol, relation in kernels.relations:
+        numerator = sp.expand(sp.rem(numerator, sp.numer(sp.together(relation)), symbol))
+    return numerator == 0
+
+
+class _Kernels:
+    """Writes a smooth expression as a rational function of symbols and of kernels, one dummy for each."""
+
+    def __init__(self) -> None:
+        self.dummies: dict[tuple, sp.Dummy] = {}
+        self.exponents: dict[sp.Dummy, sp.Expr] = {}
+        self.relations: list[tuple[sp.Dummy, sp.Expr]] = []
+
+    def convert(self, e: sp.Expr) -> sp.Expr:
+        if e.is_Rational or e.is_Symbol:
+            return e
+        if e.is_Add or e.is_Mul:
+            return e.func(*map(self.convert, e.args))
+        if isinstance(e, sigmoid):
+            return 1 / (1 + self.exp(-e.args[0]))
+        if isinstance(e, softplus):
+            return self.log(1 + self.exp(e.args[0]))
+        if isinstance(e, logsumexp):
+            return self.log(sp.Add(*map(self.exp, e.args)))
+        if isinstance(e, sp.exp):
+            return self.exp(e.args[0])
+        if isinstance(e, sp.log):
+            return self.log(self.convert(e.args[0]))
+        if isinstance(e, sp.sin | sp.cos):
+            return self.circular(e)
+        if e.is_Pow:
+            return self.power(*e.as_base_exp())
+        return self.dummy("opaque", e)
+
+    def dummy(self, *key) -> sp.Dummy:
+        return self.dummies.setdefault(key, sp.Dummy())
+
+    def exp(self, exponent: sp.Expr) -> sp.Expr:
+        """exp of a sum is a product of powers of kernels, exp(c·log u) is u to the c."""
+        exponent = sp.expand(self.convert(exponent))
+        product = sp.S.One
+        for term in sp.Add.make_args(exponent):
+            number, rest = term.as_coeff_Mul()
+            inside = next((key[1] for key, d in self.dummies.items() if d == rest and key[0] == "log"), None)
+            if inside is not None and number.is_Integer:
+                product *= inside**number
+                continue
+            kernel = self.dummy("exp", rest / number.q)
+            self.exponents[kernel] = rest / number.q
+            product *= kernel**number.p
+        return product
+
+    def log(self, inside: sp.Expr) -> sp.Expr:
+        """The log of a quotient is a sum over its factors; that of an exponential is its exponent."""
+        numerator, denominator = sp.fraction(sp.together(inside))
+        total = sp.S.Zero
+        for part, sign in ((numerator, 1), (denominator, -1)):
+            content, factors = sp.factor_list(part)
+            total += sign * (0 if content == 1 else self.dummy("log", content))
+            for factor, power in factors:
+                log = self.exponents.get(factor)
+                total += sign * power * (self.dummy("log", factor) if log is None else log)
+        return total
+
+    def circular(self, e: sp.Expr) -> sp.Expr:
+        angle = self.convert(e.args[0])
+        sine, cosine = self.dummy("sin", angle), self.dummy("cos", angle)
+        self.relate(sine, sine**2 + cosine**2 - 1)
+        return sine if isinstance(e, sp.sin) else cosine
+
+    def power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
+        if exponent.is_Integer:
+            return self.convert(base) ** exponent
+        if exponent.is_Rational:
+            inside = self.convert(base)
+            root = self.dummy("root", inside, exponent.q)
+            self.relate(root, root**exponent.q - inside)
+            return root**exponent.p
+        converted = self.convert(base)
+        return reduce(
+            lambda product, term: product * self.real_power(converted, term),
+            sp.Add.make_args(sp.expand(self.convert(exponent))),
+            sp.S.One,
+        )
+
+    def real_power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
+        number, rest = exponent.as_coeff_Mul()
+        if rest == 1 and number.is_Integer:
+            return base**number
+        return self.dummy("power", base, rest / number.q) ** number.p
+
+    def relate(self, symbol: sp.Dummy, relation: sp.Expr) -> None:
+        if (symbol, relation) not in self.relations:
+            self.relations.append((symbol, relation))

@@ -1,0 +1,88 @@
+"""Separation: the factors T, P⁺ and P⁻ of the weights of a triplet, or the witness that there are none.
+
+T·P⁺ = w⁺ and T·P⁻ = w⁻ with P⁺ of s_p alone and P⁻ of s_n alone exist if and only if w⁺/w⁻ is a function of s_p times
+one of s_n, and are then unique up to one constant. It is fixed so: every positive factor of P⁺ that does not depend on
+s_p (of P⁻ on s_n, where P⁺ is zero) moves into T. So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its size
+relative to P⁺.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from goal_analysis.symbolic.identity import Ranges, Undecided, Witness, find_witness, refute_zero
+from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.tidying import simplest
+from goal_analysis.symbolic.weight import Factors
+
+
+def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Witness | None]:
+    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the witness that there are none.
+
+    Raises:
+        Undecided: neither was found.
+    """
+    if not positive.has(s_n) and not negative.has(s_p):
+        return _normalised(sp.S.One, positive, negative), None
+    if positive == 0 or negative == 0:
+        return _normalised(positive + negative, sp.Integer(positive != 0), sp.Integer(negative != 0)), None
+    for form in (sp.factor_terms, sp.factor):
+        ratio = form(form(positive) / form(negative))
+        of_p, of_n = _univariate(ratio)
+        if of_p is not None:
+            return _normalised(form(positive) / of_p, of_p, 1 / of_n), None
+    witness = _four_point_witness(positive, negative, ranges)
+    if witness is None:
+        return _separate_from_a_base_point(positive, negative, ranges), None
+    return None, witness
+
+
+def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
+    """The factors of ``ratio`` with s_p and those with s_n, if none has both."""
+    of_p, of_n = sp.S.One, sp.S.One
+    for factor in sp.Mul.make_args(ratio):
+        if factor.has(s_p) and factor.has(s_n):
+            return None, of_n
+        if factor.has(s_n):
+            of_n *= factor
+        else:
+            of_p *= factor
+    return of_p, of_n
+
+
+def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr) -> Factors:
+    """The factors with the free constant fixed by the module's convention."""
+    content = _positive_content(positive if positive != 0 else negative)
+    return Factors(*(simplest(e) for e in (triplet * content, positive / content, negative / content)))
+
+
+def _positive_content(weight: sp.Expr) -> sp.Expr:
+    factors = sp.Mul.make_args(simplest(weight))
+    constants = [f for f in factors if not f.has(s_p, s_n)]
+    return sp.Mul(*(abs(f) if f.is_number else f for f in constants if f.is_positive or f.is_Rational))
+
+
+def _four_point_witness(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Witness | None:
+    """T·P makes w⁺₁₁w⁺₂₂w⁻₁₂w⁻₂₁ equal w⁺₁₂w⁺₂₁w⁻₁₁w⁻₂₂, across kinks and zeros too."""
+    p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
+    n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
+
+    def at(weight: sp.Expr, i: int, j: int) -> sp.Expr:
+        return weight.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+
+    left = at(positive, 1, 1) * at(positive, 2, 2) * at(negative, 1, 2) * at(negative, 2, 1)
+    right = at(positive, 1, 2) * at(positive, 2, 1) * at(negative, 1, 1) * at(negative, 2, 2)
+    wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
+    return find_witness(left - right, wider)
+
+
+def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors:
+    base = {s_p: sp.Rational(7, 10), s_n: sp.Rational(3, 10)}
+    of_p = (positive / negative).subs(s_n, base[s_n])
+    of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
+    triplet = positive / of_p
+    if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo):
+        raise Undecided(f"the weights {positive} and {negative} seem to separate, but not from the point {base}")
+    if refute_zero(triplet * of_n - negative, ranges):
+        raise Undecided(f"the weights {positive} and {negative} seem to separate, but the product differs")
+    return _normalised(triplet, of_p, of_n)

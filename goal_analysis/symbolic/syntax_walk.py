@@ -1,0 +1,192 @@
+"""From Python's syntax tree to an expression: one table, one walk."""
+
+from __future__ import annotations
+
+import ast
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import partial, reduce
+
+import sympy as sp
+
+from goal_analysis.symbolic.formula_error import FormulaError, one_of
+from goal_analysis.symbolic.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
+from goal_analysis.symbolic.safe_arithmetic import MAX_BITS, Arithmetic, Refused
+
+MAX_NODES = 500
+"""Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""
+
+MAX_DEPTH = 40
+"""Nested operations, far below Python's recursion limit; a sum or product of many counts as one."""
+
+MAX_DIGITS = 17
+"""Digits of a decimal: as many as a float64 has."""
+
+
+class SyntaxWalk:
+    """One pass over a syntax tree; one object for one formula.
+
+    Args:
+        text: the formula as it was given, for errors.
+        start: where in it the tree's text begins.
+        symbols: what the names stand for.
+    """
+
+    def __init__(self, text: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
+        for name, x in symbols.items():
+            if not isinstance(x, sp.Expr):
+                raise TypeError(f"symbols: got {x!r} for {name!r} but expected a SymPy expression")
+        self._text, self._start, self._bytes = text, start, text[start:].encode()
+        self._names = {unicodedata.normalize("NFKC", name): x for name, x in symbols.items()}
+        self._names.setdefault("pi", sp.pi)
+        self._arithmetic = Arithmetic()
+        self._nodes = 0
+        self._depth = 0
+
+    def read(self, node: ast.expr) -> sp.Expr:
+        """The expression of a node.
+
+        Raises:
+            FormulaError: the node is not in the language, or past a bound.
+        """
+        self._count(node)
+        if self._depth >= MAX_DEPTH:
+            raise self._error(node, f"got operations nested more than {MAX_DEPTH} deep but expected fewer")
+        self._depth += 1
+        result = _READERS.get(type(node), SyntaxWalk._refuse)(self, node)
+        self._depth -= 1
+        return result
+
+    def _count(self, node: ast.expr) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._error(
+                node, f"got more than {MAX_NODES} numbers, names and operations but expected fewer"
+            )
+
+    def _apply(self, node: ast.expr, operation: Callable[..., sp.Expr], *xs: sp.Expr) -> sp.Expr:
+        """Do an operation, and point at it where it is refused."""
+        try:
+            return self._arithmetic.checked(operation(*xs))
+        except Refused as reason:
+            raise self._error(node, str(reason)) from None
+
+    def _error(self, node: ast.expr, problem: str) -> FormulaError:
+        start, end = map(self._place, (node.col_offset, node.end_col_offset))
+        return FormulaError(self._text, start, end, problem)
+
+    def _place(self, offset: int | None) -> int:
+        """The character at a byte of the tree's text."""
+        return self._start + len(self._bytes[:offset].decode(errors="ignore"))
+
+    def _refuse(self, node: ast.expr) -> sp.Expr:
+        expected = "numbers, names, functions, + - * / ** and a if s_n > s_p else b"
+        raise self._error(node, f"got {_WORDS.get(type(node), 'this')} but expected {expected}")
+
+    def _number(self, node: ast.Constant) -> sp.Expr:
+        if type(node.value) is int:
+            if node.value.bit_length() > MAX_BITS:
+                raise self._error(
+                    node, f"got a number of more than {MAX_BITS} bits but expected a smaller one"
+                )
+            return sp.Integer(node.value)
+        if type(node.value) is not float:
+            return self._refuse(node)
+        written = self._bytes[node.col_offset : node.end_col_offset].decode()
+        digits = re.sub(r"[eE].*|[._]", "", written).lstrip("0")
+        if not digits:
+            return sp.S.Zero
+        if len(digits) > MAX_DIGITS:
+            raise self._error(node, f"got a decimal of {len(digits)} digits but expected up to {MAX_DIGITS}")
+        if not 2.0**-MAX_BITS < node.value < 2.0**MAX_BITS:
+            raise self._error(node, f"got {written} but expected 2**-{MAX_BITS} to 2**{MAX_BITS}")
+        exact = Fraction(written)
+        return self._apply(node, sp.Rational, exact.numerator, exact.denominator)
+
+    def _name(self, node: ast.Name) -> sp.Expr:
+        if node.id in self._names:
+            return self._apply(node, lambda: self._names[node.id])
+        if node.id in _FUNCTIONS:
+            raise self._error(node, f"got the function {node.id} but expected a call, as in {node.id}(...)")
+        known = one_of(self._names, node.id)
+        raise self._error(node, f"got the unknown name {node.id!r} but expected one of {known}")
+
+    def _unary(self, node: ast.UnaryOp) -> sp.Expr:
+        if type(node.op) not in (ast.UAdd, ast.USub):
+            return self._refuse(node)
+        x = self.read(node.operand)
+        return self._apply(node, lambda: -x if type(node.op) is ast.USub else x)
+
+    def _binary(self, node: ast.expr) -> sp.Expr:
+        """A chain such as a + b - c, from its left end; Python nests it once for every operation."""
+        chain: list[ast.BinOp] = []
+        while isinstance(node, ast.BinOp):
+            chain.append(node)
+            node = node.left
+        result = self.read(node)
+        for operation in reversed(chain):
+            if type(operation.op) not in _OPERATORS:
+                return self._refuse(operation)
+            self._count(operation)
+            operate = partial(_OPERATORS[type(operation.op)], self._arithmetic)
+            result = self._apply(operation, operate, result, self.read(operation.right))
+        return result
+
+    def _call(self, node: ast.Call) -> sp.Expr:
+        if not isinstance(node.func, ast.Name):
+            raise self._error(
+                node.func, "got a call of this but expected one of a function; products are spelt *"
+            )
+        name = node.func.id
+        if name not in _FUNCTIONS:
+            product = "; products are spelt *" if name in self._names else ""
+            expected = f"one of {one_of(_FUNCTIONS, name)}{product}"
+            raise self._error(node.func, f"got the function {name!r} but expected {expected}")
+        operate, arity = _FUNCTIONS[name]
+        expected = f"{name}(x)" if arity == 1 else f"{name}(x, y) or more"
+        stars = [x for x in node.args if isinstance(x, ast.Starred)]
+        if node.keywords or stars or (len(node.args) != 1 if arity == 1 else len(node.args) < 2):
+            given = "named or starred arguments" if node.keywords or stars else f"{len(node.args)} arguments"
+            raise self._error(node, f"got {name} of {given} but expected {expected}")
+        return self._apply(node, partial(operate, self._arithmetic), *map(self.read, node.args))
+
+    def _conditional(self, node: ast.IfExp) -> sp.Expr:
+        test = node.test
+        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or type(test.ops[0]) not in _SIGNS:
+            raise self._error(test, "got this condition but expected one comparison with <, >, <= or >=")
+        left, right = self.read(test.left), self.read(test.comparators[0])
+        difference = self._apply(test, lambda: _SIGNS[type(test.ops[0])] * (left - right))
+        return self._apply(node, where, difference, self.read(node.body), self.read(node.orelse))
+
+
+_READERS: dict[type, Callable[[SyntaxWalk, ast.expr], sp.Expr]] = {
+    ast.Constant: SyntaxWalk._number,
+    ast.Name: SyntaxWalk._name,
+    ast.UnaryOp: SyntaxWalk._unary,
+    ast.BinOp: SyntaxWalk._binary,
+    ast.Call: SyntaxWalk._call,
+    ast.IfExp: SyntaxWalk._conditional,
+}
+_WORDS = {ast.Compare: "a comparison without if ... else", ast.Tuple: "a list", ast.Starred: "a star"}
+_OPERATORS: dict[type, Callable[[Arithmetic, sp.Expr, sp.Expr], sp.Expr]] = {
+    ast.Add: lambda _, a, b: a + b,
+    ast.Sub: lambda _, a, b: a - b,
+    ast.Mult: lambda _, a, b: a * b,
+    ast.Div: Arithmetic.divide,
+    ast.Pow: Arithmetic.power,
+}
+_SIGNS = {ast.Gt: 1, ast.GtE: 1, ast.Lt: -1, ast.LtE: -1}
+"""Of left − right where the condition holds; at equality each case counts one half."""
+_FUNCTIONS: dict[str, tuple[Callable[..., sp.Expr], int]] = {
+    **{f.__name__: (lambda _, *xs, f=f: f(*xs), 1 + (f is logsumexp)) for f in (*PRIMITIVES, sp.sin, sp.cos)},
+    "exp": (Arithmetic.exp, 1),
+    "log": (Arithmetic.log, 1),
+    "sqrt": (Arithmetic.sqrt, 1),
+    "abs": (Arithmetic.absolute, 1),
+    "max": (lambda _, *xs: reduce(maximum, xs), 2),
+    # Folded from the right, because `minimum` writes its first argument out twice.
+    "min": (lambda _, *xs: reduce(lambda rest, x: minimum(x, rest), reversed(xs)), 2),
+}
+"""What a call does, with the number of its arguments; 2 stands for two or more."""

@@ -1,0 +1,207 @@
+"""Weights as values: triplet weights, pair weights, and the field of weights that an objective puts on a triplet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import sympy as sp
+
+from goal_analysis.symbolic.hyperparameter import Hyperparameter, exact, resolve
+from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.similarity import COSINE, Similarity
+
+other_positive = sp.Symbol("o_p", real=True)
+"""The similarity of another anchor of the batch and its positive."""
+
+other_negative = sp.Symbol("o_n", real=True)
+"""The similarity of the anchor and another of its negatives."""
+
+least_positive = sp.Symbol("l_p", real=True)
+"""The smallest similarity of an anchor of the batch and its positive."""
+
+
+class Counting(Enum):
+    """Which members a mean divides by."""
+
+    ALL = "all members"
+    NONZERO = "members with a contribution other than zero"
+    POSITIVE = "members with a contribution above zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeSimilarity:
+    """A mean over other pairs of the batch, which a weight reads besides its own pair; zero over no members.
+
+    Args:
+        symbol: how the weight's formula calls it.
+        contribution: what one other pair adds, an expression of the own similarity and of ``other``.
+        other: `other_positive` or `other_negative`.
+        member: the other pair belongs to the mean where this is at least zero.
+        counting: what the mean divides by; what is not counted is not summed.
+    """
+
+    symbol: sp.Symbol
+    contribution: sp.Expr
+    other: sp.Symbol
+    member: sp.Expr
+    counting: Counting = Counting.ALL
+
+
+@dataclass(frozen=True, kw_only=True)
+class TripletWeight:
+    """A triplet weight T(s_p, s_n).
+
+    Args:
+        name: an identifier.
+        expression: T, of ``s_p``, ``s_n`` and hyperparameters.
+        hyperparameters: its other free symbols.
+        reference: keys of the bibliography.
+        note: what a reader has to know besides.
+
+    Raises:
+        ValueError: a stray symbol.
+    """
+
+    name: str
+    expression: sp.Expr
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    reference: tuple[str, ...] = ()
+    note: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        allowed = {s_p, s_n} | {h.symbol for h in self.hyperparameters}
+        _check(self.expression, allowed, f"triplet weight {self.name!r}: expression")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The quantities of a triplet that it reads."""
+        return _arguments(self.expression, self.hyperparameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairWeights:
+    """A positive pair weight P⁺(s_p) with a negative pair weight P⁻(s_n).
+
+    Args:
+        name: an identifier.
+        positive: P⁺, of ``s_p``, hyperparameters and declared relative similarities.
+        negative: P⁻, of ``s_n``, hyperparameters and declared relative similarities.
+        hyperparameters: the other free symbols.
+        relative: what the weights read from other pairs of the batch.
+        reference: keys of the bibliography.
+        note: what a reader has to know besides.
+
+    Raises:
+        ValueError: a stray symbol; a pair weight that reads the other pair.
+    """
+
+    name: str
+    positive: sp.Expr
+    negative: sp.Expr
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    relative: tuple[RelativeSimilarity, ...] = ()
+    reference: tuple[str, ...] = ()
+    note: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        allowed = {h.symbol for h in self.hyperparameters} | {r.symbol for r in self.relative}
+        _check(self.positive, {s_p} | allowed, f"pair weights {self.name!r}: positive")
+        _check(self.negative, {s_n} | allowed, f"pair weights {self.name!r}: negative")
+
+    @property
+    def arguments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The quantities that P⁺ reads, and those that P⁻ reads."""
+        both = (self.positive, self.negative)
+        positive, negative = (_arguments(weight, self.hyperparameters) for weight in both)
+        return positive, negative
+
+
+@dataclass(frozen=True)
+class Factors:
+    """T, P⁺ and P⁻ of a field with w⁺ = T·P⁺ and w⁻ = T·P⁻."""
+
+    triplet: sp.Expr
+    positive: sp.Expr
+    negative: sp.Expr
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightField:
+    """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n of a triplet, whether or not there is an L.
+
+    Args:
+        name: how tables call the objective.
+        positive: w⁺.
+        negative: w⁻.
+        factors: T, P⁺ and P⁻ where the field separates.
+        hyperparameters: the free symbols besides the similarities.
+        relative: what the weights read from other pairs of the batch.
+        similarity: what s_p and s_n measure.
+    """
+
+    name: str
+    positive: sp.Expr
+    negative: sp.Expr
+    factors: Factors | None = None
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    relative: tuple[RelativeSimilarity, ...] = ()
+    similarity: Similarity = COSINE
+
+    def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
+        """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
+        return resolve(self.hyperparameters, settings or {}, self.name)
+
+    @property
+    def ranges(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
+        """From where to where every symbol is worth trying: the similarities over their range on unit
+        vectors, a hyperparameter around its default and within its domain."""
+        span = (self.similarity.opposite, self.similarity.identical)
+        similarities = (s_p, s_n, other_positive, other_negative, least_positive)
+        tried = dict.fromkeys(similarities, span)
+        tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}
+        return tried | {h.symbol: _around_default(h) for h in self.hyperparameters}
+
+
+def compose(triplet_weight: TripletWeight, pair_weights: PairWeights) -> WeightField:
+    """The field T·P⁺, T·P⁻ of a triplet weight and pair weights, whether or not it is the gradient of a loss.
+
+    Raises:
+        ValueError: both have a hyperparameter of the same name that is not the same hyperparameter.
+    """
+    hyperparameters = dict.fromkeys((*triplet_weight.hyperparameters, *pair_weights.hyperparameters))
+    if len({h.name for h in hyperparameters}) < len(hyperparameters):
+        raise ValueError(
+            f"{triplet_weight.name} × {pair_weights.name}: got two different hyperparameters of one name among "
+            f"{[h.name for h in hyperparameters]} but expected distinct names"
+        )
+    t, positive, negative = triplet_weight.expression, pair_weights.positive, pair_weights.negative
+    return WeightField(
+        name=f"{triplet_weight.name} × {pair_weights.name}",
+        positive=t * positive,
+        negative=t * negative,
+        factors=Factors(t, positive, negative),
+        hyperparameters=tuple(hyperparameters),
+        relative=pair_weights.relative,
+    )
+
+
+def _around_default(h: Hyperparameter) -> tuple[sp.Expr, sp.Expr]:
+    default = exact(h.default)
+    low, high = sorted((default / 2, 2 * default)) if default else (sp.Integer(-1), sp.Integer(1))
+    return sp.Max(low, h.domain.start), sp.Min(high, h.domain.end)
+
+
+def _arguments(weight: sp.Expr, hyperparameters: tuple[Hyperparameter, ...]) -> tuple[str, ...]:
+    free = weight.free_symbols - {h.symbol for h in hyperparameters}
+    return tuple(sorted(symbol.name for symbol in free))
+
+
+def _check(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
+    stray = formula.free_symbols - allowed
+    if stray:
+        raise ValueError(
+            f"{where}: got the symbol {', '.join(sorted(map(str, stray)))} in {formula} "
+            f"but allowed are {', '.join(sorted(map(str, allowed)))}"
+        )

@@ -1,0 +1,1 @@
+"""Deep-metric-learning losses as values, one a file."""

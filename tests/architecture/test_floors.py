@@ -1,0 +1,122 @@
+"""Imports between the floors of the house, and proof that the linter would see a wrong one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("goal_analysis", "losses_catalog")
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the packages in `folder` to the contracts of its pyproject.toml."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-logo",
+            "--no-cache",
+        ],
+        cwd=folder,
+        # The folder's own packages, whatever else is installed; and no line broken in the middle.
+        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def broken_contracts(report: str) -> list[str]:
+    """The names of the contracts that the report calls broken."""
+    return [line.removesuffix(" BROKEN") for line in report.splitlines() if line.endswith(" BROKEN")]
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path) -> Path:
+    """A copy of the packages and their contracts, free to be spoilt."""
+    for package in PACKAGES:
+        shutil.copytree(project / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(project / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def spoil(folder: Path, module: str, statement: str) -> None:
+    """Append a statement to a package's `__init__`; a package that is absent comes into being."""
+    file = folder.joinpath(*module.split("."), "__init__.py")
+    file.parent.mkdir(exist_ok=True)
+    with file.open("a", encoding="utf-8") as source:
+        source.write(f"\n{statement}\n")
+
+
+def test_the_floors_hold(project: Path) -> None:
+    result = lint_imports(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_an_unspoilt_copy_passes(copy: Path) -> None:
+    result = lint_imports(copy)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+FLOORS = "Imports run downwards, and every module of goal_analysis stands on a floor"
+CATALOG = "The catalog of losses stands on goal_analysis.symbolic alone"
+READERS = "Only the command line reads the catalog; everything else is handed losses"
+SYMPY = "The symbolic floor and the catalog know SymPy alone"
+SURFACE = "Importing goal_analysis loads neither torch nor the catalog"
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "contract"),
+    [
+        ("goal_analysis.symbolic", "torch", SYMPY),
+        ("goal_analysis.symbolic", "losses_catalog", CATALOG),
+        ("goal_analysis.symbolic", "losses_catalog", READERS),
+        ("goal_analysis.numeric", "goal_analysis.cli", FLOORS),
+        ("goal_analysis.numeric", "losses_catalog", READERS),
+        ("goal_analysis.study", "losses_catalog", READERS),
+        ("goal_analysis.recombination", "goal_analysis.cli", FLOORS),
+        ("goal_analysis", "torch", SURFACE),
+        ("losses_catalog", "torch", SYMPY),
+        ("losses_catalog", "goal_analysis.cli", CATALOG),
+    ],
+)
+def test_a_forbidden_import_is_named(copy: Path, module: str, imported: str, contract: str) -> None:
+    spoil(copy, module, f"import {imported}")
+    result = lint_imports(copy)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert contract in broken_contracts(result.stdout)
+    assert f"{module} -> {imported}" in result.stdout
+
+
+@pytest.mark.parametrize(("module", "neighbour"), [("vse", "plots"), ("plots", "vse")])
+def test_training_and_plots_do_not_know_each_other(copy: Path, module: str, neighbour: str) -> None:
+    spoil(copy, f"goal_analysis.{neighbour}", "")
+    spoil(copy, f"goal_analysis.{module}", f"import goal_analysis.{neighbour}")
+    result = lint_imports(copy)
+    assert result.returncode == 1
+    assert f"goal_analysis.{module} -> goal_analysis.{neighbour}" in result.stdout
+
+
+def test_a_module_on_no_floor_is_named(copy: Path) -> None:
+    spoil(copy, "goal_analysis.cellar", "")
+    result = lint_imports(copy)
+    assert result.returncode == 1
+    assert "cellar" in result.stdout
+
+
+def test_the_surface_loads_no_torch_when_run() -> None:
+    program = (
+        "import sys, goal_analysis, losses_catalog; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_run_time_check_would_see_torch() -> None:
+    program = "import sys, torch; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'torch'" in result.stdout

@@ -1,1 +1,86 @@
-"""Deep-metric-learning losses as values, one a file."""
+"""Deep-metric-learning losses as values, one a file; `catalog` lists them, family by family.
+
+>>> from goal_analysis.symbolic.decomposition import decompose
+>>> from losses_catalog.vse_pp import vse_pp_loss
+>>> decompose(vse_pp_loss).field.factors
+Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
+"""
+
+from goal_analysis.symbolic.loss import SymbolicLoss
+from losses_catalog.arc_face import arc_face_loss
+from losses_catalog.binomial_deviance import binomial_deviance_loss
+from losses_catalog.circle import circle_loss
+from losses_catalog.circle_undetached import circle_undetached_loss
+from losses_catalog.contrastive import contrastive_loss
+from losses_catalog.contrastive_cosine import contrastive_cosine_loss
+from losses_catalog.cos_face import cos_face_loss
+from losses_catalog.dcl import dcl_loss
+from losses_catalog.generalised_lifted_structure import generalised_lifted_structure_loss
+from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.lifted_structure import lifted_structure_loss
+from losses_catalog.lmnn import lmnn_loss
+from losses_catalog.margin import margin_loss
+from losses_catalog.multi_similarity import multi_similarity_loss
+from losses_catalog.n_pair import n_pair_loss
+from losses_catalog.nca import nca_loss
+from losses_catalog.normalised_softmax import normalised_softmax_loss
+from losses_catalog.proxy_anchor import proxy_anchor_loss
+from losses_catalog.proxy_nca import proxy_nca_loss
+from losses_catalog.proxy_nca_pp import proxy_nca_pp_loss
+from losses_catalog.ranked_list import ranked_list_loss
+from losses_catalog.selectively_hard_triplet import selectively_hard_triplet_loss
+from losses_catalog.siglip import siglip_loss
+from losses_catalog.sup_con import sup_con_loss
+from losses_catalog.sup_con_in import sup_con_in_loss
+from losses_catalog.triplet import triplet_loss
+from losses_catalog.triplet_soft_margin import triplet_soft_margin_loss
+from losses_catalog.triplet_squared_euclidean import triplet_squared_euclidean_loss
+from losses_catalog.tuplet_margin import tuplet_margin_loss
+from losses_catalog.unified import unified_loss
+from losses_catalog.universal_weighting import universal_weighting_loss
+from losses_catalog.vse0 import vse0_loss
+from losses_catalog.vse_pp import vse_pp_loss
+from losses_catalog.weights import pair_weights, triplet_weights
+
+__all__ = ["catalog", "pair_weights", "triplet_weights"]
+
+catalog: tuple[SymbolicLoss, ...] = (
+    # triplets
+    triplet_loss,
+    triplet_squared_euclidean_loss,
+    triplet_soft_margin_loss,
+    lmnn_loss,
+    vse0_loss,
+    vse_pp_loss,
+    selectively_hard_triplet_loss,
+    # pairs
+    contrastive_loss,
+    contrastive_cosine_loss,
+    margin_loss,
+    binomial_deviance_loss,
+    siglip_loss,
+    universal_weighting_loss,
+    ranked_list_loss,
+    # softmax over the negatives
+    n_pair_loss,
+    info_nce_loss,
+    unified_loss,
+    dcl_loss,
+    sup_con_loss,
+    sup_con_in_loss,
+    nca_loss,
+    tuplet_margin_loss,
+    # all positives against all negatives
+    lifted_structure_loss,
+    generalised_lifted_structure_loss,
+    multi_similarity_loss,
+    circle_loss,
+    circle_undetached_loss,
+    # proxies
+    proxy_nca_loss,
+    proxy_nca_pp_loss,
+    proxy_anchor_loss,
+    normalised_softmax_loss,
+    cos_face_loss,
+    arc_face_loss,
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
+from functools import cache, reduce
 
 import sympy as sp
 
@@ -64,6 +64,11 @@ class Aggregator:
         return tuple(sp.diff(aggregate, value) for value in values)
 
 
+def _min(values: Sequence[sp.Expr]) -> sp.Expr:
+    # From the right, because `minimum` writes its first argument out twice.
+    return reduce(lambda least, value: minimum(value, least), reversed(values))
+
+
 def _mean(values: Sequence[sp.Expr]) -> sp.Expr:
     return sp.Add(*values) / len(values)
 
@@ -80,7 +85,7 @@ def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
 
 
 MAX = Aggregator("max", lambda values: reduce(maximum, values), "one-hot at the largest")
-MIN = Aggregator("min", lambda values: reduce(minimum, values), "one-hot at the smallest")
+MIN = Aggregator("min", _min, "one-hot at the smallest")
 LOGSUMEXP = Aggregator("logsumexp", lambda values: logsumexp(*values), "softmax")
 SOFTMIN = Aggregator("softmin", _softmin, "softmax of the negated values")
 MEAN = Aggregator("mean", _mean, "uniform, 1/count")
@@ -90,17 +95,25 @@ EACH = Aggregator("each", lambda values: sp.Add(*values), "1 for every pair, out
 EACH_MEAN = Aggregator("each_mean", _mean, "1/count for every pair, outside of φ", enumerates=True)
 
 
+@cache
 def softmax_active(temperature: sp.Expr) -> Aggregator:
-    """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped."""
+    """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped.
+
+    There is one per temperature, so that losses that say the same are equal.
+    """
 
     def combine(values: Sequence[sp.Expr]) -> sp.Expr:
         def weight(i: int) -> sp.Expr:
-            others = (step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :]))
+            others = (
+                step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :])
+            )
             return step(values[i]) / (1 + sp.Add(*others))
 
         return sp.Add(*(detach(weight(i)) * hinge(x) for i, x in enumerate(values)))
 
-    return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
+    return Aggregator(
+        "softmax_active", combine, "softmax over the values above zero", parameters=(temperature,)
+    )
 
 
 AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_MEAN)

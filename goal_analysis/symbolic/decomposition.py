@@ -83,9 +83,9 @@ class Decomposition:
         return tuple(-total[s] for s in positives), tuple(total[s] for s in negatives)
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting import decomposition_markdown
+        from goal_analysis.symbolic.pages import loss_page, to_markdown, weights_page
 
-        return decomposition_markdown(self)
+        return to_markdown([loss_page(self.loss), weights_page(self)])
 
 
 def decompose(loss: SymbolicLoss) -> Decomposition:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,17 +49,19 @@ class Hyperparameter:
     meaning: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier() or self.name in RESERVED:
+        if not self.name.isidentifier() or keyword.iskeyword(self.name) or self.name in RESERVED:
             raise ValueError(
                 f"hyperparameter: got the name {self.name!r} but expected an identifier other than "
-                + ", ".join(sorted(RESERVED))
+                f"{', '.join(sorted(RESERVED))} and Python's own words"
             )
         self.check(self.default, f"hyperparameter {self.name!r}: default")
 
     def check(self, value: float, what: str) -> float:
         """Return ``value`` if it is a finite number inside the domain; otherwise say what was expected."""
         is_number = isinstance(value, (numbers.Real, sp.Number)) and not isinstance(value, bool)
-        if not is_number or not exact(value).is_finite or exact(value) not in self.domain:
+        # NaN is between no two numbers, and SymPy reads neither it nor infinity from text.
+        is_finite = is_number and (isinstance(value, sp.Number) or -math.inf < value < math.inf)
+        if not is_finite or not exact(value).is_finite or exact(value) not in self.domain:
             raise ValueError(f"{what}: got {value!r} but expected a number in {interval_text(self.domain)}")
         return value
 
@@ -66,7 +70,9 @@ class Hyperparameter:
         """The symbol that stands for it in formulas, with the sign that the domain grants."""
         if self.domain.start >= 0:
             never_zero = self.domain.start > 0 or self.domain.left_open
-            return sp.Symbol(self.name, positive=True) if never_zero else sp.Symbol(self.name, nonnegative=True)
+            return (
+                sp.Symbol(self.name, positive=True) if never_zero else sp.Symbol(self.name, nonnegative=True)
+            )
         return sp.Symbol(self.name, real=True)
 
 

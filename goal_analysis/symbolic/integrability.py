@@ -50,6 +50,11 @@ class Integrability:
     loss: sp.Expr | None
     witness: Witness | None = None
 
+    def _repr_markdown_(self) -> str:
+        from goal_analysis.symbolic.pages import integrability_page, to_markdown
+
+        return to_markdown([integrability_page(self)])
+
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
     """Decide whether the weights are the gradient of a loss.

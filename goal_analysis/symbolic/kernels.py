@@ -6,8 +6,9 @@ kernels (exponentials, logarithms, roots, sines), and its numerator is expanded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import reduce
+from types import MappingProxyType
 
 import sympy as sp
 
@@ -19,10 +20,19 @@ def proves_zero(expression: sp.Expr) -> bool:
     return all(_smooth_part_vanishes(case) for case in cases(expression))
 
 
-def cases(expression: sp.Expr) -> Iterator[sp.Expr]:
-    """``expression`` without kinks, once for every combination of signs at its `step`s and `hinge`s."""
+def cases(
+    expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})
+) -> Iterator[sp.Expr]:
+    """``expression`` without kinks, once for every combination of signs at its `step`s and `hinge`s.
+
+    Args:
+        expression: any.
+        settled: the values of the steps that are decided already.
+    """
     expression = expression.replace(hinge, lambda x: x * step(x))
     expression = expression.replace(step, lambda x: step(sp.factor_terms(sp.expand(x))))
+    while not settled.keys().isdisjoint(expression.atoms(step)):
+        expression = expression.xreplace(settled)
     steps = sorted(expression.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
     if not steps:
         yield expression
@@ -30,7 +40,7 @@ def cases(expression: sp.Expr) -> Iterator[sp.Expr]:
     innermost = steps[0]
     opposite = step(-innermost.args[0])
     for inside in (sp.S.Zero, sp.S.One):
-        yield from cases(expression.xreplace({innermost: inside, opposite: 1 - inside}))
+        yield from cases(expression, {**settled, innermost: inside, opposite: 1 - inside})
 
 
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
@@ -54,6 +64,8 @@ class _Kernels:
     def convert(self, e: sp.Expr) -> sp.Expr:
         if e.is_Rational or e.is_Symbol:
             return e
+        if e is sp.E:
+            return self.exp(sp.S.One)
         if e.is_Add or e.is_Mul:
             return e.func(*map(self.convert, e.args))
         if isinstance(e, sigmoid):

@@ -183,9 +183,9 @@ class SymbolicLoss:
         return resolve(self.hyperparameters, settings or {}, f"loss {self.name!r}")
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting import loss_markdown
+        from goal_analysis.symbolic.pages import loss_page, to_markdown
 
-        return loss_markdown(self)
+        return to_markdown([loss_page(self)])
 
 
 def _symbols(term: Term) -> set[sp.Symbol]:

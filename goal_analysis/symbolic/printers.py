@@ -153,28 +153,24 @@ class Latex(_Order, LatexPrinter):
             and not under[0].is_Integer
         ):
             number, under = "1", [sp.Integer(coefficient.q), *under]  # 1/(2τ) rather than 0.5/τ
-        over = self._juxtaposed([] if number == "1" else [number], quotient.over, alone=not under)
-        fraction = rf"\frac{{{over}}}{{{self._juxtaposed([], under, alone=True)}}}" if under else over
-        return ("- " if quotient.negative else "") + fraction
+        sign = "- " if quotient.negative else ""
+        over = self._juxtaposed(number, quotient.over, bare=bool(under) or not sign)
+        return sign + (rf"\frac{{{over}}}{{{self._juxtaposed('1', under, bare=True)}}}" if under else over)
 
     def _print_Pow(self, power: sp.Pow) -> str:
         if power.exp.is_Rational and power.exp.is_negative and not _is_divisor(power):
             return self._helper_print_standard_power(power, "%s^{%s}")
         return super()._print_Pow(power)
 
-    def _juxtaposed(self, first: list[str], factors: list[sp.Expr], alone: bool) -> str:
-        single = not first and len(factors) == 1 and (not alone or not factors[0].is_Add)
-        texts = [
-            *first,
-            *(self._print(f) if single else self.parenthesize(f, _PRODUCT, strict=True) for f in factors),
-        ]
-        return (
-            "".join(
-                text if i == 0 else (r" \cdot " if text[0].isdigit() else " ") + text
-                for i, text in enumerate(texts)
-            )
-            or "1"
-        )
+    def _juxtaposed(self, number: str, factors: list[sp.Expr], bare: bool) -> str:
+        """A product without a sign between the factors; ``bare`` if a sum needs no parentheses around it."""
+        if number == "1" and len(factors) == 1 and bare:
+            return self._print(factors[0])
+        text = "" if number == "1" and factors else number
+        for factor in factors:
+            this = self.parenthesize(factor, _PRODUCT, strict=True)
+            text += (r" \cdot " if this[0].isdigit() else " ") * bool(text) + this
+        return text
 
     def _print_Symbol(self, symbol: sp.Symbol, style: str = "plain") -> str:
         return _SYMBOLS.get(symbol) or _name(symbol.name)
@@ -194,7 +190,7 @@ def _scientific(number: str) -> str:
 
 def _name(name: str) -> str:
     """A name in LaTeX: what follows an underscore, and a number at the end, are indices."""
-    head, *indices = re.findall(r"[^\W\d_]+|\d+", name) or [rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"]
+    head, *indices = re.findall(r"[^\W\d_]+|\d+", name) or [r"\_" * len(name)]
     return _word(head) + (rf"_{{{','.join(map(_word, indices))}}}" if indices else "")
 
 

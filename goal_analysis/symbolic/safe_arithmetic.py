@@ -103,13 +103,11 @@ class Arithmetic:
             raise Refused(f"got {what} of {_short(x)} but expected a positive number under it")
 
     def _check_power(self, base: sp.Expr, exponent: sp.Expr) -> None:
-        for number in exponent.atoms(sp.Rational):
-            if abs(number) > MAX_EXPONENT:
+        for term in sp.Add.make_args(exponent):
+            if abs(term.as_coeff_Mul()[0]) > MAX_EXPONENT:
                 raise Refused(f"got an exponent past ±{MAX_EXPONENT} but expected a smaller one, or a name")
-            if number.q > MAX_ROOT:
-                raise Refused(
-                    f"got the exponent {_short(number)} but expected a denominator up to {MAX_ROOT}"
-                )
+            if term.is_Rational and term.q > MAX_ROOT:
+                raise Refused(f"got the exponent {_short(term)} but expected a denominator up to {MAX_ROOT}")
         if base == 0:
             if not exponent.is_Rational or exponent < 0:
                 raise Refused(

@@ -149,6 +149,11 @@ class WeightField:
     relative: tuple[RelativeSimilarity, ...] = ()
     similarity: Similarity = COSINE
 
+    def _repr_markdown_(self) -> str:
+        from goal_analysis.symbolic.pages import to_markdown, weights_page
+
+        return to_markdown([weights_page(self)])
+
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
         return resolve(self.hyperparameters, settings or {}, self.name)

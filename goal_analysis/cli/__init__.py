@@ -1,0 +1,32 @@
+"""The command line ``goal-analyze``; the only place that knows everything.
+
+Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from goal_analysis.cli.demo import demo
+from goal_analysis.cli.list import list_losses
+from goal_analysis.cli.show import show
+
+app = typer.Typer(
+    name="goal-analyze",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
+)
+app.command("list")(list_losses)
+app.command("show")(show)
+app.command("demo")(demo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,74 @@
+"""``goal-analyze show``: one loss taken apart."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, named, of_formula, refuse, settings_of
+from goal_analysis.symbolic.characteristics import characteristics
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.identity import Undecided
+from goal_analysis.symbolic.integrability import integrability
+from goal_analysis.symbolic.pages import (
+    Page,
+    characteristics_page,
+    integrability_page,
+    loss_page,
+    to_data,
+    to_latex,
+    to_markdown,
+    to_plain,
+    weights_page,
+)
+
+
+def show(
+    loss: Annotated[str | None, typer.Argument(metavar="[LOSS]", help="A name that `list` prints.")] = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", help="A loss of one triplet instead, a formula of s_p and s_n.")
+    ] = None,
+    own: CatalogOption = None,
+    assignments: SetOption = None,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the formulas in LaTeX.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a loss: its formula, the weights derived from it, whether they are integrable, and what they do.
+
+    \b
+    goal-analyze show circle
+    goal-analyze show circle --set gamma=80 --latex
+    goal-analyze show --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
+    goal-analyze show mine --catalog my_losses.toml --json
+    """
+    if (loss is None) == (formula is None):
+        refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
+    if as_latex + as_markdown + as_json > 1:
+        refuse("got several of --latex, --markdown and --json but expected at most one")
+    settings = settings_of(assignments)
+    chosen = named(loss, own) if loss is not None else of_formula(formula or "", settings)
+    try:
+        decomposition = decompose(chosen)
+        pages = [
+            loss_page(chosen, settings),
+            weights_page(decomposition),
+            integrability_page(integrability(decomposition)),
+            characteristics_page(characteristics(decomposition, settings)),
+        ]
+    except Undecided as problem:
+        typer.echo(f"{chosen.name}: {problem}", err=True)
+        raise typer.Exit(1) from problem
+    except ValueError as problem:
+        refuse(problem)
+    typer.echo(_written(pages, as_latex, as_markdown, as_json))
+
+
+def _written(pages: list[Page], as_latex: bool, as_markdown: bool, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(to_data(pages), ensure_ascii=False, indent=2)
+    if as_latex:
+        return to_latex(pages)
+    return to_markdown(pages) if as_markdown else to_plain(pages)

@@ -1,0 +1,137 @@
+"""Which pairs of a score matrix match: the positives and the negatives of every anchor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The positives and the negatives of every anchor; a pair may be neither.
+
+    Args:
+        positives: shape ``(anchors, candidates)``; whether the candidate matches the anchor.
+        negatives: shape ``(anchors, candidates)``; whether it is one to be told apart.
+
+    Raises:
+        ValueError: the shapes differ, or a pair is both.
+
+    >>> pairs = Matches.of_image_ids(torch.tensor([7, 8, 7]))
+    >>> pairs.positives.int()
+    tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=torch.int32)
+    """
+
+    positives: Bool[Tensor, "anchors candidates"]
+    negatives: Bool[Tensor, "anchors candidates"]
+
+    def __post_init__(self) -> None:
+        given = {"positives": self.positives, "negatives": self.negatives}
+        for name, mask in given.items():
+            if mask.dtype != torch.bool or mask.ndim != 2:
+                raise ValueError(
+                    f"matches: {name}: got {_described(mask)} "
+                    "but expected a bool matrix (anchors, candidates)"
+                )
+        if self.positives.shape != self.negatives.shape:
+            raise ValueError(
+                f"matches: got positives of shape {tuple(self.positives.shape)} and negatives of shape "
+                f"{tuple(self.negatives.shape)} but expected one shape (anchors, candidates)"
+            )
+        if bool((self.positives & self.negatives).any()):
+            raise ValueError(
+                "matches: got a pair that is positive and negative but expected one or the other"
+            )
+
+    @classmethod
+    def of_image_ids(
+        cls, image_ids: Int[Tensor, " images"], text_ids: Int[Tensor, " texts"] | None = None
+    ) -> Matches:
+        """Text j matches image i iff their ids are equal, so other captions of one image are no negatives.
+
+        Args:
+            image_ids: shape ``(images,)``; the rows of the score matrix.
+            text_ids: shape ``(texts,)``; the id of the image that each text describes. By default text i
+                comes with image i.
+        """
+        text_ids = image_ids if text_ids is None else text_ids
+        _check_ids("image_ids", image_ids)
+        _check_ids("text_ids", text_ids)
+        equal = image_ids[:, None] == text_ids[None, :]
+        return cls(equal, ~equal)
+
+    @classmethod
+    def of_labels(cls, labels: Int[Tensor, " embeddings"]) -> Matches:
+        """One set of embeddings against itself: equal labels match, and nothing is compared with itself.
+
+        Args:
+            labels: shape ``(embeddings,)``; the class of each. The diagonal is neither positive nor negative.
+        """
+        _check_ids("labels", labels)
+        equal = labels[:, None] == labels[None, :]
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        return cls(equal & ~itself, ~equal)
+
+    @classmethod
+    def of_classes(cls, labels: Int[Tensor, " embeddings"], classes: int) -> Matches:
+        """Embeddings against one proxy per class: column c is the proxy of class c.
+
+        Args:
+            labels: shape ``(embeddings,)``; the class of each, from 0 to ``classes − 1``.
+            classes: how many proxies there are.
+
+        Raises:
+            ValueError: a label without a proxy.
+        """
+        _check_ids("labels", labels)
+        if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+            raise ValueError(
+                f"matches: labels: got values from {int(labels.min())} to {int(labels.max())} "
+                f"but expected 0 to {classes - 1}, one proxy a class"
+            )
+        own = labels[:, None] == torch.arange(classes, device=labels.device)[None, :]
+        return cls(own, ~own)
+
+    @classmethod
+    def of_pairs(cls, n: int, device: torch.device | str | None = None) -> Matches:
+        """Candidate i matches anchor i and no other: the diagonal.
+
+        Args:
+            n: how many pairs there are.
+            device: where the masks lie.
+        """
+        diagonal = torch.eye(n, dtype=torch.bool, device=device)
+        return cls(diagonal, ~diagonal)
+
+    @property
+    def transposed(self) -> Matches:
+        """The same pairs with candidates as anchors: the other direction of retrieval."""
+        return Matches(self.positives.T, self.negatives.T)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(anchors, candidates)``."""
+        anchors, candidates = self.positives.shape
+        return anchors, candidates
+
+    def check(self, scores: Tensor, owner: str) -> None:
+        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches."""
+        if tuple(scores.shape) != self.shape:
+            raise ValueError(
+                f"{owner}: got scores of shape {tuple(scores.shape)} but expected {self.shape}, "
+                "the matches' (anchors, candidates)"
+            )
+
+
+def _check_ids(name: str, ids: Tensor) -> None:
+    if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex():
+        raise ValueError(
+            f"matches: {name}: got {_described(ids)} but expected whole numbers of shape (embeddings,)"
+        )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"a tensor of {tensor.dtype} of shape {tuple(tensor.shape)}"

@@ -1,0 +1,212 @@
+"""What is known of a loss, an objective or a verdict, as rows of a page, and pages as text, Markdown, LaTeX and data.
+
+A row carries its value as it is, an expression, a number or words; the four writers at the foot decide how it looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from goal_analysis.symbolic.aggregators import Pool, Side
+from goal_analysis.symbolic.characteristics import Characteristics, Curve, Surface
+from goal_analysis.symbolic.decomposition import Decomposition
+from goal_analysis.symbolic.hyperparameter import interval_text
+from goal_analysis.symbolic.integrability import Integrability
+from goal_analysis.symbolic.loss import SymbolicLoss, Term
+from goal_analysis.symbolic.typesetting import latex, plain
+from goal_analysis.symbolic.weight import WeightField
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a page: a key for data, a label for people, and the value."""
+
+    key: str
+    label: str
+    value: sp.Expr | str | float | bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """A title over rows."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def loss_page(loss: SymbolicLoss, settings: Mapping[str, float] | None = None) -> Page:
+    """The declared formula, term by term, with hyperparameters at their values."""
+    rows = [Row("name", "name", loss.name), Row("shape", "shape", shape(loss))]
+    for i, term in enumerate(loss.terms, start=1):
+        index = str(i) if len(loss.terms) > 1 else ""
+        rows += _term_rows(term, index)
+    values = loss.values(settings)
+    for h in loss.hyperparameters:
+        meaning = f": {h.meaning}" if h.meaning else ""
+        rows.append(Row(h.name, h.name, f"{plain(values[h.symbol])} in {interval_text(h.domain)}{meaning}"))
+    rows += [
+        Row("similarity", "similarity", f"{loss.similarity.name}, {loss.similarity.formula}"),
+        Row("anchors", "anchors", loss.anchors.value),
+        Row("reduction", "reduction", f"{loss.reduction.value} over the anchors"),
+        Row("reference", "reference", ", ".join(loss.reference) or "none"),
+    ]
+    if loss.note:
+        rows.append(Row("note", "note", loss.note))
+    return Page(loss.title, tuple(rows))
+
+
+def shape(loss: SymbolicLoss) -> str:
+    """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators.
+
+    >>> from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
+    >>> from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+    >>> term = Term(outer=softplus(gap), positives=SOFTMIN(s_p), negatives=LOGSUMEXP(s_n))
+    >>> shape(SymbolicLoss(name="circle_like", title="", terms=(term,)))
+    'φ(logsumexp⁻ − softmin⁺)'
+    """
+    return " + ".join(map(_term_shape, loss.terms))
+
+
+def _term_shape(term: Term) -> str:
+    positives = f"{_aggregator_text(term.positives)}⁺" if term.positives else ""
+    negatives = f"{_aggregator_text(term.negatives)}⁻" if term.negatives else ""
+    if not positives or not negatives:
+        return f"φ({positives or negatives})"
+    return f"φ({negatives} − {positives})" if term.reads_gap_alone else f"Φ({positives}, {negatives})"
+
+
+def _aggregator_text(side: Side) -> str:
+    pool = "" if side.pool is Pool.OWN else f" of {side.pool.value}"
+    return side.aggregator.name + pool
+
+
+def _term_rows(term: Term, index: str) -> Iterable[Row]:
+    yield Row(f"outer{index}", f"Φ{index}", term.effective_outer)
+    for sign, name, side in (("⁻", "negatives", term.negatives), ("⁺", "positives", term.positives)):
+        if side is not None:
+            over = f"A{sign}{index}: {_aggregator_text(side)} over {name} of"
+            yield Row(f"{name}{index}", over, side.inner)
+            yield Row(f"mining_{name}{index}", f"mining weight of {name}{index and ' ' + index}", side.aggregator.mining)
+
+
+def weights_page(objective: Decomposition | WeightField) -> Page:
+    """The derived weights: T, P⁺ and P⁻ where they exist, else w⁺ and w⁻."""
+    field = objective.field if isinstance(objective, Decomposition) else objective
+    rows: list[Row] = [Row("separable", "separable", field.factors is not None)]
+    if field.factors is not None:
+        rows += [
+            Row("triplet_weight", "T(s_p, s_n)", field.factors.triplet),
+            Row("positive_pair_weight", "P⁺(s_p)", field.factors.positive),
+            Row("negative_pair_weight", "P⁻(s_n)", field.factors.negative),
+        ]
+    else:
+        rows += [Row("positive_weight", "w⁺(s_p, s_n)", field.positive), Row("negative_weight", "w⁻(s_p, s_n)", field.negative)]
+    if isinstance(objective, Decomposition) and not objective.separable:
+        rows.append(Row("separable_reason", "because", objective.reason))
+    return Page("Weights of a triplet", tuple(rows))
+
+
+def integrability_page(verdict: Integrability) -> Page:
+    """The verdict, its reason, the potential and the loss."""
+    rows = [Row("integrable", "integrable", verdict.integrable), Row("reason", "because", verdict.reason)]
+    if verdict.potential is not None:
+        rows.append(Row("potential", "U(s_p, s_n)", verdict.potential))
+    if verdict.loss is not None:
+        rows.append(Row("loss", "L(s_p, s_n)", verdict.loss))
+    return Page("Integrability", tuple(rows))
+
+
+def characteristics_page(found: Characteristics) -> Page:
+    """Signs, limits, growth, saturation and scale, a row for every weight."""
+    positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
+    rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
+    for key, label, weight in (("positive", positive, found.positive), ("negative", negative, found.negative)):
+        text = _curve_text(weight, key) if isinstance(weight, Curve) else _surface_text(weight)
+        rows.append(Row(key, label, text))
+    return Page("Characteristics", tuple(rows))
+
+
+def _surface_text(surface: Surface) -> str:
+    text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
+    return text + f"; at most {number(surface.scale)}" + ("; negative somewhere" if surface.negative_somewhere else "")
+
+
+def _curve_text(curve: Curve, key: str) -> str:
+    ends = f"{number(curve.at_opposite)} for opposite, {number(curve.at_identical)} for identical vectors"
+    parts = [curve.growth.value, ends, f"at most {number(curve.scale)}"]
+    effect = "a negative attracts" if key == "negative" else "a positive repels"
+    if curve.negative_somewhere:
+        places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
+        parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
+    parts += [f"saturated from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
+    return "; ".join(parts)
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def to_plain(pages: Sequence[Page]) -> str:
+    """Aligned text."""
+    width = max(len(row.label) for page in pages for row in page.rows)
+    blocks = (
+        "\n".join([page.title, *(f"  {row.label:<{width}}  {_words(row.value, plain)}" for row in page.rows)])
+        for page in pages
+    )
+    return "\n\n".join(blocks)
+
+
+def to_markdown(pages: Sequence[Page]) -> str:
+    """A table for every page, formulas in LaTeX."""
+
+    def cell(value: str) -> str:
+        return value.replace("|", r"\|").replace("\n", " ")
+
+    def table(page: Page) -> str:
+        rows = (
+            f"| {cell(row.label)} | {cell(_words(row.value, lambda e: f'${latex(e)}$'))} |" for row in page.rows
+        )
+        return "\n".join([f"### {page.title}", "", "| | |", "| --- | --- |", *rows])
+
+    return "\n\n".join(map(table, pages))
+
+
+def to_latex(pages: Sequence[Page]) -> str:
+    """The formulas, one line each, in an aligned environment; words are left out."""
+    rows = (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr))
+    lines = [rf"  {_LATEX_LABELS[row.key]} &= {latex(row.value)}" for row in rows]
+    return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+
+_LATEX_LABELS = {
+    "outer": r"\Phi",
+    "negatives": "h(s_n)",
+    "positives": "k(s_p)",
+    "triplet_weight": "T(s_p, s_n)",
+    "positive_pair_weight": "P^{+}(s_p)",
+    "negative_pair_weight": "P^{-}(s_n)",
+    "positive_weight": "w^{+}(s_p, s_n)",
+    "negative_weight": "w^{-}(s_p, s_n)",
+    "potential": "U(s_p, s_n)",
+    "loss": "L(s_p, s_n)",
+} | {f"{name}{i}": rf"{symbol}_{{{i}}}" for i in range(1, 10) for name, symbol in (("outer", r"\Phi"), ("negatives", "h"), ("positives", "k"))}
+
+
+def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool]:
+    """Keys and values, formulas as text that `parse` reads back."""
+    return {
+        row.key: plain(row.value) if isinstance(row.value, sp.Expr) else row.value
+        for page in pages
+        for row in page.rows
+    }
+
+
+def _words(value: sp.Expr | str | float | bool, write) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return write(value) if isinstance(value, sp.Expr) else str(value)

@@ -1,0 +1,31 @@
+"""InfoNCE, alias NT-Xent: the positive against all negatives in one softmax.
+
+    L = −log(exp(scale·s_p) / (exp(scale·s_p) + Σ_n exp(scale·s_n)))
+
+Source: T. Chen, S. Kornblith, M. Norouzi, G. Hinton, A Simple Framework for Contrastive Learning of Visual
+Representations (SimCLR, ICML 2020), https://arxiv.org/abs/2002.05709; the name is that of A. van den Oord, Y.
+Li, O. Vinyals, Representation Learning with Contrastive Predictive Coding (2018),
+https://arxiv.org/abs/1807.03748.
+
+scale is 1/temperature; 10 is SimCLR's temperature of 0.1 on ImageNet (0.5 on CIFAR-10). Both directions are
+summed; CLIP takes half that sum, learns the scale from 1/0.07 on and clips it at 100. An anchor with several
+positives has a softmax for each, without the other positives in it (`sup_con` has them).
+"""
+
+from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+
+temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
+scale = temperature.symbol
+
+info_nce_loss = SymbolicLoss(
+    name="info_nce",
+    title="InfoNCE (NT-Xent)",
+    terms=(Term(outer=softplus(gap), positives=EACH(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),
+    hyperparameters=(temperature,),
+    reference=("chen2020simclr", "vandenoord2018cpc", "radford2021clip"),
+    anchors=Anchors.BOTH,
+    note="CLIP halves the sum of both directions",
+)

@@ -1,0 +1,114 @@
+"""Laws that every loss of the catalog obeys; a new loss is tested by existing."""
+
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.identity import refute_zero
+from goal_analysis.symbolic.integrability import integrability, potential, recover_loss
+from goal_analysis.symbolic.kernels import proves_zero
+from goal_analysis.symbolic.primitives import s_n, s_p, undetach
+from goal_analysis.symbolic.tidying import tidy
+from losses_catalog import catalog
+
+DISCONTINUOUS = {"selectively_hard_triplet"}
+"""Losses that jump themselves, so that their weights leave out what happens at the jump."""
+
+every_loss = pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+
+
+def triplet_residues(loss, field):
+    """What is left of −∂L/∂s_p = w⁺ and ∂L/∂s_n = w⁻, and of w = T·P."""
+    on_triplet = loss.expression()
+    residues = [
+        undetach(sp.diff(on_triplet, s_p)) + field.positive,
+        undetach(sp.diff(on_triplet, s_n)) - field.negative,
+    ]
+    if field.factors:
+        residues.append(field.factors.triplet * field.factors.positive - field.positive)
+        residues.append(field.factors.triplet * field.factors.negative - field.negative)
+    return residues
+
+
+@every_loss
+def test_the_product_of_the_factors_is_the_gradient(loss):
+    field = decompose(loss).field
+    for residue in triplet_residues(loss, field):
+        # Where the range of the similarity settles a hinge, the identity holds on that range.
+        assert refute_zero(tidy(residue, field.similarity), field.ranges) is None, loss.name
+
+
+@every_loss
+def test_a_factor_of_1_001_breaks_the_identity(loss):
+    field = decompose(loss).field
+    factor = sp.Rational(1001, 1000)
+    larger = replace(field, positive=field.positive * factor, negative=field.negative * factor)
+    residues = [tidy(residue, field.similarity) for residue in triplet_residues(loss, replace(larger, factors=None))]
+    assert any(refute_zero(residue, field.ranges) for residue in residues), loss.name
+
+
+@every_loss
+def test_a_typed_in_weight_breaks_the_identity(loss):
+    field = decompose(loss).field
+    typed_in = replace(field, positive=field.positive + sp.Rational(1, 1000), factors=None)
+    residue = tidy(triplet_residues(loss, typed_in)[0], field.similarity)
+    assert refute_zero(residue, field.ranges) is not None, loss.name
+
+
+@every_loss
+def test_the_pieces_give_the_gradient_on_several_pairs(loss):
+    positives = sp.symbols("p1 p2", real=True)
+    negatives = sp.symbols("n1 n2", real=True)
+    expression = loss.expression(positives, negatives)
+    weights_p, weights_n = decompose(loss).weights(positives, negatives)
+    for s, gradient in (*zip(positives, (-w for w in weights_p)), *zip(negatives, weights_n)):
+        residue = undetach(sp.diff(expression, s)) - gradient
+        assert proves_zero(residue), (loss.name, s)
+
+
+@every_loss
+def test_pair_weights_read_their_own_pair(loss):
+    factors = decompose(loss).field.factors
+    if factors is None:
+        pytest.skip("the weights do not separate")
+    assert not factors.positive.has(s_n)
+    assert not factors.negative.has(s_p)
+
+
+@every_loss
+def test_the_free_constant_is_in_the_triplet_weight(loss):
+    factors = decompose(loss).field.factors
+    if factors is None:
+        pytest.skip("the weights do not separate")
+    shape = factors.positive if factors.positive != 0 else factors.negative
+    constants = [f for f in sp.Mul.make_args(sp.factor_terms(shape)) if not f.has(s_p, s_n)]
+    assert all(f == -1 or not (f.is_number or f.is_positive) or f == 1 for f in constants), (loss.name, shape)
+
+
+@every_loss
+def test_what_detaches_nothing_is_integrable_unless_it_jumps(loss):
+    if loss.detaches:
+        pytest.skip("a gradient is stopped")
+    verdict = integrability(decompose(loss))
+    assert verdict.integrable == (loss.name not in DISCONTINUOUS), (loss.name, verdict.reason)
+
+
+@every_loss
+def test_an_integrable_loss_is_recovered_from_its_weights_alone(loss):
+    decomposition = decompose(loss)
+    field = decomposition.field
+    if not integrability(decomposition).integrable:
+        pytest.skip("there is no loss")
+    recovered = recover_loss(field, potential(field))
+    if recovered is None:
+        pytest.skip("no closed form found")
+    assert refute_zero(sp.diff(recovered, s_n) - field.negative, field.ranges) is None, loss.name
+    assert refute_zero(sp.diff(recovered, s_p) + field.positive, field.ranges) is None, loss.name
+
+
+def test_most_losses_are_recovered_from_their_weights_alone():
+    fields = [decompose(loss).field for loss in catalog]
+    recovered = [field.name for field in fields if recover_loss(field, potential(field)) is not None]
+    assert len(recovered) >= 0.8 * len(catalog), sorted({f.name for f in fields} - set(recovered))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterable, Iterator
 
 import typer
@@ -17,6 +19,9 @@ from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.pages import shape, to_data, weights_page
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
+
+WIDTH = 110
+"""Characters a line where there is no terminal to ask."""
 
 
 def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
@@ -53,12 +58,21 @@ def summaries(chosen: Iterable[SymbolicLoss]) -> Iterator[dict[str, str | bool |
 
 def print_summary(records: Iterable[dict[str, str | bool | float]]) -> None:
     """Print the records as a table."""
-    table = Table(*COLUMNS, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=column != "shape", min_width=18 if column == "shape" else None)
     count = 0
     for record in records:
-        cells = (record[column] for column in COLUMNS)
-        table.add_row(*("yes" if c is True else "no" if c is False else str(c) for c in cells))
+        cells = (record[column] for column in COLUMNS[:-1])
+        source = author_and_year(str(record["reference"]))
+        table.add_row(*("yes" if c is True else "no" if c is False else str(c) for c in cells), source)
         count += 1
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     console.print(f"{count} losses", highlight=False)
+
+
+def author_and_year(references: str) -> str:
+    """The first key of the bibliography as people cite it: ``sun2020circle`` is Sun 2020."""
+    key = re.match(r"([a-z]+)(\d{4})", references)
+    return f"{key[1].capitalize()} {key[2]}" if key else references

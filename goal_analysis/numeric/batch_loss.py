@@ -4,15 +4,13 @@ An anchor without what a term needs contributes nothing to it, and the mean of a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 
 import sympy as sp
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.numeric.formula import Values, formula
 from goal_analysis.numeric.layout import (
     Pairs,
     SideLayout,
@@ -25,10 +23,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.aggregators import Side
 from goal_analysis.symbolic.decomposition import Decomposition, TermParts
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import detach, s_n, s_p, x_n, x_p
-
-Values = tuple[tuple[sp.Symbol, sp.Expr], ...]
-"""The value of every hyperparameter."""
+from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
 
 
 def loss_value(
@@ -65,7 +60,7 @@ def loss_value(
     for _, of_rows, its_matches in _queries(loss.anchors, _at_least_float32(scores), matches):
         for term in loss.terms:
             layout = _layout(loss, term, of_rows, its_matches, values)
-            (at_places,) = _formula(term.effective_outer, (x_p, x_n), values)(*layout.arguments())
+            at_places = formula(term.effective_outer, (x_p, x_n), values)(*layout.arguments())
             total = total + (layout.factors(loss.reduction) * at_places).sum()
     return total
 
@@ -112,33 +107,6 @@ def weight_matrix(
     return total
 
 
-@dataclass(frozen=True)
-class _Formula:
-    """A compiled expression for autograd: what is detached is computed first, and comes in as a constant."""
-
-    whole: Compiled
-    stopped: Compiled
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor]:
-        with torch.no_grad():
-            constants = self.stopped(*inputs)
-        (value,) = self.whole(*inputs, *constants)
-        return (value,)
-
-
-@lru_cache(maxsize=1024)
-def _formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values) -> _Formula:
-    stopped: dict[sp.Expr, sp.Dummy] = {}
-    whole = _with_inputs_for_detached(expression.subs(values), stopped)
-    return _Formula(compiled([whole], (*inputs, *stopped.values())), compiled(list(stopped), inputs))
-
-
-def _with_inputs_for_detached(e: sp.Expr, stopped: dict[sp.Expr, sp.Dummy]) -> sp.Expr:
-    if isinstance(e, detach):
-        return stopped.setdefault(e.args[0], sp.Dummy(real=True))
-    return e.func(*(_with_inputs_for_detached(part, stopped) for part in e.args)) if e.args else e
-
-
 def _at_least_float32(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
@@ -174,7 +142,7 @@ def _side(
     turned: bool,
 ) -> SideLayout:
     parameters = tuple(float(parameter.subs(values)) for parameter in side.aggregator.parameters)
-    inner = _formula(side.inner, (variable,), values)
+    inner = formula(side.inner, (variable,), values)
     return lay_out(side.aggregator, parameters, pairs, scores, inner, loss.similarity, turned)
 
 
@@ -189,9 +157,9 @@ def _term_gradient(
         (layout.positives, layout.negatives), weights, slopes, strict=True
     ):
         if side is not None:
-            (at_places,) = _formula(outer, (x_p, x_n), values)(*layout.arguments())
+            at_places = formula(outer, (x_p, x_n), values)(*layout.arguments())
             of_handed = layout.spread(layout.factors(reduction) * at_places)
-            (slopes_there,) = _formula(slope, (variable,), values)(side.similarities)
+            slopes_there = formula(slope, (variable,), values)(side.similarities)
             gradient = side.gradient(of_handed, slopes_there, shape)
             total = gradient if total is None else total + gradient
     assert total is not None  # a term has a side

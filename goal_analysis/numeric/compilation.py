@@ -2,6 +2,8 @@
 
 `goal_analysis.symbolic.evaluation.program` does the walk; here are the tables, in forms that neither overflow
 nor lose digits, and `compiled`, which looks every operation up once and computes what is constant beforehand.
+
+This file is long because the two tables are to be read side by side.
 """
 
 from __future__ import annotations

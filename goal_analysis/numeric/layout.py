@@ -8,7 +8,6 @@ similarity is replaced by the middle of the range: the zero gradient there times
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -127,7 +126,7 @@ def lay_out(
     parameters: tuple[float, ...],
     pairs: Pairs,
     scores: Float[Tensor, "anchors candidates"],
-    inner: Callable[[Tensor], tuple[Any, ...]],
+    inner: Callable[[Tensor], Tensor],
     similarity: Similarity,
     turned: bool,
 ) -> SideLayout:
@@ -138,14 +137,14 @@ def lay_out(
         parameters: the numbers that the aggregator reads.
         pairs: what the side gathers.
         scores: the similarities.
-        inner: its inner function, which returns a tuple of one tensor.
+        inner: its inner function.
         similarity: what the scores measure.
         turned: whether this is the side of the positives, whose members lie along the axis of the positives
             when they are enumerated.
     """
     middle = float(similarity.opposite + similarity.identical) / 2
     similarities = scores.flatten()[pairs.places].masked_fill(~pairs.members, middle)
-    (values,) = inner(similarities)
+    values = inner(similarities)
     compute = masked(aggregator)
     if aggregator.enumerates:
         factors = compute.weights(values, pairs.members, *parameters)

@@ -157,7 +157,7 @@ def _gathered(side: Side | None, variable, inner_derivative, own, positives):
     slopes = [inner_derivative.subs(variable, s) for s in pool]
     places = [sp.Dummy(real=True) for _ in pool]
     at = dict(zip(places, values, strict=True))
-    mining = [undetach(weight).subs(at, simultaneous=True) for weight in side.aggregator.weights(places)]
+    mining = [undetach(weight.subs(at, simultaneous=True)) for weight in side.aggregator.weights(places)]
     if side.aggregator.enumerates:
         return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
     aggregate = undetach(side.aggregator.combine(values))

@@ -14,9 +14,9 @@ import sympy as sp
 
 from goal_analysis.symbolic.antiderivative import antiderivative
 from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.identity import Ranges, Undecided, Witness, refute_zero
+from goal_analysis.symbolic.identity import Undecided, Witness, find_witness, refute_zero
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.tidying import simplest
+from goal_analysis.symbolic.tidying import simplest, tidy
 from goal_analysis.symbolic.weight import WeightField, other_negative, other_positive
 
 
@@ -79,9 +79,9 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
     jumps = tuple(curl_jumps(field))
     verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
     for condition, what in _conditions(objective, field, curl, jumps):
-        witness = refute_zero(condition, _extended(field.ranges, condition))
+        witness = _witness(condition, field)
         if witness:
-            return replace(verdict, integrable=False, reason=f"{what}: {witness}", witness=witness)
+            return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
     if isinstance(objective, Decomposition) and not objective.loss.detaches:
         return replace(verdict, loss=objective.loss.expression())
     return replace(verdict, loss=recover_loss(field, verdict.potential))
@@ -122,21 +122,21 @@ def _kinks(field: WeightField) -> list[sp.Expr]:
 
 def _conditions(objective, field, curl, jumps) -> Iterator[tuple[sp.Expr, str]]:
     """What has to vanish, with what it means if it does not."""
-    yield curl, "∂w⁺/∂s_n + ∂w⁻/∂s_p"
+    yield curl, "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
-        for on_kink in _restricted(jump, field.ranges):
+        for on_kink in _restricted(jump, field):
             yield on_kink, f"the weights jump across {jump.kink} = 0, and the curl there"
     if isinstance(objective, Decomposition) and objective.loss.detaches:
         yield from _pair_conditions(objective)
     yield from _relative_conditions(field)
 
 
-def _restricted(jump: Jump, ranges: Ranges) -> Iterator[sp.Expr]:
+def _restricted(jump: Jump, field: WeightField) -> Iterator[sp.Expr]:
     """The coefficient on the kink itself, zero where the kink lies beyond what unit vectors reach."""
     variable = s_n if jump.kink.has(s_n) else s_p
-    low, high = ranges[variable]
+    low, high = field.ranges[variable]
     for root in sp.solve(jump.kink, variable):
-        yield jump.coefficient.subs(variable, root) * step(root - low) * step(high - root)
+        yield tidy(jump.coefficient.subs(variable, root) * step(root - low) * step(high - root), field.similarity)
 
 
 def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, str]]:
@@ -148,7 +148,7 @@ def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, st
     for i, a in enumerate(everything):
         for b in everything[i + 1 :]:
             asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
-            yield asymmetry, f"with several pairs, ∂²/∂{a}∂{b} depends on the order by"
+            yield asymmetry, f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
@@ -160,16 +160,17 @@ def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
         elsewhere = sp.Symbol("s_n'", real=True)
         exchanged = positive.subs({s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True)
         asymmetry = sp.diff(positive, other_positive) - sp.diff(exchanged, s_p)
-        yield asymmetry, "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ by"
+        yield asymmetry, "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ: the difference"
     for weight, name in ((positive, "w⁺"), (negative, "w⁻")):
         if weight.has(other_negative):
-            yield sp.diff(weight, other_negative), f"{name} reads a negative that has no weight, with the derivative"
+            yield sp.diff(weight, other_negative), f"{name} reads a negative that has no weight, and the derivative by it"
 
 
-def _extended(ranges: Ranges, condition: sp.Expr) -> Ranges:
-    """``ranges`` with those of the several similarities of one kind."""
-    span = ranges[s_p]
-    return {symbol: ranges.get(symbol, span) for symbol in condition.free_symbols}
+def _witness(condition: sp.Expr, field: WeightField) -> Witness | None:
+    """A point at which ``condition`` fails, at the default hyperparameters if it fails there; None if it is proved."""
+    ranges = {symbol: field.ranges.get(symbol, field.ranges[s_p]) for symbol in condition.free_symbols}
+    at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
+    return find_witness(condition, {**ranges, **at_defaults}) or refute_zero(condition, ranges)
 
 
 def potential(field: WeightField) -> sp.Expr | None:

@@ -180,13 +180,13 @@ def undetach(expression: sp.Expr) -> sp.Expr:
 
 
 def maximum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
-    """max(a, b), spelt b + [a − b]₊."""
-    return sp.sympify(b) + hinge(a - b)
+    """max(a, b), spelt b + [a − b]₊, from the side of a zero if there is one."""
+    return hinge(b) if a == 0 else sp.sympify(b) + hinge(a - b)
 
 
 def minimum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
-    """min(a, b), spelt a − [a − b]₊."""
-    return sp.sympify(a) - hinge(a - b)
+    """min(a, b), spelt a − [a − b]₊, from the side of a zero if there is one."""
+    return -hinge(-a) if b == 0 else sp.sympify(a) - hinge(a - b)
 
 
 def where(condition: sp.Expr, when_positive: sp.Expr, otherwise: sp.Expr) -> sp.Expr:

@@ -9,7 +9,7 @@ from goal_analysis.symbolic.characteristics import Growth, characteristics
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.pages import characteristics_page, to_plain
 from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
-from goal_analysis.symbolic.weight import compose
+from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 losses = {loss.name: loss for loss in catalog}
@@ -47,8 +47,8 @@ def test_sigmoid_saturates():
 
 def test_the_tuplet_margin_repels_positives_closer_than_the_margin():
     positive = characteristics(decompose(losses["tuplet_margin"])).positive
-    beta = float(next(h.default for h in losses["tuplet_margin"].hyperparameters if h.name == "beta"))
-    assert positive.sign_changes == pytest.approx([math.cos(beta)], abs=1e-9)
+    slack = float(next(h.default for h in losses["tuplet_margin"].hyperparameters if h.name == "slack"))
+    assert positive.sign_changes == pytest.approx([math.cos(slack)], abs=1e-9)
     assert positive.at_identical == -math.inf
 
 
@@ -71,8 +71,6 @@ def test_what_does_not_separate_has_surfaces():
 
 
 def test_a_falling_weight_is_told_from_a_growing_one():
-    from goal_analysis.symbolic.weight import Factors, WeightField
-
     one = sp.Integer(1)
     falling = Factors(one, sigmoid(s_p), sigmoid(-s_n))
     found = characteristics(WeightField(name="f", positive=sigmoid(s_p), negative=sigmoid(-s_n), factors=falling))

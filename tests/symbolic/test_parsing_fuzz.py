@@ -1,7 +1,12 @@
-"""Whatever text comes in: nothing is run, nothing hangs, nothing fills the memory, and every refusal has a place."""
+"""Whatever text comes in: nothing is run, nothing hangs or fills the memory, and every refusal has a place.
+
+Longer than others, because the inputs stand beside the watch that they are held against.
+"""
 
 import builtins
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +18,6 @@ import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from goal_analysis.symbolic import safe_arithmetic
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.primitives import gap, s_n, s_p
 
@@ -33,236 +37,74 @@ VALID = (
     "max(s_n, s_p, 0) - min(s_n, s_p) + abs(gap)",
     "sqrt(2 - 2*s_p) + cos(pi*s_n)*sin(τ)",
 )
+_SHORT_ATTACKS = """
+__import__('os').system('touch pwned')    open('pwned','w')    eval('1')    exec('1')    print(1)    input()
+().__class__.__bases__[0].__subclasses__()    s_n.__class__    s_n.subs(s_n, 1)    getattr(s_n, 'func')
+getattr(getattr(s_n,'__class__'),'__mro__')    (lambda: 1)()    [x for x in (1,)]    {s_n for s_n in (1,)}
+(x := 1)    f'{s_n}'    f'{__import__("os")}'    '%s' % s_n    `id`    globals()    breakpoint()    yield
+await s_n    *s_n    **s_n    exp(*[1])    exp(**{})    exp(x=1)    s_n; s_p    import os    ...    True
+b'x'    9**9**9    9**9**9**9    ((10**60)**60)**60    2**(2**(2**(2**9)))    10**10**10    (s_n**64)**64
+1e999999999    1/0    0**-1    0/0    1/(s_n - s_n)    log(0)    log(-1)    sqrt(-1)    (-1)**0.5
+(-8)**(1/3)    exp(exp(9))    exp(10**60*log(2*s_n))    exp(tau*(10**60*log(2) + 1))
+12**(7777777777/10000000019)    0e99999999999999    sin(10**90)    hinge(exp(exp(5)) - exp(exp(5)))
+2**0.333    (2*s_n)**(10**9)    1.1**(10**9)    2**(10**100 + tau)    exp(7/9*log(12*10**18*s_n))
+(12*s_n)**(7777/9999)    1/(sqrt(2)+sqrt(3)-sqrt(5+2*sqrt(6)))    '\\d'    1__0
+hinge((sqrt(2)+1)*(sqrt(3)+1)*(sqrt(5)+1)-sqrt(2)*sqrt(3)*sqrt(5))    ｅｘｐ(s_n)    𝐬_n    s_n #    if
+else    lambda    lambda: 1    not s_n    1if 1<2else 3    0o7    0b1    s_n=1    s_n:1    s_n@s_p    ~s_n
+s_n<<9999    !s_n
+"""
 ATTACKS = (
+    *re.split(r"\n|\s{3,}", _SHORT_ATTACKS.strip()),
     *(
-        "__import__('os').system('touch pwned')",
-        "open('pwned','w')",
-        "eval('1')",
-        "exec('1')",
-        "print(1)",
-        "input()",
-    ),
-    *(
-        "().__class__.__bases__[0].__subclasses__()",
-        "s_n.__class__",
-        "s_n.subs(s_n, 1)",
-        "getattr(s_n, 'func')",
-    ),
-    *(
-        "getattr(getattr(s_n,'__class__'),'__mro__')",
-        "(lambda: 1)()",
-        "[x for x in (1,)]",
-        "{s_n for s_n in (1,)}",
-    ),
-    *(
-        "(x := 1)",
-        "f'{s_n}'",
-        "f'{__import__(\"os\")}'",
-        "'%s' % s_n",
-        "`id`",
-        "globals()",
-        "breakpoint()",
-        "yield",
-    ),
-    *(
-        "await s_n",
-        "*s_n",
-        "**s_n",
-        "exp(*[1])",
-        "exp(**{})",
-        "exp(x=1)",
-        "s_n; s_p",
-        "import os",
-        "...",
-        "True",
-        "b'x'",
-    ),
-    *(
-        "9**9**9",
-        "9**9**9**9",
-        "((10**60)**60)**60",
-        "2**(2**(2**(2**9)))",
-        "10**10**10",
-        "(s_n**64)**64",
-        "1e999999999",
-    ),
-    *(
-        "1/0",
-        "0**-1",
-        "0/0",
-        "1/(s_n - s_n)",
-        "log(0)",
-        "log(-1)",
-        "sqrt(-1)",
-        "(-1)**0.5",
-        "(-8)**(1/3)",
-        "exp(exp(9))",
-    ),
-    *(
-        "exp(10**60*log(2*s_n))",
-        "exp(tau*(10**60*log(2) + 1))",
-        "12**(7777777777/10000000019)",
-        "0e99999999999999",
-    ),
-    *(
-        "sqrt(" + "9" * 150 + ")",
-        "log(" + "7" * 150 + ")",
-        "sin(10**90)",
-        "hinge(exp(exp(5)) - exp(exp(5)))",
-        "2**0.333",
-    ),
-    *(
-        "exp(7/9*log(12*10**18*s_n))",
-        "(12*s_n)**(7777/9999)",
-        "2**(10**100 + tau)",
-        "(2*s_n)**(10**9)",
-        "1.1**(10**9)",
-    ),
-    *(
-        "hinge((sqrt(2)+1)*(sqrt(3)+1)*(sqrt(5)+1)-sqrt(2)*sqrt(3)*sqrt(5))",
-        "1/(sqrt(2)+sqrt(3)-sqrt(5+2*sqrt(6)))",
-    ),
-    *("s_n" + "**2" * 200, "+".join(["s_n"] * 240), "*".join(["(s_n+1)"] * 120), "/".join(["s_n"] * 240)),
-    *(
-        "-" * 990 + "1",
-        "(" * 990,
-        "(" * 199 + "1" + ")" * 199,
-        "(" * 400 + ")" * 400,
-        "exp(" * 240 + "1",
-        "[" * 900,
-    ),
-    *(
-        "abs(" * 30 + "s_n" + ")" * 30,
-        "min(" * 20 + "s_n" + ", s_p)" * 20,
-        "max(s_n, " * 20 + "s_p" + ")" * 20,
-    ),
-    *("sqrt(" * 39 + "s_n" + ")" * 39, "exp(" * 39 + "s_n" + ")" * 39, "log(" * 39 + "s_n" + ")" * 39),
-    *(
-        "1 if " * 150 + "s_n",
-        "s_n if s_n > 0 else " * 38 + "1",
-        "(1 if s_n > " * 30 + "0" + " else s_p)" * 30,
-    ),
-    *(
-        "logsumexp(" + ",".join(["s_n"] * 200) + ")",
-        "max(" + ",".join(["s_n", "tau"] * 60) + ")",
-        "1." + "3" * 900,
-    ),
-    *(
+        "",
+        " ",
+        "\n",
         "\0",
         "s_n\0",
         "\ud800",
         "\N{RIGHT-TO-LEFT OVERRIDE}s_n",
         "s\N{ZERO WIDTH SPACE}_n",
-        "ｅｘｐ(s_n)",
-        "𝐬_n",
-        "",
-        " ",
-        "\n",
-    ),
-    *(
         "s_n\\\n+1",
-        "s_n #",
-        "if",
-        "else",
-        "lambda",
-        "lambda: 1",
-        "not s_n",
-        "1if 1<2else 3",
-        "0o7",
-        "0b1",
-        "1__0",
-        "'\\d'",
     ),
+    *(f"{function}({'9' * 150})" for function in ("sqrt", "log", "sin", "exp", "hinge", "sigmoid")),
+    *(
+        f"{function}(" * n + "s_n" + ")" * n
+        for function in ("sqrt", "exp", "log", "abs", "cos")
+        for n in (20, 39)
+    ),
+    *(
+        "-" * 990 + "1",
+        "(" * 990,
+        "(" * 199 + "1" + ")" * 199,
+        "(" * 400 + ")" * 400,
+        "exp(" * 240,
+        "[" * 900,
+    ),
+    *("s_n" + "**2" * 200, "+".join(["s_n"] * 240), "*".join(["(s_n+1)"] * 120), "/".join(["s_n"] * 240)),
+    *(
+        "1 if " * 150 + "s_n",
+        "s_n if s_n > 0 else " * 38 + "1",
+        "(1 if s_n > " * 30 + "0" + " else s_p)" * 30,
+    ),
+    *("min(" * 20 + "s_n" + ", s_p)" * 20, "max(s_n, " * 20 + "s_p" + ")" * 20, "1." + "3" * 900),
+    *("logsumexp(" + ",".join(["s_n"] * 200) + ")", "max(" + ",".join(["s_n", "tau"] * 60) + ")"),
 )
-PIECES = (
-    *(
-        "s_n",
-        "s_p",
-        "tau",
-        "τ",
-        "gap",
-        "pi",
-        "s_q",
-        "0",
-        "1",
-        "2",
-        "0.5",
-        "1e3",
-        "1e-300",
-        "9" * 30,
-        "64",
-        "65",
-        "1j",
-    ),
-    *(
-        "+",
-        "-",
-        "*",
-        "/",
-        "**",
-        "//",
-        "%",
-        "^",
-        "@",
-        "<",
-        ">",
-        "<=",
-        "==",
-        "(",
-        ")",
-        "(",
-        ")",
-        ",",
-        ".",
-        "[",
-        "]",
-        "=",
-        ":=",
-    ),
-    *(
-        "hinge(",
-        "step(",
-        "sigmoid(",
-        "softplus(",
-        "logsumexp(",
-        "detach(",
-        "exp(",
-        "log(",
-        "sqrt(",
-        "sin(",
-        "cos(",
-    ),
-    *(
-        "max(",
-        "min(",
-        "abs(",
-        "if",
-        "else",
-        "lambda",
-        "and",
-        "not",
-        "for",
-        "in",
-        "__import__",
-        "eval(",
-        "'",
-        '"',
-        "#",
-        "\n",
-    ),
-)
+_PIECES = """
+s_n s_p tau τ gap pi s_q 0 1 2 0.5 1e3 1e-300 64 65 1j 999999999999999999999999999999 + - * / ** // % ^ @ <
+> <= == ( ) ( ) , . [ ] = := hinge( step( sigmoid( softplus( logsumexp( detach( exp( log( sqrt( sin( cos(
+max( min( abs( if else lambda and not for in __import__ eval( ' " #
+"""
+PIECES = (*_PIECES.split(), "\n")
 
 
 def _nested(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    one = st.sampled_from("hinge step sigmoid softplus detach exp log sqrt sin cos abs - +".split())  # noqa: SIM905
-    two = st.sampled_from(
-        ["({}) + ({})", "({}) - {}", "({})*({})", "({})/({})", "({})**({})", "max({}, {})", "min({}, {})"]
-    )
-    three = st.sampled_from(["({} if ({}) > ({}) else 1)", "logsumexp({}, {}, {})", "({})*({}) - ({})"])
+    names = ("hinge", "step", "sigmoid", "softplus", "detach", "exp", "log", "sqrt", "sin", "cos", "abs", "-")
+    pairs = ("({}) + ({})", "({}) - {}", "({})*({})", "({})/({})", "({})**({})", "max({}, {})", "min({}, {})")
+    triples = ("({} if ({}) > ({}) else 1)", "logsumexp({}, {}, {})", "({})*({}) - ({})")
     return (
-        st.builds(lambda f, x: f"{f}({x})", one, parts)
-        | st.builds(str.format, two, parts, parts)
-        | st.builds(str.format, three, parts, parts, parts)
+        st.builds("{}({})".format, st.sampled_from(names), parts)
+        | st.builds(str.format, st.sampled_from(pairs), parts, parts)
+        | st.builds(str.format, st.sampled_from(triples), parts, parts, parts)
     )
 
 
@@ -276,28 +118,23 @@ def _mutated(text: str, edits: list[tuple[int, int, str]]) -> str:
 _leaves = st.sampled_from(
     [*SYMBOLS, "pi", "0", "1", "2", "3", "0.5", "1e-9", "64", "12345678901234567890", "7/9"]
 )
-_edits = st.lists(
-    st.tuples(st.integers(0, 500), st.integers(0, 3), st.sampled_from(PIECES) | st.text(max_size=2)),
-    max_size=6,
-)
+_inserts = st.sampled_from(PIECES) | st.text(max_size=2)
+_edits = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 3), _inserts), max_size=3)
+_pairs = st.sampled_from(["{}{}", "({}) + ({})", "{1}({0})", "exp({})/({})"])
 STRATEGIES = {
     "text": (st.text(max_size=300), 2_000),
     "pieces": (
         st.builds(str.join, st.sampled_from(["", " "]), st.lists(st.sampled_from(PIECES), max_size=40)),
         2_500,
     ),
-    "nested": (st.recursive(_leaves, _nested, max_leaves=30), 3_000),
+    "nested": (st.recursive(_leaves, _nested, max_leaves=30), 6_000),
     "mutated": (st.builds(_mutated, st.sampled_from(VALID), _edits), 2_500),
     "attacks": (
-        st.builds(
-            str.format,
-            st.sampled_from(["{}{}", "({}) + ({})", "{1}({0})", "exp({})/({})"]),
-            st.sampled_from(ATTACKS),
-            st.sampled_from(ATTACKS + VALID),
-        ),
+        st.builds(str.format, _pairs, st.sampled_from(ATTACKS), st.sampled_from(ATTACKS + VALID)),
         1_500,
     ),
 }
+"""Inputs by kind, and how many of each."""
 
 
 # --- nothing is run ------------------------------------------------------------------------------
@@ -312,7 +149,7 @@ def _audit(event: str, arguments: tuple) -> None:
     if (
         _seen is not None
         and not harmless
-        and not event.startswith(("object.", "sys._getframe", "gc.", "time."))
+        and not event.startswith(("object.", "builtins.id", "array.", "sys._getframe"))
     ):
         _seen.append(f"{event} {arguments[0] if arguments else ''!r}"[:200])
 
@@ -378,7 +215,7 @@ def test_fuzz(name: str, record_property: Callable[[str, object], None]) -> None
     record_property("inputs", len(accepted))
     record_property("accepted", sum(accepted))
     assert len(accepted) >= examples
-    assert (sum(accepted) > 0) == (name != "text") or name == "text"
+    assert any(accepted) or name == "text", "inputs that are all refused at once would show little"
     assert not all(accepted)
 
 
@@ -394,9 +231,8 @@ def test_what_is_valid_is_accepted_under_watch(text: str) -> None:
 @pytest.mark.parametrize("text", ATTACKS, ids=range(len(ATTACKS)))
 def test_attacks_fail(text: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("eval", "exec", "open", "print", "input", "breakpoint", "getattr"):
-        if name != "getattr":
-            monkeypatch.setattr(builtins, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
+    for name in ("eval", "exec", "open", "print", "input", "breakpoint"):
+        monkeypatch.setattr(builtins, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
     check(text)
     monkeypatch.undo()
     assert not [*tmp_path.iterdir()]
@@ -432,18 +268,19 @@ def test_the_clock_sees_a_slow_input() -> None:
 
 PROGRAM = """
 import json, resource, sys
+import sympy as sp
 from goal_analysis.symbolic import safe_arithmetic
 from goal_analysis.symbolic.parsing import FormulaError, parse
-import sympy as sp
 
-bounds, texts = json.load(sys.stdin)
+bounds, seconds, texts = json.load(sys.stdin)
 for name, value in bounds.items():
     setattr(safe_arithmetic, name, value)
 symbols = {name: sp.Symbol(name, real=True) for name in ("s_n", "s_p", "tau", "gap")}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
-resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for text in texts:
     try:
         parse(text * 10**7 if len(text) == 1 else text, symbols)
@@ -453,28 +290,25 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-def run_apart(texts: list[str], **bounds: int) -> subprocess.CompletedProcess:
-    """Parse in a process of 200 MiB and 20 s; a text of one character is repeated to 10 MB there."""
-    import json
-
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=json.dumps([bounds, texts]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_apart(texts: list[str], seconds: int, **bounds: int) -> subprocess.CompletedProcess:
+    """Parse in a process with 200 MiB to spare; a text of one character is repeated to ten million there."""
+    program = [sys.executable, "-c", PROGRAM]
+    inputs = json.dumps([bounds, seconds, texts])
+    return subprocess.run(program, input=inputs, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and read the Linux way")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="memory and time are limited the Linux way")
+
+
+@only_linux
 def test_attacks_and_ten_megabytes_take_little_memory() -> None:
-    result = run_apart([*ATTACKS, *"(1-s\n日"])
+    result = run_apart([*ATTACKS, *"(1-s\n日"], seconds=20)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 100, "MiB, of which 10 to 40 are the long text itself"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and read the Linux way")
-def test_without_the_bounds_a_power_fills_the_memory() -> None:
-    result = run_apart(["7**(10**10)"], MAX_BITS=10**30, MAX_EXPONENT=10**30)
-    assert result.returncode != 0
-    assert "MemoryError" in result.stderr or result.returncode < 0, result.stderr
+@only_linux
+@pytest.mark.parametrize("text", ["7**(10**10)", "((10**60)**60)**60**3"])
+def test_without_the_bounds_a_power_never_ends(text: str) -> None:
+    assert run_apart([text], seconds=2).returncode == 0
+    assert run_apart([text], seconds=2, MAX_BITS=10**30, MAX_EXPONENT=10**30).returncode != 0

@@ -1,0 +1,199 @@
+"""Batches that verification runs on: random ones, real ones, and the corners where losses break."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goal_analysis.numeric.matches import Matches
+
+DIM = 8
+"""Dimensions of the made-up embeddings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Two sets of embeddings and which of them match.
+
+    Args:
+        name: how tables call it.
+        rows: unit embeddings of the rows of the score matrix, shape ``(rows, dim)``, float64.
+        columns: unit embeddings of its columns, shape ``(columns, dim)``, float64.
+        matches: which pairs are positives and which negatives.
+        one_set: whether rows and columns are the same embeddings, which never happens with proxies.
+    """
+
+    name: str
+    rows: Float[Tensor, "rows dim"]
+    columns: Float[Tensor, "columns dim"]
+    matches: Matches
+    one_set: bool = False
+
+
+def random_pairs() -> Batch:
+    """Twelve images with one text each."""
+    return Batch("random pairs", _random(12, 1), _random(12, 2), Matches.of_pairs(12))
+
+
+def several_captions() -> Batch:
+    """Twelve images and texts of a training batch in which some images occur more than once."""
+    ids = torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7])
+    return Batch("several captions", _random(12, 3), _random(12, 4), Matches.of_image_ids(ids))
+
+
+def classes() -> Batch:
+    """Twelve embeddings and five class proxies, one of which is of no embedding's class."""
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4])
+    return Batch("classes", _random(12, 5), _random(5, 6), Matches.of_classes(labels, 5))
+
+
+def one_set_with_labels() -> Batch:
+    """Twelve embeddings against themselves; the classes of two have no other member."""
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4])
+    embeddings = _random(12, 7)
+    return Batch("one set with labels", embeddings, embeddings, Matches.of_labels(labels), one_set=True)
+
+
+def nearly_equal() -> Batch:
+    """Eight pairs whose embeddings lie a thousandth apart."""
+    centre = _random(1, 8)
+    rows, columns = (_unit(centre + 1e-3 * _random(8, seed)) for seed in (9, 10))
+    return Batch("nearly equal", rows, columns, Matches.of_pairs(8))
+
+
+def all_equal() -> Batch:
+    """Six pairs of one and the same embedding: a collapsed model."""
+    everything = _basis(0).expand(6, DIM)
+    return Batch("all equal", everything, everything, Matches.of_pairs(6))
+
+
+def duplicates() -> Batch:
+    """Eight pairs; the first two images are the same, and so are the last two texts."""
+    rows, columns = _random(8, 11), _random(8, 12)
+    rows[1], columns[-1] = rows[0], columns[-2]
+    return Batch("duplicates", rows, columns, Matches.of_pairs(8))
+
+
+def one_pair() -> Batch:
+    """One image and its text: no negatives at all."""
+    return Batch("one pair", _random(1, 13), _random(1, 14), Matches.of_pairs(1))
+
+
+def anchor_without_negatives() -> Batch:
+    """Six images and texts; the first image matches every text."""
+    positives = torch.eye(6, dtype=torch.bool)
+    positives[0] = True
+    return Batch("anchor without negatives", _random(6, 15), _random(6, 16), Matches(positives, ~positives))
+
+
+def anchor_without_positives() -> Batch:
+    """Six images and texts; the first image matches no text."""
+    positives = torch.eye(6, dtype=torch.bool)
+    positives[0] = False
+    return Batch("anchor without positives", _random(6, 17), _random(6, 18), Matches(positives, ~positives))
+
+
+def identical_and_opposite() -> Batch:
+    """Six pairs with similarities of identical and of opposite embeddings only, solved and failed ones."""
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    rows, columns = signs[:, None] * _basis(0), signs.flip(0)[:, None] * _basis(0)
+    columns[0] = rows[0]
+    return Batch("identical and opposite", rows, columns, Matches.of_pairs(6))
+
+
+BATCHES: tuple[Callable[[], Batch], ...] = (
+    random_pairs,
+    several_captions,
+    classes,
+    one_set_with_labels,
+    nearly_equal,
+    all_equal,
+    duplicates,
+    one_pair,
+    anchor_without_negatives,
+    anchor_without_positives,
+    identical_and_opposite,
+)
+"""The made-up batches of verification."""
+
+
+def features_batch(directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0) -> Batch:
+    """Two views of real image features: unit embeddings with one row per caption where captions exist.
+
+    The features are standardised over the rows that are taken. A view of a row is the mean of a random half of
+    the image's regions, or a random half of its features where there are none, through a random linear map.
+
+    Args:
+        directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or
+            ``(images, regions, features)``, and, where captions exist, ``{split}_caps.txt`` with as many lines
+            for one image as for another.
+        split: such as ``"dev"``.
+        images: how many images are taken, from the first on.
+        dim: dimensions of the embeddings.
+        seed: of the halves and the map.
+
+    Raises:
+        FileNotFoundError: no features of this split.
+        ValueError: features of another shape or not enough, captions that do not fit, or a value that is not
+            finite; the text names the file, and the row where there is one.
+    """
+    file = Path(directory) / f"{split}_ims.npy"
+    if not file.is_file():
+        raise FileNotFoundError(f"features: got no file {file} but expected the features of split {split!r}")
+    # The file may be larger than the memory: only the rows that are taken are read.
+    stored = np.load(file, mmap_mode="r", allow_pickle=False)
+    if stored.ndim not in (2, 3) or stored.shape[0] < images or stored.dtype.kind != "f":
+        raise ValueError(
+            f"{file}: got {stored.dtype} of shape {stored.shape} but expected floats of shape "
+            f"(images, features) or (images, regions, features) with at least {images} images"
+        )
+    taken = stored[:images].astype(np.float32)
+    for row, of_image in enumerate(taken):
+        if not np.isfinite(of_image).all():
+            raise ValueError(
+                f"{file}: row {row}: got a value that is not finite but expected finite features"
+            )
+    every = _captions_per_image(file.with_name(f"{split}_caps.txt"), stored.shape[0])
+    ids = torch.arange(images).repeat_interleave(every)
+    features = torch.from_numpy(taken).double()
+    spread, mean = torch.std_mean(features.flatten(0, -2), 0, correction=0)
+    standardised = (features - mean) / spread.clamp(min=1e-6)
+    generator = torch.Generator().manual_seed(seed)
+    through = torch.randn(standardised.shape[-1], dim, generator=generator, dtype=torch.float64)
+    rows, columns = (_unit(_half(standardised[ids], generator) @ through) for _ in range(2))
+    return Batch(f"{Path(directory).name} {split}", rows, columns, Matches.of_image_ids(ids))
+
+
+def _captions_per_image(file: Path, images: int) -> int:
+    if not file.is_file():
+        return 1
+    with file.open(encoding="utf-8") as lines:
+        captions = sum(1 for _ in lines)
+    if not captions or captions % images:
+        raise ValueError(f"{file}: got {captions} captions but expected a multiple of the {images} images")
+    return captions // images
+
+
+def _half(features: Tensor, generator: torch.Generator) -> Tensor:
+    """The mean of a random half of every row's regions, or a random half of its features."""
+    kept = torch.rand(features.shape[:2], generator=generator).argsort(1) < (features.shape[1] + 1) // 2
+    if features.ndim == 2:
+        return features * kept
+    return (features * kept.unsqueeze(-1)).sum(1) / kept.sum(1, keepdim=True)
+
+
+def _random(n: int, seed: int) -> Float[Tensor, "n dim"]:
+    generator = torch.Generator().manual_seed(seed)
+    return _unit(torch.randn(n, DIM, generator=generator, dtype=torch.float64))
+
+
+def _basis(i: int) -> Float[Tensor, " dim"]:
+    return torch.eye(DIM, dtype=torch.float64)[i]
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=1, keepdim=True)

@@ -1,0 +1,64 @@
+"""A formula that autograd differentiates as it is meant: through everything but what is detached."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy as sp
+import torch
+from torch import Tensor
+
+from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.symbolic.primitives import detach
+
+Values = tuple[tuple[sp.Symbol, sp.Expr], ...]
+"""The value of every hyperparameter."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A compiled expression in which every `detach` really detaches.
+
+    Args:
+        whole: the expression, with what is detached as inputs that come last.
+        stopped: what is detached, computed without autograd.
+    """
+
+    whole: Compiled
+    stopped: Compiled
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The value, of the shape to which the inputs broadcast together."""
+        with torch.no_grad():
+            constants = self.stopped(*inputs)
+        (value,) = self.whole(*inputs, *constants)
+        return value
+
+
+@lru_cache(maxsize=4096)
+def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values = ()) -> Formula:
+    """The expression as a function of tensors; compiled once for the same arguments.
+
+    Args:
+        expression: in the language of losses.
+        inputs: the symbols, in the order in which tensors are given.
+        values: what the other symbols are.
+
+    Raises:
+        UnsupportedFunction: naming a function that programs do not know.
+        ValueError: a symbol is neither input nor has a value.
+
+    >>> from goal_analysis.symbolic.primitives import s_p
+    >>> s = torch.tensor(3.0, requires_grad=True)
+    >>> value = formula(detach(s_p) * s_p, (s_p,))(s)
+    >>> value.item(), torch.autograd.grad(value, s)[0].item()
+    (9.0, 3.0)
+    """
+    stopped: dict[sp.Expr, sp.Dummy] = {}
+    whole = _with_inputs_for_detached(expression.subs(values), stopped)
+    return Formula(compiled([whole], (*inputs, *stopped.values())), compiled(list(stopped), inputs))
+
+
+def _with_inputs_for_detached(e: sp.Expr, stopped: dict[sp.Expr, sp.Dummy]) -> sp.Expr:
+    if isinstance(e, detach):
+        return stopped.setdefault(e.args[0], sp.Dummy(real=True))
+    return e.func(*(_with_inputs_for_detached(part, stopped) for part in e.args)) if e.args else e

@@ -1,0 +1,269 @@
+"""Similarities of embeddings, and directions: where a weight moves the two embeddings of a pair.
+
+A direction is the gradient of a similarity. With W = ∂L/∂S the gradients of the embeddings X (rows of the
+scores) and Y (columns) are ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ and ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ: two matrix products,
+without autograd. Other directions are the gradient of nothing; they are in the tuple `DIRECTIONS` too.
+
+This file is long because the scores of a similarity and its gradient are to be read side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goal_analysis.symbolic.similarity import (
+    COSINE,
+    DOT,
+    NEGATIVE_EUCLIDEAN,
+    NEGATIVE_SQUARED_EUCLIDEAN,
+    Similarity,
+)
+
+CLOSE = 0.01
+"""Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
+
+Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where weights move embeddings.
+
+    Args:
+        name: an identifier.
+        formula: what takes the place of ∂s/∂x and ∂s/∂y, in the notation of `embedding_gradients`.
+        gradients: (W, X, Y) ↦ (∂L/∂X, ∂L/∂Y).
+    """
+
+    name: str
+    formula: str
+    gradients: Gradients
+
+
+def scores(
+    similarity: Similarity, x: Float[Tensor, "anchors dim"], y: Float[Tensor, "candidates dim"]
+) -> Float[Tensor, "anchors candidates"]:
+    """The similarity of every anchor with every candidate, differentiable.
+
+    Args:
+        similarity: one of `goal_analysis.symbolic.similarity.SIMILARITIES`.
+        x: shape ``(anchors, dim)``.
+        y: shape ``(candidates, dim)``.
+
+    Returns:
+        Shape ``(anchors, candidates)``; those of the Euclidean similarities are in float32 at least.
+
+    Raises:
+        ValueError: a similarity that has no tensors yet, naming those that have.
+
+    >>> scores(COSINE, torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
+    tensor([[1., 0.]])
+    """
+    return _of(similarity, _SCORES)(x, y)
+
+
+def similarity_of_pairs(
+    similarity: Similarity, x: Float[Tensor, "pairs dim"], y: Float[Tensor, "pairs dim"]
+) -> Float[Tensor, " pairs"]:
+    """The similarity of xᵢ and yᵢ, pair by pair: the diagonal of `scores`, differentiable.
+
+    >>> similarity_of_pairs(NEGATIVE_EUCLIDEAN, torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0, 0.0]]))
+    tensor([-5.])
+    """
+    return _of(similarity, _PAIRS)(x, y)
+
+
+def embedding_gradients(
+    direction: Direction | Similarity,
+    weights: Float[Tensor, "anchors candidates"],
+    x: Float[Tensor, "anchors dim"],
+    y: Float[Tensor, "candidates dim"],
+) -> tuple[Float[Tensor, "anchors dim"], Float[Tensor, "candidates dim"]]:
+    """The gradients of the embeddings, from the weights of the pairs.
+
+    ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ, ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ.
+
+    Args:
+        direction: one of `DIRECTIONS`, or a similarity, whose own gradient is meant.
+        weights: W = ∂L/∂S, shape ``(anchors, candidates)``.
+        x: shape ``(anchors, dim)``; as they enter `scores`, so not normalised for the cosine.
+        y: shape ``(candidates, dim)``.
+
+    Returns:
+        ∂L/∂X and ∂L/∂Y, finite for zero, coinciding and opposite vectors.
+
+    >>> w = torch.tensor([[-1.0, 0.5]])
+    >>> embedding_gradients(DOT, w, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    (tensor([[-1.0000,  0.5000]]), tensor([[-1.0000, -0.0000],
+            [ 0.5000,  0.0000]]))
+    """
+    found = _of(direction, _OWN) if isinstance(direction, Similarity) else direction
+    return found.gradients(weights, x, y)
+
+
+def direction(name: str) -> Direction:
+    """The direction of this name.
+
+    Raises:
+        ValueError: an unknown name, listing those that are known.
+    """
+    for known in DIRECTIONS:
+        if known.name == name:
+            return known
+    raise ValueError(f"direction: got {name!r} but expected one of {', '.join(d.name for d in DIRECTIONS)}")
+
+
+def direction_regularized(strength: float) -> Direction:
+    """Negatives move across the line between their anchor and its positive, not along it.
+
+    ∂L/∂X = W·Y and ∂L/∂Y = Wᵀ·X − γ·[W]₊ᵀ·((x·u)·u), with u the unit vector from the anchor to what pulls it,
+    p̄ᵢ − xᵢ where p̄ᵢ is the mean of Y weighted with [−Wᵢ]₊: with one positive, that positive. At γ = 1 no
+    negative is pushed along u, so none is pushed towards the positive; at γ = 0 it is the direction of the
+    dot product. Rows are the anchors: where columns are, hand over Wᵀ, Y, X.
+
+    Args:
+        strength: γ, from 0 to 1.
+
+    Raises:
+        ValueError: γ outside of [0, 1].
+
+    This puts the effect that a penalty on cos(f_p − f_a, f_n − f_a) aims at into the gradient itself; it is
+    derived from that idea, and not the gradient of that term. See "Moving in the Right Direction: A
+    Regularization for Deep Metric Learning" (Mohan, Sankaran, Fedorishin, Setlur and Govindaraju, CVPR 2020,
+    https://doi.org/10.1109/CVPR42600.2020.01460).
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"direction_regularized: strength: got {strength!r} but expected a number in [0, 1]")
+    return Direction(
+        "direction_regularized",
+        f"of a negative: x − {strength:g}·(x·u)u, u the unit vector from anchor to positive",
+        partial(_regularized_gradients, strength),
+    )
+
+
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows over their lengths, and the lengths; zero stays zero, as if its length were one."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    length = length.masked_fill(length == 0, 1)
+    return x / length, length
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """‖xᵢ − yⱼ‖² through one matrix product; pairs so close that it cancels are done by their difference."""
+    x, y = _wide(x), _wide(y)
+    sizes = (x * x).sum(1)[:, None] + (y * y).sum(1)
+    squared = sizes - 2 * (x @ y.T)
+    cancels = squared.detach() < CLOSE * sizes.detach()
+    i, j = cancels.nonzero(as_tuple=True)
+    if len(i) > len(x) + len(y):  # a collapsed batch: all by differences, without a copy per pair
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return squared.index_put((i, j), (x[i] - y[j]).square().sum(1))
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """‖xᵢ − yⱼ‖, whose derivative at zero is zero."""
+    squared = _squared_distances(x, y)
+    coincide = squared == 0
+    return squared.masked_fill(coincide, 1).sqrt().masked_fill(coincide, 0)
+
+
+def _dot_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return weights @ y, weights.T @ x
+
+
+def _across(gradient: Tensor, unit: Tensor) -> Tensor:
+    """The part of every row that is orthogonal to the unit vector of that row."""
+    return gradient - (gradient * unit).sum(1, keepdim=True) * unit
+
+
+def _tangential_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    to_x, to_y = _dot_gradients(weights, x, y)
+    return _across(to_x, _unit(x)[0]), _across(to_y, _unit(y)[0])
+
+
+def _cosine_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    (unit_x, length_x), (unit_y, length_y) = _unit(x), _unit(y)
+    to_x, to_y = _dot_gradients(weights, unit_x, unit_y)
+    return _across(to_x, unit_x) / length_x, _across(to_y, unit_y) / length_y
+
+
+def _squared_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    to_x, to_y = _difference_gradients(weights, x, y)
+    return 2 * to_x, 2 * to_y
+
+
+def _euclidean_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    distances = _distances(x, y)
+    coincide = distances == 0
+    per_length = weights / distances.masked_fill(coincide, 1)
+    return _difference_gradients(per_length.masked_fill(coincide, 0).to(weights.dtype), x, y)
+
+
+def _difference_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Σⱼ Wᵢⱼ(yⱼ − xᵢ) and Σᵢ Wᵢⱼ(xᵢ − yⱼ)."""
+    to_x, to_y = _dot_gradients(weights, x, y)
+    return to_x - weights.sum(1)[:, None] * x, to_y - weights.sum(0)[:, None] * y
+
+
+def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    pull, push = (-weights).clamp_min(0), weights.clamp_min(0)
+    pulled = pull.sum(1, keepdim=True)
+    towards = pull @ y / pulled.masked_fill(pulled == 0, 1) - x
+    u = _unit(towards.masked_fill(pulled == 0, 0))[0]
+    to_x, to_y = _dot_gradients(weights, x, y)
+    return to_x, to_y - strength * (push.T @ ((x * u).sum(1, keepdim=True) * u))
+
+
+_SCORES: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
+    COSINE: lambda x, y: _unit(x)[0] @ _unit(y)[0].T,
+    DOT: lambda x, y: x @ y.T,
+    NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -_squared_distances(x, y),
+    NEGATIVE_EUCLIDEAN: lambda x, y: -_distances(x, y),
+}
+_PAIRS: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
+    COSINE: lambda x, y: (_unit(x)[0] * _unit(y)[0]).sum(1),
+    DOT: lambda x, y: (x * y).sum(1),
+    NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -(_wide(x) - _wide(y)).square().sum(1),
+    NEGATIVE_EUCLIDEAN: lambda x, y: -torch.linalg.vector_norm(_wide(x) - _wide(y), dim=1),
+}
+_OWN: dict[Similarity, Direction] = {
+    COSINE: Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),
+    DOT: Direction("dot", "of x: y; of y: x", _dot_gradients),
+    NEGATIVE_SQUARED_EUCLIDEAN: Direction(
+        "negative_squared_euclidean", "of x: 2(y − x); of y: 2(x − y)", _squared_gradients
+    ),
+    NEGATIVE_EUCLIDEAN: Direction(
+        "negative_euclidean", "of x: (y − x)/‖x − y‖; of y: (x − y)/‖x − y‖", _euclidean_gradients
+    ),
+}
+
+
+def _of(similarity: Similarity, table: dict) -> Any:
+    if similarity not in table:
+        raise ValueError(
+            f"similarity: got {similarity.name!r} but expected one of "
+            + ", ".join(known.name for known in table)
+        )
+    return table[similarity]
+
+
+TANGENTIAL = Direction("tangential", "of x: y − (y·x̂)x̂; of y: x − (x·ŷ)ŷ", _tangential_gradients)
+"""The dot product's direction without what normalisation would undo: of its gradient g an embedding x takes
+g − (g·x̂)x̂. On unit vectors it is the direction of the cosine; on others it lacks the factor 1/‖x‖.
+
+In the spirit of "Dissecting the impact of different loss functions with gradient surgery" (Xuan and Pless,
+2022, https://arxiv.org/abs/2201.11307)."""
+
+DIRECTIONS = (*_OWN.values(), TANGENTIAL, direction_regularized(1.0))
+"""Every direction, the strength of the regularised one at its largest."""

@@ -1,0 +1,58 @@
+"""`goal-analyze list` and `goal-analyze demo`, and what they may not load."""
+
+import json
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
+from losses_catalog import catalog
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_list_names_every_loss():
+    output = run("list").output
+    assert all(f" {loss.name} " in output for loss in catalog)
+    assert f"{len(catalog)} losses" in output
+
+
+def test_the_list_as_data():
+    records = json.loads(run("list", "--json").output)
+    assert [record["name"] for record in records] == [loss.name for loss in catalog]
+    assert {record["name"] for record in records if not record["integrable"]} == {"circle", "selectively_hard_triplet"}
+
+
+def loaded_by(*arguments):
+    script = (
+        "import sys; sys.argv = ['goal-analyze', *sys.argv[1:]]\n"
+        "from goal_analysis.cli import app\n"
+        "app(standalone_mode=False)\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_list_and_show_load_no_torch():
+    for arguments in (["list"], ["show", "circle"]):
+        assert {"torch", "numpy", "pandas", "matplotlib"}.isdisjoint(loaded_by(*arguments))
+
+
+def test_importing_the_package_loads_no_torch():
+    script = "import sys, goal_analysis; print('torch' in sys.modules, 'sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_the_detector_of_loaded_modules_detects():
+    script = "import sys, torch; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_help_has_examples():
+    for command in ("list", "show", "demo"):
+        assert f"goal-analyze {command}" in run(command, "--help").output

@@ -1,0 +1,133 @@
+"""`goal-analyze show` as a user calls it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
+from goal_analysis.symbolic.parsing import parse
+from losses_catalog import catalog
+
+TOML = """
+[losses.focal_nca]
+title = "NCA that forgets the easy"
+formula = "softplus(tau*(s_n - s_p))**2/tau"
+hyperparameters = { tau = { default = 10, domain = "(0, inf)", meaning = "steepness" } }
+reference = "me2026"
+
+[losses.my_circle]
+terms = [{ outer = "softplus(gap)", positives = { inner = "gamma*detach(max(0, 1.25 - s_p))*(s_p - 0.75)", aggregator = "softmin" }, negatives = { inner = "gamma*detach(max(0, s_n + 0.25))*(s_n - 0.25)", aggregator = "logsumexp" } }]
+hyperparameters = { gamma = 80 }
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "my_losses.toml"
+    path.write_text(TOML)
+    return str(path)
+
+
+@pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+def test_every_loss_is_shown(loss):
+    result = run("show", loss.name)
+    assert result.exit_code == 0, result.output
+    assert loss.title in result.output
+
+
+def test_data_read_back():
+    record = json.loads(run("show", "circle", "--json").output)
+    assert record["integrable"] is False
+    assert record["separable"] is True
+    symbols = {h.name: h.symbol for loss in catalog if loss.name == "circle" for h in loss.hyperparameters}
+    from goal_analysis.symbolic.decomposition import decompose
+    from goal_analysis.symbolic.primitives import s_n, s_p
+
+    circle = next(loss for loss in catalog if loss.name == "circle")
+    names = {**symbols, "s_p": s_p, "s_n": s_n}
+    assert parse(record["triplet_weight"], names) == decompose(circle).field.factors.triplet
+
+
+def test_latex_and_markdown():
+    latex = run("show", "circle", "--latex").output
+    assert r"T(s_p, s_n) &= \gamma \sigma" in latex
+    markdown = run("show", "circle", "--markdown").output
+    assert "### Integrability" in markdown
+    assert "| integrable | no |" in markdown
+
+
+def test_settings_reach_the_characteristics():
+    assert "at most 80" in run("show", "circle", "--set", "gamma=80").output
+    assert "at most 256" in run("show", "circle").output
+
+
+def test_a_formula_is_taken_apart():
+    result = run("show", "--formula", "softplus(tau*(s_n - s_p))/tau", "--set", "tau=10")
+    assert result.exit_code == 0, result.output
+    assert "sigmoid(tau*(s_n - s_p))" in result.output
+
+
+def test_own_losses(own):
+    result = run("show", "my_circle", "--catalog", own, "--json")
+    assert json.loads(result.output)["integrable"] is False
+    focal = json.loads(run("show", "focal_nca", "--catalog", own, "--json").output)
+    assert focal["integrable"] is True
+    listed = json.loads(run("list", "--catalog", own, "--json").output)
+    assert [record["name"] for record in listed][:2] == ["focal_nca", "my_circle"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "circel"], "did you mean circle?"),
+        (["show", "qqq"], "known are"),
+        (["show"], "got neither a loss and --formula but expected one of them"),
+        (["show", "circle", "--formula", "s_n"], "got both"),
+        (["show", "circle", "--set", "gama=3"], "got a value for 'gama' but expected one of gamma, m"),
+        (["show", "circle", "--set", "gamma=-3"], "got -3.0 but expected a number in (0, inf)"),
+        (["show", "circle", "--set", "gamma"], "got 'gamma' but expected NAME=VALUE"),
+        (["show", "circle", "--set", "gamma=x"], "got 'gamma=x' but expected NAME=VALUE"),
+        (["show", "circle", "--latex", "--json"], "at most one"),
+        (["show", "--formula", "softplus(tau*(s_n - s_p))"], "Every hyperparameter of the formula needs a value"),
+        (["show", "--formula", "s_n.__class__"], "^"),
+        (["show", "circle", "--catalog", "missing.toml"], "missing.toml"),
+        (["show", "circle", "--nonsense"], "No such option"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_bad_usage_exits_with_2_and_says_why(arguments, said):
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[losses.x]\nformula = 'softplus(s_q)'", "loss 'x': formula: got the unknown name 's_q'"),
+        ("[losses.x]\nformulla = 's_n'", "'formulla'"),
+        ("[losses.circle]\nformula = 's_n - s_p'", "which the catalog has"),
+        ("[losses", "my.toml"),
+        ("\xff", "my.toml"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, text, said):
+    path = tmp_path / "my.toml"
+    path.write_bytes(text.encode("latin-1"))
+    result = run("show", "x", "--catalog", str(path))
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_huge_file_is_refused(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_bytes(b"#" * 1_000_001)
+    result = run("list", "--catalog", str(path))
+    assert result.exit_code == 2
+    assert "more than 1,000,000 bytes" in result.output

@@ -2,7 +2,9 @@
 
 This is the symbolic surface; importing it loads SymPy and nothing larger.
 
->>> loss = loss_from_mapping("nca", {"formula": "softplus(tau*(s_n - s_p))/tau", "hyperparameters": {"tau": 10}})
+>>> loss = loss_from_mapping(
+...     "nca", {"formula": "softplus(tau*(s_n - s_p))/tau", "hyperparameters": {"tau": 10}}
+... )
 >>> decompose(loss).field.factors.triplet
 sigmoid(tau*(s_n - s_p))
 """

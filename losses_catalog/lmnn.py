@@ -23,7 +23,7 @@ lmnn_loss = SymbolicLoss(
     name="lmnn",
     title="Large-margin nearest neighbours (LMNN)",
     terms=(
-        Term(outer=-(1 - mu) * x_p, positives=EACH(s_p)),
+        Term(outer=(1 - mu) * x_p, positives=EACH(-s_p)),
         Term(outer=mu * hinge(1 + gap), positives=EACH(s_p), negatives=EACH(s_n)),
     ),
     hyperparameters=(balance,),

@@ -7,8 +7,7 @@ Source: X. Wang, Y. Hua, E. Kodirov, G. Hu, R. Garnier, N. M. Robertson, Ranked 
 Learning (CVPR 2019), https://arxiv.org/abs/1903.03238.
 
 As in the authors' layer the weights scale the gradients and have none themselves; pytorch-metric-learning and
-other ports differentiate through them. Its balance of ½ is (1 − λ) to λ, this one 1 to λ. With count and
-weights fixed the pairs of an anchor pull independently, each with its share of the weight.
+other ports differentiate through them. Its balance of ½ is (1 − λ) to λ, this one 1 to λ.
 """
 
 from goal_analysis.symbolic.aggregators import MEAN_ACTIVE, softmax_active

@@ -124,8 +124,8 @@ polynomial_pair = PairWeights(
     negative=b_1.symbol + 2 * b_2.symbol * s_n,
     hyperparameters=(a_1, a_2, b_1, b_2),
     reference=("wei2020universal",),
-    note="0.7 − 0.4·s_p and 1.8·s_n − 0.4: the derivatives of `universal_weighting`'s polynomials without its "
-    "hinges, so that below s_n = 0.22 P⁻ is negative and draws the negative closer",
+    note="0.7 − 0.4·s_p and 1.8·s_n − 0.4: the derivatives of `universal_weighting`'s polynomials without "
+    "its hinges, so that below s_n = 0.22 P⁻ is negative and draws the negative closer",
 )
 
 triplet_weights = (constant_triplet, hinge_triplet, nca_triplet, circle_triplet)

@@ -15,7 +15,9 @@ from losses_catalog import catalog
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path(
+        "demo"
+    ),
 ) -> None:
     """Derive the weights of every loss of the catalog, judge them, and write the table.
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, named, of_formula, refuse, settings_of
+from goal_analysis.cli.choosing import (
+    CatalogOption,
+    JsonOption,
+    SetOption,
+    named,
+    of_formula,
+    refuse,
+    settings_of,
+)
 from goal_analysis.symbolic.characteristics import characteristics
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.identity import Undecided
@@ -45,7 +53,11 @@ def show(
     goal-analyze show mine --catalog my_losses.toml --json
     """
     if (loss is None) == (formula is None):
-        refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
+        refuse(
+            "got "
+            + ("neither" if loss is None else "both")
+            + " a loss and --formula but expected one of them"
+        )
     if as_latex + as_markdown + as_json > 1:
         refuse("got several of --latex, --markdown and --json but expected at most one")
     settings = settings_of(assignments)

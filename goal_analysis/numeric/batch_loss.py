@@ -30,7 +30,7 @@ def loss_value(
     loss: SymbolicLoss,
     scores: Float[Tensor, "rows columns"],
     matches: Matches,
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, float | int] | None = None,
 ) -> Float[Tensor, ""]:
     """The loss of a batch: the sum or the mean over its anchors, as the loss says.
 
@@ -69,7 +69,7 @@ def weight_matrix(
     decomposition: Decomposition,
     scores: Float[Tensor, "rows columns"],
     matches: Matches,
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, float | int] | None = None,
 ) -> Float[Tensor, "rows columns"]:
     """W = ∂L/∂S, which is −w⁺ at positives and w⁻ at negatives.
 

@@ -59,9 +59,9 @@ def one_set_with_labels() -> Batch:
 
 
 def nearly_equal() -> Batch:
-    """Eight pairs whose embeddings lie a thousandth apart."""
+    """Eight pairs whose embeddings lie a few hundredths apart."""
     centre = _random(1, 8)
-    rows, columns = (_unit(centre + 1e-3 * _random(8, seed)) for seed in (9, 10))
+    rows, columns = (_unit(centre + 1e-2 * _random(8, seed)) for seed in (9, 10))
     return Batch("nearly equal", rows, columns, Matches.of_pairs(8))
 
 
@@ -124,13 +124,13 @@ BATCHES: tuple[Callable[[], Batch], ...] = (
 def features_batch(directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0) -> Batch:
     """Two views of real image features: unit embeddings with one row per caption where captions exist.
 
-    The features are standardised over the rows that are taken. A view of a row is the mean of a random half of
-    the image's regions, or a random half of its features where there are none, through a random linear map.
+    The features are standardised over the rows that are taken. A view of a row is the mean of a random half
+    of the image's regions, or a random half of its features where there are none, through a random map.
 
     Args:
         directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or
-            ``(images, regions, features)``, and, where captions exist, ``{split}_caps.txt`` with as many lines
-            for one image as for another.
+            ``(images, regions, features)``, and, where captions exist, ``{split}_caps.txt`` with as many
+            lines for one image as for another.
         split: such as ``"dev"``.
         images: how many images are taken, from the first on.
         dim: dimensions of the embeddings.

@@ -9,9 +9,12 @@ What is compared, each on the triplets or on the scores of a batch:
 | W | autograd of the loss of the batch by its scores |
 | ∂L/∂X, ∂L/∂Y | autograd of the loss of the batch by its embeddings, through the similarity |
 
-A relative error is the largest absolute one over the largest magnitude of its quantity in the batch. That of ∂L/∂X is
-over the largest sum of a row's |W| if this is larger, as the gradient of a collapsed batch cancels to zero. At ties
-and kinks W follows the conventions of `aggregation`, which are those of autograd, and is compared there too.
+A relative error is the largest absolute one over the largest magnitude of its quantity in the batch. That of
+∂L/∂X is over the largest sum of a row's |W| if this is larger, as the gradient of a collapsed batch cancels
+to zero. At ties and kinks W follows the conventions of `aggregation`, which are those of autograd, and is
+compared there too.
+
+This file is long because the comparisons share the batch, its scores and the exact references.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +29,7 @@ from torch import Tensor
 from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import BATCHES, Batch
 from goal_analysis.numeric.formula import Values, formula
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.arithmetic import MULTIPRECISION
 from goal_analysis.symbolic.decomposition import Decomposition
@@ -55,9 +59,10 @@ class Verification:
     """The errors of a loss's weights; all within their bounds.
 
     Args:
-        frame: one row per batch, dtype and quantity with the columns ``loss``, ``batch``, ``dtype``, ``device``,
-            ``quantity``, ``points`` (numbers that were compared), ``absolute`` and ``relative`` (the largest errors)
-            and ``singular`` (numbers left out because the exact weight is infinite there).
+        frame: one row per batch, dtype and quantity with the columns ``loss``, ``batch``, ``dtype``,
+            ``device``, ``quantity``, ``points`` (how many were compared), ``absolute`` and ``relative``
+            (the largest errors) and ``singular`` (how many were left out, because the exact weight is
+            infinite there).
     """
 
     frame: pd.DataFrame
@@ -84,20 +89,20 @@ def verify(
     batches: Sequence[Batch | Callable[[], Batch]] = BATCHES,
     dtypes: Sequence[torch.dtype] = DTYPES,
     device: torch.device | str = "cpu",
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, float | int] | None = None,
 ) -> Verification:
     """Compare a loss's weights with autograd, and return the errors.
 
     Args:
         decomposition: the loss with its derived weights.
-        batches: what to compare on. One set of embeddings against itself is left out for a loss of class proxies.
+        batches: what to compare on; for a loss of class proxies, without those of one set of embeddings.
         dtypes: of the embeddings and scores; weights of bfloat16 scores are computed in float32.
         device: where the weights are computed.
         settings: hyperparameters that differ from their defaults.
 
     Raises:
-        VerificationError: a float64 error beyond `BOUND`, or, in any dtype, a number that is not finite where the
-            exact one is; naming loss, quantity, batch, error and bound.
+        VerificationError: a float64 error beyond `BOUND`, or, in any dtype, a number that is not finite where
+            the exact one is; naming loss, quantity, batch, error and bound.
         ValueError: an unknown hyperparameter, or one outside of its domain.
 
     >>> from goal_analysis.numeric.batches import random_pairs
@@ -153,19 +158,97 @@ def _errors(compared: _Compared) -> dict[str, float | int | bool]:
 def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Compared]:
     loss = decomposition.loss
     values = tuple(loss.values(settings).items())
-    embeddings = [e.to(device, dtype) for e in (batch.rows, batch.columns)]
+    # Copies, because the rows and columns of one set are one tensor.
+    embeddings = [e.to(device, dtype, copy=True) for e in (batch.rows, batch.columns)]
     similarities = scores(loss.similarity, *embeddings).to(dtype)
     yield from _of_triplets(decomposition, *_triplets(similarities, batch), values)
 
-    exact = similarities.double().cpu().requires_grad_()
+    exact = _leaf(similarities)
     reference = _gradients(loss_value(loss, exact, batch.matches, settings), exact)[0]
     _check_singularities(decomposition, exact, reference, values)
-    matches = batch.matches.to(device)
+    matches = Matches(batch.matches.positives.to(device), batch.matches.negatives.to(device))
     w = weight_matrix(decomposition, similarities, matches, settings)
     yield _Compared("W", w, reference)
 
-    leaves = [e.double().cpu().requires_grad_() for e in embeddings]
+    leaves = [_leaf(e) for e in embeddings]
     value = loss_value(loss, scores(loss.similarity, *leaves), batch.matches, settings)
     found = embedding_gradients(loss.similarity, w, *(e.to(w.dtype) for e in embeddings))
     for name, gradient, expected, axis in zip("XY", found, _gradients(value, *leaves), (1, 0), strict=True):
-        yield _Compared(f"∂L/∂{name}", gradient, expected, float(reference.abs().sum(axis).max()))
+        singular = ~reference.isfinite().all(axis).unsqueeze(1)
+        terms = reference.nan_to_num(0.0, 0.0, 0.0).abs().sum(axis).max()
+        yield _Compared(f"∂L/∂{name}", gradient, expected.masked_fill(singular, torch.nan), float(terms))
+
+
+def _leaf(x: Tensor) -> Tensor:
+    """The same numbers in float64, to be differentiated by."""
+    return x.detach().to("cpu", torch.float64, copy=True).requires_grad_()
+
+
+def _gradients(value: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return torch.autograd.grad(value, leaves, materialize_grads=True)
+
+
+def _triplets(similarities: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """s_p and s_n of triplets spread over the batch, rows as anchors."""
+    every = batch.matches.positives.unsqueeze(2) & batch.matches.negatives.unsqueeze(1)
+    anchor, positive, negative = every.nonzero().T
+    chosen = torch.linspace(0, max(len(anchor) - 1, 0), min(TRIPLETS, len(anchor)), dtype=torch.float64)
+    anchor, positive, negative = (
+        i[chosen.long()].to(similarities.device) for i in (anchor, positive, negative)
+    )
+    return similarities[anchor, positive], similarities[anchor, negative]
+
+
+def _of_triplets(
+    decomposition: Decomposition, positives: Tensor, negatives: Tensor, values: Values
+) -> Iterator[_Compared]:
+    field, pair = decomposition.field, (s_p, s_n)
+    exact = [_leaf(s) for s in (positives, negatives)]
+    off_kinks = _off_kinks(decomposition, exact, values, 1e-9 if positives.dtype == torch.float64 else 1e-5)
+    expression = formula(decomposition.loss.expression(), pair, values)(*exact)
+    by_p, by_n = _gradients(expression.sum(), *exact)
+    weights = {"w⁺": (field.positive, -by_p), "w⁻": (field.negative, by_n)}
+    if field.factors is not None:
+        t, p, n = field.factors.triplet, field.factors.positive, field.factors.negative
+        for name, factor in {"T": t, "P⁺": p, "P⁻": n}.items():
+            many_digits = _in_many_digits(factor.subs(values), exact)
+            yield _Compared(
+                name, formula(factor, pair, values)(positives, negatives)[off_kinks], many_digits[off_kinks]
+            )
+        weights = {"T·P⁺": (t * p, -by_p), "w⁺": weights["w⁺"], "T·P⁻": (t * n, by_n), "w⁻": weights["w⁻"]}
+    for name, (weight, reference) in weights.items():
+        computed = formula(weight, pair, values)(positives, negatives)
+        yield _Compared(name, computed[off_kinks], reference[off_kinks])
+
+
+def _off_kinks(decomposition: Decomposition, at: list[Tensor], values: Values, near: float) -> Tensor:
+    """Where no [x]₊ and no 1[x > 0] of the loss is at its kink: a derivative there is a convention."""
+    expression = decomposition.loss.expression().subs(values)
+    off = torch.ones_like(at[0], dtype=torch.bool)
+    for kink in expression.atoms(hinge, step):
+        off &= formula(kink.args[0], (s_p, s_n))(*at).abs() > near
+    return off
+
+
+def _in_many_digits(expression: sp.Expr, at: Sequence[Tensor]) -> Tensor:
+    computed = program([expression], (s_p, s_n))
+    with mpmath.workdps(DIGITS):
+        points = zip(*(s.tolist() for s in at), strict=True)
+        numbers = [float(computed.run(MULTIPRECISION, *map(mpmath.mpf, point))[0]) for point in points]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _check_singularities(
+    decomposition: Decomposition, similarities: Tensor, reference: Tensor, values: Values
+) -> None:
+    """Autograd may return what is not finite only where the exact slope of an inner function is not."""
+    for s in similarities[~reference.isfinite()].tolist():
+        at = [torch.tensor([s], dtype=torch.float64)] * 2
+        slopes = [e for parts in decomposition.parts for e in (parts.inner_positive, parts.inner_negative)]
+        if all(_in_many_digits(e.subs(values), at).isfinite().all() for e in slopes):
+            raise VerificationError(
+                f"loss {decomposition.loss.name!r}: got an infinite or undefined gradient at s = {s} "
+                "but expected a finite one, as the exact one is"
+            )

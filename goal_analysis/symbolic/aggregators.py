@@ -80,8 +80,8 @@ def _softmin(values: Sequence[sp.Expr]) -> sp.Expr:
 def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
     if len(values) == 1:
         return hinge(values[0])
-    count = sp.Add(*map(step, values))
-    return sp.Add(*map(hinge, values)) / detach(maximum(count, sp.S.One))
+    count = sp.Add(*(step(value) for value in values))
+    return sp.Add(*(hinge(value) for value in values)) / detach(maximum(count, sp.S.One))
 
 
 MAX = Aggregator("max", lambda values: reduce(maximum, values), "one-hot at the largest")

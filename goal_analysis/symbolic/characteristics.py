@@ -140,7 +140,10 @@ def _curve(weight: sp.Expr, similarity: sp.Symbol, low: float, high: float) -> C
 
     grid = [low + (high - low) * i / (CURVE_POINTS - 1) for i in range(CURVE_POINTS)]
     inside = [(s, value(s)) for s in grid[1:-1]]
-    ends = _limit(weight, {similarity: low}, {similarity: 1}), _limit(weight, {similarity: high}, {similarity: -1})
+    ends = (
+        _limit(weight, {similarity: low}, {similarity: 1}),
+        _limit(weight, {similarity: high}, {similarity: -1}),
+    )
     finite = [v for v in (*(v for _, v in inside), *ends) if math.isfinite(v)]
     scale = max(map(abs, finite), default=0.0)
     harder = -1 if similarity == s_p else 1
@@ -202,11 +205,13 @@ def _sign_changes(value: Callable[[float], float], inside: Sequence[tuple[float,
                     left = middle
                 else:
                     right = middle
-            yield (left + right) / 2
+            yield round((left + right) / 2, 12) + 0.0
 
 
 def _growth(rows: Sequence[Sequence[float]], harder: int, scale: float) -> Growth:
-    steps = [harder * (b - a) for row in rows for a, b in pairwise(row) if math.isfinite(a) and math.isfinite(b)]
+    steps = [
+        harder * (b - a) for row in rows for a, b in pairwise(row) if math.isfinite(a) and math.isfinite(b)
+    ]
     rises, falls = (any(sign * step > 1e-9 * scale for step in steps) for sign in (1, -1))
     return {
         (True, False): Growth.GROWS,
@@ -224,5 +229,9 @@ def _plateaus(grid, inside, ends, scale) -> Iterable[Plateau]:
             if not abs(v - limit) <= FLAT * scale:
                 break
             reached = s
-        if reached is not None and reached != points[-1][0] and abs(reached - end) >= LONG * (grid[-1] - grid[0]):
+        if (
+            reached is not None
+            and reached != points[-1][0]
+            and abs(reached - end) >= LONG * (grid[-1] - grid[0])
+        ):
             yield Plateau(min(end, reached), max(end, reached), limit)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import Pool, Side
-from goal_analysis.symbolic.identity import Witness
 from goal_analysis.symbolic.loss import SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
-from goal_analysis.symbolic.separation import separate
+from goal_analysis.symbolic.separation import Contradiction, separate
 from goal_analysis.symbolic.tidying import tidy
 from goal_analysis.symbolic.weight import WeightField
 
@@ -48,13 +47,13 @@ class Decomposition:
         loss: the loss.
         field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
         parts: the derivatives of the pieces, term by term.
-        witness: where the field does not separate, four points at which T·P contradicts itself.
+        contradiction: where the field does not separate, what T·P would imply and where it fails.
     """
 
     loss: SymbolicLoss
     field: WeightField
     parts: tuple[TermParts, ...]
-    witness: Witness | None
+    contradiction: Contradiction | None
 
     @property
     def separable(self) -> bool:
@@ -67,8 +66,8 @@ class Decomposition:
         if self.separable:
             return "w⁺/w⁻ is a function of s_p alone times a function of s_n alone"
         return (
-            "w⁺/w⁻ is no product of a function of s_p and one of s_n: with two values of each, "
-            f"w⁺₁₁w⁺₂₂w⁻₁₂w⁻₂₁ − w⁺₁₂w⁺₂₁w⁻₁₁w⁻₂₂ is {self.witness}"
+            "w⁺/w⁻ is no product of a function of s_p and one of s_n: at two values of each, "
+            f"{self.contradiction}, which T·P makes 0"
         )
 
     def weights(
@@ -114,8 +113,8 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
         hyperparameters=loss.hyperparameters,
         similarity=loss.similarity,
     )
-    factors, witness = separate(positive, negative, field.ranges)
-    return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), witness)
+    factors, contradiction = separate(positive, negative, field.ranges)
+    return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:
@@ -130,7 +129,12 @@ def _parts(term: Term) -> TermParts:
     outer = term.effective_outer
     inner_positive = term.positives.inner if term.positives else sp.S.Zero
     inner_negative = term.negatives.inner if term.negatives else sp.S.Zero
-    derivatives = (-sp.diff(outer, x_p), sp.diff(outer, x_n), sp.diff(inner_positive, s_p), sp.diff(inner_negative, s_n))
+    derivatives = (
+        -sp.diff(outer, x_p),
+        sp.diff(outer, x_n),
+        sp.diff(inner_positive, s_p),
+        sp.diff(inner_negative, s_n),
+    )
     return TermParts(term, *map(undetach, derivatives))
 
 

@@ -74,8 +74,7 @@ def program(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol]) -> Program:
         UnsupportedFunction: naming the function, and those that are supported.
         ValueError: a symbol of an output is no input.
 
-    >>> from goal_analysis.symbolic.arithmetic import FLOAT, Table
-from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.primitives import s_n, s_p
     >>> program([softplus(s_n - s_p)], [s_p, s_n]).run(FLOAT, 0.5, 0.5)
     (0.6931471805599453,)
     """

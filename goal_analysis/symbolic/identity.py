@@ -40,7 +40,8 @@ class Witness:
     value: float
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} at " + ", ".join(f"{name} = {value:.4g}" for name, value in self.point)
+        place = ", ".join(f"{name} = {value:.4g}" for name, value in self.point)
+        return f"{self.value:.4g} at {place}" if place else f"{self.value:.4g} everywhere"
 
 
 def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
@@ -49,7 +50,7 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
     Raises:
         Undecided: the value is zero at every point that was tried, but the algebra does not prove it.
 
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
     >>> unit = {s_p: (sp.S(-1), sp.S(1)), s_n: (sp.S(-1), sp.S(1))}
     >>> refute_zero(sigmoid(s_n) + sigmoid(-s_n) - 1, unit) is None
     True

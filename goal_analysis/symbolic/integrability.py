@@ -7,8 +7,9 @@ w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import sympy as sp
 
@@ -70,13 +71,18 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
         Undecided: a condition could be neither proved nor refuted.
 
     >>> from goal_analysis.symbolic.primitives import sigmoid
-    >>> integrability(WeightField(name="nca × linear", positive=sigmoid(s_n - s_p) * (1 - s_p),
-    ...                           negative=sigmoid(s_n - s_p) * s_n)).integrable
+    >>> integrability(
+    ...     WeightField(
+    ...         name="nca × linear",
+    ...         positive=sigmoid(s_n - s_p) * (1 - s_p),
+    ...         negative=sigmoid(s_n - s_p) * s_n,
+    ...     )
+    ... ).integrable
     False
     """
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(field)
-    jumps = tuple(curl_jumps(field))
+    jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
     verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
     for condition, what in _conditions(objective, field, curl, jumps):
         witness = _witness(condition, field)
@@ -95,27 +101,27 @@ def smooth_curl(field: WeightField) -> sp.Expr:
     return sp.factor_terms(sp.diff(field.positive, s_n) + sp.diff(field.negative, s_p))
 
 
-def curl_jumps(field: WeightField) -> Iterator[Jump]:
-    """The curl at every kink at which the weights jump and that depends on a similarity."""
-    for kink in _kinks(field):
+def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
+    """What the curl of a gradient field is concentrated to, for every two similarities at every kink.
+
+    Args:
+        gradient: ∂L/∂s by similarity.
+    """
+    in_steps = {s: weight.replace(hinge, lambda x: x * step(sp.factor_terms(x))) for s, weight in gradient.items()}
+    for kink in _kinks(in_steps):
         on, off = ({step(kink): value, step(-kink): 1 - value} for value in (sp.S.One, sp.S.Zero))
-        jump_p, jump_n = (weight.xreplace(on) - weight.xreplace(off) for weight in _in_steps(field))
-        coefficient = sp.factor_terms(jump_p * sp.diff(kink, s_n) + jump_n * sp.diff(kink, s_p))
-        if coefficient != 0:
-            yield Jump(kink, coefficient)
+        jump = {s: weight.xreplace(on) - weight.xreplace(off) for s, weight in in_steps.items()}
+        for a, b in combinations(gradient, 2):
+            coefficient = sp.factor_terms(jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b))
+            if coefficient != 0:
+                yield Jump(kink, coefficient)
 
 
-def _in_steps(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
-    both = (field.positive, field.negative)
-    positive, negative = (weight.replace(hinge, lambda x: x * step(sp.factor_terms(x))) for weight in both)
-    return positive, negative
-
-
-def _kinks(field: WeightField) -> list[sp.Expr]:
+def _kinks(gradient: Mapping[sp.Symbol, sp.Expr]) -> list[sp.Expr]:
     found: dict[sp.Expr, None] = {}
-    for weight in _in_steps(field):
+    for weight in gradient.values():
         for s in sorted(weight.atoms(step), key=sp.default_sort_key):
-            if -s.args[0] not in found and s.has(s_p, s_n):
+            if -s.args[0] not in found and s.has(*gradient):
                 found[s.args[0]] = None
     return list(found)
 
@@ -124,31 +130,36 @@ def _conditions(objective, field, curl, jumps) -> Iterator[tuple[sp.Expr, str]]:
     """What has to vanish, with what it means if it does not."""
     yield curl, "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
-        for on_kink in _restricted(jump, field):
-            yield on_kink, f"the weights jump across {jump.kink} = 0, and the curl there"
+        yield from _on_kink(jump, (s_n, s_p), field)
     if isinstance(objective, Decomposition) and objective.loss.detaches:
         yield from _pair_conditions(objective)
     yield from _relative_conditions(field)
 
 
-def _restricted(jump: Jump, field: WeightField) -> Iterator[sp.Expr]:
+def _on_kink(
+    jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField
+) -> Iterator[tuple[sp.Expr, str]]:
     """The coefficient on the kink itself, zero where the kink lies beyond what unit vectors reach."""
-    variable = s_n if jump.kink.has(s_n) else s_p
-    low, high = field.ranges[variable]
+    variable = next(s for s in similarities if jump.kink.has(s))
+    low, high = field.ranges[s_n]
     for root in sp.solve(jump.kink, variable):
-        yield tidy(jump.coefficient.subs(variable, root) * step(root - low) * step(high - root), field.similarity)
+        within = step(root - low) * step(high - root)
+        coefficient = tidy(jump.coefficient.subs(variable, root) * within, field.similarity)
+        yield coefficient, f"the weights jump across {jump.kink} = 0, and the curl there"
 
 
 def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, str]]:
-    """Symmetry of the weights of one anchor with two positives and two negatives."""
+    """Symmetry of the weights of one anchor with two positives and two negatives, between kinks and across."""
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     weights_p, weights_n = decomposition.weights(positives, negatives)
-    gradient = dict(zip((*positives, *negatives), (*(-w for w in weights_p), *weights_n), strict=True))
-    everything = tuple(gradient)
-    for i, a in enumerate(everything):
-        for b in everything[i + 1 :]:
-            asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
-            yield asymmetry, f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+    pulls = (-weight for weight in weights_p)
+    gradient = dict(zip((*positives, *negatives), (*pulls, *weights_n), strict=True))
+    for a, b in combinations(gradient, 2):
+        asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
+        yield asymmetry, f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+    for jump in curl_jumps(gradient):
+        for coefficient, what in _on_kink(jump, (*negatives, *positives), decomposition.field):
+            yield coefficient, f"with several pairs, {what}"
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
@@ -158,12 +169,20 @@ def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
     positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
     if positive.has(other_positive):
         elsewhere = sp.Symbol("s_n'", real=True)
-        exchanged = positive.subs({s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True)
+        exchanged = positive.subs(
+            {s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True
+        )
         asymmetry = sp.diff(positive, other_positive) - sp.diff(exchanged, s_p)
-        yield asymmetry, "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ: the difference"
+        yield (
+            asymmetry,
+            "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ: the difference",
+        )
     for weight, name in ((positive, "w⁺"), (negative, "w⁻")):
         if weight.has(other_negative):
-            yield sp.diff(weight, other_negative), f"{name} reads a negative that has no weight, and the derivative by it"
+            yield (
+                sp.diff(weight, other_negative),
+                f"{name} reads a negative that has no weight, and the derivative by it",
+            )
 
 
 def _witness(condition: sp.Expr, field: WeightField) -> Witness | None:

@@ -57,7 +57,9 @@ class Term:
     def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
         """The term on an anchor with these similarities, as an expression of them."""
         aggregated = self._aggregate(positives, negatives)
-        return sp.Add(*(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated))
+        return sp.Add(
+            *(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated)
+        )
 
     def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
         """Every (x_p, x_n) that Φ is applied to, with the factor that it is summed with."""
@@ -199,7 +201,9 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
         raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
     stray = formula.free_symbols - allowed
     if stray:
-        raise ValueError(f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}")
+        raise ValueError(
+            f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}"
+        )
 
 
 def _names(symbols: set[sp.Symbol]) -> str:

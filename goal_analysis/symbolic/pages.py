@@ -90,7 +90,11 @@ def _term_rows(term: Term, index: str) -> Iterable[Row]:
         if side is not None:
             over = f"A{sign}{index}: {_aggregator_text(side)} over {name} of"
             yield Row(f"{name}{index}", over, side.inner)
-            yield Row(f"mining_{name}{index}", f"mining weight of {name}{index and ' ' + index}", side.aggregator.mining)
+            yield Row(
+                f"mining_{name}{index}",
+                f"mining weight of {name}{index and ' ' + index}",
+                side.aggregator.mining,
+            )
 
 
 def weights_page(objective: Decomposition | WeightField) -> Page:
@@ -104,7 +108,10 @@ def weights_page(objective: Decomposition | WeightField) -> Page:
             Row("negative_pair_weight", "P⁻(s_n)", field.factors.negative),
         ]
     else:
-        rows += [Row("positive_weight", "w⁺(s_p, s_n)", field.positive), Row("negative_weight", "w⁻(s_p, s_n)", field.negative)]
+        rows += [
+            Row("positive_weight", "w⁺(s_p, s_n)", field.positive),
+            Row("negative_weight", "w⁻(s_p, s_n)", field.negative),
+        ]
     if isinstance(objective, Decomposition) and not objective.separable:
         rows.append(Row("separable_reason", "because", objective.reason))
     return Page("Weights of a triplet", tuple(rows))
@@ -124,7 +131,10 @@ def characteristics_page(found: Characteristics) -> Page:
     """Signs, limits, growth, saturation and scale, a row for every weight."""
     positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
     rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
-    for key, label, weight in (("positive", positive, found.positive), ("negative", negative, found.negative)):
+    for key, label, weight in (
+        ("positive", positive, found.positive),
+        ("negative", negative, found.negative),
+    ):
         text = _curve_text(weight, key) if isinstance(weight, Curve) else _surface_text(weight)
         rows.append(Row(key, label, text))
     return Page("Characteristics", tuple(rows))
@@ -132,7 +142,11 @@ def characteristics_page(found: Characteristics) -> Page:
 
 def _surface_text(surface: Surface) -> str:
     text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
-    return text + f"; at most {number(surface.scale)}" + ("; negative somewhere" if surface.negative_somewhere else "")
+    return (
+        text
+        + f"; at most {number(surface.scale)}"
+        + ("; negative somewhere" if surface.negative_somewhere else "")
+    )
 
 
 def _curve_text(curve: Curve, key: str) -> str:
@@ -141,13 +155,17 @@ def _curve_text(curve: Curve, key: str) -> str:
     effect = "a negative attracts" if key == "negative" else "a positive repels"
     if curve.negative_somewhere:
         places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
-        parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
+        parts.append(
+            f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else "")
+        )
     parts += [f"saturated from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
     return "; ".join(parts)
 
 
 def number(value: float) -> str:
     """Four significant digits."""
+    if math.isnan(value):
+        return "undefined"
     return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
@@ -169,7 +187,8 @@ def to_markdown(pages: Sequence[Page]) -> str:
 
     def table(page: Page) -> str:
         rows = (
-            f"| {cell(row.label)} | {cell(_words(row.value, lambda e: f'${latex(e)}$'))} |" for row in page.rows
+            f"| {cell(row.label)} | {cell(_words(row.value, lambda e: f'${latex(e)}$'))} |"
+            for row in page.rows
         )
         return "\n".join([f"### {page.title}", "", "| | |", "| --- | --- |", *rows])
 
@@ -194,7 +213,11 @@ _LATEX_LABELS = {
     "negative_weight": "w^{-}(s_p, s_n)",
     "potential": "U(s_p, s_n)",
     "loss": "L(s_p, s_n)",
-} | {f"{name}{i}": rf"{symbol}_{{{i}}}" for i in range(1, 10) for name, symbol in (("outer", r"\Phi"), ("negatives", "h"), ("positives", "k"))}
+} | {
+    f"{name}{i}": rf"{symbol}_{{{i}}}"
+    for i in range(1, 10)
+    for name, symbol in (("outer", r"\Phi"), ("negatives", "h"), ("positives", "k"))
+}
 
 
 def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool]:

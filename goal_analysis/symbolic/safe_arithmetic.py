@@ -21,10 +21,10 @@ MAX_EXPONENT = 64
 """Largest numeric exponent: no published loss goes past 4, and SymPy expands powers of numbers."""
 
 MAX_ROOT = 100
-"""Largest denominator of a numeric exponent: SymPy may raise prime factors to the power of it."""
+"""Largest denominator of a numeric exponent."""
 
-MAX_ROOT_BITS = 64
-"""Bits of a number under a root: SymPy factors it."""
+MAX_ROOT_BITS = 256
+"""Bits of a number under a root, times the root: SymPy raises its prime factors up to that power."""
 
 MAX_SIZE = 2_000
 """Nodes of an expression, written out as a tree: `abs` and `max` write their argument twice."""
@@ -103,28 +103,19 @@ class Arithmetic:
             raise Refused(f"got {what} of {_short(x)} but expected a positive number under it")
 
     def _check_power(self, base: sp.Expr, exponent: sp.Expr) -> None:
-        for term in sp.Add.make_args(exponent):
-            if abs(term.as_coeff_Mul()[0]) > MAX_EXPONENT:
-                raise Refused(f"got an exponent past ±{MAX_EXPONENT} but expected a smaller one, or a name")
-            if term.is_Rational and term.q > MAX_ROOT:
-                raise Refused(f"got the exponent {_short(term)} but expected a denominator up to {MAX_ROOT}")
+        _check_exponent(exponent)
         if base == 0:
             if not exponent.is_Rational or exponent < 0:
-                raise Refused(
-                    f"got zero to the power of {_short(exponent)} but expected a base other than zero"
-                )
+                raise Refused(f"got zero to the power of {_short(exponent)} but expected another base")
             return
         if not exponent.is_Integer:
             self._check_positive(base, "a root or a power that is not whole")
         for factor in sp.Mul.make_args(base):
-            number, already = factor.as_base_exp() if factor.is_Pow else (factor, sp.S.One)
-            if not number.is_Rational or not exponent.is_Rational:
-                continue
-            bits, times = _bits(number), abs(exponent * already) if already.is_Rational else abs(exponent)
-            if bits > 1 and bits * times > MAX_BITS:
-                raise Refused(f"got a power of more than {MAX_BITS} bits but expected a smaller number")
-            if bits > MAX_ROOT_BITS and not exponent.is_Integer:
-                raise Refused(f"got a root of a number of {bits} bits but expected up to {MAX_ROOT_BITS}")
+            number, already = factor.args if factor.is_Pow else (factor, sp.S.One)
+            if number.is_Rational and exponent.is_Rational and already.is_Rational:
+                if abs(number) != 1 and _bits(number) * abs(exponent * already) > MAX_BITS:
+                    raise Refused(f"got a power of more than {MAX_BITS} bits but expected a smaller number")
+                _check_root(number, exponent * already)
 
     def _facts_of(self, expression: sp.Expr) -> _Facts:
         if expression not in self._facts:
@@ -133,9 +124,7 @@ class Arithmetic:
 
     def _look_at(self, x: sp.Expr) -> _Facts:
         if not isinstance(x, _LANGUAGE):
-            raise Refused(
-                f"got {_NOT_NUMBERS.get(x, 'something that is not a real number')} but expected a real number"
-            )
+            raise Refused(f"got {_NOT_NUMBERS.get(x, 'no number')} but expected a real number")
         if x.is_Rational:
             if _bits(x) > MAX_BITS:
                 raise Refused(f"got a number of {_bits(x)} bits but expected up to {MAX_BITS}")
@@ -158,41 +147,39 @@ class Arithmetic:
         if not -_MAX <= enclosure.low <= enclosure.high <= _MAX:
             raise Refused(f"got a constant past ±2**{MAX_BITS} but expected a smaller one")
         if enclosure.low <= 0 <= enclosure.high:
-            raise Refused(
-                f"got {_short(x)}, which is not told from zero, but expected a constant of a clear sign"
-            )
+            raise Refused(f"got {_short(x)}, not told from zero, but expected a constant of a clear sign")
         return _Facts(size, nesting, enclosure)
 
     def _check_written_power(self, base: sp.Expr, exponent: sp.Expr) -> None:
         """Of a power that SymPy left or made, such as (-1)**(1/3) from the cube root of -tau."""
+        _check_exponent(exponent)
         enclosure = self._facts_of(base).enclosure
         if enclosure is not None and enclosure.high < 0 and not exponent.is_Integer:
             raise Refused(f"got {_NOT_NUMBERS[sp.I]} but expected a real number")
-        if exponent.is_Rational and abs(exponent) > MAX_EXPONENT:
-            raise Refused(f"got the exponent {exponent} but expected one up to ±{MAX_EXPONENT}, or a name")
-        if base.is_Rational and exponent.is_Rational and _bits(base) > MAX_ROOT_BITS:
-            raise Refused(f"got a root of a number of {_bits(base)} bits but expected up to {MAX_ROOT_BITS}")
+        if base.is_Rational and exponent.is_Rational:
+            _check_root(base, exponent)
+
+
+def _check_exponent(exponent: sp.Expr) -> None:
+    for term in sp.Add.make_args(exponent):
+        if abs(term.as_coeff_Mul()[0]) > MAX_EXPONENT or (term.is_Rational and term.q > MAX_ROOT):
+            limits = f"one up to ±{MAX_EXPONENT} with a denominator up to {MAX_ROOT}, or a name"
+            raise Refused(f"got the exponent {_short(exponent)} but expected {limits}")
+
+
+def _check_root(number: sp.Rational, exponent: sp.Rational) -> None:
+    bits = _bits(number) * exponent.q
+    if exponent.q > 1 and bits > MAX_ROOT_BITS:
+        limits = f"the number's bits times the root up to {MAX_ROOT_BITS}"
+        raise Refused(f"got a root of {_short(number)}, {bits} bits by that measure, but expected {limits}")
 
 
 _MAX = 2.0**MAX_BITS
 _MAX_LOG = MAX_BITS * math.log(2)
 
-_LANGUAGE = (
-    *(
-        sp.Rational,
-        sp.Symbol,
-        type(sp.pi),
-        type(sp.E),
-        sp.Add,
-        sp.Mul,
-        sp.Pow,
-        sp.exp,
-        sp.log,
-        sp.sin,
-        sp.cos,
-    ),
-    *PRIMITIVES,
-)
+_CONSTANTS = (sp.Rational, type(sp.pi), type(sp.E))
+_FUNCTIONS = (sp.exp, sp.log, sp.sin, sp.cos, *PRIMITIVES)
+_LANGUAGE = (*_CONSTANTS, sp.Symbol, sp.Add, sp.Mul, sp.Pow, *_FUNCTIONS)
 _NOT_NUMBERS = {
     sp.zoo: "a division by zero",
     sp.nan: "an undefined number",

@@ -8,16 +8,36 @@ relative to P⁺.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sympy as sp
 
 from goal_analysis.symbolic.identity import Ranges, Undecided, Witness, find_witness, refute_zero
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.primitives import s_n, s_p, step
 from goal_analysis.symbolic.tidying import simplest
 from goal_analysis.symbolic.weight import Factors
 
 
-def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Witness | None]:
-    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the witness that there are none.
+@dataclass(frozen=True)
+class Contradiction:
+    """Why there are no factors: something that T·P makes zero is not.
+
+    Args:
+        what: the expression that would vanish, in words of the weights at points (s_p1, s_n1), (s_p1, s_n2), ...
+        witness: where it does not.
+    """
+
+    what: str
+    witness: Witness
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.witness}"
+
+
+def separate(
+    positive: sp.Expr, negative: sp.Expr, ranges: Ranges
+) -> tuple[Factors | None, Contradiction | None]:
+    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to.
 
     Raises:
         Undecided: neither was found.
@@ -31,10 +51,10 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
         of_p, of_n = _univariate(ratio)
         if of_p is not None:
             return _normalised(form(positive) / of_p, of_p, 1 / of_n), None
-    witness = _four_point_witness(positive, negative, ranges)
-    if witness is None:
+    contradiction = _contradiction(positive, negative, ranges)
+    if contradiction is None:
         return _separate_from_a_base_point(positive, negative, ranges), None
-    return None, witness
+    return None, contradiction
 
 
 def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
@@ -62,18 +82,33 @@ def _positive_content(weight: sp.Expr) -> sp.Expr:
     return sp.Mul(*(abs(f) if f.is_number else f for f in constants if f.is_positive or f.is_Rational))
 
 
-def _four_point_witness(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Witness | None:
-    """T·P makes w⁺₁₁w⁺₂₂w⁻₁₂w⁻₂₁ equal w⁺₁₂w⁺₂₁w⁻₁₁w⁻₂₂, across kinks and zeros too."""
+def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
+    """What T·P implies at any two values of each similarity, across kinks and zeros too, and where it fails."""
     p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
     n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
-
-    def at(weight: sp.Expr, i: int, j: int) -> sp.Expr:
-        return weight.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
-
-    left = at(positive, 1, 1) * at(positive, 2, 2) * at(negative, 1, 2) * at(negative, 2, 1)
-    right = at(positive, 1, 2) * at(positive, 2, 1) * at(negative, 1, 1) * at(negative, 2, 2)
     wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
-    return find_witness(left - right, wider)
+
+    def plus(i: int, j: int) -> sp.Expr:
+        return positive.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+
+    def minus(i: int, j: int) -> sp.Expr:
+        return negative.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+
+    def vanishes(weight: sp.Expr) -> sp.Expr:
+        """1 where a weight is exactly zero, which a kink can make it on a whole region."""
+        return 4 * (1 - step(weight)) * (1 - step(-weight))
+
+    implied = {
+        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": plus(1, 1) * plus(2, 2) * minus(1, 2) * minus(2, 1)
+        - plus(1, 2) * plus(2, 1) * minus(1, 1) * minus(2, 2),
+        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(minus(1, 1)) * plus(1, 1) * minus(2, 1),
+        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(plus(1, 1)) * minus(1, 1) * plus(1, 2),
+    }
+    for what, expression in implied.items():
+        witness = find_witness(expression, wider)
+        if witness:
+            return Contradiction(what, witness)
+    return None
 
 
 def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors:
@@ -82,7 +117,9 @@ def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ra
     of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
     triplet = positive / of_p
     if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo):
-        raise Undecided(f"the weights {positive} and {negative} seem to separate, but not from the point {base}")
+        raise Undecided(
+            f"the weights {positive} and {negative} seem to separate, but not from the point {base}"
+        )
     if refute_zero(triplet * of_n - negative, ranges):
         raise Undecided(f"the weights {positive} and {negative} seem to separate, but the product differs")
     return _normalised(triplet, of_p, of_n)

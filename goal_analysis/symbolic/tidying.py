@@ -16,7 +16,7 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
 
     >>> from goal_analysis.symbolic.similarity import COSINE
     >>> tidy(hinge(2 - 2 * s_p), COSINE)
-    2 - 2*s_p
+    2*(1 - s_p)
     """
 
     def settled(primitive: type[sp.Function], when_positive: sp.Expr | None = None):

@@ -39,9 +39,9 @@ def twin(field: WeightField, profile: sp.Expr, name: str | None = None) -> tuple
     Raises:
         NoTwin: the field does not separate or its pair weights have no closed potential.
     """
-    closed = _closed_potential(field)
+    factors, closed = _factors_and_potential(field)
     triplet = profile.subs(u, closed)
-    positive, negative = field.factors.positive, field.factors.negative
+    positive, negative = factors.positive, factors.negative
     primitive = antiderivative(profile, u, {**field.ranges, u: (sp.Integer(-1), sp.Integer(1))})
     composed = replace(
         field,
@@ -67,26 +67,27 @@ def tangent_twin(field: WeightField) -> tuple[WeightField, sp.Expr | None]:
     >>> tangent_twin(field)[0].factors.triplet
     sigmoid(s_n**2 + s_p**2 - 2*s_p + 1/2)
     """
-    closed = _closed_potential(field)
-    for z, profile, t in profiles(field.factors.triplet):
+    factors, closed = _factors_and_potential(field)
+    for z, profile, t in profiles(factors.triplet):
         slope_z, slope_u = (_slope_at_centre(e) for e in (z, closed))
         if slope_u != 0 and slope_z != 0:
             a = slope_z / slope_u
             argument = sp.expand(a * u + z.subs(CENTRE) - a * closed.subs(CENTRE))
             return twin(field, profile.subs(t, argument), name=f"twin of {field.name}")
-    raise NoTwin(f"{field.name}: got the triplet weight {field.factors.triplet} but expected f(z(s_p, s_n))")
+    raise NoTwin(f"{field.name}: got the triplet weight {factors.triplet} but expected f(z(s_p, s_n))")
 
 
-def _closed_potential(field: WeightField) -> sp.Expr:
+def _factors_and_potential(field: WeightField) -> tuple[Factors, sp.Expr]:
     if field.relative:
+        reads = ", ".join(str(r.symbol) for r in field.relative)
         raise NoTwin(
-            f"{field.name}: got pair weights that read other pairs of the batch ({', '.join(str(r.symbol) for r in field.relative)}) "
-            "but expected weights of their own pair: the potential of one triplet does not exist"
+            f"{field.name}: got pair weights that read other pairs of the batch ({reads}) but expected weights of "
+            "their own pair: one triplet has no potential"
         )
     closed = potential(field)
-    if closed is None:
+    if field.factors is None or closed is None:
         raise NoTwin(f"{field.name}: got a field without a closed potential U but expected separable weights")
-    return closed
+    return field.factors, closed
 
 
 def _slope_at_centre(e: sp.Expr) -> sp.Expr:

@@ -10,6 +10,8 @@ from goal_analysis.symbolic.printers import Latex, Plain
 def plain(expression: sp.Expr) -> str:
     """One line of text that `parse` reads back to the same expression.
 
+    The one exception are products of several cube or higher roots of numbers: SymPy has many forms of them.
+
     Args:
         expression: in the words that `parse` knows; others are written SymPy's way.
 

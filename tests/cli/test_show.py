@@ -93,7 +93,10 @@ def test_own_losses(own):
         (["show", "circle", "--set", "gamma"], "got 'gamma' but expected NAME=VALUE"),
         (["show", "circle", "--set", "gamma=x"], "got 'gamma=x' but expected NAME=VALUE"),
         (["show", "circle", "--latex", "--json"], "at most one"),
-        (["show", "--formula", "softplus(tau*(s_n - s_p))"], "Every hyperparameter of the formula needs a value"),
+        (
+            ["show", "--formula", "softplus(tau*(s_n - s_p))"],
+            "Every hyperparameter of the formula needs a value",
+        ),
         (["show", "--formula", "s_n.__class__"], "^"),
         (["show", "circle", "--catalog", "missing.toml"], "missing.toml"),
         (["show", "circle", "--nonsense"], "No such option"),

@@ -132,7 +132,7 @@ def parts(value: object) -> Iterator[object]:
             yield from parts(getattr(value, field.name))
 
 
-@pytest.mark.parametrize("value", (*catalog, *triplet_weights, *pair_weights), ids=lambda value: value.name)
+@pytest.mark.parametrize("value", [*catalog, *triplet_weights, *pair_weights], ids=lambda value: value.name)
 def test_values_are_immutable(value: SymbolicLoss | TripletWeight | PairWeights) -> None:
     assert isinstance(hash(value), int)
     for part in parts(value):

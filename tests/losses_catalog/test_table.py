@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_every_loss(tables: str) -> None:
     ("loss", "text"),
     [
         (triplet_loss, "hinge(margin + each(s_n) - each(s_p))"),
-        (lmnn_loss, "-(1 - mu)*each(s_p) + mu*hinge(each(s_n) - each(s_p) + 1)"),
+        (lmnn_loss, "each(-s_p)*(1 - mu) + mu*hinge(each(s_n) - each(s_p) + 1)"),
         (lifted_structure_loss, "0.5*hinge(logsumexp[both ends](margin + s_n) - each_mean(s_p))**2"),
         (
             ranked_list_loss,

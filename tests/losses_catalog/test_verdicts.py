@@ -1,4 +1,4 @@
-"""What the catalog's formulas lead to, where the answer is known; and the formulas against the numbers of papers."""
+"""What the catalog's formulas lead to where the answer is known, and how they agree with one another."""
 
 import subprocess
 import sys

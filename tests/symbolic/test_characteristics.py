@@ -73,7 +73,9 @@ def test_what_does_not_separate_has_surfaces():
 def test_a_falling_weight_is_told_from_a_growing_one():
     one = sp.Integer(1)
     falling = Factors(one, sigmoid(s_p), sigmoid(-s_n))
-    found = characteristics(WeightField(name="f", positive=sigmoid(s_p), negative=sigmoid(-s_n), factors=falling))
+    found = characteristics(
+        WeightField(name="f", positive=sigmoid(s_p), negative=sigmoid(-s_n), factors=falling)
+    )
     assert found.positive.growth is found.negative.growth is Growth.FALLS
 
 

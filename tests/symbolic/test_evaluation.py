@@ -28,7 +28,9 @@ def test_floats_agree_with_many_digits(loss):
 
 
 def test_a_shared_part_is_computed_once():
-    operations = [s.operation for s in program([sigmoid(s_n - s_p) * (1 - s_p), sigmoid(s_n - s_p)], [s_p, s_n]).steps]
+    operations = [
+        s.operation for s in program([sigmoid(s_n - s_p) * (1 - s_p), sigmoid(s_n - s_p)], [s_p, s_n]).steps
+    ]
     assert operations.count("sigmoid") == 1
     assert operations.count("sub") == 2
 

@@ -36,9 +36,7 @@ IDENTITIES = [
     maximum(s_p, s_n) + minimum(s_p, s_n) - s_p - s_n,
     where(s_n, s_p, s_n) - step(s_n) * s_p - step(-s_n) * s_n,
     hinge(hinge(s_n)) - hinge(s_n),
-    cosine_of_shifted_angle(s_p, m) ** 2
-    + (s_p * sp.sin(m) + sp.sqrt(1 - s_p**2) * sp.cos(m)) ** 2
-    - 1,
+    cosine_of_shifted_angle(s_p, m) ** 2 + (s_p * sp.sin(m) + sp.sqrt(1 - s_p**2) * sp.cos(m)) ** 2 - 1,
     s_p * (t**m) * t - s_p * t ** (m + 1),
     sp.exp(2 * t * s_n) - sp.exp(t * s_n) ** 2,
     sp.log(sp.exp(s_n) * t) - s_n - sp.log(t),

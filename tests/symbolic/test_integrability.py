@@ -81,7 +81,7 @@ def test_detached_circle_is_the_gradient_of_nothing_and_undetached_circle_of_its
 
 
 def test_a_jump_across_a_kink_is_seen_where_the_smooth_curl_vanishes():
-    field, verdict = the_cell("hinge", "linear")
+    _, verdict = the_cell("hinge", "linear")
     assert verdict.curl == 0
     assert not verdict.integrable
     assert "jump across" in verdict.reason
@@ -153,3 +153,10 @@ def test_a_profile_of_something_else_is_not():
     field = WeightField(name="off", positive=(1 - s_p) * sp.exp(s_n * s_p), negative=s_n * sp.exp(s_n * s_p))
     assert integrability(field).integrable is False
     assert integrability(linear).integrable is False
+
+
+def test_weights_that_jump_when_another_pair_leaves_the_active_set_are_no_gradient():
+    verdict = integrability(decompose(losses["ranked_list"]))
+    assert verdict.curl == 0
+    assert not verdict.integrable
+    assert "with several pairs, the weights jump across" in verdict.reason

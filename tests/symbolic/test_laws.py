@@ -45,7 +45,9 @@ def test_a_factor_of_1_001_breaks_the_identity(loss):
     field = decompose(loss).field
     factor = sp.Rational(1001, 1000)
     larger = replace(field, positive=field.positive * factor, negative=field.negative * factor)
-    residues = [tidy(residue, field.similarity) for residue in triplet_residues(loss, replace(larger, factors=None))]
+    residues = [
+        tidy(residue, field.similarity) for residue in triplet_residues(loss, replace(larger, factors=None))
+    ]
     assert any(refute_zero(residue, field.ranges) for residue in residues), loss.name
 
 
@@ -63,7 +65,7 @@ def test_the_pieces_give_the_gradient_on_several_pairs(loss):
     negatives = sp.symbols("n1 n2", real=True)
     expression = loss.expression(positives, negatives)
     weights_p, weights_n = decompose(loss).weights(positives, negatives)
-    for s, gradient in (*zip(positives, (-w for w in weights_p)), *zip(negatives, weights_n)):
+    for s, gradient in (*zip(positives, (-w for w in weights_p), strict=True), *zip(negatives, weights_n, strict=True)):
         residue = undetach(sp.diff(expression, s)) - gradient
         assert proves_zero(residue), (loss.name, s)
 

@@ -18,7 +18,10 @@ def loss(*terms, hyperparameters=()):
     return SymbolicLoss(name="mine", title="Mine", terms=terms, hyperparameters=hyperparameters)
 
 
-def term(outer=gap, positives=EACH(s_p), negatives=EACH(s_n)):
+every_positive, every_negative = EACH(s_p), EACH(s_n)
+
+
+def term(outer=gap, positives=every_positive, negatives=every_negative):
     return Term(outer=outer, positives=positives, negatives=negatives)
 
 

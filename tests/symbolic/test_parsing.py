@@ -194,7 +194,7 @@ BOUNDS = {
     "MAX_DIGITS": (syntax_walk, "0.123456789012345678901"),
     "MAX_EXPONENT": (safe_arithmetic, "s_n**65"),
     "MAX_ROOT": (safe_arithmetic, "s_n**(1/101)"),
-    "MAX_ROOT_BITS": (safe_arithmetic, "sqrt(2**64 + 13)"),
+    "MAX_ROOT_BITS": (safe_arithmetic, "sqrt(2**130 + 13)"),
     "MAX_SIZE": (safe_arithmetic, "abs(" * 12 + "s_n" + ")" * 12),
     "MAX_NESTING": (safe_arithmetic, "(" * 60 + "s_n" + "*tau + s_p)" * 60),
 }

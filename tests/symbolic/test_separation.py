@@ -3,6 +3,7 @@
 import pytest
 import sympy as sp
 
+from goal_analysis.symbolic.evaluation import evaluate
 from goal_analysis.symbolic.identity import refute_zero
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.separation import separate
@@ -26,8 +27,8 @@ SEPARABLE = [
 
 @pytest.mark.parametrize(("positive", "negative"), SEPARABLE)
 def test_what_is_a_product_separates(positive, negative):
-    factors, witness = separate(positive, negative, ranges)
-    assert witness is None
+    factors, contradiction = separate(positive, negative, ranges)
+    assert contradiction is None
     assert not factors.positive.has(s_n)
     assert not factors.negative.has(s_p)
     for weight, pair_weight in ((positive, factors.positive), (negative, factors.negative)):
@@ -41,19 +42,28 @@ def test_what_is_a_product_separates(positive, negative):
         (sigmoid(s_p - s_n), s_n + 2),
         (1 - step(s_n - s_p), sp.S.One),
         (1 + step(s_n - s_p), sp.S.One),  # zero mixed derivative in every region, yet no product
+        (step(s_p - s_n), step(s_n - s_p)),  # never both: what one region says of P⁻ the other denies
     ],
 )
 def test_what_is_no_product_contradicts_itself(positive, negative):
-    factors, witness = separate(positive, negative, ranges)
+    factors, contradiction = separate(positive, negative, ranges)
     assert factors is None
-    p1, p2, n1, n2 = (dict(witness.point).get(name) for name in ("s_p1", "s_p2", "s_n1", "s_n2"))
+    point = dict(contradiction.witness.point)
 
-    def at(weight, p, n):
-        return float(weight.subs({s_p: p, s_n: n}).rewrite(sp.exp))
+    def at(weight, i, j):
+        places = {s_p: point.get(f"s_p{i}", 0), s_n: point.get(f"s_n{j}", 0)}
+        return evaluate(weight.subs(places), {})
 
-    left = at(positive, p1, n1) * at(positive, p2, n2) * at(negative, p1, n2) * at(negative, p2, n1)
-    right = at(positive, p1, n2) * at(positive, p2, n1) * at(negative, p1, n1) * at(negative, p2, n2)
-    assert left - right == pytest.approx(witness.value, rel=1e-6)
+    implied = {
+        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": lambda p, n: (
+            p(1, 1) * p(2, 2) * n(1, 2) * n(2, 1) - p(1, 2) * p(2, 1) * n(1, 1) * n(2, 2)
+        ),
+        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": lambda p, n: (n(1, 1) == 0) * p(1, 1) * n(2, 1),
+        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": lambda p, n: (p(1, 1) == 0) * n(1, 1) * p(1, 2),
+    }[contradiction.what]
+    value = implied(lambda i, j: at(positive, i, j), lambda i, j: at(negative, i, j))
+    assert value == pytest.approx(contradiction.witness.value, rel=1e-6)
+    assert value != 0
 
 
 def test_the_constant_goes_where_the_convention_says():

@@ -9,7 +9,9 @@ import typer
 
 from goal_analysis.cli.demo import demo
 from goal_analysis.cli.list import list_losses
+from goal_analysis.cli.measure import measure_loss
 from goal_analysis.cli.show import show
+from goal_analysis.cli.verify import verify_losses
 
 app = typer.Typer(
     name="goal-analyze",
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command("list")(list_losses)
 app.command("show")(show)
+app.command("verify")(verify_losses)
+app.command("measure")(measure_loss)
 app.command("demo")(demo)
 
 

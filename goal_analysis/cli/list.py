@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from goal_analysis.cli.choosing import CatalogOption, JsonOption, losses
+from goal_analysis.cli.tables import print_table
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.pages import shape, to_data, weights_page
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
-
-WIDTH = 110
-"""Characters a line where there is no terminal to ask."""
 
 
 def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
@@ -32,14 +26,14 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
     goal-analyze list --catalog my_losses.toml
     goal-analyze list --json | jq '.[] | select(.integrable | not) | .name'
     """
-    records = summaries(losses(own))
+    records = list(summaries(losses(own)))
     if as_json:
-        typer.echo(json.dumps(list(records), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(records, ensure_ascii=False, indent=2))
     else:
         print_summary(records)
 
 
-def summaries(chosen: Iterable[SymbolicLoss]) -> Iterator[dict[str, str | bool | float]]:
+def summaries(chosen: Iterable[SymbolicLoss]) -> Iterator[dict[str, object]]:
     """One record a loss, derived."""
     for loss in chosen:
         decomposition = decompose(loss)
@@ -56,20 +50,14 @@ def summaries(chosen: Iterable[SymbolicLoss]) -> Iterator[dict[str, str | bool |
         }
 
 
-def print_summary(records: Iterable[dict[str, str | bool | float]]) -> None:
-    """Print the records as a table."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=column != "shape", min_width=18 if column == "shape" else None)
-    count = 0
-    for record in records:
-        cells = (record[column] for column in COLUMNS[:-1])
-        source = author_and_year(str(record["reference"]))
-        table.add_row(*("yes" if c is True else "no" if c is False else str(c) for c in cells), source)
-        count += 1
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(table)
-    console.print(f"{count} losses", highlight=False)
+def print_summary(records: list[dict[str, object]]) -> None:
+    """Print the records as a table, each with its first reference."""
+    print_table(
+        COLUMNS,
+        ({**record, "reference": author_and_year(str(record["reference"]))} for record in records),
+        wrapped=("shape",),
+    )
+    typer.echo(f"{len(records)} losses")
 
 
 def author_and_year(references: str) -> str:

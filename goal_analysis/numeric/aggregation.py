@@ -105,14 +105,14 @@ def _uniform_over_active(values: Tensor, members: Tensor) -> Tensor:
 def _active_softmax(values: Tensor, members: Tensor, temperature: float) -> Tensor:
     """Softmax of temperature·x over the members above zero; one at the kink counts half for the others."""
     active = _active(values, members)
-    scaled = _filled(temperature * values.detach(), active > 0, -torch.inf)
+    scaled = _filled(temperature * values, active > 0, -torch.inf)
     relative = torch.exp(scaled - scaled.amax(-1, keepdim=True))
     mass = (active * relative).sum(-1, keepdim=True) + (1 - active) * relative
     return active * relative / torch.where(active > 0, mass, 1.0)
 
 
 def _softmax_active(values: Tensor, members: Tensor, temperature: float) -> Tensor:
-    return (_active_softmax(values, members, temperature) * _positive_part(values, members)).sum(-1)
+    return (_active_softmax(values.detach(), members, temperature) * _positive_part(values, members)).sum(-1)
 
 
 def _softmax_active_weights(values: Tensor, members: Tensor, temperature: float) -> Tensor:

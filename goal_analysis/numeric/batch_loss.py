@@ -4,6 +4,7 @@ An anchor without what a term needs contributes nothing to it, and the mean of a
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import sympy as sp
 import torch
@@ -23,7 +24,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.aggregators import Side
 from goal_analysis.symbolic.decomposition import Decomposition, TermParts
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.primitives import s_n, s_p, undetach, x_n, x_p
 
 
 def loss_value(
@@ -101,7 +102,7 @@ def weight_matrix(
     for by_columns, of_rows, its_matches in _queries(loss.anchors, _at_least_float32(scores), matches):
         gradient = torch.zeros_like(of_rows)
         for parts in decomposition.parts:
-            layout = _layout(loss, parts.term, of_rows, its_matches, values)
+            layout = _layout(loss, _undetached(parts.term), of_rows, its_matches, values)
             gradient = gradient + _term_gradient(parts, layout, loss.reduction, values, of_rows.shape)
         total = total + (gradient.T if by_columns else gradient)
     return total
@@ -130,6 +131,15 @@ def _layout(loss: SymbolicLoss, term: Term, scores: Tensor, matches: Matches, va
         negatives = _side(loss, term.negatives, s_n, pairs, scores, values, turned=False)
         present = present & negatives.present
     return TermLayout(positives, negatives, present)
+
+
+def _undetached(term: Term) -> Term:
+    """The term with nothing detached, so that the derivative of W, too, is that of its formulas."""
+    positives, negatives = (
+        None if side is None else replace(side, inner=undetach(side.inner))
+        for side in (term.positives, term.negatives)
+    )
+    return replace(term, positives=positives, negatives=negatives)
 
 
 def _side(

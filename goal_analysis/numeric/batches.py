@@ -124,8 +124,8 @@ BATCHES: tuple[Callable[[], Batch], ...] = (
 def features_batch(directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0) -> Batch:
     """Two views of real image features: unit embeddings with one row per caption where captions exist.
 
-    The features are standardised over the rows that are taken. A view of a row is the mean of a random half
-    of the image's regions, or a random half of its features where there are none, through a random map.
+    The features are standardised over the rows that are taken. A view of a row is the mean of the image's
+    regions with random weights, or its features times random weights, through one random linear map.
 
     Args:
         directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or
@@ -134,18 +134,21 @@ def features_batch(directory: str | Path, split: str, images: int = 6, dim: int 
         split: such as ``"dev"``.
         images: how many images are taken, from the first on.
         dim: dimensions of the embeddings.
-        seed: of the halves and the map.
+        seed: of the weights and the map.
 
     Raises:
         FileNotFoundError: no features of this split.
-        ValueError: features of another shape or not enough, captions that do not fit, or a value that is not
-            finite; the text names the file, and the row where there is one.
+        ValueError: no array of numbers, another shape, not enough images, captions that do not fit, or a
+            value that is not finite; the text names the file, and the row where there is one.
     """
     file = Path(directory) / f"{split}_ims.npy"
     if not file.is_file():
         raise FileNotFoundError(f"features: got no file {file} but expected the features of split {split!r}")
     # The file may be larger than the memory: only the rows that are taken are read.
-    stored = np.load(file, mmap_mode="r", allow_pickle=False)
+    try:
+        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if stored.ndim not in (2, 3) or stored.shape[0] < images or stored.dtype.kind != "f":
         raise ValueError(
             f"{file}: got {stored.dtype} of shape {stored.shape} but expected floats of shape "
@@ -164,7 +167,7 @@ def features_batch(directory: str | Path, split: str, images: int = 6, dim: int 
     standardised = (features - mean) / spread.clamp(min=1e-6)
     generator = torch.Generator().manual_seed(seed)
     through = torch.randn(standardised.shape[-1], dim, generator=generator, dtype=torch.float64)
-    rows, columns = (_unit(_half(standardised[ids], generator) @ through) for _ in range(2))
+    rows, columns = (_unit(_weighted(standardised[ids], generator) @ through) for _ in range(2))
     return Batch(f"{Path(directory).name} {split}", rows, columns, Matches.of_image_ids(ids))
 
 
@@ -178,12 +181,12 @@ def _captions_per_image(file: Path, images: int) -> int:
     return captions // images
 
 
-def _half(features: Tensor, generator: torch.Generator) -> Tensor:
-    """The mean of a random half of every row's regions, or a random half of its features."""
-    kept = torch.rand(features.shape[:2], generator=generator).argsort(1) < (features.shape[1] + 1) // 2
+def _weighted(features: Tensor, generator: torch.Generator) -> Tensor:
+    """The mean of every row's regions with random weights, or every row times random weights."""
+    weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
     if features.ndim == 2:
-        return features * kept
-    return (features * kept.unsqueeze(-1)).sum(1) / kept.sum(1, keepdim=True)
+        return features * weights
+    return (features * weights.unsqueeze(-1)).mean(1)
 
 
 def _random(n: int, seed: int) -> Float[Tensor, "n dim"]:

@@ -1,11 +1,12 @@
 """The gradient by similarities of a loss from elsewhere, recovered from its gradients by embeddings.
 
-Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that reads cosines
-or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products g_i = Σ_j c_ij·e_j, with
-c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted derivatives; that of e_i itself does
-not matter. Every pair is found twice, at its two ends: c is the mean, which is the least-squares solution in these
-coordinates, and what it leaves of the tangential gradient is reported as *unexplained*: zero for every function of
-the similarities, not zero if the gradient is stopped at one end of a pair, or if the loss reads something else.
+Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that
+reads cosines or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products
+g_i = Σ_j c_ij·e_j, with c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted
+derivatives; that of e_i itself does not matter. Every pair is found twice, at its two ends: c is the mean,
+which is the least-squares solution in these coordinates, and what it leaves of the tangential gradient is
+reported as *unexplained*: zero for every function of the similarities, not zero if the gradient is stopped at
+one end of a pair, or if the loss reads something else.
 """
 
 from __future__ import annotations
@@ -92,9 +93,10 @@ def infer_inputs(loss_fn: LossFunction) -> Inputs:
     by_count = {1: Inputs.SCORES, 3: Inputs.TRIPLETS, 4: Inputs.QUERIES}
     if len(required) in by_count:
         return by_count[len(required)]
+    given = ", ".join(p.name for p in parameters) or "unknown parameters"
     raise UnmeasurableLoss(
-        f"{name_of(loss_fn)}: got a callable of ({', '.join(p.name for p in parameters) or 'unknown parameters'}), "
-        f"whose names do not tell what it takes; say it by inputs=, one of {_accepted()}"
+        f"{name_of(loss_fn)}: got a callable of ({given}), whose names do not tell what it takes; "
+        f"say it by inputs=, one of {_accepted()}"
     )
 
 

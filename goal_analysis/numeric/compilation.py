@@ -94,7 +94,8 @@ def _torch_spread(value: Tensor | float, inputs: Sequence[Tensor | float]) -> Te
         shape = torch.broadcast_shapes(*(x.shape for x in tensors))
     if isinstance(value, Tensor):
         return value if value.shape == shape else value.expand(shape)
-    return max(tensors, key=lambda x: x.ndim).new_full((), value).expand(shape)
+    like = next((x for x in tensors if x.ndim), tensors[0])
+    return like.new_full((), value).expand(shape)
 
 
 TORCH: Table = {

@@ -1,17 +1,19 @@
 """Unit vectors whose similarities are prescribed exactly, arranged as a loss expects its arguments.
 
-An arrangement says which of its vectors are given to the loss as what, and which pairs of them are positives and
-negatives. Embeddings are the rows of the Cholesky factor of the wanted matrix of similarities, so that every entry
-is met to rounding. On the plane of (s_p, s_n) *all* anchors of an arrangement see the same two similarities wherever
-they have pairs of both kinds: then the derivatives along s_p and s_n are the weights of one triplet, times the number
-of anchors that the loss sums over.
+An arrangement says which of its vectors are given to the loss as what, and which pairs of them are positives
+and negatives. Embeddings are the rows of the Cholesky factor of the wanted matrix of similarities, so that
+every entry is met to rounding. On the plane of (s_p, s_n) *all* anchors of an arrangement see the same two
+similarities wherever they have pairs of both kinds: then the derivatives along s_p and s_n are the weights of
+one triplet, times the number of anchors that the loss sums over.
 
-- ``ONE_SET``: anchor and positive of one class, the negative of another, at s_n from *both*, since the positive is an
-  anchor too. Unit vectors so arranged exist where 1 + s_p > 2·s_n², which is two thirds of the plane.
-- ``TWO_SETS``, ``SCORES`` and ``QUERIES``: two images and two texts, S = [[s_p, s_n], [s_n, s_p]]. The similarities
-  within the images and within the texts are both (|s_p + s_n| − |s_p − s_n|)/2, which exists on the whole plane.
-- ``TRIPLETS``: one anchor; positive and negative are at s_p·s_n from each other, which is what they are on average
-  if nothing else is known, and exists on the whole plane.
+- ``ONE_SET``: anchor and positive of one class, the negative of another, at s_n from *both*, since the
+  positive is an anchor too. Unit vectors so arranged exist where 1 + s_p > 2·s_n², which is two thirds of the
+  plane.
+- ``TWO_SETS``, ``SCORES`` and ``QUERIES``: two images and two texts, S = [[s_p, s_n], [s_n, s_p]]. The
+  similarities within the images and within the texts are both (|s_p + s_n| − |s_p − s_n|)/2, which exists on
+  the whole plane.
+- ``TRIPLETS``: one anchor; positive and negative are at s_p·s_n from each other, which is what they are on
+  average if nothing else is known, and exists on the whole plane.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Inputs(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """Vectors by number: how they become the arguments of a loss, and which pairs (i, j), i < j, are measured.
+    """How numbered vectors become the arguments of a loss, and which pairs (i, j), i < j, are measured.
 
     Args:
         inputs: what the loss takes.
@@ -61,7 +63,7 @@ class Arrangement:
         return self.positives | self.negatives
 
     def arguments(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """What the loss is called with: ``vectors``, of shape ``(vectors, dim)``, dealt out with their labels.
+        """What the loss is called with: ``vectors``, shape ``(vectors, dim)``, dealt out with labels.
 
         Of ``SCORES``, ``vectors`` are the scores themselves.
         """

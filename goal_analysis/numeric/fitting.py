@@ -1,7 +1,8 @@
 """Hyperparameters that bring a loss's weights nearest to given ones, up to a common factor.
 
-The search runs in coordinates without bounds. From several starts a coordinate search finds the neighbourhood, which
-also works where weights are steps and have no slope; Levenberg's and Marquardt's method then adds the digits.
+The search runs in coordinates without bounds. From several starts a coordinate search finds the
+neighbourhood, which also works where weights are steps and have no slope; Levenberg's and Marquardt's method
+then adds the digits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ STARTS = (1.0, 0.2, 5.0)
 """What the defaults are multiplied by, all together and one at a time, to start from."""
 
 FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 60
-"""Of the coordinate search: the steps it begins and ends with, and how often it goes through the coordinates."""
+"""Of the coordinate search: the steps it begins and ends with, and how often it goes through the
+coordinates."""
 
 EXACT = 1e-13
 """A distance that is rounding alone; the search ends there."""
@@ -84,7 +86,9 @@ def distance(fitted: np.ndarray, target: np.ndarray) -> float:
     return float(np.linalg.norm(target - factor * fitted) / np.linalg.norm(target))
 
 
-def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -> tuple[tuple[float, ...], float]:
+def fit(
+    weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray
+) -> tuple[tuple[float, ...], float]:
     """The values of the hyperparameters with the smallest distance found, and that distance.
 
     Args:
@@ -94,7 +98,9 @@ def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -
 
     >>> from goal_analysis.symbolic.hyperparameter import positive
     >>> x = np.linspace(-1, 1, 9)
-    >>> values, left = fit(lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x))
+    >>> values, left = fit(
+    ...     lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x)
+    ... )
     >>> round(values[0], 6), left < 1e-9
     (3.0, True)
     """
@@ -120,7 +126,9 @@ def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -
 
 def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) -> list[np.ndarray]:
     """The defaults, and what the factors of `STARTS` make of them where the domains allow."""
-    combinations = itertools.product(STARTS, repeat=len(knobs)) if len(knobs) <= 2 else _one_at_a_time(len(knobs))
+    combinations = (
+        itertools.product(STARTS, repeat=len(knobs)) if len(knobs) <= 2 else _one_at_a_time(len(knobs))
+    )
     starts = []
     for factors in combinations:
         tried = [factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)]
@@ -171,7 +179,9 @@ def _polish(
             break
         normal = slopes.T @ slopes
         scale = np.diag(np.maximum(np.diag(normal), 1e-12 * np.trace(normal)))
-        tried = np.clip(place - np.linalg.solve(normal + damping * scale, slopes.T @ rest), -FARTHEST, FARTHEST)
+        tried = np.clip(
+            place - np.linalg.solve(normal + damping * scale, slopes.T @ rest), -FARTHEST, FARTHEST
+        )
         value = cost(tried)
         place, best, damping = (tried, value, damping / 5) if value < best else (place, best, damping * 5)
         if damping > 1e8 or best < EXACT:

@@ -1,11 +1,12 @@
 """T, P⁺ and P⁻ of measured weights, and how far they are from having such factors.
 
-w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a row term
-plus a column term, and the sign of w⁺/w⁻ a row sign times a column sign. The terms are fitted by least squares where
-both weights are there; the root mean square of what is left is the *misfit*, in logarithms: 0.01 says that no T·P
-meets the ratio of the weights better than to about 1 %. The factors are unique up to one constant (where the pairs
-with both weights hang together). Its convention is `symbolic.separation`'s as far as numbers can know it: P⁺ = 1 at
-s_p = 0, as for the shapes 1 and 1 − s_p, or in the geometric mean if there is no weight at 0; T carries the scale.
+w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a
+row term plus a column term, and the sign of w⁺/w⁻ a row sign times a column sign. The terms are fitted by
+least squares where both weights are there; the root mean square of what is left is the *misfit*, in
+logarithms: 0.01 says that no T·P meets the ratio of the weights better than to about 1 %. The factors are
+unique up to one constant (where the pairs with both weights hang together). Its convention is
+`symbolic.separation`'s as far as numbers can know it: P⁺ = 1 at s_p = 0, as for the shapes 1 and 1 − s_p, or
+in the geometric mean if there is no weight at 0; T carries the scale.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class MeasuredFactors:
         triplet: T, shape ``(s_p, s_n)``, the geometric mean of w⁺/P⁺ and w⁻/P⁻.
         positive: P⁺, shape ``(s_p,)``.
         negative: P⁻, shape ``(s_n,)``.
-        misfit: root mean square of what log|w⁺/w⁻| has beyond a row and a column term; infinite if the signs do not
-            factor; NaN if both weights are there but at no point together, or both vanish everywhere.
+        misfit: root mean square of what log|w⁺/w⁻| has beyond a row and a column term; infinite if the signs
+            do not factor; NaN if both weights are there but at no point together, or both vanish everywhere.
     """
 
     triplet: Float[Tensor, "s_p s_n"]

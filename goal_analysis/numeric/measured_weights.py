@@ -1,4 +1,4 @@
-"""The value of a measurement: weights over the plane, their factors, the verdicts, and all of it as a table or text."""
+"""What was measured of a loss, with the verdicts, and all of it as a table or text."""
 
 from __future__ import annotations
 
@@ -83,8 +83,11 @@ class Measurement:
 
     @property
     def integrable(self) -> bool:
-        """Whether the weights are a gradient, on random batches and on the plane, between the kinks: a curl
-        concentrated where the weights jump is not seen. The plane is silent on a loss that reads other pairs too."""
+        """Whether the weights are a gradient, on random batches and on the plane.
+
+        It looks between the kinks: a curl concentrated where the weights jump is not seen. On a loss that
+        reads other pairs too the plane is silent, and the batches alone decide.
+        """
         on_plane = self.curl_share if self.aside < NOTICEABLE else 0.0
         return max(on_plane, self.non_integrability) < NOTICEABLE
 

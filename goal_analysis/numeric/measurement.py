@@ -1,11 +1,12 @@
-"""The weights of any loss, measured: w⁺ and w⁻ over the plane, their factors, and whether they are a gradient.
+"""The weights of any loss, measured over the plane, and whether they are a gradient.
 
-Nothing is known of the loss but its values and autograd's gradients. `constructed_embeddings` says which vectors it is
-given, `black_box` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of the constructed vectors,
+Nothing is known of the loss but its values and autograd's gradients. `constructed_embeddings` says which
+vectors it is given, `black_box` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of the constructed vectors,
 
     w⁺ = −Σ ∂L/∂s over the positive pairs        w⁻ = Σ ∂L/∂s over the negative pairs
 
-are −∂L/∂s_p and ∂L/∂s_n, unless a gradient is stopped: then they are what trains in the place of these derivatives.
+are −∂L/∂s_p and ∂L/∂s_n, unless a gradient is stopped: then they are what trains in the place of these
+derivatives.
 """
 
 from __future__ import annotations
@@ -30,6 +31,27 @@ BESIDE = (1.37e-3, -0.89e-3)
 """The curl is looked at this far from the grid, whose points lie on kinks more often than others do."""
 
 
+def against_references(loss_fn: LossFunction) -> LossFunction:
+    """A loss of (embeddings, labels, ref_emb=, ref_labels=) as one of `Inputs.QUERIES`.
+
+    The losses of pytorch-metric-learning that take references are so measured over the whole plane, and
+    without the negative as an anchor of its own, which a single set of embeddings always has.
+
+    >>> def paired(embeddings, labels, ref_emb, ref_labels):
+    ...     return ((embeddings @ ref_emb.T) * (labels[:, None] != ref_labels)).sum()
+    >>> measure(against_references(paired), points=2).w_n
+    tensor([[2., 2.], [2., 2.]], dtype=torch.float64)
+    """
+
+    def with_references(
+        queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor
+    ) -> Tensor:
+        return loss_fn(queries, query_labels, ref_emb=references, ref_labels=reference_labels)
+
+    with_references.__name__ = name_of(loss_fn)
+    return with_references
+
+
 def measure(
     loss_fn: LossFunction,
     inputs: Inputs | None = None,
@@ -42,12 +64,13 @@ def measure(
     """Measure the weights w⁺(s_p, s_n) and w⁻(s_p, s_n) of any loss, in float64.
 
     Args:
-        loss_fn: a callable of one of `Inputs` that returns a scalar; the gradients of its own parameters stay as they
-            are. A module with parameters wants ``.double()``.
+        loss_fn: a callable of one of `Inputs` that returns a scalar; the gradients of its own parameters stay
+            as they are. A module with parameters wants ``.double()``.
         inputs: what it takes; by default read off the names of its parameters.
         points: grid points along each similarity; the cost is 5·points² calls of the loss, and the batches'.
         limit: the grid goes from −limit to limit.
-        dim: the dimension of the embeddings, for losses that insist on one; the default is the number of vectors.
+        dim: the dimension of the embeddings, for losses that insist on one; the default is the number of
+            vectors.
         name: what tables call it; by default the callable's own name.
 
     Raises:

@@ -1,12 +1,12 @@
 """Which known losses have the weights that were measured, with which hyperparameters?
 
-The distance of a loss is that of its weights (w⁺, w⁻) from the measured ones over the plane, up to one positive
-factor k that is common to both and is the best possible:
+The distance of a loss is that of its weights (w⁺, w⁻) from the measured ones over the plane, up to one
+positive factor k that is common to both and is the best possible:
 
     min_k ‖w − k·ŵ‖/‖w‖        (0: the same up to scale; 1: nothing in common)
 
-Losses are fitted one by one (`fitting`). Several that come to the same weights on a triplet, and differ only on
-whole batches, are ties: one triplet cannot tell them apart.
+Losses are fitted one by one (`fitting`). Several that come to the same weights on a triplet, and differ only
+on whole batches, are ties: one triplet cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ OF_COSINE = {
     NEGATIVE_SQUARED_EUCLIDEAN: lambda s: 2 * s - 2,
     NEGATIVE_EUCLIDEAN: lambda s: -sp.sqrt(2 - 2 * s),
 }
-"""Every similarity of unit vectors as a function of their cosine, which is what measurements are made over."""
+"""Every similarity of unit vectors as a function of their cosine, which is what measurements are made
+over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,13 @@ class Neighbour:
     def __repr__(self) -> str:
         fitted = ", ".join(f"{name}={value:.6g}" for name, value in self.settings.items())
         also = f", the same as {', '.join(self.ties)}" if self.ties else ""
-        return f"Neighbour({self.factor:.4g} × {self.loss.name}({fitted}), distance {self.distance:.2g}{also})"
+        return (
+            f"Neighbour({self.factor:.4g} × {self.loss.name}({fitted}), distance {self.distance:.2g}{also})"
+        )
 
 
 def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[Neighbour, ...]:
-    """The losses by their distance from a measurement, the nearest first; of ties, that with the fewest knobs.
+    """The losses by their distance from a measurement; of ties, first that with the fewest knobs.
 
     Args:
         measurement: the weights.
@@ -84,10 +87,12 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     >>> from goal_analysis.symbolic.loss import Term
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
-    >>> term = Term(outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n))
+    >>> term = Term(
+    ...     outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n)
+    ... )
     >>> ours = SymbolicLoss(name="soft_margin", title="Soft margin", terms=(term,), hyperparameters=(scale,))
     >>> def theirs(scores):
-    ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(2), reduction="sum")
+    ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
     >>> nearest(measure(theirs, points=5), [ours])
     (Neighbour(2 × soft_margin(scale=7), distance ...),)
     """
@@ -96,10 +101,14 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     reached = measurement.reached
     target = np.stack([w[reached].numpy() for w in (measurement.w_p, measurement.w_n)])
     if not target.any():
-        raise ValueError(f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight")
+        raise ValueError(
+            f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight"
+        )
     at = [s[reached].numpy() for s in torch.meshgrid(measurement.s_p, measurement.s_n, indexing="ij")]
     found = [neighbour for loss in losses if (neighbour := _fitted(loss, at, target)) is not None]
-    tied = [replace(one, ties=tuple(o.loss.name for o in found if o is not one and _tie(one, o))) for one in found]
+    tied = [
+        replace(one, ties=tuple(o.loss.name for o in found if o is not one and _tie(one, o))) for one in found
+    ]
     return tuple(sorted(tied, key=lambda n: (_rounded(n.distance), len(n.settings), n.loss.name)))
 
 

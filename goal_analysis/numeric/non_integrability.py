@@ -1,12 +1,13 @@
 """How far the weights of a loss on a batch are from being the gradient of anything.
 
-W(S), the weights by all measured similarities of a batch, is the gradient of a function if and only if its Jacobian
-∂W/∂S is symmetric. The *non-integrability index* is
+W(S), the weights by all measured similarities of a batch, is the gradient of a function if and only if its
+Jacobian ∂W/∂S is symmetric. The *non-integrability index* is
 
     ‖(J − Jᵀ)/2‖ / ‖J‖        (Frobenius; 0 for a gradient, 1 for a field that only turns)
 
-with J the Jacobian over random batches together, by central differences of W. Differences of W, not the second
-derivative of the loss: where a loss stops a gradient, W is what trains, and the loss knows nothing of it.
+with J the Jacobian over random batches together, by central differences of W. Differences of W, not the
+second derivative of the loss: where a loss stops a gradient, W is what trains, and the loss knows nothing of
+it.
 """
 
 from __future__ import annotations

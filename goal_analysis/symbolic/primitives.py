@@ -38,8 +38,14 @@ class _Primitive(sp.Function):
         return True if self.args[0].is_real else None
 
 
-def _is_plain_number(x: sp.Expr) -> bool:
-    return bool(x.is_number and x.is_comparable)
+def _sign(x: sp.Expr) -> int | None:
+    """The sign of a number; None of what has symbols, and where the digits do not tell it.
+
+    SymPy's `is_comparable` and `Max` would multiply powers out to find it, which can take forever.
+    """
+    digits = x.evalf(2) if x.is_number and not x.is_Number else x
+    told = digits.is_Rational or digits in (sp.oo, -sp.oo) or (digits.is_Float and digits._prec > 1)
+    return bool(digits > 0) - bool(digits < 0) if told else None
 
 
 class hinge(_Primitive):
@@ -47,7 +53,8 @@ class hinge(_Primitive):
 
     @classmethod
     def eval(cls, x: sp.Expr) -> sp.Expr | None:
-        return sp.Max(x, 0) if _is_plain_number(x) or x in (sp.oo, -sp.oo) else None
+        sign = _sign(x)
+        return None if sign is None else x if sign > 0 else sp.S.Zero
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return step(self.args[0])
@@ -62,8 +69,9 @@ class step(_Primitive):
 
     @classmethod
     def eval(cls, x: sp.Expr) -> sp.Expr | None:
-        if _is_plain_number(x) or x in (sp.oo, -sp.oo):
-            return sp.Rational(1, 2) if x.is_zero else sp.Integer(bool(x.is_positive))
+        sign = _sign(x)
+        if sign is not None:
+            return sp.Rational(1 + sign, 2)
         if x.is_Mul:
             signed = [factor for factor in x.args if not factor.is_positive]
             return cls(sp.Mul(*signed)) if len(signed) < len(x.args) else None

@@ -12,8 +12,9 @@ from functools import partial, reduce
 import sympy as sp
 
 from goal_analysis.symbolic.formula_error import FormulaError, one_of
+from goal_analysis.symbolic.formula_bounds import MAX_BITS
 from goal_analysis.symbolic.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
-from goal_analysis.symbolic.safe_arithmetic import MAX_BITS, Arithmetic, Refused
+from goal_analysis.symbolic.safe_arithmetic import Arithmetic, Refused
 
 MAX_NODES = 500
 """Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""

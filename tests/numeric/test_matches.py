@@ -86,13 +86,13 @@ def test_a_pair_cannot_be_both() -> None:
 
 
 WRONG = {
-    "Matches(mask(2, 3), mask(3, 2))": "got positives of shape (2, 3) and negatives of shape (3, 2) but expected one",
-    "Matches(mask(3), mask(3))": "positives: got a tensor of torch.bool of shape (3,) but expected a bool matrix",
-    "Matches(mask(2, 2), torch.zeros(2, 2))": "negatives: got a tensor of torch.float32 of shape (2, 2) but expected",
-    "Matches.of_labels(torch.zeros(3))": "labels: got a tensor of torch.float32 of shape (3,) but expected whole",
-    "Matches.of_image_ids(mask(3, 3).int())": "image_ids: got a tensor of torch.int32 of shape (3, 3) but expected",
-    "Matches.of_image_ids(mask(3).int(), torch.zeros(3))": "text_ids: got a tensor of torch.float32 of shape (3,)",
-    "Matches.of_classes(torch.zeros(3), 2)": "labels: got a tensor of torch.float32 of shape (3,) but expected whole",
+    "Matches(mask(2, 3), mask(3, 2))": "got positives of shape (2, 3) and negatives of shape (3, 2)",
+    "Matches(mask(3), mask(3))": "positives: got a tensor of torch.bool of shape (3,) but expected",
+    "Matches(mask(2, 2), torch.zeros(2, 2))": "negatives: got a tensor of torch.float32",
+    "Matches.of_labels(torch.zeros(3))": "labels: got a tensor of torch.float32 of shape (3,)",
+    "Matches.of_image_ids(mask(3, 3).int())": "image_ids: got a tensor of torch.int32 of shape (3, 3)",
+    "Matches.of_image_ids(mask(3).int(), torch.zeros(3))": "text_ids: got a tensor of torch.float32",
+    "Matches.of_classes(torch.zeros(3), 2)": "labels: got a tensor of torch.float32 of shape (3,)",
     "Matches.of_pairs(2)": "no error",
 }
 

@@ -106,11 +106,14 @@ def test_relative_weights_read_other_pairs():
 
 
 def test_a_detached_loss_may_be_integrable_on_one_triplet_and_not_on_several():
-    self_paced = Term(outer=gap, negatives=LOGSUMEXP(detach(s_n) * s_n))
+    self_paced = Term(outer=gap, negatives=LOGSUMEXP(detach(s_n) * (s_n - 1)))
     verdict = integrability(decompose(SymbolicLoss(name="self_paced", title="", terms=(self_paced,))))
     assert verdict.curl == 0
     assert not verdict.integrable
     assert "with several pairs" in verdict.reason
+    # With q = s·s the stopped weight is proportional to q′, and softmax·q′ is a gradient again.
+    lucky = Term(outer=gap, negatives=LOGSUMEXP(detach(s_n) * s_n))
+    assert integrability(decompose(SymbolicLoss(name="lucky", title="", terms=(lucky,)))).integrable
 
 
 @every_cell

@@ -9,7 +9,7 @@ import time
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic import parsing, safe_arithmetic, syntax_walk
+from goal_analysis.symbolic import formula_bounds, parsing, safe_arithmetic, syntax_walk
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.primitives import (
     detach,
@@ -192,11 +192,13 @@ BOUNDS = {
     "MAX_NODES": (syntax_walk, "+".join(["1"] * 300)),
     "MAX_DEPTH": (syntax_walk, "-" * 60 + "s_n"),
     "MAX_DIGITS": (syntax_walk, "0.123456789012345678901"),
-    "MAX_EXPONENT": (safe_arithmetic, "s_n**65"),
-    "MAX_ROOT": (safe_arithmetic, "s_n**(1/101)"),
-    "MAX_ROOT_BITS": (safe_arithmetic, "sqrt(2**130 + 13)"),
-    "MAX_SIZE": (safe_arithmetic, "abs(" * 12 + "s_n" + ")" * 12),
-    "MAX_NESTING": (safe_arithmetic, "(" * 60 + "s_n" + "*tau + s_p)" * 60),
+    "MAX_EXPONENT": (formula_bounds, "s_n**65"),
+    "MAX_ROOT": (formula_bounds, "s_n**(1/101)"),
+    "MAX_ROOT_BITS": (formula_bounds, f"sqrt({2**130 + 13})"),
+    "MAX_SIZE": (formula_bounds, "abs(" * 12 + "s_n" + ")" * 12),
+    "MAX_TERMS": (formula_bounds, "(s_n + s_p + tau)**64 + (s_n + s_p + free)**64"),
+    "MAX_CONSTANT_TERMS": (formula_bounds, "(sqrt(2) + sqrt(3) + pi)**20"),
+    "MAX_NESTING": (formula_bounds, "(" * 60 + "s_n" + "*tau + s_p)" * 60),
 }
 
 
@@ -215,7 +217,7 @@ def test_every_bound_is_what_refuses(bound: str, monkeypatch: pytest.MonkeyPatch
 def test_numbers_have_a_size(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FormulaError, match=r"of (more than )?5\d\d bits"):
         parse(text, SYMBOLS)
-    for module in (safe_arithmetic, syntax_walk):
+    for module in (formula_bounds, syntax_walk):
         monkeypatch.setattr(module, "MAX_BITS", 10**4)
     parse(text, SYMBOLS)
 

@@ -48,7 +48,8 @@ b'x'    9**9**9    9**9**9**9    ((10**60)**60)**60    2**(2**(2**(2**9)))    10
 (-8)**(1/3)    exp(exp(9))    exp(10**60*log(2*s_n))    exp(tau*(10**60*log(2) + 1))
 12**(7777777777/10000000019)    0e99999999999999    sin(10**90)    hinge(exp(exp(5)) - exp(exp(5)))
 2**0.333    (2*s_n)**(10**9)    1.1**(10**9)    2**(10**100 + tau)    exp(7/9*log(12*10**18*s_n))
-(12*s_n)**(7777/9999)    1/(sqrt(2)+sqrt(3)-sqrt(5+2*sqrt(6)))    '\\d'    1__0
+(12*s_n)**(7777/9999)    hinge(log((sqrt(2)+log(3)+sin(1)+exp(2))**30))    (s_n+s_p+tau+2)**64
+exp(s_n*sin(log((sqrt(2)+log(3)+pi+exp(2))**30)))    1/(sqrt(2)+sqrt(3)-sqrt(5+2*sqrt(6)))    '\\d'    1__0
 hinge((sqrt(2)+1)*(sqrt(3)+1)*(sqrt(5)+1)-sqrt(2)*sqrt(3)*sqrt(5))    ｅｘｐ(s_n)    𝐬_n    s_n #    if
 else    lambda    lambda: 1    not s_n    1if 1<2else 3    0o7    0b1    s_n=1    s_n:1    s_n@s_p    ~s_n
 s_n<<9999    !s_n
@@ -269,12 +270,13 @@ def test_the_clock_sees_a_slow_input() -> None:
 PROGRAM = """
 import json, resource, sys
 import sympy as sp
-from goal_analysis.symbolic import safe_arithmetic
+from goal_analysis.symbolic import formula_bounds, safe_arithmetic
 from goal_analysis.symbolic.parsing import FormulaError, parse
 
 bounds, seconds, texts = json.load(sys.stdin)
 for name, value in bounds.items():
-    setattr(safe_arithmetic, name, value)
+    for module in (formula_bounds, safe_arithmetic):
+        setattr(module, name, value)
 symbols = {name: sp.Symbol(name, real=True) for name in ("s_n", "s_p", "tau", "gap")}
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()

@@ -1,0 +1,140 @@
+"""``goal-analyze verify``: the derived weights against autograd, on made-up batches and on real features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, losses, named, refuse, settings_of
+from goal_analysis.cli.tables import print_table
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.loss import SymbolicLoss
+
+if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
+    import torch
+
+    from goal_analysis.numeric.batches import Batch
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def verify_losses(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Verify the whole catalog.")] = False,
+    device: Annotated[str, typer.Option(help="Where the weights are computed, such as cuda.")] = "cpu",
+    dtypes: Annotated[
+        list[str] | None, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder with SPLIT_ims.npy: a batch of real features too.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which features of the folder.")] = "dev",
+    own: CatalogOption = None,
+    assignments: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify that the derived weights are the gradient: the largest relative errors by dtype.
+
+    The exit code is 1 if an error in float64 exceeds 1e-10, or if a number is not finite where the exact one is.
+
+    \b
+    goal-analyze verify circle multi_similarity
+    goal-analyze verify circle --set gamma=80 --dtype float64
+    goal-analyze verify --all --device cuda --json
+    goal-analyze verify --all --features data/flickr8k_precomp --split dev
+    """
+    if every == bool(names):
+        refuse(f"got {'both losses and --all' if every else 'neither losses nor --all'} but expected one of them")
+    chosen = losses(own) if every else [named(name, own) for name in names or ()]
+    if len(chosen) > 1 and assignments:
+        refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
+    settings = settings_of(assignments)
+    for loss in chosen:
+        try:
+            loss.values(settings)
+        except ValueError as problem:
+            refuse(problem)
+    kinds = dtypes or DTYPES[:3]
+    if wrong := [name for name in kinds if name not in DTYPES]:
+        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
+    records = list(_with_progress(verifications(chosen, _batches(features, split), kinds, _device(device), settings)))
+    if as_json:
+        typer.echo(json.dumps(records, indent=2))
+    else:
+        print_verifications(records)
+    raise typer.Exit(0 if all(record["verified"] for record in records) else 1)
+
+
+def verifications(
+    chosen: Iterable[SymbolicLoss],
+    batches: Sequence[Batch],
+    dtypes: Sequence[str],
+    device: str = "cpu",
+    settings: Mapping[str, float] | None = None,
+) -> Iterator[dict[str, object]]:
+    """One record a loss: whether it is verified, its problem, and the largest relative error by dtype."""
+    import torch
+
+    from goal_analysis.numeric.verification import VerificationError, verify
+
+    for loss in chosen:
+        record: dict[str, object] = {"loss": loss.name, "verified": True, "device": device, "problem": ""}
+        for name in dtypes:
+            dtype: torch.dtype = getattr(torch, name)
+            try:
+                frame = verify(decompose(loss), batches, [dtype], device, settings).frame
+                record[name] = float(frame["relative"].max())
+            except VerificationError as problem:
+                record |= {name: float("nan"), "verified": False, "problem": str(problem)}
+        yield record
+
+
+def print_verifications(records: Sequence[Mapping[str, object]]) -> None:
+    """Print the records as a table, and the problems below."""
+    errors = [name for name in DTYPES if name in records[0]]
+    print_table(("loss", "verified", *errors), records)
+    for record in records:
+        if record["problem"]:
+            typer.echo(record["problem"])
+    count = sum(bool(record["verified"]) for record in records)
+    typer.echo(f"{count} of {len(records)} losses verified; the errors are the largest relative ones")
+
+
+def made_up_batches() -> list[Batch]:
+    """The batches that verification always runs on."""
+    from goal_analysis.numeric.batches import BATCHES
+
+    return [batch() for batch in BATCHES]
+
+
+def _batches(features: Path | None, split: str) -> list[Batch]:
+    from goal_analysis.numeric.batches import features_batch
+
+    if features is None:
+        return made_up_batches()
+    try:
+        return [*made_up_batches(), features_batch(features, split)]
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as problem:
+        refuse(f"--device: got {name!r} but expected a device that torch has here: {str(problem).splitlines()[0]}")
+    return name
+
+
+def _with_progress(records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+    with Console(stderr=True).status("verifying") as status:
+        for record in records:
+            status.update(f"verified {record['loss']}")
+            yield record

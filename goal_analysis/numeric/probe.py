@@ -1,0 +1,209 @@
+"""A probe for training loops: what the loss does to the scores, without touching the gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from goal_analysis.numeric.gradient_statistics import (
+    QUANTILES,
+    Rows,
+    column_names,
+    factors_of,
+    scores_gradient,
+    statistics,
+)
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.symbolic.decomposition import Decomposition
+from goal_analysis.symbolic.weight import WeightField
+from goal_analysis.writing import write_whole
+
+
+class GradientProbe:
+    """Watches score matrices and records, when the loss is differentiated, what `statistics` says of ∂L/∂S.
+
+    The rows are the anchors; hand in ``scores.T`` and ``matches.transposed`` to look from the columns.
+    Nothing of a training step is kept alive and no gradient is changed; the only random numbers drawn are the
+    probe's own. Under a gradient scaler the weights come multiplied by its scale; the shares do not.
+
+    Args:
+        every: only steps divisible by this are recorded.
+        anchors: of every score matrix only so many rows, chosen at random, are looked at; None for all.
+        objective: T, P⁺ and P⁻ are recorded too, as this loss has them.
+        settings: hyperparameters of ``objective`` that differ from their defaults.
+        quantiles: which of every distribution.
+        path: where the table is written when the block is left, as CSV.
+        seed: of the choice of anchors.
+
+    Raises:
+        ValueError: a number out of range, or an objective whose weights do not separate.
+
+    >>> scores = torch.tensor([[0.9, 0.1], [0.3, 0.8]], requires_grad=True)
+    >>> with GradientProbe() as probe:
+    ...     probe.watch(scores, Matches.of_pairs(2))
+    ...     torch.nn.functional.cross_entropy(10 * scores, torch.arange(2)).backward()
+    >>> probe.frame()[["step", "active_share", "effective_negatives", "push_share"]]
+       step  active_share  effective_negatives  push_share
+    0     0           1.0                  1.0         0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int = 1,
+        anchors: int | None = 64,
+        objective: Decomposition | WeightField | None = None,
+        settings: Mapping[str, float] | None = None,
+        quantiles: Sequence[float] = QUANTILES,
+        path: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("every", every), ("anchors", anchors)):
+            if value is not None and value < 1:
+                raise ValueError(f"GradientProbe: {name}: got {value} but expected at least 1")
+        if not quantiles or not all(0 <= level <= 1 for level in quantiles):
+            raise ValueError(f"GradientProbe: quantiles: got {quantiles} but expected numbers from 0 to 1")
+        self._every, self._anchors, self._levels, self._path = every, anchors, tuple(quantiles), path
+        self._factors = None if objective is None else factors_of(objective, settings or {})
+        self._generator = torch.Generator().manual_seed(seed)
+        self._open, self._watched, self._next_step = False, 0, 0
+        self._records: list[tuple[int, Tensor]] = []
+
+    def __enter__(self) -> GradientProbe:
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        if self._path is not None:
+            self.write(self._path)
+        if self._watched and not self._records and kind is None:
+            warnings.warn(
+                f"GradientProbe: watched {self._watched} score matrices but no gradient reached them; "
+                "expected the loss to be computed from the very tensor that is watched",
+                stacklevel=2,
+            )
+
+    def watch(
+        self, scores: Float[Tensor, "anchors candidates"], matches: Matches, step: int | None = None
+    ) -> None:
+        """Record ∂L/∂scores at every backward pass through them.
+
+        Args:
+            scores: the tensor that the loss is computed from.
+            matches: which pairs are positives and which negatives, of the same shape.
+            step: the number of the training step; by default every call is the next step. Calls with the same
+                number, as when gradients are accumulated over several batches, make one row: their mean.
+
+        Raises:
+            RuntimeError: outside of the probe's block.
+            ValueError: scores without a gradient, or of another shape than the matches.
+        """
+        if self._is_due(scores, "scores", step):
+            matches.check(scores, "GradientProbe.watch")
+            chosen = self._choose(scores)
+            at = _rows(scores, matches, chosen)
+            self._attach(scores, lambda gradient: at(gradient.detach()[chosen]), step)
+        self._advance(step)
+
+    def watch_embeddings(
+        self,
+        anchors: Float[Tensor, "anchors dim"],
+        candidates: Float[Tensor, "candidates dim"],
+        matches: Matches,
+        step: int | None = None,
+    ) -> None:
+        """The same for a loss that takes unit embeddings: W is solved from ∂L/∂anchors = W·candidates.
+
+        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly
+        too.
+
+        Args:
+            anchors: unit vectors, the tensor that the loss is computed from.
+            candidates: unit vectors; fewer than dimensions, or else W is not unique.
+            matches: which pairs are positives and which negatives.
+            step: as for `watch`.
+
+        Raises:
+            RuntimeError: outside of the probe's block.
+            ValueError: no gradient, not fewer candidates than dimensions, or other shapes than the matches'.
+        """
+        if self._is_due(anchors, "anchors", step):
+            count, dim = candidates.shape
+            if count >= dim:
+                raise ValueError(
+                    f"GradientProbe.watch_embeddings: got {count} candidates of {dim} dimensions but "
+                    "expected fewer candidates than dimensions; with more, watch the score matrix instead"
+                )
+            x, y = anchors.detach().double(), candidates.detach().double()
+            scores = x @ y.T
+            matches.check(scores, "GradientProbe.watch_embeddings")
+            chosen = self._choose(anchors)
+            at, x = _rows(scores, matches, chosen), x[chosen]
+            self._attach(
+                anchors, lambda gradient: at(scores_gradient(gradient.detach()[chosen].double(), x, y)), step
+            )
+        self._advance(step)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
+        names = column_names(self._levels, self._factors is not None)
+        values = (
+            torch.stack([numbers for _, numbers in self._records])
+            if self._records
+            else torch.empty(0, len(names))
+        )
+        table = pd.DataFrame(values.cpu().double().numpy(), columns=list(names))
+        table.insert(0, "step", [step for step, _ in self._records])
+        by_step = table.groupby("step", sort=True)
+        result = by_step.mean()
+        result.insert(0, "backwards", by_step.size())
+        return result.reset_index()
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV, whole or not at all."""
+        write_whole(path, self.frame().to_csv(index=False))
+
+    def _is_due(self, tensor: Tensor, what: str, step: int | None) -> bool:
+        if not self._open:
+            raise RuntimeError("GradientProbe: got something to watch outside of its with block")
+        if not tensor.requires_grad:
+            raise ValueError(
+                f"GradientProbe: got {what} without a gradient but expected those that the loss reads"
+            )
+        return (self._next_step if step is None else step) % self._every == 0
+
+    def _advance(self, step: int | None) -> None:
+        self._next_step = (self._next_step if step is None else step) + 1
+
+    def _choose(self, scores: Tensor) -> Int[Tensor, " chosen"]:
+        count = len(scores)
+        order = torch.randperm(count, generator=self._generator)
+        return order[: self._anchors].to(scores.device)
+
+    def _attach(self, tensor: Tensor, rows: Callable[[Tensor], Rows], step: int | None) -> None:
+        number = self._next_step if step is None else step
+        self._watched += 1
+
+        def record(gradient: Tensor) -> None:
+            if self._open:
+                with torch.no_grad():
+                    self._records.append((number, statistics(rows(gradient), self._levels, self._factors)))
+
+        # The hook lives and dies with the graph; what it returns, None, leaves the gradient as it is.
+        tensor.register_hook(record)
+
+
+def _rows(scores: Tensor, matches: Matches, chosen: Tensor) -> Callable[[Tensor], Rows]:
+    """The chosen rows, copied now; their gradient comes later."""
+    parts = scores.detach()[chosen], matches.positives[chosen], matches.negatives[chosen]
+    return lambda gradient: Rows(parts[0], gradient, parts[1], parts[2])

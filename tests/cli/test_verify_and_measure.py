@@ -1,0 +1,139 @@
+"""`goal-analyze verify` and `goal-analyze measure` as a user calls them."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+from typer.testing import CliRunner
+
+import goal_analysis.cli.verify as verifying
+from goal_analysis.cli import app
+from goal_analysis.symbolic.decomposition import decompose
+from losses_catalog import catalog
+
+ONE_OF_THEIRS = """
+import torch
+
+def infoish(images, texts):
+    scores = 7 * images @ texts.T
+    return torch.nn.functional.cross_entropy(scores, torch.arange(len(scores)))
+
+class Broken(torch.nn.Module):
+    def forward(self, embeddings, labels):
+        return embeddings
+
+number = 3
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_one_loss_is_verified():
+    result = run("verify", "circle", "--json", "--dtype", "float64", "--set", "gamma=80")
+    assert result.exit_code == 0, result.output
+    (record,) = json.loads(result.stdout)
+    assert record["loss"] == "circle"
+    assert record["verified"] is True
+    assert record["float64"] < 1e-10
+
+
+def test_a_wrong_factor_makes_the_exit_code_1(monkeypatch):
+    def slightly_wrong(loss):
+        right = decompose(loss)
+        parts = tuple(replace(p, inner_negative=p.inner_negative * sp.Rational(1001, 1000)) for p in right.parts)
+        return replace(right, parts=parts)
+
+    monkeypatch.setattr(verifying, "decompose", slightly_wrong)
+    result = run("verify", "info_nce", "--dtype", "float64")
+    assert result.exit_code == 1
+    assert "0 of 1 losses verified" in result.output
+    assert "loss 'info_nce': W on batch" in result.output
+
+
+def test_own_losses_are_verified_too(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[losses.mine]\nformula = 'softplus(tau*(s_n - s_p))**2'\nhyperparameters = { tau = 3 }\n")
+    result = run("verify", "mine", "--catalog", str(path), "--dtype", "float64")
+    assert result.exit_code == 0, result.output
+
+
+def test_real_features_are_another_batch(tmp_path):
+    np.save(tmp_path / "dev_ims.npy", np.random.default_rng(0).random((8, 20)).astype(np.float16))
+    assert run("verify", "vse_pp", "--features", str(tmp_path), "--dtype", "float64").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["flickr8k_precomp", "flickr8k_regions_precomp"])
+def test_the_whole_catalog_on_real_photographs(name):
+    data = os.environ.get("GOAL_ANALYSIS_DATA")
+    if not data:
+        pytest.skip("GOAL_ANALYSIS_DATA names no folder of features")
+    result = run("verify", "--all", "--features", str(Path(data) / name), "--dtype", "float64", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == len(catalog)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "neither losses nor --all"),
+        (["circle", "--all"], "both losses and --all"),
+        (["circel"], "did you mean circle?"),
+        (["circle", "--dtype", "float8"], "got 'float8' but expected one of float64"),
+        (["circle", "--device", "abacus"], "--device: got 'abacus'"),
+        (["circle", "--set", "gama=3"], "expected one of gamma, m"),
+        (["circle", "triplet", "--set", "gamma=3"], "expected one loss"),
+        (["circle", "--features", "nowhere"], "nowhere/dev_ims.npy"),
+    ],
+)
+def test_bad_usage_of_verify(arguments, said):
+    result = run("verify", *arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    (tmp_path / "their_losses.py").write_text(ONE_OF_THEIRS)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_foreign_loss_is_recognised():
+    result = run("measure", "their_losses:infoish", "--points", "7", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["integrable"].startswith("yes")
+    assert found["nearest"][0]["distance"] < 1e-6
+    assert any("info_nce" in (n["loss"], *n["ties"].split(", ")) for n in found["nearest"])
+
+
+def test_the_circle_loss_of_a_library_is_no_gradient():
+    pytest.importorskip("pytorch_metric_learning", reason="pytorch-metric-learning is not installed")
+    result = run("measure", "pytorch_metric_learning.losses:CircleLoss", "--points", "9")
+    assert result.exit_code == 0, result.output
+    assert "integrable: no" in result.output
+    assert "gamma=80, m=0.4" in result.output
+
+
+@pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["their_losses"], "expected PACKAGE.MODULE:CALLABLE"),
+        (["their_losses:nothing"], "nothing"),
+        (["no_such_package:loss"], "no_such_package"),
+        (["their_losses:number"], "expected a callable"),
+        (["their_losses:Broken"], "scalar"),
+        (["their_losses:infoish", "--inputs", "triples"], "expected one of one_set, two_sets"),
+    ],
+)
+def test_bad_usage_of_measure(arguments, said):
+    result = run("measure", *arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.output

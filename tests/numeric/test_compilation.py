@@ -1,0 +1,231 @@
+"""Compiled expressions: values, derivatives, kinds of numbers, shapes, devices and errors."""
+
+import shutil
+import subprocess
+import sys
+
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
+from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
+from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
+
+EVERYTHING = sp.Add(
+    hinge(s_p - s_n) + 2 * step(s_n) - sigmoid(3 * s_p) / softplus(s_n),
+    logsumexp(s_p, s_n, 0) * sp.exp(-s_p) - sp.log(2 + s_n) + sp.sqrt(1 - s_p**2),
+    (2 + s_n) ** sp.Rational(5, 3) + sp.sin(s_p) * sp.cos(s_n) + detach(s_p),
+)
+"""Every operation of a program."""
+
+FAR = [-1e30, -1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4, 1e30]
+
+
+def grid() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(50) * 1.98 - 0.99, torch.rand(50) * 1.98 - 0.99
+
+
+@pytest.mark.parametrize("table", [TORCH, NUMPY], ids=["torch", "numpy"])
+def test_everything_agrees_with_floats(table) -> None:
+    p, n = grid()
+    values = (p, n) if table is TORCH else (p.numpy(), n.numpy())
+    (found,) = compiled([EVERYTHING], [s_p, s_n], table)(*values)
+    for i in range(len(p)):
+        expected = evaluate(EVERYTHING, {s_p: float(p[i]), s_n: float(n[i])}, FLOAT)
+        assert float(found[i]) == pytest.approx(expected, rel=1e-13)
+        assert float(found[i]) != pytest.approx(expected * (1 + 1e-11), rel=1e-13)
+
+
+def test_both_tables_have_every_operation() -> None:
+    assert set(FUNCTIONS.values()) <= set(FLOAT) <= set(TORCH) == set(NUMPY)
+
+
+@pytest.mark.parametrize("function", [hinge, sigmoid, softplus, lambda x: logsumexp(x, s_n)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_far_values_are_what_floats_give(function, dtype) -> None:
+    x = torch.tensor(FAR, dtype=dtype)
+    expression = function(s_p)
+    (found,) = compiled([expression], [s_p, s_n])(x, torch.zeros_like(x))
+    with mpmath.workdps(60):
+        expected = [
+            float(evaluate(expression, {s_p: mpmath.mpf(float(v)), s_n: 0}, MULTIPRECISION)) for v in x
+        ]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=dtype), rtol=1e-6, atol=1e-40)
+
+
+def test_the_obvious_softplus_is_not() -> None:
+    x = torch.tensor([100.0], dtype=torch.float32)
+    (found,) = compiled([sp.log(1 + sp.exp(s_p))], [s_p])(x)
+    assert found.isinf()
+
+
+def test_softplus_keeps_its_digits_past_torchs_threshold() -> None:
+    x = torch.linspace(15.0, 45.0, 301)
+    (found,) = compiled([softplus(s_p)], [s_p])(x)
+    expected = torch.tensor([evaluate(softplus(s_p), {s_p: float(v)}) for v in x])
+    torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
+    assert (torch.nn.functional.softplus(x) - found).abs().max() > 1e-9
+
+
+@pytest.mark.parametrize(
+    "expression", [hinge(s_p), hinge(s_p) ** 2, step(s_p) * s_p, softplus(s_p), sigmoid(s_p)]
+)
+def test_autograd_is_the_symbolic_derivative_at_the_kink_too(expression: sp.Expr) -> None:
+    x = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4], requires_grad=True)
+    (gradient,) = torch.autograd.grad(compiled([expression], [s_p])(x)[0].sum(), x)
+    (derived,) = compiled([sp.diff(expression, s_p)], [s_p])(x.detach())
+    torch.testing.assert_close(gradient, derived)
+
+
+def test_relu_would_differ_at_the_kink() -> None:
+    x = torch.zeros(1, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.relu(x).sum(), x)
+    assert gradient != compiled([step(s_p)], [s_p])(x.detach())[0]
+
+
+def test_functional_transforms_pass_through() -> None:
+    run = compiled([hinge(s_p) + step(s_p)], [s_p])
+    gradient = torch.func.grad(lambda x: run(x)[0].sum())(torch.tensor([-1.0, 0.0, 1.0]))
+    assert gradient.tolist() == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [(torch.float16, torch.float32), (torch.bfloat16, torch.float32)]
+    + [(d, d) for d in (torch.float32, torch.float64)],
+)
+def test_narrow_numbers_are_computed_in_float32(given: torch.dtype, back: torch.dtype) -> None:
+    p, n = (x.to(given) for x in grid())
+    outputs = [EVERYTHING, sp.Integer(1)]
+    found = compiled(outputs, [s_p, s_n])(p, n)
+    assert [x.dtype for x in found] == [back, back]
+    exact = compiled(outputs, [s_p, s_n])(p.double(), n.double())
+    torch.testing.assert_close(found[0].double(), exact[0], rtol=1e-4, atol=1e-4)
+    assert torch.equal(found[1].double(), exact[1])
+
+
+@pytest.mark.parametrize("given", [torch.bfloat16, torch.float32, torch.float64])
+def test_autocast_changes_nothing(given: torch.dtype) -> None:
+    p, n = (x.to(given) for x in grid())
+    run = compiled([EVERYTHING], [s_p, s_n])
+    with torch.autocast("cpu", torch.bfloat16):
+        (inside,) = run(p, n)
+        assert (p.float()[None] @ n.float()[:, None]).dtype == torch.bfloat16  # it is on
+    assert torch.equal(inside, run(p, n)[0])
+
+
+def test_outputs_have_the_shape_of_all_inputs() -> None:
+    run = compiled([sp.Rational(1, 2), 1 - s_p, s_n * s_p], [s_p, s_n])
+    p, n = torch.rand(3, 1), torch.rand(4)
+    half, of_p, both = run(p, n)
+    assert [x.shape for x in (half, of_p, both)] == [(3, 4)] * 3
+    assert torch.equal(half, torch.full((3, 4), 0.5))
+    assert torch.equal(of_p, (1 - p).expand(3, 4))
+    assert [x.shape for x in run(torch.rand(2, 5), torch.rand(2, 5))] == [(2, 5)] * 3
+    arrays = compiled([sp.Rational(1, 2), 1 - s_p], [s_p, s_n], NUMPY)(p.numpy(), n.numpy())
+    assert [x.shape for x in arrays] == [(3, 4)] * 2
+
+
+def test_a_plain_number_is_a_value_too() -> None:
+    p, _ = grid()
+    run = compiled([EVERYTHING], [s_p, s_n])
+    torch.testing.assert_close(run(p, 0.25)[0], run(p, torch.tensor(0.25))[0])
+    assert run(0.5, 0.25)[0] == pytest.approx(evaluate(EVERYTHING, {s_p: 0.5, s_n: 0.25}))
+
+
+def test_numpy_is_silent_where_it_overflows() -> None:
+    x = np.array([-1000.0, 0.0, 1000.0], dtype=np.float32)
+    found = compiled([sp.exp(s_p), sp.log(s_p), 1 / s_p, sp.sqrt(s_p)], [s_p], NUMPY)(x)
+    assert found[0].tolist() == [0.0, 1.0, np.inf]
+    assert found[0].dtype == np.float32
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        np.exp(x)
+
+
+def test_constants_are_computed_once() -> None:
+    run = compiled([s_p * sp.exp(2) + sp.log(3) * sigmoid(sp.Rational(1, 3))], [s_p])
+    operations = [s.operation for s in run.program.steps]
+    assert sorted(set(operations) - {"constant"}) == ["add", "mul"]
+
+
+class Elsewhere(TorchDispatchMode):
+    """Notes every tensor that is made on another device than meta."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.device.type != "meta":
+            self.made.append(function)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("constant", "made"), [(TORCH["constant"], False), (lambda e: torch.tensor(float(e)), True)]
+)
+def test_no_constant_becomes_a_tensor_elsewhere_at_a_call(constant, made: bool) -> None:
+    x = torch.empty(3, device="meta")
+    steps = program([EVERYTHING, sp.Integer(2)], [s_p, s_n])
+    with Elsewhere() as watch:
+        found = steps.run({**TORCH, "constant": constant}, x, x)
+    assert bool(watch.made) is made
+    with Elsewhere() as watch:
+        found = compiled([EVERYTHING, sp.Integer(2)], [s_p, s_n])(x, x)
+    assert not watch.made
+    assert {y.device.type for y in found} == {"meta"}
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_torch_compiles_it_whole(backend: str) -> None:
+    if backend == "inductor" and not shutil.which("g++"):
+        pytest.skip("no C++ compiler")
+    # In an interpreter of its own: torch cannot look into the shape checks that are on here.
+    source = f"""
+import warnings, sympy as sp, torch
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.symbolic.primitives import *
+torch.set_default_dtype(torch.float64)
+warnings.simplefilter("error")
+# torch's own modules use what torch itself has deprecated.
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
+run = compiled([sp.sympify({str(EVERYTHING)!r}, locals=globals()), sp.Integer(1)], [s_p, s_n])
+p, n = torch.rand(2, 50)
+found = torch.compile(run.__call__, fullgraph=True, backend={backend!r})(p, n)
+torch.testing.assert_close(found, run(p, n), rtol=1e-12, atol=1e-12)
+print("whole")
+try:
+    torch.compile(lambda x: x.tolist(), fullgraph=True, backend={backend!r})(p)
+except torch._dynamo.exc.Unsupported:
+    print("refused")
+"""
+    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["whole", "refused"], run.stderr
+
+
+def test_a_function_from_elsewhere_is_named() -> None:
+    with pytest.raises(
+        UnsupportedFunction, match=r"got the function 'erf' in erf\(s_p\) but supported are cos, exp"
+    ):
+        compiled([sp.erf(s_p)], [s_p])
+
+
+def test_a_stray_symbol_is_named() -> None:
+    with pytest.raises(ValueError, match="got the symbol s_n but expected the inputs s_p"):
+        compiled([s_n], [s_p])
+
+
+def test_a_wrong_number_of_values_is_named() -> None:
+    with pytest.raises(TypeError, match="got 1 values but expected s_p, s_n"):
+        compiled([s_n], [s_p, s_n])(torch.zeros(1))
+
+
+def test_whole_numbers_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"got a tensor of torch\.int64 but expected a floating-point one"):
+        compiled([s_p], [s_p])(torch.arange(3))

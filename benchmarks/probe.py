@@ -65,7 +65,8 @@ def ratios(batch: int, steps: int, every: int, anchors: int | None) -> pd.Series
     step, found = training_step(batch), []
     with GradientProbe(every=every, anchors=anchors) as probe:
         for _ in range(3):
-            step(None), step(probe)
+            step(None)
+            step(probe)
         for turn in range(max(3, steps // every)):
             seconds = {True: 0.0, False: 0.0}
             for inner in range(every):

@@ -1,7 +1,7 @@
 """Expressions as functions of tensors or arrays: what the operations of a program mean in torch and in NumPy.
 
 `goal_analysis.symbolic.evaluation.program` does the walk; here are the tables, in forms that neither overflow
-nor lose digits, and `compiled`, which looks every operation up once and computes what is constant beforehand.
+nor lose digits, and `compiled`, which makes one Python function of a program and a table.
 
 This file is long because the two tables are to be read side by side.
 """
@@ -13,63 +13,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import mpmath
 import numpy as np
 import sympy as sp
 import torch
 from torch import Tensor
 
-from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION, Table
-from goal_analysis.symbolic.evaluation import Program, Step, program
-
-DIGITS = 30
-"""Digits with which constants are computed before they are rounded to floats."""
+from goal_analysis.numeric.lowering import function, lowered
+from goal_analysis.symbolic.arithmetic import Table
+from goal_analysis.symbolic.evaluation import Program, program
 
 LINEAR_PAST = 40.0
 """Where log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits."""
 
+LARGE = 2**16
+"""Elements from which a constant is one number, read again and again, instead of a tensor filled with it."""
+
+WIDE = frozenset((torch.float32, torch.float64))
+"""The numbers that are computed with as they come."""
+
 # Constants stay Python floats: torch hands those to a kernel as they are, on whatever device, and never
-# widens float32 for them. So an operation may meet a float beside a tensor, and where torch has no form for
-# that, a zero-dimensional tensor is made where the other operand lies.
+# widens float32 for them. What is constant altogether has been computed, so that an operation has a tensor.
 
 
-def _one(name: str, function: Callable[[Any], Any], kind: type) -> Callable[[Any], Any]:
-    """A function of one tensor or array that also takes a plain float."""
-    on_float = FLOAT[name]
-    return lambda x: function(x) if isinstance(x, kind) else on_float(x)
-
-
-def _torch_sub(a: Any, b: Any) -> Any:
-    return torch.rsub(b, a) if isinstance(a, float) and isinstance(b, Tensor) else a - b
-
-
-def _torch_div(a: Tensor | float, b: Tensor | float) -> Tensor | float:
-    if isinstance(b, Tensor):
-        return torch.reciprocal(b) if isinstance(a, float) and a == 1 else a / b
-    return a / b if isinstance(a, Tensor) else FLOAT["div"](a, b)
-
-
-def _torch_pow(a: Any, b: Any) -> Any:
-    return torch.pow(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else FLOAT["pow"](a, b)
-
-
-def _torch_hinge(x: Tensor) -> Tensor:
+def _hinge(x: Tensor) -> Tensor:
     # At the kink the derivative of maximum is ½, as in the formulas; a clamp, with 1, is quicker.
     return torch.maximum(x, x.new_zeros(())) if x.requires_grad else x.clamp_min(0)
 
 
-def _torch_step(x: Tensor) -> Tensor:
+def _step(x: Tensor) -> Tensor:
     # Its derivative is zero almost everywhere; torch has none for heaviside.
     return torch.heaviside(x.detach() if x.requires_grad else x, x.new_full((), 0.5))
 
 
-def _torch_softplus(x: Tensor) -> Tensor:
+def _softplus(x: Tensor) -> Tensor:
     return torch.nn.functional.softplus(x, threshold=LINEAR_PAST)
 
 
-def _torch_logsumexp(*xs: Tensor | float) -> Tensor | float:
-    if not any(isinstance(x, Tensor) for x in xs):
-        return FLOAT["logsumexp"](*xs)
+def _logsumexp(*xs: Tensor | float) -> Tensor:
     like = next(x for x in xs if isinstance(x, Tensor))
     total, *rest = (x if isinstance(x, Tensor) else like.new_full((), x) for x in xs)
     for x in rest:
@@ -77,51 +57,75 @@ def _torch_logsumexp(*xs: Tensor | float) -> Tensor | float:
     return total
 
 
-def _torch_input(x: Tensor | float) -> Tensor | float:
+def _input(x: Tensor | float) -> Tensor:
     if not isinstance(x, Tensor):
-        return float(x)
+        return torch.tensor(float(x), dtype=torch.float64)
     if not x.is_floating_point():
         raise TypeError(f"compiled: got a tensor of {x.dtype} but expected a floating-point one")
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return x if x.dtype in WIDE else x.float()
 
 
-def _torch_spread(value: Tensor | float, inputs: Sequence[Tensor | float]) -> Tensor | float:
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    if not tensors:
-        return value
-    shape = tensors[0].shape
-    if any(x.shape != shape for x in tensors):
-        shape = torch.broadcast_shapes(*(x.shape for x in tensors))
-    if isinstance(value, Tensor):
-        return value if value.shape == shape else value.expand(shape)
-    like = next((x for x in tensors if x.ndim), tensors[0])
-    return like.new_full((), value).expand(shape)
+def _spread(outputs: tuple[Tensor | float, ...], inputs: Sequence[Tensor]) -> tuple[Tensor | float, ...]:
+    if not inputs:
+        return outputs
+    shape = inputs[0].shape
+    if any(x.shape != shape for x in inputs):
+        shape = torch.broadcast_shapes(*(x.shape for x in inputs))
+    like = next((x for x in inputs if x.ndim), inputs[0])
+    tensors = (x if isinstance(x, Tensor) else like.new_full((), x) for x in outputs)
+    return tuple(x if x.shape == shape else x.expand(shape) for x in tensors)
 
 
 TORCH: Table = {
     "constant": float,
     "add": operator.add,
-    "sub": _torch_sub,
+    "sub": operator.sub,
     "mul": operator.mul,
-    "div": _torch_div,
+    "div": operator.truediv,
     "neg": operator.neg,
-    "pow": _torch_pow,
-    "sqrt": _one("sqrt", torch.sqrt, Tensor),
-    "exp": _one("exp", torch.exp, Tensor),
-    "log": _one("log", torch.log, Tensor),
-    "sin": _one("sin", torch.sin, Tensor),
-    "cos": _one("cos", torch.cos, Tensor),
-    "hinge": _one("hinge", _torch_hinge, Tensor),
-    "step": _one("step", _torch_step, Tensor),
-    "sigmoid": _one("sigmoid", torch.sigmoid, Tensor),
-    "softplus": _one("softplus", _torch_softplus, Tensor),
-    "logsumexp": _torch_logsumexp,
-    "input": _torch_input,
-    "spread": _torch_spread,
+    "pow": torch.pow,
+    "sqrt": torch.sqrt,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "hinge": _hinge,
+    "step": _step,
+    "sigmoid": torch.sigmoid,
+    "softplus": _softplus,
+    "logsumexp": _logsumexp,
+    "input": _input,
+    "spread": _spread,
 }
-"""Tensors: differentiable, on any device, in float32 at least.
+"""Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor.
 
-``input`` is done to every input first, ``spread`` to every output last."""
+``input`` is done to every input first, ``spread`` to all outputs last."""
+
+
+def _filled(like: Tensor, value: float) -> Tensor:
+    if like.numel() < LARGE:
+        return torch.full_like(like, value)
+    return like.new_full((), value).expand(like.shape)
+
+
+IN_PLACE: Table = {
+    "add_0": Tensor.add_,
+    "add_1": lambda a, b: b.add_(a),
+    "sub_0": Tensor.sub_,
+    "mul_0": Tensor.mul_,
+    "mul_1": lambda a, b: b.mul_(a),
+    "div_0": Tensor.div_,
+    "neg_0": Tensor.neg_,
+    "sqrt_0": Tensor.sqrt_,
+    "exp_0": Tensor.exp_,
+    "log_0": Tensor.log_,
+    "sin_0": Tensor.sin_,
+    "cos_0": Tensor.cos_,
+    "hinge_0": lambda x: x.clamp_min_(0),
+    "sigmoid_0": Tensor.sigmoid_,
+    "filled": _filled,
+}
+"""The same operations, on top of an operand that nothing reads any more: half the memory that goes by."""
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,10 +138,10 @@ def _numpy_input(x: Any) -> Any:
     return array.astype(np.result_type(array, np.float32), copy=False)
 
 
-def _numpy_spread(value: Any, inputs: Sequence[Any]) -> Any:
+def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
     shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
     kind = np.result_type(*inputs) if inputs else np.float64
-    return np.broadcast_to(np.asarray(value, dtype=kind), shape)
+    return tuple(np.broadcast_to(np.asarray(x, dtype=kind), shape) for x in outputs)
 
 
 NUMPY: Table = {
@@ -169,7 +173,7 @@ class Compiled:
     """Expressions as one function of tensors or arrays.
 
     Args:
-        program: the straight-line program; its constants are computed.
+        program: the straight-line program, lowered.
         table: what its operations mean.
 
     Raises:
@@ -178,35 +182,47 @@ class Compiled:
 
     program: Program
     table: Table = field(repr=False)
-    _known: tuple[float | None, ...] = field(init=False, repr=False, compare=False)
-    _plan: tuple[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]], ...] = field(
-        init=False, repr=False, compare=False
-    )
+    _count: int = field(init=False, repr=False, compare=False)
+    _run: Callable[..., tuple[Any, ...]] = field(init=False, repr=False, compare=False)
+    _run_in_place: Callable[..., tuple[Any, ...]] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        first = len(self.program.inputs)
-        last_use = {i: place for place, s in enumerate(self.program.steps, first) for i in s.operands}
-        known, plan = [], []
-        for place, s in enumerate(self.program.steps, first):
-            known.append(None if s.constant is None else self.table["constant"](s.constant))
-            if s.constant is None:
-                done_with = {i for i in s.operands if last_use[i] == place} - set(self.program.outputs)
-                plan.append((self.table[s.operation], s.operands, place, tuple(done_with)))
-        object.__setattr__(self, "_known", tuple(known))
-        object.__setattr__(self, "_plan", tuple(plan))
+        run = function(self.program, "run", self.table)
+        in_place = function(self.program, "run", self.table, IN_PLACE) if self.table is TORCH else None
+        object.__setattr__(self, "_count", len(self.program.inputs))
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_run_in_place", in_place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A table holds functions, some without a name; those of this module are found again by theirs.
+        tables = {"TORCH": TORCH, "NUMPY": NUMPY}
+        name = next((name for name, table in tables.items() if table is self.table), None)
+        return (_from_table, (self.program, name)) if name else (Compiled, (self.program, self.table))
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """The outputs, each of the shape to which the values broadcast together."""
-        if len(values) != len(self.program.inputs):
+        if self._run_in_place is not None and len(values) == self._count and _alike(*values):
+            return self._run_in_place(*values)
+        if len(values) != self._count:
             expected = ", ".join(map(str, self.program.inputs)) or "none"
             raise TypeError(f"compiled: got {len(values)} values but expected {expected}")
         inputs = [self.table["input"](value) for value in values]
-        known = [*inputs, *self._known]
-        for function, operands, place, done_with in self._plan:
-            known[place] = function(*[known[i] for i in operands])
-            for i in done_with:
-                known[i] = None  # so that its memory serves the next operation
-        return tuple(self.table["spread"](known[i], inputs) for i in self.program.outputs)
+        return self.table["spread"](self._run(*inputs), inputs)
+
+
+def _from_table(p: Program, name: str) -> Compiled:
+    return Compiled(p, {"TORCH": TORCH, "NUMPY": NUMPY}[name])
+
+
+def _alike(first: Any = None, *others: Any) -> bool:
+    """Whether operations may overwrite what they made: tensors of one shape and kind, without gradients."""
+    if type(first) is not Tensor or first.requires_grad or torch._C._are_functorch_transforms_active():
+        return False
+    shape, dtype = first.shape, first.dtype
+    for x in others:
+        if type(x) is not Tensor or x.requires_grad or x.dtype is not dtype or x.shape != shape:
+            return False
+    return dtype in WIDE
 
 
 def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Table = TORCH) -> Compiled:
@@ -235,20 +251,4 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
     >>> compiled([sigmoid(1000 * s_n)], [s_n], NUMPY)(np.array([-1.0, 0.0, 1.0]))
     (array([0. , 0.5, 1. ]),)
     """
-    return Compiled(_folded(program(outputs, inputs)), table)
-
-
-def _folded(p: Program) -> Program:
-    """The program with every operation on constants alone replaced by its value."""
-    first = len(p.inputs)
-    exact: dict[int, Any] = {}
-    steps = list(p.steps)
-    with mpmath.workdps(DIGITS):
-        for place, s in enumerate(p.steps, first):
-            if s.constant is not None:
-                exact[place] = MULTIPRECISION["constant"](s.constant)
-            elif all(i in exact for i in s.operands):
-                exact[place] = MULTIPRECISION[s.operation](*(exact[i] for i in s.operands))
-            if place in exact:
-                steps[place - first] = Step("constant", constant=sp.Float(exact[place], DIGITS))
-    return Program(p.inputs, tuple(steps), p.outputs)
+    return Compiled(lowered(program(outputs, inputs)), table)

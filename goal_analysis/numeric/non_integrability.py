@@ -24,6 +24,9 @@ from goal_analysis.numeric.constructed_embeddings import Inputs, batch_similarit
 STEP = 1e-5
 """Of a central difference: in float64 its rounding and its truncation are then both near 1e-10."""
 
+ROUNDING = 1e-8
+"""Slopes below this share of the largest weight are rounding: the weights are constant."""
+
 
 def weight_jacobian(
     loss_fn: LossFunction, inputs: Inputs, *, seed: int = 0, dim: int | None = None
@@ -45,7 +48,8 @@ def weight_jacobian(
         moved[block, first, second] += sign * STEP
         moved[block, second, first] += sign * STEP
     weights = pair_gradients(loss_fn, arrangement, moved, dim).gradients[:, first, second]
-    return ((weights[: len(pairs)] - weights[len(pairs) :]) / (2 * STEP)).T
+    jacobian = ((weights[: len(pairs)] - weights[len(pairs) :]) / (2 * STEP)).T
+    return jacobian.masked_fill(jacobian.abs() < ROUNDING * weights.abs().max(), 0.0)
 
 
 def asymmetry(jacobians: Sequence[Float[Tensor, "pairs pairs"]]) -> float:

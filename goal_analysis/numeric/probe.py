@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import pandas as pd
 import torch
@@ -80,9 +79,7 @@ class GradientProbe:
         self._open = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._open = False
         if self._path is not None:
             self.write(self._path)
@@ -124,8 +121,7 @@ class GradientProbe:
     ) -> None:
         """The same for a loss that takes unit embeddings: W is solved from ∂L/∂anchors = W·candidates.
 
-        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly
-        too.
+        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly.
 
         Args:
             anchors: unit vectors, the tensor that the loss is computed from.
@@ -157,12 +153,8 @@ class GradientProbe:
     def frame(self) -> pd.DataFrame:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
         names = column_names(self._levels, self._factors is not None)
-        values = (
-            torch.stack([numbers for _, numbers in self._records])
-            if self._records
-            else torch.empty(0, len(names))
-        )
-        table = pd.DataFrame(values.cpu().double().numpy(), columns=list(names))
+        rows = torch.stack([numbers for _, numbers in self._records]).tolist() if self._records else []
+        table = pd.DataFrame(rows, columns=list(names), dtype=float)
         table.insert(0, "step", [step for step, _ in self._records])
         by_step = table.groupby("step", sort=True)
         result = by_step.mean()
@@ -186,8 +178,7 @@ class GradientProbe:
         self._next_step = (self._next_step if step is None else step) + 1
 
     def _choose(self, scores: Tensor) -> Int[Tensor, " chosen"]:
-        count = len(scores)
-        order = torch.randperm(count, generator=self._generator)
+        order = torch.randperm(len(scores), generator=self._generator)
         return order[: self._anchors].to(scores.device)
 
     def _attach(self, tensor: Tensor, rows: Callable[[Tensor], Rows], step: int | None) -> None:

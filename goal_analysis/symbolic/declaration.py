@@ -15,13 +15,16 @@ from goal_analysis.symbolic.primitives import gap, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
 from goal_analysis.symbolic.typesetting import plain
 
+Symbols = Mapping[str, sp.Symbol]
+_SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
+_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
+_FIELDS = ("formula", "terms", *_SIDES, "hyperparameters", *_KINDS)
 _ANCHORS = {anchors.name.lower(): anchors for anchors in Anchors}
 _REDUCTIONS = {reduction.value: reduction for reduction in Reduction}
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _SIMILARITIES = {similarity.name: similarity for similarity in SIMILARITIES}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _SOFTMAX_ACTIVE = "softmax_active"
-_SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 
 
 def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
@@ -37,8 +40,7 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
     >>> [loss.name for loss in losses_from_mapping({"losses": {"difference": {"formula": "s_n - s_p"}}})]
     ['difference']
     """
-    document = Table(mapping, "losses", ("losses",))
-    tables = document.table("losses")
+    tables = Table(mapping, "losses", ("losses",)).table("losses")
     return tuple(loss_from_mapping(name, tables[name]) for name in tables)
 
 
@@ -61,29 +63,18 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
         ValueError: a name or a number is not one of those that are accepted.
         TypeError: a field holds something of another type.
 
-    >>> loss = loss_from_mapping(
-    ...     "nca", {"formula": "softplus(tau*(s_n - s_p))/tau", "hyperparameters": {"tau": 10}}
-    ... )
+    >>> loss = loss_from_mapping("nca", {"formula": "softplus(tau*gap)/tau", "hyperparameters": {"tau": 10}})
     >>> loss.expression(), loss.hyperparameters[0].domain
     (softplus(tau*(s_n - s_p))/tau, Interval.open(0, oo))
     """
-    fields = ("formula", "terms", *_SIDES, "hyperparameters", "title", "reference", "similarity", "anchors")
-    table = Table(mapping, f"loss {name!r}", (*fields, "reduction", "proxies", "note"))
+    table = Table(mapping, f"loss {name!r}", _FIELDS)
     declared = table.table("hyperparameters")
     hyperparameters = tuple(_hyperparameter(declared, name) for name in declared)
     symbols = {h.name: h.symbol for h in hyperparameters}
     if ("formula" in table) == ("terms" in table):
         given = "both formula and terms" if "terms" in table else "neither formula nor terms"
         raise ValueError(f"{table.where}: got {given} but expected one of them")
-    if "formula" in table:
-        terms = (_short_term(table, symbols),)
-    else:
-        for side in _SIDES:
-            if side in table:
-                raise ValueError(
-                    f"{table.where}: got {side} beside terms but expected {side} in each of the terms"
-                )
-        terms = tuple(_term(term, symbols) for term in table.tables("terms", ("outer", *_SIDES)))
+    terms = (_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols)
     return SymbolicLoss(
         name=name,
         title=table.text("title", name),
@@ -108,10 +99,8 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
         ValueError: the loss holds something that declarations cannot say.
 
     >>> from goal_analysis.symbolic.primitives import hinge
-    >>> loss = SymbolicLoss(
-    ...     name="hinged", title="Hinged", terms=(Term(outer=hinge(gap), negatives=EACH(s_n)),)
-    ... )
-    >>> loss_to_mapping(loss)["terms"]
+    >>> term = Term(outer=hinge(gap), negatives=EACH(s_n))
+    >>> loss_to_mapping(SymbolicLoss(name="hinged", title="Hinged", terms=(term,)))["terms"]
     [{'outer': 'hinge(x_n - x_p)', 'negatives': {'inner': 's_n', 'aggregator': 'each'}}]
     """
     mapping: dict[str, Any] = {
@@ -125,14 +114,13 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
         "proxies": loss.proxies,
         "note": loss.note,
     }
+    problem = f"loss {loss.name!r}: got what declarations cannot say"
     try:
         read_back = loss_from_mapping(loss.name, mapping)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"loss {loss.name!r}: got what declarations cannot say: {error}") from error
+        raise ValueError(f"{problem}: {error}") from error
     if read_back != loss:
-        raise ValueError(
-            f"loss {loss.name!r}: got what declarations cannot say: it reads back as {read_back}"
-        )
+        raise ValueError(f"{problem}: it reads back as {read_back}")
     return mapping
 
 
@@ -149,18 +137,14 @@ def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
 
 
 def _hyperparameter_to_mapping(hyperparameter: Hyperparameter) -> dict[str, Any]:
-    default = hyperparameter.default
+    default, domain = hyperparameter.default, interval_text(hyperparameter.domain)
     if not isinstance(default, int | float):
         default = float(default) if isinstance(default, sp.Float) else str(default)
-    return {
-        "default": default,
-        "domain": interval_text(hyperparameter.domain),
-        "meaning": hyperparameter.meaning,
-    }
+    return {"default": default, "domain": domain, "meaning": hyperparameter.meaning}
 
 
-def _short_term(table: Table, symbols: Mapping[str, sp.Symbol]) -> Term:
-    outer = formula_in(table, "formula", {"s_p": x_p, "s_n": x_n, "gap": gap} | symbols)
+def _short_term(table: Table, symbols: Symbols) -> Term:
+    outer = formula_in(table, "formula", {**symbols, "s_p": x_p, "s_n": x_n, "gap": gap})
     sides: dict[str, Side] = {}
     for side, (variable, aggregated) in _SIDES.items():
         if aggregated in outer.free_symbols:
@@ -172,22 +156,27 @@ def _short_term(table: Table, symbols: Mapping[str, sp.Symbol]) -> Term:
     return Term(outer=outer, **sides)
 
 
-def _term(table: Table, symbols: Mapping[str, sp.Symbol]) -> Term:
-    outer = formula_in(table, "outer", {"x_p": x_p, "x_n": x_n, "gap": gap} | symbols)
+def _long_terms(table: Table, symbols: Symbols) -> tuple[Term, ...]:
+    for side in _SIDES:
+        if side in table:
+            raise ValueError(f"{table.where}: got {side} beside terms but expected it in each of the terms")
+    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", *_SIDES)))
+
+
+def _long_term(table: Table, symbols: Symbols) -> Term:
+    outer = formula_in(table, "outer", {**symbols, "x_p": x_p, "x_n": x_n, "gap": gap})
     return Term(outer=outer, **{side: _side(table, side, symbols) for side in _SIDES if side in table})
 
 
-def _side(
-    table: Table, side: str, symbols: Mapping[str, sp.Symbol], keys: tuple[str, ...] = ("inner",)
-) -> Side:
+def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
     value, variable = table[side], _SIDES[side][0]
     fields = {"aggregator": value} if isinstance(value, str) else value
     this = Table(fields, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
-    inner = formula_in(this, "inner", {variable.name: variable} | symbols) if "inner" in this else variable
+    inner = formula_in(this, "inner", {**symbols, variable.name: variable}) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
 
 
-def _aggregator(table: Table, symbols: Mapping[str, sp.Symbol]) -> Aggregator:
+def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
     aggregator = table.choice("aggregator", {**_AGGREGATORS, _SOFTMAX_ACTIVE: None}, EACH)
     if aggregator is None:
         return softmax_active(formula_in(table, "temperature", symbols))
@@ -198,9 +187,8 @@ def _aggregator(table: Table, symbols: Mapping[str, sp.Symbol]) -> Aggregator:
 
 def _term_to_mapping(term: Term) -> dict[str, Any]:
     sides = {"positives": term.positives, "negatives": term.negatives}
-    return {"outer": plain(term.outer)} | {
-        name: _side_to_mapping(side) for name, side in sides.items() if side is not None
-    }
+    given = {name: _side_to_mapping(side) for name, side in sides.items() if side is not None}
+    return {"outer": plain(term.outer), **given}
 
 
 def _side_to_mapping(side: Side) -> dict[str, Any]:

@@ -94,13 +94,13 @@ class Table:
 
     def number(self, key: str) -> float:
         """The number of this key; a text is read as a formula, so that "1/3" is a third."""
-        if isinstance(self._fields.get(key), str):
-            value = formula_in(self, key, {})
-            if not value.is_Rational:
-                raise self._wrong(key, "a number or a fraction such as '1/3'")
-            return value
         value = self._fields.get(key)
-        if not isinstance(value, numbers.Real | sp.Number) or isinstance(value, bool):
+        if isinstance(value, str):
+            fraction = formula_in(self, key, {})
+            if not fraction.is_Rational:
+                raise self._wrong(key, "a number or a fraction such as '1/3'")
+            return fraction
+        if value is None or isinstance(value, bool) or not isinstance(value, numbers.Real | sp.Number):
             raise self._wrong(key, "a number")
         return value
 

@@ -78,14 +78,15 @@ class Bounds:
         nesting = 1 + max((part.nesting for part in parts), default=0)
         if nesting > MAX_NESTING:
             raise Refused(f"got an expression of more than {MAX_NESTING} levels but expected fewer")
-        terms, constant = _terms(x, parts), not (x.is_Symbol or any(part.enclosure is None for part in parts))
+        terms, enclosures = _terms(x, parts), [part.enclosure for part in parts if part.enclosure is not None]
+        constant = not x.is_Symbol and len(enclosures) == len(parts)
         limit = MAX_CONSTANT_TERMS if constant else MAX_TERMS
         if terms > limit:
             raise Refused(f"got an expression of more than {limit} terms, multiplied out, but expected fewer")
         if not constant:
             return Facts(size, nesting, terms, None)
         try:
-            enclosure = enclosure_of(x, [part.enclosure for part in parts])
+            enclosure = enclosure_of(x, enclosures)
         except (ValueError, OverflowError) as error:
             raise Refused(f"got {in_words(x)}, which is no real number that floats reach") from error
         if not -_MAX <= enclosure.low <= enclosure.high <= _MAX:
@@ -115,7 +116,7 @@ def _terms(x: sp.Expr, parts: list[Facts]) -> int:
         times = math.ceil(min(max(abs(exponent.low), abs(exponent.high)) * (1 - 1e-12), 1e4)) or 1
         return math.comb(parts[0].terms + times - 1, times)
     if isinstance(x, sp.log):  # of a product or a quotient
-        return len(sp.Mul.make_args(x.args[0])) + x.args[0].is_Rational
+        return 2 if x.args[0].is_Rational and x.args[0].q > 1 else len(sp.Mul.make_args(x.args[0]))
     return 1
 
 

@@ -63,15 +63,12 @@ def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
         problem = f"got a formula of {len(text)} characters but expected up to {MAX_CHARACTERS}"
         raise FormulaError(text, MAX_CHARACTERS, len(text), problem)
     _check_tokens(text)
-    line = re.sub(r"\s", " ", text)  # one line, so that a place in the tree is a place in the text
-    start = len(line) - len(line.lstrip())
+    start = len(text) - len(text.lstrip())
+    line = re.sub(r"\s", " ", text.strip())  # one line, so that a place in the tree is a place in the text
     try:
-        tree = ast.parse(line.strip(), mode="eval")
-        return SyntaxWalk(text, start, symbols).read(tree.body)
+        return SyntaxWalk(text, line, start, symbols).read(ast.parse(line, mode="eval").body)
     except SyntaxError as error:
-        place = (
-            start + error.offset - 1 if error.offset else len(line.rstrip())
-        )  # no offset: it ends too early
+        place = start + (error.offset or len(line)) - 1  # without an offset it ends too early
         end = start + (error.end_offset or 0) - 1
         problem = f"got a formula that breaks off here ({error.msg}) but expected one such as 's_n - s_p'"
         raise FormulaError(text, place, end, problem) from None

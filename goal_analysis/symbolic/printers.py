@@ -36,7 +36,7 @@ class _Quotient(NamedTuple):
 
     @classmethod
     def of(cls, product: sp.Expr) -> _Quotient:
-        coefficient, rest = product.as_coeff_Mul()
+        coefficient, rest = product.as_coeff_Mul(rational=True)
         over, under = [], []
         for factor in sorted(sp.Mul.make_args(rest), key=_place):
             if _is_divisor(factor):
@@ -144,14 +144,8 @@ class Latex(_Order, LatexPrinter):
     def _print_Mul(self, product: sp.Mul) -> str:
         quotient = _Quotient.of(product)
         number, under = _scientific(quotient.number), quotient.under
-        coefficient = abs(product.as_coeff_Mul()[0])
-        if (
-            under
-            and coefficient.p == 1
-            and coefficient.q < 10
-            and coefficient != 1
-            and not under[0].is_Integer
-        ):
+        coefficient = abs(product.as_coeff_Mul(rational=True)[0])
+        if under and number != "1" and coefficient.p == 1 and coefficient.q < 10:
             number, under = "1", [sp.Integer(coefficient.q), *under]  # 1/(2τ) rather than 0.5/τ
         sign = "- " if quotient.negative else ""
         over = self._juxtaposed(number, quotient.over, bare=bool(under) or not sign)
@@ -195,9 +189,8 @@ def _name(name: str) -> str:
 
 
 def _word(word: str) -> str:
-    greek = re.fullmatch(
-        r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(word, "") if len(word) == 1 else ""
-    )
+    known_as = unicodedata.name(word, "") if len(word) == 1 else ""
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", known_as)
     if greek:
         letter = greek[2].lower().replace("lamda", "lambda")
         word = letter if greek[1] == "SMALL" else letter.capitalize()

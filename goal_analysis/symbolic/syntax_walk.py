@@ -11,8 +11,8 @@ from functools import partial, reduce
 
 import sympy as sp
 
-from goal_analysis.symbolic.formula_error import FormulaError, one_of
 from goal_analysis.symbolic.formula_bounds import MAX_BITS
+from goal_analysis.symbolic.formula_error import FormulaError, one_of
 from goal_analysis.symbolic.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
 from goal_analysis.symbolic.safe_arithmetic import Arithmetic, Refused
 
@@ -31,15 +31,16 @@ class SyntaxWalk:
 
     Args:
         text: the formula as it was given, for errors.
-        start: where in it the tree's text begins.
+        line: what was made a tree.
+        start: where in the text the line begins.
         symbols: what the names stand for.
     """
 
-    def __init__(self, text: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
+    def __init__(self, text: str, line: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
         for name, x in symbols.items():
             if not isinstance(x, sp.Expr):
                 raise TypeError(f"symbols: got {x!r} for {name!r} but expected a SymPy expression")
-        self._text, self._start, self._bytes = text, start, text[start:].encode()
+        self._text, self._start, self._bytes = text, start, line.encode()
         self._names = {unicodedata.normalize("NFKC", name): x for name, x in symbols.items()}
         self._names.setdefault("pi", sp.pi)
         self._arithmetic = Arithmetic()
@@ -79,7 +80,7 @@ class SyntaxWalk:
         return FormulaError(self._text, start, end, problem)
 
     def _place(self, offset: int | None) -> int:
-        """The character at a byte of the tree's text."""
+        """The character at a byte of the line."""
         return self._start + len(self._bytes[:offset].decode(errors="ignore"))
 
     def _refuse(self, node: ast.expr) -> sp.Expr:
@@ -162,7 +163,7 @@ class SyntaxWalk:
         return self._apply(node, where, difference, self.read(node.body), self.read(node.orelse))
 
 
-_READERS: dict[type, Callable[[SyntaxWalk, ast.expr], sp.Expr]] = {
+_READERS: dict[type, Callable[..., sp.Expr]] = {
     ast.Constant: SyntaxWalk._number,
     ast.Name: SyntaxWalk._name,
     ast.UnaryOp: SyntaxWalk._unary,

@@ -1,5 +1,10 @@
-"""Compiled expressions: values, derivatives, kinds of numbers, shapes, devices and errors."""
+"""Compiled expressions: values, derivatives, kinds of numbers, shapes, devices and errors.
 
+This file is long because each of these is a promise of one function.
+"""
+
+import copy
+import pickle
 import shutil
 import subprocess
 import sys
@@ -145,6 +150,39 @@ def test_numpy_is_silent_where_it_overflows() -> None:
     assert found[0].dtype == np.float32
     with pytest.warns(RuntimeWarning, match="overflow"):
         np.exp(x)
+
+
+@pytest.mark.parametrize("table", [TORCH, NUMPY], ids=["torch", "numpy"])
+def test_it_survives_pickling_and_copying(table) -> None:
+    run = compiled([EVERYTHING], [s_p, s_n], table)
+    for again in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert again == run
+        assert again.table is table
+        assert again(0.5, 0.25)[0] == run(0.5, 0.25)[0]
+
+
+def test_what_is_returned_is_not_overwritten() -> None:
+    x = 1 - s_p
+    outputs = [x, sp.exp(x), sigmoid(x) + x, s_p, sp.Integer(2)]
+    given = torch.rand(5)
+    kept = given.clone()
+    found = compiled(outputs, [s_p])(given)
+    expected = [
+        1 - kept,
+        (1 - kept).exp(),
+        torch.sigmoid(1 - kept) + 1 - kept,
+        kept,
+        torch.full_like(kept, 2),
+    ]
+    torch.testing.assert_close(found, tuple(expected))
+    assert torch.equal(given, kept)
+
+
+def test_vmap_with_a_shared_argument() -> None:
+    run = compiled([sp.exp(2 * s_p) + s_n], [s_p, s_n])
+    p, n = torch.rand(4), torch.rand(3, 4)
+    found = torch.func.vmap(lambda row: run(p, row)[0])(n)
+    torch.testing.assert_close(found, (2 * p).exp() + n)
 
 
 def test_constants_are_computed_once() -> None:

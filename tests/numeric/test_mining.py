@@ -1,4 +1,7 @@
-"""Miners against loops over the scores, and against pytorch-metric-learning's."""
+"""Miners against loops over the scores, and against pytorch-metric-learning's.
+
+This file is long because all miners are put to the same tests.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""A direction is the gradient of its similarity: closed forms against autograd, and the other directions."""
+"""A direction is the gradient of its similarity: closed forms against autograd, and the other directions.
+
+This file is long because all similarities and directions are put to the same tests.
+"""
 
 import pytest
 import torch

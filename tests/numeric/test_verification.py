@@ -1,4 +1,7 @@
-"""Verification of the whole catalog, and proof that it finds what is wrong."""
+"""Verification of the whole catalog, and proof that it finds what is wrong.
+
+This file is long because the batches that verification runs on are tested here too.
+"""
 
 import time
 from dataclasses import replace

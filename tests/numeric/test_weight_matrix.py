@@ -23,6 +23,7 @@ from goal_analysis.symbolic.aggregators import (
     EACH_MEAN,
     LOGSUMEXP,
     MAX,
+    MEAN,
     Aggregator,
     Pool,
     softmax_active,
@@ -214,6 +215,20 @@ def test_the_negatives_of_both_ends_as_a_loop() -> None:
                 of_anchor.append(torch.logsumexp(torch.stack(others), 0) - s[i, j])
         total += torch.stack(of_anchor).mean() / 12
     term = Term(outer=gap, positives=EACH_MEAN(s_p), negatives=LOGSUMEXP(s_n, Pool.BOTH_ENDS))
+    loss = SymbolicLoss(name="both_ends", title="Both ends", terms=(term,), anchors=Anchors.ROWS)
+    torch.testing.assert_close(loss_value(loss, s, m), total)
+
+
+def test_the_negatives_of_all_positives_ends_as_a_loop() -> None:
+    """With aggregated positives an anchor gathers its own negatives and those of all its positives."""
+    batch = several_captions()
+    s, m = batch.rows @ batch.columns.T, batch.matches
+    total = torch.zeros(())
+    for i in range(12):
+        others = [s[i, k] for k in range(12) if m.negatives[i, k]]
+        others += [s[k, j] for j in range(12) if m.positives[i, j] for k in range(12) if m.negatives[k, j]]
+        total += (torch.logsumexp(torch.stack(others), 0) - s[i][m.positives[i]].mean()) / 12
+    term = Term(outer=gap, positives=MEAN(s_p), negatives=LOGSUMEXP(s_n, Pool.BOTH_ENDS))
     loss = SymbolicLoss(name="both_ends", title="Both ends", terms=(term,), anchors=Anchors.ROWS)
     torch.testing.assert_close(loss_value(loss, s, m), total)
 

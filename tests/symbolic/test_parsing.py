@@ -1,4 +1,7 @@
-"""What the language of formulas means, what it refuses, and where its errors point."""
+"""What the language of formulas means, what it refuses, and where its errors point.
+
+This file is long because it lists the language.
+"""
 
 import json
 import pickle
@@ -9,7 +12,7 @@ import time
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic import formula_bounds, parsing, safe_arithmetic, syntax_walk
+from goal_analysis.symbolic import formula_bounds, parsing, syntax_walk
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.primitives import (
     detach,
@@ -89,6 +92,8 @@ def test_the_meaning_is_checked_by_more_than_its_type() -> None:
 
 REFUSALS = {
     "s_q + 1": ("s_q", "got the unknown name 's_q' but expected one of s_p, s_n, free, gap, pi, tau, τ"),
+    "\N{NO-BREAK SPACE}τ\N{NO-BREAK SPACE}+ s_q": ("s_q", "unknown name 's_q'"),
+    "\n τ + 2 +\t\n": ("+", "breaks off here"),
     "τ + τ*s_q": ("s_q", "unknown name 's_q'"),
     "exp": ("exp", "got the function exp but expected a call, as in exp(...)"),
     "relu(s_n)": ("relu", "got the function 'relu' but expected one of "),

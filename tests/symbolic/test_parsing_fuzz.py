@@ -1,6 +1,6 @@
 """Whatever text comes in: nothing is run, nothing hangs or fills the memory, and every refusal has a place.
 
-Longer than others, because the inputs stand beside the watch that they are held against.
+This file is long because the inputs stand beside the watch that they are held against.
 """
 
 import builtins

@@ -1,0 +1,160 @@
+"""Laws that the compiled weights of every loss and of every weight of the catalog obey."""
+
+import functools
+
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+
+from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
+from goal_analysis.symbolic.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.evaluation import program
+from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.weight import WeightField, compose
+
+SCALE = 256
+"""As large as published scales get: the γ of circle loss."""
+
+EXACT = 1e-12
+
+
+@functools.cache
+def fields() -> dict[str, WeightField]:
+    """The weight fields of the catalog's losses, and of its triplet weights with its pair weights."""
+    from losses_catalog import catalog, pair_weights, triplet_weights
+
+    found = {loss.name: decompose(loss).field for loss in catalog}
+    for triplet in triplet_weights:
+        found |= {field.name: field for field in (compose(triplet, pair) for pair in pair_weights)}
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", list(fields()))
+
+
+def weights(field: WeightField, scaled: bool = False) -> list[sp.Expr]:
+    """T, P⁺ and P⁻, or w⁺ and w⁻, at the defaults; ``scaled`` makes what may be any positive number large."""
+    large = {
+        h.name: SCALE
+        for h in field.hyperparameters
+        if h.domain.start == 0 and h.domain.left_open and h.domain.end == sp.oo
+    }
+    f = field.factors
+    expressions = (f.triplet, f.positive, f.negative) if f else (field.positive, field.negative)
+    return [sp.sympify(e).subs(field.values(large if scaled else {})) for e in expressions]
+
+
+def inputs(field: WeightField) -> list[sp.Symbol]:
+    return [s_p, s_n, *(r.symbol for r in field.relative)]
+
+
+def points(field: WeightField, count: int = 40) -> list[torch.Tensor]:
+    low, high = float(field.similarity.opposite), float(field.similarity.identical)
+    similarities = [low + (high - low) * torch.rand(count) for _ in range(2)]
+    return [*similarities, *(torch.rand(count) for _ in field.relative)]
+
+
+def in_many_digits(
+    expressions: list[sp.Expr], symbols: list[sp.Symbol], values: list[torch.Tensor]
+) -> np.ndarray:
+    steps = program(expressions, symbols)
+    with mpmath.workdps(50):
+        rows = [
+            steps.run(MULTIPRECISION, *map(mpmath.mpf, point))
+            for point in zip(*map(torch.Tensor.tolist, values), strict=True)
+        ]
+        return np.array([[float(v) for v in row] for row in rows]).T
+
+
+def worst(found, exact: np.ndarray) -> float:
+    """The largest relative error."""
+    found = np.stack([np.asarray(x) for x in found])
+    return float(np.max(np.abs(found - exact) / np.maximum(np.abs(exact), 1e-290)))
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["defaults", "large scales"])
+def test_torch_computes_the_formula(name: str, scaled: bool) -> None:
+    field = fields()[name]
+    expressions, symbols, values = weights(field, scaled), inputs(field), points(field)
+    exact = in_many_digits(expressions, symbols, values)
+    found = compiled(expressions, symbols)(*values)
+    # Far in the tail of a sigmoid the relative error is the absolute error of its argument.
+    steep = 100 if scaled else 1
+    assert worst(found, exact) < EXACT * steep
+    assert np.any(exact != 0)
+    assert worst([x * (1 + 3 * EXACT * steep) for x in found], exact) > EXACT * steep
+
+
+def test_the_three_ways_to_run_agree(name: str) -> None:
+    field = fields()[name]
+    expressions, symbols, values = weights(field), inputs(field), points(field)
+    run = compiled(expressions, symbols)
+    kept = [v.clone() for v in values]
+    overwriting = run(*values)
+    assert all(map(torch.equal, kept, values))  # the inputs are left alone
+    recording = run(*(v.clone().requires_grad_() for v in values))
+    broadcasting = run(*(v[:, None] for v in values[:-1]), values[-1][:, None].expand(-1, 2))
+    for a, b, c in zip(overwriting, recording, broadcasting, strict=True):
+        torch.testing.assert_close(b.detach(), a, rtol=1e-13, atol=1e-300)
+        torch.testing.assert_close(c, a[:, None].expand(-1, 2), rtol=1e-13, atol=1e-300)
+
+
+def test_numpy_computes_what_torch_computes(name: str) -> None:
+    field = fields()[name]
+    symbols, values = inputs(field), points(field)
+    for scaled in (False, True):
+        expressions = weights(field, scaled)
+        found = compiled(expressions, symbols)(*values)
+        arrays = compiled(expressions, symbols, NUMPY)(*(v.numpy() for v in values))
+        for a, b in zip(found, arrays, strict=True):
+            np.testing.assert_allclose(b, a.numpy(), rtol=1e-9 if scaled else 1e-11, atol=1e-300)
+            with pytest.raises(AssertionError):
+                np.testing.assert_allclose(b + 1e-6 * (1 + np.abs(b)), a.numpy(), rtol=1e-9, atol=1e-300)
+
+
+def infinite_at(field: WeightField, expressions: list[sp.Expr], point: tuple[float, ...]) -> list[bool]:
+    """Which of the expressions have no value at this point that a float32 reaches."""
+    exact = in_many_digits(expressions, inputs(field), [torch.tensor([v]) for v in point])
+    return [not abs(row[0]) <= torch.finfo(torch.float32).max for row in exact]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_weights_are_finite_where_the_formula_is(name: str, dtype: torch.dtype) -> None:
+    field = fields()[name]
+    ends = [float(field.similarity.opposite), 0.0, float(field.similarity.identical)]
+    for scaled in (False, True):
+        expressions = weights(field, scaled)
+        run = compiled(expressions, inputs(field))
+        for p in ends:
+            for n in ends:
+                point = (p, n, *(0.0 for _ in field.relative))
+                found = run(*(torch.tensor([v], dtype=dtype) for v in point))
+                expected = [not x.isfinite().item() for x in found]
+                assert expected == infinite_at(field, expressions, point), (p, n)
+
+
+def test_some_formulas_are_infinite_and_few() -> None:
+    infinite = {
+        name
+        for name, field in fields().items()
+        for p in (float(field.similarity.opposite), float(field.similarity.identical))
+        if any(infinite_at(field, weights(field), (p, 0.0, *(0.0 for _ in field.relative))))
+    }
+    assert infinite == {"tuplet_margin", "arc_face"}
+
+
+def test_spelt_with_exponentials_a_weight_would_not_be_finite() -> None:
+    x = SCALE * (s_n - s_p)
+    end = [torch.tensor([v], dtype=torch.float32) for v in (-1.0, 1.0)]
+    stable, spelt = compiled([sigmoid(x), sp.exp(x) / (1 + sp.exp(x))], [s_p, s_n])(*end)
+    assert stable == 1
+    assert spelt.isnan()
+
+
+def test_torch_is_the_default() -> None:
+    assert compiled([s_p], [s_p]).table is TORCH

@@ -1,0 +1,57 @@
+"""Unit vectors with prescribed similarities, and the gradients by similarities that they give away."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from goal_analysis.numeric.black_box import pair_gradients
+from goal_analysis.numeric.constructed_embeddings import (
+    Inputs,
+    batch_similarities,
+    in_batch,
+    on_plane,
+    plane_similarities,
+    reachable,
+    vectors_with,
+)
+from goal_analysis.numeric.measurement import measure
+
+
+@pytest.mark.parametrize("inputs", set(Inputs) - {Inputs.SCORES}, ids=lambda inputs: inputs.name)
+def test_vectors_have_the_similarities_that_were_asked_for(inputs: Inputs) -> None:
+    s_p, s_n = torch.rand(2, 50) * 1.9 - 0.95
+    wanted = plane_similarities(inputs, s_p, s_n)
+    wanted = wanted[reachable(wanted)]
+    vectors = vectors_with(wanted, dim=7)
+    assert vectors.shape == (len(wanted), wanted.shape[-1], 7)
+    torch.testing.assert_close(vectors @ vectors.mT, wanted, rtol=0, atol=1e-12)
+    assert len(wanted) == 50 or inputs is Inputs.ONE_SET
+
+
+def test_every_anchor_of_a_plane_sees_the_same_two_similarities() -> None:
+    for inputs in Inputs:
+        arrangement = on_plane(inputs)
+        similarities = plane_similarities(inputs, torch.tensor([0.4]), torch.tensor([0.1]))[0]
+        assert set(similarities[arrangement.positives].tolist()) == {0.4}
+        assert set(similarities[arrangement.negatives].tolist()) == {0.1}
+
+
+def test_unit_vectors_do_not_reach_every_triangle() -> None:
+    found = measure(lambda embeddings, labels: (embeddings @ embeddings.T).square().sum(), points=9)
+    s_p, s_n = torch.meshgrid(found.s_p, found.s_n, indexing="ij")
+    assert torch.equal(found.reached, 1 + s_p > 2 * s_n.square() + 1e-3)
+
+
+def test_gradients_of_all_pairs_are_recovered_from_the_embeddings() -> None:
+    arrangement = in_batch(Inputs.ONE_SET)
+    similarities = batch_similarities(arrangement, seed=3)[None]
+    weights = torch.randn(6, 6).triu(1)
+
+    def weighted(embeddings: Tensor, labels: Tensor) -> Tensor:
+        unit = normalize(3 * embeddings, dim=1)
+        return (weights * (unit @ unit.T)).sum()
+
+    found = pair_gradients(weighted, arrangement, similarities, dim=11)
+    torch.testing.assert_close(found.gradients[0].triu(1), weights)
+    assert found.unexplained < 1e-12 * found.norm

@@ -1,0 +1,58 @@
+"""The numbers of a probe, against other ways to compute them."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from goal_analysis.numeric.gradient_statistics import (
+    Rows,
+    column_names,
+    effective_number,
+    masked_quantiles,
+    scores_gradient,
+    statistics,
+)
+
+
+def info_nce(scores: Tensor) -> Tensor:
+    return cross_entropy(10 * scores, torch.arange(len(scores)))
+
+
+def test_weights_are_solved_from_the_gradient_of_embeddings() -> None:
+    x, y = (normalize(torch.randn(6, 10), dim=1).requires_grad_() for _ in range(2))
+    for renormalise in (False, True):
+        scores = (
+            (normalize(x, dim=1) @ normalize(y, dim=1).T if renormalise else x @ y.T)
+            .detach()
+            .requires_grad_()
+        )
+        info_nce(scores).backward()
+        rows = normalize(x, dim=1) if renormalise else x
+        (gradient,) = torch.autograd.grad(info_nce(rows @ y.T), x)
+        torch.testing.assert_close(scores_gradient(gradient, x.detach(), y.detach()), scores.grad)
+
+
+def test_an_anchor_without_negatives_is_left_out() -> None:
+    empty = torch.zeros(2, 3, dtype=torch.bool)
+    positives = torch.tensor([[True, False, False], [True, True, True]])
+    rows = Rows(torch.rand(2, 3), torch.tensor([[-1.0, 0.5, 0.5], [-1.0, 0.0, 0.0]]), positives, ~positives)
+    named = dict(zip(column_names((0.5,), False), statistics(rows, (0.5,)).tolist(), strict=True))
+    assert named["active_share"] == 1
+    assert named["effective_negatives"] == pytest.approx(2)
+    nothing = statistics(Rows(torch.rand(2, 3), torch.zeros(2, 3), empty, empty), (0.5,))
+    assert nothing.isnan().all()
+
+
+def test_quantiles_agree_with_those_of_torch() -> None:
+    values, members = torch.randn(30, 40), torch.rand(30, 40) < 0.3
+    levels = (0.0, 0.1, 0.5, 0.93, 1.0)
+    expected = torch.quantile(values[members], torch.tensor(levels))
+    torch.testing.assert_close(masked_quantiles(values, members, levels), expected)
+
+
+def test_equal_weights_count_as_many_as_they_are() -> None:
+    for count in (1, 3, 8):
+        weights = torch.zeros(1, 9)
+        weights[0, :count] = 0.7
+        assert effective_number(weights).item() == pytest.approx(count)

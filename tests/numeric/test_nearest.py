@@ -1,0 +1,136 @@
+"""Which loss was it? Known ones are found again with their hyperparameters, others are not."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning import losses as pml
+from pytorch_metric_learning.distances import CosineSimilarity
+from torch import Tensor
+
+from goal_analysis.numeric.fitting import coordinate, distance, fit
+from goal_analysis.numeric.measurement import against_references, measure
+from goal_analysis.numeric.nearest import Neighbour, frame, nearest
+from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
+from losses_catalog.circle import circle_loss
+from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.multi_similarity import multi_similarity_loss
+from losses_catalog.nca import nca_loss
+from losses_catalog.siglip import siglip_loss
+from losses_catalog.sup_con import sup_con_loss
+from losses_catalog.triplet import triplet_loss
+
+LOSSES = (
+    circle_loss,
+    info_nce_loss,
+    multi_similarity_loss,
+    nca_loss,
+    siglip_loss,
+    sup_con_loss,
+    triplet_loss,
+)
+
+
+def found_for(loss: torch.nn.Module, points: int = 11) -> tuple[Neighbour, ...]:
+    return nearest(measure(against_references(loss), points=points), LOSSES)
+
+
+def test_nt_xent_is_info_nce_with_the_temperature_inverted() -> None:
+    first, second, third, *_ = found_for(pml.NTXentLoss(temperature=0.13))
+    assert {first.loss.name, second.loss.name} == {"info_nce", "sup_con"}
+    assert set(first.ties) | set(second.ties) == {"info_nce", "sup_con"}
+    assert first.distance < 1e-9
+    assert first.settings == pytest.approx({"scale": 1 / 0.13}, rel=1e-6)
+    assert first.factor == pytest.approx(1, rel=1e-6)
+    assert third.distance > 0.05
+
+
+def test_multi_similarity_is_found_with_its_three_hyperparameters() -> None:
+    first, second, *_ = found_for(pml.MultiSimilarityLoss(alpha=2.5, beta=30, base=0.4))
+    assert first.loss is multi_similarity_loss
+    assert first.distance < 1e-8
+    assert first.settings == pytest.approx({"alpha": 2.5, "beta": 30, "lam": 0.4}, rel=1e-5)
+    assert first.factor == pytest.approx(1, rel=1e-6)
+    assert first.ties == ()
+    assert second.distance > 0.05
+
+
+def test_circle_loss_is_found_where_the_gradient_is_stopped() -> None:
+    first, second, *_ = found_for(pml.CircleLoss(m=0.3, gamma=7))
+    assert first.loss is circle_loss
+    assert first.distance < 1e-8
+    assert sorted(first.settings.values()) == pytest.approx([0.3, 7], rel=1e-5)
+    assert second.distance > 0.05
+
+
+def test_a_margin_is_found_up_to_the_grid() -> None:
+    first, *_ = found_for(pml.TripletMarginLoss(margin=0.33, distance=CosineSimilarity()), points=21)
+    assert first.loss is triplet_loss
+    assert first.distance < 1e-9
+    (margin,) = first.settings.values()
+    assert abs(margin - 0.33) < 1.9 / 20
+
+
+def test_softmax_of_squared_distances_ties_with_that_of_cosines() -> None:
+    neighbours = {n.loss.name: n for n in found_for(pml.NCALoss(softmax_scale=1))}
+    assert neighbours["nca"].distance < 1e-9
+    assert "info_nce" in neighbours["nca"].ties
+    assert neighbours["nca"].factor == pytest.approx(1)
+
+
+def test_a_loss_that_none_of_them_is() -> None:
+    def sinusoidal(scores: Tensor) -> Tensor:
+        return torch.cos(9 * scores.diagonal()).sum() + torch.sin(7 * scores).sum()
+
+    neighbours = nearest(measure(sinusoidal, points=11), LOSSES)
+    assert len(neighbours) == len(LOSSES)
+    assert neighbours[0].distance > 0.3
+    assert [n.distance for n in neighbours] == sorted(n.distance for n in neighbours)
+
+
+def test_the_table_and_the_text_name_the_ties() -> None:
+    neighbours = found_for(pml.NTXentLoss(temperature=0.2), points=6)
+    table = frame(neighbours)
+    assert list(table.columns) == ["loss", "distance", "factor", "settings", "ties"]
+    assert len(table) == len(LOSSES)
+    assert "sup_con" in repr(neighbours[0])
+
+
+def test_nothing_to_compare_is_named() -> None:
+    silent = measure(lambda scores: 0 * scores.sum(), points=3)
+    with pytest.raises(ValueError, match="weights vanish everywhere"):
+        nearest(silent, LOSSES)
+    with pytest.raises(ValueError, match="got no losses"):
+        nearest(measure(lambda scores: scores.sum(), points=3), ())
+
+
+@pytest.mark.parametrize("domain", [positive, nonnegative, unit, real], ids=str)
+def test_coordinates_stay_in_their_domain_and_come_back(domain) -> None:
+    of = coordinate(Hyperparameter("h", 0.5, domain))
+    assert of.to_value(of.of_value(0.25)) == pytest.approx(0.25, rel=1e-9)
+    assert all(of.to_value(u) in domain for u in (-30.0, -1.0, 0.5, 30.0))
+
+
+def test_distances_ignore_scale_and_nothing_else() -> None:
+    target = np.array([1.0, 2.0, 3.0])
+    assert distance(7 * target, target) == pytest.approx(0, abs=1e-15)
+    assert distance(1.001 * target + [0, 0, 0.01], target) > 1e-4
+    assert distance(-target, target) == 1
+    assert distance(np.full(3, math.nan), target) == 1
+
+
+def test_a_fit_finds_the_digits_of_two_entangled_hyperparameters() -> None:
+    x = np.linspace(-1, 1, 30)
+
+    def weights(values) -> np.ndarray:
+        return 1 / (1 + np.exp(-values[0] * (x - values[1])))
+
+    knobs = [Hyperparameter("scale", 10, positive), Hyperparameter("shift", 0.5, real)]
+    values, left = fit(weights, knobs, 3 * weights((37.5, -0.21)))
+    assert left < 1e-9
+    assert values == pytest.approx((37.5, -0.21), rel=1e-6)
+
+
+def test_a_loss_without_hyperparameters_is_compared_as_it_is() -> None:
+    assert fit(lambda _: np.ones(3), [], np.ones(3)) == ((), 0.0)

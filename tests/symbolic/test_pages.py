@@ -1,0 +1,72 @@
+"""Pages carry values; the writers decide how they look, and formulas in data read back."""
+
+import pytest
+import sympy as sp
+
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.integrability import integrability
+from goal_analysis.symbolic.pages import (
+    Page,
+    Row,
+    characteristics_page,
+    integrability_page,
+    loss_page,
+    to_data,
+    to_latex,
+    to_markdown,
+    to_plain,
+    weights_page,
+)
+from goal_analysis.symbolic.characteristics import characteristics
+from goal_analysis.symbolic.parsing import parse
+from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from losses_catalog import catalog
+
+losses = {loss.name: loss for loss in catalog}
+
+
+def pages_of(loss):
+    decomposition = decompose(loss)
+    return [
+        loss_page(loss),
+        weights_page(decomposition),
+        integrability_page(integrability(decomposition)),
+        characteristics_page(characteristics(decomposition)),
+    ]
+
+
+@pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+def test_formulas_in_data_read_back(loss):
+    pages = pages_of(loss)
+    names = {h.name: h.symbol for h in loss.hyperparameters} | {s.name: s for s in (s_p, s_n, x_p, x_n)}
+    data = to_data(pages)
+    for row in (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr)):
+        assert sp.expand(parse(data[row.key], names) - row.value) == 0, (loss.name, row.key)
+
+
+@pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+def test_keys_are_unique_and_every_writer_writes(loss):
+    pages = pages_of(loss)
+    keys = [row.key for page in pages for row in page.rows]
+    assert len(set(keys)) == len(keys)
+    assert all(page.title in to_plain(pages) and f"### {page.title}" in to_markdown(pages) for page in pages)
+    latex = to_latex(pages)
+    assert latex.count("{") == latex.count("}")
+    assert latex.count(r"\left") == latex.count(r"\right")
+
+
+def test_objects_show_themselves_in_notebooks():
+    decomposition = decompose(losses["circle"])
+    assert "Circle loss" in losses["circle"]._repr_markdown_()
+    assert "P⁺(s_p)" in decomposition._repr_markdown_()
+    assert "| integrable | no |" in integrability(decomposition)._repr_markdown_()
+    assert "T(s_p, s_n)" in decomposition.field._repr_markdown_()
+
+
+def test_a_bar_in_a_cell_does_not_break_the_table():
+    assert r"a\|b" in to_markdown([Page("t", (Row("k", "a|b", "c"),))])
+
+
+def test_what_does_not_separate_says_why():
+    text = to_plain([weights_page(decompose(losses["selectively_hard_triplet"]))])
+    assert "w⁺/w⁻ is no product" in text

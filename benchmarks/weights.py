@@ -1,8 +1,8 @@
 """How much slower compiled weights are than weights written by hand in torch.
 
-Prints, for every loss and size, the ratio of the times: compiled over hand-written, the median and the quartiles
-over pairs of runs that follow each other at once, on one thread. Goals: 1.5 at N = 128 and 1.1 at N = 4096, for
-N similarities and for a matrix of N × N. Below 1 the compiled weights are faster.
+Prints, for every loss and size, the ratio of the times: compiled over hand-written, the median and the
+quartiles over pairs of runs that follow each other at once, on one thread. Goals: 1.5 at N = 128 and 1.1 at
+N = 4096, for N similarities and for a matrix of N × N. Below 1 the compiled weights are faster.
 
     python benchmarks/weights.py --sizes 128 4096
 """

@@ -184,9 +184,7 @@ def _captions_per_image(file: Path, images: int) -> int:
 def _weighted(features: Tensor, generator: torch.Generator) -> Tensor:
     """The mean of every row's regions with random weights, or every row times random weights."""
     weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
-    if features.ndim == 2:
-        return features * weights
-    return (features * weights.unsqueeze(-1)).mean(1)
+    return features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
 
 
 def _random(n: int, seed: int) -> Float[Tensor, "n dim"]:

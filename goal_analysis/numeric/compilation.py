@@ -69,11 +69,19 @@ def _spread(outputs: tuple[Tensor | float, ...], inputs: Sequence[Tensor]) -> tu
     if not inputs:
         return outputs
     shape = inputs[0].shape
-    if any(x.shape != shape for x in inputs):
-        shape = torch.broadcast_shapes(*(x.shape for x in inputs))
-    like = next((x for x in inputs if x.ndim), inputs[0])
-    tensors = (x if isinstance(x, Tensor) else like.new_full((), x) for x in outputs)
-    return tuple(x if x.shape == shape else x.expand(shape) for x in tensors)
+    for x in inputs[1:]:
+        if x.shape != shape:
+            shape = torch.broadcast_shapes(*(x.shape for x in inputs))
+            like = next(x for x in inputs if x.ndim)
+            tensors = (like.new_full((), x) if type(x) is float else x for x in outputs)
+            return tuple([x.expand(shape) for x in tensors])
+    return outputs  # every operation has kept the one shape
+
+
+def _filled(like: Tensor, value: float) -> Tensor:
+    if like.numel() < LARGE:
+        return torch.full_like(like, value)
+    return like.new_full((), value).expand(like.shape)
 
 
 TORCH: Table = {
@@ -99,33 +107,7 @@ TORCH: Table = {
 }
 """Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor.
 
-``input`` is done to every input first, ``spread`` to all outputs last."""
-
-
-def _filled(like: Tensor, value: float) -> Tensor:
-    if like.numel() < LARGE:
-        return torch.full_like(like, value)
-    return like.new_full((), value).expand(like.shape)
-
-
-IN_PLACE: Table = {
-    "add_0": Tensor.add_,
-    "add_1": lambda a, b: b.add_(a),
-    "sub_0": Tensor.sub_,
-    "mul_0": Tensor.mul_,
-    "mul_1": lambda a, b: b.mul_(a),
-    "div_0": Tensor.div_,
-    "neg_0": Tensor.neg_,
-    "sqrt_0": Tensor.sqrt_,
-    "exp_0": Tensor.exp_,
-    "log_0": Tensor.log_,
-    "sin_0": Tensor.sin_,
-    "cos_0": Tensor.cos_,
-    "hinge_0": lambda x: x.clamp_min_(0),
-    "sigmoid_0": Tensor.sigmoid_,
-    "filled": _filled,
-}
-"""The same operations, on top of an operand that nothing reads any more: half the memory that goes by."""
+``input`` is done to every input first, ``spread`` to all outputs last. A constant output that it leaves a float is filled in."""
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,16 +164,19 @@ class Compiled:
 
     program: Program
     table: Table = field(repr=False)
-    _count: int = field(init=False, repr=False, compare=False)
     _run: Callable[..., tuple[Any, ...]] = field(init=False, repr=False, compare=False)
-    _run_in_place: Callable[..., tuple[Any, ...]] | None = field(init=False, repr=False, compare=False)
+    _count: int = field(init=False, repr=False, compare=False)
+    _constants: tuple[tuple[float, tuple[int, ...]], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        run = function(self.program, "run", self.table)
-        in_place = function(self.program, "run", self.table, IN_PLACE) if self.table is TORCH else None
+        object.__setattr__(self, "_run", function(self.program, self.table))
         object.__setattr__(self, "_count", len(self.program.inputs))
-        object.__setattr__(self, "_run", run)
-        object.__setattr__(self, "_run_in_place", in_place)
+        places: dict[float, list[int]] = {}
+        for place, i in enumerate(self.program.outputs):
+            constant = self.program.steps[i - self._count].constant if i >= self._count else None
+            if constant is not None:
+                places.setdefault(float(constant), []).append(place)
+        object.__setattr__(self, "_constants", tuple((c, tuple(at)) for c, at in places.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A table holds functions, some without a name; those of this module are found again by theirs.
@@ -201,28 +186,25 @@ class Compiled:
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """The outputs, each of the shape to which the values broadcast together."""
-        if self._run_in_place is not None and len(values) == self._count and _alike(*values):
-            return self._run_in_place(*values)
         if len(values) != self._count:
             expected = ", ".join(map(str, self.program.inputs)) or "none"
             raise TypeError(f"compiled: got {len(values)} values but expected {expected}")
-        inputs = [self.table["input"](value) for value in values]
-        return self.table["spread"](self._run(*inputs), inputs)
+        table = self.table
+        read = table["input"]
+        inputs = [read(x) for x in values]
+        outputs = table["spread"](self._run(*inputs), inputs)
+        if not inputs or not self._constants or type(outputs[self._constants[0][1][0]]) is not float:
+            return outputs
+        complete = list(outputs)
+        for constant, places in self._constants:
+            filled = _filled(inputs[0], constant)
+            for place in places:
+                complete[place] = filled
+        return tuple(complete)
 
 
 def _from_table(p: Program, name: str) -> Compiled:
     return Compiled(p, {"TORCH": TORCH, "NUMPY": NUMPY}[name])
-
-
-def _alike(first: Any = None, *others: Any) -> bool:
-    """Whether operations may overwrite what they made: tensors of one shape and kind, without gradients."""
-    if type(first) is not Tensor or first.requires_grad or torch._C._are_functorch_transforms_active():
-        return False
-    shape, dtype = first.shape, first.dtype
-    for x in others:
-        if type(x) is not Tensor or x.requires_grad or x.dtype is not dtype or x.shape != shape:
-            return False
-    return dtype in WIDE
 
 
 def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Table = TORCH) -> Compiled:

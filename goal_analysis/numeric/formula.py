@@ -30,7 +30,8 @@ class Formula:
         """The value, of the shape to which the inputs broadcast together."""
         with torch.no_grad():
             constants = self.stopped(*inputs)
-        (value,) = self.whole(*inputs, *constants)
+        # What is detached may be an input itself, which then comes back as it is.
+        (value,) = self.whole(*inputs, *(c.detach() for c in constants))
         return value
 
 

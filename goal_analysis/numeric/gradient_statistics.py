@@ -67,12 +67,17 @@ def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -
 
 def _in_order(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
     """The members in ascending order, at least one number, and how many they are."""
-    if values.device.type == "cpu":
-        # NumPy, which keeps no indices, sorts twenty times as fast as torch.
-        sorted_members = torch.from_numpy(np.sort(values[members].numpy()))
-        count = torch.tensor(len(sorted_members))
-        return (sorted_members if count else values.new_zeros(1)), count
-    # Elsewhere the others go to the end instead of away, so that nothing waits for the device.
+    return (_by_numpy if values.device.type == "cpu" else _by_torch)(values, members)
+
+
+def _by_numpy(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    """NumPy keeps no indices and sorts many times as fast as torch on a CPU."""
+    in_order = torch.from_numpy(np.sort(values[members].numpy()))
+    return (in_order if len(in_order) else values.new_zeros(1)), torch.tensor(len(in_order))
+
+
+def _by_torch(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    """The others go to the end instead of away, so that nothing waits for the device."""
     return torch.where(members, values, torch.inf).reshape(-1).sort().values, members.sum()
 
 

@@ -1,11 +1,7 @@
-"""From a program to a Python function: constants computed, common factors taken out, a line of source a step.
-
-The source is made of the names of operations and of numbered values alone: nothing that a user wrote is run.
-"""
+"""Programs with fewer operations, and programs as functions: what is constant is computed, every name looked up, once."""
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +14,6 @@ from goal_analysis.symbolic.evaluation import Program, Step
 
 DIGITS = 30
 """Digits with which constants are computed before they are rounded to floats."""
-
-INFIX = {
-    operator.add: "{} + {}",
-    operator.sub: "{} - {}",
-    operator.mul: "{} * {}",
-    operator.truediv: "{} / {}",
-    operator.neg: "-{}",
-}
-"""How the functions that are Python's operators are written."""
-
 
 def lowered(p: Program) -> Program:
     """The program with fewer operations: constants computed, and common factors, as in c·(a ± b), taken out.
@@ -43,65 +29,46 @@ def lowered(p: Program) -> Program:
     return _without_unused(_with_common_factors(_folded(p)))
 
 
-def source(p: Program, name: str, table: Table, in_place: Table | None = None) -> str:
-    """The source of a function of the inputs that returns the outputs, constants as floats.
+def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
+    """The program as a function of its inputs; an intermediate value is let go after its last use.
 
     Args:
-        p: a program.
-        name: what the function is called.
-        table: what the operations mean.
-        in_place: operations that overwrite a value which nothing reads any more, by name; ``operation_k``
-            overwrites its operand k. ``filled`` makes a constant output out of an input and a number.
+        p: a program, best a lowered one.
+        table: what the operations mean; ``constant`` makes what its own steps stand for.
 
+    >>> from goal_analysis.symbolic.arithmetic import FLOAT
     >>> from goal_analysis.symbolic.evaluation import program
     >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
-    >>> operators = {"sub": operator.sub, "mul": operator.mul, "sigmoid": sigmoid}
-    >>> print(source(lowered(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n])), "weights", operators))
-    def weights(v0, v1):
-        v3 = v1 - v0
-        v4 = 10.0 * v3
-        del v3
-        v5 = sigmoid(v4)
-        del v4
-        return (v5, )
+    >>> function(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), FLOAT)(0.5, 0.5)
+    (0.5,)
     """
     first = len(p.inputs)
-    constants = {i: s.constant for i, s in enumerate(p.steps, first) if s.constant is not None}
-    text = {i: repr(float(constants[i])) if i in constants else f"v{i}" for i in range(first + len(p.steps))}
+    constants = [None if s.constant is None else table["constant"](s.constant) for s in p.steps]
     last_use = {i: place for place, s in enumerate(p.steps, first) for i in s.operands}
-    lines = [f"def {name}({', '.join(f'v{i}' for i in range(first))}):"]
+    kept = set(p.outputs).union(range(first), (i for i, c in enumerate(constants, first) if c is not None))
+    plan: list[tuple[int, Callable[..., Any], int, int, tuple[int, ...], tuple[int, ...]]] = []
     for place, s in enumerate(p.steps, first):
-        if place in constants:
-            continue
-        free = [
-            k
-            for k, i in enumerate(s.operands)
-            if i >= first and i not in constants and last_use[i] == place and i not in p.outputs
-        ]
-        overwriting = next(
-            (f"{s.operation}_{k}" for k in free if f"{s.operation}_{k}" in (in_place or {})), None
-        )
-        operands = [text[i] for i in s.operands]
-        infix = None if overwriting else INFIX.get(table[s.operation])
-        call = f"{overwriting or s.operation}({', '.join(operands)})"
-        lines.append(f"    v{place} = {infix.format(*operands) if infix else call}")
-        if free:  # so that its memory serves the next operation
-            lines.append(f"    del {', '.join(dict.fromkeys(operands[k] for k in free))}")
-    if in_place is not None:
-        for i in sorted(set(p.outputs) & set(constants)):
-            lines.append(f"    v{i} = filled(v0, {text[i]})")
-            text[i] = f"v{i}"
-    outputs = "".join(f"{text[i]}, " for i in p.outputs)
-    return "\n".join([*lines, f"    return ({outputs})"])
+        if s.constant is None:
+            dead = tuple({i for i in s.operands if i not in kept and last_use[i] == place})
+            left, right = (*s.operands, -1)[:2]
+            more = s.operands if len(s.operands) > 2 else ()
+            plan.append((place, table[s.operation], left, right, more, dead))
+    steps, outputs = tuple(plan), p.outputs
 
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        values = [*inputs, *constants]
+        for place, operation, left, right, more, dead in steps:
+            if more:
+                values[place] = operation(*[values[i] for i in more])
+            elif right < 0:
+                values[place] = operation(values[left])
+            else:
+                values[place] = operation(values[left], values[right])
+            for i in dead:
+                values[i] = None
+        return tuple([values[i] for i in outputs])
 
-def function(
-    p: Program, name: str, table: Table, in_place: Table | None = None
-) -> Callable[..., tuple[Any, ...]]:
-    """The function that `source` writes, with the operations of the table."""
-    names = {**table, **(in_place or {}), "inf": float("inf"), "nan": float("nan")}
-    exec(source(p, name, table, in_place), names)
-    return names[name]
+    return run
 
 
 def _folded(p: Program) -> Program:

@@ -158,8 +158,7 @@ def _errors(compared: _Compared) -> dict[str, float | int | bool]:
 def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Compared]:
     loss = decomposition.loss
     values = tuple(loss.values(settings).items())
-    # Copies, because the rows and columns of one set are one tensor.
-    embeddings = [e.to(device, dtype, copy=True) for e in (batch.rows, batch.columns)]
+    embeddings = [e.to(device, dtype) for e in (batch.rows, batch.columns)]
     similarities = scores(loss.similarity, *embeddings).to(dtype)
     yield from _of_triplets(decomposition, *_triplets(similarities, batch), values)
 
@@ -180,7 +179,7 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
 
 
 def _leaf(x: Tensor) -> Tensor:
-    """The same numbers in float64, to be differentiated by."""
+    """The same numbers in float64, to be differentiated by; a copy, as rows and columns may be one tensor."""
     return x.detach().to("cpu", torch.float64, copy=True).requires_grad_()
 
 

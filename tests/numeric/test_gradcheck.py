@@ -12,9 +12,11 @@ from torch.autograd.gradcheck import GradcheckError
 from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import several_captions
 from goal_analysis.numeric.similarity import scores
+from goal_analysis.symbolic.aggregators import EACH
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss
+from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.primitives import detach, s_n, x_n
 from losses_catalog import catalog
 
 WITHOUT_DETACH = [loss for loss in catalog if not loss.detaches]
@@ -104,3 +106,15 @@ def test_the_weight_matrix_is_differentiable_itself(loss: SymbolicLoss) -> None:
     w = weight_matrix(decomposed(one_way), s, few_matches())
     by_w = torch.autograd.grad((w * along).sum(), s)[0] if w.requires_grad else torch.zeros_like(s)
     torch.testing.assert_close(by_w, second, rtol=1e-9, atol=1e-11)
+
+
+def test_a_detached_similarity_itself_is_detached() -> None:
+    """s·sg(s) has the value of s² and the gradient of s."""
+    term = Term(outer=x_n, negatives=EACH(detach(s_n) * s_n))
+    loss = SymbolicLoss(
+        name="half", title="Half", terms=(term,), anchors=Anchors.ROWS, reduction=Reduction.SUM
+    )
+    s, matches = a_few(loss), few_matches()
+    (gradient,) = torch.autograd.grad(loss_value(loss, s, matches), s)
+    torch.testing.assert_close(gradient, s.detach() * matches.negatives)
+    torch.testing.assert_close(weight_matrix(decomposed(loss), s.detach(), matches), gradient)

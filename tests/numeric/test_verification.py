@@ -14,6 +14,7 @@ import pytest
 import sympy as sp
 import torch
 
+from goal_analysis.numeric import verification
 from goal_analysis.numeric.batches import (
     BATCHES,
     features_batch,
@@ -21,6 +22,7 @@ from goal_analysis.numeric.batches import (
     one_set_with_labels,
     random_pairs,
 )
+from goal_analysis.numeric.similarity import embedding_gradients
 from goal_analysis.numeric.verification import BOUND, Verification, VerificationError, verify
 from goal_analysis.symbolic.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.loss import SymbolicLoss
@@ -133,6 +135,18 @@ def test_the_error_names_what_is_wrong(what: str, quantity: str) -> None:
     )
     with pytest.raises(VerificationError, match=message):
         verify(spoilt(named("circle"), what), [random_pairs])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_wrong_direction_is_found(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments):
+        found = list(embedding_gradients(*arguments))
+        found[which] = 1.001 * found[which]
+        return tuple(found)
+
+    monkeypatch.setattr(verification, "embedding_gradients", wrong)
+    with pytest.raises(VerificationError, match=f"∂L/∂{'XY'[which]} on batch 'random pairs' in float64"):
+        verify(named("circle"), [random_pairs])
 
 
 def test_a_typed_in_weight_that_is_wrong_is_found() -> None:

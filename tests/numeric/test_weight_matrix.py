@@ -26,6 +26,7 @@ from goal_analysis.symbolic.aggregators import (
     MEAN,
     Aggregator,
     Pool,
+    Side,
     softmax_active,
 )
 from goal_analysis.symbolic.decomposition import Decomposition, _parts, decompose
@@ -174,7 +175,7 @@ def test_it_is_linear_in_the_upstream_gradient(loss: SymbolicLoss) -> None:
     assert not agree(w, gradient), loss
 
 
-def one_term(outer: sp.Expr, **sides: Aggregator) -> Decomposition:
+def one_term(outer: sp.Expr, **sides: Side) -> Decomposition:
     return decompose(SymbolicLoss(name="made_up", title="Made up", terms=(Term(outer=outer, **sides),)))
 
 
@@ -252,6 +253,18 @@ def test_without_negatives_or_positives_nothing_is_nan(loss: SymbolicLoss) -> No
         w = weight_matrix(decomposed(loss), s, matches)
         assert w.isfinite().all()
         assert (w[~(matches.positives | matches.negatives)] == 0).all()
+
+
+@pytest.mark.parametrize("inner", [sp.sqrt(1 - s_p**2), sp.sqrt(s_p)], ids=str)
+@pytest.mark.parametrize("aggregator", [EACH, MEAN, LOGSUMEXP, MAX], ids=lambda a: a.name)
+def test_an_infinite_slope_at_no_member_is_not_seen(inner: sp.Expr, aggregator: Aggregator) -> None:
+    """The first has an infinite slope on the diagonal, the second where a similarity is left out."""
+    s = torch.eye(4) + 0.3 * (1 - torch.eye(4))
+    matches = Matches.of_labels(torch.tensor([1, 0, 0, 0]))
+    decomposition = one_term(gap, positives=aggregator(inner), negatives=EACH(s_n))
+    w = weight_matrix(decomposition, s, matches)
+    assert w.isfinite().all()
+    assert agree(w, by_autograd(decomposition.loss, s, matches))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])

@@ -78,9 +78,7 @@ def ratios(batch: int, steps: int, every: int, anchors: int | None) -> pd.Series
 
 def main() -> None:
     """Print one row for each way to sample."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--steps", type=int, default=60, help="pairs of steps for each row")
     options.add_argument("--batch", type=int, default=256)
     given = options.parse_args()

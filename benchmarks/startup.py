@@ -1,4 +1,4 @@
-"""How long a user waits: fresh processes that derive the whole catalog, or show one loss, beside a bare import of SymPy.
+"""How long a user waits: fresh processes that derive the catalog, or show one loss, beside a bare import of SymPy.
 
     python benchmarks/startup.py [--runs 5]
 
@@ -17,7 +17,11 @@ import pandas as pd
 
 BARE = [sys.executable, "-c", "import sympy"]
 CASES = {
-    "derive and judge the catalog": [sys.executable, "-c", "from goal_analysis.cli import app; app(['list', '--json'])"],
+    "derive and judge the catalog": [
+        sys.executable,
+        "-c",
+        "from goal_analysis.cli import app; app(['list', '--json'])",
+    ],
     "show circle": [sys.executable, "-c", "from goal_analysis.cli import app; app(['show', 'circle'])"],
 }
 GOALS = {"derive and judge the catalog": 10.0, "show circle": 2.5}

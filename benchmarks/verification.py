@@ -86,7 +86,10 @@ def main() -> None:
     frame = pd.DataFrame(rows(arguments.sizes, arguments.dim, arguments.device))
     heading = f"{device_name(arguments.device)}, torch {torch.__version__}, D = {arguments.dim}"
     cells = frame.map(lambda value: f"{value:.2g}" if isinstance(value, float) else str(value))
-    lines = ["| " + " | ".join(row) + " |" for row in [list(cells.columns), ["---"] * len(cells.columns), *cells.values.tolist()]]
+    lines = [
+        "| " + " | ".join(row) + " |"
+        for row in [list(cells.columns), ["---"] * len(cells.columns), *cells.values.tolist()]
+    ]
     table = "\n".join([f"# Weights on large batches: {heading}", "", "Largest relative errors.", "", *lines]) + "\n"
     print(table)
     if arguments.write:

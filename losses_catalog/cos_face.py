@@ -23,9 +23,7 @@ scale, margin = (h.symbol for h in hyperparameters)
 cos_face_loss = SymbolicLoss(
     name="cos_face",
     title="CosFace, large margin cosine loss",
-    terms=(
-        Term(outer=softplus(gap), positives=EACH(scale * (s_p - margin)), negatives=LOGSUMEXP(scale * s_n)),
-    ),
+    terms=(Term(outer=softplus(gap), positives=EACH(scale * (s_p - margin)), negatives=LOGSUMEXP(scale * s_n)),),
     hyperparameters=hyperparameters,
     reference=("wang2018cosface",),
     anchors=Anchors.ROWS,

@@ -30,9 +30,7 @@ def catalog_table(losses: Iterable[SymbolicLoss] = catalog) -> str:
 def weights_tables() -> str:
     """The weights that come from no loss: the triplet weights, then the pair weights."""
     of_triplets = [(f"`{t.name}`", _code(t.expression), _links(t.reference)) for t in triplet_weights]
-    of_pairs = [
-        (f"`{p.name}`", _code(p.positive), _code(p.negative), _links(p.reference)) for p in pair_weights
-    ]
+    of_pairs = [(f"`{p.name}`", _code(p.positive), _code(p.negative), _links(p.reference)) for p in pair_weights]
     return "\n\n".join(
         (
             _table(("triplet weight", "T", "reference"), of_triplets),

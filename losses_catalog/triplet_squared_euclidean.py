@@ -16,9 +16,7 @@ from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
 
-margin = Hyperparameter(
-    "margin", 0.2, nonnegative, "by how much the negative's squared distance has to be larger"
-)
+margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the negative's squared distance has to be larger")
 
 triplet_squared_euclidean_loss = SymbolicLoss(
     name="triplet_squared_euclidean",

@@ -11,15 +11,8 @@ import sympy as sp
 
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, real
 from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.weight import (
-    Counting,
-    PairWeights,
-    RelativeSimilarity,
-    TripletWeight,
-    least_positive,
-    other_negative,
-    other_positive,
-)
+from goal_analysis.symbolic.relative import Counting, RelativeSimilarity, least_positive, other_negative, other_positive
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog.universal_weighting import a_1, a_2, b_1, b_2
 
 goal = ("xuan2023goal",)

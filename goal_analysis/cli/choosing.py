@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from goal_analysis.symbolic.declaration import loss_from_mapping, losses_from_mapping
 from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
 from losses_catalog import catalog
 
 MOST_BYTES = 1_000_000

@@ -13,7 +13,8 @@ from goal_analysis.cli.tables import print_table
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.symbolic.pages import shape, to_data, weights_page
+from goal_analysis.symbolic.typesetting.pages import shape, weights_page
+from goal_analysis.symbolic.typesetting.writers import to_data
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 

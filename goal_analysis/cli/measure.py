@@ -37,10 +37,10 @@ def measure_loss(
     goal-analyze measure pytorch_metric_learning.losses:CircleLoss
     goal-analyze measure my_package.losses:my_loss --inputs two_sets --json
     """
-    from goal_analysis.numeric.black_box import UnmeasurableLoss
-    from goal_analysis.numeric.constructed_embeddings import Inputs
-    from goal_analysis.numeric.measurement import measure
-    from goal_analysis.numeric.nearest import nearest
+    from goal_analysis.numeric.measurement.black_box import UnmeasurableLoss
+    from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
+    from goal_analysis.numeric.measurement.measuring import measure
+    from goal_analysis.numeric.measurement.nearest import nearest
 
     if inputs is not None and inputs.upper() not in Inputs.__members__:
         refuse(f"--inputs: got {inputs!r} but expected one of {', '.join(kind.name.lower() for kind in Inputs)}")
@@ -61,7 +61,9 @@ def measure_loss(
         for n in near
     ]
     if as_json:
-        typer.echo(json.dumps({"name": target, **found.findings(), "nearest": neighbours}, ensure_ascii=False, indent=2))
+        typer.echo(
+            json.dumps({"name": target, **found.findings(), "nearest": neighbours}, ensure_ascii=False, indent=2)
+        )
         return
     typer.echo(found.summary())
     print_table(("loss", "distance", "factor", "settings", "ties"), neighbours, wrapped=("settings", "ties"))

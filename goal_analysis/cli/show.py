@@ -16,21 +16,18 @@ from goal_analysis.cli.choosing import (
     refuse,
     settings_of,
 )
+from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.characteristics import characteristics
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.identity import Undecided
 from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.pages import (
+from goal_analysis.symbolic.typesetting.pages import (
     Page,
     characteristics_page,
     integrability_page,
     loss_page,
-    to_data,
-    to_latex,
-    to_markdown,
-    to_plain,
     weights_page,
 )
+from goal_analysis.symbolic.typesetting.writers import to_data, to_latex, to_markdown, to_plain
 
 
 def show(
@@ -53,11 +50,7 @@ def show(
     goal-analyze show mine --catalog my_losses.toml --json
     """
     if (loss is None) == (formula is None):
-        refuse(
-            "got "
-            + ("neither" if loss is None else "both")
-            + " a loss and --formula but expected one of them"
-        )
+        refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
     if as_latex + as_markdown + as_json > 1:
         refuse("got several of --latex, --markdown and --json but expected at most one")
     settings = settings_of(assignments)

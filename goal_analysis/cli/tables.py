@@ -13,9 +13,7 @@ WIDTH = 120
 """Characters a line where there is no terminal to ask."""
 
 
-def print_table(
-    columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()
-) -> None:
+def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
     """Print one line a record.
 
     Args:

@@ -136,8 +136,7 @@ def _layout(loss: SymbolicLoss, term: Term, scores: Tensor, matches: Matches, va
 def _undetached(term: Term) -> Term:
     """The term with nothing detached, so that the derivative of W, too, is that of its formulas."""
     positives, negatives = (
-        None if side is None else replace(side, inner=undetach(side.inner))
-        for side in (term.positives, term.negatives)
+        None if side is None else replace(side, inner=undetach(side.inner)) for side in (term.positives, term.negatives)
     )
     return replace(term, positives=positives, negatives=negatives)
 
@@ -163,9 +162,7 @@ def _term_gradient(
     weights = (-parts.outer_positive, parts.outer_negative)
     slopes = ((parts.inner_positive, s_p), (parts.inner_negative, s_n))
     total: Tensor | None = None
-    for side, outer, (slope, variable) in zip(
-        (layout.positives, layout.negatives), weights, slopes, strict=True
-    ):
+    for side, outer, (slope, variable) in zip((layout.positives, layout.negatives), weights, slopes, strict=True):
         if side is not None:
             at_places = formula(outer, (x_p, x_n), values)(*layout.arguments())
             of_handed = layout.spread(layout.factors(reduction) * at_places)

@@ -157,9 +157,7 @@ def features_batch(directory: str | Path, split: str, images: int = 6, dim: int 
     taken = stored[:images].astype(np.float32)
     for row, of_image in enumerate(taken):
         if not np.isfinite(of_image).all():
-            raise ValueError(
-                f"{file}: row {row}: got a value that is not finite but expected finite features"
-            )
+            raise ValueError(f"{file}: row {row}: got a value that is not finite but expected finite features")
     every = _captions_per_image(file.with_name(f"{split}_caps.txt"), stored.shape[0])
     ids = torch.arange(images).repeat_interleave(every)
     features = torch.from_numpy(taken).double()

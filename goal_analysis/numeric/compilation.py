@@ -1,6 +1,6 @@
 """Expressions as functions of tensors or arrays: what the operations of a program mean in torch and in NumPy.
 
-`goal_analysis.symbolic.evaluation.program` does the walk; here are the tables, in forms that neither overflow
+`goal_analysis.symbolic.algebra.evaluation.program` does the walk; here are the tables, in forms that neither overflow
 nor lose digits, and `compiled`, which makes one Python function of a program and a table.
 
 This file is long because the two tables are to be read side by side.
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.lowering import function, lowered
-from goal_analysis.symbolic.arithmetic import Table
-from goal_analysis.symbolic.evaluation import Program, program
+from goal_analysis.symbolic.algebra.arithmetic import Table
+from goal_analysis.symbolic.algebra.evaluation import Program, program
 
 LINEAR_PAST = 40.0
 """Where log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits."""
@@ -65,7 +65,7 @@ def _input(x: Tensor | float) -> Tensor:
     return x if x.dtype in WIDE else x.float()
 
 
-def _spread(outputs: tuple[Tensor | float, ...], inputs: Sequence[Tensor]) -> tuple[Tensor | float, ...]:
+def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     if not inputs:
         return outputs
     shape = inputs[0].shape
@@ -107,7 +107,8 @@ TORCH: Table = {
 }
 """Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor.
 
-``input`` is done to every input first, ``spread`` to all outputs last. A constant output that it leaves a float is filled in."""
+``input`` is done to every input first, ``spread`` to all outputs last. A constant output that it leaves a float is
+filled in."""
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -155,9 +155,7 @@ def lay_out(
         handed = compute.value(values, pairs.members, *parameters).unsqueeze(-1)
         factors, present = torch.ones_like(handed), pairs.members.any(-1, keepdim=True)
     turned = turned and aggregator.enumerates
-    return SideLayout(
-        aggregator, parameters, pairs, similarities, values, handed, factors.detach(), present, turned
-    )
+    return SideLayout(aggregator, parameters, pairs, similarities, values, handed, factors.detach(), present, turned)
 
 
 @dataclass(frozen=True)

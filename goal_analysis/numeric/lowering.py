@@ -1,4 +1,4 @@
-"""Programs with fewer operations, and programs as functions: what is constant is computed, every name looked up, once."""
+"""Programs with fewer operations, and programs as functions: constants are computed, and names looked up, once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import MULTIPRECISION, Table
-from goal_analysis.symbolic.evaluation import Program, Step
+from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION, Table
+from goal_analysis.symbolic.algebra.evaluation import Program, Step
 
 DIGITS = 30
 """Digits with which constants are computed before they are rounded to floats."""
+
 
 def lowered(p: Program) -> Program:
     """The program with fewer operations: constants computed, and common factors, as in c·(a ± b), taken out.
 
     SymPy multiplies numbers into sums, which costs an operation more.
 
-    >>> from goal_analysis.symbolic.evaluation import program
+    >>> from goal_analysis.symbolic.algebra.evaluation import program
     >>> from goal_analysis.symbolic.primitives import s_n, s_p
     >>> p = program([10 * (s_n - s_p)], [s_p, s_n])
     >>> [s.operation for s in p.steps], [s.operation for s in lowered(p).steps]
@@ -36,8 +37,8 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
         p: a program, best a lowered one.
         table: what the operations mean; ``constant`` makes what its own steps stand for.
 
-    >>> from goal_analysis.symbolic.arithmetic import FLOAT
-    >>> from goal_analysis.symbolic.evaluation import program
+    >>> from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+    >>> from goal_analysis.symbolic.algebra.evaluation import program
     >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
     >>> function(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), FLOAT)(0.5, 0.5)
     (0.5,)

@@ -33,8 +33,7 @@ class Matches:
         for name, mask in given.items():
             if mask.dtype != torch.bool or mask.ndim != 2:
                 raise ValueError(
-                    f"matches: {name}: got {_described(mask)} "
-                    "but expected a bool matrix (anchors, candidates)"
+                    f"matches: {name}: got {_described(mask)} but expected a bool matrix (anchors, candidates)"
                 )
         if self.positives.shape != self.negatives.shape:
             raise ValueError(
@@ -42,14 +41,10 @@ class Matches:
                 f"{tuple(self.negatives.shape)} but expected one shape (anchors, candidates)"
             )
         if bool((self.positives & self.negatives).any()):
-            raise ValueError(
-                "matches: got a pair that is positive and negative but expected one or the other"
-            )
+            raise ValueError("matches: got a pair that is positive and negative but expected one or the other")
 
     @classmethod
-    def of_image_ids(
-        cls, image_ids: Int[Tensor, " images"], text_ids: Int[Tensor, " texts"] | None = None
-    ) -> Matches:
+    def of_image_ids(cls, image_ids: Int[Tensor, " images"], text_ids: Int[Tensor, " texts"] | None = None) -> Matches:
         """Text j matches image i iff their ids are equal, so other captions of one image are no negatives.
 
         Args:
@@ -128,9 +123,7 @@ class Matches:
 
 def _check_ids(name: str, ids: Tensor) -> None:
     if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex():
-        raise ValueError(
-            f"matches: {name}: got {_described(ids)} but expected whole numbers of shape (embeddings,)"
-        )
+        raise ValueError(f"matches: {name}: got {_described(ids)} but expected whole numbers of shape (embeddings,)")
 
 
 def _described(tensor: Tensor) -> str:

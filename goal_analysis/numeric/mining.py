@@ -223,9 +223,7 @@ class Soft:
         s = _values(scores, matches, self.name)
         positive = _softmax(-self.positive_scale * s, matches.positives)
         negative = _softmax(self.negative_scale * s, matches.negatives)
-        return joined(
-            PairList.where(matches.positives, positive), PairList.where(matches.negatives, negative), len(s)
-        )
+        return joined(PairList.where(matches.positives, positive), PairList.where(matches.negatives, negative), len(s))
 
 
 def miner(name: str) -> Miner:

@@ -90,9 +90,7 @@ class GradientProbe:
                 stacklevel=2,
             )
 
-    def watch(
-        self, scores: Float[Tensor, "anchors candidates"], matches: Matches, step: int | None = None
-    ) -> None:
+    def watch(self, scores: Float[Tensor, "anchors candidates"], matches: Matches, step: int | None = None) -> None:
         """Record ∂L/∂scores at every backward pass through them.
 
         Args:
@@ -145,9 +143,7 @@ class GradientProbe:
             matches.check(scores, "GradientProbe.watch_embeddings")
             chosen = self._choose(anchors)
             at, x = _rows(scores, matches, chosen), x[chosen]
-            self._attach(
-                anchors, lambda gradient: at(scores_gradient(gradient.detach()[chosen].double(), x, y)), step
-            )
+            self._attach(anchors, lambda gradient: at(scores_gradient(gradient.detach()[chosen].double(), x, y)), step)
         self._advance(step)
 
     def frame(self) -> pd.DataFrame:
@@ -169,9 +165,7 @@ class GradientProbe:
         if not self._open:
             raise RuntimeError("GradientProbe: got something to watch outside of its with block")
         if not tensor.requires_grad:
-            raise ValueError(
-                f"GradientProbe: got {what} without a gradient but expected those that the loss reads"
-            )
+            raise ValueError(f"GradientProbe: got {what} without a gradient but expected those that the loss reads")
         return (self._next_step if step is None else step) % self._every == 0
 
     def _advance(self, step: int | None) -> None:

@@ -155,6 +155,11 @@ def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
     return x / length, length
 
 
+def _within_one(cosines: Tensor) -> Tensor:
+    """The cosines without what rounding puts beyond ±1, where √(1 − s²) would be NaN; their gradient is whole."""
+    return cosines - (cosines - cosines.clamp(-1, 1)).detach()
+
+
 def _wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
@@ -226,13 +231,13 @@ def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tenso
 
 
 _SCORES: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
-    COSINE: lambda x, y: _unit(x)[0] @ _unit(y)[0].T,
+    COSINE: lambda x, y: _within_one(_unit(x)[0] @ _unit(y)[0].T),
     DOT: lambda x, y: x @ y.T,
     NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -_squared_distances(x, y),
     NEGATIVE_EUCLIDEAN: lambda x, y: -_distances(x, y),
 }
 _PAIRS: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
-    COSINE: lambda x, y: (_unit(x)[0] * _unit(y)[0]).sum(1),
+    COSINE: lambda x, y: _within_one((_unit(x)[0] * _unit(y)[0]).sum(1)),
     DOT: lambda x, y: (x * y).sum(1),
     NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -(_wide(x) - _wide(y)).square().sum(1),
     NEGATIVE_EUCLIDEAN: lambda x, y: -torch.linalg.vector_norm(_wide(x) - _wide(y), dim=1),
@@ -252,8 +257,7 @@ _OWN: dict[Similarity, Direction] = {
 def _of(similarity: Similarity, table: dict) -> Any:
     if similarity not in table:
         raise ValueError(
-            f"similarity: got {similarity.name!r} but expected one of "
-            + ", ".join(known.name for known in table)
+            f"similarity: got {similarity.name!r} but expected one of " + ", ".join(known.name for known in table)
         )
     return table[similarity]
 

@@ -31,9 +31,9 @@ from goal_analysis.numeric.batches import BATCHES, Batch
 from goal_analysis.numeric.formula import Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
-from goal_analysis.symbolic.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.evaluation import program
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
 
 BOUND = 1e-10
@@ -194,9 +194,7 @@ def _triplets(similarities: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     every = batch.matches.positives.unsqueeze(2) & batch.matches.negatives.unsqueeze(1)
     anchor, positive, negative = every.nonzero().T
     chosen = torch.linspace(0, max(len(anchor) - 1, 0), min(TRIPLETS, len(anchor)), dtype=torch.float64)
-    anchor, positive, negative = (
-        i[chosen.long()].to(similarities.device) for i in (anchor, positive, negative)
-    )
+    anchor, positive, negative = (i[chosen.long()].to(similarities.device) for i in (anchor, positive, negative))
     return similarities[anchor, positive], similarities[anchor, negative]
 
 
@@ -239,9 +237,7 @@ def _in_many_digits(expression: sp.Expr, at: Sequence[Tensor]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def _check_singularities(
-    decomposition: Decomposition, similarities: Tensor, reference: Tensor, values: Values
-) -> None:
+def _check_singularities(decomposition: Decomposition, similarities: Tensor, reference: Tensor, values: Values) -> None:
     """Autograd may return what is not finite only where the exact slope of an inner function is not."""
     for s in similarities[~reference.isfinite()].tolist():
         at = [torch.tensor([s], dtype=torch.float64)] * 2

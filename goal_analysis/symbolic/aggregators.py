@@ -104,16 +104,12 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
 
     def combine(values: Sequence[sp.Expr]) -> sp.Expr:
         def weight(i: int) -> sp.Expr:
-            others = (
-                step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :])
-            )
+            others = (step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :]))
             return step(values[i]) / (1 + sp.Add(*others))
 
         return sp.Add(*(detach(weight(i)) * hinge(x) for i, x in enumerate(values)))
 
-    return Aggregator(
-        "softmax_active", combine, "softmax over the values above zero", parameters=(temperature,)
-    )
+    return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
 
 
 AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_MEAN)

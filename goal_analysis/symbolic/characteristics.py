@@ -2,6 +2,8 @@
 
 A pair is harder the lower s_p, or the higher s_n; a triplet is harder where both hold. Everything here is read off a
 grid of values at given hyperparameters; limits at the ends and the places of sign changes are refined from there.
+
+This file is long because a curve and a surface are described by the same words, side by side.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from itertools import pairwise
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.evaluation import program
 from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
@@ -96,7 +98,8 @@ class Surface:
 @dataclass(frozen=True)
 class Characteristics:
     """Those of T, P⁺ and P⁻ where the weights separate; otherwise ``triplet`` is None and the others are surfaces
-    of w⁺ and w⁻."""
+    of w⁺ and w⁻.
+    """
 
     triplet: Surface | None
     positive: Curve | Surface
@@ -209,9 +212,7 @@ def _sign_changes(value: Callable[[float], float], inside: Sequence[tuple[float,
 
 
 def _growth(rows: Sequence[Sequence[float]], harder: int, scale: float) -> Growth:
-    steps = [
-        harder * (b - a) for row in rows for a, b in pairwise(row) if math.isfinite(a) and math.isfinite(b)
-    ]
+    steps = [harder * (b - a) for row in rows for a, b in pairwise(row) if math.isfinite(a) and math.isfinite(b)]
     rises, falls = (any(sign * step > 1e-9 * scale for step in steps) for sign in (1, -1))
     return {
         (True, False): Growth.GROWS,
@@ -229,9 +230,5 @@ def _plateaus(grid, inside, ends, scale) -> Iterable[Plateau]:
             if not abs(v - limit) <= FLAT * scale:
                 break
             reached = s
-        if (
-            reached is not None
-            and reached != points[-1][0]
-            and abs(reached - end) >= LONG * (grid[-1] - grid[0])
-        ):
+        if reached is not None and reached != points[-1][0] and abs(reached - end) >= LONG * (grid[-1] - grid[0]):
             yield Plateau(min(end, reached), max(end, reached), limit)

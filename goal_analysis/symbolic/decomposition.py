@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import Pool, Side
+from goal_analysis.symbolic.algebra.tidying import tidy
 from goal_analysis.symbolic.loss import SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
 from goal_analysis.symbolic.separation import Contradiction, separate
-from goal_analysis.symbolic.tidying import tidy
 from goal_analysis.symbolic.weight import WeightField
 
 
@@ -74,15 +74,17 @@ class Decomposition:
         self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
     ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
         """The weights −∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on
-        the derived pieces: outer derivative × mining weight × inner derivative, summed over the terms."""
-        total = {s: sp.S.Zero for s in (*positives, *negatives)}
+        the derived pieces: outer derivative × mining weight × inner derivative, summed over the terms.
+        """
+        total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
         for parts in self.parts:
-            for s, weight in _term_gradient(parts, positives, negatives):
-                total[s] += weight
-        return tuple(-total[s] for s in positives), tuple(total[s] for s in negatives)
+            for s, share in _term_gradient(parts, positives, negatives):
+                total[s] = sp.Add(total[s], share)
+        return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.pages import loss_page, to_markdown, weights_page
+        from goal_analysis.symbolic.typesetting.pages import loss_page, weights_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
 
         return to_markdown([loss_page(self.loss), weights_page(self)])
 

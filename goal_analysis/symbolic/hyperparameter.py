@@ -70,9 +70,7 @@ class Hyperparameter:
         """The symbol that stands for it in formulas, with the sign that the domain grants."""
         if self.domain.start >= 0:
             never_zero = self.domain.start > 0 or self.domain.left_open
-            return (
-                sp.Symbol(self.name, positive=True) if never_zero else sp.Symbol(self.name, nonnegative=True)
-            )
+            return sp.Symbol(self.name, positive=True) if never_zero else sp.Symbol(self.name, nonnegative=True)
         return sp.Symbol(self.name, real=True)
 
 
@@ -105,8 +103,7 @@ def resolve(
     known = {h.name: h for h in hyperparameters}
     for name, value in settings.items():
         if name not in known:
-            raise ValueError(
-                f"{owner}: got a value for {name!r} but expected one of {', '.join(known) or 'none: it has no hyperparameters'}"
-            )
+            expected = f"one of {', '.join(known)}" if known else "none: it has no hyperparameters"
+            raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}")
         known[name].check(value, f"{owner}: {name}")
     return {h.symbol: exact(settings.get(name, h.default)) for name, h in known.items()}

@@ -13,12 +13,13 @@ from itertools import combinations
 
 import sympy as sp
 
-from goal_analysis.symbolic.antiderivative import antiderivative
+from goal_analysis.symbolic.algebra.identity import Witness, find_witness, refute_zero
+from goal_analysis.symbolic.algebra.tidying import tidy
 from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.identity import Undecided, Witness, find_witness, refute_zero
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.tidying import simplest, tidy
-from goal_analysis.symbolic.weight import WeightField, other_negative, other_positive
+from goal_analysis.symbolic.recovery import potential, recover_loss
+from goal_analysis.symbolic.relative import other_negative, other_positive
+from goal_analysis.symbolic.weight import WeightField
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Integrability:
     witness: Witness | None = None
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.pages import integrability_page, to_markdown
+        from goal_analysis.symbolic.typesetting.pages import integrability_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
 
         return to_markdown([integrability_page(self)])
 
@@ -136,9 +138,7 @@ def _conditions(objective, field, curl, jumps) -> Iterator[tuple[sp.Expr, str]]:
     yield from _relative_conditions(field)
 
 
-def _on_kink(
-    jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField
-) -> Iterator[tuple[sp.Expr, str]]:
+def _on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
     """The coefficient on the kink itself, zero where the kink lies beyond what unit vectors reach."""
     variable = next(s for s in similarities if jump.kink.has(s))
     low, high = field.ranges[s_n]
@@ -164,14 +164,13 @@ def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, st
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
     """Symmetry between the pairs that a relative similarity joins: another anchor's positive, with the roles
-    exchanged, and another negative of the anchor, which has no weight itself."""
+    exchanged, and another negative of the anchor, which has no weight itself.
+    """
     reads = {r.symbol: r.contribution for r in field.relative}
     positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
     if positive.has(other_positive):
         elsewhere = sp.Symbol("s_n'", real=True)
-        exchanged = positive.subs(
-            {s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True
-        )
+        exchanged = positive.subs({s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True)
         asymmetry = sp.diff(positive, other_positive) - sp.diff(exchanged, s_p)
         yield (
             asymmetry,
@@ -190,67 +189,3 @@ def _witness(condition: sp.Expr, field: WeightField) -> Witness | None:
     ranges = {symbol: field.ranges.get(symbol, field.ranges[s_p]) for symbol in condition.free_symbols}
     at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
     return find_witness(condition, {**ranges, **at_defaults}) or refute_zero(condition, ranges)
-
-
-def potential(field: WeightField) -> sp.Expr | None:
-    """U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, or None where the field does not separate or no closed form was found."""
-    if field.factors is None:
-        return None
-    rising = antiderivative(field.factors.negative, s_n, field.ranges)
-    falling = antiderivative(field.factors.positive, s_p, field.ranges)
-    return None if rising is None or falling is None else rising - falling
-
-
-def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
-    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and f's variable; those come
-    first whose profile is more than a factor."""
-    t = sp.Symbol("t", real=True)
-    found = []
-    for z in sorted(sp.preorder_traversal(triplet_weight), key=sp.count_ops, reverse=True):
-        if z.has(s_p) and z.has(s_n):
-            profile = triplet_weight.xreplace({z: t, -z: -t})
-            if not profile.has(s_p, s_n):
-                found.append((z, profile, t))
-    yield from sorted(found, key=lambda reading: sp.diff(reading[1], t, 2) == 0 and not reading[1].has(step))
-
-
-def recover_loss(field: WeightField, u: sp.Expr | None) -> sp.Expr | None:
-    """A closed form of the loss of an integrable field, checked against both weights; None if none was found.
-
-    Args:
-        field: weights whose curl vanishes.
-        u: their potential.
-    """
-    for candidate in _loss_candidates(field, u):
-        residues = (sp.diff(candidate, s_p) + field.positive, sp.diff(candidate, s_n) - field.negative)
-        try:
-            if not any(refute_zero(residue, field.ranges) for residue in residues):
-                return simplest(candidate)
-        except Undecided:
-            continue
-    return None
-
-
-def _loss_candidates(field: WeightField, u: sp.Expr | None) -> Iterator[sp.Expr]:
-    if u is not None and field.factors is not None:
-        if not field.factors.triplet.has(s_p, s_n):
-            yield field.factors.triplet * u
-        for z, profile, t in profiles(field.factors.triplet):
-            slope = _ratio(sp.diff(z, s_n), field.factors.negative)
-            primitive = antiderivative(profile, t, {**field.ranges, t: (sp.Integer(-1), sp.Integer(1))})
-            if slope is not None and primitive is not None:
-                yield primitive.subs(t, z) / slope
-    along_n = antiderivative(field.negative, s_n, field.ranges)
-    if along_n is not None:
-        rest = sp.simplify(-field.positive - sp.diff(along_n, s_p))
-        along_p = None if rest.has(s_n) else antiderivative(rest, s_p, field.ranges)
-        if along_p is not None:
-            yield along_n + along_p
-
-
-def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
-    """above/below if it does not depend on the similarities."""
-    if below == 0:
-        return None
-    ratio = sp.factor((above / below).replace(hinge, lambda x: x * step(x)))
-    return None if ratio.has(s_p, s_n) else ratio

@@ -1,4 +1,7 @@
-"""Losses as values: sums of terms Φ(A⁺[k(s_p)], A⁻[h(s_n)]), checked when they are constructed."""
+"""Losses as values: sums of terms Φ(A⁺[k(s_p)], A⁻[h(s_n)]), checked when they are constructed.
+
+This file is long because what a term may hold and what the loss refuses are read together.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,7 @@ class Term:
     def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
         """The term on an anchor with these similarities, as an expression of them."""
         aggregated = self._aggregate(positives, negatives)
-        return sp.Add(
-            *(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated)
-        )
+        return sp.Add(*(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated))
 
     def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
         """Every (x_p, x_n) that Φ is applied to, with the factor that it is summed with."""
@@ -174,9 +175,7 @@ class SymbolicLoss:
         """Whether a gradient is stopped somewhere, so that the weights need not be the gradient of any loss."""
         return self.expression((sp.Dummy(), sp.Dummy()), (sp.Dummy(), sp.Dummy())).has(detach)
 
-    def expression(
-        self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)
-    ) -> sp.Expr:
+    def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
         """The loss of one anchor with these positives and negatives, by default of one triplet."""
         return sp.Add(*(term.value(positives, negatives) for term in self.terms))
 
@@ -185,7 +184,8 @@ class SymbolicLoss:
         return resolve(self.hyperparameters, settings or {}, f"loss {self.name!r}")
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.pages import loss_page, to_markdown
+        from goal_analysis.symbolic.typesetting.pages import loss_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
 
         return to_markdown([loss_page(self)])
 
@@ -201,9 +201,7 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
         raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
     stray = formula.free_symbols - allowed
     if stray:
-        raise ValueError(
-            f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}"
-        )
+        raise ValueError(f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}")
 
 
 def _names(symbols: set[sp.Symbol]) -> str:

@@ -3,6 +3,8 @@
 The functions stay opaque, so that SymPy never rewrites a stable form into one that overflows, and everything with a
 kink is made of two of them, `hinge` and `step`, so that one case distinction covers them all. Derivatives hold almost
 everywhere: a `step` differentiates to zero, and `integrability` looks at what happens across its jump.
+
+This file is long because the whole vocabulary stands in it, word by word.
 """
 
 from __future__ import annotations

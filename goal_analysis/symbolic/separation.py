@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from goal_analysis.symbolic.identity import Ranges, Undecided, Witness, find_witness, refute_zero
+from goal_analysis.symbolic.algebra.identity import Ranges, Undecided, Witness, find_witness, refute_zero
+from goal_analysis.symbolic.algebra.tidying import simplest
 from goal_analysis.symbolic.primitives import s_n, s_p, step
-from goal_analysis.symbolic.tidying import simplest
 from goal_analysis.symbolic.weight import Factors
 
 
@@ -34,9 +34,7 @@ class Contradiction:
         return f"{self.what} is {self.witness}"
 
 
-def separate(
-    positive: sp.Expr, negative: sp.Expr, ranges: Ranges
-) -> tuple[Factors | None, Contradiction | None]:
+def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
     """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to.
 
     Raises:
@@ -117,9 +115,7 @@ def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ra
     of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
     triplet = positive / of_p
     if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo):
-        raise Undecided(
-            f"the weights {positive} and {negative} seem to separate, but not from the point {base}"
-        )
+        raise Undecided(f"the weights {positive} and {negative} seem to separate, but not from the point {base}")
     if refute_zero(triplet * of_n - negative, ranges):
         raise Undecided(f"the weights {positive} and {negative} seem to separate, but the product differs")
     return _normalised(triplet, of_p, of_n)

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import sympy as sp
 
-from goal_analysis.symbolic.antiderivative import antiderivative
-from goal_analysis.symbolic.integrability import potential, profiles
+from goal_analysis.symbolic.algebra.antiderivative import antiderivative
+from goal_analysis.symbolic.algebra.tidying import simplest
 from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.tidying import simplest
+from goal_analysis.symbolic.recovery import potential, profiles
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 u = sp.Symbol("u", real=True)

@@ -4,49 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 import sympy as sp
 
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, exact, resolve
 from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.relative import (
+    RelativeSimilarity,
+    least_positive,
+    other_negative,
+    other_positive,
+)
 from goal_analysis.symbolic.similarity import COSINE, Similarity
-
-other_positive = sp.Symbol("o_p", real=True)
-"""The similarity of another anchor of the batch and its positive."""
-
-other_negative = sp.Symbol("o_n", real=True)
-"""The similarity of the anchor and another of its negatives."""
-
-least_positive = sp.Symbol("l_p", real=True)
-"""The smallest similarity of an anchor of the batch and its positive."""
-
-
-class Counting(Enum):
-    """Which members a mean divides by."""
-
-    ALL = "all members"
-    NONZERO = "members with a contribution other than zero"
-    POSITIVE = "members with a contribution above zero"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelativeSimilarity:
-    """A mean over other pairs of the batch, which a weight reads besides its own pair; zero over no members.
-
-    Args:
-        symbol: how the weight's formula calls it.
-        contribution: what one other pair adds, an expression of the own similarity and of ``other``.
-        other: `other_positive` or `other_negative`.
-        member: the other pair belongs to the mean where this is at least zero.
-        counting: what the mean divides by; what is not counted is not summed.
-    """
-
-    symbol: sp.Symbol
-    contribution: sp.Expr
-    other: sp.Symbol
-    member: sp.Expr
-    counting: Counting = Counting.ALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +119,8 @@ class WeightField:
     similarity: Similarity = COSINE
 
     def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.pages import to_markdown, weights_page
+        from goal_analysis.symbolic.typesetting.pages import weights_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
 
         return to_markdown([weights_page(self)])
 
@@ -161,7 +131,8 @@ class WeightField:
     @property
     def ranges(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
         """From where to where every symbol is worth trying: the similarities over their range on unit
-        vectors, a hyperparameter around its default and within its domain."""
+        vectors, a hyperparameter around its default and within its domain.
+        """
         span = (self.similarity.opposite, self.similarity.identical)
         similarities = (s_p, s_n, other_positive, other_negative, least_positive)
         tried = dict.fromkeys(similarities, span)

@@ -27,10 +27,7 @@ def empty_names(root: Path) -> list[str]:
     return [
         str(file.relative_to(root))
         for file in source_files(root)
-        if any(
-            part.strip("_").split("_")[-1] in EMPTY_NAMES
-            for part in file.relative_to(root).with_suffix("").parts
-        )
+        if any(part.strip("_").split("_")[-1] in EMPTY_NAMES for part in file.relative_to(root).with_suffix("").parts)
     ]
 
 

@@ -109,9 +109,7 @@ def test_a_module_on_no_floor_is_named(copy: Path) -> None:
 
 
 def test_the_surface_loads_no_torch_when_run() -> None:
-    program = (
-        "import sys, goal_analysis, losses_catalog; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
-    )
+    program = "import sys, goal_analysis, losses_catalog; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -13,7 +13,7 @@ import torch
 
 import goal_analysis
 
-WITHOUT_TENSORS = {"symbolic"}
+WITHOUT_TENSORS = {"symbolic", "cli"}
 CANARY = '''
     """A function that returns another shape than it promises."""
 
@@ -30,9 +30,7 @@ POSTPONED = "from __future__ import annotations\n"
 def packages() -> list[str]:
     """Every package inside goal_analysis that may handle tensors."""
     inside = Path(goal_analysis.__file__).parent.glob("*/__init__.py")
-    return sorted(
-        f"goal_analysis.{file.parent.name}" for file in inside if file.parent.name not in WITHOUT_TENSORS
-    )
+    return sorted(f"goal_analysis.{file.parent.name}" for file in inside if file.parent.name not in WITHOUT_TENSORS)
 
 
 @pytest.fixture(params=["", POSTPONED], ids=["annotations", "postponed annotations"])

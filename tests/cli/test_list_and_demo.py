@@ -23,7 +23,11 @@ def test_the_list_names_every_loss():
 def test_the_list_as_data():
     records = json.loads(run("list", "--json").output)
     assert [record["name"] for record in records] == [loss.name for loss in catalog]
-    assert {record["name"] for record in records if not record["integrable"]} == {"circle", "ranked_list", "selectively_hard_triplet"}
+    assert {record["name"] for record in records if not record["integrable"]} == {
+        "circle",
+        "ranked_list",
+        "selectively_hard_triplet",
+    }
 
 
 def loaded_by(*arguments):
@@ -33,9 +37,7 @@ def loaded_by(*arguments):
         "app(standalone_mode=False)\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
 
 
@@ -52,10 +54,7 @@ def test_importing_the_package_loads_no_torch():
 
 def test_the_detector_of_loaded_modules_detects():
     script = "import sys, torch; print('torch' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        == "True\n"
-    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
 def test_help_has_examples():

@@ -17,8 +17,11 @@ hyperparameters = { tau = { default = 10, domain = "(0, inf)", meaning = "steepn
 reference = "me2026"
 
 [losses.my_circle]
-terms = [{ outer = "softplus(gap)", positives = { inner = "gamma*detach(max(0, 1.25 - s_p))*(s_p - 0.75)", aggregator = "softmin" }, negatives = { inner = "gamma*detach(max(0, s_n + 0.25))*(s_n - 0.25)", aggregator = "logsumexp" } }]
 hyperparameters = { gamma = 80 }
+[[losses.my_circle.terms]]
+outer = "softplus(gap)"
+positives = { inner = "gamma*detach(max(0, 1.25 - s_p))*(s_p - 0.75)", aggregator = "softmin" }
+negatives = { inner = "gamma*detach(max(0, s_n + 0.25))*(s_n - 0.25)", aggregator = "logsumexp" }
 """
 
 

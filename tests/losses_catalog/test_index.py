@@ -29,10 +29,7 @@ def missing_lines(folder: Path) -> list[str]:
     """The lines that the index of ``folder`` lacks: the import of a loss, or its place in `catalog`."""
     index = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     imported = {
-        (node.module, name.name)
-        for node in ast.walk(index)
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
+        (node.module, name.name) for node in ast.walk(index) if isinstance(node, ast.ImportFrom) for name in node.names
     }
     listed = {node.id for node in ast.walk(index) if isinstance(node, ast.Name)}
     lines = []

@@ -94,9 +94,7 @@ PAIRS = (
 
 @pytest.mark.parametrize("triplet_weight", [constant_triplet, hinge_triplet, nca_triplet, circle_triplet])
 @pytest.mark.parametrize("pair_weights", PAIRS, ids=lambda pair_weights: pair_weights.name)
-def test_the_family_is_integrable_where_the_triplet_weight_fits_the_pairs(
-    triplet_weight, pair_weights
-) -> None:
+def test_the_family_is_integrable_where_the_triplet_weight_fits_the_pairs(triplet_weight, pair_weights) -> None:
     field = compose(triplet_weight, pair_weights)
     expected = (triplet_weight.name, pair_weights.name) in INTEGRABLE_PARTS
     assert integrability(field).integrable is expected, field.name
@@ -130,17 +128,13 @@ def test_proxy_nca_pp_is_a_normalised_softmax_of_twice_the_scale() -> None:
 def test_multi_similarity_weights_are_those_of_the_family() -> None:
     field = compose(constant_triplet, sigmoid_pair)
     settings = {"alpha": 2, "beta": 10, "lam": 0.5}
-    difference = (decompose(multi_similarity_loss).field.positive - field.positive).subs(
-        field.values(settings)
-    )
+    difference = (decompose(multi_similarity_loss).field.positive - field.positive).subs(field.values(settings))
     assert difference == 0
 
 
 def test_polynomial_weights_have_the_published_coefficients() -> None:
     field = compose(constant_triplet, polynomial_pair)
-    assert (
-        sp.expand(field.positive.subs(field.values()) - (sp.Rational(7, 10) - sp.Rational(2, 5) * s_p)) == 0
-    )
+    assert sp.expand(field.positive.subs(field.values()) - (sp.Rational(7, 10) - sp.Rational(2, 5) * s_p)) == 0
     assert sp.expand(field.negative.subs(field.values()) - (sp.Rational(9, 5) * s_n - sp.Rational(2, 5))) == 0
 
 

@@ -30,9 +30,7 @@ def by_formula(aggregator: Aggregator, values: torch.Tensor) -> tuple[torch.Tens
 
 def among_others(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The same sets with two more values in each that are no members, and not finite."""
-    wider = torch.stack(
-        [values[:, 0], values.new_full((len(values),), torch.nan), values[:, 1], values[:, 2]], -1
-    )
+    wider = torch.stack([values[:, 0], values.new_full((len(values),), torch.nan), values[:, 1], values[:, 2]], -1)
     wider = torch.cat([wider, values.new_full((len(values), 1), torch.inf), values[:, 3:]], -1)
     return wider, torch.tensor([True, False, True, True, False, True]).expand(wider.shape)
 
@@ -57,9 +55,7 @@ def test_it_is_that_of_the_formula(aggregator: Aggregator) -> None:
 def test_that_of_the_formula_times_1_001_is_another(aggregator: Aggregator) -> None:
     values = 1 + torch.rand(50, MEMBERS)
     _, expected = by_formula(aggregator, values)
-    weights = masked(aggregator).weights(
-        values, torch.ones_like(values, dtype=torch.bool), *parameters(aggregator)
-    )
+    weights = masked(aggregator).weights(values, torch.ones_like(values, dtype=torch.bool), *parameters(aggregator))
     with pytest.raises(AssertionError, match="not close"):
         torch.testing.assert_close(1.001 * weights, expected, rtol=1e-13, atol=1e-14)
 

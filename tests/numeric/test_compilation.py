@@ -17,8 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
-from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
 from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
 
 EVERYTHING = sp.Add(
@@ -57,9 +57,7 @@ def test_far_values_are_what_floats_give(function, dtype) -> None:
     expression = function(s_p)
     (found,) = compiled([expression], [s_p, s_n])(x, torch.zeros_like(x))
     with mpmath.workdps(60):
-        expected = [
-            float(evaluate(expression, {s_p: mpmath.mpf(float(v)), s_n: 0}, MULTIPRECISION)) for v in x
-        ]
+        expected = [float(evaluate(expression, {s_p: mpmath.mpf(float(v)), s_n: 0}, MULTIPRECISION)) for v in x]
     torch.testing.assert_close(found, torch.tensor(expected, dtype=dtype), rtol=1e-6, atol=1e-40)
 
 
@@ -77,9 +75,7 @@ def test_softplus_keeps_its_digits_past_torchs_threshold() -> None:
     assert (torch.nn.functional.softplus(x) - found).abs().max() > 1e-9
 
 
-@pytest.mark.parametrize(
-    "expression", [hinge(s_p), hinge(s_p) ** 2, step(s_p) * s_p, softplus(s_p), sigmoid(s_p)]
-)
+@pytest.mark.parametrize("expression", [hinge(s_p), hinge(s_p) ** 2, step(s_p) * s_p, softplus(s_p), sigmoid(s_p)])
 def test_autograd_is_the_symbolic_derivative_at_the_kink_too(expression: sp.Expr) -> None:
     x = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4], requires_grad=True)
     (gradient,) = torch.autograd.grad(compiled([expression], [s_p])(x)[0].sum(), x)
@@ -205,9 +201,7 @@ class Elsewhere(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(
-    ("constant", "made"), [(TORCH["constant"], False), (lambda e: torch.tensor(float(e)), True)]
-)
+@pytest.mark.parametrize(("constant", "made"), [(TORCH["constant"], False), (lambda e: torch.tensor(float(e)), True)])
 def test_no_constant_becomes_a_tensor_elsewhere_at_a_call(constant, made: bool) -> None:
     x = torch.empty(3, device="meta")
     steps = program([EVERYTHING, sp.Integer(2)], [s_p, s_n])
@@ -248,9 +242,7 @@ except torch._dynamo.exc.Unsupported:
 
 
 def test_a_function_from_elsewhere_is_named() -> None:
-    with pytest.raises(
-        UnsupportedFunction, match=r"got the function 'erf' in erf\(s_p\) but supported are cos, exp"
-    ):
+    with pytest.raises(UnsupportedFunction, match=r"got the function 'erf' in erf\(s_p\) but supported are cos, exp"):
         compiled([sp.erf(s_p)], [s_p])
 
 

@@ -9,9 +9,9 @@ import sympy as sp
 import torch
 
 from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
-from goal_analysis.symbolic.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.evaluation import program
 from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.weight import WeightField, compose
 
@@ -59,9 +59,7 @@ def points(field: WeightField, count: int = 40) -> list[torch.Tensor]:
     return [*similarities, *(torch.rand(count) for _ in field.relative)]
 
 
-def in_many_digits(
-    expressions: list[sp.Expr], symbols: list[sp.Symbol], values: list[torch.Tensor]
-) -> np.ndarray:
+def in_many_digits(expressions: list[sp.Expr], symbols: list[sp.Symbol], values: list[torch.Tensor]) -> np.ndarray:
     steps = program(expressions, symbols)
     with mpmath.workdps(50):
         rows = [

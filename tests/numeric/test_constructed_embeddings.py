@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.black_box import pair_gradients
-from goal_analysis.numeric.constructed_embeddings import (
+from goal_analysis.numeric.measurement.black_box import pair_gradients
+from goal_analysis.numeric.measurement.constructed_embeddings import (
     Inputs,
     batch_similarities,
     in_batch,
@@ -15,7 +15,7 @@ from goal_analysis.numeric.constructed_embeddings import (
     reachable,
     vectors_with,
 )
-from goal_analysis.numeric.measurement import measure
+from goal_analysis.numeric.measurement.measuring import measure
 
 
 @pytest.mark.parametrize("inputs", set(Inputs) - {Inputs.SCORES}, ids=lambda inputs: inputs.name)

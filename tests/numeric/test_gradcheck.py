@@ -45,9 +45,7 @@ def few_matches():
 def jacobian(loss: SymbolicLoss) -> Tensor:
     """∂W/∂S by autograd, as a square matrix."""
     s = a_few(loss)
-    by_score = torch.autograd.functional.jacobian(
-        lambda s: weight_matrix(decomposed(loss), s, few_matches()), s
-    )
+    by_score = torch.autograd.functional.jacobian(lambda s: weight_matrix(decomposed(loss), s, few_matches()), s)
     assert isinstance(by_score, Tensor)
     return by_score.reshape(s.numel(), s.numel())
 
@@ -77,9 +75,7 @@ def test_then_the_jacobian_of_the_weights_is_symmetric(loss: SymbolicLoss) -> No
 
 
 def test_that_of_the_circle_loss_is_not() -> None:
-    circle, undetached = (
-        next(loss for loss in catalog if loss.name == n) for n in ("circle", "circle_undetached")
-    )
+    circle, undetached = (next(loss for loss in catalog if loss.name == n) for n in ("circle", "circle_undetached"))
     assert asymmetry(jacobian(circle)) > 0.1
     assert asymmetry(jacobian(undetached)) < 1e-12
 
@@ -111,9 +107,7 @@ def test_the_weight_matrix_is_differentiable_itself(loss: SymbolicLoss) -> None:
 def test_a_detached_similarity_itself_is_detached() -> None:
     """s·sg(s) has the value of s² and the gradient of s."""
     term = Term(outer=x_n, negatives=EACH(detach(s_n) * s_n))
-    loss = SymbolicLoss(
-        name="half", title="Half", terms=(term,), anchors=Anchors.ROWS, reduction=Reduction.SUM
-    )
+    loss = SymbolicLoss(name="half", title="Half", terms=(term,), anchors=Anchors.ROWS, reduction=Reduction.SUM)
     s, matches = a_few(loss), few_matches()
     (gradient,) = torch.autograd.grad(loss_value(loss, s, matches), s)
     torch.testing.assert_close(gradient, s.detach() * matches.negatives)

@@ -23,11 +23,7 @@ def info_nce(scores: Tensor) -> Tensor:
 def test_weights_are_solved_from_the_gradient_of_embeddings() -> None:
     x, y = (normalize(torch.randn(6, 10), dim=1).requires_grad_() for _ in range(2))
     for renormalise in (False, True):
-        scores = (
-            (normalize(x, dim=1) @ normalize(y, dim=1).T if renormalise else x @ y.T)
-            .detach()
-            .requires_grad_()
-        )
+        scores = (normalize(x, dim=1) @ normalize(y, dim=1).T if renormalise else x @ y.T).detach().requires_grad_()
         info_nce(scores).backward()
         rows = normalize(x, dim=1) if renormalise else x
         (gradient,) = torch.autograd.grad(info_nce(rows @ y.T), x)

@@ -10,9 +10,9 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor, sigmoid
 from torch.func import functional_call
 
-from goal_analysis.numeric.black_box import LossFunction
-from goal_analysis.numeric.constructed_embeddings import Inputs
-from goal_analysis.numeric.measurement import against_references, measure
+from goal_analysis.numeric.measurement.black_box import LossFunction
+from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
+from goal_analysis.numeric.measurement.measuring import against_references, measure
 
 
 def against_proxies(loss: torch.nn.Module, parameter: str, transposed: bool) -> LossFunction:
@@ -48,9 +48,7 @@ def tuplet(s_p: Tensor, s_n: Tensor, scale: float = 8, slack: float = 0.1) -> tu
     return triplet * slope, triplet
 
 
-def arc_face(
-    s_p: Tensor, s_n: Tensor, scale: float = 8, added: float = math.radians(28.6)
-) -> tuple[Tensor, Tensor]:
+def arc_face(s_p: Tensor, s_n: Tensor, scale: float = 8, added: float = math.radians(28.6)) -> tuple[Tensor, Tensor]:
     angle = torch.acos(s_p)
     low = angle > math.pi - added  # there PML subtracts a constant instead
     shifted = torch.where(low, s_p - added * math.sin(added), torch.cos(angle + added))

@@ -74,9 +74,7 @@ def by_loops(mine: Miner, s: torch.Tensor, matches: Matches) -> dict[tuple[int, 
                 chosen = negatives if vanishing else by_hardness[:1]
                 found |= {(a, hard_p, n): 1 / len(chosen) for n in chosen}
             case Soft(beta_p, beta_n):
-                total = sum(
-                    math.exp(beta_n * s[a, n] - beta_p * s[a, p]) for p in positives for n in negatives
-                )
+                total = sum(math.exp(beta_n * s[a, n] - beta_p * s[a, p]) for p in positives for n in negatives)
                 found |= {
                     (a, p, n): math.exp(beta_n * s[a, n] - beta_p * s[a, p]) / total
                     for p in positives
@@ -182,9 +180,7 @@ def test_top_k_takes_the_first_of_equals_too() -> None:
 
 def test_masked_scores_do_not_hide_a_mask() -> None:
     s = torch.full((2, 3), -torch.inf)
-    matches = Matches(
-        torch.tensor([[1, 0, 0], [0, 0, 0]]).bool(), torch.tensor([[0, 0, 1], [0, 1, 1]]).bool()
-    )
+    matches = Matches(torch.tensor([[1, 0, 0], [0, 0, 0]]).bool(), torch.tensor([[0, 0, 1], [0, 1, 1]]).bool())
     for mine in (Hardest(), TopK(1), All()):
         found = mine(s, matches)
         assert all(matches.positives[found.anchor, found.positive])

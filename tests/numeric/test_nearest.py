@@ -9,9 +9,9 @@ from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor
 
-from goal_analysis.numeric.fitting import coordinate, distance, fit
-from goal_analysis.numeric.measurement import against_references, measure
-from goal_analysis.numeric.nearest import Neighbour, frame, nearest
+from goal_analysis.numeric.measurement.fitting import coordinate, distance, fit
+from goal_analysis.numeric.measurement.measuring import against_references, measure
+from goal_analysis.numeric.measurement.nearest import Neighbour, frame, nearest
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
 from losses_catalog.circle import circle_loss
 from losses_catalog.info_nce import info_nce_loss

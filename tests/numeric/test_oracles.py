@@ -93,15 +93,11 @@ class Oracle:
         return value.detach(), torch.autograd.grad(value, tuple(dict.fromkeys(embeddings)))
 
 
-def one_set(
-    loss: torch.nn.Module, miner: torch.nn.Module | None = None
-) -> Callable[[Tensor, Tensor], Tensor]:
+def one_set(loss: torch.nn.Module, miner: torch.nn.Module | None = None) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, _: loss(x, LABELS, None if miner is None else miner(x, LABELS))
 
 
-def two_sets(
-    loss: torch.nn.Module, miner: torch.nn.Module | None = None
-) -> Callable[[Tensor, Tensor], Tensor]:
+def two_sets(loss: torch.nn.Module, miner: torch.nn.Module | None = None) -> Callable[[Tensor, Tensor], Tensor]:
     """Both directions of retrieval, summed."""
 
     def both(x: Tensor, y: Tensor) -> Tensor:
@@ -121,9 +117,7 @@ def proxies(loss: torch.nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
 
     def of_proxies(x: Tensor, p: Tensor) -> Tensor:
         held = {name: p.T if name == "W" else p}
-        return torch.func.functional_call(
-            Stateless(loss, name), {f"loss.{k}": v for k, v in held.items()}, (x,)
-        )
+        return torch.func.functional_call(Stateless(loss, name), {f"loss.{k}": v for k, v in held.items()}, (x,))
 
     return of_proxies
 
@@ -164,9 +158,7 @@ def oracles() -> dict[str, Oracle]:
     triplets = {"margin": 0.2, "reducer": every}
     summed, rows = {"reduction": Reduction.SUM}, {"anchors": Anchors.ROWS}
     return {
-        "triplet": Oracle(
-            ours("triplet", **summed), one_set(losses.TripletMarginLoss(distance=cosine, **triplets))
-        ),
+        "triplet": Oracle(ours("triplet", **summed), one_set(losses.TripletMarginLoss(distance=cosine, **triplets))),
         "triplet_squared_euclidean": Oracle(
             ours("triplet_squared_euclidean"), one_set(losses.TripletMarginLoss(distance=squared, **triplets))
         ),
@@ -224,9 +216,7 @@ def oracles() -> dict[str, Oracle]:
             proxies(losses.ProxyNCALoss(CLASSES, DIM, softmax_scale=9)),
             columns="proxies",
         ),
-        "proxy_anchor": Oracle(
-            ours("proxy_anchor"), proxies(losses.ProxyAnchorLoss(CLASSES, DIM)), columns="proxies"
-        ),
+        "proxy_anchor": Oracle(ours("proxy_anchor"), proxies(losses.ProxyAnchorLoss(CLASSES, DIM)), columns="proxies"),
         "normalised_softmax": Oracle(
             ours("normalised_softmax"), proxies(losses.NormalizedSoftmaxLoss(DIM, CLASSES)), columns="proxies"
         ),
@@ -337,9 +327,7 @@ def test_unequal_classes_weigh_pairs_differently() -> None:
     matches = Matches.of_labels(labels)
     theirs = losses.TupletMarginLoss(margin=math.degrees(0.1))(x, labels)
     assert not same(loss_value(ours("tuplet_margin"), s, matches).detach(), theirs.detach())
-    each = replace(
-        ours("tuplet_margin").terms[0].positives, aggregator=ours("info_nce").terms[0].positives.aggregator
-    )
+    each = replace(ours("tuplet_margin").terms[0].positives, aggregator=ours("info_nce").terms[0].positives.aggregator)
     by_pair = ours(
         "tuplet_margin",
         terms=(replace(ours("tuplet_margin").terms[0], positives=each),),
@@ -354,9 +342,7 @@ def test_their_multi_similarity_divides_by_anchors_without_a_positive_too() -> N
     x, _ = Oracle(ours("multi_similarity"), n_pairs).embeddings()
     z = torch.nn.functional.normalize(x).detach()
     of_positives, of_negatives = (
-        loss_value(
-            ours("multi_similarity", terms=(term,), hyperparameters=()), z @ z.T, Matches.of_labels(labels)
-        )
+        loss_value(ours("multi_similarity", terms=(term,), hyperparameters=()), z @ z.T, Matches.of_labels(labels))
         for term in at_defaults(ours("multi_similarity"))
     )
     theirs = losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)(x.detach(), labels)
@@ -439,9 +425,7 @@ WRITTEN_OUT: dict[str, Written] = {
     "selectively_hard_triplet": by_anchor(selectively_hard),
     "binomial_deviance": by_anchor(deviance),
     "siglip": sigmoids,
-    "universal_weighting": lambda s, m: (
-        by_anchor(polynomial)(s, m) + by_anchor(polynomial)(s.T, m.transposed)
-    ),
+    "universal_weighting": lambda s, m: by_anchor(polynomial)(s, m) + by_anchor(polynomial)(s.T, m.transposed),
     "dcl": by_anchor(lambda p, n: (torch.logsumexp(10 * n, 0) - 10 * p).sum()),
     "circle_undetached": by_anchor(circle_of_squares),
     "proxy_nca": by_anchor(lambda p, n: (torch.logsumexp(n, 0) - p).sum()),

@@ -117,9 +117,7 @@ def test_gradients_are_finite_everywhere(direction, dtype) -> None:
 def test_autograd_is_finite_there_too_and_agrees(similarity: Similarity, dtype) -> None:
     x, y = hard_points(dtype)
     w = torch.randn(len(x), len(y), dtype=dtype)
-    for own, theirs in zip(
-        embedding_gradients(similarity, w, x, y), by_autograd(similarity, w, x, y), strict=True
-    ):
+    for own, theirs in zip(embedding_gradients(similarity, w, x, y), by_autograd(similarity, w, x, y), strict=True):
         assert theirs.isfinite().all()
         size = theirs.abs().max()
         assert (own - theirs).abs().max() <= (2e-2 if dtype == torch.float32 else 1e-10) * size

@@ -162,9 +162,7 @@ def test_a_weight_that_overflows_is_found() -> None:
     unstable = gamma * sp.exp(gap) / (1 + sp.exp(gap))
     typed = replace(named("info_nce"), field=replace(field, positive=unstable, factors=None))
     verify(typed, [identical_and_opposite], [torch.float32])
-    message = (
-        "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"
-    )
+    message = "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"
     with pytest.raises(VerificationError, match=message):
         verify(typed, [identical_and_opposite], [torch.float32], settings={"scale": 100})
 
@@ -209,9 +207,7 @@ def test_half_precision_does_not_overflow(tmp_path: Path) -> None:
 
 
 def test_missing_features_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"got no file .*test_ims\.npy but expected the features of split"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"got no file .*test_ims\.npy but expected the features of split"):
         features_batch(tmp_path, "test")
 
 

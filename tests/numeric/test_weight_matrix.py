@@ -106,9 +106,7 @@ def reads_other_rows(loss: SymbolicLoss) -> bool:
     return any(term.negatives and term.negatives.pool is Pool.BOTH_ENDS for term in loss.terms)
 
 
-@pytest.mark.parametrize(
-    "loss", [loss for loss in catalog if not reads_other_rows(loss)], ids=lambda loss: loss.name
-)
+@pytest.mark.parametrize("loss", [loss for loss in catalog if not reads_other_rows(loss)], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("reduction", Reduction, ids=lambda reduction: reduction.value)
 def test_of_a_batch_the_value_is_that_of_its_anchors(loss: SymbolicLoss, reduction: Reduction) -> None:
     batch = several_captions()
@@ -147,9 +145,7 @@ def test_permuting_the_batch_permutes_it(loss: SymbolicLoss) -> None:
 def test_swapping_images_and_texts_transposes_it(loss: SymbolicLoss) -> None:
     batch = several_captions()
     s, matches = similarities(loss, batch), batch.matches
-    both, rows, columns = (
-        decomposed(replace(loss, anchors=a)) for a in (Anchors.BOTH, Anchors.ROWS, Anchors.COLUMNS)
-    )
+    both, rows, columns = (decomposed(replace(loss, anchors=a)) for a in (Anchors.BOTH, Anchors.ROWS, Anchors.COLUMNS))
     found = weight_matrix(both, s.T, matches.transposed)
     assert agree(found.T, weight_matrix(both, s, matches)), loss
     assert agree(weight_matrix(columns, s.T, matches.transposed).T, weight_matrix(rows, s, matches)), loss
@@ -182,9 +178,7 @@ def one_term(outer: sp.Expr, **sides: Side) -> Decomposition:
 @pytest.mark.parametrize("pool", Pool, ids=lambda pool: pool.value)
 @pytest.mark.parametrize("of_negatives", [*AGGREGATORS, softmax_active(sp.Integer(3))], ids=lambda a: a.name)
 @pytest.mark.parametrize("of_positives", [*AGGREGATORS, softmax_active(sp.Integer(3))], ids=lambda a: a.name)
-def test_any_aggregators_and_pools_combine(
-    of_positives: Aggregator, of_negatives: Aggregator, pool: Pool
-) -> None:
+def test_any_aggregators_and_pools_combine(of_positives: Aggregator, of_negatives: Aggregator, pool: Pool) -> None:
     term = Term(
         outer=softplus(gap) * (1 + x_p**2) + x_n**3,
         positives=of_positives(s_p**2 + s_p / 3),
@@ -292,9 +286,7 @@ def test_settings_replace_defaults() -> None:
 
 def test_scores_of_another_shape_are_named() -> None:
     loss = one_term(hinge(gap), positives=EACH(s_p), negatives=EACH(s_n)).loss
-    with pytest.raises(
-        ValueError, match=r"loss 'made_up': got scores of shape \(2, 3\) but expected \(3, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"loss 'made_up': got scores of shape \(2, 3\) but expected \(3, 3\)"):
         loss_value(loss, torch.zeros(2, 3), Matches.of_pairs(3))
 
 

@@ -3,8 +3,8 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.antiderivative import antiderivative
-from goal_analysis.symbolic.identity import refute_zero
+from goal_analysis.symbolic.algebra.antiderivative import antiderivative
+from goal_analysis.symbolic.algebra.identity import refute_zero
 from goal_analysis.symbolic.primitives import hinge, s_n, sigmoid, step
 
 a = sp.Symbol("a", positive=True)

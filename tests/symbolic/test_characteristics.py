@@ -7,8 +7,9 @@ import sympy as sp
 
 from goal_analysis.symbolic.characteristics import Growth, characteristics
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.pages import characteristics_page, to_plain
 from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.typesetting.pages import characteristics_page
+from goal_analysis.symbolic.typesetting.writers import to_plain
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
 
@@ -73,9 +74,7 @@ def test_what_does_not_separate_has_surfaces():
 def test_a_falling_weight_is_told_from_a_growing_one():
     one = sp.Integer(1)
     falling = Factors(one, sigmoid(s_p), sigmoid(-s_n))
-    found = characteristics(
-        WeightField(name="f", positive=sigmoid(s_p), negative=sigmoid(-s_n), factors=falling)
-    )
+    found = characteristics(WeightField(name="f", positive=sigmoid(s_p), negative=sigmoid(-s_n), factors=falling))
     assert found.positive.growth is found.negative.growth is Growth.FALLS
 
 

@@ -19,9 +19,6 @@ from goal_analysis.symbolic.aggregators import (
     Pool,
     softmax_active,
 )
-from goal_analysis.symbolic.declaration import loss_from_mapping, loss_to_mapping, losses_from_mapping
-from goal_analysis.symbolic.declaration_table import interval_from_text
-from goal_analysis.symbolic.formula_error import FormulaError
 from goal_analysis.symbolic.hyperparameter import (
     Hyperparameter,
     interval_text,
@@ -31,6 +28,9 @@ from goal_analysis.symbolic.hyperparameter import (
     unit,
 )
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, loss_to_mapping, losses_from_mapping
+from goal_analysis.symbolic.parsing.declaration_table import interval_from_text
+from goal_analysis.symbolic.parsing.formula_error import FormulaError
 from goal_analysis.symbolic.primitives import gap, hinge, logsumexp, s_n, s_p, softplus, x_n, x_p
 from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
 from losses_catalog import catalog
@@ -101,9 +101,7 @@ def test_a_toml_document_becomes_losses() -> None:
 def test_a_formula_of_one_similarity_has_one_side() -> None:
     loss = loss_from_mapping("pull", {"formula": "(1 - s_p)**2", "positives": "mean"})
     assert loss.terms == (Term(outer=(1 - x_p) ** 2, positives=MEAN(s_p)),)
-    assert loss_from_mapping("push", {"formula": "hinge(s_n)"}).terms == (
-        Term(outer=hinge(x_n), negatives=EACH(s_n)),
-    )
+    assert loss_from_mapping("push", {"formula": "hinge(s_n)"}).terms == (Term(outer=hinge(x_n), negatives=EACH(s_n)),)
 
 
 def test_a_formula_may_speak_of_the_gap() -> None:
@@ -115,9 +113,7 @@ def test_a_formula_may_speak_of_the_gap() -> None:
 
 def test_a_temperature_goes_to_the_aggregator() -> None:
     side = {"aggregator": "softmax_active", "temperature": "2*tau"}
-    loss = loss_from_mapping(
-        "mined", {"formula": "s_n - s_p", "negatives": side, "hyperparameters": {"tau": 10}}
-    )
+    loss = loss_from_mapping("mined", {"formula": "s_n - s_p", "negatives": side, "hyperparameters": {"tau": 10}})
     assert loss.terms[0].negatives == softmax_active(2 * tau.symbol)(s_n)
 
 

@@ -6,9 +6,9 @@ import mpmath
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction, evaluate, program
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.evaluation import UnsupportedFunction, evaluate, program
 from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
 from losses_catalog import catalog
 
@@ -28,9 +28,7 @@ def test_floats_agree_with_many_digits(loss):
 
 
 def test_a_shared_part_is_computed_once():
-    operations = [
-        s.operation for s in program([sigmoid(s_n - s_p) * (1 - s_p), sigmoid(s_n - s_p)], [s_p, s_n]).steps
-    ]
+    operations = [s.operation for s in program([sigmoid(s_n - s_p) * (1 - s_p), sigmoid(s_n - s_p)], [s_p, s_n]).steps]
     assert operations.count("sigmoid") == 1
     assert operations.count("sub") == 2
 

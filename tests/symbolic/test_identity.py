@@ -3,8 +3,8 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.identity import Undecided, find_witness, refute_zero
-from goal_analysis.symbolic.kernels import proves_zero
+from goal_analysis.symbolic.algebra.identity import Undecided, find_witness, refute_zero
+from goal_analysis.symbolic.algebra.kernels import proves_zero
 from goal_analysis.symbolic.primitives import (
     cosine_of_shifted_angle,
     hinge,

@@ -4,8 +4,8 @@ import pytest
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import LOGSUMEXP
+from goal_analysis.symbolic.algebra.identity import refute_zero
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.identity import refute_zero
 from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.loss import SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step
@@ -45,9 +45,7 @@ def test_table(triplet_weight, pairs):
 
 def test_the_table_covers_what_the_catalog_has():
     assert {t.name for t in triplet_weights} == set(INTEGRABLE)
-    assert {"constant", "linear", "sigmoid", "relative_linear", "relative_sigmoid"} <= {
-        p.name for p in pair_weights
-    }
+    assert {"constant", "linear", "sigmoid", "relative_linear", "relative_sigmoid"} <= {p.name for p in pair_weights}
 
 
 def the_cell(triplet_weight, pairs):

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
+from goal_analysis.symbolic.algebra.identity import refute_zero
+from goal_analysis.symbolic.algebra.kernels import proves_zero
+from goal_analysis.symbolic.algebra.tidying import tidy
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.identity import refute_zero
-from goal_analysis.symbolic.integrability import integrability, potential, recover_loss
-from goal_analysis.symbolic.kernels import proves_zero
+from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.primitives import s_n, s_p, undetach
-from goal_analysis.symbolic.tidying import tidy
+from goal_analysis.symbolic.recovery import potential, recover_loss
 from losses_catalog import catalog
 
 DISCONTINUOUS = {"selectively_hard_triplet"}
@@ -45,9 +46,7 @@ def test_a_factor_of_1_001_breaks_the_identity(loss):
     field = decompose(loss).field
     factor = sp.Rational(1001, 1000)
     larger = replace(field, positive=field.positive * factor, negative=field.negative * factor)
-    residues = [
-        tidy(residue, field.similarity) for residue in triplet_residues(loss, replace(larger, factors=None))
-    ]
+    residues = [tidy(residue, field.similarity) for residue in triplet_residues(loss, replace(larger, factors=None))]
     assert any(refute_zero(residue, field.ranges) for residue in residues), loss.name
 
 

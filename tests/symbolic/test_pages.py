@@ -3,23 +3,20 @@
 import pytest
 import sympy as sp
 
+from goal_analysis.symbolic.characteristics import characteristics
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.pages import (
+from goal_analysis.symbolic.parsing import parse
+from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.typesetting.pages import (
     Page,
     Row,
     characteristics_page,
     integrability_page,
     loss_page,
-    to_data,
-    to_latex,
-    to_markdown,
-    to_plain,
     weights_page,
 )
-from goal_analysis.symbolic.characteristics import characteristics
-from goal_analysis.symbolic.parsing import parse
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.typesetting.writers import to_data, to_latex, to_markdown, to_plain
 from losses_catalog import catalog
 
 losses = {loss.name: loss for loss in catalog}

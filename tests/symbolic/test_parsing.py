@@ -12,8 +12,8 @@ import time
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic import formula_bounds, parsing, syntax_walk
-from goal_analysis.symbolic.parsing import FormulaError, parse
+from goal_analysis.symbolic import parsing
+from goal_analysis.symbolic.parsing import FormulaError, formula_bounds, parse, syntax_walk
 from goal_analysis.symbolic.primitives import (
     detach,
     gap,
@@ -186,10 +186,7 @@ def test_wide_characters_move_the_carets() -> None:
 
 def test_an_error_names_its_owner_and_survives_pickling() -> None:
     error = FormulaError("s_q", 0, 3, "got this but expected that").within("loss 'mine': formula")
-    assert (
-        str(pickle.loads(pickle.dumps(error)))
-        == "loss 'mine': formula: got this but expected that\n  s_q\n  ^^^"
-    )
+    assert str(pickle.loads(pickle.dumps(error))) == "loss 'mine': formula: got this but expected that\n  s_q\n  ^^^"
 
 
 BOUNDS = {
@@ -216,9 +213,7 @@ def test_every_bound_is_what_refuses(bound: str, monkeypatch: pytest.MonkeyPatch
     parse(text, SYMBOLS)
 
 
-@pytest.mark.parametrize(
-    "text", ["2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60", "9" * 200]
-)
+@pytest.mark.parametrize("text", ["2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60 * 2**60", "9" * 200])
 def test_numbers_have_a_size(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FormulaError, match=r"of (more than )?5\d\d bits"):
         parse(text, SYMBOLS)
@@ -253,9 +248,7 @@ def test_parsing_is_quick() -> None:
 
 
 def test_parsing_loads_sympy_alone() -> None:
-    program = "import sys, json, goal_analysis.symbolic.declaration; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
-    )
+    program = "import sys, json, goal_analysis.symbolic.parsing.declaration; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
     assert "sympy" in loaded
     assert not {"torch", "numpy", "matplotlib", "pandas"} & set(loaded)

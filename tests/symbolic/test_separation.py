@@ -3,8 +3,8 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.evaluation import evaluate
-from goal_analysis.symbolic.identity import refute_zero
+from goal_analysis.symbolic.algebra.evaluation import evaluate
+from goal_analysis.symbolic.algebra.identity import refute_zero
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.separation import separate
 

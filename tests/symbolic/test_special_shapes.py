@@ -3,11 +3,11 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import FLOAT
 from goal_analysis.symbolic.aggregators import EACH, MAX, MEAN
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+from goal_analysis.symbolic.algebra.evaluation import evaluate
+from goal_analysis.symbolic.algebra.kernels import proves_zero
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.evaluation import evaluate
-from goal_analysis.symbolic.kernels import proves_zero
 from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step, undetach
 from losses_catalog import catalog

@@ -5,8 +5,8 @@ import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from goal_analysis.symbolic import printers
 from goal_analysis.symbolic.parsing import MAX_CHARACTERS, parse
+from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.primitives import (
     PRIMITIVES,
     detach,
@@ -22,8 +22,7 @@ from goal_analysis.symbolic.primitives import (
     x_n,
     x_p,
 )
-from goal_analysis.symbolic.safe_arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.typesetting import latex, plain
+from goal_analysis.symbolic.typesetting import latex, plain, printers
 
 tau = sp.Symbol("tau", positive=True)
 margin = sp.Symbol("margin", nonnegative=True)
@@ -90,15 +89,11 @@ def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
 numbers = st.sampled_from(
     [*map(sp.Integer, (-3, -1, 0, 1, 2, 10)), third, sp.Rational(1, 5), sp.Rational(-7, 2), sp.pi]
 )
-exponents = st.sampled_from(
-    [2, 3, -1, -2, sp.S.Half, -sp.S.Half, third, sp.Rational(3, 2), tau, -tau, tau - 1]
-)
+exponents = st.sampled_from([2, 3, -1, -2, sp.S.Half, -sp.S.Half, third, sp.Rational(3, 2), tau, -tau, tau - 1])
 
 
 def _composed(parts: st.SearchStrategy[sp.Expr]) -> st.SearchStrategy[sp.Expr]:
-    unary = st.sampled_from(
-        [f for f in PRIMITIVES if f is not logsumexp] + [sp.exp, sp.log, sp.sin, sp.cos, sp.sqrt]
-    )
+    unary = st.sampled_from([f for f in PRIMITIVES if f is not logsumexp] + [sp.exp, sp.log, sp.sin, sp.cos, sp.sqrt])
     binary = st.sampled_from(
         [sp.Add, sp.Mul, sp.Mul, lambda a, b: a - b, _divide, logsumexp, lambda a, b: where(a - b, a, b)]
     )

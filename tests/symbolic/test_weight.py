@@ -21,7 +21,10 @@ def test_weights_declare_what_they_read():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: TripletWeight(name="t", expression=tau.symbol * s_n), "triplet weight 't': expression: got the symbol tau"),
+        (
+            lambda: TripletWeight(name="t", expression=tau.symbol * s_n),
+            "triplet weight 't': expression: got the symbol tau",
+        ),
         (lambda: PairWeights(name="p", positive=s_n, negative=s_n), "pair weights 'p': positive: got the symbol s_n"),
         (lambda: PairWeights(name="p", positive=s_p, negative=s_p), "pair weights 'p': negative: got the symbol s_p"),
         (

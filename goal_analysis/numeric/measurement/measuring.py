@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.black_box import (
+from goal_analysis.numeric.measurement.black_box import (
     LossFunction,
     PairGradients,
     UnmeasurableLoss,
@@ -22,10 +22,10 @@ from goal_analysis.numeric.black_box import (
     name_of,
     pair_gradients,
 )
-from goal_analysis.numeric.constructed_embeddings import Inputs, on_plane, plane_similarities, reachable
-from goal_analysis.numeric.measured_factors import measured_factors
-from goal_analysis.numeric.measured_weights import Measurement
-from goal_analysis.numeric.non_integrability import STEP, non_integrability
+from goal_analysis.numeric.measurement.constructed_embeddings import Inputs, on_plane, plane_similarities, reachable
+from goal_analysis.numeric.measurement.measured_factors import measured_factors
+from goal_analysis.numeric.measurement.measured_weights import Measurement
+from goal_analysis.numeric.measurement.non_integrability import STEP, non_integrability
 
 BESIDE = (1.37e-3, -0.89e-3)
 """The curl is looked at this far from the grid, whose points lie on kinks more often than others do."""
@@ -43,9 +43,7 @@ def against_references(loss_fn: LossFunction) -> LossFunction:
     tensor([[2., 2.], [2., 2.]], dtype=torch.float64)
     """
 
-    def with_references(
-        queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor
-    ) -> Tensor:
+    def with_references(queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor) -> Tensor:
         return loss_fn(queries, query_labels, ref_emb=references, ref_labels=reference_labels)
 
     with_references.__name__ = name_of(loss_fn)
@@ -89,17 +87,13 @@ def measure(
     (True, True)
     """
     if points < 2 or not 0 < limit < 1:
-        raise ValueError(
-            f"measure: got points={points}, limit={limit} but expected points ≥ 2, 0 < limit < 1"
-        )
+        raise ValueError(f"measure: got points={points}, limit={limit} but expected points ≥ 2, 0 < limit < 1")
     inputs = inputs or infer_inputs(loss_fn)
     grid = torch.linspace(-limit, limit, points, dtype=torch.float64)
     s_p, s_n = (s.reshape(-1) for s in torch.meshgrid(grid, grid, indexing="ij"))
     inside = reachable(plane_similarities(inputs, s_p, s_n)) | torch.tensor(inputs is Inputs.SCORES)
     around = torch.tensor([(0, STEP), (0, -STEP), (STEP, 0), (-STEP, 0)], dtype=torch.float64)
-    shifts = torch.cat(
-        [torch.zeros(1, 2, dtype=torch.float64), around + torch.tensor(BESIDE, dtype=torch.float64)]
-    )
+    shifts = torch.cat([torch.zeros(1, 2, dtype=torch.float64), around + torch.tensor(BESIDE, dtype=torch.float64)])
     at_p, at_n = (s[inside] + shift[:, None] for s, shift in zip((s_p, s_n), shifts.T, strict=True))
     similarities = plane_similarities(inputs, at_p.reshape(-1), at_n.reshape(-1))
     found = pair_gradients(loss_fn, on_plane(inputs), similarities, dim)
@@ -113,9 +107,7 @@ def measure(
 
     def on_grid(values: Tensor) -> Tensor:
         return (
-            torch.full((points * points,), torch.nan, dtype=grid.dtype)
-            .masked_scatter(inside, values)
-            .view(points, -1)
+            torch.full((points * points,), torch.nan, dtype=grid.dtype).masked_scatter(inside, values).view(points, -1)
         )
 
     return Measurement(
@@ -136,9 +128,7 @@ def measure(
 
 def _weights(found: PairGradients, inputs: Inputs) -> tuple[Tensor, Tensor]:
     arrangement = on_plane(inputs)
-    positives, negatives = (
-        found.gradients[:, m].sum(-1) for m in (arrangement.positives, arrangement.negatives)
-    )
+    positives, negatives = (found.gradients[:, m].sum(-1) for m in (arrangement.positives, arrangement.negatives))
     return -positives, negatives
 
 

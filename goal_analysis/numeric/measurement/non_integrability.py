@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.black_box import LossFunction, pair_gradients
-from goal_analysis.numeric.constructed_embeddings import Inputs, batch_similarities, in_batch
+from goal_analysis.numeric.measurement.black_box import LossFunction, pair_gradients
+from goal_analysis.numeric.measurement.constructed_embeddings import Inputs, batch_similarities, in_batch
 
 STEP = 1e-5
 """Of a central difference: in float64 its rounding and its truncation are then both near 1e-10."""

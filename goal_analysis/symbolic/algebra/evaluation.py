@@ -12,7 +12,7 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import FLOAT, Table
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT, Table
 from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, sigmoid, softplus, step
 
 FUNCTIONS: dict[type, str] = {
@@ -119,8 +119,7 @@ class _Walk:
         if e.func in FUNCTIONS:
             return self._emit(FUNCTIONS[e.func], *map(self.place, e.args))
         raise UnsupportedFunction(
-            f"got the function {e.func.__name__!r} in {e} but supported are "
-            + ", ".join(sorted(FUNCTIONS.values()))
+            f"got the function {e.func.__name__!r} in {e} but supported are " + ", ".join(sorted(FUNCTIONS.values()))
         )
 
     def _sum(self, e: sp.Add) -> int:

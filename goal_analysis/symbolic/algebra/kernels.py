@@ -20,9 +20,7 @@ def proves_zero(expression: sp.Expr) -> bool:
     return all(_smooth_part_vanishes(case) for case in cases(expression))
 
 
-def cases(
-    expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})
-) -> Iterator[sp.Expr]:
+def cases(expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})) -> Iterator[sp.Expr]:
     """``expression`` without kinks, once for every combination of signs at its `step`s and `hinge`s.
 
     Args:

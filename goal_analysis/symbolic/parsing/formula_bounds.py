@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import sympy as sp
 
-from goal_analysis.symbolic.enclosure import Enclosure, enclosure_of
+from goal_analysis.symbolic.parsing.enclosure import Enclosure, enclosure_of
 from goal_analysis.symbolic.primitives import PRIMITIVES
 
 MAX_BITS = 512

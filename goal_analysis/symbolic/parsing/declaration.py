@@ -8,9 +8,9 @@ from typing import Any
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
-from goal_analysis.symbolic.declaration_table import Table, formula_in
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
 from goal_analysis.symbolic.primitives import gap, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
 from goal_analysis.symbolic.typesetting import plain

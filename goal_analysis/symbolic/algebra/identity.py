@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.evaluation import Program, program
-from goal_analysis.symbolic.kernels import proves_zero
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.algebra.evaluation import Program, program
+from goal_analysis.symbolic.algebra.kernels import proves_zero
 
 Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
 """From where to where every symbol is tried."""
@@ -84,9 +84,7 @@ def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
     return abs(value) if math.isfinite(value) else 0.0
 
 
-def random_points(
-    symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int
-) -> Iterator[dict[sp.Symbol, sp.Rational]]:
+def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
     source = random.Random(20221024)
     for _ in range(count):

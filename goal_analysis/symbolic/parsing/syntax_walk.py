@@ -11,10 +11,10 @@ from functools import partial, reduce
 
 import sympy as sp
 
-from goal_analysis.symbolic.formula_bounds import MAX_BITS
-from goal_analysis.symbolic.formula_error import FormulaError, one_of
+from goal_analysis.symbolic.parsing.formula_bounds import MAX_BITS
+from goal_analysis.symbolic.parsing.formula_error import FormulaError, one_of
+from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
-from goal_analysis.symbolic.safe_arithmetic import Arithmetic, Refused
 
 MAX_NODES = 500
 """Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""
@@ -64,9 +64,7 @@ class SyntaxWalk:
     def _count(self, node: ast.expr) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise self._error(
-                node, f"got more than {MAX_NODES} numbers, names and operations but expected fewer"
-            )
+            raise self._error(node, f"got more than {MAX_NODES} numbers, names and operations but expected fewer")
 
     def _apply(self, node: ast.expr, operation: Callable[..., sp.Expr], *xs: sp.Expr) -> sp.Expr:
         """Do an operation, and point at it where it is refused."""
@@ -90,9 +88,7 @@ class SyntaxWalk:
     def _number(self, node: ast.Constant) -> sp.Expr:
         if type(node.value) is int:
             if node.value.bit_length() > MAX_BITS:
-                raise self._error(
-                    node, f"got a number of more than {MAX_BITS} bits but expected a smaller one"
-                )
+                raise self._error(node, f"got a number of more than {MAX_BITS} bits but expected a smaller one")
             return sp.Integer(node.value)
         if type(node.value) is not float:
             return self._refuse(node)
@@ -138,9 +134,7 @@ class SyntaxWalk:
 
     def _call(self, node: ast.Call) -> sp.Expr:
         if not isinstance(node.func, ast.Name):
-            raise self._error(
-                node.func, "got a call of this but expected one of a function; products are spelt *"
-            )
+            raise self._error(node.func, "got a call of this but expected one of a function; products are spelt *")
         name = node.func.id
         if name not in _FUNCTIONS:
             product = "; products are spelt *" if name in self._names else ""

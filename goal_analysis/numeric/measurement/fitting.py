@@ -86,9 +86,7 @@ def distance(fitted: np.ndarray, target: np.ndarray) -> float:
     return float(np.linalg.norm(target - factor * fitted) / np.linalg.norm(target))
 
 
-def fit(
-    weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray
-) -> tuple[tuple[float, ...], float]:
+def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -> tuple[tuple[float, ...], float]:
     """The values of the hyperparameters with the smallest distance found, and that distance.
 
     Args:
@@ -98,9 +96,7 @@ def fit(
 
     >>> from goal_analysis.symbolic.hyperparameter import positive
     >>> x = np.linspace(-1, 1, 9)
-    >>> values, left = fit(
-    ...     lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x)
-    ... )
+    >>> values, left = fit(lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x))
     >>> round(values[0], 6), left < 1e-9
     (3.0, True)
     """
@@ -126,9 +122,7 @@ def fit(
 
 def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) -> list[np.ndarray]:
     """The defaults, and what the factors of `STARTS` make of them where the domains allow."""
-    combinations = (
-        itertools.product(STARTS, repeat=len(knobs)) if len(knobs) <= 2 else _one_at_a_time(len(knobs))
-    )
+    combinations = itertools.product(STARTS, repeat=len(knobs)) if len(knobs) <= 2 else _one_at_a_time(len(knobs))
     starts = []
     for factors in combinations:
         tried = [factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)]
@@ -179,9 +173,7 @@ def _polish(
             break
         normal = slopes.T @ slopes
         scale = np.diag(np.maximum(np.diag(normal), 1e-12 * np.trace(normal)))
-        tried = np.clip(
-            place - np.linalg.solve(normal + damping * scale, slopes.T @ rest), -FARTHEST, FARTHEST
-        )
+        tried = np.clip(place - np.linalg.solve(normal + damping * scale, slopes.T @ rest), -FARTHEST, FARTHEST)
         value = cost(tried)
         place, best, damping = (tried, value, damping / 5) if value < best else (place, best, damping * 5)
         if damping > 1e8 or best < EXACT:

@@ -45,7 +45,8 @@ def _sign_on_unit_vectors(x: sp.Expr, similarity: Similarity) -> int:
 
 def simplest(expression: sp.Expr) -> sp.Expr:
     """The form with the fewest operations among the expression, its factors, and its factors with x·1[x > 0]
-    written as [x]₊. What stands inside of a function stays as it is."""
+    written as [x]₊. What stands inside of a function stays as it is.
+    """
     opened = _opened(expression)
     shields = {f: sp.Dummy(real=True) for f in _outermost_functions(opened)}
     factored = sp.factor(opened.xreplace(shields)).xreplace({dummy: f for f, dummy in shields.items()})

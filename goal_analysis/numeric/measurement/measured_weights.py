@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.constructed_embeddings import Inputs
-from goal_analysis.numeric.measured_factors import MeasuredFactors
+from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
+from goal_analysis.numeric.measurement.measured_factors import MeasuredFactors
 
 DEAD = 1e-9
 """A point is dead if both weights are below this share of the largest weight on the plane."""
@@ -112,9 +112,7 @@ class Measurement:
         """What `summary` says, by topic."""
         size = {"w⁺": self.w_p, "w⁻": self.w_n}
         known = {name: w[self.reached] for name, w in size.items()}
-        index = (
-            f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
-        )
+        index = f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
         found = {
             "measured on": f"{self.inputs.value}; {self.reached.double().mean():.0%} of the plane reached",
             "weights": ", ".join(f"{n} from {w.min():.3g} to {w.max():.3g}" for n, w in known.items()),
@@ -128,9 +126,7 @@ class Measurement:
                 "it is stopped at one end of the pairs, or the loss reads something else"
             )
         if self.aside > NOTICEABLE:
-            found["besides"] = (
-                f"{self.aside:.0%} of the weight lies on other pairs than positives and negatives"
-            )
+            found["besides"] = f"{self.aside:.0%} of the weight lies on other pairs than positives and negatives"
         return found
 
     def _separates(self) -> str:

@@ -10,7 +10,7 @@ import math
 
 import sympy as sp
 
-from goal_analysis.symbolic.formula_bounds import (
+from goal_analysis.symbolic.parsing.formula_bounds import (
     MAX_BITS,
     Bounds,
     Refused,

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import sympy as sp
 
-from goal_analysis.symbolic.formula_error import FormulaError, one_of
 from goal_analysis.symbolic.parsing import parse
-from goal_analysis.symbolic.safe_arithmetic import Arithmetic, Refused
+from goal_analysis.symbolic.parsing.formula_error import FormulaError, one_of
+from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy as sp
 from sympy.integrals.manualintegrate import manualintegrate
 
-from goal_analysis.symbolic.evaluation import UnsupportedFunction
-from goal_analysis.symbolic.identity import Ranges, Undecided, refute_zero
+from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction
+from goal_analysis.symbolic.algebra.identity import Ranges, Undecided, refute_zero
 from goal_analysis.symbolic.primitives import hinge, sigmoid, softplus, step
 
 MOST_OPERATIONS = 20

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.constructed_embeddings import Arrangement, Inputs, vectors_with
+from goal_analysis.numeric.measurement.constructed_embeddings import Arrangement, Inputs, vectors_with
 
 LossFunction = Callable[..., Any]
 """A function that takes one of `Inputs` and returns a scalar tensor."""
@@ -127,9 +127,7 @@ def pair_gradients(
         by_scores, connected = _gradients(loss_fn, arrangement, scores, similarities)
         gradients = torch.zeros_like(similarities)
         gradients[:, :n, n:], gradients[:, n:, :n] = by_scores, by_scores.mT
-        return PairGradients(
-            gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), connected
-        )
+        return PairGradients(gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), connected)
     vectors = vectors_with(similarities, dim or similarities.shape[-1])
     found, connected = _gradients(loss_fn, arrangement, vectors, similarities)
     return PairGradients(*_by_pairs(found, vectors, similarities), connected)
@@ -157,9 +155,7 @@ def _gradients(
         leaf = point.clone().requires_grad_()
         value = _value(loss_fn, arrangement, leaf)
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-            raise UnmeasurableLoss(
-                f"{name_of(loss_fn)}: got {_described(value)} but expected a scalar tensor"
-            )
+            raise UnmeasurableLoss(f"{name_of(loss_fn)}: got {_described(value)} but expected a scalar tensor")
         # Many losses return a constant where nothing is active; that is a gradient of zero.
         found = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0] if value.requires_grad else None
         for what, number in (("value", value), ("gradient", found)):

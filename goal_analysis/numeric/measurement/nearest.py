@@ -20,11 +20,11 @@ import sympy as sp
 import torch
 
 from goal_analysis.numeric.compilation import NUMPY, compiled
-from goal_analysis.numeric.fitting import best_factor, fit
-from goal_analysis.numeric.measured_weights import Measurement
+from goal_analysis.numeric.measurement.fitting import best_factor, fit
+from goal_analysis.numeric.measurement.measured_weights import Measurement
+from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction
+from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.evaluation import UnsupportedFunction
-from goal_analysis.symbolic.identity import Undecided
 from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
@@ -65,9 +65,7 @@ class Neighbour:
     def __repr__(self) -> str:
         fitted = ", ".join(f"{name}={value:.6g}" for name, value in self.settings.items())
         also = f", the same as {', '.join(self.ties)}" if self.ties else ""
-        return (
-            f"Neighbour({self.factor:.4g} × {self.loss.name}({fitted}), distance {self.distance:.2g}{also})"
-        )
+        return f"Neighbour({self.factor:.4g} × {self.loss.name}({fitted}), distance {self.distance:.2g}{also})"
 
 
 def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[Neighbour, ...]:
@@ -81,15 +79,13 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
         ValueError: no weights were measured, or no losses were given.
 
     >>> import torch
-    >>> from goal_analysis.numeric.measurement import measure
+    >>> from goal_analysis.numeric.measurement.measuring import measure
     >>> from goal_analysis.symbolic.aggregators import EACH
     >>> from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
     >>> from goal_analysis.symbolic.loss import Term
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
-    >>> term = Term(
-    ...     outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n)
-    ... )
+    >>> term = Term(outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n))
     >>> ours = SymbolicLoss(name="soft_margin", title="Soft margin", terms=(term,), hyperparameters=(scale,))
     >>> def theirs(scores):
     ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
@@ -101,14 +97,10 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     reached = measurement.reached
     target = np.stack([w[reached].numpy() for w in (measurement.w_p, measurement.w_n)])
     if not target.any():
-        raise ValueError(
-            f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight"
-        )
+        raise ValueError(f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight")
     at = [s[reached].numpy() for s in torch.meshgrid(measurement.s_p, measurement.s_n, indexing="ij")]
     found = [neighbour for loss in losses if (neighbour := _fitted(loss, at, target)) is not None]
-    tied = [
-        replace(one, ties=tuple(o.loss.name for o in found if o is not one and _tie(one, o))) for one in found
-    ]
+    tied = [replace(one, ties=tuple(o.loss.name for o in found if o is not one and _tie(one, o))) for one in found]
     return tuple(sorted(tied, key=lambda n: (_rounded(n.distance), len(n.settings), n.loss.name)))
 
 

@@ -64,9 +64,7 @@ def _wave(function: Callable[[float], float]) -> Callable[[Enclosure], Enclosure
 def _power(base: Enclosure, exponent: Enclosure) -> Enclosure:
     if base.low <= 0:  # a whole power of a negative constant
         even = round(exponent.low) % 2 == 0
-        return _product(
-            Enclosure(1, 1) if even else Enclosure(-1, -1), _power(_product(base, _MINUS), exponent)
-        )
+        return _product(Enclosure(1, 1) if even else Enclosure(-1, -1), _power(_product(base, _MINUS), exponent))
     powers = [_exp(e * math.log(b)) for e in exponent for b in base]
     return Enclosure(min(powers) * (1 - 1e-12), max(powers) * (1 + 1e-12))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from goal_analysis.symbolic.printers import Latex, Plain
+from goal_analysis.symbolic.typesetting.printers import Latex, Plain
 
 
 def plain(expression: sp.Expr) -> str:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from goal_analysis.symbolic.formula_error import FormulaError
-from goal_analysis.symbolic.syntax_walk import SyntaxWalk
+from goal_analysis.symbolic.parsing.formula_error import FormulaError
+from goal_analysis.symbolic.parsing.syntax_walk import SyntaxWalk
 
 __all__ = ["FormulaError", "parse"]
 
@@ -80,14 +80,10 @@ def _check_tokens(text: str) -> None:
     """Refuse what is no number, name, operator or parenthesis, before Python's parser gets to see it."""
     for token in _TOKEN.finditer(text):
         if token["other"]:
-            problem = (
-                f"got {token[0]!r} but expected numbers, names, functions, + - * / ** ( ) and if ... else"
-            )
+            problem = f"got {token[0]!r} but expected numbers, names, functions, + - * / ** ( ) and if ... else"
             raise FormulaError(text, *token.span(), problem + _INSTEAD.get(token[0], ""))
         if token["word"] and keyword.iskeyword(token[0]) and token[0] not in ("if", "else"):
-            problem = (
-                f"got {token[0]!r}, a word of Python's own, but expected another name, such as {token[0]}_"
-            )
+            problem = f"got {token[0]!r}, a word of Python's own, but expected another name, such as {token[0]}_"
             raise FormulaError(text, *token.span(), problem)
     if not text.strip():
         raise FormulaError(text, 0, len(text), "got an empty formula but expected one such as 's_n - s_p'")

@@ -1,12 +1,12 @@
-"""What is known of a loss, an objective or a verdict, as rows of a page, and pages as text, Markdown, LaTeX and data.
+"""What is known of a loss, an objective or a verdict, as rows of a page.
 
-A row carries its value as it is, an expression, a number or words; the four writers at the foot decide how it looks.
+A row carries its value as it is, an expression, a number or words; `writers` decide how it looks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -17,7 +17,7 @@ from goal_analysis.symbolic.decomposition import Decomposition
 from goal_analysis.symbolic.hyperparameter import interval_text
 from goal_analysis.symbolic.integrability import Integrability
 from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.typesetting import latex, plain
+from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import WeightField
 
 
@@ -142,11 +142,7 @@ def characteristics_page(found: Characteristics) -> Page:
 
 def _surface_text(surface: Surface) -> str:
     text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
-    return (
-        text
-        + f"; at most {number(surface.scale)}"
-        + ("; negative somewhere" if surface.negative_somewhere else "")
-    )
+    return text + f"; at most {number(surface.scale)}" + ("; negative somewhere" if surface.negative_somewhere else "")
 
 
 def _curve_text(curve: Curve, key: str) -> str:
@@ -155,9 +151,7 @@ def _curve_text(curve: Curve, key: str) -> str:
     effect = "a negative attracts" if key == "negative" else "a positive repels"
     if curve.negative_somewhere:
         places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
-        parts.append(
-            f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else "")
-        )
+        parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
     parts += [f"saturated from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
     return "; ".join(parts)
 
@@ -167,69 +161,3 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "undefined"
     return f"{value:.4g}" if math.isfinite(value) else str(value)
-
-
-def to_plain(pages: Sequence[Page]) -> str:
-    """Aligned text."""
-    width = max(len(row.label) for page in pages for row in page.rows)
-    blocks = (
-        "\n".join([page.title, *(f"  {row.label:<{width}}  {_words(row.value, plain)}" for row in page.rows)])
-        for page in pages
-    )
-    return "\n\n".join(blocks)
-
-
-def to_markdown(pages: Sequence[Page]) -> str:
-    """A table for every page, formulas in LaTeX."""
-
-    def cell(value: str) -> str:
-        return value.replace("|", r"\|").replace("\n", " ")
-
-    def table(page: Page) -> str:
-        rows = (
-            f"| {cell(row.label)} | {cell(_words(row.value, lambda e: f'${latex(e)}$'))} |"
-            for row in page.rows
-        )
-        return "\n".join([f"### {page.title}", "", "| | |", "| --- | --- |", *rows])
-
-    return "\n\n".join(map(table, pages))
-
-
-def to_latex(pages: Sequence[Page]) -> str:
-    """The formulas, one line each, in an aligned environment; words are left out."""
-    rows = (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr))
-    lines = [rf"  {_LATEX_LABELS[row.key]} &= {latex(row.value)}" for row in rows]
-    return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
-
-
-_LATEX_LABELS = {
-    "outer": r"\Phi",
-    "negatives": "h(s_n)",
-    "positives": "k(s_p)",
-    "triplet_weight": "T(s_p, s_n)",
-    "positive_pair_weight": "P^{+}(s_p)",
-    "negative_pair_weight": "P^{-}(s_n)",
-    "positive_weight": "w^{+}(s_p, s_n)",
-    "negative_weight": "w^{-}(s_p, s_n)",
-    "potential": "U(s_p, s_n)",
-    "loss": "L(s_p, s_n)",
-} | {
-    f"{name}{i}": rf"{symbol}_{{{i}}}"
-    for i in range(1, 10)
-    for name, symbol in (("outer", r"\Phi"), ("negatives", "h"), ("positives", "k"))
-}
-
-
-def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool]:
-    """Keys and values, formulas as text that `parse` reads back."""
-    return {
-        row.key: plain(row.value) if isinstance(row.value, sp.Expr) else row.value
-        for page in pages
-        for row in page.rows
-    }
-
-
-def _words(value: sp.Expr | str | float | bool, write) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return write(value) if isinstance(value, sp.Expr) else str(value)

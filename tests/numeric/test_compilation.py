@@ -50,7 +50,11 @@ def test_both_tables_have_every_operation() -> None:
     assert set(FUNCTIONS.values()) <= set(FLOAT) <= set(TORCH) == set(NUMPY)
 
 
-@pytest.mark.parametrize("function", [hinge, sigmoid, softplus, lambda x: logsumexp(x, s_n)], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [hinge, sigmoid, softplus, lambda x: logsumexp(x, s_n)],
+    ids=["hinge", "sigmoid", "softplus", "logsumexp"],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_far_values_are_what_floats_give(function, dtype) -> None:
     x = torch.tensor(FAR, dtype=dtype)

@@ -1,0 +1,48 @@
+"""The Python of the pages, run as it stands: what a page says its code prints, it prints."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"```(\w+)(?: file=(\S+))?\n(.*?)```", re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    """Language, file and body of every block."""
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def run(page: Path) -> list[tuple[str, str]]:
+    """What every block of text says, with what the Python before it printed."""
+    names: dict = {}
+    printed, said = "", []
+    for language, _, body in blocks(page):
+        if language == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(body, str(page), "exec"), names)
+            printed = output.getvalue()
+        elif language == "text":
+            said.append((body, printed))
+    return said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_says_what_its_code_prints(page):
+    for body, printed in run(page):
+        assert body == printed
+
+
+def test_a_wrong_page_is_noticed(tmp_path):
+    page = tmp_path / "wrong.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
+    assert run(page) == [("2\n", "1\n")]
+
+
+def test_there_is_code_to_run():
+    assert sum(language == "python" for page in PAGES for language, _, _ in blocks(page)) >= 5

@@ -7,17 +7,27 @@ outer derivative × mining weight × inner derivative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import Pool, Side
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+from goal_analysis.symbolic.algebra.evaluation import program
+from goal_analysis.symbolic.algebra.identity import Undecided, random_points
 from goal_analysis.symbolic.algebra.tidying import tidy
 from goal_analysis.symbolic.loss import SymbolicLoss, Term
 from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
 from goal_analysis.symbolic.separation import Contradiction, separate
-from goal_analysis.symbolic.weight import WeightField
+from goal_analysis.symbolic.weight import Factors, WeightField
+
+CHECKED = 24
+"""Points at which simplified weights are compared with the bare derivatives."""
+
+TOLERANCE = 1e-6
+"""By how much they may differ there, relatively: floats lose digits where large exponentials cancel."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,24 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
         similarity=loss.similarity,
     )
     factors, contradiction = separate(positive, negative, field.ranges)
+    _check(derivatives, field, factors)
     return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
+
+
+def _check(derivatives: Sequence[sp.Expr], field: WeightField, factors: Factors | None) -> None:
+    """Compare what was simplified and factored with the bare derivatives, at points where both are defined."""
+    written = [field.positive, field.negative]
+    if factors is not None:
+        written += [factors.triplet * factors.positive, factors.triplet * factors.negative]
+    symbols = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
+    computed = program([*map(undetach, derivatives), *written], symbols)
+    for point in random_points(symbols, field.ranges, CHECKED):
+        values = computed.run(FLOAT, *map(float, point.values()))
+        for i, value in enumerate(values[2:]):
+            exact = values[i % 2]
+            if math.isfinite(exact) and not abs(value - exact) <= TOLERANCE * (1 + abs(exact)):
+                place = ", ".join(f"{symbol} = {float(x):.4g}" for symbol, x in point.items())
+                raise Undecided(f"the weights of {field.name}: simplified they are {value:.6g}, not {exact:.6g}, at {place}")
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:

@@ -7,27 +7,27 @@ w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.identity import Witness, find_witness, refute_zero
-from goal_analysis.symbolic.algebra.tidying import tidy
+from goal_analysis.symbolic.algebra.identity import Undecided, Witness
 from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.kinks import (
+    Jump,
+    curl_jumps,
+    in_steps_alone,
+    jump_across,
+    kinks_of,
+    refute_on_kink,
+    witness_against,
+)
+from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.recovery import potential, recover_loss
 from goal_analysis.symbolic.relative import other_negative, other_positive
 from goal_analysis.symbolic.weight import WeightField
-
-
-@dataclass(frozen=True)
-class Jump:
-    """What the curl is concentrated to at a kink: δ(``kink``) times ``coefficient``."""
-
-    kink: sp.Expr
-    coefficient: sp.Expr
 
 
 @dataclass(frozen=True)
@@ -83,83 +83,71 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
     False
     """
     field = objective.field if isinstance(objective, Decomposition) else objective
-    curl = smooth_curl(field)
+    curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
     verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
-    for condition, what in _conditions(objective, field, curl, jumps):
-        witness = _witness(condition, field)
+    for witness, what in _refutations(objective, field, curl, jumps):
         if witness:
             return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
-    if isinstance(objective, Decomposition) and not objective.loss.detaches:
-        return replace(verdict, loss=objective.loss.expression())
-    return replace(verdict, loss=recover_loss(field, verdict.potential))
+    declared = declared_loss(objective)
+    return replace(verdict, loss=recover_loss(field, verdict.potential) if declared is None else declared)
+
+
+def declared_loss(objective: Decomposition | WeightField) -> sp.Expr | None:
+    """The loss that was declared, on one triplet, if its weights are its gradient: it stops none and never jumps."""
+    if not isinstance(objective, Decomposition) or objective.loss.detaches:
+        return None
+    expression = in_steps_alone(objective.loss.expression())
+    for kink in kinks_of([expression], (s_p, s_n)):
+        jump = jump_across(kink, expression)
+        try:
+            if jump != 0 and refute_on_kink(Jump(kink, jump), (s_n, s_p), objective.field):
+                return None
+        except Undecided:
+            return None
+    return objective.loss.expression()
 
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
 
 
-def smooth_curl(field: WeightField) -> sp.Expr:
-    """∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks."""
-    return sp.factor_terms(sp.diff(field.positive, s_n) + sp.diff(field.negative, s_p))
+def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
+    """∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks; 0 for a loss that stops no gradient, by the symmetry of ∂²L/∂s_p∂s_n."""
+    if isinstance(objective, Decomposition):
+        if not objective.loss.detaches:
+            return sp.S.Zero
+        objective = objective.field
+    return sp.factor_terms(sp.diff(objective.positive, s_n) + sp.diff(objective.negative, s_p))
 
 
-def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
-    """What the curl of a gradient field is concentrated to, for every two similarities at every kink.
-
-    Args:
-        gradient: ∂L/∂s by similarity.
-    """
-    in_steps = {s: weight.replace(hinge, lambda x: x * step(sp.factor_terms(x))) for s, weight in gradient.items()}
-    for kink in _kinks(in_steps):
-        on, off = ({step(kink): value, step(-kink): 1 - value} for value in (sp.S.One, sp.S.Zero))
-        jump = {s: weight.xreplace(on) - weight.xreplace(off) for s, weight in in_steps.items()}
-        for a, b in combinations(gradient, 2):
-            coefficient = sp.factor_terms(jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b))
-            if coefficient != 0:
-                yield Jump(kink, coefficient)
-
-
-def _kinks(gradient: Mapping[sp.Symbol, sp.Expr]) -> list[sp.Expr]:
-    found: dict[sp.Expr, None] = {}
-    for weight in gradient.values():
-        for s in sorted(weight.atoms(step), key=sp.default_sort_key):
-            if -s.args[0] not in found and s.has(*gradient):
-                found[s.args[0]] = None
-    return list(found)
-
-
-def _conditions(objective, field, curl, jumps) -> Iterator[tuple[sp.Expr, str]]:
-    """What has to vanish, with what it means if it does not."""
-    yield curl, "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
+def _refutations(objective, field, curl, jumps) -> Iterator[tuple[Witness | None, str]]:
+    """Of everything that has to vanish the witness against it, with what it is."""
+    yield witness_against(curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
-        yield from _on_kink(jump, (s_n, s_p), field)
+        yield refute_on_kink(jump, (s_n, s_p), field), _across(jump)
     if isinstance(objective, Decomposition) and objective.loss.detaches:
-        yield from _pair_conditions(objective)
-    yield from _relative_conditions(field)
+        yield from _refutations_on_several_pairs(objective)
+    for condition, what in _relative_conditions(field):
+        yield witness_against(condition, field), what
 
 
-def _on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
-    """The coefficient on the kink itself, zero where the kink lies beyond what unit vectors reach."""
-    variable = next(s for s in similarities if jump.kink.has(s))
-    low, high = field.ranges[s_n]
-    for root in sp.solve(jump.kink, variable):
-        within = step(root - low) * step(high - root)
-        coefficient = tidy(jump.coefficient.subs(variable, root) * within, field.similarity)
-        yield coefficient, f"the weights jump across {jump.kink} = 0, and the curl there"
+def _across(jump: Jump) -> str:
+    return f"the weights jump across {jump.kink} = 0, and the curl there"
 
 
-def _pair_conditions(decomposition: Decomposition) -> Iterator[tuple[sp.Expr, str]]:
+def _refutations_on_several_pairs(decomposition: Decomposition) -> Iterator[tuple[Witness | None, str]]:
     """Symmetry of the weights of one anchor with two positives and two negatives, between kinks and across."""
+    field = decomposition.field
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     weights_p, weights_n = decomposition.weights(positives, negatives)
     pulls = (-weight for weight in weights_p)
     gradient = dict(zip((*positives, *negatives), (*pulls, *weights_n), strict=True))
     for a, b in combinations(gradient, 2):
         asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
-        yield asymmetry, f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+        what = f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+        yield witness_against(asymmetry, field), what
     for jump in curl_jumps(gradient):
-        for coefficient, what in _on_kink(jump, (*negatives, *positives), decomposition.field):
-            yield coefficient, f"with several pairs, {what}"
+        yield refute_on_kink(jump, (*negatives, *positives), field), f"with several pairs, {_across(jump)}"
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
@@ -182,10 +170,3 @@ def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
                 sp.diff(weight, other_negative),
                 f"{name} reads a negative that has no weight, and the derivative by it",
             )
-
-
-def _witness(condition: sp.Expr, field: WeightField) -> Witness | None:
-    """A point at which ``condition`` fails, at the default hyperparameters if it fails there; None if it is proved."""
-    ranges = {symbol: field.ranges.get(symbol, field.ranges[s_p]) for symbol in condition.free_symbols}
-    at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
-    return find_witness(condition, {**ranges, **at_defaults}) or refute_zero(condition, ranges)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import sympy as sp
 
 from goal_analysis.symbolic.algebra.identity import Ranges, Undecided, Witness, find_witness, refute_zero
-from goal_analysis.symbolic.algebra.tidying import simplest
-from goal_analysis.symbolic.primitives import s_n, s_p, step
+from goal_analysis.symbolic.algebra.kernels import factored_in_exponentials
+from goal_analysis.symbolic.algebra.tidying import bounded_factor, simplest
+from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.weight import Factors
 
 
@@ -40,15 +41,22 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     Raises:
         Undecided: neither was found.
     """
+    if positive == 0 and negative == 0:
+        return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
     if not positive.has(s_n) and not negative.has(s_p):
         return _normalised(sp.S.One, positive, negative), None
     if positive == 0 or negative == 0:
         return _normalised(positive + negative, sp.Integer(positive != 0), sp.Integer(negative != 0)), None
-    for form in (sp.factor_terms, sp.factor):
-        ratio = form(form(positive) / form(negative))
-        of_p, of_n = _univariate(ratio)
+    forms = (sp.factor_terms, bounded_factor)
+    if not positive.has(hinge, step) and not negative.has(hinge, step):
+        forms = (*forms, factored_in_exponentials)
+    for form in forms:
+        written_p, written_n = form(positive), form(negative)
+        of_p, of_n = _univariate(form(written_p / written_n))
         if of_p is not None:
-            return _normalised(form(positive) / of_p, of_p, 1 / of_n), None
+            factors = _normalised(written_p / of_p, of_p, 1 / of_n)
+            if not _divides_by_a_step(factors):
+                return factors, None
     contradiction = _contradiction(positive, negative, ranges)
     if contradiction is None:
         return _separate_from_a_base_point(positive, negative, ranges), None
@@ -66,6 +74,12 @@ def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
         else:
             of_p *= factor
     return of_p, of_n
+
+
+def _divides_by_a_step(factors: Factors) -> bool:
+    """Whether a factor is infinite on a whole region, so that the products say nothing there."""
+    powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
+    return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
 
 
 def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr) -> Factors:
@@ -115,7 +129,7 @@ def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ra
     of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
     triplet = positive / of_p
     if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo):
-        raise Undecided(f"the weights {positive} and {negative} seem to separate, but not from the point {base}")
+        raise Undecided(f"whether the weights {positive} and {negative} separate")
     if refute_zero(triplet * of_n - negative, ranges):
-        raise Undecided(f"the weights {positive} and {negative} seem to separate, but the product differs")
+        raise Undecided(f"whether the weights {positive} and {negative} separate")
     return _normalised(triplet, of_p, of_n)

@@ -7,7 +7,7 @@ from sympy.integrals.manualintegrate import manualintegrate
 
 from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.algebra.identity import Ranges, Undecided, refute_zero
-from goal_analysis.symbolic.primitives import hinge, sigmoid, softplus, step
+from goal_analysis.symbolic.primitives import PRIMITIVES, hinge, sigmoid, softplus, step
 
 MOST_OPERATIONS = 20
 """Larger functions are not handed to SymPy, whose search takes seconds for them."""
@@ -64,7 +64,10 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol) -> sp.Ex
     slope = sp.diff(inside, variable)
     if slope.has(variable) or slope == 0:
         return None
-    kink = sp.solve(inside, variable)[0]
+    kinks = sp.solve(inside, variable)
+    if not kinks:  # a slope that SymPy takes for zero
+        return None
+    (kink,) = kinks
     if smooth == 1:
         return hinge(inside) / slope
     whole = _of_product(smooth, variable)
@@ -106,10 +109,8 @@ def _of_shifted_exponential(base: sp.Expr, variable: sp.Symbol) -> sp.Expr | Non
 
 
 def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    if sp.count_ops(function) > MOST_OPERATIONS:
-        return None
-    if function.has(sigmoid, softplus):
-        function = function.rewrite(sp.exp)
+    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES):
+        return None  # SymPy knows these functions spelt with exp alone, and then searches for minutes
     try:
         found = manualintegrate(function, variable)
     except Exception:  # its search gives up in many ways; that nothing was found is an answer here

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import mpmath
+import sympy as sp
 
 Table = Mapping[str, Callable[..., Any]]
 """What every operation of a program means, by name; ``constant`` takes an exact SymPy number."""
@@ -34,8 +35,12 @@ def _float_logsumexp(*xs: float) -> float:
     return top if math.isinf(top) else top + math.log(math.fsum(math.exp(x - top) for x in xs))
 
 
+def _float_constant(e: sp.Expr) -> float:
+    return float(e) if e.is_extended_real else math.nan
+
+
 FLOAT: Table = {
-    "constant": float,
+    "constant": _float_constant,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -67,8 +72,14 @@ def _multiprecision_real(function: Callable[..., Any]) -> Callable[..., Any]:
     return real_or_nan
 
 
+def _multiprecision_constant(e: sp.Expr) -> Any:
+    if not e.is_extended_real:
+        return mpmath.nan
+    return e.evalf(mpmath.mp.dps + 5)._to_mpmath(mpmath.mp.prec) if e.is_finite else mpmath.mpf(float(e))
+
+
 MULTIPRECISION: Table = {
-    "constant": lambda e: e.evalf(mpmath.mp.dps + 5)._to_mpmath(mpmath.mp.prec),
+    "constant": _multiprecision_constant,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,

@@ -12,12 +12,27 @@ from types import MappingProxyType
 
 import sympy as sp
 
+from goal_analysis.symbolic.algebra.size import terms_multiplied_out
+from goal_analysis.symbolic.algebra.tidying import bounded_factor
 from goal_analysis.symbolic.primitives import hinge, logsumexp, sigmoid, softplus, step
+
+
+MOST_OPERATIONS = 600
+"""Of expressions with more operations no proof is tried ..."""
+
+MOST_TERMS = 20_000
+"""... or of more terms when the numerator is multiplied out ..."""
+
+MOST_KINKS = 10
+"""... and of those with more kinks, as every combination of signs is a case."""
 
 
 def proves_zero(expression: sp.Expr) -> bool:
     """Whether the algebra shows that ``expression`` is zero almost everywhere; False proves nothing."""
-    return all(_smooth_part_vanishes(case) for case in cases(expression))
+    if expression == 0:
+        return True
+    too_large = sp.count_ops(expression) > MOST_OPERATIONS or len(expression.atoms(hinge, step)) > MOST_KINKS
+    return not too_large and all(_smooth_part_vanishes(case) for case in cases(expression))
 
 
 def cases(expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})) -> Iterator[sp.Expr]:
@@ -45,10 +60,40 @@ def _smooth_part_vanishes(expression: sp.Expr) -> bool:
     if expression == 0:
         return True
     kernels = _Kernels()
-    numerator = sp.expand(sp.numer(sp.together(kernels.convert(expression))))
+    above = sp.numer(sp.together(kernels.convert(expression)))
+    if terms_multiplied_out(above) > MOST_TERMS:
+        return False
+    numerator = sp.expand(above)
     for symbol, relation in kernels.relations:
         numerator = sp.expand(sp.rem(numerator, sp.numer(sp.together(relation)), symbol))
     return numerator == 0
+
+
+def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:
+    """A smooth expression with its sigmoids and softpluses written with exp and log, in factors.
+
+    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> factored_in_exponentials(sigmoid(s_n - s_p) / sigmoid(s_p - s_n))
+    exp(s_n)*exp(-s_p)
+    """
+    kernels = _Kernels()
+    factored = bounded_factor(sp.together(kernels.convert(expression)))
+    spelt = {dummy: _SPELT[key[0]](*key[1:]) for key, dummy in kernels.dummies.items()}
+    while not factored.free_symbols.isdisjoint(spelt):
+        factored = factored.xreplace(spelt)
+    return factored
+
+
+_SPELT = {
+    "exp": sp.exp,
+    "log": sp.log,
+    "sin": sp.sin,
+    "cos": sp.cos,
+    "root": lambda base, degree: sp.Pow(base, sp.Rational(1, degree)),
+    "power": sp.Pow,
+    "opaque": lambda e: e,
+}
+"""What the dummies of a kernel stand for, by the first word of their key."""
 
 
 class _Kernels:

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from goal_analysis.symbolic.algebra.size import terms_multiplied_out
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.similarity import Similarity
+
+MOST_TERMS = 400
+"""Larger expressions are not factored."""
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
@@ -34,7 +38,7 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
 
 def _sign_on_unit_vectors(x: sp.Expr, similarity: Similarity) -> int:
     """1 or −1 if ``x`` is affine and nowhere of the other sign, else 0."""
-    if any(sp.diff(x, a, b) != 0 for a, b in ((s_p, s_p), (s_p, s_n), (s_n, s_n))):
+    if not x.is_polynomial(s_p, s_n) or sp.Poly(x, s_p, s_n).total_degree() > 1:
         return 0
     ends = (similarity.opposite, similarity.identical)
     corners = [x.subs({s_p: p, s_n: n}) for p in ends for n in ends]
@@ -49,10 +53,15 @@ def simplest(expression: sp.Expr) -> sp.Expr:
     """
     opened = _opened(expression)
     shields = {f: sp.Dummy(real=True) for f in _outermost_functions(opened)}
-    factored = sp.factor(opened.xreplace(shields)).xreplace({dummy: f for f, dummy in shields.items()})
+    factored = bounded_factor(opened.xreplace(shields)).xreplace({dummy: f for f, dummy in shields.items()})
     folded = sp.Mul(*_with_hinges(sp.Mul.make_args(factored)))
     candidates = (sp.factor_terms(expression), folded, expression)
     return min(candidates, key=lambda e: (sp.count_ops(e), candidates.index(e)))
+
+
+def bounded_factor(expression: sp.Expr) -> sp.Expr:
+    """`sympy.factor`, unless multiplying out, with which it begins, would take too many terms."""
+    return sp.factor(expression) if terms_multiplied_out(expression) <= MOST_TERMS else sp.factor_terms(expression)
 
 
 def _outermost_functions(e: sp.Expr) -> set[sp.Expr]:
@@ -65,6 +74,8 @@ def _opened(e: sp.Expr) -> sp.Expr:
     """``e`` with [x]₊ written x·1[x > 0] where it is a factor or a summand, not inside of another function."""
     if isinstance(e, hinge):
         return e.args[0] * step(e.args[0])
+    if e.is_Pow and not (e.exp.is_Integer and e.exp.is_positive):
+        return e  # 1[x > 0] to a power below one would be 0 to that power, or worse
     return e.func(*map(_opened, e.args)) if e.is_Add or e.is_Mul or e.is_Pow else e
 
 

@@ -7,7 +7,8 @@ Cross-Modal Matching (CVPR 2020), https://arxiv.org/abs/2010.03403.
 
 Degree and coefficients are those of the authors' code, which divides the sum of both directions by the size
 of the batch, and skips an anchor whose hardest negative is not within 0.2 of its positive. So w⁺ = 0.7 −
-0.4·s_p, which is not yet zero at s_p = 1, and w⁻ = 1.8·s_n − 0.4 from s_n = 0.35 on.
+0.4·s_p, which is not yet zero at s_p = 1, and w⁻ = 1.8·s_n − 0.4 where the polynomial is positive: above s_n = 0.349,
+and below 0.096 too, where w⁻ is negative and an easy negative is attracted.
 """
 
 from goal_analysis.symbolic.aggregators import EACH, MAX

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -34,16 +35,17 @@ def refuse(message: object) -> NoReturn:
 
 
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
-    """The values of ``NAME=VALUE`` arguments."""
-    settings = {}
+    """The values of ``NAME=VALUE`` arguments; a value may be a fraction such as 1/3."""
+    settings: dict[str, float] = {}
     for assignment in assignments or ():
-        name, equals, value = assignment.partition("=")
+        name, _, value = (part.strip() for part in assignment.partition("="))
         try:
-            settings[name.strip()] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            refuse(f"--set: got {assignment!r} but expected NAME=VALUE with a number, such as tau=10")
+            number = float(Fraction(value))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            refuse(f"--set: got {assignment!r} but expected NAME=VALUE with a number, such as tau=10 or tau=1/3")
+        if name in settings:
+            refuse(f"--set: got {name} twice but expected every name once")
+        settings[name] = number
     return settings
 
 
@@ -84,5 +86,5 @@ def of_formula(formula: str, settings: dict[str, float]) -> SymbolicLoss:
     try:
         return loss_from_mapping("formula", declaration)
     except (ValueError, TypeError) as problem:
-        hint = "" if settings else "\nEvery hyperparameter of the formula needs a value: --set NAME=VALUE"
-        refuse(f"{problem}{hint}")
+        unknown = "unknown name" in str(problem)
+        refuse(f"{problem}\nA hyperparameter of the formula needs a value: --set NAME=VALUE" if unknown else problem)

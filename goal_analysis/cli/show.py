@@ -16,6 +16,7 @@ from goal_analysis.cli.choosing import (
     refuse,
     settings_of,
 )
+from goal_analysis.cli.tables import line_width
 from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.characteristics import characteristics
 from goal_analysis.symbolic.decomposition import decompose
@@ -76,4 +77,4 @@ def _written(pages: list[Page], as_latex: bool, as_markdown: bool, as_json: bool
         return json.dumps(to_data(pages), ensure_ascii=False, indent=2)
     if as_latex:
         return to_latex(pages)
-    return to_markdown(pages) if as_markdown else to_plain(pages)
+    return to_markdown(pages) if as_markdown else to_plain(pages, line_width())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 WIDTH = 120
-"""Characters a line where there is no terminal to ask."""
+"""Characters a line where neither a terminal nor COLUMNS says how many."""
+
+
+def line_width() -> int:
+    """Characters a line."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
@@ -26,7 +31,7 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
         table.add_column(column, no_wrap=column not in wrapped, min_width=18 if column in wrapped else None)
     for record in records:
         table.add_row(*(_cell(record[column]) for column in columns))
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    Console(width=line_width()).print(table)
 
 
 def _cell(value: object) -> str:

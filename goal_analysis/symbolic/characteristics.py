@@ -63,7 +63,7 @@ class Curve:
         at_identical: the limit at the similarity of identical vectors, possibly infinite.
         growth: how it answers to hardness.
         plateaus: the ends of the range at which it has saturated.
-        scale: the largest finite magnitude on the range.
+        scale: the largest finite magnitude on a grid over the range.
         negative_somewhere: whether it is below zero anywhere.
     """
 
@@ -196,19 +196,21 @@ def _limit(weight: sp.Expr, end: Mapping[sp.Symbol, float], inward: Mapping[sp.S
 
 
 def _sign_changes(value: Callable[[float], float], inside: Sequence[tuple[float, float]]) -> Iterable[float]:
-    signed = [(s, v) for s, v in inside if v != 0 and math.isfinite(v)]
-    for (left, v_left), (right, v_right) in pairwise(signed):
-        if (v_left < 0) != (v_right < 0):
-            for _ in range(60):
-                middle = (left + right) / 2
-                v = value(middle)
-                if v == 0:
-                    left = right = middle
-                elif (v < 0) == (v_left < 0):
-                    left = middle
-                else:
-                    right = middle
-            yield round((left + right) / 2, 12) + 0.0
+    """Where the weight goes from one sign to the other; of a stretch of zeros in between, both ends."""
+    signed = [(i, s, v < 0) for i, (s, v) in enumerate(inside) if v != 0 and math.isfinite(v)]
+    for (i, left, was_negative), (j, right, is_negative) in pairwise(signed):
+        if was_negative != is_negative:
+            yield _edge(left, right, lambda s, sign=was_negative: value(s) != 0 and (value(s) < 0) == sign)
+            if j > i + 2:
+                yield _edge(left, right, lambda s, sign=is_negative: value(s) == 0 or (value(s) < 0) != sign)
+
+
+def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
+    """Where a condition that holds on the left ceases to hold."""
+    for _ in range(60):
+        middle = (left + right) / 2
+        left, right = (middle, right) if holds(middle) else (left, middle)
+    return round((left + right) / 2, 12) + 0.0
 
 
 def _growth(rows: Sequence[Sequence[float]], harder: int, scale: float) -> Growth:

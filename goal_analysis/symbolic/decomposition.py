@@ -143,7 +143,9 @@ def _check(derivatives: Sequence[sp.Expr], field: WeightField, factors: Factors 
             exact = values[i % 2]
             if math.isfinite(exact) and not abs(value - exact) <= TOLERANCE * (1 + abs(exact)):
                 place = ", ".join(f"{symbol} = {float(x):.4g}" for symbol, x in point.items())
-                raise Undecided(f"the weights of {field.name}: simplified they are {value:.6g}, not {exact:.6g}, at {place}")
+                raise Undecided(
+                    f"the weights of {field.name}: simplified they are {value:.6g}, not {exact:.6g}, at {place}"
+                )
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import sympy as sp
 
@@ -134,7 +135,7 @@ def _roots(kink: Program, symbols, point, variable, span) -> Iterator[list[float
         return _at(kink, [*here[:place], x, *here[place + 1 :]])
 
     edges = [low + (high - low) * i / CELLS for i in range(CELLS + 1)]
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         if at(left) * at(right) < 0:
             for _ in range(60):
                 middle = (left + right) / 2

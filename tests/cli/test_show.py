@@ -69,6 +69,16 @@ def test_settings_reach_the_characteristics():
     assert "at most 256" in run("show", "circle").output
 
 
+def test_fractions_are_numbers():
+    assert "at most 0.2203" in run("show", "info_nce", "--set", "scale=1/3").output
+
+
+def test_lines_keep_to_the_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert max(map(len, run("show", "vse_pp").output.splitlines())) <= 100
+    assert max(map(len, run("list").output.splitlines())) <= 100
+
+
 def test_a_formula_is_taken_apart():
     result = run("show", "--formula", "softplus(tau*(s_n - s_p))/tau", "--set", "tau=10")
     assert result.exit_code == 0, result.output
@@ -95,10 +105,12 @@ def test_own_losses(own):
         (["show", "circle", "--set", "gamma=-3"], "got -3.0 but expected a number in (0, inf)"),
         (["show", "circle", "--set", "gamma"], "got 'gamma' but expected NAME=VALUE"),
         (["show", "circle", "--set", "gamma=x"], "got 'gamma=x' but expected NAME=VALUE"),
+        (["show", "circle", "--set", "gamma=1/0"], "got 'gamma=1/0' but expected NAME=VALUE"),
+        (["show", "circle", "--set", "gamma=1", "--set", "gamma=2"], "got gamma twice"),
         (["show", "circle", "--latex", "--json"], "at most one"),
         (
             ["show", "--formula", "softplus(tau*(s_n - s_p))"],
-            "Every hyperparameter of the formula needs a value",
+            "A hyperparameter of the formula needs a value",
         ),
         (["show", "--formula", "s_n.__class__"], "^"),
         (["show", "circle", "--catalog", "missing.toml"], "missing.toml"),

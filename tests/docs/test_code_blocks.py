@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +39,15 @@ def run(page: Path) -> list[tuple[str, str]]:
 def test_a_page_says_what_its_code_prints(page):
     for body, printed in run(page):
         assert body == printed
+
+
+def test_what_the_readme_shows_of_the_command_line_is_its_output(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = next(body for _, _, body in blocks(PAGES[0]) if body.startswith("$ goal-analyze show circle"))
+    lines = {" ".join(line.split()) for line in CliRunner().invoke(app, ["show", "circle"]).output.splitlines()}
+    said = [" ".join(line.split()) for line in shown.splitlines()[1:]]
+    assert len(said) > 5
+    assert set(said) <= lines
 
 
 def test_a_wrong_page_is_noticed(tmp_path):

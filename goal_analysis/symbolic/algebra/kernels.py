@@ -16,7 +16,6 @@ from goal_analysis.symbolic.algebra.size import terms_multiplied_out
 from goal_analysis.symbolic.algebra.tidying import bounded_factor
 from goal_analysis.symbolic.primitives import hinge, logsumexp, sigmoid, softplus, step
 
-
 MOST_OPERATIONS = 600
 """Of expressions with more operations no proof is tried ..."""
 

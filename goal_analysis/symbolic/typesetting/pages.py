@@ -23,11 +23,12 @@ from goal_analysis.symbolic.weight import WeightField
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a page: a key for data, a label for people, and the value."""
+    """One line of a page: a key for data, a label for people, the value, and a label in LaTeX where it differs."""
 
     key: str
     label: str
     value: sp.Expr | str | float | bool
+    latex_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,14 @@ def _aggregator_text(side: Side) -> str:
 
 
 def _term_rows(term: Term, index: str) -> Iterable[Row]:
-    yield Row(f"outer{index}", f"Φ{index}", term.effective_outer)
+    yield Row(f"outer{index}", f"Φ{index}", term.effective_outer, rf"\Phi_{{{index}}}" if index else r"\Phi")
     for sign, name, side in (("⁻", "negatives", term.negatives), ("⁺", "positives", term.positives)):
         if side is not None:
             over = f"A{sign}{index}: {_aggregator_text(side)} over {name} of"
-            yield Row(f"{name}{index}", over, side.inner)
+            superscript, inner = ("-", "h") if name == "negatives" else ("+", "k")
+            aggregator = rf"\operatorname{{{_aggregator_text(side).replace('_', ' ')}}}"
+            label = rf"A^{{{superscript}}} = {aggregator}\, {inner}, \quad {inner}"
+            yield Row(f"{name}{index}", over, side.inner, label)
             yield Row(
                 f"mining_{name}{index}",
                 f"mining weight of {name}{index and ' ' + index}",
@@ -142,18 +146,24 @@ def characteristics_page(found: Characteristics) -> Page:
 
 def _surface_text(surface: Surface) -> str:
     text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
-    return text + f"; at most {number(surface.scale)}" + ("; negative somewhere" if surface.negative_somewhere else "")
+    bound = _bound(surface.scale, surface.easiest, surface.hardest)
+    return f"{text}; {bound}" + ("; negative somewhere" if surface.negative_somewhere else "")
 
 
 def _curve_text(curve: Curve, key: str) -> str:
     ends = f"{number(curve.at_opposite)} for opposite, {number(curve.at_identical)} for identical vectors"
-    parts = [curve.growth.value, ends, f"at most {number(curve.scale)}"]
+    parts = [curve.growth.value, ends, _bound(curve.scale, curve.at_opposite, curve.at_identical)]
     effect = "a negative attracts" if key == "negative" else "a positive repels"
     if curve.negative_somewhere:
         places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
         parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
-    parts += [f"saturated from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
+    if math.isfinite(curve.at_opposite) and math.isfinite(curve.at_identical):
+        parts += [f"flat from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
     return "; ".join(parts)
+
+
+def _bound(scale: float, *limits: float) -> str:
+    return "unbounded" if any(map(math.isinf, limits)) else f"at most {number(scale)}"
 
 
 def number(value: float) -> str:

@@ -194,6 +194,7 @@ def _word(word: str) -> str:
     if greek:
         letter = greek[2].lower().replace("lamda", "lambda")
         word = letter if greek[1] == "SMALL" else letter.capitalize()
+    word = "lambda" if word == "lam" else word  # Python keeps lambda for itself
     if _GREEK.fullmatch(word):
         return rf"\{word}"
     return word if len(word) == 1 or word.isdigit() else rf"\mathrm{{{word}}}"

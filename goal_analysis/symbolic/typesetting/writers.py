@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 import sympy as sp
 
 from goal_analysis.symbolic.typesetting import latex, plain
-from goal_analysis.symbolic.typesetting.pages import Page
+from goal_analysis.symbolic.typesetting.pages import Page, Row
 
 
-def to_plain(pages: Sequence[Page]) -> str:
-    """Aligned text."""
-    width = max(len(row.label) for page in pages for row in page.rows)
-    blocks = (
-        "\n".join([page.title, *(f"  {row.label:<{width}}  {_words(row.value, plain)}" for row in page.rows)])
-        for page in pages
-    )
-    return "\n\n".join(blocks)
+def to_plain(pages: Sequence[Page], width: int | None = None) -> str:
+    """Aligned text.
+
+    Args:
+        pages: what to write.
+        width: where long values go on in the next line; by default nowhere.
+    """
+    labels = max(len(row.label) for page in pages for row in page.rows)
+
+    def line(row: Row) -> str:
+        text = f"  {row.label:<{labels}}  {_words(row.value, plain)}"
+        if width is None or len(text) <= width or labels + 24 > width:
+            return text
+        return "\n".join(
+            textwrap.wrap(
+                text, width, subsequent_indent=" " * (labels + 4), break_long_words=False, break_on_hyphens=False
+            )
+        )
+
+    return "\n\n".join("\n".join([page.title, *map(line, page.rows)]) for page in pages)
 
 
 def to_markdown(pages: Sequence[Page]) -> str:
@@ -36,14 +49,15 @@ def to_markdown(pages: Sequence[Page]) -> str:
 def to_latex(pages: Sequence[Page]) -> str:
     """The formulas, one line each, in an aligned environment; words are left out."""
     rows = (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr))
-    lines = [rf"  {_LATEX_LABELS[row.key]} &= {latex(row.value)}" for row in rows]
+    lines = [rf"  {_latex_label(row)} &= {latex(row.value)}" for row in rows]
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 
+def _latex_label(row: Row) -> str:
+    return row.latex_label or _LATEX_LABELS.get(row.key, rf"\text{{{row.label}}}")
+
+
 _LATEX_LABELS = {
-    "outer": r"\Phi",
-    "negatives": "h(s_n)",
-    "positives": "k(s_p)",
     "triplet_weight": "T(s_p, s_n)",
     "positive_pair_weight": "P^{+}(s_p)",
     "negative_pair_weight": "P^{-}(s_n)",
@@ -51,10 +65,6 @@ _LATEX_LABELS = {
     "negative_weight": "w^{-}(s_p, s_n)",
     "potential": "U(s_p, s_n)",
     "loss": "L(s_p, s_n)",
-} | {
-    f"{name}{i}": rf"{symbol}_{{{i}}}"
-    for i in range(1, 10)
-    for name, symbol in (("outer", r"\Phi"), ("negatives", "h"), ("positives", "k"))
 }
 
 

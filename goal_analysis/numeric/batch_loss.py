@@ -1,6 +1,7 @@
 """The loss of a batch, and its weight matrix W = ∂L/∂S by the chain rule on the derived pieces.
 
-An anchor without what a term needs contributes nothing to it, and the mean of a term does not count it.
+An anchor without what a term needs contributes nothing to it, and the mean of a term does not count it. The loss of
+no scores at all is zero.
 """
 
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,8 @@ def loss_value(
     """
     matches.check(scores, f"loss {loss.name!r}")
     values = tuple(loss.values(settings).items())
+    if not scores.numel():
+        return _at_least_float32(scores).sum()
     total = torch.zeros((), dtype=_at_least_float32(scores).dtype, device=scores.device)
     for _, of_rows, its_matches in _queries(loss.anchors, _at_least_float32(scores), matches):
         for term in loss.terms:
@@ -75,7 +78,9 @@ def weight_matrix(
     """W = ∂L/∂S, which is −w⁺ at positives and w⁻ at negatives.
 
     W = Σ over the terms of outer derivative × mining weight × inner derivative, computed without autograd, in
-    float32 at least. The gradients of the embeddings of dot scores S = X·Yᵀ are W·Y and Wᵀ·X.
+    float32 at least. The gradients of the embeddings of dot scores S = X·Yᵀ are W·Y and Wᵀ·X. Where the scores
+    require a gradient the result carries a graph, as W is differentiable in turn; detach it, or compute it without
+    a gradient, where it is to be a constant.
 
     Args:
         decomposition: the derived pieces of a loss.
@@ -99,6 +104,8 @@ def weight_matrix(
     matches.check(scores, f"loss {loss.name!r}")
     values = tuple(loss.values(settings).items())
     total = torch.zeros_like(_at_least_float32(scores))
+    if not scores.numel():
+        return total
     for by_columns, of_rows, its_matches in _queries(loss.anchors, _at_least_float32(scores), matches):
         gradient = torch.zeros_like(of_rows)
         for parts in decomposition.parts:

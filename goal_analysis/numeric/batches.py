@@ -1,4 +1,7 @@
-"""Batches that verification runs on: random ones, real ones, and the corners where losses break."""
+"""Batches that verification runs on: random ones, real ones, and the corners where losses break.
+
+This file is long because what can be wrong with a file of features is told where the file is read.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,7 +124,27 @@ BATCHES: tuple[Callable[[], Batch], ...] = (
 """The made-up batches of verification."""
 
 
-def features_batch(directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0) -> Batch:
+def features_batches(directory: str | Path, split: str, batches: int = 3, images: int = 12) -> list[Batch]:
+    """Batches of real image features from places spread over a split.
+
+    Args:
+        directory: as `features_batch`.
+        split: such as ``"dev"``.
+        batches: how many; fewer where the split has too few images for as many different ones.
+        images: how many images one batch takes; all where the split has fewer.
+
+    Raises:
+        FileNotFoundError, ValueError: as `features_batch`.
+    """
+    every = len(_stored(_features_file(directory, split), 2))
+    images = min(images, every)
+    starts = sorted({int(start) for start in np.linspace(0, every - images, batches)})
+    return [features_batch(directory, split, images, first=start) for start in starts]
+
+
+def features_batch(
+    directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0, first: int = 0
+) -> Batch:
     """Two views of real image features: unit embeddings with one row per caption where captions exist.
 
     The features are standardised over the rows that are taken. A view of a row is the mean of the image's
@@ -132,48 +155,80 @@ def features_batch(directory: str | Path, split: str, images: int = 6, dim: int 
             ``(images, regions, features)``, and, where captions exist, ``{split}_caps.txt`` with as many
             lines for one image as for another.
         split: such as ``"dev"``.
-        images: how many images are taken, from the first on.
+        images: how many images are taken, at least two.
         dim: dimensions of the embeddings.
         seed: of the weights and the map.
+        first: the image from which on they are taken.
 
     Raises:
         FileNotFoundError: no features of this split.
-        ValueError: no array of numbers, another shape, not enough images, captions that do not fit, or a
-            value that is not finite; the text names the file, and the row where there is one.
+        ValueError: no array of numbers, another shape, not enough images, captions that do not fit, a value that is
+            not finite, or an image that is the mean of all that are taken, which has no direction; the text names
+            the file, and the row where there is one.
     """
-    file = Path(directory) / f"{split}_ims.npy"
-    if not file.is_file():
-        raise FileNotFoundError(f"features: got no file {file} but expected the features of split {split!r}")
-    # The file may be larger than the memory: only the rows that are taken are read.
-    try:
-        stored = np.load(file, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
-    if stored.ndim not in (2, 3) or stored.shape[0] < images or stored.dtype.kind != "f":
+    file = _features_file(directory, split)
+    if images < 2:
         raise ValueError(
-            f"{file}: got {stored.dtype} of shape {stored.shape} but expected floats of shape "
-            f"(images, features) or (images, regions, features) with at least {images} images"
+            f"{file}: images: got {images} but expected at least 2: one alone does not differ from the mean"
         )
-    taken = stored[:images].astype(np.float32)
-    for row, of_image in enumerate(taken):
+    stored = _stored(file, first + images)
+    taken = stored[first : first + images].astype(np.float32)
+    for row, of_image in enumerate(taken, first):
         if not np.isfinite(of_image).all():
             raise ValueError(f"{file}: row {row}: got a value that is not finite but expected finite features")
     every = _captions_per_image(file.with_name(f"{split}_caps.txt"), stored.shape[0])
     ids = torch.arange(images).repeat_interleave(every)
     features = torch.from_numpy(taken).double()
     spread, mean = torch.std_mean(features.flatten(0, -2), 0, correction=0)
-    standardised = (features - mean) / spread.clamp(min=1e-6)
+    # What does not vary differs from its mean by rounding alone, which is no direction.
+    varies = spread > 1e-9 * features.abs().max()
+    standardised = torch.where(varies, (features - mean) / spread.clamp(min=1e-6), 0.0)
+    for row, of_image in enumerate(standardised, first):
+        if not of_image.any():
+            raise ValueError(f"{file}: row {row}: got the mean of the images taken but expected features that differ")
     generator = torch.Generator().manual_seed(seed)
     through = torch.randn(standardised.shape[-1], dim, generator=generator, dtype=torch.float64)
     rows, columns = (_unit(_weighted(standardised[ids], generator) @ through) for _ in range(2))
-    return Batch(f"{Path(directory).name} {split}", rows, columns, Matches.of_image_ids(ids))
+    name = f"{Path(directory).name} {split}" + (f" from row {first}" if first else "")
+    return Batch(name, rows, columns, Matches.of_image_ids(ids))
+
+
+def _features_file(directory: str | Path, split: str) -> Path:
+    file = Path(directory) / f"{split}_ims.npy"
+    if not file.is_file():
+        raise FileNotFoundError(f"features: got no file {file} but expected the features of split {split!r}")
+    return file
+
+
+def _stored(file: Path, images: int) -> np.ndarray:
+    with file.open("rb") as opened:
+        beginning = opened.read(len(np.lib.format.MAGIC_PREFIX))
+    if beginning != np.lib.format.MAGIC_PREFIX:
+        raise ValueError(f"{file}: got a file that begins with {beginning!r} but expected one NumPy array")
+    # The file may be larger than the memory: only the rows that are taken are read.
+    try:
+        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    if stored.ndim not in (2, 3) or stored.shape[0] < images or stored.dtype.kind != "f" or not stored[0].size:
+        raise ValueError(
+            f"{file}: got {stored.dtype} of shape {stored.shape} but expected floats of shape "
+            f"(images, features) or (images, regions, features) with at least {images} images"
+        )
+    return stored
 
 
 def _captions_per_image(file: Path, images: int) -> int:
     if not file.is_file():
         return 1
-    with file.open(encoding="utf-8") as lines:
-        captions = sum(1 for _ in lines)
+    captions = 0
+    with file.open("rb") as lines:
+        for row, line in enumerate(lines):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file}: row {row}: got {error} but expected captions in UTF-8") from error
+            captions += 1
     if not captions or captions % images:
         raise ValueError(f"{file}: got {captions} captions but expected a multiple of the {images} images")
     return captions // images

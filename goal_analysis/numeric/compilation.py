@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,29 @@ def _logsumexp(*xs: Tensor | float) -> Tensor:
     return total
 
 
-def _input(x: Tensor | float) -> Tensor:
+def _inputs(values: Sequence[Tensor | float]) -> list[Tensor]:
+    """The values as tensors of one dtype on one device; by torch's rules numbers and 0-d tensors widen no others."""
+    tensors = [x for x in values if isinstance(x, Tensor)]
+    if not tensors:
+        return [torch.tensor(float(x), dtype=torch.float64) for x in values]
+    for x in tensors:
+        if not x.is_floating_point():
+            raise TypeError(f"compiled: got a tensor of {x.dtype} but expected a floating-point one")
+    first = tensors[0]
+    if len(tensors) == len(values) and first.dtype in WIDE:
+        if all(x.dtype is first.dtype and x.device == first.device for x in tensors):
+            return tensors
+    deciding = [x for x in tensors if x.ndim] or tensors
+    dtype, device = reduce(torch.promote_types, [x.dtype for x in deciding]), deciding[0].device
+    dtype = dtype if dtype in WIDE else torch.float32
+    return [_as_tensor(x, dtype, device) for x in values]
+
+
+def _as_tensor(x: Tensor | float, dtype: torch.dtype, device: torch.device) -> Tensor:
     if not isinstance(x, Tensor):
-        return torch.tensor(float(x), dtype=torch.float64)
-    if not x.is_floating_point():
-        raise TypeError(f"compiled: got a tensor of {x.dtype} but expected a floating-point one")
-    return x if x.dtype in WIDE else x.float()
+        return torch.tensor(float(x), dtype=dtype, device=device)
+    # Only what is one number may come from another device, as everywhere in torch.
+    return x.to(dtype) if x.ndim else x.to(device, dtype)
 
 
 def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ...]:
@@ -102,12 +120,12 @@ TORCH: Table = {
     "sigmoid": torch.sigmoid,
     "softplus": _softplus,
     "logsumexp": _logsumexp,
-    "input": _input,
+    "inputs": _inputs,
     "spread": _spread,
 }
 """Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor.
 
-``input`` is done to every input first, ``spread`` to all outputs last. A constant output that it leaves a float is
+``inputs`` is done to all inputs first, ``spread`` to all outputs last. A constant output that it leaves a float is
 filled in."""
 
 
@@ -116,9 +134,11 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return np.errstate(all="ignore")(function)
 
 
-def _numpy_input(x: Any) -> Any:
-    array = np.asarray(x)
-    return array.astype(np.result_type(array, np.float32), copy=False)
+def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
+    given = [x for x in values if isinstance(x, np.ndarray)]
+    deciding = [x for x in given if x.ndim] or given or [np.asarray(x) for x in values]
+    kind = np.result_type(np.float32, *deciding)
+    return [np.asarray(x).astype(kind, copy=False) for x in values]
 
 
 def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
@@ -145,7 +165,7 @@ NUMPY: Table = {
     "sigmoid": _quiet(lambda x: np.exp(-np.logaddexp(0, -x))),
     "softplus": _quiet(lambda x: np.logaddexp(0, x)),
     "logsumexp": _quiet(lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs))),
-    "input": _numpy_input,
+    "inputs": _numpy_inputs,
     "spread": _numpy_spread,
 }
 """The same functions of NumPy arrays, for plots."""
@@ -191,8 +211,7 @@ class Compiled:
             expected = ", ".join(map(str, self.program.inputs)) or "none"
             raise TypeError(f"compiled: got {len(values)} values but expected {expected}")
         table = self.table
-        read = table["input"]
-        inputs = [read(x) for x in values]
+        inputs = table["inputs"](values)
         outputs = table["spread"](self._run(*inputs), inputs)
         if not inputs or not self._constants or type(outputs[self._constants[0][1][0]]) is not float:
             return outputs
@@ -220,12 +239,12 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
 
     Returns:
         A function of one value per input that returns a tuple of one value per output. Each has the shape
-        of the inputs broadcast together; constants and outputs of fewer inputs are views, not to be written
-        into.
+        of the inputs broadcast together, the dtype to which the tensors among them promote, and their device;
+        constants and outputs of fewer inputs are views, not to be written into.
 
     Raises:
         UnsupportedFunction: naming a function that programs do not know.
-        ValueError: a symbol of an output is no input.
+        ValueError: a symbol of an output is no input, or an output holds what is no real number.
 
     >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
     >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
@@ -234,4 +253,7 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
     >>> compiled([sigmoid(1000 * s_n)], [s_n], NUMPY)(np.array([-1.0, 0.0, 1.0]))
     (array([0. , 0.5, 1. ]),)
     """
+    for output in map(sp.sympify, outputs):
+        if unreal := [str(e) for e in (sp.zoo, sp.nan, sp.I) if output.has(e)]:
+            raise ValueError(f"compiled: got {unreal[0]} in {output} but expected real numbers alone")
     return Compiled(lowered(program(outputs, inputs)), table)

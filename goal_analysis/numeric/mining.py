@@ -10,6 +10,7 @@ This file is long because every miner is in it, one after the other, under one c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -88,10 +89,16 @@ class SemiHard:
 
     Args:
         margin: how close is too close, on the scale of the scores.
+
+    Raises:
+        ValueError: the margin is negative or not finite.
     """
 
     margin: float = 0.2
     name: ClassVar[str] = "semi_hard"
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self.name, margin=self.margin)
 
     def __call__(self, scores: Float[Tensor, "anchors candidates"], matches: Matches) -> Triplets:
         """Mine ``scores``; see `Miner`."""
@@ -144,6 +151,9 @@ class DistanceWeighted:
         cutoff: the distance below which all are equally likely.
         reach: the distance from which none is drawn.
         generator: the source of randomness, on the device of the scores; torch's own by default.
+
+    Raises:
+        ValueError: a dimension below 2, or a distance that two points of the sphere do not have.
     """
 
     dim: int = 512
@@ -151,6 +161,14 @@ class DistanceWeighted:
     reach: float = 1.4
     generator: torch.Generator | None = None
     name: ClassVar[str] = "distance_weighted"
+
+    def __post_init__(self) -> None:
+        if self.dim != int(self.dim) or self.dim < 2:
+            raise ValueError(f"miner {self.name}: dim: got {self.dim} but expected a whole number of at least 2")
+        if not 0 < self.cutoff < 2:
+            raise ValueError(f"miner {self.name}: cutoff: got {self.cutoff} but expected a number in (0, 2)")
+        if not 0 < self.reach <= 2:
+            raise ValueError(f"miner {self.name}: reach: got {self.reach} but expected a number in (0, 2]")
 
     def __call__(self, scores: Float[Tensor, "anchors candidates"], matches: Matches) -> Triplets:
         """Mine ``scores``; see `Miner`."""
@@ -185,10 +203,16 @@ class SelectivelyHard:
 
     Args:
         epsilon: ε.
+
+    Raises:
+        ValueError: ε is negative or not finite.
     """
 
     epsilon: float = 0.01
     name: ClassVar[str] = "selectively_hard"
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self.name, epsilon=self.epsilon)
 
     def __call__(self, scores: Float[Tensor, "anchors candidates"], matches: Matches) -> Triplets:
         """Mine ``scores``; see `Miner`."""
@@ -212,11 +236,17 @@ class Soft:
     Args:
         positive_scale: β⁺.
         negative_scale: β⁻.
+
+    Raises:
+        ValueError: a scale is negative or not finite.
     """
 
     positive_scale: float = 10.0
     negative_scale: float = 10.0
     name: ClassVar[str] = "soft"
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self.name, positive_scale=self.positive_scale, negative_scale=self.negative_scale)
 
     def __call__(self, scores: Float[Tensor, "anchors candidates"], matches: Matches) -> Triplets:
         """Mine ``scores``; see `Miner`."""
@@ -236,6 +266,12 @@ def miner(name: str) -> Miner:
         if known.name == name:
             return known
     raise ValueError(f"miner: got {name!r} but expected one of {', '.join(m.name for m in MINERS)}")
+
+
+def _check_nonnegative(owner: str, **parameters: float) -> None:
+    for name, value in parameters.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"miner {owner}: {name}: got {value} but expected a finite number of at least 0")
 
 
 def _values(scores: Tensor, matches: Matches, name: str) -> Tensor:

@@ -97,7 +97,9 @@ def embedding_gradients(
         y: shape ``(candidates, dim)``.
 
     Returns:
-        ∂L/∂X and ∂L/∂Y, finite for zero, coinciding and opposite vectors.
+        ∂L/∂X and ∂L/∂Y, finite for zero, coinciding and opposite vectors. Both are computed and returned in the one
+        dtype to which the weights and embeddings promote: that of the embeddings if the weights share it, and float32
+        if the weights of bfloat16 embeddings are float32, as those of `weight_matrix` are.
 
     >>> w = torch.tensor([[-1.0, 0.5]])
     >>> embedding_gradients(DOT, w, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -105,7 +107,8 @@ def embedding_gradients(
             [ 0.5000,  0.0000]]))
     """
     found = _of(direction, _OWN) if isinstance(direction, Similarity) else direction
-    return found.gradients(weights, x, y)
+    dtype = torch.promote_types(weights.dtype, torch.promote_types(x.dtype, y.dtype))
+    return found.gradients(weights.to(dtype), x.to(dtype), y.to(dtype))
 
 
 def direction(name: str) -> Direction:

@@ -148,7 +148,7 @@ def test_a_wrong_formula_is_refused() -> None:
 def test_circle_loss_is_no_gradient_and_multi_similarity_is() -> None:
     stopped = measure(pml.CircleLoss(), points=8)
     assert stopped.non_integrability > 0.01
-    assert stopped.curl_share > 0.1
+    assert stopped.curl_share > 0.03
     assert not stopped.integrable
     whole = measure(pml.MultiSimilarityLoss(), points=8)
     assert whole.non_integrability < 1e-8

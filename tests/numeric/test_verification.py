@@ -14,24 +14,31 @@ import pytest
 import sympy as sp
 import torch
 
-from goal_analysis.numeric import verification
+from goal_analysis.numeric import batch_loss, layout, verification
+from goal_analysis.numeric.aggregation import MASKED
 from goal_analysis.numeric.batches import (
     BATCHES,
+    Batch,
+    classes,
     features_batch,
+    features_batches,
     identical_and_opposite,
     one_set_with_labels,
     random_pairs,
+    several_captions,
 )
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients
-from goal_analysis.numeric.verification import BOUND, Verification, VerificationError, verify
+from goal_analysis.numeric.verification import BOUND, ROWS, Verification, VerificationError, bound, verify
+from goal_analysis.symbolic.aggregators import MEAN, Pool
 from goal_analysis.symbolic.decomposition import Decomposition, decompose
-from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.primitives import gap, s_n, s_p
 from losses_catalog import catalog
 
 FACTOR = sp.Rational(1001, 1000)
-SECONDS = 60
-"""For the whole catalog; it takes a sixth of that on one thread."""
+SECONDS = 40
+"""Of one thread's time, for the whole catalog; it takes less than half of that."""
 
 decomposed = cache(decompose)
 every_loss = pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
@@ -45,18 +52,18 @@ def named(name: str) -> Decomposition:
 def verified() -> tuple[dict[str, Verification], float]:
     for loss in catalog:
         decomposed(loss)
-    start = time.perf_counter()
+    start = time.process_time()
     found = {loss.name: verify(decomposed(loss)) for loss in catalog}
-    return found, time.perf_counter() - start
+    return found, time.process_time() - start
 
 
 @every_loss
 def test_the_weights_of_every_loss_are_its_gradient(loss: SymbolicLoss, verified) -> None:
     frame = verified[0][loss.name].frame
     exact = frame[frame.dtype == "float64"]
-    assert ((exact.relative <= BOUND) | (exact.absolute <= 1e-14)).all(), exact.sort_values("relative").tail()
+    assert (exact.relative <= BOUND).all(), exact.sort_values("relative").tail()
     assert set(frame.dtype) == {"float64", "float32", "bfloat16"}
-    quantities = {"w⁺", "w⁻", "W", "∂L/∂X", "∂L/∂Y"}
+    quantities = {"w⁺", "w⁻", "L", "W", "∂L/∂X", "∂L/∂Y"}
     if decomposed(loss).separable:
         quantities |= {"T", "P⁺", "P⁻", "T·P⁺", "T·P⁻"}
     assert set(frame.quantity) == quantities
@@ -79,7 +86,7 @@ def test_singularities_are_those_of_a_margin_on_the_angle(verified) -> None:
     assert set(frame[frame.singular > 0].loss) == {"arc_face", "tuplet_margin"}
 
 
-def test_the_whole_catalog_takes_less_than_a_minute(verified) -> None:
+def test_the_whole_catalog_takes_less_than_forty_seconds(verified) -> None:
     assert verified[1] < SECONDS
 
 
@@ -87,6 +94,160 @@ def test_the_worst_errors_are_kept_per_dtype_and_quantity(verified) -> None:
     worst = verified[0]["circle"].worst
     assert worst.loc[("float64", "W"), "relative"] < BOUND
     assert "float64" in verified[0]["circle"]._repr_html_()
+
+
+class Sabotage:
+    """What goes wrong in the shared pieces of the quick way, one at a time."""
+
+    @staticmethod
+    def factors(patch: pytest.MonkeyPatch, factor: float) -> None:
+        right = layout.TermLayout.factors
+        patch.setattr(layout.TermLayout, "factors", lambda self, reduction: factor * right(self, reduction))
+
+    @staticmethod
+    def no_columns(patch: pytest.MonkeyPatch, _: float) -> None:
+        right = batch_loss._queries
+        patch.setattr(batch_loss, "_queries", lambda *a: (query for query in right(*a) if not query[0]))
+
+    @staticmethod
+    def first_positive_alone(patch: pytest.MonkeyPatch, _: float) -> None:
+        def wrong(matches: Matches) -> layout.Pairs:
+            found = layout.positive_pairs(matches)
+            return layout.Pairs(found.places[..., :1], found.members[..., :1])
+
+        patch.setattr(batch_loss, "positive_pairs", wrong)
+
+    @staticmethod
+    def every_second_negative(patch: pytest.MonkeyPatch, _: float) -> None:
+        def wrong(*arguments) -> layout.Pairs:
+            found = layout.negative_pairs(*arguments)
+            ignored = torch.arange(found.members.shape[-1]) % 2 == 1
+            return layout.Pairs(found.places, found.members & ~ignored)
+
+        patch.setattr(batch_loss, "negative_pairs", wrong)
+
+    @staticmethod
+    def enumerated(patch: pytest.MonkeyPatch, factor: float) -> None:
+        for name in ("each", "each_mean"):
+            right = MASKED[name]
+            wrong = replace(right, weights=lambda *a, right=right: factor * right.weights(*a))
+            patch.setitem(MASKED, name, wrong)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "factor"),
+    [
+        (Sabotage.factors, 1.001),
+        (Sabotage.factors, -7.0),
+        (Sabotage.no_columns, 1.0),
+        (Sabotage.first_positive_alone, 1.0),
+        (Sabotage.every_second_negative, 1.0),
+        (Sabotage.enumerated, 1.001),
+    ],
+    ids=["factors", "sign", "no columns", "first positive", "every second negative", "enumerated"],
+)
+@every_loss
+def test_what_value_and_weights_share_is_held_against_plain_loops(
+    loss: SymbolicLoss, sabotage, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = [side for term in loss.terms for side in (term.positives, term.negatives) if side is not None]
+    if sabotage is Sabotage.enumerated and not any(side.aggregator.enumerates for side in sides):
+        pytest.skip("enumerates nothing")
+    if sabotage is Sabotage.no_columns and loss.anchors is Anchors.ROWS:
+        pytest.skip("columns are no anchors")
+    if sabotage is Sabotage.first_positive_alone and loss.proxies and loss.anchors is Anchors.ROWS:
+        pytest.skip("an embedding has one class")
+    batches = [classes] if loss.proxies else [several_captions]
+    verify(decomposed(loss), batches, [torch.float64])
+    sabotage(monkeypatch, factor)
+    with pytest.raises(VerificationError, match=f"loss '{loss.name}': [LW] on batch"):
+        verify(decomposed(loss), batches, [torch.float64])
+
+
+def times_two(decomposition: Decomposition) -> Decomposition:
+    outer = ("outer_positive", "outer_negative")
+    parts = tuple(replace(p, **{name: 2 * getattr(p, name) for name in outer}) for p in decomposition.parts)
+    return replace(decomposition, parts=parts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@every_loss
+def test_twice_the_weights_are_found_in_every_dtype(loss: SymbolicLoss, dtype: torch.dtype) -> None:
+    message = f"W on batch .* in {str(dtype)[6:]}: got a relative error of 1 but expected at most {bound('W', dtype):g}"
+    with pytest.raises(VerificationError, match=message):
+        verify(times_two(decomposed(loss)), [several_captions], [dtype])
+
+
+def test_weights_so_small_that_all_of_them_look_like_rounding_are_compared() -> None:
+    verify(named("circle"), settings={"gamma": 1e-14})
+    with pytest.raises(VerificationError, match="got a relative error of 1 but expected at most 1e-10"):
+        verify(times_two(named("circle")), settings={"gamma": 1e-14})
+
+
+def test_what_cancels_to_zero_is_held_against_what_is_summed() -> None:
+    """Every embedding pulls as much as it pushes, in float32 up to the rounding of both."""
+    term = Term(outer=gap, positives=MEAN(sp.Integer(3) ** s_p), negatives=MEAN(sp.Integer(3) ** s_n, Pool.ALL))
+    decomposition = decompose(SymbolicLoss(name="cancels", title="Cancels", terms=(term,)))
+    everything = torch.ones(4, 4, dtype=torch.bool)
+    batch = replace(random_pairs(), matches=Matches(everything, ~everything))
+    batch = replace(batch, rows=batch.rows[:4], columns=batch.columns[:4])
+    frame = verify(decomposition, [batch]).frame
+    assert (frame[frame.quantity == "W"].relative < 1e-6).all()
+
+
+def test_a_half_precision_gradient_may_be_off_by_what_rounded_scores_do() -> None:
+    assert bound("∂L/∂X", torch.float16) == bound("∂L/∂Y", torch.bfloat16) == 0.5
+    assert bound("∂L/∂X", torch.float32) == bound("W", torch.float16) == bound("T", torch.bfloat16) == 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_wrong_sign_of_a_direction_is_found_in_every_dtype(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "embedding_gradients", lambda *a: tuple(-g for g in embedding_gradients(*a)))
+    with pytest.raises(VerificationError, match="∂L/∂X on batch 'random pairs'"):
+        verify(named("info_nce"), [random_pairs], [dtype])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_embeddings_that_are_not_finite_are_refused(value: float) -> None:
+    batch = random_pairs()
+    batch.columns[3, 2] = value
+    with pytest.raises(ValueError, match="loss 'circle': got embeddings of batch 'random pairs' that are not finite"):
+        verify(named("circle"), [batch])
+
+
+def without_pairs() -> Batch:
+    nothing = torch.zeros(12, 12, dtype=torch.bool)
+    return replace(random_pairs(), matches=Matches(nothing, nothing))
+
+
+def no_embeddings() -> Batch:
+    return Batch("nothing", torch.zeros(0, 8), torch.zeros(3, 8), Matches(*(torch.zeros(0, 3) > 0,) * 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "batches", "dtypes"),
+    [
+        ("circle", [], [torch.float64]),
+        ("circle", [random_pairs], []),
+        ("circle", [without_pairs], [torch.float64]),
+        ("circle", [no_embeddings], [torch.float64]),
+        ("proxy_nca", [one_set_with_labels], [torch.float64]),
+    ],
+)
+def test_nothing_to_compare_is_no_verification(name: str, batches, dtypes) -> None:
+    with pytest.raises(ValueError, match=f"loss '{name}': got nothing to compare"):
+        verify(named(name), batches, dtypes)
+
+
+def test_large_batches_are_compared_with_the_quick_way_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = (torch.nn.functional.normalize(torch.randn(ROWS + 1, 16, generator=generator)) for _ in range(2))
+    frame = verify(named("info_nce"), [Batch("large", rows, columns, Matches.of_pairs(ROWS + 1))]).frame
+    assert "L" not in set(frame.quantity)
+    with pytest.raises(VerificationError, match="W on batch 'large'"):
+        verify(times_two(named("info_nce")), [Batch("large", rows, columns, Matches.of_pairs(ROWS + 1))])
 
 
 def spoilt(decomposition: Decomposition, what: str) -> Decomposition:
@@ -215,6 +376,10 @@ def test_missing_features_are_named(tmp_path: Path) -> None:
     ("features", "captions", "message"),
     [
         (np.zeros((9, 4), np.int64), None, r"dev_ims\.npy: got int64 of shape \(9, 4\) but expected floats"),
+        (np.zeros((9, 0, 4), np.float16), None, r"dev_ims\.npy: got float16 of shape \(9, 0, 4\) but expected floats"),
+        (np.zeros((9, 4), np.float32), None, r"dev_ims\.npy: row 0: got the mean of the images taken"),
+        (np.full((9, 4), 0.1, np.float32), None, r"dev_ims\.npy: row 0: got the mean of the images taken"),
+        (np.eye(9, dtype=np.float32)[[4, 5, 6, 7, 8, 4]][:, :4], None, r"row 0: got the mean of the images taken"),
         (np.zeros((9,), np.float16), None, r"got float16 of shape \(9,\) but expected floats of shape"),
         (np.zeros((3, 4), np.float32), None, r"shape \(3, 4\) but expected .* with at least 6 images"),
         (
@@ -243,3 +408,48 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "dev_ims.npy", np.array([{"a": 1}] * 9, dtype=object))
     with pytest.raises(ValueError, match=r"dev_ims\.npy: .*Python objects"):
         features_batch(tmp_path, "dev")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"], ids=["empty", "no archive"])
+def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dev_ims.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"dev_ims\.npy: "):
+        features_batch(tmp_path, "dev")
+
+
+def test_an_archive_is_no_array(tmp_path: Path) -> None:
+    with (tmp_path / "dev_ims.npy").open("wb") as file:
+        np.savez(file, np.ones((9, 4)))
+    with pytest.raises(ValueError, match=r"dev_ims\.npy: got a file that begins with .* but expected one NumPy array"):
+        features_batch(tmp_path, "dev")
+
+
+def test_one_image_has_no_mean_to_differ_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dev_ims\.npy: images: got 1 but expected at least 2"):
+        features_batch(written(tmp_path, np.ones((9, 4), np.float32), None), "dev", images=1)
+
+
+def test_captions_in_another_encoding_are_named(tmp_path: Path) -> None:
+    folder = written(tmp_path, np.random.default_rng(0).random((9, 4)), None)
+    (folder / "dev_caps.txt").write_bytes(b"a dog\n" * 4 + "ein Bär\n".encode("latin-1") + b"a dog\n" * 4)
+    with pytest.raises(ValueError, match=r"dev_caps\.txt: row 4: got .* but expected captions in UTF-8"):
+        features_batch(folder, "dev")
+
+
+def test_several_batches_are_spread_over_the_split(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).random((40, 10))
+    folder = written(tmp_path, features, 80)
+    first, middle, last = features_batches(folder, "dev")
+    assert [b.name.removeprefix(tmp_path.name) for b in (first, middle, last)] == [
+        " dev",
+        " dev from row 14",
+        " dev from row 28",
+    ]
+    assert all(b.rows.shape == (24, 32) for b in (first, middle, last))
+    assert (first.rows - last.rows).abs().max() > 0.1
+    assert len(features_batches(written(tmp_path, features[:8], 8), "dev")) == 1
+    with pytest.raises(ValueError, match="with at least 2 images"):
+        features_batches(written(tmp_path, features[:1], 1), "dev")
+    features[33, 3] = np.inf
+    with pytest.raises(ValueError, match="row 33: got a value that is not finite"):
+        features_batches(written(tmp_path, features, 40), "dev")

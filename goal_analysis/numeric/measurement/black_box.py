@@ -11,7 +11,7 @@ one end of a pair, or if the loss reads something else.
 
 from __future__ import annotations
 
-import inspect
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +39,14 @@ class PairGradients:
         unexplained: shape ``(points,)``; the norm of what the gradients of the pairs leave unexplained.
         norm: shape ``(points,)``; the norm of the tangential gradient.
         connected: whether the loss depended on its inputs at any point.
+        precision: the distance of 1 from the next number of the coarsest type that the loss returned.
     """
 
     gradients: Float[Tensor, "points vectors vectors"]
     unexplained: Float[Tensor, " points"]
     norm: Float[Tensor, " points"]
     connected: bool
+    precision: float
 
 
 def name_of(loss_fn: LossFunction) -> str:
@@ -52,55 +54,36 @@ def name_of(loss_fn: LossFunction) -> str:
     return getattr(loss_fn, "__name__", type(loss_fn).__name__)
 
 
-_WORDS = {
-    "labels": ("label", "target", "class", "ids"),
-    "embeddings": (
-        "embed",
-        "feature",
-        "image",
-        "text",
-        "query",
-        "queries",
-        "passage",
-        "caption",
-        "candidate",
-        "key",
-    ),
-}
-
-
-def infer_inputs(loss_fn: LossFunction) -> Inputs:
-    """What a loss takes, read off the names of its parameters.
+def copied(loss_fn: LossFunction) -> LossFunction:
+    """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is.
 
     Raises:
-        UnmeasurableLoss: the names do not tell.
-
-    >>> infer_inputs(lambda embeddings, labels: ...).name, infer_inputs(lambda scores: ...).name
-    ('ONE_SET', 'SCORES')
+        UnmeasurableLoss: the module cannot be copied.
     """
-    function = loss_fn.forward if isinstance(loss_fn, torch.nn.Module) else loss_fn
+    if not isinstance(loss_fn, torch.nn.Module):
+        return loss_fn
+    # Tensors that hang on a graph, which losses with a memory keep, refuse to be copied with it.
+    held = (v for module in loss_fn.modules() for v in vars(module).values() if isinstance(v, Tensor))
+    apart: dict[int, Any] = {id(v): v.detach().clone() for v in held if not v.is_leaf}
     try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p.name for p in positional if p.default is p.empty]
-    spoken = [p.name for p in positional][: max(2, len(required))]
-    if len(spoken) > 1 and any(word in spoken[1].lower() for word in _WORDS["labels"]) and len(required) <= 2:
-        return Inputs.ONE_SET
-    if len(required) == 2 and all(any(w in name.lower() for w in _WORDS["embeddings"]) for name in required):
-        return Inputs.TWO_SETS
-    by_count = {1: Inputs.SCORES, 3: Inputs.TRIPLETS, 4: Inputs.QUERIES}
-    if len(required) in by_count:
-        return by_count[len(required)]
-    given = ", ".join(p.name for p in parameters) or "unknown parameters"
-    raise UnmeasurableLoss(
-        f"{name_of(loss_fn)}: got a callable of ({given}), whose names do not tell what it takes; "
-        f"say it by inputs=, one of {_accepted()}"
-    )
+        return copy.deepcopy(loss_fn, apart)
+    except Exception as error:
+        raise UnmeasurableLoss(
+            f"{name_of(loss_fn)}: got a module that cannot be copied ({type(error).__name__}: {error}) "
+            "but expected one that can; hand in a function that calls it instead"
+        ) from error
 
 
-def _accepted() -> str:
+def forget_graphs(loss_fn: LossFunction) -> None:
+    """Cut what a module remembers off the graphs of earlier calls, which grow with every call else."""
+    for module in loss_fn.modules() if isinstance(loss_fn, torch.nn.Module) else ():
+        for name, held in list(vars(module).items()):
+            if isinstance(held, Tensor) and not held.is_leaf:
+                setattr(module, name, held.detach())
+
+
+def accepted() -> str:
+    """What `Inputs` there are, in words."""
     return "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
 
 
@@ -124,13 +107,15 @@ def pair_gradients(
     if arrangement.inputs is Inputs.SCORES:
         n = arrangement.first
         scores = similarities[:, :n, n:].contiguous()
-        by_scores, connected = _gradients(loss_fn, arrangement, scores, similarities)
+        by_scores, connected, precision = _gradients(loss_fn, arrangement, scores, similarities)
         gradients = torch.zeros_like(similarities)
         gradients[:, :n, n:], gradients[:, n:, :n] = by_scores, by_scores.mT
-        return PairGradients(gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), connected)
+        return PairGradients(
+            gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), connected, precision
+        )
     vectors = vectors_with(similarities, dim or similarities.shape[-1])
-    found, connected = _gradients(loss_fn, arrangement, vectors, similarities)
-    return PairGradients(*_by_pairs(found, vectors, similarities), connected)
+    found, *rest = _gradients(loss_fn, arrangement, vectors, similarities)
+    return PairGradients(*_by_pairs(found, vectors, similarities), *rest)
 
 
 def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,16 +133,18 @@ def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Ten
 
 def _gradients(
     loss_fn: LossFunction, arrangement: Arrangement, points: Tensor, similarities: Tensor
-) -> tuple[Tensor, bool]:
-    """The gradient of the loss by each of ``points``, one call a point, and whether there was any."""
-    gradients, connected = torch.zeros_like(points), False
+) -> tuple[Tensor, bool, float]:
+    """The gradient of the loss by each of ``points``, one call a point, whether there was any, and the precision."""
+    gradients, connected, precision = torch.zeros_like(points), False, 0.0
     for gradient, point, around in zip(gradients, points, similarities, strict=True):
         leaf = point.clone().requires_grad_()
         value = _value(loss_fn, arrangement, leaf)
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
             raise UnmeasurableLoss(f"{name_of(loss_fn)}: got {_described(value)} but expected a scalar tensor")
+        precision = max(precision, torch.finfo(value.dtype).eps)
         # Many losses return a constant where nothing is active; that is a gradient of zero.
-        found = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0] if value.requires_grad else None
+        found = _by_leaf(loss_fn, value, leaf) if value.requires_grad else None
+        forget_graphs(loss_fn)
         for what, number in (("value", value), ("gradient", found)):
             if number is not None and not torch.isfinite(number).all():
                 raise UnmeasurableLoss(
@@ -167,7 +154,16 @@ def _gradients(
         if found is not None:
             gradient.copy_(found)
             connected = True
-    return gradients, connected
+    return gradients, connected, precision
+
+
+def _by_leaf(loss_fn: LossFunction, value: Tensor, leaf: Tensor) -> Tensor | None:
+    try:
+        return torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
+    except Exception as error:
+        raise UnmeasurableLoss(
+            f"{name_of(loss_fn)}: got a loss that cannot be differentiated: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _described(value: Any) -> str:
@@ -185,5 +181,5 @@ def _value(loss_fn: LossFunction, arrangement: Arrangement, leaf: Tensor) -> Any
         raise UnmeasurableLoss(
             f"{name_of(loss_fn)}: called with {arrangement.inputs.value}, tensors of {given}, it raised "
             f"{type(error).__name__}: {error}. A module with parameters of its own wants .double() and dim=; "
-            f"what it takes can be said by inputs=, one of {_accepted()}"
+            f"what it takes can be said by inputs=, one of {accepted()}"
         ) from error

@@ -17,8 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from goal_analysis.numeric.measurement.turning import root_mean_square, usual_noise
+
 VANISHING = 1e-9
 """A weight below this share of the largest is taken for zero."""
+
+ABOVE_NOISE = 100
+"""A weight that is not so many times its noise says nothing of a ratio."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +36,21 @@ class MeasuredFactors:
         negative: P⁻, shape ``(s_n,)``.
         misfit: root mean square of what log|w⁺/w⁻| has beyond a row and a column term; infinite if the signs
             do not factor; NaN if both weights are there but at no point together, or both vanish everywhere.
+        rounding: the misfit that the noise of the weights makes on its own.
     """
 
     triplet: Float[Tensor, "s_p s_n"]
     positive: Float[Tensor, " s_p"]
     negative: Float[Tensor, " s_n"]
     misfit: float
+    rounding: float = 0.0
 
 
 def measured_factors(
-    s_p: Float[Tensor, " s_p"], w_p: Float[Tensor, "s_p s_n"], w_n: Float[Tensor, "s_p s_n"]
+    s_p: Float[Tensor, " s_p"],
+    w_p: Float[Tensor, "s_p s_n"],
+    w_n: Float[Tensor, "s_p s_n"],
+    noise: tuple[Float[Tensor, "s_p s_n"], Float[Tensor, "s_p s_n"]] | None = None,
 ) -> MeasuredFactors:
     """Fit T, P⁺ and P⁻ to weights on a grid.
 
@@ -48,6 +58,7 @@ def measured_factors(
         s_p: the similarities of the rows.
         w_p: w⁺, NaN where there is none.
         w_n: w⁻, likewise.
+        noise: the standard deviations of both; weights that do not stand out from them are left out.
 
     >>> s = torch.linspace(-1, 1, 5, dtype=torch.float64)
     >>> t = torch.exp(s[None, :] - s[:, None])
@@ -55,7 +66,8 @@ def measured_factors(
     >>> found.positive * 2, found.misfit < 1e-9
     (tensor([3.0000, 2.5000, 2.0000, 1.5000, 1.0000], dtype=torch.float64), True)
     """
-    present_p, present_n = _present(w_p), _present(w_n)
+    noise_p, noise_n = noise or (torch.zeros_like(w_p), torch.zeros_like(w_n))
+    present_p, present_n = _present(w_p, noise_p), _present(w_n, noise_n)
     both = present_p & present_n
     if present_p.any() != present_n.any():
         return _one_sided(w_p, w_n, bool(present_p.any()))
@@ -73,7 +85,8 @@ def measured_factors(
     size = (w_p / positive[:, None] * w_n / negative[None, :]).abs().sqrt()
     triplet = torch.where(both, size * (w_p * positive[:, None]).sign(), torch.nan)
     misfit = rest.square().mean().sqrt().item() if signs_factor else float("inf")
-    return MeasuredFactors(triplet, positive, negative, misfit)
+    relative = torch.stack([(noise_p / w_p)[both], (noise_n / w_n)[both]])
+    return MeasuredFactors(triplet, positive, negative, misfit, 2**0.5 * root_mean_square(relative))
 
 
 def _one_sided(w_p: Tensor, w_n: Tensor, positive: bool) -> MeasuredFactors:
@@ -82,8 +95,9 @@ def _one_sided(w_p: Tensor, w_n: Tensor, positive: bool) -> MeasuredFactors:
     return MeasuredFactors((w_p if positive else w_n).clone(), of_p, of_n, 0.0)
 
 
-def _present(w: Tensor) -> Tensor:
-    return w.isfinite() & (w.abs() > VANISHING * w.nan_to_num().abs().max())
+def _present(w: Tensor, noise: Tensor) -> Tensor:
+    least = max(VANISHING * w.nan_to_num().abs().max().item(), ABOVE_NOISE * usual_noise(noise))
+    return w.isfinite() & (w.abs() > least)
 
 
 def _majority(w: Tensor, present: Tensor, axis: int) -> Tensor:

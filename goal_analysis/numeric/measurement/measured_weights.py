@@ -12,12 +12,13 @@ from torch import Tensor
 
 from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
 from goal_analysis.numeric.measurement.measured_factors import MeasuredFactors
+from goal_analysis.numeric.measurement.turning import CLEAR, NOTICEABLE, Turning
 
 DEAD = 1e-9
 """A point is dead if both weights are below this share of the largest weight on the plane."""
 
-NOTICEABLE = 1e-4
-"""Misfits, curls and indices above this are more than rounding and finite differences make."""
+UNEXPLAINED = 0.01
+"""If more of the gradient is no gradient by similarities, the weights do not speak for the loss."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,12 @@ class Measurement:
         w_p: w⁺, shape ``(s_p, s_n)``, NaN where no unit vectors reach.
         w_n: w⁻, likewise.
         curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p, likewise; taken a thousandth beside the point.
-        curl_scale: |∂w⁺/∂s_n| + |∂w⁻/∂s_p|, what the curl can be at most.
+        on_plane: how much of the slopes and the weights on the plane the curl is.
         factors: T, P⁺ and P⁻ with their misfit.
-        non_integrability: the index of the weights on random batches, 0 for a gradient, up to 1.
+        on_batches: the same of the weights on random batches.
         unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
         aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
+        deterministic: whether a second call at the same point gave the same gradient.
     """
 
     name: str
@@ -46,11 +48,12 @@ class Measurement:
     w_p: Float[Tensor, "s_p s_n"]
     w_n: Float[Tensor, "s_p s_n"]
     curl: Float[Tensor, "s_p s_n"]
-    curl_scale: Float[Tensor, "s_p s_n"]
+    on_plane: Turning
     factors: MeasuredFactors
-    non_integrability: float
+    on_batches: Turning
     unexplained: float
     aside: float
+    deterministic: bool = True
 
     @property
     def reached(self) -> Bool[Tensor, "s_p s_n"]:
@@ -70,26 +73,46 @@ class Measurement:
 
     @property
     def curl_share(self) -> float:
-        """‖curl‖ over ‖its two derivatives‖ on the plane: 0 for a gradient, at most 1."""
-        # Differences of constant weights are rounding alone, and not to be compared with each other.
-        noise = 1e-5 * (self.w_p.nan_to_num().norm() + self.w_n.nan_to_num().norm())
-        scale = self.curl_scale.nan_to_num().norm() + noise
-        return (self.curl.nan_to_num().norm() / scale).item() if scale > 0 else 0.0
+        """‖curl‖ over ‖all four slopes‖ + ‖w⁺‖ + ‖w⁻‖ on the plane: 0 for a gradient, less than 1."""
+        return self.on_plane.share
 
     @property
-    def separable(self) -> bool:
-        """Whether T, P⁺ and P⁻ meet the weights."""
-        return self.factors.misfit < NOTICEABLE
+    def non_integrability(self) -> float:
+        """The index of the weights on random batches: 0 for a gradient, less than 1."""
+        return self.on_batches.share
 
     @property
-    def integrable(self) -> bool:
-        """Whether the weights are a gradient, on random batches and on the plane.
+    def unreliable(self) -> str:
+        """Why the weights do not speak for the loss; empty if they do."""
+        if not self.deterministic:
+            return "the loss is not deterministic: called twice at a point it has two gradients"
+        if self.unexplained > UNEXPLAINED:
+            return f"{_percent(self.unexplained)} of the gradient is unexplained by similarities"
+        return ""
+
+    @property
+    def separable(self) -> bool | None:
+        """Whether T, P⁺ and P⁻ meet the weights; None if that is undecided."""
+        misfit, rounding = self.factors.misfit, self.factors.rounding
+        if self.unreliable or math.isnan(misfit):
+            return None
+        if misfit < NOTICEABLE:
+            return True
+        return None if misfit < CLEAR * rounding else False
+
+    @property
+    def integrable(self) -> bool | None:
+        """Whether the weights are a gradient, on random batches and on the plane; None if that is undecided.
 
         It looks between the kinks: a curl concentrated where the weights jump is not seen. On a loss that
         reads other pairs too the plane is silent, and the batches alone decide.
         """
-        on_plane = self.curl_share if self.aside < NOTICEABLE else 0.0
-        return max(on_plane, self.non_integrability) < NOTICEABLE
+        places = (self.on_plane, self.on_batches) if self.aside < NOTICEABLE else (self.on_batches,)
+        if self.unreliable:
+            return None
+        if all(place.share < NOTICEABLE for place in places):
+            return True
+        return False if any(place.believed >= NOTICEABLE for place in places) else None
 
     def frame(self) -> pd.DataFrame:
         """One row a point: s_p, s_n, w_p, w_n, T, P_p, P_n, curl, dead, reached."""
@@ -117,20 +140,31 @@ class Measurement:
             "measured on": f"{self.inputs.value}; {self.reached.double().mean():.0%} of the plane reached",
             "weights": ", ".join(f"{n} from {w.min():.3g} to {w.max():.3g}" for n, w in known.items()),
             "separable": f"{self._separates()} (misfit {self.factors.misfit:.2g})",
-            "integrable": f"{_verdict(self.integrable)} {index}",
+            "integrable": f"{self._integrates()} {index}",
             "dead": self._dead_region(),
         }
-        if self.unexplained > NOTICEABLE:
+        if not self.deterministic:
+            found["beware"] = "not deterministic: called twice at a point the loss has two gradients"
+        elif self.unexplained > NOTICEABLE:
             found["beware"] = (
-                f"{self.unexplained:.0%} of the gradient is no gradient by similarities: "
+                f"{_percent(self.unexplained)} of the gradient is no gradient by similarities: "
                 "it is stopped at one end of the pairs, or the loss reads something else"
             )
         if self.aside > NOTICEABLE:
-            found["besides"] = f"{self.aside:.0%} of the weight lies on other pairs than positives and negatives"
+            found["besides"] = f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
         return found
 
     def _separates(self) -> str:
-        return "undecided" if math.isnan(self.factors.misfit) else _verdict(self.separable)
+        if self.unreliable:
+            return f"undecided: {self.unreliable}"
+        if math.isnan(self.factors.misfit):
+            return "undecided: nowhere have both weights been seen together"
+        return _verdict(self.separable, "the misfit is what the rounding of the loss makes")
+
+    def _integrates(self) -> str:
+        if self.unreliable:
+            return f"undecided: {self.unreliable}"
+        return _verdict(self.integrable, "differences over several steps agree on nothing; the loss rounds or jumps")
 
     def _dead_region(self) -> str:
         if not self.dead.any():
@@ -151,8 +185,13 @@ class Measurement:
         return "\n".join([f"| {self.name} | |", "|---|---|", *rows])
 
 
-def _verdict(yes: bool) -> str:
-    return "yes" if yes else "no"
+def _verdict(yes: bool | None, else_because: str) -> str:
+    return f"undecided: {else_because}" if yes is None else "yes" if yes else "no"
+
+
+def _percent(share: float) -> str:
+    """Two digits at least, so that nothing noticeable is called 0 %."""
+    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def _span(values: Tensor) -> str:

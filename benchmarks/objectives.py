@@ -1,0 +1,269 @@
+"""What objectives cost: forward and backward as multiples of one matmul X·Yᵀ, with quartiles, memory and exactness.
+
+    python benchmarks/objectives.py [--sizes 128 512 2048] [--dims 1024] [--cases …] [--rounds 15] [--write]
+    python benchmarks/objectives.py --device cuda --dtype bfloat16 --sizes 2048 8192 16384 32768 65536 --write
+
+All cases of a size run in turn in one process, on one thread, with the same unit embeddings; a ratio is that of a call
+to the mean of the matmuls before and after the turn, so that a busy machine touches both. Extra memory is that of a
+fresh process per case: the largest resident size above that before the call, in multiples of an N×D and of an N×N
+matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the gradients of both
+sides through the whole matrix of scores in float64. The second line is for a GPU: it prints the same table, with the
+allocator's peak as memory; no results of it are kept here yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.mining import Hardest, Miner, Soft
+from goal_analysis.recombination.objective import GradientObjective
+from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
+
+SCALE = 12.0
+MATMUL = "matmul"
+EXACT_UP_TO = 2048
+RESULTS = Path(__file__).parent / "results"
+
+Case = Callable[[Tensor, Tensor], Tensor]
+
+
+def ours(triplet, pairs, mining: Miner, settings: dict[str, float]) -> tuple[Case, Case]:
+    """Our objective, and the same through the whole matrix of scores."""
+    objective = GradientObjective(triplet, pairs, mining, settings=settings)
+    return objective, lambda x, y: objective.from_scores(x @ y.T, Matches.of_pairs(len(x), x.device))
+
+
+def ours_with_ids(x: Tensor, y: Tensor) -> Tensor:
+    """As hardest constant × linear, five captions an image."""
+    return HARDEST[0](x, y, torch.arange(len(x), device=x.device) // 5)
+
+
+def ours_with_ids_through_scores(x: Tensor, y: Tensor) -> Tensor:
+    """The same through the whole matrix of scores."""
+    ids = torch.arange(len(x), device=x.device) // 5
+    return HARDEST[0].from_scores(x @ y.T, Matches.of_image_ids(ids))
+
+
+def max_violation(x: Tensor, y: Tensor, margin: float = 0.2) -> Tensor:
+    """VSE++: Σᵢ maxⱼ [m + sᵢⱼ − sᵢᵢ]₊ + Σⱼ maxᵢ [m + sᵢⱼ − sⱼⱼ]₊ over the negatives, by autograd."""
+    s = x @ y.T
+    positive = s.diagonal()
+    itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
+    of_rows = (margin + s - positive[:, None]).clamp(min=0).masked_fill(itself, 0)
+    of_columns = (margin + s - positive[None, :]).clamp(min=0).masked_fill(itself, 0)
+    return of_rows.max(1)[0].sum() + of_columns.max(0)[0].sum()
+
+
+def contrastive_cross_entropy(x: Tensor, y: Tensor) -> Tensor:
+    """The symmetric cross-entropy that open_clip trains with, from its formula."""
+    logits = SCALE * x @ y.T
+    target = torch.arange(len(x), device=x.device)
+    return (cross_entropy(logits, target) + cross_entropy(SCALE * y @ x.T, target)) / 2
+
+
+def metric_learning(x: Tensor, y: Tensor) -> Tensor:
+    """The triplet loss of pytorch-metric-learning on its hardest triplets, both ways."""
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.miners import BatchHardMiner
+
+    distance = CosineSimilarity()
+    loss, mine = TripletMarginLoss(margin=0.2, distance=distance), BatchHardMiner(distance=distance)
+    # Two tensors: of one and the same it takes an embedding's partner for the embedding itself, and leaves it out.
+    first, second = (torch.arange(len(x), device=x.device) for _ in range(2))
+    both = ((x, y), (y, x))
+    return torch.stack([loss(a, first, mine(a, first, b, second), b, second) for a, b in both]).sum()
+
+
+HARDEST = ours(constant_triplet, linear_pair, Hardest(), {})
+SOFT = Soft(SCALE, SCALE)
+CASES: dict[str, tuple[Case, Case]] = {
+    "hardest constant × linear": HARDEST,
+    "hardest nca × linear": ours(nca_triplet, linear_pair, Hardest(), {}),
+    "hardest constant × linear, 5 captions": (ours_with_ids, ours_with_ids_through_scores),
+    "soft nca × constant": ours(nca_triplet, constant_pair, SOFT, {"tau": SCALE}),
+    "soft nca × linear": ours(nca_triplet, linear_pair, SOFT, {"tau": SCALE}),
+    "VSE++ max-violation": (max_violation, max_violation),
+    "PML triplet + batch-hard": (metric_learning, metric_learning),
+    "open_clip cross-entropy": (contrastive_cross_entropy, contrastive_cross_entropy),
+}
+
+
+def embeddings(n: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Unit vectors, text i close to image i; made without much memory of their own."""
+    x, noise = (torch.randn(n, dim, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    noise.mul_(5).add_(x)
+    sides = (e.div_(torch.linalg.vector_norm(e, dim=1, keepdim=True)) for e in (x, noise))
+    first, second = (e.to(device, dtype).requires_grad_() for e in sides)
+    return first, second
+
+
+def seconds(case: Case | None, x: Tensor, y: Tensor) -> float:
+    """Of one call, forward and backward; of the bare matmul without a case."""
+    x.grad = y.grad = None
+    _wait(x)
+    start = time.perf_counter()
+    if case is None:
+        with torch.no_grad():
+            x @ y.T
+    else:
+        case(x, y).backward()
+    _wait(x)
+    return time.perf_counter() - start
+
+
+def ratios(names: list[str], x: Tensor, y: Tensor, rounds: int) -> tuple[pd.DataFrame, float]:
+    """One row a round, one column a case: multiples of the matmul; and the median matmul's seconds."""
+    warm = [CASES[name][0] for name in names] if len(x) <= EXACT_UP_TO else []
+    for case in [None, *warm]:
+        seconds(case, x, y)
+    rows, alone = [], []
+    for turn in range(rounds):
+        before = seconds(None, x, y)
+        order = names if turn % 2 else names[::-1]
+        row = {name: seconds(CASES[name][0], x, y) for name in order}
+        after = seconds(None, x, y)
+        alone += [before, after]
+        rows.append({name: 2 * row[name] / (before + after) for name in names})
+    return pd.DataFrame(rows), float(pd.Series(alone).median())
+
+
+def gradient_error(name: str, x: Tensor, y: Tensor) -> float:
+    """Of both gradients together, relative; NaN where float64 would take too long."""
+    if len(x) > EXACT_UP_TO:
+        return float("nan")
+    case, through_scores = CASES[name]
+    sides = [e.detach().double().requires_grad_() for e in (x, y)]
+    exact = torch.cat(torch.autograd.grad(through_scores(*sides), sides))
+    got = torch.cat(torch.autograd.grad(case(x, y), (x, y)))
+    return float(torch.linalg.vector_norm(got - exact) / torch.linalg.vector_norm(exact))
+
+
+def peak(name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> float:
+    """Bytes above those before the call, of this process."""
+    seconds(CASES[name][0], *embeddings(200, 8, device, dtype))
+    x, y = embeddings(n, dim, device, dtype)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        seconds(CASES[name][0], x, y)
+        return torch.cuda.max_memory_allocated() - before
+    before = _most_resident(forget=True)
+    seconds(CASES[name][0], x, y)
+    return _most_resident() - before
+
+
+def peak_of_fresh_process(name: str, n: int, dim: int, device: str, dtype: str) -> float:
+    """The same in a process of its own."""
+    given = ["--peak", name, "--sizes", str(n), "--dims", str(dim), "--device", device, "--dtype", dtype]
+    done = subprocess.run([sys.executable, __file__, *given], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def table(given: argparse.Namespace) -> pd.DataFrame:
+    """A row for every size, dim and case."""
+    rows = []
+    for dim in given.dims:
+        for n in given.sizes:
+            x, y = embeddings(n, dim, given.device, getattr(torch, given.dtype))
+            found, alone = ratios(given.cases, x, y, given.rounds)
+            quartiles = found.quantile([0.25, 0.5, 0.75])
+            print(f"N={n} D={dim}: the matmul takes {1000 * alone:.3g} ms", flush=True)
+            for name in given.cases:
+                low, middle, high = quartiles[name]
+                extra = float("nan")
+                if not given.no_memory:
+                    extra = peak_of_fresh_process(name, n, dim, given.device, given.dtype)
+                size = n * dim * x.element_size()
+                rows.append(
+                    {
+                        "N": n,
+                        "D": dim,
+                        "case": name,
+                        "25 %": f"{low:.2f}",
+                        "median": f"{middle:.2f}",
+                        "75 %": f"{high:.2f}",
+                        "extra / ND": f"{extra / size:.2f}",
+                        "extra / N²": f"{extra / (n * n * x.element_size()):.2f}",
+                        "error": f"{gradient_error(name, x, y):.1e}",
+                    }
+                )
+                print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Print, and on demand write, the table."""
+    known = [name for name in CASES if "PML" not in name or importlib.util.find_spec("pytorch_metric_learning")]
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--sizes", type=int, nargs="+", default=[128, 512, 2048, 8192, 16384])
+    options.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
+    options.add_argument("--cases", nargs="+", choices=known, default=known)
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float64"])
+    options.add_argument("--no-memory", action="store_true", help="leave the fresh processes out")
+    options.add_argument("--write", action="store_true", help="into benchmarks/results")
+    options.add_argument("--peak", choices=known, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    if given.peak:
+        print(peak(given.peak, given.sizes[0], given.dims[0], given.device, getattr(torch, given.dtype)))
+        return
+    found = table(given)
+    if given.write:
+        write(found, given)
+
+
+def write(found: pd.DataFrame, given: argparse.Namespace) -> None:
+    """Put the rows into the results of this device and dtype, in the place of older ones of the same size and case."""
+    where = RESULTS / f"objectives-{given.device}-{given.dtype}.md"
+    rows: dict[tuple[str, ...], list[str]] = {}
+    if where.exists():
+        kept = (line.strip("| ").split(" | ") for line in where.read_text(encoding="utf-8").splitlines()[4:])
+        rows = {tuple(row[:3]): row for row in kept}
+    for new in found.itertuples(index=False):
+        rows[tuple(map(str, new[:3]))] = list(map(str, new))
+    places = {name: place for place, name in enumerate(CASES)}
+    ordered = sorted(rows.values(), key=lambda row: (int(row[0]), int(row[1]), places.get(row[2], len(places))))
+    machine = torch.cuda.get_device_name() if given.device == "cuda" else f"{platform.machine()}, one thread"
+    title = f"# Objectives as multiples of one matmul ({machine}, {given.dtype}, torch {torch.__version__})"
+    head = [title, "", "| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
+    RESULTS.mkdir(exist_ok=True)
+    where.write_text("\n".join([*head, *("| " + " | ".join(row) + " |" for row in ordered)]) + "\n", encoding="utf-8")
+
+
+def _most_resident(forget: bool = False) -> int:
+    """The largest resident size so far, or since it was forgotten, in bytes."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Linux hands the largest size of a parent on to its children in ru_maxrss, but not in this.
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def _wait(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

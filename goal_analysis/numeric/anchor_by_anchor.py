@@ -1,0 +1,180 @@
+"""The loss of a batch in plain loops over directions and anchors: what verification holds the quick way against.
+
+It reads the declared pieces of a loss, and shares nothing with `layout`, `aggregation` and `batch_loss`: no mask, no
+padding, no chain rule. Every anchor's pairs are looked up one after the other, an aggregator is its own formula on as
+many values as there are, and the gradient is autograd's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy as sp
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.numeric.formula import Formula, Values, formula
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.symbolic.aggregators import MAX, MIN, Aggregator, Pool, Side
+from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+
+DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
+"""Whether columns are the anchors, for every direction that is summed."""
+
+Table = Sequence[Sequence[bool]]
+Handed = tuple[Tensor, Tensor]
+"""What a side hands to Φ, one after the other, with the factors that Φ counts for."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorByAnchor:
+    """The loss of a batch and its gradient, in float64.
+
+    Args:
+        value: L.
+        gradient: ∂L/∂S by autograd.
+        value_scale: |L| + Σ|s·∂L/∂s|, the sum over pairs, directions, terms and sides: what L is summed from.
+        gradient_scale: the largest sum of the magnitudes of what directions, terms and sides add to one place of ∂L/∂S.
+    """
+
+    value: Float[Tensor, ""]
+    gradient: Float[Tensor, "rows columns"]
+    value_scale: float
+    gradient_scale: float
+
+
+def anchor_by_anchor(
+    loss: SymbolicLoss,
+    scores: Float[Tensor, "rows columns"],
+    matches: Matches,
+    settings: Mapping[str, float | int] | None = None,
+) -> AnchorByAnchor:
+    """The loss of a batch and its gradient by the scores, one anchor after the other.
+
+    At ties `max` and `min` are `torch.amax` and `torch.amin`, which share the gradient out evenly; every other
+    aggregator is its formula, with what is detached detached.
+
+    Args:
+        loss: any loss of the declarable shape.
+        scores: the similarities S.
+        matches: which pairs are positives and which negatives, of the same shape.
+        settings: hyperparameters that differ from their defaults.
+
+    Raises:
+        ValueError: an unknown hyperparameter, or one outside of its domain.
+        UnsupportedFunction: naming a function that programs do not know.
+
+    >>> from goal_analysis.symbolic.aggregators import EACH
+    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(term,))
+    >>> found = anchor_by_anchor(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
+    >>> round(found.value.item(), 4), found.gradient.numpy().round(4).tolist()
+    (0.8429, [[-0.3322, 0.3209], [0.3659, -0.3547]])
+    """
+    values = tuple(loss.values(settings).items())
+    s = scores.detach().to("cpu", torch.float64)
+    positives, negatives = matches.positives.tolist(), matches.negatives.tolist()
+    copies: list[Tensor] = []
+    total = torch.zeros((), dtype=torch.float64)
+    for by_columns in DIRECTIONS[loss.anchors]:
+        tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
+        for term in loss.terms:
+            # The two sides read copies, so that their shares of the gradient are told apart.
+            own = [s.clone().requires_grad_() for _ in range(2)]
+            copies += own
+            of_positives, of_negatives = (copy.T if by_columns else copy for copy in own)
+            anchors = list(_anchors(term, of_positives, of_negatives, *tables, values))
+            count = len(anchors) if loss.reduction is Reduction.MEAN else 1
+            total = total + sum(anchors, torch.zeros_like(total)) / max(count, 1)
+    if total.requires_grad:
+        shares = torch.stack(torch.autograd.grad(total, copies, materialize_grads=True))
+    else:
+        shares = torch.zeros_like(torch.stack(copies))
+    sizes = shares.detach().nan_to_num(0.0, 0.0, 0.0).abs().sum(0)
+    return AnchorByAnchor(
+        value=total.detach(),
+        gradient=shares.sum(0),
+        value_scale=float(total.detach().abs() + (sizes * s.abs()).sum()),
+        gradient_scale=float(sizes.max()) if sizes.numel() else 0.0,
+    )
+
+
+def _turned(table: Table, columns: int) -> Table:
+    return [[row[j] for row in table] for j in range(columns)]
+
+
+def _anchors(
+    term: Term, of_positives: Tensor, of_negatives: Tensor, positives: Table, negatives: Table, values: Values
+) -> Iterator[Tensor]:
+    """The share of every anchor that has what the term needs."""
+    outer = formula(term.effective_outer, (x_p, x_n), values)
+    for i in range(len(positives)):
+        own = [j for j, is_positive in enumerate(positives[i]) if is_positive]
+        handed_p = _handed(term.positives, s_p, of_positives, [(i, j) for j in own], values)
+        evaluated = []
+        if handed_p is not None:
+            for some, ends in _sharing_negatives(term, own):
+                pairs = [] if term.negatives is None else _pairs(term.negatives.pool, i, ends, positives, negatives)
+                handed_n = _handed(term.negatives, s_n, of_negatives, pairs, values)
+                if handed_n is not None:
+                    factors = handed_p[0][some, None] * handed_n[0]
+                    evaluated.append((factors * outer(handed_p[1][some, None], handed_n[1])).sum())
+        if evaluated:
+            yield torch.stack(evaluated).sum()
+
+
+def _sharing_negatives(term: Term, own: list[int]) -> list[tuple[slice, list[int]]]:
+    """Which of what the positives hand to Φ meet the same negatives, and the positives whose ends those are."""
+    both_ends = term.negatives is not None and term.negatives.pool is Pool.BOTH_ENDS
+    if both_ends and term.positives is not None and term.positives.aggregator.enumerates:
+        return [(slice(place, place + 1), [j]) for place, j in enumerate(own)]
+    return [(slice(None), own)]
+
+
+def _pairs(pool: Pool, i: int, ends: list[int], positives: Table, negatives: Table) -> list[tuple[int, int]]:
+    """The places in the score matrix of the pairs that the side of the negatives gathers."""
+    pairs = [(i, j) for j, is_negative in enumerate(negatives[i]) if is_negative]
+    if pool is Pool.ALL:
+        pairs += [(i, j) for j, is_positive in enumerate(positives[i]) if is_positive]
+    if pool is Pool.BOTH_ENDS:
+        pairs += [(k, j) for j in ends for k, row in enumerate(negatives) if row[j]]
+    return pairs
+
+
+def _handed(
+    side: Side | None, variable: sp.Symbol, scores: Tensor, pairs: list[tuple[int, int]], values: Values
+) -> Handed | None:
+    """What the side hands to Φ, and its factors; None where it has no pairs."""
+    if side is None:
+        return scores.new_ones(1), scores.new_zeros(1)
+    if not pairs:
+        return None
+    rows, columns = zip(*pairs, strict=True)
+    of_pairs = formula(side.inner, (variable,), values)(scores[list(rows), list(columns)])
+    aggregator = side.aggregator
+    if aggregator.enumerates:
+        with torch.no_grad():
+            return torch.stack(_weights(aggregator, len(pairs), values)(*of_pairs.unbind())), of_pairs
+    if aggregator == MAX:
+        aggregate = of_pairs.amax()
+    elif aggregator == MIN:
+        aggregate = of_pairs.amin()
+    else:
+        aggregate = _combined(aggregator, len(pairs), values)(*of_pairs.unbind())
+    return scores.new_ones(1), aggregate.reshape(1)
+
+
+@lru_cache(maxsize=1024)
+def _combined(aggregator: Aggregator, count: int, values: Values) -> Formula:
+    places = sp.symbols(f"a:{count}", real=True)
+    return formula(aggregator.combine(places), places, values)
+
+
+@lru_cache(maxsize=1024)
+def _weights(aggregator: Aggregator, count: int, values: Values) -> Compiled:
+    places = sp.symbols(f"a:{count}", real=True)
+    return compiled([weight.subs(values) for weight in aggregator.weights(places)], places)

@@ -1,0 +1,200 @@
+"""Objectives under the call of pytorch-metric-learning's losses.
+
+The embeddings are the anchors; the candidates are ``ref_emb``, or the embeddings themselves, none compared with itself.
+Whether the columns of an objective are anchors too (``anchors``) is not asked here, as in every loss of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory
+from pytorch_metric_learning.reducers import ThresholdReducer
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import Direction, embedding_gradients
+from goal_analysis.numeric.similarity import scores as pairwise
+from goal_analysis.numeric.triplets import Triplets
+from goal_analysis.recombination.inputs import check_finite, lengths
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.weighting import Weighting
+from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.similarity import COSINE, DOT, Similarity
+
+Indices = Sequence[Tensor] | None
+"""What a miner of the library returns: triplets, or pairs; or none."""
+
+
+class MetricObjective(BaseMetricLossFunction):
+    """An objective as a loss of pytorch-metric-learning, for its trainers, miners, reducers and wrappers.
+
+    What it returns is the objective's surrogate: its gradient trains, and its curve means nothing. Embeddings are
+    normalised first where the objective's similarity is the cosine, as the library's own distances do.
+
+    Of an ``indices_tuple``, triplets (a, p, n) take the place of the objective's mining, each of weight 1. Pairs
+    (a, p, a, n) say which pairs there are, and the objective mines among them: with `All` every positive of an anchor
+    meets every negative of it, as where the library turns pairs to triplets.
+
+    Args:
+        objective: what trains. Its own reduction holds unless a ``reducer`` is given.
+        reducer: one of the library's, over the anchors that have a positive and a negative: the mean of them, or
+            weights of classes. None that leaves out losses by their value, which a surrogate does not have.
+
+    Raises:
+        ValueError: a reducer that reads values: `ThresholdReducer`, `AvgNonZeroReducer`.
+
+    >>> from losses_catalog.weights import constant_pair, nca_triplet
+    >>> loss = MetricObjective(GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0}))
+    >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], requires_grad=True)
+    >>> loss(x, torch.tensor([0, 0, 1])).backward()
+    >>> x.grad
+    tensor([[ 0.0000, -0.1461],
+            [-0.4897,  0.6530],
+            [ 0.6702,  0.0000]])
+    """
+
+    def __init__(self, objective: GradientObjective, reducer: nn.Module | None = None) -> None:
+        if any(isinstance(part, ThresholdReducer) for part in (reducer.modules() if reducer else ())):
+            raise ValueError(
+                f"reducer: got {type(reducer).__name__}, which leaves out losses by their value, but expected one that "
+                "does not, such as MeanReducer or SumReducer: the value of a surrogate means nothing"
+            )
+        super().__init__(reducer=reducer)
+        self.objective = objective
+        self.reduces_itself = reducer is None
+
+    def compute_loss(
+        self,
+        embeddings: Float[Tensor, "anchors dim"],
+        labels: Tensor | None,
+        indices_tuple: Indices,
+        ref_emb: Float[Tensor, "candidates dim"],
+        ref_labels: Tensor | None,
+    ) -> dict[str, dict[str, Any]]:
+        """The surrogates of the anchors, or the objective's reduction of them, as the library's reducers read it.
+
+        Args:
+            embeddings: the anchors.
+            labels: shape ``(anchors,)``; none where ``indices_tuple`` says it all.
+            indices_tuple: what a miner of the library found, or none.
+            ref_emb: the candidates; the embeddings themselves are not compared with themselves.
+            ref_labels: shape ``(candidates,)``.
+
+        Raises:
+            ValueError: neither labels nor indices; indices that the labels contradict; a number that is not finite.
+        """
+        matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
+        weighting = replace(self.objective.weighting, anchors=Anchors.ROWS)
+        if indices_tuple is not None and len(indices_tuple) == 3:
+            weighting = replace(weighting, mining=_Given(tuple(indices_tuple)))
+        for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
+            if self.objective.refuse_nonfinite:
+                check_finite(e, lengths(e), name)
+        similarity = self.objective.similarity
+        if similarity == COSINE:
+            similarity = DOT
+            embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
+        acting = similarity, self.objective.direction or similarity
+        surrogates, count = _OfAnchors.apply(embeddings, ref_emb, weighting, matches, *acting)
+        if self.reduces_itself:
+            divisor = count.clamp_min(1) if self.objective.reduction is Reduction.MEAN else 1
+            total = surrogates.sum() / divisor
+            return {"loss": {"losses": total, "indices": None, "reduction_type": "already_reduced"}}
+        (present,) = (matches.positives.any(1) & matches.negatives.any(1)).nonzero(as_tuple=True)
+        if not len(present):
+            return self.zero_losses()
+        return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
+
+
+class ObjectiveMemory(CrossBatchMemory):
+    """pytorch-metric-learning's `CrossBatchMemory`, which knows its losses by name, with objectives among them."""
+
+    @staticmethod
+    def supported_losses() -> list[str]:
+        """The losses that may be inside."""
+        return [*CrossBatchMemory.supported_losses(), MetricObjective.__name__]
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The triplets that a miner of the library found, in the place of mining."""
+
+    indices: tuple[Tensor, ...]
+    name: ClassVar[str] = "given"
+
+    def __call__(self, scores: Tensor, matches: Matches) -> Triplets:
+        order = torch.sort(self.indices[0], stable=True).indices
+        return Triplets.from_pml([part[order] for part in self.indices], matches)
+
+
+def _matches(
+    labels: Tensor | None, ref_labels: Tensor | None, indices: Indices, shape: tuple[int, int], one_set: bool
+) -> Matches:
+    if labels is None and indices is None:
+        raise ValueError("got neither labels nor indices_tuple but expected one of them")
+    if indices is not None and len(indices) not in (3, 4):
+        raise ValueError(f"indices_tuple: got a tuple of {len(indices)} but expected triplets, of 3, or pairs, of 4")
+    every = None
+    if labels is not None and ref_labels is not None:
+        every = Matches.of_labels(labels) if one_set else Matches.of_image_ids(labels, ref_labels)
+        if indices is None or len(indices) == 3:
+            return every
+    if indices is None:
+        raise ValueError("got labels without ref_labels but expected those of ref_emb too")
+    negative_pairs = (indices[0], indices[2]) if len(indices) == 3 else (indices[2], indices[3])
+    positives, negatives = (_mask(pairs, shape) for pairs in ((indices[0], indices[1]), negative_pairs))
+    if every is not None:
+        for what, given, allowed in (
+            ("positive", positives, every.positives),
+            ("negative", negatives, every.negatives),
+        ):
+            for pair in (given & ~allowed).nonzero()[:1].tolist():
+                raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
+    return Matches(positives, negatives)
+
+
+def _mask(pairs: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
+    for part, size, of in zip(pairs, shape, ("anchors", "candidates"), strict=True):
+        if len(part) and (int(part.min()) < 0 or int(part.max()) >= size):
+            raise ValueError(f"indices_tuple: got {int(part.max())} but expected indices of {size} {of}, from 0")
+    mask = torch.zeros(shape, dtype=torch.bool, device=pairs[0].device)
+    mask[pairs] = True
+    return mask
+
+
+class _OfAnchors(torch.autograd.Function):
+    """Σⱼ Wᵢⱼ·Sᵢⱼ of every anchor i; upstream gradients u make the weights uᵢ·Wᵢⱼ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        weighting: Weighting,
+        matches: Matches,
+        similarity: Similarity,
+        direction: Direction | Similarity,
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            a, c = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+            s = pairwise(similarity, a, c)
+            w, count = weighting.matrix(s, matches)
+        ctx.save_for_backward(w, a, c)
+        ctx.direction, ctx.dtypes = direction, (x.dtype, y.dtype)
+        anchors = torch.tensor(count, device=x.device)
+        ctx.mark_non_differentiable(anchors)
+        return (w * s).sum(1), anchors
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        w, x, y = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            found = embedding_gradients(ctx.direction, grads[0][:, None] * w, x, y)
+        return (*(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)), None, None, None, None)

@@ -1,0 +1,83 @@
+"""Objectives under the call of sentence-transformers' losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.processes import AcrossProcesses
+from goal_analysis.symbolic.similarity import COSINE
+
+
+class SentenceObjective(nn.Module):
+    """An objective in the place of `MultipleNegativesRankingLoss`, for `SentenceTransformerTrainer`.
+
+    The columns of the data set are (anchor, positive) or (anchor, positive, negative, …). The rows of the scores are
+    the anchors, the columns all other texts: anchor i matches positive i, and every other text of the batch is a
+    negative of it. A whole number per row in the column ``label`` says which rows belong together: positives of the
+    same number are positives of each other's anchors, and no negatives.
+
+    The trainer logs what it returns as the loss. It is the objective's surrogate: its gradient trains, and its curve
+    means nothing. Embeddings are normalised first where the objective's similarity is the cosine.
+
+    Args:
+        model: the `SentenceTransformer` that is trained.
+        objective: what trains it; `AcrossProcesses` around it where several processes share a batch.
+
+    >>> from losses_catalog.weights import constant_pair, nca_triplet
+    >>> model = nn.Identity()  # in the place of a SentenceTransformer: what it reads has the embeddings already
+    >>> loss = SentenceObjective(model, GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0}))
+    >>> anchors, positives = torch.eye(2, requires_grad=True), torch.eye(2)
+    >>> loss([{"sentence_embedding": anchors}, {"sentence_embedding": positives}]).backward()
+    >>> anchors.grad
+    tensor([[0.0000, 0.5379],
+            [0.5379, 0.0000]])
+    """
+
+    def __init__(self, model: nn.Module, objective: GradientObjective | AcrossProcesses) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(
+        self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
+    ) -> Float[Tensor, ""]:
+        """The surrogate of a batch.
+
+        Args:
+            sentence_features: what the model reads, for every column of the data set.
+            labels: shape ``(rows,)``; which rows belong together, or none.
+
+        Raises:
+            ValueError: fewer than two columns; labels that are no whole numbers; what the objective refuses.
+        """
+        columns = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        if len(columns) < 2:
+            raise ValueError(f"sentence_features: got {len(columns)} columns but expected (anchor, positive, …)")
+        if self.objective.similarity == COSINE:
+            columns = [nn.functional.normalize(embeddings, dim=1) for embeddings in columns]
+        anchors, candidates = columns[0], torch.cat(columns[1:])
+        ids = _ids(labels, len(anchors), anchors.device)
+        negatives = len(candidates) - len(anchors)
+        of_no_anchor = torch.arange(negatives, device=anchors.device) + (ids.max() + 1 if len(ids) else 0)
+        return self.objective(anchors, candidates, ids, torch.cat((ids, of_no_anchor)))
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """What the card of a trained model says of its loss."""
+        return {"objective": repr(self.objective)}
+
+
+def _ids(labels: Tensor | None, rows: int, device: torch.device) -> Tensor:
+    if labels is None:
+        return torch.arange(rows, device=device)
+    if labels.ndim != 1 or len(labels) != rows or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels: got a tensor of {labels.dtype} of shape {tuple(labels.shape)} "
+            f"but expected whole numbers of shape ({rows},), or none"
+        )
+    return labels.to(device).long()

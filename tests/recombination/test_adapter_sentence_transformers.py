@@ -1,0 +1,153 @@
+"""Objectives inside sentence-transformers itself: its trainer on a small model of random weights, without a network."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.processes import AcrossProcesses
+from goal_analysis.symbolic.loss import Reduction
+from losses_catalog.weights import linear_pair, nca_triplet
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+pytest.importorskip("sentence_transformers")
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+ENGLISH = ["red", "blue", "green", "old", "new", "big", "cat", "dog", "bird", "fish"]
+FRENCH = ["rouge", "bleu", "vert", "vieux", "neuf", "grand", "chat", "chien", "oiseau", "poisson"]
+ANCHORS, POSITIVES = ([f"{a} {b}" for a in words[:6] for b in words[6:]] for words in (ENGLISH, FRENCH))
+
+
+class FromFeatures(nn.Module):
+    """A model whose features have the embeddings already."""
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return features
+
+
+def objective(reduction: Reduction = Reduction.SUM) -> GradientObjective:
+    return GradientObjective(nca_triplet, linear_pair, reduction=reduction)
+
+
+def columns(*embeddings: Tensor) -> list[dict[str, Tensor]]:
+    return [{"sentence_embedding": e} for e in embeddings]
+
+
+def unit(*embeddings: Tensor) -> list[Tensor]:
+    return [nn.functional.normalize(e, dim=1) for e in embeddings]
+
+
+def embeddings(count: int, rows: int = 6) -> list[Tensor]:
+    return [torch.randn(rows, 5, requires_grad=True) for _ in range(count)]
+
+
+def test_pairs_have_the_gradients_of_direct_use() -> None:
+    x, y = embeddings(2)
+    loss = SentenceObjective(FromFeatures(), objective())
+    expected = torch.autograd.grad(objective()(*unit(x, y)), (x, y))
+    torch.testing.assert_close(torch.autograd.grad(loss(columns(x, y)), (x, y)), expected)
+    across = SentenceObjective(FromFeatures(), AcrossProcesses(objective()))
+    torch.testing.assert_close(torch.autograd.grad(across(columns(x, y)), (x, y)), expected)
+
+
+def test_further_columns_are_negatives_of_every_anchor() -> None:
+    x, y, z = embeddings(3)
+    found = torch.autograd.grad(SentenceObjective(FromFeatures(), objective())(columns(x, y, z)), (x, y, z))
+    scores = unit(x)[0] @ torch.cat(unit(y, z)).T
+    positives = torch.cat((torch.eye(6), torch.zeros(6, 6)), 1).bool()
+    expected = torch.autograd.grad(objective().from_scores(scores, Matches(positives, ~positives)), (x, y, z))
+    torch.testing.assert_close(found, expected)
+    assert float(found[2].abs().max()) > 0.01
+
+
+def test_equal_labels_are_no_negatives() -> None:
+    x, y = embeddings(2)
+    ids = torch.tensor([7, 8, 7, 9, 8, 10])
+    loss = SentenceObjective(FromFeatures(), objective())
+    expected = torch.autograd.grad(objective()(*unit(x, y), ids), (x, y))
+    torch.testing.assert_close(torch.autograd.grad(loss(columns(x, y), ids), (x, y)), expected)
+    assert not torch.allclose(torch.autograd.grad(loss(columns(x, y)), (x, y))[0], expected[0])
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x, y = embeddings(2)
+    loss = SentenceObjective(FromFeatures(), objective())
+    with pytest.raises(ValueError, match=r"sentence_features: got 1 columns but expected \(anchor, positive, …\)"):
+        loss(columns(x))
+    with pytest.raises(ValueError, match=r"labels: got a tensor of torch.float64 of shape \(6,\) but expected whole"):
+        loss(columns(x, y), torch.rand(6))
+
+
+# --- the trainer ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> SentenceTransformer:
+    """A BERT of one layer, its weights random, its vocabulary the words above."""
+    torch.set_default_dtype(torch.float32)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ENGLISH, *FRENCH]
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=16, **size, **dropout)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(tmp_path / "bert")
+    return SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(32)], device="cpu")
+
+
+def recall(model: SentenceTransformer) -> float:
+    with torch.no_grad():
+        x, y = (torch.as_tensor(model.encode(texts, normalize_embeddings=True)) for texts in (ANCHORS, POSITIVES))
+    return float(((x @ y.T).argmax(1) == torch.arange(len(x))).double().mean())
+
+
+def test_the_trainer_of_the_library_trains_with_it(model: SentenceTransformer, tmp_path: Path) -> None:
+    loss = SentenceObjective(model, objective(Reduction.MEAN))
+    before = recall(model)
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=40,
+        per_device_train_batch_size=24,
+        learning_rate=5e-3,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        logging_steps=40,
+        disable_tqdm=True,
+    )
+    data = Dataset.from_dict({"anchor": ANCHORS, "positive": POSITIVES})
+    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss)
+    trainer.train()
+    assert trainer.state.global_step == 40
+    assert before < 0.3
+    assert recall(model) > 0.8
+
+
+def test_the_gradients_in_the_model_are_those_of_direct_use(model: SentenceTransformer) -> None:
+    features = [model.tokenize(texts) for texts in (ANCHORS, POSITIVES)]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def gradients(value: Tensor) -> list[Tensor | None]:
+        return list(torch.autograd.grad(value, parameters, allow_unused=True))
+
+    x, y = unit(*(model({**f})["sentence_embedding"] for f in features))
+    expected = gradients(objective()(x, y))
+    found = gradients(SentenceObjective(model, objective())([{**f} for f in features]))
+    assert sum(g is not None for g in found) > 10
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_the_card_of_a_model_names_the_objective(model: SentenceTransformer) -> None:
+    said = SentenceObjective(model, objective()).get_config_dict()
+    assert "triplet_weight=nca" in json.loads(json.dumps(said))["objective"]

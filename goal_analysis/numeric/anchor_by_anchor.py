@@ -87,7 +87,7 @@ def anchor_by_anchor(
             own = [s.clone().requires_grad_() for _ in range(2)]
             copies += own
             of_positives, of_negatives = (copy.T if by_columns else copy for copy in own)
-            anchors = list(_anchors(term, of_positives, of_negatives, *tables, values))
+            anchors = list(_anchors(term, of_positives, of_negatives, tables[0], tables[1], values))
             count = len(anchors) if loss.reduction is Reduction.MEAN else 1
             total = total + sum(anchors, torch.zeros_like(total)) / max(count, 1)
     if total.requires_grad:

@@ -67,9 +67,9 @@ def _inputs(values: Sequence[Tensor | float]) -> list[Tensor]:
         if not x.is_floating_point():
             raise TypeError(f"compiled: got a tensor of {x.dtype} but expected a floating-point one")
     first = tensors[0]
-    if len(tensors) == len(values) and first.dtype in WIDE:
-        if all(x.dtype is first.dtype and x.device == first.device for x in tensors):
-            return tensors
+    alike = all(x.dtype is first.dtype and x.device == first.device for x in tensors)
+    if len(tensors) == len(values) and first.dtype in WIDE and alike:
+        return tensors
     deciding = [x for x in tensors if x.ndim] or tensors
     dtype, device = reduce(torch.promote_types, [x.dtype for x in deciding]), deciding[0].device
     dtype = dtype if dtype in WIDE else torch.float32

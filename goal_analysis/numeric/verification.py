@@ -153,7 +153,7 @@ def verify(
     loss = decomposition.loss
     rows = []
     for batch in (b if isinstance(b, Batch) else b() for b in batches):
-        if batch.one_set and loss.proxies or not (batch.matches.positives | batch.matches.negatives).any():
+        if (batch.one_set and loss.proxies) or not (batch.matches.positives | batch.matches.negatives).any():
             continue
         for dtype in dtypes:
             for compared in _comparisons(decomposition, batch, dtype, device, settings):

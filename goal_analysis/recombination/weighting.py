@@ -1,7 +1,7 @@
 """The weight matrix W(S) of a composed objective: triplet weight × mining weight × pair weight, on a batch of scores.
 
-For every mined triplet (a, p, n) of weight m, W_ap −= m·T(s_p, s_n)·P⁺(s_p) and W_an += m·T(s_p, s_n)·P⁻(s_n). Soft mining
-aggregates first, as a loss does: with x_n = log Σ exp(β⁻·s_n)/β⁻ and x_p = −log Σ exp(−β⁺·s_p)/β⁺,
+For every mined triplet (a, p, n) of weight m, W_ap −= m·T(s_p, s_n)·P⁺(s_p) and W_an += m·T(s_p, s_n)·P⁻(s_n). Soft
+mining aggregates first, as a loss does: with x_n = log Σ exp(β⁻·s_n)/β⁻ and x_p = −log Σ exp(−β⁺·s_p)/β⁺,
 
     W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
 

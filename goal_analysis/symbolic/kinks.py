@@ -48,7 +48,7 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
     """
     in_steps = {s: in_steps_alone(weight) for s, weight in gradient.items()}
     similarities = tuple(gradient)
-    for kink in kinks_of(in_steps.values(), similarities):
+    for kink in kinks_of(tuple(in_steps.values()), similarities):
         jump = {s: jump_across(kink, weight) for s, weight in in_steps.items()}
         for i, a in enumerate(similarities):
             for b in similarities[i + 1 :]:

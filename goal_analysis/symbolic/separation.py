@@ -41,12 +41,12 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     Raises:
         Undecided: neither was found.
     """
-    if positive == 0 and negative == 0:
+    if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
     if not positive.has(s_n) and not negative.has(s_p):
         return _normalised(sp.S.One, positive, negative), None
     if positive == 0 or negative == 0:
-        return _normalised(positive + negative, sp.Integer(positive != 0), sp.Integer(negative != 0)), None
+        return _normalised(sp.Add(positive, negative), sp.Integer(positive != 0), sp.Integer(negative != 0)), None
     forms = (sp.factor_terms, bounded_factor)
     if not positive.has(hinge, step) and not negative.has(hinge, step):
         forms = (*forms, factored_in_exponentials)

@@ -9,8 +9,8 @@ import time
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.integrability import integrability

@@ -111,11 +111,11 @@ def pair_gradients(
         gradients = torch.zeros_like(similarities)
         gradients[:, :n, n:], gradients[:, n:, :n] = by_scores, by_scores.mT
         return PairGradients(
-            gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), connected, precision
+            gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), bool(connected), precision
         )
     vectors = vectors_with(similarities, dim or similarities.shape[-1])
-    found, *rest = _gradients(loss_fn, arrangement, vectors, similarities)
-    return PairGradients(*_by_pairs(found, vectors, similarities), *rest)
+    found, connected, precision = _gradients(loss_fn, arrangement, vectors, similarities)
+    return PairGradients(*_by_pairs(found, vectors, similarities), connected, precision)
 
 
 def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:

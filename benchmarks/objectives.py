@@ -9,6 +9,8 @@ fresh process per case: the largest resident size above that before the call, in
 matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the gradients of both
 sides through the whole matrix of scores in float64. The second line is for a GPU: it prints the same table, with the
 allocator's peak as memory; no results of it are kept here yet.
+
+This file is long because every contestant is written out beside the others.
 """
 
 from __future__ import annotations

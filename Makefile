@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.has-core ## derive the catalog and verify it against autograd; writes demo/
+demo: $(VENV)/.has-core ## derive and verify the catalog, compose, export and train objectives; writes demo/
 	$(BIN)/goal-analyze demo -o demo
 
 # One thread a worker: the workers already share the cores out.

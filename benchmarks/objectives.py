@@ -1,14 +1,17 @@
 """What objectives cost: forward and backward as multiples of one matmul X·Yᵀ, with quartiles, memory and exactness.
 
     python benchmarks/objectives.py [--sizes 128 512 2048] [--dims 1024] [--cases …] [--rounds 15] [--write]
-    python benchmarks/objectives.py --device cuda --dtype bfloat16 --sizes 2048 8192 16384 32768 65536 --write
+    python benchmarks/objectives.py --device cuda --dtypes bfloat16 float32 --sizes 2048 8192 16384 32768 65536 --write
 
 All cases of a size run in turn in one process, on one thread, with the same unit embeddings; a ratio is that of a call
-to the mean of the matmuls before and after the turn, so that a busy machine touches both. Extra memory is that of a
-fresh process per case: the largest resident size above that before the call, in multiples of an N×D and of an N×N
-matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the gradients of both
-sides through the whole matrix of scores in float64. The second line is for a GPU: it prints the same table, with the
-allocator's peak as memory; no results of it are kept here yet.
+to the mean of the matmuls before and after the turn, so that a busy machine touches both. A case that has had its
+seconds sits the later turns out, so the slowest of the largest size may have one; the table says how many each had. A
+case whose matrices would not fit into the memory that is allowed is left out, and the table says so.
+
+Extra memory is that of a fresh process per case: the largest resident size above that before the call, in multiples of
+an N×D and of an N×N matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the
+gradients of both sides through the whole matrix of scores in float64; it is looked at up to N = 2048. The second line
+is for a GPU: it prints the same table, with the allocator's peak as memory.
 
 This file is long because every contestant is written out beside the others.
 """
@@ -17,12 +20,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
+import multiprocessing
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +36,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Hardest, Miner, Soft
+from goal_analysis.numeric.mining import Hardest, Miner, Softmax
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.writing import write_whole
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
 SCALE = 12.0
-MATMUL = "matmul"
 EXACT_UP_TO = 2048
+GIB = 2**30
+MEASURED = ("matmul ms", "25 %", "median", "75 %", "extra / ND", "extra / N²", "error", "rounds")
 RESULTS = Path(__file__).parent / "results"
 
 Case = Callable[[Tensor, Tensor], Tensor]
@@ -92,7 +99,7 @@ def metric_learning(x: Tensor, y: Tensor) -> Tensor:
 
 
 HARDEST = ours(constant_triplet, linear_pair, Hardest(), {})
-SOFT = Soft(SCALE, SCALE)
+SOFT = Softmax(SCALE, SCALE)
 CASES: dict[str, tuple[Case, Case]] = {
     "hardest constant × linear": HARDEST,
     "hardest nca × linear": ours(nca_triplet, linear_pair, Hardest(), {}),
@@ -103,6 +110,9 @@ CASES: dict[str, tuple[Case, Case]] = {
     "PML triplet + batch-hard": (metric_learning, metric_learning),
     "open_clip cross-entropy": (contrastive_cross_entropy, contrastive_cross_entropy),
 }
+
+SQUARES = {"VSE++ max-violation": 10, "PML triplet + batch-hard": 17, "open_clip cross-entropy": 6}
+"""At most how many N×N matrices of numbers those take that keep such ones."""
 
 
 def embeddings(n: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -128,20 +138,26 @@ def seconds(case: Case | None, x: Tensor, y: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def ratios(names: list[str], x: Tensor, y: Tensor, rounds: int) -> tuple[pd.DataFrame, float]:
-    """One row a round, one column a case: multiples of the matmul; and the median matmul's seconds."""
-    warm = [CASES[name][0] for name in names] if len(x) <= EXACT_UP_TO else []
+def ratios(names: list[str], x: Tensor, y: Tensor, rounds: int, budget: float) -> tuple[dict[str, pd.Series], float]:
+    """Multiples of the matmul for every case, one a turn while it has seconds left; and the median matmul's seconds."""
+    warm = [CASES[name][0] for name in names] if len(x) <= EXACT_UP_TO or x.is_cuda else []
     for case in [None, *warm]:
         seconds(case, x, y)
-    rows, alone = [], []
+    found: dict[str, list[float]] = {name: [] for name in names}
+    spent = dict.fromkeys(names, 0.0)
+    alone = []
     for turn in range(rounds):
+        playing = [name for name in names if spent[name] < budget]
+        if not playing:
+            break
         before = seconds(None, x, y)
-        order = names if turn % 2 else names[::-1]
-        row = {name: seconds(CASES[name][0], x, y) for name in order}
+        taken = {name: seconds(CASES[name][0], x, y) for name in (playing if turn % 2 else playing[::-1])}
         after = seconds(None, x, y)
         alone += [before, after]
-        rows.append({name: 2 * row[name] / (before + after) for name in names})
-    return pd.DataFrame(rows), float(pd.Series(alone).median())
+        for name, of_case in taken.items():
+            found[name].append(2 * of_case / (before + after))
+            spent[name] += of_case
+    return {name: pd.Series(numbers) for name, numbers in found.items()}, float(pd.Series(alone).median())
 
 
 def gradient_error(name: str, x: Tensor, y: Tensor) -> float:
@@ -169,42 +185,61 @@ def peak(name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> float:
     return _most_resident() - before
 
 
-def peak_of_fresh_process(name: str, n: int, dim: int, device: str, dtype: str) -> float:
-    """The same in a process of its own."""
-    given = ["--peak", name, "--sizes", str(n), "--dims", str(dim), "--device", device, "--dtype", dtype]
-    done = subprocess.run([sys.executable, __file__, *given], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+def peak_of_fresh_process(name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> float:
+    """The same in a process of its own, forked from one that has imported what it needs and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([GradientObjective.__module__, "losses_catalog.weights", "pandas"])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell_peak, args=(theirs, name, n, dim, device, dtype))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:  # it ran out of memory
+        return float("nan")
+    finally:
+        process.join()
+
+
+def _tell_peak(connection: Connection, name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> None:
+    prepare()
+    connection.send(peak(name, n, dim, device, dtype))
+
+
+def prepare() -> None:
+    """One thread, and products in full precision."""
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+
+
+def too_large(name: str, n: int, itemsize: int, given: argparse.Namespace) -> bool:
+    """Whether a case that keeps N×N matrices would not fit."""
+    return SQUARES.get(name, 0) * n * n * itemsize > given.memory * GIB
 
 
 def table(given: argparse.Namespace) -> pd.DataFrame:
-    """A row for every size, dim and case."""
+    """A row for every dtype, size, dim and case."""
     rows = []
-    for dim in given.dims:
-        for n in given.sizes:
-            x, y = embeddings(n, dim, given.device, getattr(torch, given.dtype))
-            found, alone = ratios(given.cases, x, y, given.rounds)
-            quartiles = found.quantile([0.25, 0.5, 0.75])
-            print(f"N={n} D={dim}: the matmul takes {1000 * alone:.3g} ms", flush=True)
-            for name in given.cases:
-                low, middle, high = quartiles[name]
+    for dtype, dim, n in itertools.product(given.dtypes, given.dims, given.sizes):
+        x, y = embeddings(n, dim, given.device, getattr(torch, dtype))
+        cases = [name for name in given.cases if not too_large(name, n, x.element_size(), given)]
+        found, alone = ratios(cases, x, y, given.rounds, given.seconds)
+        print(f"{dtype} N={n} D={dim}: the matmul takes {1000 * alone:.3g} ms", flush=True)
+        for name in given.cases:
+            row: dict[str, object] = {"dtype": dtype, "N": n, "D": dim, "case": name}
+            if name not in cases:
+                rows.append({**row, **dict.fromkeys(MEASURED, "–"), "median": f"left out: over {given.memory:g} GiB"})
+            else:
                 extra = float("nan")
                 if not given.no_memory:
-                    extra = peak_of_fresh_process(name, n, dim, given.device, given.dtype)
-                size = n * dim * x.element_size()
-                rows.append(
-                    {
-                        "N": n,
-                        "D": dim,
-                        "case": name,
-                        "25 %": f"{low:.2f}",
-                        "median": f"{middle:.2f}",
-                        "75 %": f"{high:.2f}",
-                        "extra / ND": f"{extra / size:.2f}",
-                        "extra / N²": f"{extra / (n * n * x.element_size()):.2f}",
-                        "error": f"{gradient_error(name, x, y):.1e}",
-                    }
-                )
-                print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
+                    extra = peak_of_fresh_process(name, n, dim, given.device, x.dtype)
+                low, middle, high = found[name].quantile([0.25, 0.5, 0.75])
+                of_nd, of_nn = (extra / (n * other * x.element_size()) for other in (dim, n))
+                numbers = (low, middle, high, of_nd, of_nn)
+                error = f"{gradient_error(name, x, y):.1e}".replace("nan", "–")
+                told = [f"{1000 * alone:.3g}", *(f"{number:.2f}" for number in numbers), error, len(found[name])]
+                rows.append({**row, **dict(zip(MEASURED, told, strict=True))})
+            print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
     return pd.DataFrame(rows)
 
 
@@ -216,38 +251,46 @@ def main() -> None:
     options.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     options.add_argument("--cases", nargs="+", choices=known, default=known)
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--device", default="cpu")
-    options.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float64"])
+    options.add_argument("--seconds", type=float, default=10, help="for a case at one size, after which it sits out")
+    options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    options.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float64"])
+    options.add_argument("--memory", type=float, help="GiB for one case; by default 8, or four fifths of the GPU's")
     options.add_argument("--no-memory", action="store_true", help="leave the fresh processes out")
     options.add_argument("--write", action="store_true", help="into benchmarks/results")
-    options.add_argument("--peak", choices=known, help=argparse.SUPPRESS)
     given = options.parse_args()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    if given.peak:
-        print(peak(given.peak, given.sizes[0], given.dims[0], given.device, getattr(torch, given.dtype)))
-        return
+    if given.memory is None:
+        of_gpu = torch.cuda.get_device_properties(0).total_memory if given.device == "cuda" else 10 * GIB
+        given.memory = 0.8 * of_gpu / GIB
+    prepare()
     found = table(given)
     if given.write:
         write(found, given)
 
 
 def write(found: pd.DataFrame, given: argparse.Namespace) -> None:
-    """Put the rows into the results of this device and dtype, in the place of older ones of the same size and case."""
-    where = RESULTS / f"objectives-{given.device}-{given.dtype}.md"
+    """Put the rows into the results of this device, in the place of older ones of the same dtype, size and case."""
+    where = RESULTS / f"objectives-{given.device}.md"
     rows: dict[tuple[str, ...], list[str]] = {}
     if where.exists():
         kept = (line.strip("| ").split(" | ") for line in where.read_text(encoding="utf-8").splitlines()[4:])
-        rows = {tuple(row[:3]): row for row in kept}
+        rows = {tuple(row[:4]): row for row in kept}
     for new in found.itertuples(index=False):
-        rows[tuple(map(str, new[:3]))] = list(map(str, new))
+        rows[tuple(map(str, new[:4]))] = list(map(str, new))
     places = {name: place for place, name in enumerate(CASES)}
-    ordered = sorted(rows.values(), key=lambda row: (int(row[0]), int(row[1]), places.get(row[2], len(places))))
-    machine = torch.cuda.get_device_name() if given.device == "cuda" else f"{platform.machine()}, one thread"
-    title = f"# Objectives as multiples of one matmul ({machine}, {given.dtype}, torch {torch.__version__})"
+    ordered = sorted(rows.values(), key=lambda row: (row[0], int(row[1]), int(row[2]), places.get(row[3], len(places))))
+    title = f"# Objectives as multiples of one matmul ({_machine(given.device)}, torch {torch.__version__})"
     head = [title, "", "| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     RESULTS.mkdir(exist_ok=True)
-    where.write_text("\n".join([*head, *("| " + " | ".join(row) + " |" for row in ordered)]) + "\n", encoding="utf-8")
+    write_whole(where, "\n".join([*head, *("| " + " | ".join(row) + " |" for row in ordered)]) + "\n")
+
+
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{[*names, platform.machine()][0]}, one thread"
 
 
 def _most_resident(forget: bool = False) -> int:

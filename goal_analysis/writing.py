@@ -17,11 +17,24 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; the old file is intact.
     """
+    write_whole_bytes(path, text.encode("utf-8"))
+
+
+def write_whole_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` as `write_whole` does.
+
+    Args:
+        path: where; its folder is made if it is missing.
+        content: what.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the old file is intact.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())

@@ -17,7 +17,7 @@ from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
 
 triplet_soft_margin_loss = SymbolicLoss(
     name="triplet_soft_margin",
-    title="Soft-margin batch-hard triplet loss",
+    title="Softmax-margin batch-hard triplet loss",
     terms=(Term(outer=softplus(gap), positives=MIN(s_p), negatives=MAX(s_n)),),
     reference=("hermans2017defense",),
     similarity=NEGATIVE_EUCLIDEAN,

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import typer
 
+from goal_analysis.cli.compare import compare
+from goal_analysis.cli.compose import compose
 from goal_analysis.cli.demo import demo
+from goal_analysis.cli.evaluate import evaluate
+from goal_analysis.cli.export import export
+from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
+from goal_analysis.cli.retrieve import retrieve
 from goal_analysis.cli.show import show
+from goal_analysis.cli.train import train
 from goal_analysis.cli.verify import verify_losses
 
 app = typer.Typer(
@@ -25,6 +32,13 @@ app.command("list")(list_losses)
 app.command("show")(show)
 app.command("verify")(verify_losses)
 app.command("measure")(measure_loss)
+app.command("family")(family)
+app.command("compose")(compose)
+app.command("export")(export)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("retrieve")(retrieve)
+app.command("compare")(compare)
 app.command("demo")(demo)
 
 

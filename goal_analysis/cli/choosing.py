@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +12,7 @@ import typer
 
 from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
+from goal_analysis.symbolic.parsing.number import number_of
 from losses_catalog import catalog
 
 MOST_BYTES = 1_000_000
@@ -40,8 +40,8 @@ def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
     for assignment in assignments or ():
         name, _, value = (part.strip() for part in assignment.partition("="))
         try:
-            number = float(Fraction(value))
-        except (ValueError, ZeroDivisionError, OverflowError):
+            number = number_of(value)
+        except ValueError:
             refuse(f"--set: got {assignment!r} but expected NAME=VALUE with a number, such as tau=10 or tau=1/3")
         if name in settings:
             refuse(f"--set: got {name} twice but expected every name once")

@@ -70,7 +70,7 @@ def anchor_by_anchor(
     >>> from goal_analysis.symbolic.aggregators import EACH
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(term,))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> found = anchor_by_anchor(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
     >>> round(found.value.item(), 4), found.gradient.numpy().round(4).tolist()
     (0.8429, [[-0.3322, 0.3209], [0.3659, -0.3547]])

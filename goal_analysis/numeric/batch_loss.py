@@ -52,7 +52,7 @@ def loss_value(
     >>> from goal_analysis.symbolic.aggregators import EACH
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(term,))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> loss_value(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
     tensor(0.8429)
     """
@@ -95,7 +95,7 @@ def weight_matrix(
     >>> from goal_analysis.symbolic.decomposition import decompose
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(term,))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> weight_matrix(decompose(loss), torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
     tensor([[-0.3322,  0.3209],
             [ 0.3659, -0.3547]])

@@ -32,7 +32,7 @@ __all__ = [
     "TopK",
     "DistanceWeighted",
     "SelectivelyHard",
-    "Soft",
+    "Softmax",
 ]
 
 
@@ -227,7 +227,7 @@ class SelectivelyHard:
 
 
 @dataclass(frozen=True)
-class Soft:
+class Softmax:
     """Every triplet, weighted by softmaxes over negatives and over negated positives; an anchor's sum is 1.
 
     The weight of (p, n) is softmin(β⁺·s)_p · softmax(β⁻·s)_n: the mining weights of logsumexp. As β grows it
@@ -243,7 +243,7 @@ class Soft:
 
     positive_scale: float = 10.0
     negative_scale: float = 10.0
-    name: ClassVar[str] = "soft"
+    name: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:
         _check_nonnegative(self.name, positive_scale=self.positive_scale, negative_scale=self.negative_scale)
@@ -313,6 +313,6 @@ MINERS: tuple[Miner, ...] = (
     TopK(),
     DistanceWeighted(),
     SelectivelyHard(),
-    Soft(),
+    Softmax(),
 )
 """Every miner, at its default settings."""

@@ -145,7 +145,7 @@ def verify(
     >>> from goal_analysis.symbolic.loss import SymbolicLoss, Term
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(term,))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> frame = verify(decompose(loss), [random_pairs], [torch.float64]).frame
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)

@@ -10,7 +10,7 @@ UNIT = 1e-2
 
 
 def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> None:
-    """Raise a ValueError unless the embeddings have one dim and the ids that are needed are there.
+    """Raise a ValueError unless the embeddings are of one dim and the ids that are needed are there.
 
     Args:
         images: shape ``(images, dim)``.
@@ -21,6 +21,8 @@ def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_i
     for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
         if e.ndim != 2:
             raise ValueError(f"{name}: got shape {tuple(e.shape)} but expected (embeddings, dim)")
+        if not e.is_floating_point():
+            raise ValueError(f"{name}: got a tensor of {e.dtype} but expected floating-point numbers")
     if images.shape[1] != texts.shape[1]:
         raise ValueError(
             f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "

@@ -6,14 +6,15 @@ through the whole matrix. All give the same gradients up to rounding.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Hardest, Soft
+from goal_analysis.numeric.mining import Hardest, Softmax
 from goal_analysis.recombination.hardest import hardest_weights
 from goal_analysis.recombination.positives import Positives
 from goal_analysis.recombination.sparse import SparseWeights
@@ -32,7 +33,7 @@ def quick_surrogate(
 ) -> Tensor | None:
     """The surrogate ⟨W, S⟩ of dot products by a way of its own, or None where there is none.
 
-    There is one for `Hardest` and for `Soft` with scales above zero, with weights that read their own triplet alone
+    There is one for `Hardest` and for `Softmax` with scales above zero, with weights that read their own triplet alone
     and at most a few positives an anchor.
 
     Args:
@@ -44,7 +45,7 @@ def quick_surrogate(
         text_ids: shape ``(texts,)``; None where text i comes with image i.
     """
     mining = weighting.mining
-    soft = isinstance(mining, Soft) and min(mining.positive_scale, mining.negative_scale) > 0
+    soft = isinstance(mining, Softmax) and min(mining.positive_scale, mining.negative_scale) > 0
     if not (soft or isinstance(mining, Hardest)) or weighting.pair_weights.relative or not images.numel():
         return None
     if not len(texts):
@@ -53,8 +54,8 @@ def quick_surrogate(
         positives = _positives_of(len(images), images.device, image_ids, text_ids)
         if positives is None:
             return None
-        x, y = wide(images), wide(texts)
-        if isinstance(mining, Soft):
+        x, y = wide(images, texts)
+        if isinstance(mining, Softmax):
             *parts, anchors = soft_gradients(weighting, mining, x, y, positives)
         else:
             entries, value, anchors = hardest_weights(weighting, x, y, positives)
@@ -62,7 +63,7 @@ def quick_surrogate(
         if reduction is Reduction.MEAN:
             for part in parts[-2:] if isinstance(mining, Hardest) else parts:
                 part /= anchors.clamp_min(1)
-    way = _Prescribed if isinstance(mining, Soft) else _Sparse
+    way = _Prescribed if isinstance(mining, Softmax) else _Sparse
     return way.apply(images, texts, *parts)
 
 
@@ -76,15 +77,49 @@ def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, v
     return _Prescribed.apply(x, y, to_x, to_y, value)
 
 
-def wide(embeddings: Tensor) -> Tensor:
-    """The numbers without their history, in float32 at least."""
-    return embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
+def wide(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers without their history, of one dtype: the wider one of both, and float32 at least."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.detach().to(dtype), y.detach().to(dtype)
 
 
 def _positives_of(n: int, device: torch.device, image_ids: Tensor | None, text_ids: Tensor | None) -> Positives | None:
     if image_ids is None:
         return Positives.of_pairs(n, device)
     return Positives.of_ids(image_ids, image_ids if text_ids is None else text_ids)
+
+
+def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
+    """The backward pass of prescribed gradients: with ``create_graph=True`` it runs, but they have no derivative.
+
+    `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
+    what it returns would pass for a constant, and a gradient penalty would silently do nothing.
+    """
+
+    @functools.wraps(backward)
+    def way(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = backward(ctx, *upstream)
+        if not torch.is_grad_enabled():
+            return found
+        return tuple(g if g is None else _NoDerivative.apply(g, g.new_zeros((), requires_grad=True)) for g in found)
+
+    return way
+
+
+class _NoDerivative(torch.autograd.Function):
+    """A number as it is, which refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "got the gradient of a gradient objective to differentiate but expected to differentiate it once: "
+            "its gradient is prescribed, and has no derivative"
+        )
 
 
 class _Prescribed(torch.autograd.Function):
@@ -97,7 +132,7 @@ class _Prescribed(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         found = [(upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
         return (*found, *([None] * (5 - len(found))))
@@ -112,10 +147,11 @@ class _Sparse(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, row, column, weight = ctx.saved_tensors
         entries = SparseWeights(row, column, upstream * weight)
-        to_x = entries.times(wide(y), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = entries.transposed.times(wide(x), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        of_x, of_y = wide(x, y)
+        to_x = entries.times(of_y, len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        to_y = entries.transposed.times(of_x, len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
         return to_x, to_y, None, None, None, None

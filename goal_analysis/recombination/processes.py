@@ -7,24 +7,30 @@ what one process gets on the joined batch: the hardest negatives are the hardest
 the mean over all of them, and relative similarities see every triplet.
 
 What it costs: with N = Σ n_r rows in all, every rank receives the images and the texts of all others, 2·N·dim numbers
-in two exchanges (of blocks as large as the largest share), before them 8 whole numbers of every rank, and ids where
+in two exchanges (of blocks as large as the largest share), before them 7 whole numbers of every rank, and ids where
 they are given. Every rank does the whole work of the joined batch, N²·dim multiplications for a matrix product and the
 memory that the objective takes for N rows: R times what a share of that work would be, and no less time than one
 process with all rows takes. Nothing is sent in the backward pass.
+
+What a rank objects to in its own share is told to all before anything else is sent, and all raise the same error: a
+rank that raised alone would leave the others waiting for it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from goal_analysis.recombination.inputs import check_finite, check_shapes, lengths
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.similarity import Similarity
 
-STATED = ("images", "texts", "image dim", "text dim", "image_ids given", "text_ids given")
-"""What every rank tells the others before anything is sent."""
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""What embeddings may be made of, by the number that stands for it."""
 
 
 class AcrossProcesses(nn.Module):
@@ -34,6 +40,9 @@ class AcrossProcesses(nn.Module):
     value is the surrogate of the joined batch, the same on every rank; the gradient is that of the rank's own rows,
     times the number of ranks, for a mean of the parameters' gradients over the ranks. Without a process group, or
     with one rank, it is the objective itself.
+
+    Every rank mines the joined batch for itself. A miner that draws at random needs a ``generator`` that is seeded
+    alike on every rank, for the ranks to draw alike.
 
     Args:
         objective: what trains.
@@ -55,7 +64,22 @@ class AcrossProcesses(nn.Module):
         """The objective's similarity."""
         return self.objective.similarity
 
-    def forward(
+    @property
+    def place(self) -> tuple[int, int]:
+        """The rank of this process in the group, and how many ranks there are; (0, 1) without a process group.
+
+        Raises:
+            ValueError: the process is none of the group's.
+        """
+        if not (dist.is_available() and dist.is_initialized()):
+            return 0, 1
+        rank = dist.get_rank(self.group)
+        if rank < 0:
+            raise ValueError("group: got one without this process but expected one that it is a rank of")
+        return rank, dist.get_world_size(self.group)
+
+    @torch.compiler.disable
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         image_embeddings: Float[Tensor, "images dim"],
         text_embeddings: Float[Tensor, "texts dim"],
@@ -72,56 +96,88 @@ class AcrossProcesses(nn.Module):
             text_ids: likewise.
 
         Raises:
-            ValueError: on every rank, where the ranks do not fit together or a rank's rows and ids do not; or what the
-                objective refuses.
+            ValueError: on every rank, and naming the rank, where a rank's own share is one that the objective refuses,
+                or where the ranks do not fit together.
         """
-        if not _connected() or dist.get_world_size(self.group) == 1:
+        ranks = self.place[1]
+        if ranks == 1:
             return self.objective(image_embeddings, text_embeddings, image_ids, text_ids)
         stated = self._exchanged_statements(image_embeddings, text_embeddings, image_ids, text_ids)
-        images, texts = [s[0] for s in stated], [s[1] for s in stated]
+        images, texts = [s[1] for s in stated], [s[2] for s in stated]
         joined_images = self._joined(image_embeddings, images)
         joined_texts = self._joined(text_embeddings, texts)
         if image_ids is None:
             value = self.objective(joined_images, joined_texts)
         else:
-            of_images = self._joined(image_ids, images)
-            of_texts = of_images if text_ids is None else self._joined(text_ids, texts)
+            of_images = self._joined(image_ids.long(), images)
+            of_texts = of_images if text_ids is None else self._joined(text_ids.long(), texts)
             value = self.objective(joined_images, joined_texts, of_images, of_texts)
-        ranks = len(stated)
-        return ranks * value - (ranks - 1) * value.detach()
+        return _OfEveryRank.apply(value, ranks)
 
     def _exchanged_statements(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None
     ) -> list[list[int]]:
         """What every rank says of its share; it is judged by all, so that none is left waiting."""
-        fits = all(ids is None or len(ids) == len(e) for ids, e in ((image_ids, images), (text_ids, texts)))
-        paired = text_ids is not None or len(images) == len(texts)
-        numbers = [len(images), len(texts), images.shape[1], texts.shape[1]]
-        own = torch.tensor([*numbers, image_ids is not None, text_ids is not None, fits, paired], device=images.device)
-        found = [torch.empty_like(own) for _ in range(dist.get_world_size(self.group))]
-        dist.all_gather(found, own, group=self.group)
-        stated = [statement.tolist() for statement in found]
+        wrong = None
+        try:
+            said = self._statement(images, texts, image_ids, text_ids)
+        except Exception as error:  # whatever it is: raised here alone, it would leave the others waiting
+            wrong, said = error, [0] * 6
+        words = f"{wrong}".encode() if wrong else b""
+        own = torch.tensor([len(words), *said], device=images.device)
+        stated = [statement.tolist() for statement in self._gathered(own)]
+        longest = max(statement[0] for statement in stated)
+        if longest:
+            padded = torch.tensor(list(words.ljust(longest)), device=images.device)
+            spoken = [bytes(text.tolist()) for text in self._gathered(padded)]
+            rank = next(rank for rank, statement in enumerate(stated) if statement[0])
+            raise ValueError(f"rank {rank}: {spoken[rank][: stated[rank][0]].decode()}") from wrong
         for rank, statement in enumerate(stated):
-            said = ", ".join(f"{what} {number}" for what, number in zip(STATED, statement, strict=False))
-            if not statement[6]:
-                raise ValueError(f"rank {rank}: got {said} but expected one id for every image and every text")
-            if not statement[7] or (statement[5] and not statement[4]):
-                raise ValueError(f"rank {rank}: got {said} but expected as many images as texts, or the ids of both")
-            if statement[2:6] != stated[0][2:6] or statement[2] != statement[3]:
-                first = ", ".join(f"{what} {number}" for what, number in zip(STATED, stated[0], strict=False))
-                raise ValueError(f"rank {rank}: got {said} but expected one dim, and ids as rank 0 has them: {first}")
+            if statement[3:] != stated[0][3:]:
+                got, expected = _described(statement), _described(stated[0])
+                raise ValueError(f"rank {rank}: got {got} but expected {expected}, as rank 0 has them")
         return stated
+
+    def _statement(self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> list[int]:
+        check_shapes(images, texts, image_ids, text_ids)
+        for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
+            if e.dtype not in DTYPES:
+                raise ValueError(f"{name}: got {e.dtype} but expected one of {', '.join(map(str, DTYPES))}")
+            if self.objective.refuse_nonfinite:
+                check_finite(e, lengths(e), name)
+        dtypes = (DTYPES.index(images.dtype), DTYPES.index(texts.dtype))
+        return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
 
     def _joined(self, own: Tensor, rows: list[int]) -> Tensor:
         """The rows of all ranks, those of this one with their history."""
+        if not any(rows):
+            return own
         padded = own.detach().new_zeros((max(rows), *own.shape[1:]))
         padded[: len(own)] = own.detach()
-        found = [torch.empty_like(padded) for _ in rows]
-        dist.all_gather(found, padded, group=self.group)
-        parts = [block[:count] for block, count in zip(found, rows, strict=True)]
-        parts[dist.get_rank(self.group)] = own
+        parts = [block[:count] for block, count in zip(self._gathered(padded), rows, strict=True)]
+        parts[self.place[0]] = own
         return torch.cat(parts)
 
+    def _gathered(self, own: Tensor) -> list[Tensor]:
+        found = [torch.empty_like(own) for _ in range(self.place[1])]
+        dist.all_gather(found, own, group=self.group)
+        return found
 
-def _connected() -> bool:
-    return dist.is_available() and dist.is_initialized()
+
+class _OfEveryRank(torch.autograd.Function):
+    """A value as it is, and its gradient times the number of ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, ranks: int) -> Tensor:
+        ctx.ranks = ranks
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return ctx.ranks * upstream[0], None
+
+
+def _described(statement: list[int]) -> str:
+    dim, images, texts, ids = statement[3:]
+    of_ids = ("no ids", "image_ids", "image_ids and text_ids")[ids]
+    return f"{DTYPES[images]} and {DTYPES[texts]} embeddings of dim {dim} with {of_ids}"

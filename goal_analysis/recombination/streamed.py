@@ -1,4 +1,4 @@
-"""Soft mining straight from embeddings: the scores pass by twice in tiles, and no matrix of them is kept.
+"""Softmax mining straight from embeddings: the scores pass by twice in tiles, and no matrix of them is kept.
 
 The first pass adds up exp(β·s) over every anchor's negatives, which gives T; the second makes the weights of a tile in
 place and adds their products with the embeddings to the gradients. Where β·|s| is small by the embeddings' lengths one
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.formula import formula
-from goal_analysis.numeric.mining import Soft
+from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.positives import Positives, Tile, tile_size, tiles
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.weighting import Weighting
@@ -27,7 +27,7 @@ SMALL = 40.0
 
 def soft_gradients(
     weighting: Weighting,
-    mining: Soft,
+    mining: Softmax,
     x: Tensor,
     y: Tensor,
     positives: Positives,

@@ -1,6 +1,6 @@
 """The weight matrix W(S) of a composed objective: triplet weight × mining weight × pair weight, on a batch of scores.
 
-For every mined triplet (a, p, n) of weight m, W_ap −= m·T(s_p, s_n)·P⁺(s_p) and W_an += m·T(s_p, s_n)·P⁻(s_n). Soft
+For every mined triplet (a, p, n) of weight m, W_ap −= m·T(s_p, s_n)·P⁺(s_p) and W_an += m·T(s_p, s_n)·P⁻(s_n). Softmax
 mining aggregates first, as a loss does: with x_n = log Σ exp(β⁻·s_n)/β⁻ and x_p = −log Σ exp(−β⁺·s_p)/β⁺,
 
     W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
@@ -11,19 +11,28 @@ weights, is InfoNCE over its scale.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import product
 
+import sympy as sp
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from goal_analysis.numeric.formula import Values, formula
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Miner, Soft
+from goal_analysis.numeric.mining import MINERS, Miner, Softmax
 from goal_analysis.recombination.relative import relative_similarities
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+from goal_analysis.symbolic.algebra.evaluation import program
 from goal_analysis.symbolic.loss import Anchors
 from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.similarity import Similarity
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+
+BEYOND = (0.01, 0.1, 1.0)
+"""How far beyond the range of the similarity a soft aggregate is tried."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class Weighting:
         return total, anchors
 
     def _of_rows(self, scores: Tensor, matches: Matches) -> tuple[Tensor, int]:
-        if isinstance(self.mining, Soft):
+        if isinstance(self.mining, Softmax):
             return self._soft(scores, matches, self.mining)
         return self._mined(scores, matches)
 
@@ -80,9 +89,9 @@ class Weighting:
         w.index_put_((anchor, negative), push, accumulate=True)
         return w, int(torch.unique_consecutive(anchor).numel())
 
-    def _soft(self, scores: Tensor, matches: Matches, mining: Soft) -> tuple[Tensor, int]:
-        x_p, q_p = _soft_extreme(scores, matches.positives, -mining.positive_scale)
-        x_n, q_n = _soft_extreme(scores, matches.negatives, mining.negative_scale)
+    def _soft(self, scores: Tensor, matches: Matches, mining: Softmax) -> tuple[Tensor, int]:
+        x_p, q_p = soft_extreme(scores, matches.positives, -mining.positive_scale)
+        x_n, q_n = soft_extreme(scores, matches.negatives, mining.negative_scale)
         present = matches.positives.any(1) & matches.negatives.any(1)
         t = formula(self.triplet_weight.expression, (s_p, s_n), self.values)(x_p, x_n).masked_fill(~present, 0)
         pull = formula(self.pair_weights.positive, (s_p,), self.values)(scores).masked_fill(~matches.positives, 0)
@@ -90,9 +99,66 @@ class Weighting:
         return t[:, None] * (q_n * push - q_p * pull), int(present.sum())
 
 
-def _soft_extreme(scores: Tensor, members: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """log Σ exp(scale·s)/scale over the members of every row, and its gradient; 0 where there are none."""
+def soft_extreme(
+    scores: Float[Tensor, "anchors candidates"], members: Bool[Tensor, "anchors candidates"], scale: float | int
+) -> tuple[Float[Tensor, " anchors"], Float[Tensor, "anchors candidates"]]:
+    """log Σ exp(scale·s)/scale over the members of every row, at scale 0 their mean, and its gradient.
+
+    Args:
+        scores: the similarities.
+        members: of which at least one a row; the aggregate of a row without members means nothing.
+        scale: above 0 for a soft maximum, below for a soft minimum.
+    """
     empty = ~members.any(1, keepdim=True)
     logits = (scale * scores).masked_fill(~members, -torch.inf).masked_fill(empty, 0)
-    aggregate = torch.logsumexp(logits, 1)
-    return aggregate / scale, torch.softmax(logits, 1).masked_fill(~members, 0)
+    q = torch.softmax(logits, 1).masked_fill(~members, 0)
+    if scale == 0:
+        return scores.masked_fill(~members, 0).sum(1) / members.sum(1).clamp_min(1), q
+    return torch.logsumexp(logits, 1) / scale, q
+
+
+def refusal(
+    triplet_weight: TripletWeight, pair_weights: PairWeights, mining: Miner, similarity: Similarity, values: Values
+) -> str | None:
+    """Why these parts make no objective, or None if they do.
+
+    Softmax mining reads aggregates, of which x_n exceeds the largest similarity and x_p falls below the smallest: T has
+    to be real there. And it mines no triplets, which relative similarities would compare.
+
+    Args:
+        triplet_weight: T.
+        pair_weights: P⁺ and P⁻.
+        mining: which triplets count.
+        similarity: what the scores are.
+        values: of the hyperparameters.
+    """
+    if not isinstance(mining, Softmax):
+        return None
+    others = "one of the minings " + ", ".join(m.name for m in MINERS if m.name != mining.name)
+    if pair_weights.relative:
+        return (
+            f"pair weights {pair_weights.name}: got mining softmax, which has no triplets to compare, "
+            f"but expected {others}"
+        )
+    place = _unreal(triplet_weight.expression.subs(values), mining, similarity)
+    if place is None:
+        return None
+    return (
+        f"triplet weight {triplet_weight.name}: got mining softmax, whose aggregates leave the range of the "
+        f"similarity, but this weight is not real at {place}; expected {others}"
+    )
+
+
+def _unreal(t: sp.Expr, mining: Softmax, similarity: Similarity) -> str | None:
+    """Where soft aggregates take T to what is no number, such as the root of a negative number."""
+    if not any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(t)) and not t.has(sp.log):
+        return None
+    compiled = program([t], (s_p, s_n))
+    low, high = float(similarity.opposite), float(similarity.identical)
+    inside = [low + (high - low) * share for share in (0.05, 0.3, 0.5, 0.7, 0.95)]
+    below = [low - d * (mining.positive_scale > 0) for d in BEYOND]
+    above = [high + d * (mining.negative_scale > 0) for d in BEYOND]
+    for p, n in (*product(below, inside), *product(inside, above), *product(below, above)):
+        if math.isnan(compiled.run(FLOAT, p, n)[0]):
+            return f"x_p = {p:.4g}, x_n = {n:.4g}"
+    return None

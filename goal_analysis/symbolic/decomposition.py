@@ -111,7 +111,7 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
     >>> from goal_analysis.symbolic.aggregators import EACH
     >>> from goal_analysis.symbolic.primitives import gap
     >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Soft-margin triplet loss", terms=(soft_margin,))
+    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
     >>> decompose(loss).field.factors
     Factors(triplet=sigmoid(s_n - s_p), positive=1, negative=1)
     """

@@ -7,6 +7,7 @@ Where T is written as f(z) with z = a·U + b, that is F(z)/a with F′ = f, in c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import sympy as sp
 
@@ -21,8 +22,16 @@ def potential(field: WeightField) -> sp.Expr | None:
     """U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, or None where the field does not separate or no closed form was found."""
     if field.factors is None:
         return None
-    rising = antiderivative(field.factors.negative, s_n, field.ranges)
-    falling = antiderivative(field.factors.positive, s_p, field.ranges)
+    positive, negative = field.factors.positive, field.factors.negative
+    read = positive.free_symbols | negative.free_symbols
+    return _potential(positive, negative, tuple((s, span) for s, span in field.ranges.items() if s in read))
+
+
+@lru_cache(maxsize=1024)
+def _potential(positive: sp.Expr, negative: sp.Expr, ranges: tuple) -> sp.Expr | None:
+    """U of pair weights, remembered: many objectives have the same ones."""
+    rising = antiderivative(negative, s_n, dict(ranges))
+    falling = antiderivative(positive, s_p, dict(ranges))
     return None if rising is None or falling is None else rising - falling
 
 

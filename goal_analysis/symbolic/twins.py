@@ -67,13 +67,22 @@ def tangent_twin(field: WeightField) -> tuple[WeightField, sp.Expr | None]:
     >>> tangent_twin(field)[0].factors.triplet
     sigmoid(s_n**2 + s_p**2 - 2*s_p + 1/2)
     """
+    return twin(field, tangent_profile(field)[0], name=f"twin of {field.name}")
+
+
+def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
+    """The profile g of the tangent twin, an expression of `u`, and the potential U: its triplet weight is g(U).
+
+    Raises:
+        NoTwin: as `tangent_twin`.
+    """
     factors, closed = _factors_and_potential(field)
     for z, profile, t in profiles(factors.triplet):
         slope_z, slope_u = (_slope_at_centre(e) for e in (z, closed))
         if slope_u != 0 and slope_z != 0:
             a = slope_z / slope_u
             argument = sp.expand(a * u + z.subs(CENTRE) - a * closed.subs(CENTRE))
-            return twin(field, profile.subs(t, argument), name=f"twin of {field.name}")
+            return profile.subs(t, argument), closed
     raise NoTwin(f"{field.name}: got the triplet weight {factors.triplet} but expected f(z(s_p, s_n))")
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,15 @@ def test_a_page_says_what_its_code_prints(page):
         assert body == printed
 
 
-def test_what_the_readme_shows_of_the_command_line_is_its_output(monkeypatch):
+@pytest.mark.parametrize(
+    "arguments", [["show", "circle"], ["compose", "nca(tau=12)/linear@softmax:12"]], ids=lambda words: words[0]
+)
+def test_what_the_readme_shows_of_the_command_line_is_its_output(arguments, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shown = next(body for _, _, body in blocks(PAGES[0]) if body.startswith("$ goal-analyze show circle"))
-    lines = {" ".join(line.split()) for line in CliRunner().invoke(app, ["show", "circle"]).output.splitlines()}
+    command = f"$ goal-analyze {arguments[0]} "
+    shown = next(body for _, _, body in blocks(PAGES[0]) if body.startswith(command))
+    assert shlex.split(shown.splitlines()[0])[2:] == arguments
+    lines = {" ".join(line.split()) for line in CliRunner().invoke(app, arguments).output.splitlines()}
     said = [" ".join(line.split()) for line in shown.splitlines()[1:]]
     assert len(said) > 5
     assert set(said) <= lines

@@ -20,14 +20,14 @@ from goal_analysis.numeric.mining import (
     Miner,
     SelectivelyHard,
     SemiHard,
-    Soft,
+    Softmax,
     TopK,
     Triplets,
     miner,
 )
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3])
-SUM_TO_ONE = (Hardest(), TopK(3), SelectivelyHard(0.1), Soft(3.0, 5.0))
+SUM_TO_ONE = (Hardest(), TopK(3), SelectivelyHard(0.1), Softmax(3.0, 5.0))
 
 every = pytest.mark.parametrize("mine", MINERS, ids=lambda m: m.name)
 
@@ -73,7 +73,7 @@ def by_loops(mine: Miner, s: torch.Tensor, matches: Matches) -> dict[tuple[int, 
                 vanishing = abs(s[a, hard_p] - s[a, by_hardness[0]]) < epsilon
                 chosen = negatives if vanishing else by_hardness[:1]
                 found |= {(a, hard_p, n): 1 / len(chosen) for n in chosen}
-            case Soft(beta_p, beta_n):
+            case Softmax(beta_p, beta_n):
                 total = sum(math.exp(beta_n * s[a, n] - beta_p * s[a, p]) for p in positives for n in negatives)
                 found |= {
                     (a, p, n): math.exp(beta_n * s[a, n] - beta_p * s[a, p]) / total
@@ -90,8 +90,8 @@ DETERMINISTIC = (
     TopK(2),
     TopK(100),
     SelectivelyHard(0.3),
-    Soft(0.0, 0.0),
-    Soft(0.0, 30.0),
+    Softmax(0.0, 0.0),
+    Softmax(0.0, 30.0),
 )
 
 
@@ -190,12 +190,12 @@ def test_masked_scores_do_not_hide_a_mask() -> None:
 def test_soft_mining_grows_hard_with_its_scale() -> None:
     _, s = cosines()
     matches = Matches.of_labels(LABELS)
-    soft = {key: w for key, w in as_dict(Soft(1e4, 1e4)(s, matches)).items() if w > 1e-6}
+    soft = {key: w for key, w in as_dict(Softmax(1e4, 1e4)(s, matches)).items() if w > 1e-6}
     assert soft == pytest.approx(as_dict(Hardest()(s, matches)))
 
 
 def test_large_scales_stay_finite_in_float32() -> None:
-    found = Soft(1e5, 1e5)(cosines()[1].float(), Matches.of_labels(LABELS))
+    found = Softmax(1e5, 1e5)(cosines()[1].float(), Matches.of_labels(LABELS))
     assert found.weight.isfinite().all()
 
 

@@ -13,7 +13,7 @@ from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Hardest, Miner, Soft
+from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from goal_analysis.numeric.similarity import TANGENTIAL, embedding_gradients
 from goal_analysis.recombination.adapters.pytorch_metric_learning import MetricObjective, ObjectiveMemory
 from goal_analysis.recombination.objective import GradientObjective
@@ -22,7 +22,7 @@ from goal_analysis.symbolic.similarity import DOT, NEGATIVE_EUCLIDEAN
 from losses_catalog.weights import constant_pair, hinge_triplet, linear_pair, nca_triplet, relative_linear_pair
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 4])  # the last is alone in its class
-MININGS: dict[str, Miner] = {"hardest": Hardest(), "all": All(), "soft": Soft(5.0, 10.0)}
+MININGS: dict[str, Miner] = {"hardest": Hardest(), "all": All(), "soft": Softmax(5.0, 10.0)}
 
 
 def objective(mining: Miner | None = None, reduction: Reduction = Reduction.SUM, **more) -> GradientObjective:
@@ -213,7 +213,7 @@ def test_a_batch_without_a_triplet_has_no_gradient(reducer: nn.Module | None) ->
 @pytest.mark.parametrize(
     "miner", [None, miners.BatchHardMiner(distance=CosineSimilarity()), miners.MultiSimilarityMiner()]
 )
-@pytest.mark.parametrize("mining", [Hardest(), Soft()], ids=["hardest", "soft"])
+@pytest.mark.parametrize("mining", [Hardest(), Softmax()], ids=["hardest", "soft"])
 def test_the_memory_of_earlier_batches_has_the_gradients_of_direct_use(miner: nn.Module | None, mining: Miner) -> None:
     loss = MetricObjective(objective(mining))
     memory = ObjectiveMemory(loss, 6, memory_size=64, miner=miner)

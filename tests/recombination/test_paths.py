@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.mining import Hardest, Miner, Soft, TopK
+from goal_analysis.numeric.mining import Hardest, Miner, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL
 from goal_analysis.recombination import hardest, positives
 from goal_analysis.recombination.objective import GradientObjective
@@ -31,7 +31,7 @@ from losses_catalog.weights import (
 
 Found = tuple[Tensor, Tensor, Tensor]
 Way = Callable[..., Tensor | None]
-MININGS = (Hardest(), Soft(5.0, 12.0), Soft(50.0, 200.0))
+MININGS = (Hardest(), Softmax(5.0, 12.0), Softmax(50.0, 200.0))
 SIZES = {"whole": None, "tiles": (48, 40), "tiles that divide": (50, 30), "wide tiles": (70, 150), "tall": (150, 29)}
 
 minings = pytest.mark.parametrize("mining", MININGS, ids=("hardest", "soft", "soft and steep"))
@@ -286,7 +286,7 @@ def test_what_has_no_way_of_its_own_goes_through_the_matrix() -> None:
     for o in (
         GradientObjective(nca_triplet, linear_pair, TopK(3)),
         GradientObjective(nca_triplet, relative_linear_pair),
-        GradientObjective(constant_triplet, constant_pair, Soft(10.0, 0.0)),
+        GradientObjective(constant_triplet, constant_pair, Softmax(10.0, 0.0)),
     ):
         assert quick(o)(x, y) is None
     assert quick(GradientObjective(nca_triplet, linear_pair))(x, y, torch.zeros(20).long()) is not None

@@ -86,7 +86,7 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     >>> from goal_analysis.symbolic.primitives import gap, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
     >>> term = Term(outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n))
-    >>> ours = SymbolicLoss(name="soft_margin", title="Soft margin", terms=(term,), hyperparameters=(scale,))
+    >>> ours = SymbolicLoss(name="soft_margin", title="Softmax margin", terms=(term,), hyperparameters=(scale,))
     >>> def theirs(scores):
     ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
     >>> nearest(measure(theirs, points=5), [ours])

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory
 from pytorch_metric_learning.reducers import ThresholdReducer
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import Direction, embedding_gradients
@@ -23,6 +22,7 @@ from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.recombination.inputs import check_finite, lengths
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.paths import differentiable_once
 from goal_analysis.recombination.weighting import Weighting
 from goal_analysis.symbolic.loss import Anchors, Reduction
 from goal_analysis.symbolic.similarity import COSINE, DOT, Similarity
@@ -192,7 +192,7 @@ class _OfAnchors(torch.autograd.Function):
         return (w * s).sum(1), anchors
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         w, x, y = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):

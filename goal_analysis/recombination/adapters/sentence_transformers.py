@@ -62,10 +62,16 @@ class SentenceObjective(nn.Module):
         if self.objective.similarity == COSINE:
             columns = [nn.functional.normalize(embeddings, dim=1) for embeddings in columns]
         anchors, candidates = columns[0], torch.cat(columns[1:])
-        ids = _ids(labels, len(anchors), anchors.device)
-        negatives = len(candidates) - len(anchors)
-        of_no_anchor = torch.arange(negatives, device=anchors.device) + (ids.max() + 1 if len(ids) else 0)
-        return self.objective(anchors, candidates, ids, torch.cat((ids, of_no_anchor)))
+        rows, negatives = len(anchors), len(candidates) - len(anchors)
+        if labels is None and not negatives:
+            return self.objective(anchors, candidates)
+        ids = _ids(labels, rows, anchors.device)
+        rank, ranks = self.objective.place if isinstance(self.objective, AcrossProcesses) else (0, 1)
+        if labels is None:
+            ids = ids * ranks + rank
+        # Labels mean the same on every rank, and have the even ids; what belongs to no anchor is of its rank alone.
+        of_no_anchor = torch.arange(negatives, device=ids.device) * ranks + rank
+        return self.objective(anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)))
 
     def get_config_dict(self) -> dict[str, Any]:
         """What the card of a trained model says of its loss."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import mpmath
@@ -35,6 +36,7 @@ def _float_logsumexp(*xs: float) -> float:
     return top if math.isinf(top) else top + math.log(math.fsum(math.exp(x - top) for x in xs))
 
 
+@lru_cache(maxsize=65536)
 def _float_constant(e: sp.Expr) -> float:
     return float(e) if e.is_extended_real else math.nan
 

@@ -60,10 +60,13 @@ class Program:
         """The outputs for these values of the inputs, in the numbers of the table."""
         known = list(values)
         for s in self.steps:
+            operands = s.operands
             if s.constant is not None:
                 known.append(table["constant"](s.constant))
+            elif len(operands) == 2:  # most are, and a loop over two takes longer than naming them
+                known.append(table[s.operation](known[operands[0]], known[operands[1]]))
             else:
-                known.append(table[s.operation](*(known[i] for i in s.operands)))
+                known.append(table[s.operation](*[known[i] for i in operands]))
         return tuple(known[i] for i in self.outputs)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import sympy as sp
 
 from goal_analysis.symbolic.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
 from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
+from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
 from goal_analysis.symbolic.primitives import gap, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
 from goal_analysis.symbolic.typesetting import plain
@@ -68,8 +68,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
     (softplus(tau*(s_n - s_p))/tau, Interval.open(0, oo))
     """
     table = Table(mapping, f"loss {name!r}", _FIELDS)
-    declared = table.table("hyperparameters")
-    hyperparameters = tuple(_hyperparameter(declared, name) for name in declared)
+    hyperparameters = declared_hyperparameters(table.table("hyperparameters"))
     symbols = {h.name: h.symbol for h in hyperparameters}
     if ("formula" in table) == ("terms" in table):
         given = "both formula and terms" if "terms" in table else "neither formula nor terms"
@@ -106,7 +105,7 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
     mapping: dict[str, Any] = {
         "title": loss.title,
         "terms": [_term_to_mapping(term) for term in loss.terms],
-        "hyperparameters": {h.name: _hyperparameter_to_mapping(h) for h in loss.hyperparameters},
+        "hyperparameters": hyperparameters_to_mapping(loss.hyperparameters),
         "reference": list(loss.reference),
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
@@ -122,25 +121,6 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
     if read_back != loss:
         raise ValueError(f"{problem}: it reads back as {read_back}")
     return mapping
-
-
-def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
-    value, where = declared[name], f"{declared.where}: {name}"
-    fields = value if isinstance(value, Mapping) else {"default": value}
-    table = Table(fields, where, ("default", "domain", "meaning"))
-    default, meaning = table.number("default"), table.text("meaning", "")
-    domain = table.interval("domain", positive if default > 0 else real)
-    try:
-        return Hyperparameter(name, default, domain, meaning)
-    except ValueError as error:
-        raise ValueError(f"{declared.where}: {error}") from error
-
-
-def _hyperparameter_to_mapping(hyperparameter: Hyperparameter) -> dict[str, Any]:
-    default, domain = hyperparameter.default, interval_text(hyperparameter.domain)
-    if not isinstance(default, int | float):
-        default = float(default) if isinstance(default, sp.Float) else str(default)
-    return {"default": default, "domain": domain, "meaning": hyperparameter.meaning}
 
 
 def _short_term(table: Table, symbols: Symbols) -> Term:

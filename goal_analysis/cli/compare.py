@@ -1,0 +1,130 @@
+"""``goal-analyze compare``: experiments × objectives × seeds, trained in parallel processes, and what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.train import DataOption, chosen_experiment, trained_objective
+
+if TYPE_CHECKING:
+    from goal_analysis.vse.experiment import Experiment
+
+
+def compare(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Experiments.")] = None,
+    presets: Annotated[
+        list[str] | None, typer.Option("--preset", help="An experiment of the package; repeatable.")
+    ] = None,
+    objectives: Annotated[
+        list[str] | None, typer.Option("--objective", help="In place of the experiments' own; repeatable.")
+    ] = None,
+    data: DataOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N − 1.")] = 5,
+    baseline: Annotated[str | None, typer.Option(help="What differences are to; by default the first.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the runs.")] = Path(
+        "comparison"
+    ),
+    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train every experiment with every objective over seeds, and say what is within noise.
+
+    What is done is not run again, so the same command goes on after any end.
+
+    \b
+    goal-analyze compare --preset bag_of_words --objective hinge/constant --objective nca/linear@softmax:12 --jobs 2
+    """
+    from goal_analysis.study.comparison import compare as compared
+    from goal_analysis.study.jobs import Job, run_jobs
+    from goal_analysis.vse.run import RESULT
+
+    if not files and not presets:
+        refuse("got no experiment but expected files or --preset")
+    runs: dict[str, dict[int, tuple[Job, Path]]] = {}
+    try:
+        sources = [(file, None) for file in files or ()] + [(None, preset) for preset in presets or ()]
+        for file, preset in sources:
+            experiment = chosen_experiment(file, preset, data, None, None, assignments or (), False)
+            for objective in objectives or [experiment.objective]:
+                trained_objective(objective)
+                name = _name(experiment, objective, len(sources) > 1, bool(objectives))
+                if name in runs:
+                    refuse(f"got {name} twice but expected every experiment and objective once")
+                runs[name] = {}
+                for seed in range(seeds):
+                    chosen = replace(experiment, objective=objective, seed=seed)
+                    runs[name][seed] = _job(name, chosen, output / _folder(name) / f"seed-{seed}")
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    first = baseline or next(iter(runs))
+    if first not in runs:
+        refuse(f"--baseline: got {first!r} but expected one of {', '.join(runs)}")
+    jobs = [runs[name][seed][0] for seed in range(seeds) for name in runs]
+    done = sum(job.done for job in jobs)
+    if not as_json:
+        typer.echo(f"{len(jobs)} runs, {done} of them done; {processes} at once")
+
+    def report(job: Job) -> None:
+        nonlocal done
+        done += 1
+        typer.echo(f"{done}/{len(jobs)} {job.name}", err=as_json)
+
+    failures = run_jobs(jobs, processes, report=report)
+    for failure in failures:
+        typer.echo(str(failure), err=True)
+    found = {
+        name: {
+            seed: float(json.loads((folder / RESULT).read_text("utf-8"))["best"]["rsum"])
+            for seed, (job, folder) in by_seed.items()
+            if job.done
+        }
+        for name, by_seed in runs.items()
+    }
+    found = {name: by_seed for name, by_seed in found.items() if by_seed}
+    if first not in found:
+        typer.echo(f"got no finished run of the baseline {first}", err=True)
+        raise typer.Exit(1)
+    comparison = compared(found, first)
+    if as_json:
+        typer.echo(comparison.table.to_json(orient="records", indent=2))
+    else:
+        shown = [
+            {column: f"{value:.1f}" if isinstance(value, float) else value for column, value in row.items()}
+            for row in comparison.table.to_dict("records")
+        ]
+        print_table(tuple(map(str, comparison.table.columns)), shown)  # pyright: ignore[reportArgumentType]
+        typer.echo("dev RSUM; differences to the baseline over the same seeds, with 95 % bootstrap intervals")
+        for statement in comparison.statements():
+            typer.echo(statement)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _job(name: str, experiment: Experiment, folder: Path):
+    from goal_analysis.study.jobs import Job
+    from goal_analysis.vse.run import RESULT
+    from goal_analysis.writing import write_whole
+
+    declared = folder / "experiment.json"
+    write_whole(declared, json.dumps(experiment.mapping(), ensure_ascii=False, indent=2) + "\n")
+    command = (sys.executable, "-m", "goal_analysis", "train", str(declared), "-o", str(folder))
+    return Job(f"{name}, seed {experiment.seed}", command, folder / RESULT, folder / "output.log"), folder
+
+
+def _name(experiment: Experiment, objective: object, several: bool, replaced: bool) -> str:
+    if not replaced:
+        return experiment.name
+    return f"{experiment.name}: {objective}" if several else str(objective)
+
+
+def _folder(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)

@@ -1,0 +1,79 @@
+"""``goal-analyze evaluate``: the retrieval of trained models on a split, by the protocols of the literature."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.train import SkipBadOption, chosen_split
+
+PROTOCOLS = {"flickr30k": (1000, None), "coco1k": (5000, 1000), "coco5k": (5000, None)}
+"""How many images of the split, and in folds of how many."""
+
+
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR/NAME", help="Other data than the run was trained on.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="dev, test or train.")] = "dev",
+    protocol: Annotated[str | None, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
+    ranks_file: Annotated[
+        Path | None, typer.Option("--ranks", metavar="FILE.json", help="Write the 50 first of every query, in order.")
+    ] = None,
+    skip_bad: SkipBadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
+
+    Several runs are an ensemble: their scores are averaged. Recall from images is the hit rate "any of the image's
+    captions among the first K".
+
+    \b
+    goal-analyze evaluate runs/mine
+    goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
+    goal-analyze evaluate runs/a runs/b --json
+    """
+    from goal_analysis.vse.evaluation import ensemble_scores, first_places, measured
+    from goal_analysis.vse.run import trained
+    from goal_analysis.writing import write_whole
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
+    try:
+        models = [trained(folder) for folder in runs]
+        measured_split, size = chosen_split(models[0].experiment, data, split, skip_bad), None
+        if protocol:
+            images, size = PROTOCOLS[protocol]
+            if len(measured_split.images) < images:
+                refuse(f"--protocol {protocol}: got {len(measured_split.images)} images but expected {images}")
+            measured_split = measured_split.subset(range(images))
+        scores = ensemble_scores([(m.model, m.tokenizer) for m in models], measured_split)
+        found = measured(scores, measured_split, size)
+        if ranks_file is not None:
+            write_whole(ranks_file, json.dumps(first_places(scores, measured_split)) + "\n")
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    record = {"runs": [str(r) for r in runs], "split": split, "images": len(measured_split.images)} | found.record()
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    rows = [
+        {
+            "from": way,
+            "R@1": r[0],
+            "R@5": r[1],
+            "R@10": r[2],
+            "median rank": found.median_ranks[i],
+            "mean rank": found.mean_ranks[i],
+        }
+        for i, (way, r) in enumerate((("images", found.i2t), ("captions", found.t2i)))
+    ]
+    shown = [{k: v if isinstance(v, str) else f"{v:.1f}" for k, v in row.items()} for row in rows]
+    print_table(("from", "R@1", "R@5", "R@10", "median rank", "mean rank"), shown)
+    typer.echo(f"RSUM {found.rsum:.1f} on {len(measured_split.images)} images of {split}")

@@ -1,0 +1,91 @@
+"""``goal-analyze export``: one objective as a Python file that needs torch alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import CatalogOption, SetOption, refuse
+from goal_analysis.cli.objectives import (
+    AnchorsOption,
+    Choice,
+    DirectionOption,
+    MiningOption,
+    NegativeFormulaOption,
+    ObjectiveArgument,
+    PairOption,
+    PositiveFormulaOption,
+    ReductionOption,
+    SimilarityOption,
+    TomlOption,
+    TripletFormulaOption,
+    TripletOption,
+    chosen_objective,
+)
+from goal_analysis.writing import write_whole
+
+
+def export(
+    objective: ObjectiveArgument = None,
+    triplet: TripletOption = None,
+    pair: PairOption = None,
+    triplet_formula: TripletFormulaOption = None,
+    positive_formula: PositiveFormulaOption = None,
+    negative_formula: NegativeFormulaOption = None,
+    mining: MiningOption = None,
+    direction: DirectionOption = None,
+    similarity: SimilarityOption = None,
+    reduction: ReductionOption = None,
+    anchors: AnchorsOption = None,
+    toml: TomlOption = None,
+    assignments: SetOption = None,
+    own: CatalogOption = None,
+    name: Annotated[str | None, typer.Option(help="What to call the objective in the file.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file; - prints it.")] = Path(
+        "objective.py"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Export an objective as a Python file of its own: torch is all that it imports, and run, it checks itself.
+
+    Its gradients are those of the objective to the last bit.
+
+    \b
+    goal-analyze export "nca(tau=12)/linear@softmax:12" -o objective.py
+    goal-analyze export --toml mine.toml -o - | less
+    python objective.py
+    """
+    from goal_analysis.recombination.export import export as source_of
+
+    printed = output == Path("-")
+    if not printed and output.exists() and not force:
+        refuse(f"--output: got {output}, which is there already, but expected a new file, or --force")
+    chosen = chosen_objective(
+        Choice(
+            objective,
+            triplet,
+            pair,
+            triplet_formula,
+            positive_formula,
+            negative_formula,
+            mining,
+            direction,
+            similarity,
+            reduction,
+            anchors,
+            toml,
+            tuple(assignments or ()),
+            own,
+        )
+    )
+    try:
+        source = source_of(chosen, name)
+        if printed:
+            typer.echo(source, nl=False)
+            return
+        write_whole(output, source)
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    typer.echo(f"written to {output}; `python {output}` checks it")

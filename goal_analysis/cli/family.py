@@ -1,0 +1,98 @@
+"""``goal-analyze family``: every combination of weights and minings, judged."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from goal_analysis.cli.choosing import CatalogOption, JsonOption, refuse
+from goal_analysis.cli.objectives import parts
+from goal_analysis.cli.tables import print_table
+from goal_analysis.symbolic.typesetting import plain
+
+if TYPE_CHECKING:  # torch is loaded when the command runs
+    from goal_analysis.recombination.family import Member
+
+LONGEST = 60
+"""Characters of a loss in the table; --json has it whole."""
+
+
+def family(
+    integrable: Annotated[
+        bool | None, typer.Option("--integrable/--not-integrable", help="The gradient of a loss, or of none.")
+    ] = None,
+    sign: Annotated[str | None, typer.Option(help="What the weights do, such as 'pulls and pushes' or mixed.")] = None,
+    using: Annotated[
+        list[str] | None, typer.Option("--part", metavar="NAME", help="With one of these weights; may be repeated.")
+    ] = None,
+    minings: Annotated[
+        list[str] | None, typer.Option("--mining", help="Such as softmax:12; may be repeated. By default hardest.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="With every mining of the family.")] = False,
+    names_alone: Annotated[bool, typer.Option("--names", help="Print the names alone, at once.")] = False,
+    own: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the objectives that the weights of the catalog and of its losses make, and what they are.
+
+    A name goes wherever an objective is named: `compose`, `export`, `train`.
+
+    \b
+    goal-analyze family
+    goal-analyze family --integrable --part linear --mining hardest --mining softmax:12
+    goal-analyze family --all --names | wc -l
+    goal-analyze family --part nca_twin --json
+    """
+    from goal_analysis.recombination.composition.minings import mining_of
+    from goal_analysis.recombination.family import MININGS, combinations
+    from goal_analysis.recombination.family import family as members_of
+
+    if every and minings:
+        refuse("got --all and --mining but expected one of them")
+    try:
+        mined = MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
+        known = parts(own)
+        chosen = members_of(known, mined, integrable=integrable, sign=sign, using=using or ())
+        if names_alone:
+            for member in chosen:
+                typer.echo(member.name)
+            return
+        records = list(_with_progress(chosen, sign))
+    except ValueError as problem:
+        refuse(problem)
+    if as_json:
+        typer.echo(json.dumps(records, ensure_ascii=False, indent=2))
+        return
+    rows = [{**record, "loss": _short(record["loss"])} for record in records]
+    print_table(("objective", "integrable", "loss"), rows)
+    left_out = Counter(type(one).__name__ for one in combinations(known, mined))["LeftOut"]
+    typer.echo(f"{len(records)} objectives; {left_out} combinations make none of their own")
+
+
+def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict[str, object]]:
+    from goal_analysis.recombination.composition.minings import mining_text
+
+    with Console(stderr=True).status("judging") as status:
+        for member in members:
+            status.update(f"judged {member.name}")
+            found = member.verdict
+            yield {
+                "objective": member.name,
+                "triplet": member.parts[0],
+                "pair": member.parts[1],
+                "mining": mining_text(member.objective.mining),
+                "integrable": "undecided" if found.integrable is None else found.integrable,
+                "reason": found.reason,
+                **({} if sign is None else {"sign": sign}),
+                "loss": "" if found.loss is None else plain(found.loss),
+            }
+
+
+def _short(loss: object) -> str:
+    text = str(loss)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

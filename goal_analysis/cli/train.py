@@ -1,0 +1,191 @@
+"""``goal-analyze train``: an experiment trained, from a file or a preset, and gone on with after any end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.objectives import objective_of
+
+if TYPE_CHECKING:  # torch is loaded when the command runs
+    from goal_analysis.recombination.objective import GradientObjective
+    from goal_analysis.vse.data import RetrievalData, Split
+    from goal_analysis.vse.experiment import Experiment
+
+ExperimentArgument = Annotated[
+    Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
+]
+PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes with the package.")]
+DataOption = Annotated[
+    str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
+]
+SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used, and count them.")]
+
+
+def train(
+    file: ExperimentArgument = None,
+    preset: PresetOption = None,
+    data: DataOption = None,
+    objective: Annotated[str | None, typer.Option(help="Such as nca/linear@softmax:12.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="RUN", help="The folder of the run.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
+    devices: Annotated[int, typer.Option(help="Processes on this machine, one a device.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    skip_bad: SkipBadOption = False,
+) -> None:
+    """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
+
+    \b
+    goal-analyze train experiment.toml -o runs/mine
+    goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective nca/linear@softmax:12
+    goal-analyze train --resume runs/mine
+    """
+    from goal_analysis.vse.experiment import experiment_from_mapping
+    from goal_analysis.vse.run_folder import read_run
+
+    try:
+        if resume is not None:
+            if file or preset or data or objective or seed is not None or assignments or output:
+                refuse("--resume: got settings too but expected the run's own, as its folder has them")
+            experiment = experiment_from_mapping(read_run(resume)["experiment"], f"{resume}: experiment")
+            folder = resume
+        else:
+            experiment = chosen_experiment(file, preset, data, objective, seed, assignments or (), skip_bad)
+            folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    run(experiment, folder, devices, nodes, accelerator)
+
+
+def chosen_experiment(
+    file: Path | None,
+    preset: str | None,
+    data: str | None,
+    objective: str | None,
+    seed: int | None,
+    assignments: list[str] | tuple[str, ...],
+    skip_bad: bool,
+) -> Experiment:
+    """The experiment of a file or a preset, with what else was set.
+
+    Raises:
+        ValueError: neither or both of file and preset, or a setting that is not understood.
+        OSError: the file cannot be read.
+    """
+    from goal_analysis.vse import experiment as experiments
+
+    if (file is None) == (preset is None):
+        given = "both" if file else "neither"
+        raise ValueError(f"got {given} an experiment's file and a preset but expected one; presets are {_names()}")
+    tables: Mapping[str, Any] = experiments.read_experiment(file) if file else experiments.preset(preset or "")
+    tables = experiments.with_settings(tables, assignments)
+    over: dict[str, Any] = {"objective": objective, "seed": seed}
+    tables = {**tables, **{name: value for name, value in over.items() if value is not None}}
+    if data is not None:
+        tables = {**tables, "data": {"name": data}}
+    if skip_bad:
+        tables = {**tables, "data": {**tables["data"], "skip_bad": True}}
+    return experiments.experiment_from_mapping(tables, str(file or preset))
+
+
+def run(experiment: Experiment, folder: Path, devices: int, nodes: int, accelerator: str) -> None:
+    """Train the experiment in the folder, with a line of progress, and say how it ended."""
+    from lightning_fabric import Fabric
+
+    from goal_analysis.vse.health import TrainingTrouble
+    from goal_analysis.vse.run import start
+
+    try:
+        objective = trained_objective(experiment.objective)
+        loaded = loaded_data(experiment)
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=experiment.training.precision,  # pyright: ignore[reportArgumentType]
+        )
+        fabric.launch()
+    except (OSError, ValueError, RuntimeError) as problem:
+        refuse(problem)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rsum]}"), TimeElapsedColumn())
+    with Progress(*columns, disable=not (fabric.is_global_zero and sys.stderr.isatty())) as bar:
+        task = bar.add_task(experiment.name, total=experiment.training.epochs, rsum="")
+
+        def report(record: Mapping[str, Any]) -> None:
+            if record["kind"] == "epoch":
+                said = f"dev RSUM {record['rsum']:.1f}"
+                bar.update(task, completed=record["epoch"], rsum=said)
+                if bar.disable:
+                    typer.echo(f"epoch {record['epoch']}/{experiment.training.epochs}: {said}")
+            elif record["kind"] == "trouble":
+                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
+
+        try:
+            progress = start(experiment, objective, loaded, folder, fabric, sys.argv, report)
+        except TrainingTrouble as problem:
+            typer.echo(f"{folder}: stopped at {problem}", err=True)
+            raise typer.Exit(1) from None
+        except (OSError, ValueError) as problem:
+            typer.echo(f"{folder}: {problem}", err=True)
+            raise typer.Exit(1) from None
+    if fabric.is_global_zero:
+        why = f" ({progress.stopped})" if progress.stopped else ""
+        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
+
+
+def trained_objective(text: str) -> GradientObjective:
+    """The objective of an experiment, whose weights are averaged over the anchors unless it comes from a file.
+
+    Raises:
+        ValueError: what was not understood, and what would be accepted.
+        OSError: the file cannot be read.
+    """
+    from goal_analysis.symbolic.loss import Reduction
+
+    return objective_of(text) if text.endswith(".toml") else objective_of(text, reduction=Reduction.MEAN)
+
+
+def loaded_data(experiment: Experiment) -> RetrievalData:
+    """The data that an experiment names.
+
+    Raises:
+        DataError: it cannot be used.
+        OSError: it cannot be read.
+    """
+    from goal_analysis.vse.datasets import load
+
+    options = dict(experiment.data)
+    return load(options.pop("name"), **options)
+
+
+def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad: bool = False) -> Split:
+    """A split of the experiment's data, or of other data; ends with exit code 2 where there is none of that name.
+
+    Raises:
+        DataError: the data cannot be used.
+        OSError: it cannot be read.
+    """
+    given = {"name": data} if data else dict(experiment.data)
+    loaded = loaded_data(replace(experiment, data=given | ({"skip_bad": True} if skip_bad else {})))
+    splits = {s.name: s for s in loaded.splits()}
+    if split not in splits:
+        refuse(f"--split: got {split!r} but expected one of {', '.join(splits)}")
+    return splits[split]
+
+
+def _names() -> str:
+    from goal_analysis.vse.experiment import presets
+
+    return ", ".join(presets())

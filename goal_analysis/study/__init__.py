@@ -1,0 +1,1 @@
+"""Many runs: objectives compared over seeds."""

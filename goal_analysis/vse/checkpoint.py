@@ -1,0 +1,149 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON, in folders that appear whole or not at all.
+
+A checkpoint is the folder ``step-00001180`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``,
+which holds the SHA-256 of both. It is written under another name, flushed to the disk and renamed, so that whatever
+ends the process, a folder of that name is complete. One with a wrong sum is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+UNFINISHED = ".unfinished-"
+KEPT = 2
+"""How many of the newest are kept, besides the best."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there, not complete or not what was written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a run needs to go on.
+
+    Args:
+        step: how many steps were made.
+        model: the parameters and buffers by name.
+        optimizer: its tensors by name.
+        state: everything else, as JSON can hold it.
+    """
+
+    step: int
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
+    """Write a checkpoint into the folder of a run's checkpoints; older ones but the newest and the best are removed.
+
+    Args:
+        folder: of all checkpoints of the run; made if it is missing.
+        checkpoint: what is written.
+        best: the step of the one that is kept however old it is.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the checkpoints before it are intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
+    try:
+        sums = {}
+        for name, tensors in ((MODEL, checkpoint.model), (OPTIMIZER, checkpoint.optimizer)):
+            try:
+                save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, unfinished / name)
+            except SafetensorError as problem:  # which is how it says that the disk is full
+                raise OSError(f"{folder}: {problem}") from problem
+            sums[name] = _sum(unfinished / name)
+        state = {"step": checkpoint.step, "sha256": sums, "state": checkpoint.state}
+        (unfinished / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        for name in (MODEL, OPTIMIZER, STATE):
+            _flush(unfinished / name)
+        unfinished.chmod(0o755)
+        target = folder / _name(checkpoint.step)
+        if target.exists():
+            shutil.rmtree(target)
+        unfinished.replace(target)
+        _flush(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    for old in steps(folder)[:-KEPT]:
+        if old != best:
+            shutil.rmtree(folder / _name(old), ignore_errors=True)
+    return target
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of the checkpoints in this folder, in their order."""
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+
+
+def load(folder: Path, step: int) -> Checkpoint:
+    """The checkpoint of this step.
+
+    Raises:
+        CheckpointError: a file is missing, or is not the one that was written; says which, and what else there is.
+    """
+    path = folder / _name(step)
+    others = f"; there are checkpoints of the steps {steps(folder)}"
+    try:
+        record = json.loads((path / STATE).read_text("utf-8"))
+        for name, expected in record["sha256"].items():
+            if name not in (MODEL, OPTIMIZER):
+                raise CheckpointError(f"{path / STATE}: got the file {name!r} but expected {MODEL} and {OPTIMIZER}")
+            found = _sum(path / name)
+            if found != expected:
+                raise CheckpointError(
+                    f"{path / name}: got SHA-256 {found[:12]}… but expected {expected[:12]}…, as it was written{others}"
+                )
+        model, optimizer = load_file(path / MODEL), load_file(path / OPTIMIZER)
+        return Checkpoint(int(record["step"]), model, optimizer, record["state"])
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as problem:
+        raise CheckpointError(f"{path}: got {problem!r} but expected a checkpoint{others}") from problem
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is what was written, and what was wrong with newer ones."""
+    problems = []
+    for step in reversed(steps(folder)):
+        try:
+            return load(folder, step), problems
+        except CheckpointError as problem:
+            problems.append(str(problem))
+    return None, problems
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

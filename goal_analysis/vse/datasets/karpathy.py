@@ -1,0 +1,71 @@
+"""Photographs with the split and the captions that Karpathy's JSON files give them.
+
+``{"images": [{"filename", "filepath", "split", "sentences": [{"raw"}]}]}``; the splits are train, restval (which joins
+train), val and test.
+
+"Deep Visual-Semantic Alignments for Generating Image Descriptions" (Karpathy and Fei-Fei, 2015,
+https://arxiv.org/abs/1412.2306).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from goal_analysis.vse.data import DataError, RetrievalData
+from goal_analysis.vse.datasets.faults import whole_file
+from goal_analysis.vse.datasets.pictures import SIZE, path_inside
+from goal_analysis.vse.datasets.rows import Row, data_of_rows
+
+SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+
+
+def load_karpathy(
+    path: Path, skip_bad: bool = False, images: str | Path | None = None, size: int = SIZE
+) -> RetrievalData:
+    """Read the captions; the photographs are decoded when they are needed.
+
+    Args:
+        path: of the JSON file.
+        skip_bad: leave out, with a `DataWarning` that counts them, images without a file and empty captions.
+        images: the folder of the photographs; by default the one of the JSON file.
+        size: the side of the pictures in pixels.
+
+    Raises:
+        DataError: no JSON of this kind, a path that leads out of the folder, or, unless ``skip_bad``, a bad row.
+    """
+    folder = path.parent if images is None else Path(images)
+    try:
+        found = json.loads(whole_file(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: got a file that is no JSON: {error}") from error
+    entries = found.get("images") if isinstance(found, dict) else None
+    if not isinstance(entries, list):
+        raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
+    rows = [row for number, entry in enumerate(entries) for row in _rows(path, folder, number, entry)]
+    return data_of_rows(path.stem, folder, rows, size, skip_bad)
+
+
+def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row]:
+    def wrong(field: str, expected: str, got: object) -> DataError:
+        return DataError(f"{path}: row {number}: {field}: got {got!r} but expected {expected}")
+
+    if not isinstance(entry, dict):
+        raise wrong("image", "an object", entry)
+    split = entry.get("split")
+    if not isinstance(split, str) or split not in SPLITS:
+        raise wrong("split", f"one of {', '.join(SPLITS)}", split)
+    name, place = entry.get("filename"), entry.get("filepath", "")
+    if not isinstance(name, str) or not isinstance(place, str):
+        raise wrong("filename", "a path in text", name if isinstance(place, str) else place)
+    sentences = entry.get("sentences")
+    if not isinstance(sentences, list) or not sentences:
+        raise wrong("sentences", "a list of captions", sentences)
+    image = path_inside(folder, f"{place}/{name}" if place else name)
+    found = []
+    for sentence in sentences:
+        raw = sentence.get("raw") if isinstance(sentence, dict) else None
+        if not isinstance(raw, str):
+            raise wrong("sentences", 'objects with the caption in "raw"', sentence)
+        found.append(Row(SPLITS[split], image, raw, str(path), number))
+    return found

@@ -1,0 +1,140 @@
+"""Photographs in files: decoded when a batch asks for them, cut to one size, and varied for training."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from goal_analysis.vse.data import DataError
+from goal_analysis.vse.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
+
+SIZE = 224
+"""The side of a picture in pixels, by default."""
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
+
+    Args:
+        folder: which holds them all.
+        names: their paths in it; see `path_inside`.
+        size: the side of the square that is cut from the middle, after the shorter side was scaled to it.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    size: int = SIZE
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise DataError(f"{self.folder}: size: got {self.size} but expected at least 1")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(images, 3, size, size)``."""
+        return (len(self.names), 3, self.size, self.size)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
+        """These pictures, from 0 to 1; see `Images`."""
+        found = torch.empty(len(rows), 3, self.size, self.size, dtype=torch.float32)
+        for k, row in enumerate(np.asarray(rows).tolist()):
+            path = Path(self.folder) / self.names[row]
+            try:
+                with Image.open(path) as image:
+                    found[k] = picture(image, self.size)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise DataError(f"{path}: row {row}: got a picture that cannot be read: {error}") from error
+        return found
+
+    def fingerprint(self) -> str:
+        """A hash of names, size and content; of many files, of some at even distances with the first and last."""
+        sizes = [_bytes(Path(self.folder) / name) for name in self.names]
+        rows = np.arange(len(self)) if sum(sizes) <= HASHED_WHOLE else spread(len(self), SAMPLED_ROWS)
+        content = [hashlib.sha256((Path(self.folder) / self.names[row]).read_bytes()).digest() for row in rows]
+        return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
+
+
+def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
+    """The middle square of an image, from 0 to 1, its shorter side scaled to the size.
+
+    Args:
+        image: of any mode; it becomes RGB, on black where it is transparent.
+        size: the side in pixels.
+    """
+    image = image.convert("RGB")
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+
+
+def path_inside(folder: Path, name: str) -> str:
+    """The name, if it leads to something inside of the folder.
+
+    Raises:
+        DataError: it is empty or absolute, or climbs out of the folder by ``..`` or by a link.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    if not inside or ":" in path.parts[0]:
+        raise DataError(f"{folder}: got the path {name!r} but expected one inside of the folder, without '..'")
+    if not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder}: got the path {name!r}, which leads out of it, but expected one inside")
+    return str(path)
+
+
+def augmented(
+    images: Float[Tensor, "batch channels height width"],
+    generator: torch.Generator,
+    scale: tuple[float | int, float | int] = (0.5, 1.0),
+    ratio: float | int = 4 / 3,
+    flip: float | int = 0.5,
+) -> Float[Tensor, "batch channels height width"]:
+    """Every image cut at random and scaled back, and mirrored with a probability; for training only.
+
+    A cut's area is uniform in ``scale``, its width over its height log-uniform in [1/ratio, ratio], its place uniform.
+
+    Args:
+        images: shape ``(batch, channels, height, width)``.
+        generator: the source of randomness, on the device of the images.
+        scale: the least and the most of the area, in (0, 1].
+        ratio: at least 1.
+        flip: the probability to mirror left and right; 0 where captions tell left from right.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"augmented: scale: got {scale} but expected two growing numbers in (0, 1]")
+    if not 1 <= ratio < math.inf or not 0 <= flip <= 1:
+        raise ValueError(f"augmented: got ratio {ratio} and flip {flip} but expected at least 1, and a probability")
+    options = {"generator": generator, "device": images.device, "dtype": images.dtype}
+    area, shape, across, down, mirror = torch.rand(5, len(images), **options)
+    area = scale[0] + (scale[1] - scale[0]) * area
+    root = torch.exp((shape - 0.5) * math.log(ratio))
+    width, height = (area.sqrt() * root).clamp_max(1), (area.sqrt() / root).clamp_max(1)
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0] = torch.where(mirror < flip, -width, width)
+    theta[:, 1, 1] = height
+    theta[:, 0, 2] = (2 * across - 1) * (1 - width)
+    theta[:, 1, 2] = (2 * down - 1) * (1 - height)
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size

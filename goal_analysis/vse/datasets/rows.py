@@ -1,0 +1,84 @@
+"""Data sets that come as rows, each with the path of an image and a caption of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.datasets.faults import Fault, split_without_faults
+from goal_analysis.vse.datasets.pictures import PictureFiles
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image and a caption of it.
+
+    Args:
+        split: ``train``, ``dev`` or ``test``.
+        image: the path inside of the folder.
+        caption: any text; of white space, single spaces remain.
+        source: the file where it was read.
+        number: the row there, from 0.
+    """
+
+    split: str
+    image: str
+    caption: str
+    source: str
+    number: int
+
+
+def data_of_rows(name: str, folder: Path, rows: Iterable[Row], size: int, skip_bad: bool) -> RetrievalData:
+    """The data set of these rows; those with one path are captions of one image, wherever they stand.
+
+    Args:
+        name: of the data set.
+        folder: of the images.
+        rows: of all splits.
+        size: the side of the pictures in pixels.
+        skip_bad: leave out bad rows and images without a file.
+
+    Raises:
+        DataError: no rows of train or dev; or, unless ``skip_bad``, a bad row.
+    """
+    by_split: dict[str, list[Row]] = {}
+    for row in rows:
+        by_split.setdefault(row.split, []).append(row)
+    for needed in ("train", "dev"):
+        if needed not in by_split:
+            there = ", ".join(by_split) or "nothing"
+            raise DataError(f"{name}: got rows of {there} but expected some of train and of dev")
+    seen: dict[str, str] = {}
+    for split, found in by_split.items():
+        for row in found:
+            if seen.setdefault(row.image, split) != split:
+                where = f"{row.source}: row {row.number}"
+                raise DataError(f"{where}: got {row.image} in {split} and {seen[row.image]} but expected one split")
+    splits = {split: _split(split, folder, found, size, skip_bad) for split, found in by_split.items()}
+    return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
+
+
+def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) -> Split:
+    firsts: dict[str, Row] = {}
+    for row in rows:
+        firsts.setdefault(row.image, row)
+    numbers = {image: number for number, image in enumerate(firsts)}
+    ordered = sorted(rows, key=lambda row: numbers[row.image])
+    captions = [" ".join(row.caption.split()) for row in ordered]
+    image_of = np.array([numbers[row.image] for row in ordered], dtype=np.int64)
+    caption_faults = {
+        k: Fault(row.source, row.number, "got an empty caption but expected words")
+        for k, row in enumerate(ordered)
+        if not captions[k]
+    }
+    image_faults = {
+        k: Fault(row.source, row.number, f"got {row.image} but expected a file in {folder}")
+        for k, row in enumerate(firsts.values())
+        if not (folder / row.image).is_file()
+    }
+    images = PictureFiles(str(folder), tuple(firsts), size)
+    return split_without_faults(name, images, captions, image_of, caption_faults, image_faults, skip_bad)

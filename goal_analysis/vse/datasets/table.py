@@ -1,0 +1,187 @@
+"""Photographs with captions in a table: CSV, TSV, Parquet, or a data set of Hugging Face's.
+
+A row has the path of an image and a caption of it; the columns are called ``filepath`` and ``title`` unless told
+otherwise, as open_clip calls them. Rows with the same path are captions of one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.datasets.faults import Fault, split_without_faults
+from goal_analysis.vse.datasets.pictures import SIZE, path_inside, picture
+from goal_analysis.vse.datasets.rows import Row, data_of_rows
+from goal_analysis.vse.images import SAMPLED_ROWS, Rows, digest, spread
+
+SPLITS = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+
+def load_table(
+    path: Path,
+    skip_bad: bool = False,
+    dev: str | Path | None = None,
+    test: str | Path | None = None,
+    images: str | Path | None = None,
+    image: str = "filepath",
+    caption: str = "title",
+    split: str = "split",
+    size: int = SIZE,
+) -> RetrievalData:
+    """Read the captions; the photographs are decoded when they are needed.
+
+    Args:
+        path: of the table; of its train split where ``dev`` is given.
+        skip_bad: leave out, with a `DataWarning` that counts them, images without a file and empty captions.
+        dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
+        test: a table for the test split, along with ``dev``.
+        images: the folder of the photographs; by default the one of the table.
+        image: the column with the paths.
+        caption: the column with the captions.
+        split: the column with ``train``, ``dev`` (or ``val``, ``validation``) and ``test``.
+        size: the side of the pictures in pixels.
+
+    Raises:
+        DataError: a column is missing, a path leads out of the folder, or, unless ``skip_bad``, a row is bad.
+    """
+    folder = path.parent if images is None else Path(images)
+    if dev is None:
+        if test is not None:
+            raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
+        rows = _rows(path, folder, image, caption, split, None)
+    else:
+        tables = {"train": path, "dev": Path(dev)} | ({} if test is None else {"test": Path(test)})
+        rows = [row for name, file in tables.items() for row in _rows(file, folder, image, caption, None, name)]
+    return data_of_rows(path.stem, folder, rows, size, skip_bad)
+
+
+def _rows(path: Path, folder: Path, image: str, caption: str, split: str | None, name: str | None) -> list[Row]:
+    columns = [column for column in (image, caption, split) if column is not None]
+    frame = _read(path)
+    for column in columns:
+        if column not in frame.columns:
+            raise DataError(
+                f"{path}: got columns {', '.join(map(str, frame.columns))} but expected {column!r} among them"
+            )
+    found = []
+    for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
+        texts = ["" if value is None or value != value else str(value) for value in values]
+        where = texts[2] if name is None else name
+        if where not in SPLITS:
+            raise DataError(f"{path}: row {number}: got the split {where!r} but expected one of {', '.join(SPLITS)}")
+        found.append(Row(SPLITS[where], path_inside(folder, texts[0]), texts[1], str(path), number))
+    return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: got a file called *{path.suffix} but expected one of {', '.join(SUFFIXES)}")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        separator = "\t" if path.suffix == ".tsv" else ","
+        # Words stay words: a caption may be "none" or "1".
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
+    except ImportError as error:
+        raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: got a table that cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnImages:
+    """Photographs in a column of a data set of Hugging Face's, decoded when they are needed.
+
+    Args:
+        dataset: rows are got by number, each a mapping; the column holds PIL images.
+        column: its name.
+        rows: the first row of each image.
+        size: the side of the pictures in pixels.
+    """
+
+    dataset: Any
+    column: str
+    rows: np.ndarray
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(images, 3, size, size)``."""
+        return (len(self.rows), 3, self.size, self.size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
+        """These pictures, from 0 to 1; see `Images`."""
+        found = torch.empty(len(rows), 3, self.size, self.size, dtype=torch.float32)
+        for k, row in enumerate(self.rows[np.asarray(rows)].tolist()):
+            try:
+                found[k] = picture(self.dataset[row][self.column], self.size)
+            except (AttributeError, OSError, ValueError) as error:
+                raise DataError(f"{self.column}: row {row}: got a picture that cannot be read: {error}") from error
+        return found
+
+    def fingerprint(self) -> str:
+        """A hash of the size and of the pictures; of many, of some at even distances with the first and last."""
+        rows = spread(len(self), SAMPLED_ROWS)
+        content = [self.batch(rows[k : k + 1]).numpy().tobytes() for k in range(len(rows))]
+        return digest(str(self.shape), str(getattr(self.dataset, "_fingerprint", "")), *content)
+
+
+def from_hugging_face(
+    dataset: Mapping[str, Any],
+    image: str = "image",
+    caption: str = "caption",
+    size: int = SIZE,
+    skip_bad: bool = False,
+    name: str = "hugging_face",
+) -> RetrievalData:
+    """A data set of Hugging Face's (``datasets.DatasetDict``), each row an image with one caption or several.
+
+    Args:
+        dataset: its splits: ``train``, ``validation`` (or ``dev``, ``val``) and maybe ``test``.
+        image: the column with the photographs.
+        caption: the column with a caption, or with a list of them, each.
+        size: the side of the pictures in pixels.
+        skip_bad: leave out empty captions, and images without a caption.
+        name: what the data set is called.
+
+    Raises:
+        DataError: a split or a column is missing, or, unless ``skip_bad``, a caption is empty.
+    """
+    found = {SPLITS[key]: rows for key, rows in dataset.items() if key in SPLITS}
+    for needed in ("train", "dev"):
+        if needed not in found:
+            raise DataError(f"{name}: got the splits {', '.join(dataset)} but expected train and validation")
+    splits = {key: _column_split(key, rows, image, caption, size, skip_bad) for key, rows in found.items()}
+    return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
+
+
+def _column_split(name: str, dataset: Any, image: str, caption: str, size: int, skip_bad: bool) -> Split:
+    for column in (image, caption):
+        if column not in dataset.column_names:
+            raise DataError(f"{name}: got columns {', '.join(dataset.column_names)} but expected {column!r} among them")
+    captions: list[str] = []
+    image_of: list[int] = []
+    faults: dict[int, Fault] = {}
+    for row, value in enumerate(dataset[caption]):
+        texts: Sequence[object] = [value] if isinstance(value, str) else (value or [""])
+        for text in texts:
+            words = " ".join(text.split()) if isinstance(text, str) else ""
+            if not words:
+                faults[len(captions)] = Fault(f"{name} {caption}", row, f"got {text!r} but expected words")
+            captions.append(words)
+            image_of.append(row)
+    images = ColumnImages(dataset, image, np.arange(len(dataset)), size)
+    return split_without_faults(name, images, captions, np.array(image_of, dtype=np.int64), faults, {}, skip_bad)

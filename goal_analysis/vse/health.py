@@ -1,0 +1,89 @@
+"""What goes wrong in training, found and named: numbers that are not finite, collapse, vanishing gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+COLLAPSED = 1e-3
+"""Distance to the mean embedding below which all embeddings pass for one: similarities then differ by less."""
+
+VANISHED = 1e-10
+"""Norm of the gradient of all parameters below which nothing is learnt."""
+
+
+class TrainingTrouble(RuntimeError):
+    """Training that cannot succeed; the message has the step and the likely cause."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What was found.
+
+    Args:
+        kind: ``not finite``, ``collapse`` or ``vanishing gradient``.
+        step: at which step.
+        cause: what it likely comes from, and what helps.
+    """
+
+    kind: str
+    step: int
+    cause: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.kind}: {self.cause}"
+
+
+def gradient_trouble(norm: float, step: int) -> Trouble | None:
+    """What the norm of the gradient of all parameters says.
+
+    Args:
+        norm: before clipping.
+        step: at which.
+    """
+    if not math.isfinite(norm):
+        return Trouble(
+            "not finite",
+            step,
+            f"got a gradient of norm {norm} but expected a finite one; the learning rate is too high, an input is not "
+            "finite, or the model divides by zero: lower training.learning_rate, raise training.warm_up_steps or set "
+            "training.clip",
+        )
+    if norm < VANISHED:
+        return Trouble(
+            "vanishing gradient",
+            step,
+            f"got a gradient of norm {norm:.3g}; no triplet has a weight any more: the margin is met everywhere, the "
+            "scale saturates the triplet weight, or the embeddings have collapsed",
+        )
+    return None
+
+
+def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
+    """Whether all embeddings are one point, so that all similarities are equal.
+
+    Hardest negatives from a random start can do this: the gradient pulls every embedding to the mean before any
+    structure is learnt ("Hard Negative Examples are Hard, but Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020,
+    https://arxiv.org/abs/2007.12749).
+
+    Args:
+        embeddings: shape ``(embeddings, dim)``; unit vectors, of different images or texts.
+        which: what they are, for the message.
+        step: at which.
+    """
+    e = embeddings.detach().float()
+    if len(e) < 2:
+        return None
+    spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax())
+    if spread >= COLLAPSED:
+        return None
+    return Trouble(
+        "collapse",
+        step,
+        f"all {which} embeddings of the batch lie within {spread:.2g} of their mean; the likely cause is mining the "
+        "hardest negatives from the start: begin with all of them (training.epochs_on_all=1), mine softly "
+        "(@softmax:12), or lower training.learning_rate",
+    )

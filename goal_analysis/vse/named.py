@@ -1,0 +1,75 @@
+"""Values by their names, and what they make of the options in a table, with errors that say what is accepted."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+
+def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str) -> Any:
+    """What has the name that stands in a table.
+
+    Args:
+        known: names with their values.
+        given: the table, with a ``name``.
+        where: what errors begin with.
+
+    Raises:
+        ValueError: an unknown name, listing those that are known.
+
+    >>> named((("one", 1), ("two", 2)), {"name": "two"}, "number")
+    2
+    """
+    for name, value in known:
+        if name == given.get("name"):
+            return value
+    names = ", ".join(name for name, _ in known)
+    raise ValueError(f"{where}: name: got {given.get('name')!r} but expected one of {names}")
+
+
+def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
+    """What a class or a function makes of arguments and of the options in a table.
+
+    Every option is of the type it is annotated with. A whole number is at least 1, or 0 if that is its default.
+
+    Args:
+        where: what errors begin with.
+        build: takes the arguments first, and options by name.
+        given: the table: a ``name``, which is passed over, and options.
+        arguments: the first ones.
+
+    Raises:
+        ValueError: an unknown or missing option, a value of another type or out of its range.
+    """
+    signature = inspect.signature(build)
+    options = {name: value for name, value in given.items() if name != "name"}
+    parameters = dict(list(signature.parameters.items())[len(arguments) :])
+    check_options(f"{where}: {given.get('name')}", options, tuple(parameters))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise ValueError(f"{where}: {given.get('name')}: got no {name} but expected {', '.join(parameters)}")
+    kinds = get_type_hints(build.__init__ if inspect.isclass(build) else build)
+    for name, value in options.items():
+        accepted = get_args(kinds[name]) if isinstance(kinds[name], UnionType) else (kinds[name],)
+        if type(value) not in accepted:
+            raise ValueError(f"{where}: {name}: got {value!r} but expected {' or '.join(k.__name__ for k in accepted)}")
+        least = 0 if parameters[name].default == 0 else 1
+        if accepted == (int,) and value < least:
+            raise ValueError(f"{where}: {name}: got {value} but expected {least} or more")
+    try:
+        return build(*arguments, **options)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}") from problem
+
+
+def check_options(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse names that are not known.
+
+    Raises:
+        ValueError: an unknown name, listing those that are known.
+    """
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{where}: got {name!r} but expected {', '.join(known) or 'nothing'}")

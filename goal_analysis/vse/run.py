@@ -1,0 +1,158 @@
+"""Runs: an experiment begun in a folder, gone on with, and read back with its best model."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.vse.checkpoint import CheckpointError, load, newest, steps
+from goal_analysis.vse.data import RetrievalData
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.model import build_model, build_tokenizer, restored_tokenizer
+from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, read_log, read_run, write_run
+from goal_analysis.vse.standardization import statistics
+from goal_analysis.vse.text import Tokenizer
+from goal_analysis.vse.training import Progress, Report, train
+from goal_analysis.writing import write_whole
+
+TOKENIZER, RESULT = "tokenizer.json", "result.json"
+PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """What a run made.
+
+    Args:
+        experiment: what was run.
+        model: with the weights of the step, in evaluation mode.
+        tokenizer: of its captions.
+        step: at which the weights were taken.
+    """
+
+    experiment: Experiment
+    model: nn.Module
+    tokenizer: Tokenizer
+    step: int
+
+
+def start(
+    experiment: Experiment,
+    objective: GradientObjective,
+    data: RetrievalData,
+    folder: Path,
+    fabric: Fabric,
+    command: Sequence[str] = (),
+    report: Report = lambda record: None,
+) -> Progress:
+    """Run an experiment in an empty or new folder, or go on with the same one that was begun there.
+
+    Args:
+        experiment: what is run.
+        objective: the one that the experiment names.
+        data: the data that it names.
+        folder: of the run.
+        fabric: launched.
+        command: what the user typed, for the record.
+        report: is handed every record of the log.
+
+    Raises:
+        RunError: the folder holds another experiment, or one on other data; or somebody is writing in it.
+    """
+    if not fabric.is_global_zero:
+        fabric.barrier()
+        return _train(experiment, objective, data, folder, fabric, report)
+    with locked(folder):
+        record = {
+            "experiment": experiment.mapping(),
+            "data": {"name": data.name, "fingerprint": data.fingerprint(), "shape": list(data.train.images.shape)},
+            "command": list(command),
+            "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "revision": _revision(),
+        }
+        if (folder / RUN).exists():
+            _check_same(folder, record)
+        else:
+            write_run(folder, record)
+        fabric.barrier()
+        return _train(experiment, objective, data, folder, fabric, report)
+
+
+def trained(folder: Path, step: int | None = None) -> TrainedModel:
+    """The model of a run, by default with the weights that were best on dev.
+
+    Raises:
+        RunError: there is no run, or no checkpoint yet.
+        CheckpointError: the checkpoint is not what was written.
+    """
+    record = read_run(folder)
+    experiment = experiment_from_mapping(record["experiment"], f"{folder / RUN}: experiment")
+    checkpoint = None
+    if step is None:
+        checkpoint, problems = newest(folder / CHECKPOINTS)
+        if checkpoint is None:
+            raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
+        best = checkpoint.state["best_step"]
+        step = checkpoint.step if best is None else int(best)
+    if step not in steps(folder / CHECKPOINTS):
+        raise RunError(f"{folder}: got the step {step} but expected one of {steps(folder / CHECKPOINTS)}")
+    if checkpoint is None or checkpoint.step != step:
+        checkpoint = load(folder / CHECKPOINTS, step)
+    tokenizer = restored_tokenizer(json.loads((folder / TOKENIZER).read_text("utf-8")))
+    model = build_model(experiment.model, tuple(record["data"]["shape"][1:]), tokenizer)
+    model.load_state_dict(dict(checkpoint.model))
+    return TrainedModel(experiment, model.eval(), tokenizer, step)
+
+
+def _train(experiment, objective, data, folder, fabric, report) -> Progress:
+    torch.manual_seed(experiment.seed)
+    tokenizer = build_tokenizer(experiment.model, data.train.captions)
+    model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
+    if fabric.is_global_zero:
+        write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
+    progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
+    if fabric.is_global_zero:
+        epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]
+        best = next(record for record in epochs if record["step"] == progress.best_step)
+        write_whole(folder / RESULT, json.dumps({"best": best, "stopped": progress.stopped}, indent=2) + "\n")
+    return progress
+
+
+def _check_same(folder: Path, record: dict[str, Any]) -> None:
+    before = read_run(folder)
+    if json.loads(json.dumps(record["experiment"])) != before["experiment"]:
+        raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
+    found, expected = record["data"]["fingerprint"], before["data"]["fingerprint"]
+    if found != expected:
+        raise RunError(
+            f"{folder}: got data {record['data']['name']} with the fingerprint {found} but expected {expected}: "
+            "it has changed since the run began"
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ImportError:
+        return UNKNOWN
+
+
+def _revision() -> str:
+    """The git revision of the working folder; empty where there is none."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

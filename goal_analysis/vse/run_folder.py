@@ -1,0 +1,124 @@
+"""The folder of a run: who writes in it, what was run, and the log.
+
+``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv`` those of the epochs,
+``seconds.jsonl`` the wall clock, which is kept apart so that a resumed run ends with the same log, bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from goal_analysis.writing import write_whole
+
+RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
+    "run.json",
+    "log.jsonl",
+    "log.csv",
+    "seconds.jsonl",
+    "run.lock",
+    "checkpoints",
+)
+
+
+class RunError(ValueError):
+    """A folder that holds no run, another run, or a run that somebody else is writing."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else writes this run's folder meanwhile; the lock ends with the process, however that ends.
+
+    Raises:
+        RunError: another process has it.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder}: got a run that another process is writing but expected one at a time") from None
+        yield
+
+
+def write_run(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write what is run: ``run.json``."""
+    write_whole(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What was run.
+
+    Raises:
+        RunError: there is no run in this folder.
+    """
+    path = folder / RUN
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{folder}: got {problem} but expected the folder of a run, with {RUN}") from problem
+    if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
+        raise RunError(f"{path}: got no experiment but expected what a run writes")
+    return record
+
+
+class Log:
+    """The records of a run; every one has a step, and those after a step can be forgotten.
+
+    Args:
+        folder: of the run.
+        after: records of later steps, which a resumed run makes again, are dropped; None to begin anew.
+    """
+
+    def __init__(self, folder: Path, after: int | None = None) -> None:
+        self._folder = folder
+        for name in (LOG, SECONDS):
+            kept = [] if after is None else [r for r in read_log(folder, name) if r["step"] <= after]
+            write_whole(folder / name, "".join(_line(record) for record in kept))
+        self._write_table()
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record to the log; one of an epoch's end to the table too."""
+        self._append(LOG, record)
+        if record["kind"] == "epoch":
+            self._write_table()
+
+    def add_seconds(self, record: Mapping[str, Any]) -> None:
+        """Add a record of the wall clock."""
+        self._append(SECONDS, record)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_table(self) -> None:
+        rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
+        text = io.StringIO()
+        names = dict.fromkeys(name for row in rows for name in row if name != "kind")
+        table = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_whole(self._folder / TABLE, text.getvalue())
+
+
+def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
+    """The records of a run's log; a last line that was cut off is left out."""
+    path = folder / name
+    if not path.exists():
+        return []
+    *whole, _ = path.read_text("utf-8").split("\n")
+    return [json.loads(line) for line in whole if line]
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -1,0 +1,190 @@
+"""The training loop: it reads from top to bottom, and a run that was killed ends as if it had not been.
+
+All randomness of a step is a function of the seed, the step and the process, so a checkpoint holds no random state. Of
+several processes every one has its share of every batch, and the objective sees the batch whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from goal_analysis.numeric.mining import Miner, TopK
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.processes import AcrossProcesses
+from goal_analysis.vse.batches import Share, epoch_batches
+from goal_analysis.vse.checkpoint import save
+from goal_analysis.vse.data import RetrievalData
+from goal_analysis.vse.evaluation import evaluate
+from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble
+from goal_analysis.vse.metrics import metrics
+from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
+from goal_analysis.vse.run_folder import CHECKPOINTS, Log
+from goal_analysis.vse.schedule import learning_rate
+from goal_analysis.vse.surrogate import probed, surrogate
+from goal_analysis.vse.text import Tokenizer, Tokens
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+def train(
+    experiment: Experiment,
+    objective: GradientObjective,
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    data: RetrievalData,
+    folder: Path,
+    fabric: Fabric,
+    report: Report = lambda record: None,
+) -> Progress:
+    """Train, from the newest checkpoint in the folder on, or from the start where there is none.
+
+    Args:
+        experiment: batch size, schedule and the rest.
+        objective: what trains.
+        model: as it is before the first step.
+        tokenizer: of the captions.
+        data: trained on ``train``, chosen by the RSUM on ``dev``.
+        folder: of the run; log and checkpoints are written there.
+        fabric: launched; the processes and their devices.
+        report: is handed every record of the log.
+
+    Raises:
+        TrainingTrouble: numbers are not finite, embeddings have collapsed or gradients have vanished, and
+            ``on_trouble`` is ``stop``.
+        CheckpointError: there are checkpoints, but none is what was written.
+        OSError: the folder cannot be written; the last checkpoint is intact.
+    """
+    options = experiment.training
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
+    )
+    wrapped, optimizer = fabric.setup(_OnTensors(model), optimizer)
+    progress = resumed(folder / CHECKPOINTS, model, optimizer)
+    log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
+    tokens = tokenizer(data.train.captions)
+    epoch_steps = len(data.train) // (options.batch_size * options.accumulate)
+    if not epoch_steps:
+        raise ValueError(
+            f"training: got {len(data.train)} pairs for steps of {options.batch_size * options.accumulate} but "
+            "expected one step an epoch at least"
+        )
+    share = Share(fabric.global_rank, fabric.world_size)
+    start = time.perf_counter()
+
+    def write(record: Mapping[str, Any]) -> None:
+        if log is not None:
+            log.add(record)
+            log.add_seconds({"step": record["step"], "seconds": round(time.perf_counter() - start, 3)})
+            report(record)
+
+    def checkpoint() -> None:
+        if fabric.is_global_zero:
+            save(folder / CHECKPOINTS, checkpoint_of(model, optimizer, progress), progress.best_step)
+        fabric.barrier()
+
+    for epoch in range(progress.step // epoch_steps, options.epochs):
+        if progress.stopped:
+            break
+        # The mean over all negatives, not their sum: Adam's second moments would remember a sum for thousands of steps.
+        every = TopK(options.batch_size)
+        mined = _mined(objective, every if epoch < options.epochs_on_all else objective.mining)
+        joined = AcrossProcesses(mined)
+        first = (progress.step - epoch * epoch_steps) * options.accumulate
+        batches = epoch_batches(
+            data.train, tokens, options.batch_size, experiment.seed, epoch, first, share, options.workers
+        )
+        for _ in range(progress.step - epoch * epoch_steps, epoch_steps):
+            rate = learning_rate(options, progress.step, epoch_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(_seed(experiment.seed, progress.step, share.rank))
+            optimizer.zero_grad()
+            outputs, ids = None, torch.empty(0)
+            for last in range(options.accumulate - 1, -1, -1):
+                batch = fabric.to_device(next(batches))
+                silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if share.ranks > 1 else nullcontext()
+                with silent:
+                    outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths), batch.ids
+                    fabric.backward(surrogate(joined, outputs, ids) / options.accumulate)
+            norm = _clipped(model, float(options.clip))
+            progress.step += 1
+            trouble = gradient_trouble(norm, progress.step)
+            due = progress.step % options.log_steps == 0
+            if trouble is None and due:
+                trouble = _collapse(outputs, progress.step)
+            if trouble is not None:
+                _meet(trouble, options.on_trouble, write)
+            if trouble is None or trouble.kind != "not finite":
+                optimizer.step()
+            if due:
+                write({"kind": "step", "step": progress.step, "learning_rate": rate, "gradient_norm": norm})
+            if options.probe_steps and progress.step % options.probe_steps == 0:
+                write({"kind": "probe", "step": progress.step} | probed(mined, outputs, ids))
+            within = progress.step - epoch * epoch_steps
+            if options.checkpoint_steps and within % options.checkpoint_steps == 0 and within < epoch_steps:
+                checkpoint()
+        found = metrics(evaluate(model, data.dev, tokenizer))
+        progress = judged(progress, found.rsum, options.patience)
+        write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found.record())
+        checkpoint()
+    return progress
+
+
+class _OnTensors(nn.Module):
+    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, ids: Tensor, lengths: Tensor) -> Any:
+        return self.model(images, Tokens(ids, lengths))
+
+
+def _mined(objective: GradientObjective, mining: Miner) -> GradientObjective:
+    """The objective with this mining; what is not finite passes, and is found in the gradient."""
+    return GradientObjective(
+        objective.triplet_weight,
+        objective.pair_weights,
+        mining,
+        objective.similarity,
+        objective.direction,
+        objective.reduction,
+        objective.anchors,
+        objective.settings,
+        refuse_nonfinite=False,
+    )
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _clipped(model: nn.Module, clip: float) -> float:
+    """The norm of the gradient, which is clipped if it is finite."""
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if clip and norm.isfinite():
+        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
+    return float(norm)
+
+
+def _collapse(outputs: Any, step: int) -> Trouble | None:
+    if isinstance(outputs, Tensor):
+        return None
+    return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)
+
+
+def _meet(trouble: Trouble, on_trouble: str, write: Report) -> None:
+    write({"kind": "trouble", "step": trouble.step, "trouble": trouble.kind, "cause": trouble.cause})
+    if on_trouble == "stop":
+        raise TrainingTrouble(str(trouble))

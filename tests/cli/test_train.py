@@ -1,0 +1,163 @@
+"""`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from goal_analysis.cli import app
+from goal_analysis.vse.checkpoint import load, steps
+from goal_analysis.vse.run_folder import CHECKPOINTS, LOG
+
+WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")
+SETTINGS = ("training.batch_size=20", "training.epochs=4", "model.image.dim=8", "training.checkpoint_steps=2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features that depend on the words of five captions each, as files."""
+    where = tmp_path_factory.mktemp("data") / "small"
+    where.mkdir()
+    for split, images, seed in (("train", 40, 1), ("dev", 12, 2)):
+        rng = np.random.default_rng(seed)
+        has = rng.random((images, len(WORDS))) < 0.5
+        has[:, 0] = True
+        features = has @ np.random.default_rng(0).normal(size=(len(WORDS), 12)) + 0.1 * rng.normal(size=(images, 12))
+        np.save(where / f"{split}_ims.npy", features.astype(np.float32))
+        captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h) for row in has for _ in range(5)]
+        (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
+        (where / f"{split}_ids.txt").write_text("\n".join(map(str, range(images))) + "\n")
+    return where
+
+
+def arguments(folder: Path, run: Path, *more: str) -> list[str]:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    return ["train", "--preset", "bag_of_words", "--data", str(folder), "-o", str(run), *settings, *more]
+
+
+def called(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("runs") / "one"
+    result = called(*arguments(folder, where, "--objective", "nca/linear@softmax:12"))
+    assert result.exit_code == 0, result.output
+    assert "epoch 4/4: dev RSUM" in result.output
+    return where
+
+
+def test_a_run_says_what_was_run(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    assert record["experiment"]["objective"] == "nca/linear@softmax:12"
+    assert record["experiment"]["training"]["batch_size"] == 20
+    assert record["versions"]["torch"]
+    assert len(record["data"]["fingerprint"]) == 16
+
+
+def test_a_run_is_evaluated(run: Path, tmp_path: Path) -> None:
+    ranks = tmp_path / "ranks.json"
+    found = json.loads(called("evaluate", str(run), "--json", "--ranks", str(ranks)).stdout)
+    best = json.loads((run / "result.json").read_text())["best"]
+    assert found["rsum"] == best["rsum"]
+    assert len(json.loads(ranks.read_text())["t2i"]) == 60
+    assert "RSUM" in called("evaluate", str(run), str(run)).output
+    on_train = json.loads(called("evaluate", str(run), "--split", "train", "--json").stdout)
+    assert on_train["images"] == 40
+
+
+def test_single_queries(run: Path) -> None:
+    found = json.loads(called("retrieve", str(run), "--text", "a red dog", "--top", "3", "--json").stdout)
+    assert [record["place"] for record in found] == [1, 2, 3]
+    assert found[0]["score"] >= found[2]["score"]
+    found = json.loads(called("retrieve", str(run), "--image", "2", "--json").stdout)
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train"], "got neither an experiment's file and a preset but expected one"),
+        (["train", "--preset", "bag"], "got 'bag' but expected one of"),
+        (["train", "--preset", "bag_of_words", "--set", "training.epoch=3"], "got the key 'epoch' but expected epochs"),
+        (["train", "--preset", "bag_of_words", "--objective", "nca/linea", "-o", "RUN"], "linear"),
+        (["train", "--preset", "bag_of_words", "--data", "nowhere", "-o", "RUN"], "nowhere"),
+        (["train", "--resume", "nowhere"], "expected the folder of a run"),
+        (["evaluate", "nowhere"], "expected the folder of a run"),
+        (["retrieve", "nowhere"], "got neither --text and --image"),
+        (["compare"], "got no experiment but expected files or --preset"),
+    ],
+)
+def test_what_is_not_understood_is_refused(words: list[str], said: str, tmp_path: Path) -> None:
+    result = called(*(str(tmp_path / "run") if word == "RUN" else word for word in words))
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_wrong_splits_and_protocols_are_refused(run: Path) -> None:
+    assert "got 'test' but expected one of train, dev" in called("evaluate", str(run), "--split", "test").output
+    assert "got 12 images but expected 5000" in called("evaluate", str(run), "--protocol", "coco1k").output
+    assert "expected a row from 0 to 11" in called("retrieve", str(run), "--image", "12").output
+
+
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder: Path, run: Path, tmp_path: Path) -> None:
+    words = arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    rng = np.random.default_rng()
+    kills = 0
+    while kills < 3:
+        with subprocess.Popen(
+            [sys.executable, "-m", "goal_analysis", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        ) as process:
+            while process.poll() is None and not (tmp_path / "killed" / LOG).exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.3))
+            process.send_signal(signal.SIGKILL)
+        kills += 1
+    result = called("train", "--resume", str(tmp_path / "killed"))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "killed" / LOG).read_bytes() == (run / LOG).read_bytes()
+    one, other = (load(f / CHECKPOINTS, steps(f / CHECKPOINTS)[-1]) for f in (run, tmp_path / "killed"))
+    assert all((tensor == other.model[name]).all() for name, tensor in one.model.items())
+
+
+def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    words = ["compare", "--preset", "bag_of_words", "--data", str(folder), "--seeds", "2", "--jobs", "2", *settings]
+    words += ["--objective", "hinge/constant", "--objective", "nca/linear@softmax:12", "-o", str(tmp_path)]
+    result = called(*words)
+    assert result.exit_code == 0, result.output
+    assert "nca/linear@softmax:12: " in result.output
+    again = called(*words)
+    assert "4 runs, 4 of them done" in again.output
+
+
+def test_two_processes_train_as_one_on_the_joined_batch(folder: Path, tmp_path: Path) -> None:
+    """To rounding in float64, without dropout, which every process draws for its own share."""
+    precise = ("training.precision=64-true", "model.image.dropout=0", "model.text.dropout=0", "training.epochs=2")
+    settings = [part for setting in precise for part in ("--set", setting)]
+    found = []
+    for name, processes in (("one", 1), ("two", 2)):
+        words = arguments(folder, tmp_path / name, *settings, "--accelerator", "cpu", "--devices", str(processes))
+        subprocess.run(
+            [sys.executable, "-m", "goal_analysis", *words],
+            check=True,
+            timeout=240,
+            capture_output=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        )
+        found.append(load(tmp_path / name / CHECKPOINTS, 20))
+    for name, tensor in found[0].model.items():
+        assert float((tensor - found[1].model[name]).abs().max()) < 1e-12
+    assert len((tmp_path / "two" / LOG).read_text().splitlines()) == 2

@@ -1,0 +1,165 @@
+"""What objectives refuse, and in which words."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, miner
+from goal_analysis.recombination.inputs import check_shapes
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.similarity import DOT
+from losses_catalog.weights import linear_pair, nca_triplet
+
+minings = pytest.mark.parametrize("mining", [Hardest(), All(), Softmax(5.0, 6.0)], ids=lambda mining: mining.name)
+
+
+def batch(n: int = 6, dim: int = 4) -> tuple[Tensor, Tensor]:
+    return normalize(torch.randn(n, dim), dim=1), normalize(torch.randn(n, dim), dim=1)
+
+
+ONE, TWO = torch.zeros(2, 3), torch.zeros(3, 3)
+IDS = torch.arange(3)
+WRONG = {
+    "one axis": ((ONE[0], ONE), "image_embeddings: got shape (3,) but expected (embeddings, dim)"),
+    "three axes": ((ONE, ONE[None]), "text_embeddings: got shape (1, 2, 3) but expected (embeddings, dim)"),
+    "whole numbers": (
+        (ONE, ONE.long()),
+        "text_embeddings: got a tensor of torch.int64 but expected floating-point numbers",
+    ),
+    "two dims": (
+        (ONE, ONE[:, :2]),
+        "got image_embeddings of shape (2, 3) and text_embeddings of shape (2, 2) but expected one dim",
+    ),
+    "other numbers": (
+        (ONE, TWO),
+        "got 2 images and 3 texts without image_ids but expected the ids, or as many",
+    ),
+    "ids of the texts alone": (
+        (TWO, TWO, None, IDS),
+        "got 3 images and 3 texts without image_ids but expected the ids, or as many",
+    ),
+    "ids of the images alone": (
+        (TWO, ONE, IDS),
+        "got 2 texts for 3 images without text_ids but expected the ids",
+    ),
+    "too many ids": ((ONE, ONE, IDS), "image_ids: got 3 ids but expected 2, one an embedding"),
+    "too few ids of texts": ((TWO, TWO, IDS, IDS[:2]), "text_ids: got 2 ids but expected 3, one an embedding"),
+    "ids of two axes": (
+        (TWO, TWO, IDS[None]),
+        "image_ids: got a tensor of torch.int64 of shape (1, 3) but expected whole numbers of shape (embeddings,)",
+    ),
+    "ids with fractions": (
+        (TWO, TWO, IDS, IDS.float()),
+        "text_ids: got a tensor of torch.float32 of shape (3,) but expected whole numbers of shape (embeddings,)",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_shapes_that_do_not_fit(wrong: str) -> None:
+    given, text = WRONG[wrong]
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole text is compared below
+        check_shapes(*given, *[None] * (4 - len(given)))
+    assert str(refused.value) == text
+
+
+def test_shapes_that_fit() -> None:
+    check_shapes(ONE, ONE, None, None)
+    check_shapes(TWO, TWO, IDS, None)
+    check_shapes(TWO, ONE, IDS, IDS[:2])
+    check_shapes(ONE.bfloat16(), ONE, None, None)
+
+
+@minings
+def test_the_objective_asks_the_same(mining: Miner) -> None:
+    objective, (x, y) = GradientObjective(nca_triplet, linear_pair, mining), batch()
+    with pytest.raises(ValueError, match="got 6 images and 5 texts without image_ids but expected the ids, or as many"):
+        objective(x, y[:5])
+    with pytest.raises(ValueError, match="got 5 texts for 6 images without text_ids but expected the ids"):
+        objective(x, y[:5], torch.arange(6))
+    assert objective(x, y[:5], torch.arange(6), torch.arange(5)).isfinite()
+
+
+@minings
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("side", [0, 1], ids=["images", "texts"])
+def test_numbers_that_are_not_finite_are_refused_with_their_row(mining: Miner, wrong: float, side: int) -> None:
+    sides = list(batch())
+    sides[side] = sides[side].clone()
+    sides[side][3, 1] = sides[side][5, 0] = wrong
+    name = ("image_embeddings", "text_embeddings")[side]
+    expected = f"^{name}: row 3: got a number that is not finite but expected finite numbers$"
+    for similarity in (None, DOT):
+        chosen = {} if similarity is None else {"similarity": similarity}
+        objective = GradientObjective(nca_triplet, linear_pair, mining, **chosen)
+        with pytest.raises(ValueError, match=expected):
+            objective(*sides)
+        passing = GradientObjective(nca_triplet, linear_pair, mining, refuse_nonfinite=False, **chosen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            passing(*sides)
+
+
+@minings
+def test_scores_that_are_not_finite_are_refused_with_their_row(mining: Miner) -> None:
+    scores, matches = torch.randn(5, 5).tanh(), Matches.of_pairs(5)
+    objective = GradientObjective(nca_triplet, linear_pair, mining)
+    objective.from_scores(scores, matches)
+    scores[2, 4] = torch.nan
+    expected = "^scores: row 2: got a number that is not finite but expected finite numbers$"
+    with pytest.raises(ValueError, match=expected):
+        objective.from_scores(scores, matches)
+    passing = GradientObjective(nca_triplet, linear_pair, mining, refuse_nonfinite=False)
+    assert passing.from_scores(scores, matches).isnan()
+
+
+def test_finite_numbers_whose_length_overflows_are_not_refused() -> None:
+    x, y = (e.float() for e in batch())
+    x[1] *= 3e38
+    objective = GradientObjective(nca_triplet, linear_pair, similarity=DOT)
+    objective(x, y)
+
+
+@minings
+def test_the_cosine_of_other_lengths_warns_once_and_normalises(mining: Miner) -> None:
+    objective, (x, y) = GradientObjective(nca_triplet, linear_pair, mining), batch()
+    a, b = (3 * x).requires_grad_(), y.clone().requires_grad_()
+    expected = "got embeddings of lengths from 3 to 3 but expected unit vectors for the cosine; they are normalised"
+    with pytest.warns(UserWarning, match=expected):
+        value = objective(a, b)
+    found = torch.autograd.grad(value, (a, b))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        objective(2 * x, y)
+        exact = torch.autograd.grad(objective(normalize(a, dim=1), b), (a, b))
+        GradientObjective(nca_triplet, linear_pair, mining)(x, y)
+        GradientObjective(nca_triplet, linear_pair, mining, similarity=DOT)(3 * x, y)
+    torch.testing.assert_close(found, exact)
+    assert (found[0] * a).sum(1).abs().max() < 1e-12  # normalising, lengths do not matter
+
+
+def test_lengths_within_a_hundredth_pass_for_units() -> None:
+    x, y = batch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GradientObjective(nca_triplet, linear_pair)(1.009 * x, y.bfloat16().double())
+    with pytest.warns(UserWarning, match="unit vectors"):
+        GradientObjective(nca_triplet, linear_pair)(1.011 * x, y)
+
+
+def test_an_unknown_mining_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"^miner: got 'hardes' but expected one of hardest, semi_hard, all, top_k, distance_weighted, "
+        "selectively_hard, softmax$",
+    ):
+        miner("hardes")
+
+
+def test_an_unknown_hyperparameter_is_refused() -> None:
+    with pytest.raises(ValueError, match="tua"):
+        GradientObjective(nca_triplet, linear_pair, settings={"tua": 3.0})

@@ -1,0 +1,275 @@
+"""Laws of a training step: what trainers do around a loss is right around an objective too, whichever way it takes.
+
+This file is long because all laws of a step share its models and objectives.
+"""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.mining import All, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet, relative_linear_pair
+
+Make = Callable[..., GradientObjective]
+
+
+def of(mining: Miner, pairs=linear_pair, **chosen) -> Make:
+    return lambda **more: GradientObjective(nca_triplet, pairs, mining, **chosen, **more)
+
+
+OBJECTIVES: dict[str, Make] = {
+    "hardest": of(Hardest()),
+    "streamed softmax": of(Softmax(8.0, 12.0)),
+    "softmax through the matrix": of(Softmax(0.0, 12.0)),
+    "relative": of(Hardest(), relative_linear_pair),
+    "all": of(All()),
+    "top_k": of(TopK(3)),
+    "semi_hard": of(SemiHard(0.5)),
+    "selectively_hard": of(SelectivelyHard(0.05)),
+    "distances": of(Hardest(), similarity=NEGATIVE_EUCLIDEAN),
+    "mean": of(Hardest(), reduction=Reduction.MEAN),
+}
+ROWS, DIM = 12, 5
+
+makes = pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+
+
+class Towers(nn.Module):
+    """Two linear maps onto the sphere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images, self.texts = nn.Linear(6, DIM), nn.Linear(7, DIM)
+
+    def forward(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        return normalize(self.images(images).float(), dim=1), normalize(self.texts(texts).float(), dim=1)
+
+
+def batch(n: int = ROWS) -> tuple[Tensor, Tensor]:
+    x = normalize(torch.randn(n, DIM), dim=1)
+    return x, normalize(x + torch.randn(n, DIM), dim=1)
+
+
+def gradients(objective: Callable[..., Tensor], x: Tensor, y: Tensor, *ids: Tensor | None, scale: float = 1) -> Tensor:
+    """Those of both sides, one below the other."""
+    x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+    return torch.cat(torch.autograd.grad(scale * objective(x, y, *ids), (x, y)))
+
+
+def of_parameters(model: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.fixture
+def given() -> tuple[nn.Module, Tensor, Tensor]:
+    """A model and a batch, in float32 as models are."""
+    torch.set_default_dtype(torch.float32)
+    return Towers(), torch.randn(ROWS, 6), torch.randn(ROWS, 7)
+
+
+@makes
+def test_gradients_are_linear_in_the_upstream_gradient(make: Make) -> None:
+    objective, (x, y) = make(), batch()
+    once = gradients(objective, x, y)
+    assert once.abs().max() > 1e-3
+    for scale in (3.0, -0.5, 0.0):
+        torch.testing.assert_close(gradients(objective, x, y, scale=scale), scale * once, rtol=1e-13, atol=1e-15)
+    both = gradients(lambda a, b: 2 * objective(a, b) + 0.5 * objective(a, b), x, y)
+    torch.testing.assert_close(both, 2.5 * once, rtol=1e-12, atol=1e-14)
+
+
+@makes
+def test_a_scaler_under_autocast_changes_no_gradient(make: Make, given: tuple) -> None:
+    model, images, texts = given
+    objective, found = make(), []
+    for scale in (None, 2.0**12):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            value = objective(*model(images, texts))
+        if scale is None:
+            value.backward()
+        else:
+            optimizer, scaler = torch.optim.SGD(model.parameters()), torch.amp.GradScaler("cpu", init_scale=scale)
+            scaler.scale(value).backward()
+            assert of_parameters(model).abs().max() > 100 * found[0].abs().max()
+            scaler.unscale_(optimizer)
+        found.append(of_parameters(model))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=0)
+
+
+@makes
+def test_accumulated_gradients_are_the_sum_of_the_parts(make: Make, given: tuple) -> None:
+    model, images, texts = given
+    objective, alone = make(), []
+    parts = [(images[i : i + 4], texts[i : i + 4]) for i in range(0, ROWS, 4)]
+    for part in parts:
+        model.zero_grad()
+        objective(*model(*part)).backward()
+        alone.append(of_parameters(model))
+    model.zero_grad()
+    for part in parts:
+        objective(*model(*part)).backward()
+    torch.testing.assert_close(of_parameters(model), sum(alone), rtol=1e-5, atol=1e-6)
+    model.zero_grad()
+    objective(*model(images, texts)).backward()  # one batch has other negatives
+    assert not torch.allclose(of_parameters(model), sum(alone), rtol=1e-2)
+
+
+@makes
+def test_gradients_are_clipped(make: Make, given: tuple) -> None:
+    model, images, texts = given
+    make()(*model(images, texts)).backward()
+    before = of_parameters(model)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+    torch.testing.assert_close(norm, before.norm(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(of_parameters(model), before * (1e-3 / norm), rtol=1e-3, atol=1e-9)
+
+
+# Where torch breaks its graph it looks at the gradients of what it hands on.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@makes
+def test_a_compiled_step_has_the_same_gradients(make: Make, given: tuple) -> None:
+    model, images, texts = given
+    objective, found = make(), []
+
+    def step(a: Tensor, b: Tensor) -> Tensor:
+        return 2 * objective(*model(a, b))
+
+    torch.compiler.reset()
+    for way in (step, torch.compile(step, backend="aot_eager")):
+        model.zero_grad()
+        way(images, texts).backward()
+        found.append(of_parameters(model))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+@makes
+def test_deterministic_algorithms_run_and_repeat(make: Make) -> None:
+    objective, (x, y), ids = make(), batch(), torch.arange(ROWS) // 3
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (gradients(objective, x, y, ids) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert first.equal(second)
+    assert first.abs().max() > 0
+
+
+@makes
+def test_differentiating_twice_is_refused(make: Make) -> None:
+    x, y = (e.requires_grad_() for e in batch())
+    once = torch.autograd.grad(make()(x, y), (x, y), create_graph=True)
+    torch.testing.assert_close(torch.cat(once), gradients(make(), x, y), rtol=0, atol=0)
+    penalised = (once[0] ** 2).sum() + x.sum()
+    with pytest.raises(RuntimeError, match="its gradient is prescribed, and has no derivative"):
+        penalised.backward()
+
+
+@makes
+@pytest.mark.parametrize(
+    "case", ["nothing", "one", "no negatives", "equal", "opposite", "duplicates", "no positives", "no texts"]
+)
+def test_extreme_batches_have_finite_gradients(make: Make, case: str) -> None:
+    x, y = batch(4)
+    ids: tuple[Tensor, ...] = ()
+    if case == "nothing":
+        x, y = x[:0], y[:0]
+    elif case == "one":
+        x, y = x[:1], y[:1]
+    elif case == "no negatives":
+        ids = (torch.zeros(4, dtype=torch.long),)
+    elif case == "equal":
+        x = y = torch.full((4, 4), 0.5)
+    elif case == "opposite":
+        x = torch.eye(4)[:1].repeat(4, 1)
+        y = x * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
+    elif case == "duplicates":
+        x, y = x[[0, 0, 1, 1]], y[[2, 2, 3, 3]]
+    elif case == "no positives":
+        ids = (torch.arange(4), torch.arange(4) + 4)
+    else:
+        y, ids = y[:0], (torch.arange(4), torch.arange(0))
+    objective = make()
+    if objective.similarity == NEGATIVE_EUCLIDEAN and case in ("equal", "opposite"):
+        x = x + 1e-3 * torch.randn(x.shape)  # the distance has no gradient at 0
+    found = gradients(objective, x, y, *ids)
+    assert found.isfinite().all()
+    if case in ("nothing", "one", "no negatives", "no positives", "no texts"):
+        assert found.eq(0).all()
+
+
+@makes
+def test_other_captions_of_an_image_are_no_negatives(make: Make) -> None:
+    (x, y), ids, objective = batch(), torch.arange(ROWS) // 2, make()
+    scores = (x @ y.T).requires_grad_()
+    objective.from_scores(scores, Matches.of_image_ids(ids)).backward()
+    same = ids[:, None] == ids[None, :]
+    assert (scores.grad[same] <= 0).all()  # drawn closer or left alone, never pushed
+    scores.grad = None
+    objective.from_scores(scores, Matches.of_pairs(ROWS)).backward()
+    assert (scores.grad[same] > 0).any()
+    if objective.similarity != NEGATIVE_EUCLIDEAN:
+        masked = objective.weight_matrix(x @ y.T, Matches.of_image_ids(ids))
+        torch.testing.assert_close(gradients(objective, x, y, ids), torch.cat([masked @ y, masked.T @ x]))
+
+
+@makes
+def test_class_labels_repeat_on_both_sides(make: Make) -> None:
+    (x, _), (y, _), objective = batch(9), batch(7), make()
+    of_images, of_texts = torch.arange(9) % 3, torch.arange(7) % 4
+    found = gradients(objective, x, y, of_images, of_texts)
+    assert found.abs().max() > 0
+    names = torch.tensor([31, -7, 500, 12])  # what classes are called does not matter
+    assert found.equal(gradients(objective, x, y, names[of_images], names[of_texts])) or torch.allclose(
+        found, gradients(objective, x, y, names[of_images], names[of_texts]), rtol=1e-12, atol=1e-13
+    )
+    assert not torch.allclose(found, gradients(objective, x, y, of_images, of_texts + 1), atol=1e-6)
+
+
+@makes
+@pytest.mark.parametrize("dtypes", [(torch.float16,) * 2, (torch.bfloat16,) * 2, (torch.float32, torch.bfloat16)])
+def test_gradients_have_the_dtype_of_their_input(make: Make, dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    x, y = (e.to(dtype).requires_grad_() for e, dtype in zip(batch(), dtypes, strict=True))
+    objective = make()
+    found = torch.autograd.grad(objective(x, y), (x, y))
+    exact = gradients(objective, x.double(), y.double()).split(ROWS)
+    for got, expected, dtype in zip(found, exact, dtypes, strict=True):
+        assert got.dtype == dtype
+        assert (got - expected).norm() <= 4 * torch.finfo(dtype).eps * expected.norm() + 1e-5
+
+
+@makes
+def test_strides_do_not_matter(make: Make) -> None:
+    objective, (x, y) = make(), batch()
+    wide = torch.stack([x, y], 2)
+    for a, b in ((x.T.contiguous().T, y), (wide[..., 0], wide[..., 1]), (x[:1].expand(ROWS, -1), y)):
+        assert not (a.is_contiguous() and b.is_contiguous())
+        torch.testing.assert_close(
+            gradients(objective, a, b), gradients(objective, a.contiguous(), b.contiguous()), rtol=1e-12, atol=1e-13
+        )
+
+
+@makes
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_one_side_may_be_frozen(make: Make, frozen: int) -> None:
+    objective, sides = make(), list(batch())
+    expected = gradients(objective, *sides).split(ROWS)[1 - frozen]
+    sides[1 - frozen].requires_grad_()
+    objective(*sides).backward()
+    torch.testing.assert_close(sides[1 - frozen].grad, expected, rtol=1e-13, atol=1e-15)
+    assert sides[frozen].grad is None
+    with torch.no_grad():
+        assert not objective(*sides).requires_grad
+
+
+def test_a_copy_trains_as_the_original() -> None:
+    objective, (x, y) = GradientObjective(constant_triplet, constant_pair), batch()
+    assert gradients(copy.deepcopy(objective), x, y).equal(gradients(objective, x, y))

@@ -1,0 +1,70 @@
+"""Small data and a small experiment, to train in a second."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning_fabric import Fabric
+
+from goal_analysis.numeric.mining import Softmax
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.run import start
+from goal_analysis.vse.training import Progress, Report
+from losses_catalog.weights import constant_pair, nca_triplet
+
+WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")
+
+
+def made_up(name: str, images: int, seed: int) -> Split:
+    """Features that depend on the words of two captions each."""
+    rng = np.random.default_rng(seed)
+    has = rng.random((images, len(WORDS))) < 0.5
+    has[:, 0] = True
+    features = has @ np.random.default_rng(0).normal(size=(len(WORDS), 12)) + 0.1 * rng.normal(size=(images, 12))
+    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h) for row in has for _ in range(2)]
+    return Split(name, ArrayImages(features.astype(np.float32)), tuple(captions), np.arange(2 * images) // 2)
+
+
+@pytest.fixture(scope="session")
+def data() -> RetrievalData:
+    return RetrievalData("made up", made_up("train", 60, 1), made_up("dev", 20, 2))
+
+
+@pytest.fixture
+def objective() -> GradientObjective:
+    return GradientObjective(
+        nca_triplet, constant_pair, Softmax(8.0, 8.0), reduction=Reduction.MEAN, settings={"tau": 8}
+    )
+
+
+def small(*settings: str) -> Experiment:
+    given = with_settings(
+        preset("bag_of_words"),
+        [
+            "data.name=made_up",
+            "model.image.dim=8",
+            "model.tokenizer.name=words",
+            "model.tokenizer.min_count=1",
+            "training.epochs=3",
+            "training.batch_size=20",
+            "training.learning_rate=0.02",
+            "training.log_steps=2",
+            *settings,
+        ],
+    )
+    return experiment_from_mapping(given)
+
+
+@pytest.fixture
+def trained_small(data: RetrievalData, objective: GradientObjective):
+    """Trains the small experiment in a folder."""
+
+    def run(folder: Path, *settings: str, report: Report = lambda record: None, on: RetrievalData = data) -> Progress:
+        experiment = small(*settings)
+        fabric = Fabric(accelerator="cpu", devices=1, precision=experiment.training.precision)
+        return start(experiment, objective, on, folder, fabric, report=report)
+
+    return run

@@ -1,0 +1,101 @@
+"""Checkpoints: whole or not there, refused when changed, and never more than needed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from goal_analysis.vse.checkpoint import (
+    MODEL,
+    STATE,
+    UNFINISHED,
+    Checkpoint,
+    CheckpointError,
+    load,
+    newest,
+    save,
+    steps,
+)
+
+
+def checkpoint(step: int) -> Checkpoint:
+    tensors = {"a": torch.arange(3.0) + step, "b": torch.eye(2)}
+    return Checkpoint(step, tensors, {"0.exp_avg": torch.ones(2) * step}, {"best": 1.5, "why": "σ"})
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    save(tmp_path, checkpoint(7))
+    found = load(tmp_path, 7)
+    assert found.step == 7
+    assert found.state == {"best": 1.5, "why": "σ"}
+    assert all(torch.equal(found.model[name], t) for name, t in checkpoint(7).model.items())
+    assert torch.equal(found.optimizer["0.exp_avg"], torch.full((2,), 7.0))
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 7):
+        save(tmp_path, checkpoint(step), best=2)
+    assert steps(tmp_path) == [2, 5, 6]
+    assert newest(tmp_path)[0].step == 6
+
+
+@pytest.mark.parametrize("bit", [0, 37, -1])
+def test_a_flipped_bit_is_found_and_the_one_before_is_taken(tmp_path: Path, bit: int) -> None:
+    for step in (1, 2):
+        save(tmp_path, checkpoint(step))
+    path = tmp_path / "step-00000002" / MODEL
+    content = bytearray(path.read_bytes())
+    content[bit] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: got SHA-256 .* expected .* steps \[1, 2\]"):
+        load(tmp_path, 2)
+    found, problems = newest(tmp_path)
+    assert found.step == 1
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("name", [MODEL, STATE])
+@pytest.mark.parametrize("length", [0, 20])
+def test_what_is_cut_off_is_refused(tmp_path: Path, name: str, length: int) -> None:
+    save(tmp_path, checkpoint(1))
+    path = tmp_path / "step-00000001" / name
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match="step-00000001"):
+        load(tmp_path, 1)
+    assert newest(tmp_path)[0] is None
+
+
+def test_a_state_that_names_other_files_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, checkpoint(1)) / STATE
+    record = json.loads(path.read_text())
+    record["sha256"]["../../../secret"] = "0"
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"got the file '../../../secret'"):
+        load(tmp_path, 1)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "save_file"])
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    save(tmp_path, checkpoint(1))
+
+    def full(*_: object) -> None:
+        if failing == "fsync":
+            raise OSError(28, "No space left on device")
+        raise safetensors.SafetensorError("IoError: No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else ("goal_analysis.vse.checkpoint.save_file",)), full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path, checkpoint(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert load(tmp_path, 1).step == 1
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{UNFINISHED}x").mkdir(parents=True)
+    (tmp_path / f"{UNFINISHED}x" / MODEL).write_bytes(b"half")
+    assert newest(tmp_path) == (None, [])
+    save(tmp_path, checkpoint(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]

@@ -1,0 +1,227 @@
+"""Laws of photographs in files, of varying them, and of Karpathy's layout.
+
+This file is long because each way in which an entry can be wrong has its message held to.
+"""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from goal_analysis.vse.data import DataError, DataWarning
+from goal_analysis.vse.datasets import load
+from goal_analysis.vse.datasets.pictures import PictureFiles, augmented, path_inside, picture
+
+SPLITS = ("train", "train", "restval", "val", "val", "test")
+
+
+def photograph(path: Path, seed: int, size: tuple[int, int] = (20, 12)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(values).save(path)
+
+
+def entry(k: int) -> dict[str, Any]:
+    sentences = [{"raw": f"caption {j}\n of {k} "} for j in range(2)]
+    return {"filename": f"{k}.png", "filepath": "photographs", "split": SPLITS[k], "sentences": sentences}
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[dict[str, Any]]:
+    for k in range(len(SPLITS)):
+        photograph(tmp_path / "photographs" / f"{k}.png", k)
+    return [entry(k) for k in range(len(SPLITS))]
+
+
+def write(folder: Path, content: object) -> Path:
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder / "dataset.json"
+
+
+def test_splits_are_read_and_restval_joins_train(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    data = load(write(tmp_path, {"images": entries}), size=8)
+    assert data.name == "dataset"
+    assert [len(split.images) for split in data.splits()] == [3, 2, 1]
+    assert data.train.captions[4:] == ("caption 0 of 2", "caption 1 of 2")
+    assert data.dev.image_of.tolist() == [0, 0, 1, 1]
+    with Image.open(tmp_path / "photographs" / "4.png") as image:
+        assert torch.equal(data.dev.images.batch(np.array([1]))[0], picture(image, 8))
+
+
+def test_another_folder_of_photographs(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path = write(tmp_path / "elsewhere", {"images": entries})
+    assert load(path, size=8, images=str(tmp_path)).train.images.batch(np.arange(3)).shape == (3, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda e: e.update(split="dev"), "row 3: split: got 'dev' but expected one of train, restval, val, test"),
+        (lambda e: e.update(filename=7), "row 3: filename: got 7 but expected a path in text"),
+        (lambda e: e.update(sentences=[]), r"row 3: sentences: got \[\] but expected a list of captions"),
+        (lambda e: e.update(sentences=[{"tokens": []}]), "row 3: sentences: got .* expected objects with the caption"),
+        (lambda e: e.update(filename="../../secret.png"), r"got the path .*secret.png' but expected one inside"),
+        (lambda e: e.update(filepath="/etc", filename="passwd"), "got the path '/etc/passwd' but expected one inside"),
+        (lambda e: e.update(filename="0.png"), "row 3: got photographs/0.png in dev and train but expected one split"),
+    ],
+)
+def test_other_entries_are_refused_with_their_row(
+    tmp_path: Path, entries: list[dict[str, Any]], spoil: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    spoil(entries[3])
+    for skip_bad in (False, True):
+        with pytest.raises(DataError, match=message):
+            load(write(tmp_path, {"images": entries}), skip_bad=skip_bad)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "dataset.json: got a file that is no JSON"),
+        ("[]", 'dataset.json: got JSON without a list "images"'),
+        ('{"images": {}}', 'got JSON without a list "images"'),
+        ('{"images": [3]}', "row 0: image: got 3 but expected an object"),
+        ('{"images": []}', "dataset: got rows of nothing but expected some of train and of dev"),
+        ("[" * 100_000, "dataset.json: got a file that is no JSON"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "dataset.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "dataset.json")
+
+
+def test_bad_rows_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    (tmp_path / "photographs" / "3.png").unlink()
+    entries[4]["sentences"][1]["raw"] = " \n"
+    path = write(tmp_path, {"images": entries})
+    with pytest.raises(DataError, match=r"dataset.json: row 3: got photographs/3.png but expected a file in"):
+        load(path)
+    with pytest.warns(DataWarning, match="dev: left out 1 of 2 images and 3 of 4 captions; the first: .*row 3"):
+        data = load(path, skip_bad=True)
+    assert data.dev.captions == ("caption 0 of 4",)
+    photograph(tmp_path / "photographs" / "3.png", 3)
+    with pytest.raises(DataError, match=r"dataset.json: row 4: got an empty caption but expected words"):
+        load(path)
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    (tmp_path / "photographs" / "1.png").write_text("no picture")
+    images = load(write(tmp_path, {"images": entries}), size=8).train.images
+    images.batch(np.array([0, 2]))
+    with pytest.raises(DataError, match=r"photographs/1.png: row 1: got a picture that cannot be read"):
+        images.batch(np.array([0, 1]))
+
+
+@pytest.mark.parametrize("size", [(20, 12), (12, 20), (5, 5), (3, 50)])
+def test_a_picture_is_the_middle_square(size: tuple[int, int]) -> None:
+    values = np.zeros((size[1], size[0], 3), np.uint8)
+    middle = slice((size[1] - min(size)) // 2, (size[1] + min(size) + 1) // 2)
+    values[middle, (size[0] - min(size)) // 2 : (size[0] + min(size) + 1) // 2] = 255
+    found = picture(Image.fromarray(values), min(size))
+    assert found.shape == (3, min(size), min(size))
+    assert bool((found == 1).all())
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
+def test_pictures_of_every_mode_become_three_channels(mode: str) -> None:
+    assert picture(Image.new(mode, (9, 7)), 4).shape == (3, 4, 4)
+
+
+def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(3):
+        photograph(tmp_path / f"{k}.png", k)
+    files = PictureFiles(str(tmp_path), ("0.png", "1.png"), 8)
+    before = files.fingerprint()
+    assert PictureFiles(str(tmp_path), ("0.png", "2.png"), 8).fingerprint() != before
+    assert PictureFiles(str(tmp_path), ("0.png", "1.png"), 9).fingerprint() != before
+    assert pickle.loads(pickle.dumps(files)).fingerprint() == before
+    photograph(tmp_path / "1.png", 9)
+    changed = files.fingerprint()
+    assert changed != before
+    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.HASHED_WHOLE", 0)
+    assert files.fingerprint() == changed
+
+
+def test_workers_decode(tmp_path: Path) -> None:
+    for k in range(4):
+        photograph(tmp_path / f"{k}.png", k)
+    files = PictureFiles(str(tmp_path), tuple(f"{k}.png" for k in range(4)), 8)
+    # Threads in a process that forks are the caller's own matter; spawned workers get the object by pickling.
+    loader = DataLoader(_Rows(files), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    assert torch.equal(torch.cat([*loader]), files.batch(np.arange(4)))
+
+
+class _Rows(torch.utils.data.Dataset):
+    def __init__(self, files: PictureFiles) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        if row >= len(self):
+            raise IndexError(row)
+        return self.files.batch(np.array([row]))
+
+
+@pytest.mark.parametrize("name", ["a.png", "x/a.png", "./a.png", "x\\a.png", "..a.png", "a..b/c.png"])
+def test_paths_inside_pass(tmp_path: Path, name: str) -> None:
+    assert (tmp_path / path_inside(tmp_path, name)).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../a", "x/../../a", "x/..", "/a", "\\a", "..\\a", "C:\\a", "a\0b"])
+def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"got the path .* but expected one inside of the folder, without"):
+        path_inside(tmp_path, name)
+
+
+def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path)
+    (tmp_path / "folder" / "inside").symlink_to(tmp_path / "folder")
+    with pytest.raises(DataError, match=r"got the path 'link/a.png', which leads out of it"):
+        path_inside(tmp_path / "folder", "link/a.png")
+    assert path_inside(tmp_path / "folder", "inside/a.png") == "inside/a.png"
+
+
+def test_variations_follow_their_generator() -> None:
+    images = torch.rand(4, 3, 10, 14)
+    one, again = (augmented(images, torch.Generator().manual_seed(1)) for _ in range(2))
+    other = augmented(images, torch.Generator().manual_seed(2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert one.shape == images.shape
+    assert one.min() >= images.min()
+    assert one.max() <= images.max()
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_the_whole_image_is_itself_or_its_mirror_image(flip: int) -> None:
+    images = torch.rand(4, 3, 10, 14)
+    found = augmented(images, torch.Generator(), scale=(1, 1), ratio=1, flip=flip)
+    assert torch.allclose(found, images.flip(3) if flip else images, atol=1e-5)
+    assert not torch.allclose(found, images if flip else images.flip(3), atol=1e-2)
+
+
+def test_a_cut_lies_inside_and_has_the_area() -> None:
+    across = torch.linspace(0, 1, 101).expand(200, 1, 101, 101)
+    images = torch.cat([across, across.transpose(2, 3)], 1)
+    found = augmented(images, torch.Generator().manual_seed(0), scale=(0.25, 0.25), ratio=1, flip=0)
+    extents = found.amax((2, 3)) - found.amin((2, 3))
+    assert torch.allclose(extents, torch.full_like(extents, 0.5), atol=0.02)
+    assert found[:, 0].amin((1, 2)).std() > 0.1
+
+
+@pytest.mark.parametrize("options", [{"scale": (0, 1)}, {"scale": (0.9, 0.5)}, {"ratio": 0.5}, {"flip": 2}])
+def test_variations_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"augmented: .*{next(iter(options))}.* but expected"):
+        augmented(torch.rand(1, 3, 4, 4), torch.Generator(), **options)

@@ -1,0 +1,218 @@
+"""Laws of the scenes that the program makes: the same every time, told truly, and with a known ceiling.
+
+This file is long because pictures, captions and oracle are held to one truth.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from goal_analysis.vse.data import DataError, Images, RetrievalData, Split
+from goal_analysis.vse.datasets.scenes import SceneImages, load_scenes, oracle_scores
+from goal_analysis.vse.datasets.scenes.rendering import COLOURS, SHAPES, TEXTURES, render
+from goal_analysis.vse.datasets.scenes.wording import RELATIONS, WORDS, Said
+from goal_analysis.vse.datasets.scenes.world import ABSENT, ATTRIBUTES, COLOUR, COLUMN, ROW, SHAPE, make_scenes
+
+
+def made(count: int = 60, **options: object) -> RetrievalData:
+    return load_scenes(**({"train": count, "dev": count, "test": count} | options))  # type: ignore[arg-type]
+
+
+def scenes_of(split: Split) -> SceneImages:
+    assert isinstance(split.images, SceneImages)
+    return split.images
+
+
+def rsum(scores: np.ndarray, image_of: np.ndarray) -> float:
+    """Recall@1, 5 and 10 both ways, summed; what ties with the right answer comes before it."""
+    found = 0.0
+    own = scores[image_of, np.arange(len(image_of))]
+    text_ranks = (scores >= own).sum(0) - 1
+    image_ranks = np.array([(row[image_of != i] >= row[image_of == i].max()).sum() for i, row in enumerate(scores)])
+    for ranks in (text_ranks, image_ranks):
+        found += sum(100 * float((ranks < k).mean()) for k in (1, 5, 10))
+    return found
+
+
+def test_pictures_and_captions_are_there() -> None:
+    data = made(12)
+    assert data.name == "scenes"
+    assert [split.name for split in data.splits()] == ["train", "dev", "test"]
+    for split in data.splits():
+        assert isinstance(split.images, Images)
+        assert split.images.shape == (12, 3, 64, 64)
+        assert len(split) == 60
+        assert split.image_of.tolist() == [i for i in range(12) for _ in range(5)]
+        found = split.images.batch(np.arange(12))
+        assert found.dtype == torch.float32
+        assert found.min() >= 0
+        assert found.max() <= 1
+        assert found.flatten(1).std(1).min() > 0.01
+
+
+def test_the_same_seed_makes_the_same_bytes() -> None:
+    one, other = made(12), made(12)
+    assert one.fingerprint() == other.fingerprint()
+    assert scenes_of(one.dev).pictures.array.tobytes() == scenes_of(other.dev).pictures.array.tobytes()
+    assert made(12, seed=1).fingerprint() != one.fingerprint()
+
+
+def test_a_split_does_not_depend_on_the_size_of_another() -> None:
+    one, other = made(12), made(12, train=3)
+    assert one.dev.fingerprint() == other.dev.fingerprint()
+    assert len({split.images.fingerprint() for split in one.splits()}) == 3
+
+
+def test_pictures_do_not_depend_on_captions() -> None:
+    one, other = made(12), made(12, completeness=0.2)
+    assert one.dev.images.fingerprint() == other.dev.images.fingerprint()
+    assert one.dev.captions != other.dev.captions
+
+
+def test_pickled_scenes_are_the_same() -> None:
+    split = made(5).dev
+    again = pickle.loads(pickle.dumps(split))
+    assert again.fingerprint() == split.fingerprint()
+    assert np.array_equal(oracle_scores(again), oracle_scores(split))
+
+
+@pytest.mark.parametrize("most", [1, 3, 6])
+def test_things_stand_in_different_places(most: int) -> None:
+    scenes = make_scenes(200, most, np.random.default_rng(0))
+    counts = (scenes[:, :, SHAPE] != ABSENT).sum(1)
+    assert set(counts.tolist()) == set(range(1, most + 1))
+    for scene, count in zip(scenes, counts, strict=True):
+        places = {(thing[ROW], thing[COLUMN]) for thing in scene[:count].tolist()}
+        assert len(places) == count
+        assert (scene[count:] == ABSENT).all()
+        assert (scene[:count] >= 0).all()
+        assert (scene[:count] < [len(values) for values in ATTRIBUTES.values()]).all()
+
+
+def test_every_value_can_be_drawn_and_said() -> None:
+    assert set(SHAPES) == set(ATTRIBUTES["shape"])
+    assert set(COLOURS) == set(ATTRIBUTES["colour"])
+    assert set(TEXTURES) == set(ATTRIBUTES["texture"])
+    for name, words in WORDS.items():
+        assert set(words) == set(ATTRIBUTES[name])
+        spoken = [word for synonyms in words.values() for word in synonyms]
+        assert len(set(spoken)) == len(spoken)
+
+
+@pytest.mark.parametrize("attribute", range(len(ATTRIBUTES)))
+def test_every_attribute_is_seen(attribute: int) -> None:
+    pictures = []
+    for value in range(len(list(ATTRIBUTES.values())[attribute])):
+        scene = np.array([[[0, 0, 1, 0, 0, 0]]])
+        scene[0, 0, attribute] = value
+        pictures.append(render(scene, np.random.default_rng(0)).astype(int))
+    for k, one in enumerate(pictures):
+        for other in pictures[:k]:
+            assert (np.abs(one - other) > 40).sum() > 20
+
+
+def test_a_thing_has_its_colour_where_it_stands() -> None:
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        scene = np.array([[[0, number, 1, 0, 2, 0]]])
+        found = render(scene, np.random.default_rng(3))[0, :, 52, 12] / 255
+        assert np.abs(found - colour).max() < 0.15, name
+    assert scene[0, 0, COLOUR] == len(COLOURS) - 1
+
+
+def test_without_noise_every_claim_is_true() -> None:
+    images = scenes_of(made(100, noise=0).dev)
+    for scene, told in zip(images.scenes, images.said, strict=True):
+        there = scene[scene[:, SHAPE] != ABSENT]
+        for said in told:
+            assert said.things in (None, len(there))
+            assert (said.mentions != ABSENT).any(1).all()
+            for mention in said.mentions:
+                assert ((there == mention) | (mention == ABSENT)).all(1).any()
+
+
+def test_captions_say_what_is_claimed() -> None:
+    split = made(100, noise=0.2).dev
+    images = scenes_of(split)
+    claims = [said for told in images.said for said in told]
+    for caption, said in zip(split.captions, claims, strict=True):
+        for name, words in WORDS.items():
+            number = list(ATTRIBUTES).index(name)
+            for value in said.mentions[:, number]:
+                spoken = [] if value == ABSENT else words[ATTRIBUTES[name][value]]
+                assert value == ABSENT or any(word in caption for word in spoken), (caption, said)
+        if said.relation is not None:
+            assert any(f" {word} " in caption for word in RELATIONS[said.relation][2])
+
+
+def test_captions_are_partial_and_differ() -> None:
+    split = made(100).dev
+    told = [set(split.captions[5 * i : 5 * i + 5]) for i in range(100)]
+    assert all(len(captions) == 5 for captions in told)
+    shares = [(said.mentions != ABSENT).mean() for told in scenes_of(split).said for said in told]
+    assert 0.3 < np.mean(shares) < 0.9
+
+
+def test_the_oracle_knows_much_but_not_all() -> None:
+    split = made(200).dev
+    ceiling = rsum(oracle_scores(split), split.image_of)
+    assert 450 < ceiling < 600
+    shuffled = np.random.default_rng(0).permutation(200)
+    assert rsum(oracle_scores(split)[shuffled], split.image_of) < 100
+    assert rsum(np.zeros((200, 1000)), split.image_of) == 0
+
+
+@pytest.mark.parametrize(
+    ("easier", "harder"),
+    [({"completeness": 0.9}, {"completeness": 0.3}), ({"noise": 0}, {"noise": 0.5}), ({"noise": 0}, {"noise": 0.2})],
+)
+def test_difficulty_lowers_the_ceiling(easier: dict[str, float], harder: dict[str, float]) -> None:
+    found = [rsum(oracle_scores(split), split.image_of) for split in (made(200, **o).dev for o in (easier, harder))]
+    assert found[0] > found[1] + 5
+
+
+def test_the_oracle_of_a_subset_is_a_part_of_the_oracle() -> None:
+    split = made(20).dev
+    rows = [7, 3, 11]
+    columns = [5 * row + k for row in rows for k in range(5)]
+    expected = oracle_scores(split)[np.ix_(rows, columns)]
+    assert np.array_equal(oracle_scores(split.subset(rows)), expected)
+    assert np.array_equal(oracle_scores(split.subset([3, 7, 11]).subset([1, 0, 2])), expected)
+
+
+def test_the_oracle_reckons_with_relations_and_numbers() -> None:
+    left, right = [0, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 2]
+    swapped = [[*left[:COLUMN], 2], [*right[:COLUMN], 0]]
+    pair = np.array([[left, right], swapped, [left, [ABSENT] * 6]])
+    shapes = np.full((2, 6), ABSENT)
+    shapes[:, SHAPE] = 0, 1
+    from goal_analysis.vse.datasets.scenes.oracle import fit
+
+    truth, reversed_places, alone = fit(pair, Said(shapes, 0, None), 0.01)
+    assert truth > reversed_places > alone
+    one, two = fit(pair[[2, 0]], Said(shapes[:1], None, 1), 0.01)
+    assert one > two
+
+
+def test_the_oracle_refuses_other_images() -> None:
+    from goal_analysis.vse.data import ArrayImages
+
+    split = Split("dev", ArrayImages(np.zeros((1, 2), np.float32)), ("words",), np.array([0]))
+    with pytest.raises(DataError, match="oracle_scores: got ArrayImages but expected the images of scenes"):
+        oracle_scores(split)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": 0}, "scenes: train: got 0 but expected a whole number from 1"),
+        ({"objects": 7}, "scenes: objects: got 7 but expected a whole number from 1 to 6"),
+        ({"completeness": 0}, r"scenes: completeness: got 0 but expected a number in \(0, 1\]"),
+        ({"noise": 1.0}, r"scenes: noise: got 1.0 but expected a number in \[0, 1\)"),
+        ({"seed": -1}, "scenes: seed: got -1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        made(2, **options)

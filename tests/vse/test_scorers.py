@@ -1,0 +1,268 @@
+"""Scorers against the formulas of their papers, written as loops, and the laws that both obey.
+
+This file is long because the formulas of both papers are written out in it.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from goal_analysis.vse.encoders.pooling import Mean, Pooled
+from goal_analysis.vse.encoders.recurrent import Recurrent
+from goal_analysis.vse.encoders.regions import Regions
+from goal_analysis.vse.scorers import SCORERS, CrossModalScorer, strips
+from goal_analysis.vse.scorers.cross_attention import CrossAttention
+from goal_analysis.vse.scorers.fusion import Fusion
+from goal_analysis.vse.scorers.reranking import reranked
+from goal_analysis.vse.text import Tokens, Vocabulary
+
+DIM = 8
+CAPTIONS = ["a dog runs", "a red cat sits near a tree", "dog", "the the the dog and a cat", "zebra"]
+VOCABULARY = Vocabulary.built_on(CAPTIONS, 1)
+OPTIONS = {"cross_attention": {}, "fusion": {"layers": 2, "heads": 2, "dropout": 0.0}}
+
+
+@pytest.fixture(autouse=True)
+def float64_and_a_fixed_seed():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(before)
+
+
+class SomeRegions(nn.Module):
+    """Regions of which some images lack the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim = DIM
+        self.regions = Regions((4, 10), None, DIM, 0.0, 0)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        elements, mask = self.regions(images)
+        return elements, mask & (torch.arange(4) < 4 - (images[:, 0, 0] > 0).long()[:, None])
+
+
+def scorer(name: str, local: nn.Module | None = None, **options) -> nn.Module:
+    image = Pooled(local or SomeRegions(), Mean(DIM))
+    text = Pooled(Recurrent(VOCABULARY, DIM, 6, 0.0, 0.0), Mean(DIM))
+    return dict(SCORERS)[name](image, text, **{**OPTIONS[name], **options})
+
+
+def elements(model: nn.Module, images: Tensor, tokens: Tokens) -> tuple[list[Tensor], list[Tensor]]:
+    """The unit vectors of every image's regions and of every caption's words, without those that are not there."""
+    found = []
+    for vectors, there in (model.image.elements(images), model.text.elements(tokens)):
+        found.append([(v / v.norm(dim=1, keepdim=True))[t] for v, t in zip(vectors, there, strict=True)])
+    return found[0], found[1]
+
+
+def attended(queries: Tensor, keys: Tensor, smoothing: float) -> list[float]:
+    """R of every query, as equations 1 to 4 of the paper have it."""
+    found = []
+    for q in range(len(queries)):
+        logits = []
+        for k in keys:
+            length = math.sqrt(sum(max(float(k @ other), 0) ** 2 for other in queries))
+            logits.append(smoothing * max(float(k @ queries[q]), 0) / length if length else 0.0)
+        total = sum(math.exp(x) for x in logits)
+        context = sum(math.exp(x) / total * k for x, k in zip(logits, keys, strict=True))
+        found.append(float(queries[q] @ context / context.norm()))
+    return found
+
+
+def pooled(relevance: list[float], pool: str, sharpness: float) -> float:
+    if pool == "mean":
+        return sum(relevance) / len(relevance)
+    return math.log(sum(math.exp(sharpness * r) for r in relevance)) / sharpness
+
+
+@pytest.mark.parametrize("queries", ["both", "words", "regions"])
+@pytest.mark.parametrize("pool", ["mean", "logsumexp"])
+def test_cross_attention_is_the_papers_formula(queries: str, pool: str) -> None:
+    model = scorer("cross_attention", queries=queries, pool=pool, sharpness=5.0)
+    images, tokens = torch.randn(6, 4, 10), VOCABULARY(CAPTIONS)
+    with torch.no_grad():
+        found = model.score(images, tokens)
+        regions, words = elements(model, images, tokens)
+    assert {len(v) for v in regions} == {3, 4}
+    for i, v in enumerate(regions):
+        for c, e in enumerate(words):
+            by_words = pooled(attended(e, v, 9.0), pool, 5.0)
+            by_regions = pooled(attended(v, e, 4.0), pool, 5.0)
+            expected = {"words": by_words, "regions": by_regions, "both": (by_words + by_regions) / 2}[queries]
+            assert abs(float(found[i, c]) - expected) < 1e-10
+    options = {"queries": queries, "pool": pool, "sharpness": 5.0, "word_smoothing": 8.0, "region_smoothing": 3.0}
+    other = scorer("cross_attention", **options)
+    other.load_state_dict(model.state_dict())
+    assert not other.score(images, tokens).allclose(found)
+
+
+def test_fusion_reads_one_pair_at_a_time() -> None:
+    model = scorer("fusion").eval()
+    images, tokens = torch.randn(4, 4, 10), VOCABULARY(CAPTIONS)
+    found = model.score(images, tokens)
+    regions, words = elements(model, images, tokens)
+    for i, v in enumerate(regions):
+        for c, e in enumerate(words):
+            x = torch.cat((model.gather[None], v + model.kinds[0], e + model.kinds[1]))[None]
+            for layer in model.layers.layers:
+                x = attention_layer(layer, x)
+            x = nn.functional.layer_norm(x, (DIM,), model.layers.norm.weight, model.layers.norm.bias)
+            torch.testing.assert_close(found[i, c], model.linear(x[0, 0])[0], atol=1e-10, rtol=0)
+
+
+def attention_layer(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
+    """Pre-norm self-attention written out, for one sequence of shape ``(1, elements, dim)``."""
+    heads, width = layer.self_attn.num_heads, DIM // layer.self_attn.num_heads
+    z = layer.norm1(x)[0]
+    q, k, v = (z @ layer.self_attn.in_proj_weight.T + layer.self_attn.in_proj_bias).chunk(3, 1)
+    gathered = []
+    for h in range(heads):
+        here = slice(h * width, (h + 1) * width)
+        gathered.append((q[:, here] @ k[:, here].T / math.sqrt(width)).softmax(1) @ v[:, here])
+    x = x + layer.self_attn.out_proj(torch.cat(gathered, 1))
+    return x + layer.linear2(nn.functional.gelu(layer.linear1(layer.norm2(x))))
+
+
+@pytest.fixture(params=[name for name, _ in SCORERS])
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_every_scorer_keeps_the_protocol(name: str) -> None:
+    model = scorer(name)
+    assert isinstance(model, CrossModalScorer)
+    assert not isinstance(nn.Linear(1, 1), CrossModalScorer)
+    images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
+    found = model.score(images, tokens)
+    assert found.shape == (3, 5)
+    assert found.dtype == torch.float64
+    assert model(images, tokens).equal(found)
+    assert found.std() > 1e-3
+
+
+def test_pairs_are_entries_of_the_whole(name: str) -> None:
+    model = scorer(name).eval()
+    images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
+    rows, columns = torch.tensor([2, 0, 0, 1]), torch.tensor([4, 1, 1, 3])
+    found = model.score_pairs(images, tokens, rows, columns)
+    torch.testing.assert_close(found, model.score(images, tokens)[rows, columns])
+    assert not found.allclose(model.score(images, tokens)[columns % 3, rows])
+
+
+def test_permuting_permutes_and_padding_does_not_matter(name: str) -> None:
+    model = scorer(name).eval()
+    images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
+    found = model.score(images, tokens)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    shuffled = Tokens(tokens.ids[order], tokens.lengths[order])
+    torch.testing.assert_close(model.score(images[[1, 2, 0]], shuffled), found[[1, 2, 0]][:, order])
+    longer = Tokens(torch.cat((tokens.ids, torch.zeros(5, 4, dtype=torch.int64)), 1), tokens.lengths)
+    torch.testing.assert_close(model.score(images, longer), found)
+    by_region = model.score(images[:, [0, 2, 1, 3]], tokens)
+    torch.testing.assert_close(by_region, found)
+    torch.testing.assert_close(torch.cat([model.score(images, tokens.rows([k])) for k in range(5)], 1), found)
+
+
+def test_the_gradient_reaches_every_parameter(name: str) -> None:
+    model = scorer(name).eval()
+    (model.score(torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)) * torch.randn(3, 5)).sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scorer(name).eval()
+    images, tokens, upstream = torch.randn(5, 4, 10), VOCABULARY(CAPTIONS), torch.randn(5, 5)
+    whole = model.score(images, tokens)
+    expected = torch.autograd.grad((whole * upstream).sum(), list(model.parameters()))
+    asked, real = [], strips.checkpoint
+    monkeypatch.setattr(strips, "checkpoint", lambda f, rows, **kw: asked.append(rows) or real(f, rows, **kw))
+    monkeypatch.setattr(strips, "AT_A_TIME", 300)
+    found = model.score(images, tokens)
+    assert len(asked) > 1
+    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(torch.autograd.grad((found * upstream).sum(), list(model.parameters())), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(model.score(images, tokens), whole)
+
+
+def test_dropout_in_strips_is_the_same_when_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "AT_A_TIME", 700)
+    model = scorer("fusion", dropout=0.5)
+    images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
+    scores = model.score(images, tokens)
+    assert not model.score(images, tokens).allclose(scores)
+    # Scores are linear in the last layer, so its gradient times its weights gives them back: with one dropout only.
+    of_weight, of_bias = torch.autograd.grad((scores * scores.detach()).sum(), [model.linear.weight, model.linear.bias])
+    given_back = (of_weight * model.linear.weight).sum() + of_bias * model.linear.bias
+    torch.testing.assert_close(given_back, scores.square().sum().reshape(1))
+
+
+def test_regions_of_zero_give_numbers(name: str) -> None:
+    model = scorer(name)
+    for p in model.image.parameters():
+        nn.init.zeros_(p)
+    found = model.score(torch.zeros(2, 4, 10), VOCABULARY(CAPTIONS))
+    found.sum().backward()
+    assert found.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_float32_and_bfloat16_autocast(name: str) -> None:
+    model = scorer(name).eval()
+    images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
+    expected = model.score(images, tokens)
+    model = model.float()
+    torch.testing.assert_close(model.score(images.float(), tokens).double(), expected, atol=1e-4, rtol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.score(images.float(), tokens)
+    torch.testing.assert_close(found.double(), expected, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 9])
+def test_reranking_orders_the_first_and_leaves_the_rest_behind(top: int) -> None:
+    scores, fresh = torch.randn(6, 4), torch.randn(6, 4)
+    found = reranked(scores, lambda rows, columns: fresh[rows, columns], top)
+    for old, new, by in ((scores, found[0], fresh), (scores.T, found[1].T, fresh.T)):
+        for row in range(len(old)):
+            first = old[row].argsort(descending=True)[:top]
+            rest = old[row].argsort(descending=True)[top:]
+            expected = [*first[by[row, first].argsort(descending=True)].tolist(), *rest.tolist()]
+            assert new[row].argsort(descending=True).tolist() == expected
+
+
+def test_reranking_by_the_same_scores_changes_no_order() -> None:
+    scores = torch.randn(6, 4)
+    found = reranked(scores, lambda rows, columns: scores[rows, columns], 3)
+    assert found[0].argsort(dim=1).equal(scores.argsort(dim=1))
+    assert found[1].argsort(dim=0).equal(scores.argsort(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: scorer("cross_attention", queries="all"),
+            "queries: got 'all' but expected one of both",
+        ),
+        (lambda: scorer("cross_attention", pool="max"), "cross_attention: pool: got 'max' but expected one of mean"),
+        (lambda: scorer("cross_attention", sharpness=0), "sharpness: got 0 but expected a number above 0"),
+        (lambda: scorer("fusion", heads=3), "heads: got 3 but expected a divisor of dim, 8"),
+        (lambda: reranked(torch.randn(2, 2), lambda r, c: r, 0), "top: got 0 but expected 1 or more"),
+        (
+            lambda: reranked(torch.randn(2, 2), lambda r, c: r[:1], 1),
+            r"score_pairs: got shape \(1,\) but expected \(2,\)",
+        ),
+    ],
+)
+def test_what_is_refused(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_both_are_here() -> None:
+    assert {kind for _, kind in SCORERS} == {CrossAttention, Fusion}

@@ -1,0 +1,209 @@
+"""Laws of tables of photographs with captions, and of data sets by name or path.
+
+This file is long because each way in which a table can be wrong has its message held to.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from goal_analysis.vse.data import DataError, DataWarning, RetrievalData
+from goal_analysis.vse.datasets import DATASETS, load
+from goal_analysis.vse.datasets.table import from_hugging_face
+
+
+def photographs(folder: Path) -> list[Image.Image]:
+    found = [Image.new("RGB", (10, 8), (40 * k, 0, 0)) for k in range(5)]
+    for k, image in enumerate(found):
+        image.save(folder / f"{k}.png")
+    return found
+
+
+ROWS = [
+    ("1.png", "none", "train"),
+    ("0.png", 'a "quoted", caption', "train"),
+    ("1.png", "1", "train"),
+    ("2.png", "dog", "val"),
+    ("3.png", "naïve 中文", "validation"),
+    ("4.png", "cat", "test"),
+]
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    photographs(tmp_path)
+    return pd.DataFrame(ROWS, columns=["filepath", "title", "split"])
+
+
+def write(path: Path, frame: pd.DataFrame) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=False)
+    return path
+
+
+def check(data: RetrievalData) -> None:
+    assert data.train.captions == ("none", "1", 'a "quoted", caption')
+    assert data.train.image_of.tolist() == [0, 0, 1]
+    assert data.dev.captions == ("dog", "naïve 中文")
+    reds = data.train.images.batch(np.array([0, 1]))[:, 0, 0, 0]
+    assert torch.allclose(reds, torch.tensor([40, 0]).float() / 255)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_tables_are_read(tmp_path: Path, frame: pd.DataFrame, suffix: str) -> None:
+    data = load(write(tmp_path / f"table.{suffix}", frame), size=4)
+    check(data)
+    assert data.name == "table"
+    assert data.test is not None
+    assert data.test.captions == ("cat",)
+
+
+def test_a_table_per_split(tmp_path: Path, frame: pd.DataFrame) -> None:
+    parts = {"train": frame[:3], "dev": frame[3:5], "test": frame[5:]}
+    files = {name: write(tmp_path / f"{name}.csv", part.drop(columns="split")) for name, part in parts.items()}
+    data = load(files["train"], dev=str(files["dev"]), test=str(files["test"]), size=4)
+    check(data)
+    assert data.test is not None
+    assert load(files["train"], dev=str(files["dev"]), size=4).test is None
+    with pytest.raises(DataError, match="got a table for test without one for dev"):
+        load(files["train"], test=str(files["test"]))
+
+
+def test_other_columns(tmp_path: Path, frame: pd.DataFrame) -> None:
+    path = write(tmp_path / "table.csv", frame.set_axis(["image", "text", "part"], axis=1))
+    check(load(path, image="image", caption="text", split="part", size=4))
+    with pytest.raises(DataError, match="got columns image, text, part but expected 'filepath' among them"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("filepath", "../0.png", "got the path '../0.png' but expected one inside"),
+        ("filepath", "", "got the path '' but expected one inside"),
+        ("split", "dog", "row 3: got the split 'dog' but expected one of train, dev, val, validation, test"),
+        ("filepath", "0.png", "row 3: got 0.png in dev and train but expected one split"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_other_rows_are_refused(
+    tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str, suffix: str
+) -> None:
+    frame.loc[3, column] = value
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path / f"table.{suffix}", frame))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("filepath", "9.png", "table.csv: row 3: got 9.png but expected a file in"),
+        ("title", " ", "table.csv: row 3: got an empty caption but expected words"),
+    ],
+)
+def test_bad_rows_are_named_or_left_out(
+    tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str
+) -> None:
+    frame.loc[3, column] = value
+    path = write(tmp_path / "table.csv", frame)
+    with pytest.raises(DataError, match=message):
+        load(path)
+    with pytest.warns(DataWarning, match=f"dev: left out 1 of 2 images and 1 of 2 captions; the first: .*{message}"):
+        assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
+
+
+def test_a_missing_caption_in_parquet_is_empty(tmp_path: Path, frame: pd.DataFrame) -> None:
+    frame.loc[3, "title"] = None
+    with pytest.raises(DataError, match="row 3: got an empty caption"):
+        load(write(tmp_path / "table.parquet", frame))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_damaged_table_is_named(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"table.{suffix}").write_bytes(b"\xff\xfe\x00,\x80\n")
+    with pytest.raises(DataError, match=f"table.{suffix}: got a table that cannot be read"):
+        load(tmp_path / f"table.{suffix}")
+
+
+def test_parquet_without_its_reader_says_what_to_install(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: Path) -> None:
+        raise ImportError("no reader")
+
+    path = write(tmp_path / "table.parquet", frame)
+    monkeypatch.setattr(pd, "read_parquet", missing)
+    with pytest.raises(DataError, match="Parquet needs pyarrow: pip install pyarrow"):
+        load(path)
+
+
+def hugging_face(folder: Path, captions: list[Any]) -> datasets.DatasetDict:
+    images = photographs(folder)
+    column = datasets.Dataset.from_dict({"image": images[:2], "caption": captions})
+    column = column.cast_column("image", datasets.Image())
+    return datasets.DatasetDict({"train": column, "validation": column, "other": column})
+
+
+@pytest.mark.parametrize("captions", [["a", "b"], [["a"], ["b"]], [["a", "c"], ["b"]]])
+def test_a_data_set_of_hugging_face_is_read(tmp_path: Path, captions: list[Any]) -> None:
+    data = from_hugging_face(hugging_face(tmp_path, captions), size=4)
+    assert data.test is None
+    assert data.train.captions == tuple(text for texts in captions for text in texts)
+    assert data.train.image_of.tolist() == [k for k, texts in enumerate(captions) for _ in texts]
+    reds = data.train.images.batch(np.array([1, 0]))[:, 0, 0, 0]
+    assert torch.allclose(reds, torch.tensor([40, 0]).float() / 255)
+    assert data.fingerprint() == from_hugging_face(hugging_face(tmp_path, captions), size=4).fingerprint()
+
+
+def test_bad_data_sets_of_hugging_face_are_refused(tmp_path: Path) -> None:
+    found = hugging_face(tmp_path, [["a", ""], []])
+    with pytest.raises(DataError, match="train caption: row 0: got '' but expected words"):
+        from_hugging_face(found)
+    with pytest.warns(DataWarning, match="left out 1 of 2 images and 2 of 3 captions"):
+        assert from_hugging_face(found, size=4, skip_bad=True).train.captions == ("a",)
+    with pytest.raises(DataError, match="train: got columns image, caption but expected 'text' among them"):
+        from_hugging_face(found, caption="text")
+    with pytest.raises(DataError, match="got the splits train but expected train and validation"):
+        from_hugging_face({"train": found["train"]})
+
+
+def test_data_sets_are_found_by_name() -> None:
+    assert [name for name, _ in DATASETS] == ["scenes", "precomp", "karpathy", "table"]
+    assert load("scenes", train=2, dev=1, test=1).name == "scenes"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("scene", {}, "data: got 'scene' but expected scenes, or a folder or file that exists"),
+        ("scenes", {"kind": "coco"}, "data: kind: got 'coco' but expected one of scenes, precomp, karpathy, table"),
+        (
+            "scenes",
+            {"colour": 3},
+            "data: scenes: got the option 'colour' but expected one of train, dev, test, objects",
+        ),
+        ("x.csv", {"kind": "table", "path": 3}, "data: table: got the option 'path' but expected one of dev, test"),
+        ("x.doc", {"kind": "table"}, r"x.doc: got a file called \*.doc but expected one of .csv, .tsv, .parquet"),
+        ("x.csv", {"kind": "table"}, "x.csv: got a table that cannot be read"),
+        ("x.json", {"kind": "karpathy"}, "x.json: got a file that cannot be read"),
+    ],
+)
+def test_other_names_and_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(name, **options)
+
+
+def test_a_file_of_no_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.doc").touch()
+    with pytest.raises(
+        DataError, match=r"x.doc but expected one called \*.json, \*.csv, \*.tsv, \*.parquet; or a kind"
+    ):
+        load(tmp_path / "x.doc")

@@ -15,8 +15,10 @@ from goal_analysis.cli.export import export
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
+from goal_analysis.cli.report import report
 from goal_analysis.cli.retrieve import retrieve
 from goal_analysis.cli.show import show
+from goal_analysis.cli.study import study
 from goal_analysis.cli.train import train
 from goal_analysis.cli.verify import verify_losses
 
@@ -39,6 +41,8 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("retrieve")(retrieve)
 app.command("compare")(compare)
+app.command("report")(report)
+app.command("study")(study)
 app.command("demo")(demo)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +10,7 @@ import typer
 
 from goal_analysis.cli.choosing import JsonOption, refuse
 from goal_analysis.cli.tables import print_table
-from goal_analysis.cli.train import DataOption, chosen_experiment, trained_objective
+from goal_analysis.cli.train import DataOption, chosen_experiment, inlined, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.vse.experiment import Experiment
@@ -45,12 +42,12 @@ def compare(
     goal-analyze compare --preset bag_of_words --objective hinge/constant --objective nca/linear@softmax:12 --jobs 2
     """
     from goal_analysis.study.comparison import compare as compared
-    from goal_analysis.study.jobs import Job, run_jobs
-    from goal_analysis.vse.run import RESULT
+    from goal_analysis.study.jobs import Failure, Job, run_jobs
+    from goal_analysis.study.runs import best_of, folder_name, run_job
 
     if not files and not presets:
         refuse("got no experiment but expected files or --preset")
-    runs: dict[str, dict[int, tuple[Job, Path]]] = {}
+    runs: dict[str, dict[int, Job]] = {}
     try:
         sources = [(file, None) for file in files or ()] + [(None, preset) for preset in presets or ()]
         for file, preset in sources:
@@ -62,32 +59,31 @@ def compare(
                     refuse(f"got {name} twice but expected every experiment and objective once")
                 runs[name] = {}
                 for seed in range(seeds):
-                    chosen = replace(experiment, objective=objective, seed=seed)
-                    runs[name][seed] = _job(name, chosen, output / _folder(name) / f"seed-{seed}")
+                    chosen = inlined(replace(experiment, objective=objective, seed=seed))
+                    runs[name][seed] = run_job(
+                        f"{name}, seed {seed}", chosen, output / folder_name(name) / f"seed-{seed}"
+                    )
     except (OSError, ValueError) as problem:
         refuse(problem)
     first = baseline or next(iter(runs))
     if first not in runs:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(runs)}")
-    jobs = [runs[name][seed][0] for seed in range(seeds) for name in runs]
-    done = sum(job.done for job in jobs)
+    jobs = [runs[name][seed] for seed in range(seeds) for name in runs]
+    pending = [job for job in jobs if not job.done]
+    done = len(jobs) - len(pending)
     if not as_json:
         typer.echo(f"{len(jobs)} runs, {done} of them done; {processes} at once")
 
-    def report(job: Job) -> None:
+    def report(job: Job, failure: Failure | None) -> None:
         nonlocal done
         done += 1
         typer.echo(f"{done}/{len(jobs)} {job.name}", err=as_json)
 
-    failures = run_jobs(jobs, processes, report=report)
+    failures = run_jobs(pending, processes, report=report)
     for failure in failures:
         typer.echo(str(failure), err=True)
     found = {
-        name: {
-            seed: float(json.loads((folder / RESULT).read_text("utf-8"))["best"]["rsum"])
-            for seed, (job, folder) in by_seed.items()
-            if job.done
-        }
+        name: {seed: best_of(job.output.parent) for seed, job in by_seed.items() if job.done}
         for name, by_seed in runs.items()
     }
     found = {name: by_seed for name, by_seed in found.items() if by_seed}
@@ -109,22 +105,7 @@ def compare(
     raise typer.Exit(1 if failures else 0)
 
 
-def _job(name: str, experiment: Experiment, folder: Path):
-    from goal_analysis.study.jobs import Job
-    from goal_analysis.vse.run import RESULT
-    from goal_analysis.writing import write_whole
-
-    declared = folder / "experiment.json"
-    write_whole(declared, json.dumps(experiment.mapping(), ensure_ascii=False, indent=2) + "\n")
-    command = (sys.executable, "-m", "goal_analysis", "train", str(declared), "-o", str(folder))
-    return Job(f"{name}, seed {experiment.seed}", command, folder / RESULT, folder / "output.log"), folder
-
-
 def _name(experiment: Experiment, objective: object, several: bool, replaced: bool) -> str:
     if not replaced:
         return experiment.name
     return f"{experiment.name}: {objective}" if several else str(objective)
-
-
-def _folder(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)

@@ -78,10 +78,10 @@ def parts(own: Path | None = None) -> Parts:
 
 
 def objective_of(text: str, own: Path | None = None, **more: Any) -> GradientObjective:
-    """The objective of a line such as ``nca(tau=12)/linear@softmax:12``, or of a file whose name ends in ``.toml``.
+    """The objective of a line such as ``nca(tau=12)/linear@softmax:12``, of a file ``*.toml``, or of what that holds.
 
     Args:
-        text: the line, or the file's name.
+        text: the line, the file's name, or the declaration.
         own: a file of losses whose weights have names too.
         more: the keywords of `goal_analysis.recombination.composition.parse_objective`, beside a line.
 
@@ -91,8 +91,8 @@ def objective_of(text: str, own: Path | None = None, **more: Any) -> GradientObj
     """
     from goal_analysis.recombination.composition import Parts, from_toml, parse_objective
 
-    if text.endswith(".toml"):
-        return from_toml(_read(text), parts(own))
+    if is_declaration(text):
+        return from_toml(declaration_of(text), parts(own))
     plain = Parts(triplet_weights, pair_weights)  # the weights of losses have to be derived first
     words = set(re.findall(r"[^\W\d]\w*", text))
     told = words & {p.name for p in plain.pair_weights} and words & {t.name for t in plain.triplet_weights}
@@ -102,6 +102,34 @@ def objective_of(text: str, own: Path | None = None, **more: Any) -> GradientObj
         except ValueError:
             pass
     return parse_objective(text, parts(own), **more)
+
+
+def is_declaration(text: str) -> bool:
+    """Whether a text is an objective's declaration in TOML or the name of its file, and no line."""
+    return "\n" in text or text.endswith(".toml")
+
+
+def declaration_of(text: str) -> str:
+    """The declaration of a file ``*.toml``, or the one that the text is.
+
+    Raises:
+        ValueError: the file is no UTF-8.
+        OSError: it cannot be read.
+    """
+    return text if "\n" in text else _read(text)
+
+
+def written(objective: GradientObjective) -> str:
+    """What an experiment names this objective by: its line where that says it all for training, or its declaration."""
+    from goal_analysis.recombination.composition import compact, to_toml
+
+    line = compact(objective)
+    try:
+        if repr(objective_of(line, reduction=Reduction.MEAN)) == repr(objective):
+            return line
+    except ValueError:
+        pass  # a weight of the user's own has no name here
+    return to_toml(objective, parts())
 
 
 def chosen_objective(choice: Choice) -> GradientObjective:

@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from goal_analysis.cli.choosing import refuse
-from goal_analysis.cli.objectives import objective_of
+from goal_analysis.cli.objectives import declaration_of, is_declaration, objective_of
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
@@ -97,7 +97,19 @@ def chosen_experiment(
         tables = {**tables, "data": {"name": data}}
     if skip_bad:
         tables = {**tables, "data": {**tables["data"], "skip_bad": True}}
-    return experiments.experiment_from_mapping(tables, str(file or preset))
+    return inlined(experiments.experiment_from_mapping(tables, str(file or preset)))
+
+
+def inlined(experiment: Experiment) -> Experiment:
+    """The experiment with its objective's TOML file read, so that a run says by itself what it trained with.
+
+    Raises:
+        ValueError: the file is no UTF-8 or too long.
+        OSError: it cannot be read.
+    """
+    if experiment.objective.endswith(".toml"):
+        return replace(experiment, objective=declaration_of(experiment.objective))
+    return experiment
 
 
 def run(experiment: Experiment, folder: Path, devices: int, nodes: int, accelerator: str) -> None:
@@ -146,7 +158,7 @@ def run(experiment: Experiment, folder: Path, devices: int, nodes: int, accelera
 
 
 def trained_objective(text: str) -> GradientObjective:
-    """The objective of an experiment, whose weights are averaged over the anchors unless it comes from a file.
+    """The objective of an experiment, whose weights are averaged over the anchors unless it is declared in TOML.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
@@ -154,7 +166,7 @@ def trained_objective(text: str) -> GradientObjective:
     """
     from goal_analysis.symbolic.loss import Reduction
 
-    return objective_of(text) if text.endswith(".toml") else objective_of(text, reduction=Reduction.MEAN)
+    return objective_of(text) if is_declaration(text) else objective_of(text, reduction=Reduction.MEAN)
 
 
 def loaded_data(experiment: Experiment) -> RetrievalData:

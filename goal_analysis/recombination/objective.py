@@ -10,10 +10,13 @@ This file is long because the surrogate, the loss and what is known of both are 
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import sympy as sp
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,6 +29,7 @@ from goal_analysis.recombination.batch_integrability import BatchIntegrability, 
 from goal_analysis.recombination.description import Description, described
 from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
 from goal_analysis.recombination.paths import matches_of, prescribed, quick_surrogate, wide
+from goal_analysis.recombination.rounding import safe_at_the_ends, safe_weights
 from goal_analysis.recombination.values import batch_loss, loss_of
 from goal_analysis.recombination.weighting import Weighting, refusal
 from goal_analysis.symbolic.loss import Anchors, Reduction
@@ -87,7 +91,8 @@ class GradientObjective(nn.Module):
         self.refuse_nonfinite = refuse_nonfinite
         self.field: WeightField = replace(compose(triplet_weight, pair_weights), similarity=similarity)
         values = tuple(self.field.values(self.settings).items())
-        self.weighting = Weighting(triplet_weight, pair_weights, self.mining, anchors, values)
+        safe = safe_weights(triplet_weight, pair_weights, similarity, values)
+        self.weighting = Weighting(*safe, self.mining, anchors, values)
         refused = refusal(triplet_weight, pair_weights, self.mining, similarity, values)
         if refused:
             raise ValueError(refused)
@@ -163,7 +168,7 @@ class GradientObjective(nn.Module):
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(1.2530)
         """
-        loss = loss_of(repr(self), self._verdict())
+        loss = self._loss(self._verdict())
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         of_unit = DOT if self.similarity == COSINE and self.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
@@ -182,7 +187,7 @@ class GradientObjective(nn.Module):
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
                 reason; or what `from_scores` refuses.
         """
-        loss = loss_of(repr(self), self._verdict_on_scores())
+        loss = self._loss(self._verdict_on_scores())
         matches.check(scores, repr(self))
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
@@ -212,6 +217,9 @@ class GradientObjective(nn.Module):
             values=self.weighting.values,
         )
 
+    def _loss(self, verdict: BatchIntegrability) -> sp.Expr:
+        return safe_at_the_ends(loss_of(repr(self), verdict), self.similarity, self.weighting.values)
+
     def _verdict(self) -> BatchIntegrability:
         """On what trains: the weights of the scores, along the direction."""
         return along(self.similarity, self.direction, self._verdict_on_scores())
@@ -230,6 +238,18 @@ class GradientObjective(nn.Module):
         ]
         values = {h.name: float(self.field.values(self.settings)[h.symbol]) for h in self.field.hyperparameters}
         return ", ".join([*parts, *(f"{name}={value:g}" for name, value in values.items())])
+
+    def replaced(self, **changes: Any) -> GradientObjective:
+        """The objective with other arguments of its construction.
+
+        Args:
+            changes: by the names of the arguments.
+
+        Raises:
+            ValueError: as the construction.
+        """
+        names = inspect.signature(type(self).__init__).parameters.keys() - {"self"}
+        return GradientObjective(**{name: getattr(self, name) for name in names} | changes)
 
     def _accepted(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None

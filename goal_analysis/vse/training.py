@@ -17,19 +17,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from goal_analysis.numeric.mining import Miner, TopK
+from goal_analysis.numeric.mining import All, Miner, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.vse.batches import Share, epoch_batches
 from goal_analysis.vse.checkpoint import save
 from goal_analysis.vse.data import RetrievalData
-from goal_analysis.vse.evaluation import evaluate
+from goal_analysis.vse.evaluation import record_of
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble
-from goal_analysis.vse.metrics import metrics
 from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
 from goal_analysis.vse.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.schedule import learning_rate
+from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.surrogate import probed, surrogate
 from goal_analysis.vse.text import Tokenizer, Tokens
 
@@ -97,7 +97,8 @@ def train(
             break
         # The mean over all negatives, not their sum: Adam's second moments would remember a sum for thousands of steps.
         every = TopK(options.batch_size)
-        mined = _mined(objective, every if epoch < options.epochs_on_all else objective.mining)
+        mining = every if epoch < options.epochs_on_all and warms_up(objective.mining) else objective.mining
+        mined = objective.replaced(mining=mining, refuse_nonfinite=False)  # what is not finite is found in the gradient
         joined = AcrossProcesses(mined)
         first = (progress.step - epoch * epoch_steps) * options.accumulate
         batches = epoch_batches(
@@ -114,7 +115,7 @@ def train(
                 batch = fabric.to_device(next(batches))
                 silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if share.ranks > 1 else nullcontext()
                 with silent:
-                    outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths), batch.ids
+                    outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
                     fabric.backward(surrogate(joined, outputs, ids) / options.accumulate)
             norm = _clipped(model, float(options.clip))
             progress.step += 1
@@ -133,9 +134,9 @@ def train(
             within = progress.step - epoch * epoch_steps
             if options.checkpoint_steps and within % options.checkpoint_steps == 0 and within < epoch_steps:
                 checkpoint()
-        found = metrics(evaluate(model, data.dev, tokenizer))
-        progress = judged(progress, found.rsum, options.patience)
-        write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found.record())
+        found = record_of(model, data.dev, tokenizer)
+        progress = judged(progress, found["rsum"], options.patience)
+        write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)
         checkpoint()
     return progress
 
@@ -147,23 +148,14 @@ class _OnTensors(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, ids: Tensor, lengths: Tensor) -> Any:
-        return self.model(images, Tokens(ids, lengths))
+    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
+        mined_by = (ids,) if isinstance(self.model, Reranking) else ()
+        return self.model(images, Tokens(tokens, lengths), *mined_by)
 
 
-def _mined(objective: GradientObjective, mining: Miner) -> GradientObjective:
-    """The objective with this mining; what is not finite passes, and is found in the gradient."""
-    return GradientObjective(
-        objective.triplet_weight,
-        objective.pair_weights,
-        mining,
-        objective.similarity,
-        objective.direction,
-        objective.reduction,
-        objective.anchors,
-        objective.settings,
-        refuse_nonfinite=False,
-    )
+def warms_up(mining: Miner) -> bool:
+    """Whether first epochs on all negatives change anything: some miners count them all anyway."""
+    return not isinstance(mining, Softmax | All)
 
 
 def _seed(seed: int, step: int, rank: int) -> int:

@@ -24,7 +24,8 @@ class TrainingOptions:
         warm_up_steps: over so many the learning rate rises linearly from 0.
         step_epochs: with ``step``, it is multiplied by ``step_factor`` every so many epochs.
         step_factor: see ``step_epochs``.
-        epochs_on_all: for so many epochs all negatives count alike, before those that the objective mines.
+        epochs_on_all: for so many epochs all negatives count alike, before those that the objective mines; softmax
+            mining, which counts them all by itself, begins as it goes on.
         clip: the norm that the gradient of all parameters is clipped to; 0 for none.
         accumulate: batches whose gradients are averaged into one step.
         precision: ``32-true``, ``64-true`` or ``bf16-mixed``.

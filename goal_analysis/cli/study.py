@@ -1,0 +1,99 @@
+"""``goal-analyze study``: which objective to train with on data of one's own, tuned with equal budgets and compared."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.objectives import written
+from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, trained_objective
+
+if TYPE_CHECKING:
+    from goal_analysis.study.jobs import Failure, Job
+
+BASELINES = ("hinge/constant", "nca(tau=12)/constant@softmax:12")
+"""The triplet loss on hardest negatives, which is VSE++'s, and InfoNCE."""
+
+PUBLISHED = tuple(
+    f"{triplet}/{pair}"
+    for triplet, pair in product(
+        ("constant", "nca", "circle"), ("constant", "linear", "sigmoid", "relative_linear", "relative_sigmoid")
+    )
+)
+"""The published grid, on hardest negatives."""
+
+SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "constant/linear@softmax:12")
+"""Softmax-mined."""
+
+FAMILIES = {"published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
+DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
+
+
+def study(
+    data: DataOption = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None,
+    objectives: Annotated[
+        list[str] | None, typer.Option("--objective", help="To be studied beside the baselines; repeatable.")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="published, soft or all: many objectives at once.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
+    tune_rate: Annotated[bool, typer.Option("--tune-learning-rate", help="Of every objective.")] = False,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
+        "study"
+    ),
+    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
+
+    The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. What is done is not
+    run again: the same command goes on after any end, and given on several machines that share the folder, they share
+    the work.
+
+    \b
+    goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
+    goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
+    """
+    from goal_analysis.study.tuned_comparison import TEXT, tuned_comparison
+    from goal_analysis.study.tuning import candidate
+
+    if family is not None and family not in FAMILIES:
+        refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
+    more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
+    try:
+        chosen = None if file else preset or "bag_of_words"
+        base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
+        loaded_data(base)
+        candidates = [
+            candidate(name, trained_objective(name), written, base, tune_rate)
+            for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
+        ]
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    done = 0
+
+    def report(job: Job, failure: Failure | None, runs: int) -> None:
+        nonlocal done
+        done += 1
+        typer.echo(f"{done}/{runs} {failure or job.name}", err=as_json)
+
+    try:
+        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report)
+    except (OSError, ValueError) as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
+    else:
+        typer.echo((output / TEXT).read_text("utf-8"), nl=False)
+        typer.echo(f"Written to {output}/")
+    raise typer.Exit(1 if outcome.failures else 0)

@@ -1,0 +1,90 @@
+"""What the page says of an objective: what is derived of it, its formulas typeset, its surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import sympy as sp
+from markupsafe import Markup, escape
+
+from goal_analysis.recombination.description import Description
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.report.charts import Chart
+from goal_analysis.study.report.formulas import mathml
+from goal_analysis.study.report.surfaces import surfaces
+from goal_analysis.study.report.weight_chart import weight_chart
+from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction
+from goal_analysis.symbolic.typesetting.pages import Row
+from goal_analysis.symbolic.typesetting.writers import latex_label
+
+ObjectiveOf = Callable[[str], GradientObjective]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading over labels and values, in HTML."""
+
+    title: str
+    rows: tuple[tuple[Markup, Markup], ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """An objective on the page.
+
+    Args:
+        text: the line or the file that names it.
+        verdict: whether it is the gradient of a loss, in a few words.
+        tables: what is known of it.
+        chart: its weights; None where they cannot be drawn.
+        relative: the relative similarities, which the chart takes to be 0.
+        trouble: why there is less than there should be; empty where all is there.
+    """
+
+    text: str
+    verdict: str = "not known"
+    tables: tuple[Table, ...] = ()
+    chart: Chart | None = None
+    relative: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+def told(texts: Iterable[str], objective_of: ObjectiveOf) -> tuple[Told, ...]:
+    """What is told of these objectives, each once.
+
+    Args:
+        texts: lines, or names of files.
+        objective_of: what makes objectives of them.
+    """
+    return tuple(_told(text, objective_of) for text in dict.fromkeys(texts))
+
+
+def _told(text: str, objective_of: ObjectiveOf) -> Told:
+    try:
+        description = objective_of(text).describe()
+    except (OSError, ValueError) as problem:
+        return Told(text, trouble=f"its formulas are not known: {problem}")
+    tables = tuple(Table(page.title, tuple(map(_row, page.rows))) for page in description.pages)
+    relative = tuple(r.symbol.name for r in description.weights.relative)
+    try:
+        drawn, trouble = weight_chart(text, surfaces(description)), ""
+    except UnsupportedFunction as problem:
+        drawn, trouble = None, f"its weights cannot be drawn: {problem}"
+    return Told(text, _verdict(description), tables, drawn, relative, trouble)
+
+
+def _verdict(description: Description) -> str:
+    if description.integrable is None:
+        return "neither proved nor refuted to be the gradient of a loss"
+    return "the gradient of a loss" if description.integrable else "the gradient of no loss"
+
+
+def _row(row: Row) -> tuple[Markup, Markup]:
+    if isinstance(row.value, sp.Expr):
+        return mathml(latex_label(row)), mathml(row.value)
+    if isinstance(row.value, bool):
+        return escape(row.label), escape("yes" if row.value else "no")
+    if isinstance(row.value, float):
+        return mathml(sp.Symbol(row.label)), escape(f"{row.value:g}")
+    return escape(row.label), escape(row.value)

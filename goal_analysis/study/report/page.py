@@ -1,0 +1,157 @@
+"""The page: everything that it says, gathered, and put into the templates as one file that asks nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from goal_analysis.study.report.charts import Chart
+from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
+from goal_analysis.study.report.objectives import ObjectiveOf, told
+from goal_analysis.study.report.results import Results, results
+from goal_analysis.study.report.runs import Group, gathered
+from goal_analysis.study.report.training_chart import training_chart
+
+QUERIES = 6
+"""Images, and captions, in a gallery."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnData:
+    """The groups on the same data, and what came of them.
+
+    Args:
+        name: of the data.
+        fingerprint: of the data.
+        groups: at least one.
+        results: None where no run has a result.
+        training: None where no epoch is done.
+        galleries: a group's label with its gallery, or with why there is none.
+    """
+
+    name: str
+    fingerprint: str
+    groups: tuple[Group, ...]
+    results: Results | None
+    training: Chart | None
+    galleries: tuple[tuple[str, Gallery | str], ...]
+
+
+def report(
+    paths: Sequence[Path],
+    objective_of: ObjectiveOf,
+    load: LoadData,
+    baseline: str | None = None,
+    queries: int = QUERIES,
+    command: Sequence[str] = (),
+) -> str:
+    """The page on the runs in these folders.
+
+    Args:
+        paths: each the folder of a run, or a folder with runs somewhere in it.
+        objective_of: the objective that an experiment names.
+        load: the data that an experiment names.
+        baseline: what differences are to: the label of a group; by default the first.
+        queries: images, and captions, in a gallery; 0 for none.
+        command: what made the page, for the record.
+
+    Raises:
+        ValueError: no run can be read, with what is wrong; or no group has the baseline's label.
+    """
+    groups, faults = gathered(paths)
+    if not groups:
+        raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
+    labels = [group.label for group in groups]
+    if baseline is not None and baseline not in labels:
+        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+    by_data: dict[str, list[Group]] = {}
+    for group in groups:
+        by_data.setdefault(group.data["fingerprint"], []).append(group)
+    return _written(
+        groups=groups,
+        faults=faults,
+        data=[_on_data(alike, load, baseline, queries) for alike in by_data.values()],
+        objectives=told((group.objective for group in groups), objective_of),
+        versions=_versions(groups),
+        command=said(command),
+    )
+
+
+def said(command: Sequence[str]) -> str:
+    """A command as it is typed, by the name under which it is installed.
+
+    >>> said(["/usr/lib/goal_analysis/__main__.py", "train", "-o", "my run"])
+    "goal-analyze train -o 'my run'"
+    """
+    return shlex.join(["goal-analyze", *command[1:]]) if command else ""
+
+
+def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
+    return OnData(
+        name=groups[0].data["name"],
+        fingerprint=groups[0].data["fingerprint"],
+        groups=tuple(groups),
+        results=results(groups, baseline),
+        training=training_chart(groups),
+        galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
+    )
+
+
+def _gallery(group: Group, load: LoadData, queries: int) -> Gallery | str:
+    """Of the first seed, lest the best one be shown off."""
+    try:
+        return gallery((group.finished or group.runs)[0], load, queries)
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        return str(problem)
+
+
+def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
+    """Every package with the versions that the runs had, and git's revision."""
+    found: dict[str, dict[str, None]] = {}
+    for run in (run for group in groups for run in group.runs):
+        for name, version in {**run.versions, "git revision": run.revision or "none"}.items():
+            found.setdefault(name, {})[version] = None
+    return [(name, list(versions)) for name, versions in found.items()]
+
+
+def _declared(group: Group) -> str:
+    """What a file holds that declares the experiment of a group's first run."""
+    return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
+
+
+def _written(**values: Any) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"said": said, "declared": _declared}
+    scripts = [Markup(script) for script in (get_plotlyjs(), _template("page.js"))]
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "script-src " + " ".join(map(_hash, scripts)),
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    template = environment.from_string(_template("page.html"))
+    return template.render(scripts=scripts, policy=policy, style=Markup(_template("page.css")), **values)
+
+
+def _hash(script: str) -> str:
+    """How the page's policy names a script: no other may run, whatever a caption holds."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _template(name: str) -> str:
+    return (resources.files("goal_analysis.study.report") / "templates" / name).read_text("utf-8")

@@ -1,0 +1,156 @@
+"""The runs of a report: found in folders, read, and those that differ by their seed alone put together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.run import RESULT
+from goal_analysis.vse.run_folder import RUN, RunError, read_log, read_run
+
+RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
+MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")
+"""What a run measures after every epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run's folder says.
+
+    Args:
+        folder: where it lies.
+        experiment: what is run.
+        data: ``name`` and ``fingerprint`` of the data.
+        command: what the user typed; empty where nobody did.
+        versions: of Python and the packages.
+        revision: git's; empty where there is none.
+        epochs: the records of the epochs so far, with `MEASURES`.
+        best: the record of the best one; None while the run has no result.
+    """
+
+    folder: Path
+    experiment: Experiment
+    data: Mapping[str, str]
+    command: tuple[str, ...]
+    versions: Mapping[str, str]
+    revision: str
+    epochs: tuple[Mapping[str, float], ...]
+    best: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ by their seed alone.
+
+    Args:
+        label: how the page calls them; no other group of it has the same.
+        runs: at least one, in the order of their seeds.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def objective(self) -> str:
+        """What they were trained with."""
+        return self.runs[0].experiment.objective
+
+    @property
+    def data(self) -> Mapping[str, str]:
+        """What they were trained on."""
+        return self.runs[0].data
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """Those that have a result."""
+        return tuple(run for run in self.runs if run.best is not None)
+
+
+def gathered(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """The groups of the runs in these folders, in the order in which they are found, and what is wrong with others.
+
+    Args:
+        paths: each the folder of a run, or a folder with runs somewhere in it.
+    """
+    read: dict[str, dict[int, Run]] = {}
+    faults = []
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        found = _folders(path)
+        if not found:
+            faults.append(f"{path}: got no {RUN} in it but expected the folder of a run, or one of runs")
+        folders |= {folder.resolve(): folder for folder in found if folder.resolve() not in folders}
+    for folder in folders.values():
+        try:
+            run = read_one(folder)
+        except (OSError, ValueError) as problem:
+            faults.append(str(problem))
+            continue
+        alike = read.setdefault(_but_for_the_seed(run), {})
+        before = alike.setdefault(run.experiment.seed, run)
+        if before is not run:
+            faults.append(f"{folder}: got the run that {before.folder} holds too; the page shows the latter")
+        elif run.best is None:
+            done = f"{len(run.epochs)} of {run.experiment.training.epochs} epochs"
+            faults.append(f"{folder}: has no result yet, after {done}; its curve is shown, its numbers count nowhere")
+    groups = [tuple(run for _, run in sorted(alike.items())) for alike in read.values()]
+    return tuple(map(Group, _labels(groups), groups)), tuple(faults)
+
+
+def read_one(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        RunError: there is none, or it is not what a run writes.
+    """
+    record = read_run(folder)
+    try:
+        result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else {"best": None}
+        return Run(
+            folder=folder,
+            experiment=experiment_from_mapping(record["experiment"], f"{RUN}: experiment"),
+            data={name: str(record["data"][name]) for name in ("name", "fingerprint")},
+            command=tuple(map(str, record.get("command", ()))),
+            versions={str(name): str(version) for name, version in record.get("versions", {}).items()},
+            revision=str(record.get("revision", "")),
+            epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
+            best=None if result["best"] is None else _measures(result["best"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        said = f"no {problem}" if isinstance(problem, KeyError) else problem
+        raise RunError(f"{folder}: got {said} but expected what a run writes") from problem
+
+
+def _measures(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
+
+
+def _folders(path: Path) -> list[Path]:
+    """The outermost folders with a run, the path itself included."""
+    found = []
+    for folder, inner, files in os.walk(path):
+        if RUN in files:
+            found.append(Path(folder))
+            inner.clear()
+        inner.sort()
+    return found
+
+
+def _but_for_the_seed(run: Run) -> str:
+    same = replace(run.experiment, seed=0).mapping()
+    return json.dumps([same, run.data["fingerprint"]], sort_keys=True, default=str)
+
+
+def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """The shortest names that tell the groups apart: by objective, by experiment too, by folder too."""
+    ways = [
+        [group[0].experiment.objective for group in groups],
+        [f"{group[0].experiment.name}: {group[0].experiment.objective}" for group in groups],
+        [f"{group[0].experiment.objective} in {group[0].folder}" for group in groups],
+    ]
+    return next((labels for labels in ways if len(set(labels)) == len(labels)), ways[-1])

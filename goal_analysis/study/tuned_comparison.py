@@ -1,0 +1,154 @@
+"""Which objective should one train with? All are tuned with the same budget, and then compared over fresh seeds.
+
+What is chosen, is chosen on dev, the seeds of the comparison are none of the tuning's, and what is done is not run
+again: the same call goes on after any end, and several processes may make it at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from goal_analysis.study.comparison import Comparison, compare
+from goal_analysis.study.jobs import Failure, Job, run_jobs
+from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.tuning import Candidate, Tuning
+from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.run_folder import RunError
+from goal_analysis.writing import write_whole
+
+STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a study found.
+
+    Args:
+        comparison: over the seeds, on dev.
+        chosen: by candidate, the values of its scales; its own where no trial came to an end.
+        trials: a row a trial, with ``objective``, its scales, ``state`` and ``rsum``.
+        failures: what did not come to an end.
+    """
+
+    comparison: Comparison
+    chosen: dict[str, dict[str, float]]
+    trials: pd.DataFrame
+    failures: tuple[Failure, ...]
+
+
+def tuned_comparison(
+    folder: Path,
+    base: Experiment,
+    candidates: Sequence[Candidate],
+    budget: int,
+    seeds: int,
+    processes: int,
+    report: Callable[[Job, Failure | None, int], None] = lambda job, failure, runs: None,
+) -> Outcome:
+    """Tune, compare, and write what was found into the folder.
+
+    Args:
+        folder: of the study: new, or one where the same study was begun.
+        base: data, model and training of every run.
+        candidates: the baseline first.
+        budget: trials of each.
+        seeds: of the comparison, 0 to ``seeds`` − 1.
+        processes: runs at once, each on one thread.
+        report: is handed every run that ended, its failure if it failed, and how many runs there are in all.
+
+    Raises:
+        RunError: another study was begun in the folder.
+        ValueError: no run of the baseline came to an end.
+    """
+    _begin(folder, base, candidates, budget)
+    tuning = Tuning(folder, base, candidates, budget)
+    runs = len(candidates) * (budget + seeds)
+
+    def trial_ended(job: Job, failure: Failure | None) -> None:
+        tuning.ended(job, failure)
+        report(job, failure, runs)
+
+    failures = run_jobs(tuning.jobs(), processes, report=trial_ended)
+    chosen = {c.name: tuning.best(c.name) or {s.name: s.own for s in c.scales} for c in candidates}
+    jobs: dict[tuple[str, int], Job] = {}
+    for seed in range(seeds):
+        for c in candidates:
+            where = folder / "comparison" / folder_name(c.name) / f"seed-{seed}"
+            jobs[c.name, seed] = run_job(f"{c.name}, seed {seed}", c.experiment(base, chosen[c.name], seed), where)
+    failures += run_jobs(jobs.values(), processes, report=lambda job, failure: report(job, failure, runs))
+    found: dict[str, dict[int, float]] = {}
+    for (name, seed), job in jobs.items():
+        if job.done:
+            found.setdefault(name, {})[seed] = best_of(job.output.parent)
+    if candidates[0].name not in found:
+        raise ValueError(f"{folder}: got no run of the baseline {candidates[0].name!r} that came to an end")
+    trials = pd.DataFrame([{"objective": c.name, **record} for c in candidates for record in tuning.records(c.name)])
+    outcome = Outcome(compare(found, candidates[0].name), chosen, trials, tuple(failures))
+    write_whole(folder / TABLE, outcome.comparison.table.to_csv(index=False))
+    write_whole(folder / TRIALS, trials.to_csv(index=False))
+    write_whole(folder / TEXT, text_of(outcome, base, budget, seeds))
+    return outcome
+
+
+def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
+    """The study as Markdown: what was run, the table, and a sentence an objective.
+
+    Args:
+        outcome: what was found.
+        base: data, model and training of every run.
+        budget: trials of each objective.
+        seeds: runs of each.
+    """
+    table = outcome.comparison.table
+    lines = [
+        f"Dev RSUM of {base.name} on {Path(base.data['name']).name}: {seeds} seeds an objective, each tuned with "
+        f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. Differences are to "
+        f"{outcome.comparison.baseline} over the same seeds, with 95 % bootstrap intervals.",
+        "",
+        "| objective | chosen | seeds | mean | deviation | difference | interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table.to_dict("records"):
+        name = row["objective"]
+        values = ", ".join(f"{scale} = {value:.4g}" for scale, value in outcome.chosen[name].items())
+        own = name == outcome.comparison.baseline
+        difference = "" if own else f"{row['difference']:+.1f}"
+        interval = "" if own else f"[{row['low']:+.1f}, {row['high']:+.1f}]"
+        numbers = (row["seeds"], f"{row['mean']:.1f}", f"{row['deviation']:.1f}", difference, interval)
+        lines.append(f"| {' | '.join(map(str, (f'`{name}`', values, *numbers)))} |")
+    lines += ["", *(f"- {statement}" for statement in outcome.comparison.statements())]
+    lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
+    return "\n".join(lines) + "\n"
+
+
+def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
+    """Write down what is studied, or refuse if it is another study than was begun here.
+
+    More candidates or more seeds go on with a study; another experiment, another budget or another objective under a
+    name that the study has would make a table of unlike things.
+    """
+    path = folder / STUDY
+    declared = {
+        "experiment": base.mapping() | {"seed": 0, "objective": ""},
+        "budget": budget,
+        "candidates": {
+            c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates
+        },
+    }
+    given: dict[str, Any] = json.loads(json.dumps(declared))
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+        for name in ("experiment", "budget"):
+            if before[name] != given[name]:
+                raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
+        for name, candidate in given["candidates"].items():
+            if before["candidates"].get(name, candidate) != candidate:
+                raise RunError(f"{folder}: got another objective {name!r} than this study has; expected another name")
+        given["candidates"] = before["candidates"] | given["candidates"]
+    write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,173 @@
+"""Tuning: every objective's scales, each with the same number of trials, in a storage that processes can share.
+
+The trials of an objective are its own values and then points that fill its ranges evenly (Sobol's sequence,
+scrambled): no trial waits for another, an objective with two scales gets as many as one with one, and the same study
+begun twice has the same trials. A trial is a training run in a folder of its own, so one whose process was killed goes
+on where it was.
+
+The storage is Optuna's journal, one file that processes on one machine, or on several that share the folder, append to
+("Optuna: A Next-generation Hyperparameter Optimization Framework", Akiba et al., KDD 2019,
+https://arxiv.org/abs/1907.10902).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.jobs import Failure, Job
+from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.scales import LEARNING_RATE, Scale, scaled, scales_of
+from goal_analysis.vse.experiment import Experiment
+
+JOURNAL, LOCK = "trials.journal", "trials.lock"
+TUNING_SEED = 1000
+"""Of the trials' runs; the comparison's seeds count from 0."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An objective that is tuned.
+
+    Args:
+        name: how tables call it.
+        objective: with its own values.
+        scales: what of it is tuned.
+        write: the text that an experiment names an objective by.
+    """
+
+    name: str
+    objective: GradientObjective
+    scales: tuple[Scale, ...]
+    write: Callable[[GradientObjective], str]
+
+    def experiment(self, base: Experiment, values: Mapping[str, float], seed: int) -> Experiment:
+        """The experiment of a run with these values of the scales."""
+        training = base.training
+        if LEARNING_RATE in values:
+            training = replace(training, learning_rate=values[LEARNING_RATE])
+        text = self.write(scaled(self.objective, values))
+        return replace(base, name=self.name, objective=text, training=training, seed=seed)
+
+
+def candidate(
+    name: str,
+    objective: GradientObjective,
+    write: Callable[[GradientObjective], str],
+    base: Experiment,
+    tune_rate: bool = False,
+) -> Candidate:
+    """A candidate with the scales that `scales_of` finds.
+
+    Args:
+        name: how tables call it.
+        objective: with its own values.
+        write: the text that an experiment names an objective by.
+        base: whose learning rate is its own value.
+        tune_rate: whether the learning rate is tuned beside other scales.
+    """
+    return Candidate(name, objective, scales_of(objective, float(base.training.learning_rate), tune_rate), write)
+
+
+class Tuning:
+    """The trials of several candidates in one folder.
+
+    Args:
+        folder: of the study; the journal and the runs of the trials are there.
+        base: data, model and training of every run.
+        candidates: what is tuned.
+        budget: trials of each.
+    """
+
+    def __init__(self, folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
+        self.folder, self.base, self.budget = folder, base, budget
+        self.candidates = {c.name: c for c in candidates}
+        store = storage(folder)
+        with (folder / LOCK).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two processes that begin at once would enqueue everything twice
+            self._studies = {name: _study(store, c, budget) for name, c in self.candidates.items()}
+        self._trials: dict[Job, tuple[str, FrozenTrial]] = {}
+
+    def jobs(self) -> Iterator[Job]:
+        """Every trial that has not ended, as a job: first those that were begun before; a round over all candidates."""
+        for name, study in self._studies.items():
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                yield self._job(name, trial)
+        for _ in range(self.budget):
+            for name, study in self._studies.items():
+                if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                    asked = study.ask(_space(self.candidates[name].scales))
+                    yield self._job(name, study.trials[asked.number])
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """Put the result of a trial's job into the storage, whoever ran it."""
+        name, trial = self._trials[job]
+        study = self._studies[name]
+        if study.trials[trial.number].state.is_finished():
+            return
+        if failure is None:
+            study.tell(trial.number, best_of(job.output.parent))
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+
+    def best(self, name: str) -> dict[str, float] | None:
+        """The scales of the best trial; None where none came to an end."""
+        done = [t for t in self._studies[name].trials if t.state is TrialState.COMPLETE]
+        return max(done, key=lambda t: t.value or 0.0).params if done else None
+
+    def records(self, name: str) -> list[dict[str, float | str | None]]:
+        """Scales, state and dev RSUM of every trial."""
+        trials = self._studies[name].trials
+        return [{**t.params, "state": t.state.name.lower(), "rsum": t.value} for t in trials]
+
+    def _job(self, name: str, trial: FrozenTrial) -> Job:
+        experiment = self.candidates[name].experiment(self.base, trial.params, TUNING_SEED)
+        folder = self.folder / "tuning" / folder_name(name) / f"trial-{trial.number}"
+        job = run_job(f"{name}, trial {trial.number}", experiment, folder)
+        self._trials[job] = (name, trial)
+        return job
+
+
+def storage(folder: Path) -> JournalStorage:
+    """The journal of a study's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = str(folder / JOURNAL)
+    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+
+
+def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:
+    """The trials' values: an objective's own, then such as fill the ranges.
+
+    Args:
+        scales: one at least.
+        budget: how many, at least 1.
+        seed: of the scrambling.
+    """
+    sobol = torch.quasirandom.SobolEngine(len(scales), scramble=True, seed=seed).draw(budget - 1)
+    own = {s.name: s.own for s in scales}
+    return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=True)} for row in sobol)]
+
+
+def _study(store: JournalStorage, candidate: Candidate, budget: int) -> optuna.Study:
+    study = optuna.create_study(storage=store, study_name=candidate.name, direction="maximize", load_if_exists=True)
+    wanted = points(candidate.scales, budget, zlib.crc32(candidate.name.encode()))
+    for values in wanted[len(study.trials) :]:
+        study.enqueue_trial(values, skip_if_exists=True)
+    return study
+
+
+def _space(scales: Sequence[Scale]) -> dict[str, BaseDistribution]:
+    return {s.name: FloatDistribution(min(s.low, s.own), max(s.high, s.own), log=s.logarithmic) for s in scales}

@@ -1,38 +1,52 @@
-"""Jobs in parallel processes: each is a command with a folder of its own, and one that is done is not run again.
+"""Jobs in parallel processes: each is a call of ``goal-analyze`` with a folder of its own, and is run once.
 
 Several callers may have the same jobs at the same time, on one machine or on several that share the folders: whoever
-locks a job's claim runs it, and the others wait for its end. The claim is the process's own too, so it outlives a
+locks a job's claim runs it, and the others wait for its end. The lock is the running process's own, so it outlives a
 caller that was killed for as long as the process does.
+
+Jobs are forked from a server that has everything imported, for what a short run does takes no longer than importing.
 """
 
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
-import subprocess
+import runpy
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
 
 POLL = 0.1
 """Seconds between two looks at what is running."""
 
+LOOK_ELSEWHERE = 2.0
+"""Seconds between two looks at what others are running."""
+
+TAKEN = 75
+"""The exit code of a job that another process has claimed."""
+
+PRELOADED = ("goal_analysis.vse.run", "goal_analysis.recombination.composition")
+"""What the server imports."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """A command.
+    """A call of ``goal-analyze``.
 
     Args:
         name: how messages call it.
-        command: its words.
+        words: the arguments of the call.
         output: the file that it writes last; where it is there, the job is done.
         log: where what it prints goes; the claim lies beside it.
     """
 
     name: str
-    command: tuple[str, ...]
+    words: tuple[str, ...]
     output: Path
     log: Path
 
@@ -42,7 +56,7 @@ class Job:
         return self.output.exists()
 
     def claimed(self) -> IO[str] | None:
-        """The open file that claims the job until it is closed everywhere; None while another process has it."""
+        """The open file that claims the job until it is closed; None while another process has it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         file = self.log.with_suffix(".claim").open("a")
         try:
@@ -51,6 +65,20 @@ class Job:
             file.close()
             return None
         return file
+
+    def run(self, threads: int) -> None:
+        """Make the call in this process, which ends with it."""
+        claim = self.claimed()
+        if claim is None:
+            raise SystemExit(TAKEN)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+        with self.log.open("w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        sys.argv = ["goal-analyze", *self.words]
+        runpy.run_module("goal_analysis", run_name="__main__")
 
 
 @dataclass(frozen=True)
@@ -79,8 +107,7 @@ class Failure:
 
 @dataclass(eq=False)
 class _Running:
-    process: subprocess.Popen
-    claim: IO[str]
+    process: BaseProcess
     why: str = ""
 
 
@@ -105,59 +132,59 @@ def run_jobs(
     """
     if at_once < 1:
         raise ValueError(f"jobs: got {at_once} processes but expected 1 at least")
-    coming = iter(jobs)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(list(PRELOADED))
+    coming, exhausted = iter(jobs), False
     elsewhere: list[Job] = []
+    looked = 0.0
     running: dict[Job, _Running] = {}
     failures: list[Failure] = []
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
     def begin(job: Job) -> None:
         if job.done:
             report(job, None)
-        elif (claim := job.claimed()) is None:
+            return
+        claim = job.claimed()
+        if claim is None:
             elsewhere.append(job)
-        elif job.done:  # between the two looks
-            claim.close()
-            report(job, None)
-        else:
-            with job.log.open("w") as log:
-                process = subprocess.Popen(
-                    job.command, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=[claim.fileno()]
-                )
-            running[job] = _Running(process, claim)
+            return
+        claim.close()  # the process claims it for itself
+        process = server.Process(target=job.run, args=(threads,), name=job.name)
+        process.start()
+        running[job] = _Running(process)
+
+    def end(job: Job, code: int) -> None:
+        why = running.pop(job).why
+        if code == TAKEN:
+            elsewhere.append(job)
+            return
+        failure = None if job.done else Failure(job, code, why)
+        failures.extend([failure] if failure else [])
+        report(job, failure)
 
     try:
-        exhausted = False
-        while True:
-            again, elsewhere = elsewhere, []
-            for job in again:
-                if len(running) < at_once or job.done:
-                    begin(job)
-                else:
-                    elsewhere.append(job)
+        while not (exhausted and not running and not elsewhere):
+            if elsewhere and time.monotonic() - looked > LOOK_ELSEWHERE:
+                looked, again = time.monotonic(), elsewhere[:]
+                elsewhere.clear()
+                for job in again:
+                    begin(job) if job.done or len(running) < at_once else elsewhere.append(job)
             while not exhausted and len(running) < at_once:
                 job = next(coming, None)
                 exhausted = job is None
                 if job is not None:
                     begin(job)
             for job, one in list(running.items()):
-                code = one.process.poll()
-                if code is None:
-                    one.why = one.why or watch(job)
-                    if one.why:
-                        one.process.terminate()
-                    continue
-                del running[job]
-                one.claim.close()
-                failure = None if job.done else Failure(job, code, one.why)
-                failures += [failure] if failure else []
-                report(job, failure)
-            if exhausted and not running and not elsewhere:
-                return failures
+                code = one.process.exitcode
+                if code is not None:
+                    end(job, code)
+                elif not one.why and (why := watch(job)):
+                    one.why = why
+                    one.process.terminate()
             time.sleep(POLL)
+        return failures
     finally:
         for one in running.values():
             one.process.terminate()
         for one in running.values():
-            one.process.wait()
-            one.claim.close()
+            one.process.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 from goal_analysis.study.jobs import Job
@@ -27,8 +26,8 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     text = json.dumps(experiment.mapping(), ensure_ascii=False, indent=2) + "\n"
     if not declared.exists() or declared.read_text("utf-8") != text:
         write_whole(declared, text)
-    command = (sys.executable, "-m", "goal_analysis", "train", str(declared), "-o", str(folder))
-    return Job(name, command, folder / RESULT, folder / "output.log")
+    words = ("train", str(declared), "-o", str(folder))
+    return Job(name, words, folder / RESULT, folder / "output.log")
 
 
 def best_of(folder: Path) -> float:

@@ -31,9 +31,9 @@ class Scale:
     """
 
     name: str
-    own: float
-    low: float
-    high: float
+    own: float | int
+    low: float | int
+    high: float | int
     logarithmic: bool = True
     whole: bool = False
 
@@ -84,7 +84,7 @@ def scales_of(objective: GradientObjective, learning_rate: float, tune_rate: boo
     return tuple(found)
 
 
-def scaled(objective: GradientObjective, values: Mapping[str, float]) -> GradientObjective:
+def scaled(objective: GradientObjective, values: Mapping[str, float | int]) -> GradientObjective:
     """The objective with these values of its scales; a learning rate among them is none of the objective's.
 
     Args:
@@ -92,7 +92,7 @@ def scaled(objective: GradientObjective, values: Mapping[str, float]) -> Gradien
         values: by the names of `scales_of`.
 
     >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12, 12), settings={"tau": 12})
+    >>> infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12.0, 12.0), settings={"tau": 12})
     >>> scaled(infonce, {"mining.scale": 20.0}).settings
     {'tau': 20.0}
     """
@@ -102,13 +102,13 @@ def scaled(objective: GradientObjective, values: Mapping[str, float]) -> Gradien
     for name, value in values.items():
         if name == MINING_SCALE:
             before = mining.negative_scale
-            mining = Softmax(value, value)
+            mining = Softmax(float(value), float(value))
             tied = [
                 h.name for h in objective.triplet_weight.hyperparameters if settings.get(h.name, h.default) == before
             ]
             settings |= dict.fromkeys(tied, value)
         elif name == MINING_MARGIN:
-            mining = SemiHard(value)
+            mining = SemiHard(float(value))
         elif name == MINING_K:
             mining = TopK(int(value))
         elif name != LEARNING_RATE:

@@ -156,8 +156,10 @@ def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, fl
         budget: how many, at least 1.
         seed: of the scrambling.
     """
+    own = {s.name: float(s.own) for s in scales}
+    if budget == 1:
+        return [own]
     sobol = torch.quasirandom.SobolEngine(len(scales), scramble=True, seed=seed).draw(budget - 1)
-    own = {s.name: s.own for s in scales}
     return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=True)} for row in sobol)]
 
 

@@ -1,40 +1,107 @@
-"""Jobs: those that are done stay done, those that fail say so and stop no other."""
+"""Jobs: those that are done stay done, those that fail say so and stop no other, and two callers share them."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from goal_analysis.study.jobs import Job, run_jobs
+from goal_analysis.study.jobs import Failure, Job, run_jobs
 
 
-def job(folder: Path, name: str, program: str) -> Job:
-    return Job(name, (sys.executable, "-c", program), folder / name / "output", folder / name / "log")
-
-
-def writing(path: Path) -> str:
-    return f"open({str(path)!r}, 'a').write('x')"
+def job(folder: Path, name: str, objective: str = "nca/linear") -> Job:
+    output = folder / name / "objective.py"
+    return Job(name, ("export", objective, "-o", str(output)), output, folder / name / "output.log")
 
 
 def test_every_job_is_run_once(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, name, writing(tmp_path / name / "output")) for name in "abc"]
+    jobs = [job(tmp_path, name) for name in "ab"]
     ended = []
-    assert run_jobs(jobs, 2, report=ended.append) == []
-    assert run_jobs(jobs, 2, report=ended.append) == []
-    assert sorted(j.name for j in ended) == ["a", "b", "c"]
-    assert [(tmp_path / name / "output").read_text() for name in "abc"] == ["x"] * 3
+    assert run_jobs(jobs, 2, report=lambda j, failure: ended.append((j.name, failure))) == []
+    assert sorted(ended) == [("a", None), ("b", None)]
+    written = [j.output.stat().st_mtime_ns for j in jobs]
+    assert run_jobs(jobs, 2, report=lambda j, failure: ended.append((j.name, failure))) == []
+    assert len(ended) == 4, "what was done before is reported too"
+    assert [j.output.stat().st_mtime_ns for j in jobs] == written
 
 
 def test_failures_are_told_and_stop_no_other(tmp_path: Path) -> None:
-    jobs = [
-        job(tmp_path, "a", "raise SystemExit('no luck')"),
-        job(tmp_path, "b", "pass"),
-        job(tmp_path, "c", writing(tmp_path / "c" / "output")),
-    ]
-    failures = {failure.job.name: str(failure) for failure in run_jobs(jobs, 1)}
-    assert failures["a"].startswith("a: ended with 1: no luck; see ")
-    assert failures["b"].startswith("b: ended with 0: without a word; see ")
-    assert jobs[2].done
+    silent = job(tmp_path, "b")
+    silent = Job("b", ("compose", "nca/linear", "--json"), silent.output, silent.log)
+    failures = {
+        f.job.name: str(f) for f in run_jobs([job(tmp_path, "a", "nonsense/linear"), silent, job(tmp_path, "c")], 1)
+    }
+    assert set(failures) == {"a", "b"}
+    assert "a: ended with 2: " in failures["a"]
+    assert "nonsense" in failures["a"]
+    assert failures["b"].startswith("b: ended with 0: ")
+    assert job(tmp_path, "c").done
+
+
+def test_the_next_job_is_asked_for_when_there_is_room(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    def coming():
+        yield job(tmp_path, "a")
+        assert ended == ["a"]
+        yield job(tmp_path, "b")
+
+    run_jobs(coming(), 1, report=lambda j, failure: ended.append(j.name))
+    assert ended == ["a", "b"]
+
+
+def test_a_watched_job_is_ended_with_the_reason(tmp_path: Path) -> None:
+    (failure,) = run_jobs([job(tmp_path, "a")], 1, watch=lambda j: "it is no good")
+    assert str(failure) == "a: it is no good"
+
+
+def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
+    taken = job(tmp_path, "a")
+    claim = taken.claimed()
+    assert claim is not None
+    assert taken.claimed() is None
+    looks = 0
+
+    def watch(running: Job) -> str:
+        nonlocal looks
+        looks += 1
+        if looks == 1:  # the other one is done now
+            taken.output.write_text("by another")
+            claim.close()
+        return ""
+
+    ended: list[tuple[str, Failure | None]] = []
+    assert run_jobs([taken, job(tmp_path, "b")], 1, report=lambda j, f: ended.append((j.name, f)), watch=watch) == []
+    assert sorted(ended) == [("a", None), ("b", None)]
+    assert taken.output.read_text() == "by another"
+
+
+def test_a_killed_caller_leaves_its_job_claimed_until_that_ends(tmp_path: Path) -> None:
+    """Its process goes on, and whoever comes next waits for it instead of running the job twice."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_jobs import job
+from goal_analysis.study.jobs import run_jobs
+if __name__ == "__main__":
+    run_jobs([job(Path({str(tmp_path)!r}), "a")], 1, watch=lambda j: print("begun", flush=True) or "")
+"""
+    file = tmp_path / "caller.py"
+    file.write_text(program)
+    with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "begun\n"
+        deadline = time.monotonic() + 60
+        log = job(tmp_path, "a").log
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(caller.pid, signal.SIGKILL)
+    assert run_jobs([job(tmp_path, "a")], 1) == []
+    assert job(tmp_path, "a").done
 
 
 def test_no_process_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,284 @@
+"""What the report says of runs: the groups, the numbers, the formulas; and that nothing in it can hurt a reader."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goal_analysis.study.comparison import compare
+from goal_analysis.study.report import report
+from goal_analysis.study.report.gallery import gallery
+from goal_analysis.study.report.runs import Run, gathered, read_one
+from goal_analysis.study.report.training_chart import by_epoch
+from goal_analysis.vse.data import RetrievalData, Split
+from goal_analysis.vse.evaluation import scores_of
+from goal_analysis.vse.metrics import ranks
+from goal_analysis.vse.run import trained
+
+RUN_FILES = ("run.json", "result.json", "log.jsonl")
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def html(runs: Path, objective_of, picture_data: RetrievalData) -> str:
+    return report([runs], objective_of, lambda experiment: picture_data, queries=4, command=["x", "report", "a b"])
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def copied(run: Path, where: Path) -> Path:
+    """What a report reads of a run, in another folder, free to be spoilt."""
+    where.mkdir(parents=True)
+    for name in RUN_FILES:
+        shutil.copy(run / name, where)
+    return where
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def test_runs_that_differ_by_their_seed_are_one_group(runs: Path) -> None:
+    groups, faults = gathered([runs])
+    assert faults == ()
+    assert [group.label for group in groups] == ["hinge/constant", "nca(tau=4)/linear"]
+    assert [[run.experiment.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
+
+
+def test_a_run_is_found_by_its_own_folder_and_counted_once(runs: Path) -> None:
+    one = runs / "hinge_constant" / "seed-1"
+    (group,), faults = gathered([one, one / ".." / "seed-1"])
+    assert len(group.runs) == 1
+    assert faults == ()
+
+
+def test_groups_of_one_objective_are_told_apart(runs: Path, tmp_path: Path) -> None:
+    other = copied(runs / "hinge_constant" / "seed-0", tmp_path / "other")
+    record = json.loads((other / "run.json").read_text())
+    record["experiment"] |= {"name": "longer", "training": record["experiment"]["training"] | {"epochs": 9}}
+    (other / "run.json").write_text(json.dumps(record))
+    groups, _ = gathered([runs / "hinge_constant", other])
+    assert [group.label for group in groups] == ["</title>small: hinge/constant", "longer: hinge/constant"]
+    record["experiment"]["name"] = "</title>small"
+    (other / "run.json").write_text(json.dumps(record))
+    groups, _ = gathered([runs / "hinge_constant", other])
+    assert groups[1].label == f"hinge/constant in {other}"
+
+
+def spoilt_json(folder: Path) -> None:
+    (folder / "run.json").write_text("{")
+
+
+def without_a_fingerprint(folder: Path) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    del record["data"]["fingerprint"]
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def with_a_strange_result(folder: Path) -> None:
+    (folder / "result.json").write_text('{"best": {"rsum": "high"}}')
+
+
+def with_a_strange_log(folder: Path) -> None:
+    (folder / "log.jsonl").write_text("[]\n")
+
+
+def with_nothing(folder: Path) -> None:
+    (folder / "run.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoilt_json, "expected the folder of a run, with run.json"),
+        (without_a_fingerprint, "got no 'fingerprint' but expected what a run writes"),
+        (with_a_strange_result, "expected what a run writes"),
+        (with_a_strange_log, "expected what a run writes"),
+        (with_nothing, "got no run.json in it but expected the folder of a run, or one of runs"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_said_and_others_are_shown(spoil, said: str, runs: Path, tmp_path: Path) -> None:
+    bad = copied(runs / "hinge_constant" / "seed-0", tmp_path / "bad")
+    spoil(bad)
+    groups, (fault,) = gathered([bad, runs])
+    assert len(groups) == 2
+    assert fault.startswith(str(bad))
+    assert said in fault
+
+
+def test_a_run_without_a_result_is_shown_but_counts_nowhere(runs: Path, tmp_path: Path, objective_of) -> None:
+    going_on = copied(runs / "hinge_constant" / "seed-0", tmp_path / "going-on")
+    (going_on / "result.json").unlink()
+    first = (going_on / "log.jsonl").read_text().splitlines(keepends=True)
+    (going_on / "log.jsonl").write_text("".join(line for line in first if '"epoch": 1,' in line))
+    (group,), (fault,) = gathered([going_on])
+    assert fault.endswith("has no result yet, after 1 of 2 epochs; its curve is shown, its numbers count nowhere")
+    assert group.finished == ()
+    text = Page(report([going_on], objective_of, no_data, queries=0)).text
+    assert "No run on these data has a result yet." in text
+    assert "has no result yet, after 1 of 2 epochs" in text
+
+
+def test_a_seed_twice_is_said(runs: Path, tmp_path: Path) -> None:
+    again = copied(runs / "hinge_constant" / "seed-0", tmp_path / "again")
+    (group,), (fault,) = gathered([runs / "hinge_constant", again])
+    assert len(group.runs) == 2
+    assert f"got the run that {runs / 'hinge_constant' / 'seed-0'} holds too" in fault
+
+
+def no_data(experiment) -> RetrievalData:
+    raise ValueError("the data have moved")
+
+
+def test_nothing_left_is_refused(tmp_path: Path, objective_of) -> None:
+    with pytest.raises(ValueError, match="expected the folder of a run, or one of runs"):
+        report([tmp_path], objective_of, no_data)
+
+
+def test_an_unknown_baseline_is_refused(runs: Path, objective_of) -> None:
+    expected = r"got 'hinge' but expected one of hinge/constant, nca\(tau=4\)/linear"
+    with pytest.raises(ValueError, match=expected):
+        report([runs], objective_of, no_data, baseline="hinge")
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def test_the_table_has_the_comparisons_numbers(runs: Path, page: Page) -> None:
+    groups, _ = gathered([runs])
+    rsum = {g.label: {run.experiment.seed: run.best["rsum"] for run in g.runs} for g in groups}
+    comparison = compare(rsum, "hinge/constant")
+    for statement in comparison.statements():
+        assert statement in page.text
+    for mean, deviation in comparison.table[["mean", "deviation"]].itertuples(index=False):
+        assert f"{mean:.1f} {deviation:.1f}" in page.text
+
+
+def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
+    (group, _), _ = gathered([runs])
+    one, other = (run.epochs for run in group.runs)
+    epochs, mean, low, high = by_epoch(group, "rsum")
+    assert epochs.tolist() == [1, 2]
+    assert mean[1] == pytest.approx((one[1]["rsum"] + other[1]["rsum"]) / 2)
+    assert low[1] == pytest.approx(min(one[1]["rsum"], other[1]["rsum"]))
+    assert high[1] == pytest.approx(max(one[1]["rsum"], other[1]["rsum"]))
+    shorter = Run(**{**vars(group.runs[1]), "epochs": other[:1]})
+    epochs, mean, low, _ = by_epoch(type(group)("x", (group.runs[0], shorter)), "rsum")
+    assert mean[1] == one[1]["rsum"]
+    assert np.isnan(low[1])
+
+
+def test_the_gallerys_ranks_are_the_measures(runs: Path, picture_data: RetrievalData) -> None:
+    run = read_one(runs / "nca(tau=4)_linear" / "seed-0")
+    found = gallery(run, lambda experiment: picture_data, 8)
+    model, dev = trained(run.folder), picture_data.dev
+    expected = ranks(scores_of(model.model, dev, model.tokenizer), dev.image_of, len(dev.images))
+    assert [query.rank for query in found.of_images] == expected.of_captions.tolist()
+    assert [query.rank for query in found.of_captions] == expected.of_images.tolist()[::2]
+    for query in (*found.of_images, *found.of_captions):
+        scores = [one.score for one in query.found]
+        assert scores == sorted(scores, reverse=True)
+        assert all(one.right == (one.row == query.asked.row) for one in query.found)
+
+
+def test_a_gallery_on_other_data_is_refused_and_said(runs: Path, objective_of, picture_data: RetrievalData) -> None:
+    dev = picture_data.dev
+    other = RetrievalData("other", picture_data.train, Split("dev", dev.images, dev.captions[::-1], dev.image_of))
+    text = Page(report([runs], objective_of, lambda experiment: other, queries=1)).text
+    assert "There is nothing to show:" in text
+    assert "on which the run was trained" in text
+    assert "There is nothing to show: the data have moved" in Page(report([runs], objective_of, no_data)).text
+
+
+# --- objectives -----------------------------------------------------------------------------------
+
+
+def test_objectives_are_told_with_formulas_and_verdicts(html: str, page: Page) -> None:
+    assert "What it trains with is the gradient of a loss ." in page.text
+    assert "What it trains with is the gradient of no loss ." in page.text
+    assert len(page.of("math")) > 10
+    assert "\\" not in "".join(re.findall(r"<math.*?</math>", html)), "no command of LaTeX is left"
+
+
+def test_an_objective_that_is_not_known_is_said(runs: Path) -> None:
+    def unknown(text: str):
+        raise ValueError(f"got {text!r} but expected <another>")
+
+    text = Page(report([runs], unknown, no_data, queries=0)).text
+    assert "its formulas are not known: got 'hinge/constant' but expected <another>" in text
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_texts_of_users_stay_text(page: Page, html: str) -> None:
+    assert "<script>document.title='taken'</script> a dog" in page.text
+    assert "{{ 7 * 7 }} & <b>a</b> fish" in page.text
+    assert "goal-analyze train -o" in page.text
+    assert "'<script>'" in page.text
+    assert len(page.of("title")) == 1
+    assert "<b>a</b> fish" not in html
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert all((image["src"] or "").startswith("data:image/jpeg;base64,") for image in page.of("img"))
+    scripts = [attributes for attributes in page.of("script") if attributes.get("type") != "application/json"]
+    assert len(scripts) == 2, "Plotly and the page's own"
+
+
+def test_the_page_names_no_address(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "action", "poster", "data"):
+            address = attributes.get(name) or "#"
+            assert address.startswith(("#", "data:")), (tag, address)
+    (policy,) = [m["content"] for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-inline" not in policy.partition("style-src")[0]
+
+
+def test_what_is_needed_to_run_it_again_is_there(page: Page, runs: Path) -> None:
+    (group, _), _ = gathered([runs])
+    assert "goal-analyze report 'a b'" in page.text
+    for name, version in group.runs[0].versions.items():
+        assert f"{name} {version}" in page.text
+    for words in (group.data["fingerprint"], group.data["name"], '"batch_size": 8', "git revision"):
+        assert words in page.text
+
+
+def test_every_element_is_named_for_those_who_do_not_see(page: Page) -> None:
+    assert page.of("html")[0]["lang"] == "en"
+    assert page.of("a")[0] == {"class": "skip", "href": "#main"}
+    assert all(th.get("scope") in ("row", "col", "colgroup") for th in page.of("th"))
+    assert all("alt" in image for image in page.of("img"))
+    identifiers = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    named = [word for _, a in page.elements for word in (a.get("aria-labelledby") or "").split()]
+    named += [(a["href"] or "")[1:] for a in page.of("a")]
+    assert set(named) <= set(identifiers)

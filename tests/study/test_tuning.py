@@ -1,0 +1,183 @@
+"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for."""
+
+import json
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study import tuned_comparison as module
+from goal_analysis.study.jobs import Failure, Job
+from goal_analysis.study.runs import DECLARED
+from goal_analysis.study.scales import Scale
+from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
+from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate, points
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping, preset
+from goal_analysis.vse.run_folder import RunError
+from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
+
+BEST = {"hinge": 0.15, "nca": 4.0}
+"""Where what stands for training has its maximum."""
+
+
+def base() -> Experiment:
+    return replace(experiment_from_mapping(preset("bag_of_words")), seed=0)
+
+
+def write(objective: GradientObjective) -> str:
+    return json.dumps({name: float(value) for name, value in objective.settings.items()})
+
+
+def candidates() -> list[Candidate]:
+    parts = ((hinge_triplet, constant_pair), (nca_triplet, linear_pair), (constant_triplet, linear_pair))
+    return [candidate(t.name, GradientObjective(t, p), write, base()) for t, p in parts]
+
+
+def train(job: Job) -> None:
+    """Write the result that training would: the farther a scale is from its best, the lower; each seed adds its own."""
+    declared = json.loads((job.output.parent / DECLARED).read_text())
+    settings = json.loads(declared["objective"])
+    away = sum(abs(value - BEST[declared["name"]]) for value in settings.values())
+    level = {"hinge": 200.0, "nca": 220.0, "constant": 210.0}[declared["name"]]
+    job.output.write_text(json.dumps({"best": {"rsum": level - away + declared["seed"] % 3}}))
+
+
+def standing_in(jobs, processes, report, fails=lambda job: False, dies_after: int | None = None) -> list[Failure]:
+    """`run_jobs` without processes."""
+    failures = []
+    for number, job in enumerate(jobs):
+        if number == dies_after:
+            raise KeyboardInterrupt
+        if not job.done and fails(job):
+            failures.append(Failure(job, 1))
+            report(job, failures[-1])
+            continue
+        if not job.done:
+            train(job)
+        report(job, None)
+    return failures
+
+
+@pytest.fixture
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "run_jobs", standing_in)
+
+
+def test_points_begin_with_the_objectives_own_and_fill_the_range() -> None:
+    scales = (Scale("a", 10, 1, 100), Scale("b", 0.2, 0, 0.4, logarithmic=False))
+    found = points(scales, 17, seed=1)
+    assert found[0] == {"a": 10, "b": 0.2}
+    assert found == points(scales, 17, seed=1)
+    assert found != points(scales, 17, seed=2)
+    for quarter in range(4):  # Sobol's sequence: of 16 points four in every quarter of every range
+        low, high = 10 ** (quarter / 2), 10 ** ((quarter + 1) / 2)
+        assert sum(low <= p["a"] <= high for p in found[1:]) == 4
+        assert sum(quarter / 10 <= p["b"] <= (quarter + 1) / 10 for p in found[1:]) == 4
+    assert points(scales, 1, seed=1) == found[:1]
+
+
+def test_every_objective_has_the_same_budget_and_the_best_is_found(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, base(), candidates(), 8)
+    jobs = list(tuning.jobs())
+    assert len({job.output for job in jobs}) == 24
+    for job in jobs:
+        declared = json.loads((job.output.parent / DECLARED).read_text())
+        assert declared["seed"] == TUNING_SEED
+        train(job)
+        tuning.ended(job, None)
+    records = pd.DataFrame(tuning.records("hinge"))
+    nearest = records.loc[(records.margin - BEST["hinge"]).abs().idxmin()]
+    assert tuning.best("hinge") == {"margin": nearest.margin}
+    assert set(tuning.best("constant") or {}) == {"training.learning_rate"}
+
+
+def test_what_was_begun_is_gone_on_with_and_nothing_runs_twice(tmp_path: Path) -> None:
+    first = Tuning(tmp_path, base(), candidates(), 3)
+    begun = first.jobs()
+    ended, left = next(begun), next(begun)
+    train(ended)
+    first.ended(ended, None)
+    second = Tuning(tmp_path, base(), candidates(), 3)
+    again = list(second.jobs())
+    assert left in again, "its process was killed"
+    assert ended not in again
+    assert len(again) == 8
+    for job in again:
+        second.ended(job, Failure(job, 1) if job == left else None) if job == left else (
+            train(job),
+            second.ended(job, None),
+        )
+    second.ended(left, None)  # whoever is late changes nothing
+    states = [record["state"] for c in candidates() for record in second.records(c.name)]
+    assert states.count("complete") == 8
+    assert states.count("fail") == 1
+    assert list(Tuning(tmp_path, base(), candidates(), 3).jobs()) == []
+
+
+def test_two_processes_share_the_trials(tmp_path: Path) -> None:
+    one, other = (Tuning(tmp_path, base(), candidates(), 2) for _ in range(2))
+    mine, theirs = one.jobs(), other.jobs()
+    taken = [job.output for pair in zip_longest(mine, theirs) for job in pair if job is not None]
+    assert len(set(taken)) == 6
+    assert len(taken) <= 7, "at most the one that was begun before the other looked is waited for by both"
+
+
+def test_a_study_writes_what_it_found(tmp_path: Path, without_processes: None) -> None:
+    reported = []
+    outcome = tuned_comparison(
+        tmp_path, base(), candidates(), 4, 3, 1, lambda job, failure, runs: reported.append((job.name, runs))
+    )
+    assert len(reported) == 3 * (4 + 3)
+    assert {runs for _, runs in reported} == {21}
+    table = pd.read_csv(tmp_path / TABLE).set_index("objective")
+    assert next(iter(table.index)) == "nca"
+    assert table.loc["nca", "seeds"] == 3
+    assert table.loc["nca", "deviation"] == pytest.approx(1.0)
+    text = (tmp_path / TEXT).read_text()
+    assert "3 seeds an objective, each tuned with 4 trials" in text
+    assert "nca: better than hinge" in text
+    assert f"tau = {outcome.chosen['nca']['tau']:.4g}" in text
+    trials = pd.read_csv(tmp_path / TRIALS)
+    assert list(trials.groupby("objective").size()) == [4, 4, 4]
+    runs = [json.loads(p.read_text()) for p in sorted((tmp_path / "comparison").glob(f"nca/*/{DECLARED}"))]
+    assert [run["seed"] for run in runs] == [0, 1, 2]
+    assert {run["objective"] for run in runs} == {json.dumps({"tau": outcome.chosen["nca"]["tau"]})}
+
+
+def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_processes: None) -> None:
+    tuned_comparison(tmp_path, base(), candidates()[:2], 2, 2, 1)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    tuned_comparison(tmp_path, base(), candidates(), 2, 3, 1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert set(json.loads((tmp_path / STUDY).read_text())["candidates"]) == {"hinge", "nca", "constant"}
+    with pytest.raises(RunError, match="got another budget than this study was begun with"):
+        tuned_comparison(tmp_path, base(), candidates(), 3, 3, 1)
+    with pytest.raises(RunError, match="got another experiment"):
+        tuned_comparison(tmp_path, replace(base(), data={"name": "elsewhere"}), candidates(), 2, 3, 1)
+    other = replace(
+        candidates()[0], objective=GradientObjective(hinge_triplet, constant_pair, settings={"margin": 0.3})
+    )
+    with pytest.raises(RunError, match="got another objective 'hinge' than this study has"):
+        tuned_comparison(tmp_path, base(), [other, *candidates()[1:]], 2, 3, 1)
+
+
+def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(name: str):
+        return lambda jobs, processes, report: standing_in(
+            jobs, processes, report, lambda job: job.name.startswith(name)
+        )
+
+    monkeypatch.setattr(module, "run_jobs", failing("nca"))
+    outcome = tuned_comparison(tmp_path, base(), candidates(), 2, 2, 1)
+    assert set(outcome.comparison.table.objective) == {"hinge", "constant"}
+    assert len(outcome.failures) == 4
+    assert "did not come to an end: nca, seed 1" in (tmp_path / TEXT).read_text()
+    assert outcome.chosen["nca"] == {"tau": 10}
+    monkeypatch.setattr(module, "run_jobs", failing("hinge"))
+    with pytest.raises(ValueError, match="got no run of the baseline 'hinge' that came to an end"):
+        tuned_comparison(tmp_path / "other", base(), candidates(), 2, 2, 1)

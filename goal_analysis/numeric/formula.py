@@ -28,8 +28,10 @@ class Formula:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The value, of the shape to which the inputs broadcast together."""
-        with torch.no_grad():
-            constants = self.stopped(*inputs)
+        constants: tuple[Tensor, ...] = ()
+        if self.stopped.program.outputs:
+            with torch.no_grad():
+                constants = self.stopped(*inputs)
         # What is detached may be an input itself, which then comes back as it is.
         (value,) = self.whole(*inputs, *(c.detach() for c in constants))
         return value

@@ -68,12 +68,15 @@ def hardest_weights(
         pair, value = _hardest_pair(found.of_pairs, positives.by_column, positives.diagonal)
         sides.append((value, found.column_value, found.column_at, texts, pair))
     of_p, of_n, row, column, pair = (torch.cat(parts) for parts in zip(*sides, strict=True))
-    present = (of_p != torch.inf) & (of_n != -torch.inf)
-    of_p, of_n = of_p.masked_fill(~present, 0), of_n.masked_fill(~present, 0)
+    absent = None if positives.diagonal and len(x) > 1 else (of_p == torch.inf) | (of_n == -torch.inf)
+    if absent is not None:
+        of_p, of_n = of_p.masked_fill(absent, 0), of_n.masked_fill(absent, 0)
     t = formula(weighting.triplet_weight.expression, (s_p, s_n), weighting.values)(of_p, of_n)
-    t = t.masked_fill(~present, 0)
     pull = t * formula(weighting.pair_weights.positive, (s_p,), weighting.values)(of_p)
     push = t * formula(weighting.pair_weights.negative, (s_n,), weighting.values)(of_n)
+    if absent is not None:
+        pull, push = pull.masked_fill(absent, 0), push.masked_fill(absent, 0)
+    anchors = of_p.new_full((), len(of_p)) if absent is None else (~absent).sum()
     value = (push * of_n).sum() - (pull * of_p).sum()
     if positives.diagonal:
         pair, pull = images, pull.view(len(sides), -1).sum(0)
@@ -84,7 +87,7 @@ def hardest_weights(
     entries = SparseWeights(
         torch.cat([positives.row[pair], row]), torch.cat([positives.column[pair], column]), torch.cat([-pull, push])
     )
-    return entries, value, present.sum()
+    return entries, value, anchors
 
 
 def extremes(x: Tensor, y: Tensor, positives: Positives, size: tuple[int, int] | None = None) -> Extremes:
@@ -110,7 +113,7 @@ def extremes(x: Tensor, y: Tensor, positives: Positives, size: tuple[int, int] |
         s = flat[:-1].view(height, width)
         torch.mm(x[tile.top : tile.bottom], y[tile.left : tile.right].T, out=s)
         pairs, place = tile.within(positives)
-        of_pairs[pairs] = tile.read(flat, place, of_pairs[pairs])
+        of_pairs[pairs] = tile.read(positives, flat, place, of_pairs[pairs])
         flat[place] = -torch.inf
         if single:
             of_rows, of_columns = _largest_of_rows(s), _largest_of_columns(s)

@@ -9,8 +9,10 @@ UNIT = 1e-2
 """How far a length may be from 1 before embeddings no longer pass for unit vectors."""
 
 
-def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> None:
+def check_shapes(images: object, texts: object, image_ids: object | None, text_ids: object | None) -> None:
     """Raise a ValueError unless the embeddings are of one dim and the ids that are needed are there.
+
+    What is no tensor at all raises a TypeError.
 
     Args:
         images: shape ``(images, dim)``.
@@ -18,6 +20,7 @@ def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_i
         image_ids: shape ``(images,)``; needed unless text i comes with image i.
         text_ids: shape ``(texts,)``; needed unless there are as many texts as images.
     """
+    images, texts = _tensor("image_embeddings", images), _tensor("text_embeddings", texts)
     for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
         if e.ndim != 2:
             raise ValueError(f"{name}: got shape {tuple(e.shape)} but expected (embeddings, dim)")
@@ -37,6 +40,7 @@ def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_i
     for name, ids, e in (("image_ids", image_ids, images), ("text_ids", text_ids, texts)):
         if ids is None:
             continue
+        ids = _tensor(name, ids)
         if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex():
             raise ValueError(
                 f"{name}: got a tensor of {ids.dtype} of shape {tuple(ids.shape)} "
@@ -46,6 +50,12 @@ def check_shapes(images: Tensor, texts: Tensor, image_ids: Tensor | None, text_i
             raise ValueError(f"{name}: got {len(ids)} ids but expected {len(e)}, one an embedding")
     if text_ids is None and len(texts) != len(images):
         raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
+
+
+def _tensor(name: str, given: object) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
+    return given
 
 
 def lengths(embeddings: Tensor) -> Tensor:

@@ -144,6 +144,7 @@ class GradientObjective(nn.Module):
             value = (w * scores).sum()
         return prescribed(scores, None, w, None, value)
 
+    @torch.compiler.disable
     def value(
         self,
         image_embeddings: Float[Tensor, "images dim"],
@@ -176,6 +177,7 @@ class GradientObjective(nn.Module):
         matches = matches_of(len(x), x.device, image_ids, text_ids)
         return batch_loss(self.weighting, loss, self.reduction, s, matches)
 
+    @torch.compiler.disable
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
         """The loss of scores from anywhere whose gradient by the scores is W; the direction does not matter.
 
@@ -282,6 +284,6 @@ class GradientObjective(nn.Module):
             warnings.warn(
                 f"got embeddings of lengths from {of_rows.min():.3g} to {of_rows.max():.3g} but expected unit vectors "
                 "for the cosine; they are normalised",
-                stacklevel=4,
+                stacklevel=7,  # who called the module: torch stands between
             )
         return nn.functional.normalize(embeddings, dim=1)

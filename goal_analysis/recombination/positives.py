@@ -115,8 +115,10 @@ class Tile:
         place = (positives.row[pairs] - self.top) * columns + column
         return pairs, place.masked_fill((column < 0) | (column >= columns), rows * columns)
 
-    def read(self, flat: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
-        """The tile's numbers at these places; what is outside of it stays as it was."""
+    def read(self, positives: Positives, flat: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
+        """The tile's numbers at the places of `within`; what is outside of it stays as it was."""
+        if positives.diagonal:
+            return flat[place]
         return torch.where(place < len(flat) - 1, flat[place], otherwise)
 
 

@@ -143,7 +143,7 @@ def _sums(scores: _Scores, scale: float, shared: bool) -> tuple[Tensor, _Sums, _
     for tile, s in scores:
         down, across = slice(tile.top, tile.bottom), slice(tile.left, tile.right)
         pairs, place = tile.within(positives)
-        of_pairs[pairs] = tile.read(s, place, of_pairs[pairs])
+        of_pairs[pairs] = tile.read(positives, s, place, of_pairs[pairs])
         e = scores.room("weights", tile)
         torch.mul(s[:-1], scale, out=e[:-1])
         matrix = e[:-1].view(tile.shape)

@@ -146,6 +146,7 @@ def test_hyperparameters_of_one_name_are_told_apart() -> None:
 @minings
 def test_the_gradient_of_embeddings_is_that_of_the_weight_matrix(mining: object) -> None:
     (x, y), ids = batch(), torch.tensor([0, 1, 1, 2, 3, 4, 5])
+    x[5], y[6] = y[5], -x[6]  # cosines of 1 and −1, or, by rounding, a little beyond
     for member in members(mining):
         w = member.objective.weight_matrix(x @ y.T, Matches.of_image_ids(ids))
         got = gradients(member.objective, x, y, ids)

@@ -67,6 +67,15 @@ def test_shapes_that_do_not_fit(wrong: str) -> None:
     assert str(refused.value) == text
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_what_is_no_tensor_is_refused(place: int) -> None:
+    given: list[object] = [TWO, TWO, IDS, IDS]
+    given[place] = [1, 2, 3]
+    name = ("image_embeddings", "text_embeddings", "image_ids", "text_ids")[place]
+    with pytest.raises(TypeError, match=f"^{name}: got a list but expected a tensor$"):
+        check_shapes(*given)
+
+
 def test_shapes_that_fit() -> None:
     check_shapes(ONE, ONE, None, None)
     check_shapes(TWO, TWO, IDS, None)

@@ -41,3 +41,7 @@ def test_antiderivatives_are_continuous_across_kinks():
 
 def test_none_is_given_where_none_is_found():
     assert antiderivative(sigmoid(sp.exp(s_n) + s_n**3), s_n, ranges) is None
+
+
+def test_none_is_given_where_the_language_has_no_word_for_it():
+    assert antiderivative(1 / sp.sqrt(1 - s_n**2), s_n, ranges) is None  # an arc sine

@@ -43,8 +43,8 @@ def hardest_entries(
     s_p, s_n, row_p, column_p, row_n, column_n = (torch.cat(parts) for parts in zip(*sides, strict=True))
     present = (s_p != torch.inf) & (s_n != -torch.inf)
     s_p, s_n = s_p.masked_fill(~present, 0), s_n.masked_fill(~present, 0)
-    t = triplet_weight(s_p, s_n).masked_fill(~present, 0)
-    pull, push = t * positive_weight(s_p), t * negative_weight(s_n)
+    t = triplet_weight(s_p, s_n)
+    pull, push = ((t * w).masked_fill(~present, 0) for w in (positive_weight(s_p), negative_weight(s_n)))
     value = (push * s_n).sum() - (pull * s_p).sum()
     if image_ids is None:  # both sides of a pair have the one positive
         row_p, column_p, pull = images, images, pull.view(len(sides), -1).sum(0)

@@ -1,0 +1,82 @@
+"""Roots and logarithms at the ends of a similarity's range, which rounding goes beyond.
+
+The cosine of float32 unit vectors reaches 1.0000001, and that of bfloat16 ones 1.004; √(1 − s²) would be NaN there, and
+1/√(1 − s²) is infinite at 1 itself. So what such a function reads, and what falls below zero nowhere but beyond the
+range, is kept at least as far above zero as float32 tells 1 from its neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+
+import sympy as sp
+
+from goal_analysis.numeric.formula import Values
+from goal_analysis.symbolic.algebra.arithmetic import FLOAT
+from goal_analysis.symbolic.algebra.evaluation import program
+from goal_analysis.symbolic.primitives import hinge, s_n, s_p
+from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+
+LEAST = sp.Rational(1, 2**23)
+"""How small the argument of a root or of a logarithm may become."""
+
+BEYOND = 0.01
+"""How far beyond the range an argument is looked at."""
+
+GRID = 21
+"""Points along the range at which it is looked at."""
+
+NEGLIGIBLE = 1e-12
+"""An argument this far below zero is rounding."""
+
+
+def safe_weights(
+    triplet: TripletWeight, pair: PairWeights, similarity: Similarity, values: Values
+) -> tuple[TripletWeight, PairWeights]:
+    """The weights with expressions that are safe at the ends; what relative similarities read stays as it is."""
+    t, positive, negative = (
+        safe_at_the_ends(e, similarity, values) for e in (triplet.expression, pair.positive, pair.negative)
+    )
+    if t != triplet.expression:
+        triplet = replace(triplet, expression=t)
+    if (positive, negative) != (pair.positive, pair.negative):
+        pair = replace(pair, positive=positive, negative=negative)
+    return triplet, pair
+
+
+@lru_cache(maxsize=4096)
+def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.Expr:
+    """The expression with such arguments a as [a − ε]₊ + ε; itself where there is none.
+
+    Args:
+        e: of s_p and s_n.
+        similarity: whose range they have.
+        values: of the hyperparameters.
+
+    >>> from goal_analysis.symbolic.similarity import COSINE
+    >>> safe_at_the_ends(sp.sqrt(1 - s_p), COSINE, ()), safe_at_the_ends(sp.sqrt(2 - s_p), COSINE, ())
+    (sqrt(hinge(8388607/8388608 - s_p) + 1/8388608), sqrt(2 - s_p))
+    """
+    if not e.args or not e.has(s_p, s_n):
+        return e
+    parts = [safe_at_the_ends(part, similarity, values) for part in e.args]
+    steep = isinstance(e, sp.log) or (e.is_Pow and e.args[1].subs(values).is_integer is False)
+    if steep and _falls_below_zero(e.args[0].subs(values), similarity):
+        parts[0] = hinge(parts[0] - LEAST) + LEAST
+    return e if tuple(parts) == e.args else e.func(*parts)
+
+
+def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:
+    """Whether this is below zero beyond the range, and nowhere within."""
+    low, high = float(similarity.opposite), float(similarity.identical)
+    within = [low + (high - low) * i / (GRID - 1) for i in range(GRID)]
+    around = [low - BEYOND, *within, high + BEYOND]
+    compiled = program([argument], (s_p, s_n))
+
+    def least(points: list[float]) -> float:
+        return min(compiled.run(FLOAT, p, n)[0] for p, n in product(points, repeat=2))
+
+    return least(around) < -NEGLIGIBLE <= least(within)

@@ -26,21 +26,26 @@ def evaluate(
     ranks_file: Annotated[
         Path | None, typer.Option("--ranks", metavar="FILE.json", help="Write the 50 first of every query, in order.")
     ] = None,
+    eccv: Annotated[
+        bool, typer.Option("--eccv", help="On COCO's 5,000 test images: the positives of ECCV Caption and CxC, too.")
+    ] = False,
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
 
-    Several runs are an ensemble: their scores are averaged. Recall from images is the hit rate "any of the image's
-    captions among the first K".
+    Several runs are an ensemble: their scores are averaged, and nothing is re-ranked. Recall from images is the hit
+    rate "any of the image's captions among the first K".
 
     \b
     goal-analyze evaluate runs/mine
     goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
     goal-analyze evaluate runs/a runs/b --json
     """
-    from goal_analysis.vse.evaluation import ensemble_scores, first_places, measured
+    from goal_analysis.vse.coco_positives import coco_positives
+    from goal_analysis.vse.evaluation import first_places, measured, ways_of
     from goal_analysis.vse.run import trained
+    from goal_analysis.vse.scorers.reranking import Reranking
     from goal_analysis.writing import write_whole
 
     if protocol is not None and protocol not in PROTOCOLS:
@@ -53,13 +58,19 @@ def evaluate(
             if len(measured_split.images) < images:
                 refuse(f"--protocol {protocol}: got {len(measured_split.images)} images but expected {images}")
             measured_split = measured_split.subset(range(images))
-        scores = ensemble_scores([(m.model, m.tokenizer) for m in models], measured_split)
-        found = measured(scores, measured_split, size)
+        pairs = [(m.model, m.tokenizer) for m in models]
+        found = measured(pairs, measured_split, size)
+        alone = {}
+        if len(pairs) == 1 and isinstance(reranking := models[0].model, Reranking):
+            alone["dual_rsum"] = measured([(reranking.dual, models[0].tokenizer)], measured_split, size).rsum
+        places = first_places(ways_of(pairs, measured_split), measured_split) if ranks_file or eccv else {}
         if ranks_file is not None:
-            write_whole(ranks_file, json.dumps(first_places(scores, measured_split)) + "\n")
+            write_whole(ranks_file, json.dumps(places) + "\n")
+        of_eccv = coco_positives(places) if eccv else {}
     except (OSError, ValueError) as problem:
         refuse(problem)
-    record = {"runs": [str(r) for r in runs], "split": split, "images": len(measured_split.images)} | found.record()
+    record = {"runs": [str(r) for r in runs], "split": split, "images": len(measured_split.images)}
+    record |= found.record() | alone | of_eccv
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
@@ -77,3 +88,7 @@ def evaluate(
     shown = [{k: v if isinstance(v, str) else f"{v:.1f}" for k, v in row.items()} for row in rows]
     print_table(("from", "R@1", "R@5", "R@10", "median rank", "mean rank"), shown)
     typer.echo(f"RSUM {found.rsum:.1f} on {len(measured_split.images)} images of {split}")
+    for name, value in of_eccv.items():
+        typer.echo(f"{name} {value:.1f}")
+    for rsum in alone.values():
+        typer.echo(f"re-ranked; the dual encoder alone has RSUM {rsum:.1f}")

@@ -6,7 +6,9 @@ and of one strip. The scores of other models cost too much to be made twice, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,95 +16,152 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from goal_analysis.vse.data import Split
+from goal_analysis.vse.dual_encoder import DualEncoder
 from goal_analysis.vse.images import pieces
 from goal_analysis.vse.metrics import Ranks, RetrievalMetrics, Scores, mean_metrics, metrics, ranks
-from goal_analysis.vse.model import DualEncoder
+from goal_analysis.vse.scorers.reranking import Reranking, reranked
 from goal_analysis.vse.text import Tokenizer
 
 AT_A_TIME = 256
 """Images or captions that are embedded or scored together."""
 
+PAIRS_AT_A_TIME = 2**14
+"""Pairs whose images and captions are read together for re-ranking."""
+
 FIRST = 50
 """Places that are written out for other evaluations."""
+
+Model = tuple[nn.Module, Tokenizer]
+"""A model with the tokenizer of its captions."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The scores to rank captions by, image by image, and to rank images by, caption by caption.
+
+    They are the same ones but where a model re-ranks the first few of every query.
+
+    Args:
+        of_captions: of a slice of the images with all captions.
+        of_images: likewise.
+    """
+
+    of_captions: Scores
+    of_images: Scores
+
+
+def ways_of(models: Sequence[Model], split: Split) -> Ways:
+    """The scores of a model, or the mean of several models' scores, each before it re-ranks.
+
+    Args:
+        models: each with the tokenizer of its captions.
+        split: what is retrieved from.
+    """
+    if len(models) == 1 and isinstance(models[0][0], Reranking):
+        return _reranked(models[0][0], split, models[0][1])
+    parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
+
+    def mean(rows: slice) -> Tensor:
+        return torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
+
+    scores = parts[0] if len(parts) == 1 else mean
+    return Ways(scores, scores)
 
 
 def evaluate(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Ranks:
     """The ranks on a split.
 
     Args:
-        model: a dual encoder, or one that gives the scores of images with texts.
+        model: a dual encoder, one that gives the scores of images with texts, or a `Reranking` of the first few.
         split: what is retrieved from.
         tokenizer: of the captions.
     """
-    return ranks(scores_of(model, split, tokenizer), split.image_of, len(split.images))
+    return _ranks(ways_of([(model, tokenizer)], split), split)
+
+
+def record_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
+    """The metrics on a split by name; of a `Reranking`, ``dual_rsum`` too, the RSUM of its dual encoder alone."""
+    record = metrics(evaluate(model, split, tokenizer)).record()
+    if isinstance(model, Reranking):
+        record["dual_rsum"] = metrics(evaluate(model.dual, split, tokenizer)).rsum
+    return record
 
 
 def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
     """The scores of a slice of the images with all captions, by the model in evaluation mode.
 
     Args:
-        model: left in the mode that it was in.
+        model: left in the mode that it was in; of a `Reranking`, its dual encoder scores.
         split: what is retrieved from.
         tokenizer: of the captions.
     """
-    training = model.training
-    model.eval()
-    try:
-        if isinstance(model, DualEncoder):
-            images, captions = embeddings(model, split, tokenizer)
+    with in_evaluation(model):
+        dual = model.dual if isinstance(model, Reranking) else model
+        if isinstance(dual, DualEncoder):
+            images, captions = embeddings(dual, split, tokenizer)
             return lambda rows: images[rows] @ captions.T
         scores = cross_modal_scores(model, split, tokenizer)
         return lambda rows: scores[rows]
+
+
+@contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and then in the one that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
     finally:
         model.train(training)
 
 
-def ensemble_scores(models: Sequence[tuple[nn.Module, Tokenizer]], split: Split) -> Scores:
-    """The mean of several models' scores.
+def measured(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
+    """The metrics on a split, or their mean over consecutive folds of so many images.
 
     Args:
-        models: each with the tokenizer of its captions.
+        models: as for `ways_of`.
         split: what is retrieved from.
-    """
-    parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
-    return lambda rows: torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
-
-
-def measured(scores: Scores, split: Split, fold: int | None = None) -> RetrievalMetrics:
-    """The metrics on a split, or their mean over consecutive folds of so many images.
+        fold: how many images; None for the whole.
 
     Raises:
         ValueError: the split is no whole number of folds.
     """
     images = len(split.images)
     if fold is None:
-        return metrics(ranks(scores, split.image_of, images))
+        return metrics(_ranks(ways_of(models, split), split))
     if images % fold:
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
-    found = []
-    for top in range(0, images, fold):
-        columns = np.flatnonzero((split.image_of >= top) & (split.image_of < top + fold))
-        strip = scores(slice(top, top + fold))[:, columns]
-        found.append(metrics(ranks(lambda rows, strip=strip: strip[rows], split.image_of[columns] - top, fold)))
-    return mean_metrics(found)
+    return mean_metrics([measured(models, split.subset(range(top, top + fold))) for top in range(0, images, fold)])
 
 
-def first_places(scores: Scores, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
+def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
     """The rows of the first captions of every image, and of the first images of every caption, most similar first.
 
     Args:
-        scores: of the split.
+        ways: of the split.
         split: what is retrieved from.
         places: how many.
 
     Returns:
         ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
     """
-    whole = torch.cat([scores(slice(int(r[0]), int(r[-1]) + 1)) for r in pieces(np.arange(len(split.images)))])
-    return {
-        "i2t": whole.topk(min(places, whole.shape[1]), dim=1).indices.tolist(),
-        "t2i": whole.T.topk(min(places, whole.shape[0]), dim=1).indices.tolist(),
-    }
+    rows = [slice(int(r[0]), int(r[-1]) + 1) for r in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
+    best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)
+    for some in rows:
+        fresh = ways.of_images(some).T.cpu()
+        numbers = torch.arange(some.start, some.stop).expand(len(split), -1)
+        best, t2i = torch.cat((best.to(fresh.dtype), fresh), 1), torch.cat((t2i, numbers), 1)
+        best, order = best.topk(min(places, best.shape[1]), dim=1)
+        t2i = t2i.gather(1, order)
+    return {"i2t": torch.cat(i2t).tolist(), "t2i": t2i.tolist()}
+
+
+def whole(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
+    """All the scores of a split at once."""
+    return torch.cat(
+        [scores(slice(int(r[0]), int(r[-1]) + 1)).cpu() for r in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    )
 
 
 @torch.no_grad()
@@ -134,3 +193,31 @@ def cross_modal_scores(model: nn.Module, split: Split, tokenizer: Tokenizer) -> 
         ]
         rows.append(torch.cat(columns, 1))
     return torch.cat(rows)
+
+
+def _ranks(ways: Ways, split: Split) -> Ranks:
+    found = ranks(ways.of_captions, split.image_of, len(split.images))
+    if ways.of_images is ways.of_captions:
+        return found
+    return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)
+
+
+@torch.no_grad()
+def _reranked(model: Reranking, split: Split, tokenizer: Tokenizer) -> Ways:
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+
+    def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
+        found = []
+        for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
+            images, of_images = rows[some].unique(return_inverse=True)
+            captions, of_captions = columns[some].unique(return_inverse=True)
+            features = split.images.batch(images).to(parameter)
+            words = tokens.rows(captions).to(parameter.device)
+            here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
+            found.append(model.score_pairs(features, words, *here).cpu())
+        return torch.cat(found)
+
+    scores = whole(scores_of(model, split, tokenizer), split)
+    with in_evaluation(model):
+        of_captions, of_images = reranked(scores, score_pairs, model.top)
+    return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])

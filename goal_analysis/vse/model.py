@@ -6,48 +6,23 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
+from goal_analysis.vse.dual_encoder import DualEncoder
 from goal_analysis.vse.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.encoders.hugging_face import LanguageModel
 from goal_analysis.vse.encoders.linear import Statistics
-from goal_analysis.vse.encoders.pooling import Pooled
 from goal_analysis.vse.named import check_options, made, named
 from goal_analysis.vse.scorers import SCORERS
+from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.subwords import Subwords
-from goal_analysis.vse.text import Tokenizer, Tokens, Vocabulary
+from goal_analysis.vse.text import Tokenizer, Vocabulary
 
-PARTS = ("image", "text", "tokenizer", "scorer")
+PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")
 """The tables of a model."""
 
-
-class DualEncoder(nn.Module):
-    """Images and captions embedded apart, and scored by the dot product of their unit vectors.
-
-    Args:
-        image: an `ImageEncoder`.
-        text: a `TextEncoder` of the same width.
-    """
-
-    def __init__(self, image: nn.Module, text: nn.Module) -> None:
-        super().__init__()
-        self.image = image
-        self.text = text
-
-    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
-        """Unit vectors of images."""
-        return self.image(images)
-
-    def embed_texts(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
-        """Unit vectors of captions."""
-        return self.text(tokens)
-
-    def forward(
-        self, images: Float[Tensor, "images ..."], tokens: Tokens
-    ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
-        """Both, the images first."""
-        return self.image(images), self.text(tokens)
+RERANKING = ("negatives", "top")
+"""The options of a table ``reranker`` that are not its scorer's."""
 
 
 def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
@@ -91,17 +66,20 @@ def build_model(
     """The model that a table describes, its weights as random as torch's seed makes them.
 
     ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
-    both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling.
+    both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
+    table ``reranker``, a scorer stands beside the dual encoder, see `goal_analysis.vse.scorers.reranking.Reranking`. A
+    table ``pictures`` takes the place of ``image`` where images are pictures, so that an experiment on features is one
+    on pictures too.
 
     Args:
-        config: the tables ``image``, ``text`` and, for a model whose score is no dot product, ``scorer``; and
+        config: the tables ``image`` and ``text``; if wanted, ``pictures``, ``scorer`` or ``reranker``, and
             ``tokenizer``, see `build_tokenizer`.
         shape: of one image.
         tokenizer: of the captions.
         statistics: of the training images; none where the model's state brings them.
 
     Returns:
-        A `DualEncoder`, or a `goal_analysis.vse.scorers.CrossModalScorer`.
+        A `DualEncoder`, a `goal_analysis.vse.scorers.CrossModalScorer` or a `Reranking`.
 
     Raises:
         ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
@@ -115,29 +93,31 @@ def build_model(
     """
     check_options("model", config, PARTS)
     image, text = (_table(config, side, None) for side in ("image", "text"))
+    if "pictures" in config and len(shape) == 3:
+        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures", None)
     dims = [table["dim"] for table in (image, text) if "dim" in table]
     if len(dims) == 2 and dims[0] != dims[1]:
         raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
     for table in (image, text):
         table.update({"dim": dims[0]} if dims else {})
-    scorer = _table(config, "scorer", None) if "scorer" in config else None
-    if scorer is not None:
-        for side, table in (("image", image), ("text", text)):
-            if "pooling" in table:
-                raise ValueError(f"model.{side}: got pooling {table['pooling']!r} but expected none beside a scorer")
+    if "scorer" in config and "reranker" in config:
+        raise ValueError("model: got a scorer and a reranker but expected one of them at most")
+    beside = next((part for part in ("scorer", "reranker") if part in config), None)
     encode_image = named(IMAGE_ENCODERS, image, "model.image")
     encode_text = named(TEXT_ENCODERS, text, "model.text")
-    if scorer is None:
+    if beside is None:
         of_images = made("model.image", encode_image, image, shape, statistics)
         return DualEncoder(of_images, made("model.text", encode_text, text, tokenizer))
-    score = named(SCORERS, scorer, "model.scorer")
-    return made(
-        "model.scorer",
-        score,
-        scorer,
-        _unpooled("model.image", encode_image, image, IMAGE_ENCODERS, shape, statistics),
-        _unpooled("model.text", encode_text, text, TEXT_ENCODERS, tokenizer),
-    )
+    where, scorer = f"model.{beside}", _table(config, beside, None)
+    score = named(SCORERS, scorer, where)
+    for side, table, known in (("image", image, IMAGE_ENCODERS), ("text", text, TEXT_ENCODERS)):
+        _check_gives_elements(f"model.{side}", table, known, beside)
+    unpooled = {"pooling": "mean"} if beside == "scorer" else {}  # it has no weights, and is not called
+    of_images = made("model.image", encode_image, image | unpooled, shape, statistics)
+    of_texts = made("model.text", encode_text, text | unpooled, tokenizer)
+    own = {name: scorer.pop(name) for name in RERANKING if beside == "reranker" and name in scorer}
+    built = made(where, score, scorer, of_images, of_texts)
+    return built if beside == "scorer" else made(where, Reranking, own, built)
 
 
 def portable(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -152,8 +132,9 @@ def portable(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """
     found = {part: dict(table) for part, table in config.items()}
     found.pop("tokenizer", None)
-    if "pretrained" in found["image"]:
-        found["image"]["pretrained"] = False
+    for part in ("image", "pictures"):
+        if "pretrained" in found.get(part, {}):
+            found[part]["pretrained"] = False
     local = getattr(model.text, "local", None)
     if isinstance(local, LanguageModel):
         found["text"].pop("path", None)
@@ -168,14 +149,12 @@ def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | No
     return dict(given)
 
 
-def _unpooled(
-    where: str, encode: Any, table: Mapping[str, Any], known: Sequence[tuple[str, Any]], *arguments: Any
-) -> Pooled:
-    """The encoder of a scorer, with a pooling that has no weights, for it is not called."""
+def _check_gives_elements(where: str, table: Mapping[str, Any], known: Sequence[tuple[str, Any]], beside: str) -> None:
     able = [name for name, build in known if "pooling" in inspect.signature(build).parameters]
     if table["name"] not in able:
-        raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a scorer: {', '.join(able)}")
-    return made(where, encode, {**table, "pooling": "mean"}, *arguments)
+        raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a {beside}: {', '.join(able)}")
+    if beside == "scorer" and "pooling" in table:
+        raise ValueError(f"{where}: got pooling {table['pooling']!r} but expected none beside a scorer")
 
 
 TOKENIZERS = (

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from goal_analysis.vse.data import Split
-from goal_analysis.vse.evaluation import scores_of
-from goal_analysis.vse.text import Tokenizer
+from goal_analysis.vse.dual_encoder import DualEncoder
+from goal_analysis.vse.evaluation import AT_A_TIME, in_evaluation
+from goal_analysis.vse.images import pieces
+from goal_analysis.vse.scorers.reranking import Reranking, first_in_rows
+from goal_analysis.vse.text import Tokenizer, Tokens
+
+Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
+"""Some candidates by their numbers, and the query beside them: images, and captions."""
 
 
 def images_of_caption(model: nn.Module, tokenizer: Tokenizer, split: Split, caption: str) -> Float[Tensor, " images"]:
@@ -26,9 +34,8 @@ def images_of_caption(model: nn.Module, tokenizer: Tokenizer, split: Split, capt
     """
     if not caption.strip():
         raise ValueError("caption: got no words but expected a caption")
-    images = len(split.images)
-    asked = Split(split.name, split.images, (caption,) * images, np.arange(images))
-    return _whole(scores_of(model, asked, tokenizer), images)[:, 0]
+    tokens = tokenizer([caption])
+    return _found(model, len(split.images), lambda rows: (split.images.batch(rows), tokens))
 
 
 def captions_of_image(model: nn.Module, tokenizer: Tokenizer, split: Split, image: int) -> Float[Tensor, " captions"]:
@@ -45,8 +52,32 @@ def captions_of_image(model: nn.Module, tokenizer: Tokenizer, split: Split, imag
     """
     if not 0 <= image < len(split.images):
         raise ValueError(f"image: got {image} but expected a row from 0 to {len(split.images) - 1}")
-    return scores_of(model, split, tokenizer)(slice(image, image + 1))[0].float().cpu()
+    one, tokens = split.images.batch(np.array([image])), tokenizer(split.captions)
+    return _found(model, len(split), lambda rows: (one, tokens.rows(torch.as_tensor(rows))))
 
 
-def _whole(scores, images: int) -> Tensor:
-    return torch.cat([scores(slice(top, min(top + 256, images))).float().cpu() for top in range(0, images, 256)])
+@torch.no_grad()
+def _found(model: nn.Module, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
+    """The scores of all candidates with the query."""
+    parameter = next(model.parameters())
+
+    def given(rows: Int64[np.ndarray, " rows"]) -> tuple[Tensor, Tokens]:
+        images, tokens = read(rows)
+        return images.to(parameter), tokens.to(parameter.device)
+
+    def scores(rows: Int64[np.ndarray, " rows"]) -> Tensor:
+        scorer = model.dual if isinstance(model, Reranking) else model
+        found = scorer(*given(rows))
+        return (found[0] @ found[1].T if isinstance(scorer, DualEncoder) else found).flatten().float().cpu()
+
+    with in_evaluation(model):
+        found = torch.cat([scores(rows) for rows in pieces(np.arange(candidates), AT_A_TIME)])
+        if not isinstance(model, Reranking):
+            return found
+
+        def score_pairs(_: Tensor, columns: Tensor) -> Tensor:
+            images, tokens = given(columns.numpy())
+            pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(tokens))).T.to(parameter.device)
+            return model.score_pairs(images, tokens, pairs[0], pairs[1]).float().cpu()
+
+        return first_in_rows(found[None], score_pairs, model.top)[0]

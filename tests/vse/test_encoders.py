@@ -298,6 +298,16 @@ def test_gpo_is_the_papers_formula() -> None:
     assert pooling.weights(lengths, 7).sum(1).allclose(torch.ones(5))
 
 
+def test_features_of_regions_and_of_the_whole_fit_either_encoder() -> None:
+    regions, whole = torch.randn(3, 4, 10), torch.randn(3, 10)
+    of_whole = Linear((4, 10), statistics(10), dim=DIM)
+    standardised = of_whole.layers[0](regions).mean(1)
+    expected = nn.functional.normalize(of_whole.layers[2](standardised))
+    torch.testing.assert_close(of_whole(regions), expected)
+    of_regions = dict(IMAGE_ENCODERS)["regions"]((10,), statistics(10), dim=DIM).eval()
+    torch.testing.assert_close(of_regions(whole), nn.functional.normalize(of_regions.local(whole)[0][:, 0]))
+
+
 def test_dropped_leaves_one_at_least_and_adds_none() -> None:
     mask = torch.arange(8) < torch.tensor([8, 1, 4])[:, None].repeat(400, 1)
     left = dropped(mask, 0.5)
@@ -321,8 +331,8 @@ def test_forgetting_and_dropping_are_for_training(case: str) -> None:
         (lambda: image_encoder("regions, gpo", pooling="sum"), "pooling: got 'sum' but expected one of mean, max"),
         (lambda: image_encoder("regions, gpo", drop=1.5), "drop: got 1.5 but expected a number from 0"),
         (lambda: image_encoder("convolution", width=12), "width: got 12 but expected a multiple of 8"),
-        (lambda: Linear((5, 10)), r"linear: got images of shape \(5, 10\) but expected features of the whole"),
-        (lambda: dict(IMAGE_ENCODERS)["regions"]((10,)), r"regions: got images of shape \(10,\) but expected"),
+        (lambda: Linear((3, 8, 8)), r"linear: got images of shape \(3, 8, 8\) but expected features.*convolution"),
+        (lambda: dict(IMAGE_ENCODERS)["regions"]((3, 8, 8)), r"regions: got images of shape \(3, 8, 8\) but expected"),
         (lambda: dict(IMAGE_ENCODERS)["convolution"]((3, 8, 64)), r"convolution: got images of shape \(3, 8, 64\)"),
         (lambda: Backbone(Trunk(), (10,), None, DIM), r"backbone: got images of shape \(10,\) but expected pictures"),
         (lambda: Standardise((4,), statistics(3)), r"statistics: got the mean of shape \(3,\) .* but expected \(4,\)"),

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
+from lightning_fabric import Fabric
 
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.experiment import (
     experiment_from_mapping,
     preset,
@@ -13,9 +17,13 @@ from goal_analysis.vse.experiment import (
     read_experiment,
     with_settings,
 )
-from goal_analysis.vse.model import build_model, build_tokenizer
+from goal_analysis.vse.run import start
+from goal_analysis.vse.run_folder import read_log
 from goal_analysis.vse.schedule import learning_rate
 from goal_analysis.vse.training_options import TrainingOptions
+from losses_catalog.weights import constant_pair, hinge_triplet
+
+HARDEST = GradientObjective(hinge_triplet, constant_pair, reduction=Reduction.MEAN)
 
 GIVEN = {
     "name": "mine",
@@ -38,19 +46,24 @@ def test_every_preset_is_an_experiment_of_its_name(name: str) -> None:
     assert experiment_from_mapping(preset(name), name).name == name
 
 
-SHAPES = {"bag_of_words": (12,), "vse_infty": (9, 12), "cross_attention": (9, 12)}
-"""Of the images that each preset is for."""
+TINY = ["model.image.dim=16", "training.epochs=1", "training.batch_size=10", "training.warm_up_steps=0"]
+"""Two steps of ten pairs."""
 
 
+@pytest.mark.parametrize("shape", [(12,), (9, 12), (3, 16, 16)], ids=["of the whole", "regions", "pictures"])
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_has_a_model(name: str) -> None:
-    config = experiment_from_mapping(preset(name), name).model
-    tokenizer = build_tokenizer(config, ["a red dog", "a blue cat"] * 5)
-    outputs = build_model(config, SHAPES[name], tokenizer).eval()(
-        torch.ones(2, *SHAPES[name]), tokenizer(["a dog"] * 2)
-    )
-    scores = outputs if isinstance(outputs, torch.Tensor) else outputs[0] @ outputs[1].T
-    assert scores.shape == (2, 2)
+def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    experiment = experiment_from_mapping(with_settings(preset(name), TINY), name)
+    images = np.random.default_rng(0).random((10, *shape), dtype=np.float32)
+    split = Split("train", ArrayImages(images), ("a red dog", "a blue cat") * 10, np.arange(20) // 2)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    if name == "scenes" and len(shape) < 3:
+        with pytest.raises(ValueError, match=r"model.image: convolution: .* but expected pictures"):
+            start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+        return
+    progress = start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+    assert progress.step == 2
+    assert read_log(tmp_path)[-1].keys() >= ({"rsum", "dual_rsum"} if name == "fusion" else {"rsum"})
 
 
 @pytest.mark.parametrize(

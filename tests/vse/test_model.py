@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from goal_analysis.vse.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.encoders.pooling import GeneralisedPooling
+from goal_analysis.vse.encoders.linear import Linear
+from goal_analysis.vse.encoders.pooling import GeneralisedPooling, Pooled
 from goal_analysis.vse.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.scorers import SCORERS, CrossModalScorer
+from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.subwords import Subwords
 from goal_analysis.vse.text import Vocabulary
 
@@ -161,6 +163,26 @@ def test_a_scorer_takes_the_place_of_the_pooling(name: str, bert: Path) -> None:
         assert other(images, tokens).equal(found)
 
 
+def test_a_reranker_stands_beside_the_pooling() -> None:
+    given = {**RERANKED, "reranker": {"name": "fusion", "negatives": 1, "top": 3}}
+    model = build_model(given, (4, 10), VOCABULARY, statistics((4, 10))).eval()
+    assert isinstance(model, Reranking)
+    assert (model.negatives, model.top) == (1, 3)
+    assert any(isinstance(part, GeneralisedPooling) for part in model.modules())
+    other = build_model(portable(given, model), (4, 10), VOCABULARY).eval()
+    other.load_state_dict(model.state_dict())
+    images, tokens = torch.rand(3, 4, 10), VOCABULARY(CAPTIONS)
+    assert all(a.equal(b) for a, b in zip(model.dual(images, tokens), other.dual(images, tokens), strict=True))
+
+
+def test_pictures_take_the_encoder_for_pictures() -> None:
+    given = {**config("linear", "bag_of_words"), "pictures": {"name": "convolution", "width": 8}}
+    for shape, kind in (((10,), Linear), ((4, 10), Linear), ((3, 16, 16), Pooled)):
+        model = build_model(given, shape, VOCABULARY, statistics(shape))
+        assert isinstance(model.image, kind)
+        assert model(torch.rand(2, *shape), VOCABULARY(CAPTIONS))[0].shape == (2, 16)
+
+
 def test_the_seed_makes_the_weights() -> None:
     given = config("linear", "bag_of_words")
     states = []
@@ -208,7 +230,7 @@ def test_pretrained_networks_are_standardised_as_they_were_trained(packages: lis
         given = config(name, "bag_of_words")
         given["image"]["pretrained"] = True
         model = build_model(given, (3, 16, 16), VOCABULARY, statistics((3, 16, 16)))
-        assert float(model.image.local.given.mean[0]) == pytest.approx(first)
+        assert float(model.image.local.given[0].mean[0]) == pytest.approx(first)
         assert portable(given, model)["image"]["pretrained"] is False
         assert given["image"]["pretrained"] is True
     assert packages == [{"pretrained": True, "num_classes": 0, "global_pool": ""}, {"weights": "DEFAULT"}]
@@ -251,6 +273,7 @@ def changed(part: str, **options: Any) -> dict[str, Any]:
 
 
 TIMM = config("timm", "bag_of_words")
+RERANKED = config("regions", "recurrent", reranker={"name": "fusion"})
 
 
 def test_what_is_changed_below_is_right_before() -> None:
@@ -262,7 +285,7 @@ def test_what_is_changed_below_is_right_before() -> None:
     [
         ({}, "model.image: got None but expected a table with a name"),
         ({**TIMM, "text": "bag_of_words"}, "model.text: got 'bag_of_words' but expected a table with a name"),
-        ({**TIMM, "txt": {}}, "model: got 'txt' but expected image, text, tokenizer, scorer"),
+        ({**TIMM, "txt": {}}, "model: got 'txt' but expected image, pictures, text, tokenizer, scorer"),
         (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, regions, conv"),
         (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, recurrent"),
         (changed("text", droput=0.1), "model.text: bag_of_words: got 'droput' but expected dim, dropout, hidden"),
@@ -274,7 +297,7 @@ def test_what_is_changed_below_is_right_before() -> None:
         (changed("image", dim=0), "model.image: dim: got 0 but expected 1 or more"),
         (changed("image", hidden=-1), "model.image: hidden: got -1 but expected 0 or more"),
         (changed("text", dim=8), "model.text: dim: got 8 but expected 16, as model.image has it"),
-        (changed("image", name="regions"), r"model.image: regions: got images of shape \(10,\) but expected"),
+        ({**TIMM, "image": {"name": "convolution"}}, r"model.image: convolution: .*\(10,\) but expected pictures"),
         ({**TIMM, "image": {"name": "timm"}}, "model.image: timm: got no model but expected model, dim, pretrained"),
         (
             {**TIMM, "image": {"name": "timm", "model": "tinny"}},
@@ -289,6 +312,10 @@ def test_what_is_changed_below_is_right_before() -> None:
             {**changed("scorer", name="fusion"), "image": {"name": "regions", "pooling": "gpo"}},
             "model.image: got pooling 'gpo' but expected none beside a scorer",
         ),
+        (changed("reranker", name="fusion"), "name: got 'linear' but expected beside a reranker: regions"),
+        ({**RERANKED, "scorer": {"name": "fusion"}}, "got a scorer and a reranker but expected one of them at most"),
+        ({**RERANKED, "reranker": {"name": "fusion", "top": 0}}, "model.reranker: top: got 0 but expected 1 or more"),
+        ({**RERANKED, "reranker": {"name": "fusion", "tops": 1}}, "model.reranker: fusion: got 'tops' but expected"),
     ],
 )
 def test_what_is_refused(given: dict[str, Any], message: str, packages: list) -> None:

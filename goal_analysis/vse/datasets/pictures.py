@@ -1,18 +1,16 @@
-"""Photographs in files: decoded when a batch asks for them, cut to one size, and varied for training."""
+"""Photographs in files: decoded when a batch asks for them, and cut to one size."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
 from goal_analysis.vse.data import DataError
 from goal_analysis.vse.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
@@ -95,45 +93,6 @@ def path_inside(folder: Path, name: str) -> str:
     if not (folder / path).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{folder}: got the path {name!r}, which leads out of it, but expected one inside")
     return str(path)
-
-
-def augmented(
-    images: Float[Tensor, "batch channels height width"],
-    generator: torch.Generator,
-    scale: tuple[float | int, float | int] = (0.5, 1.0),
-    ratio: float | int = 4 / 3,
-    flip: float | int = 0.5,
-) -> Float[Tensor, "batch channels height width"]:
-    """Every image cut at random and scaled back, and mirrored with a probability; for training only.
-
-    A cut's area is uniform in ``scale``, its width over its height log-uniform in [1/ratio, ratio], its place uniform.
-
-    Args:
-        images: shape ``(batch, channels, height, width)``.
-        generator: the source of randomness, on the device of the images.
-        scale: the least and the most of the area, in (0, 1].
-        ratio: at least 1.
-        flip: the probability to mirror left and right; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: a number outside its range.
-    """
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError(f"augmented: scale: got {scale} but expected two growing numbers in (0, 1]")
-    if not 1 <= ratio < math.inf or not 0 <= flip <= 1:
-        raise ValueError(f"augmented: got ratio {ratio} and flip {flip} but expected at least 1, and a probability")
-    options = {"generator": generator, "device": images.device, "dtype": images.dtype}
-    area, shape, across, down, mirror = torch.rand(5, len(images), **options)
-    area = scale[0] + (scale[1] - scale[0]) * area
-    root = torch.exp((shape - 0.5) * math.log(ratio))
-    width, height = (area.sqrt() * root).clamp_max(1), (area.sqrt() / root).clamp_max(1)
-    theta = images.new_zeros(len(images), 2, 3)
-    theta[:, 0, 0] = torch.where(mirror < flip, -width, width)
-    theta[:, 1, 1] = height
-    theta[:, 0, 2] = (2 * across - 1) * (1 - width)
-    theta[:, 1, 2] = (2 * down - 1) * (1 - height)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _bytes(path: Path) -> int:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from goal_analysis.vse.encoders.augmentation import Augmentation
 from goal_analysis.vse.encoders.linear import Standardise, Statistics
 from goal_analysis.vse.encoders.pooling import Pooled, pooled
 
@@ -29,17 +30,27 @@ class Backbone(nn.Module):
         shape: of one picture, ``(3, height, width)``.
         statistics: see `Standardise`.
         dim: of the elements.
+        crop: see `goal_analysis.vse.encoders.augmentation.Augmentation`.
+        flip: likewise.
 
     Raises:
-        ValueError: images that are no pictures, or a trunk that gives something else.
+        ValueError: images that are no pictures, a trunk that gives something else, or a number out of its range.
     """
 
-    def __init__(self, trunk: nn.Module, shape: tuple[int, ...], statistics: Statistics | None, dim: int) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        shape: tuple[int, ...],
+        statistics: Statistics | None,
+        dim: int,
+        crop: float | int = 1.0,
+        flip: float | int = 0.0,
+    ) -> None:
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"backbone: got images of shape {shape} but expected pictures, (3, height, width)")
         self.dim = dim
-        self.given = Standardise(shape, statistics)
+        self.given = nn.Sequential(Standardise(shape, statistics), Augmentation(crop, flip))
         self.trunk = trunk
         training = trunk.training
         with torch.no_grad():
@@ -77,6 +88,8 @@ def timm_encoder(
     frozen: bool = False,
     pooling: str = "mean",
     drop: float | int = 0.0,
+    crop: float | int = 1.0,
+    flip: float | int = 0.0,
 ) -> Pooled:
     """The encoder of pictures by any network of timm, https://github.com/huggingface/pytorch-image-models.
 
@@ -89,6 +102,8 @@ def timm_encoder(
         frozen: whether the network is left as it is.
         pooling: one of `goal_analysis.vse.encoders.pooling.POOLINGS`.
         drop: in training, the share of a picture's places that is left out at random.
+        crop: in training, the least share of a picture that is cut at random; 1 for the whole.
+        flip: in training, the probability to mirror; 0 where captions tell left from right.
 
     Raises:
         ValueError: timm is not there or knows no such network; an unknown pooling; a share outside of [0, 1).
@@ -100,7 +115,7 @@ def timm_encoder(
         own = getattr(trunk, "pretrained_cfg", {})
         statistics = _as_tensors(own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
     trunk.requires_grad_(not frozen)
-    return pooled(Backbone(trunk, shape, statistics, dim), pooling, dim, drop)
+    return pooled(Backbone(trunk, shape, statistics, dim, crop, flip), pooling, dim, drop)
 
 
 def torchvision_encoder(
@@ -111,6 +126,8 @@ def torchvision_encoder(
     dim: int = 512,
     pretrained: bool = False,
     frozen: bool = False,
+    crop: float | int = 1.0,
+    flip: float | int = 0.0,
 ) -> Pooled:
     """The encoder of pictures by any classifier of torchvision without its last layers; the whole is its one element.
 
@@ -121,6 +138,8 @@ def torchvision_encoder(
         dim: of the embedding.
         pretrained: whether torchvision fetches the weights.
         frozen: whether the network is left as it is.
+        crop: in training, the least share of a picture that is cut at random; 1 for the whole.
+        flip: in training, the probability to mirror; 0 where captions tell left from right.
 
     Raises:
         ValueError: torchvision is not there or knows no such classifier.
@@ -134,7 +153,7 @@ def torchvision_encoder(
     if pretrained:
         statistics = _as_tensors(*IMAGENET)
     trunk.requires_grad_(not frozen)
-    return pooled(Backbone(trunk, shape, statistics, dim), "mean", dim)
+    return pooled(Backbone(trunk, shape, statistics, dim, crop, flip), "mean", dim)
 
 
 def _package(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Images as vectors of features of their whole: standardised, and mapped linearly or by a perceptron."""
+"""Images as vectors of features: standardised, of regions their mean, and mapped linearly or by a perceptron."""
 
 from __future__ import annotations
 
@@ -57,15 +57,17 @@ class Standardise(nn.Module):
 class Linear(nn.Module):
     """x ↦ unit(A·dropout(standardised x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(·) + c)) + b).
 
+    Of an image's regions, x is the mean.
+
     Args:
-        shape: of one image, ``(features,)``.
+        shape: of one image, ``(features,)`` or ``(regions, features)``.
         statistics: see `Standardise`.
         dim: of the embedding.
         dropout: of the features, and of the hidden layer, from 0 to below 1.
         hidden: the width of the hidden layer; 0 for none.
 
     Raises:
-        ValueError: images of another number of axes.
+        ValueError: pictures.
     """
 
     def __init__(
@@ -78,13 +80,21 @@ class Linear(nn.Module):
         hidden: int = 0,
     ) -> None:
         super().__init__()
-        if len(shape) != 1:
-            raise ValueError(f"linear: got images of shape {shape} but expected features of the whole, (features,)")
+        check_features("linear", shape)
         layers: list[nn.Module] = [Standardise(shape, statistics), Dropout(dropout)]
         if hidden:
-            layers += [nn.Linear(shape[0], hidden), nn.ReLU(), Dropout(dropout)]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden or shape[0], dim))
+            layers += [nn.Linear(shape[-1], hidden), nn.ReLU(), Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden or shape[-1], dim))
 
-    def forward(self, images: Float[Tensor, "images features"]) -> Float[Tensor, "images dim"]:
+    def forward(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
-        return unit(self.layers(images))
+        return unit(self.layers(images.mean(1) if images.ndim == 3 else images))
+
+
+def check_features(encoder: str, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError that names the encoder unless images of this shape are features."""
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            f"{encoder}: got images of shape {shape} but expected features, (features,) or (regions, features); "
+            "pictures go through convolution, timm or torchvision"
+        )

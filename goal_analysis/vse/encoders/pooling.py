@@ -14,6 +14,9 @@ from goal_analysis.vse.text import Tokens
 TEMPERATURE = 0.1
 """What the scores of the positions are divided by before their softmax, as in the authors' code."""
 
+Elements = tuple[Tensor, Tensor]
+"""Vectors, shape ``(rows, elements, dim)``, and the mask of those that are there."""
+
 
 def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
     """The rows over their lengths; zero stays zero.

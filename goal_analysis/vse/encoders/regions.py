@@ -7,43 +7,42 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from goal_analysis.vse.encoders.dropout import Dropout
-from goal_analysis.vse.encoders.linear import Standardise, Statistics
+from goal_analysis.vse.encoders.linear import Standardise, Statistics, check_features
 from goal_analysis.vse.encoders.pooling import Pooled, pooled
 
 
 class Regions(nn.Module):
     """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0.
 
+    Features of a whole image are those of its one region.
+
     Args:
-        shape: of one image, ``(regions, features)``.
+        shape: of one image, ``(regions, features)`` or ``(features,)``.
         statistics: see `Standardise`.
         dim: of what every region is mapped to.
         dropout: of the features, from 0 to below 1.
         hidden: the width of the perceptron; 0 for none.
 
     Raises:
-        ValueError: images of another number of axes.
+        ValueError: pictures.
     """
 
     def __init__(
         self, shape: tuple[int, ...], statistics: Statistics | None, dim: int, dropout: float | int, hidden: int
     ) -> None:
         super().__init__()
-        if len(shape) != 2:
-            raise ValueError(
-                f"regions: got images of shape {shape} but expected features of regions, (regions, features)"
-            )
+        check_features("regions", shape)
         self.dim = dim
         self.given = nn.Sequential(Standardise(shape, statistics), Dropout(dropout))
-        self.linear = nn.Linear(shape[1], dim)
-        layers = (nn.Linear(shape[1], hidden), nn.ReLU(), nn.Linear(hidden, dim)) if hidden else ()
+        self.linear = nn.Linear(shape[-1], dim)
+        layers = (nn.Linear(shape[-1], hidden), nn.ReLU(), nn.Linear(hidden, dim)) if hidden else ()
         self.perceptron = nn.Sequential(*layers)
 
     def forward(
-        self, images: Float[Tensor, "images regions features"]
+        self, images: Float[Tensor, "images ..."]
     ) -> tuple[Float[Tensor, "images regions dim"], Bool[Tensor, "images regions"]]:
         """The elements, all of which are there."""
-        x = self.given(images)
+        x = self.given(images if images.ndim == 3 else images[:, None])
         elements = self.linear(x)
         if len(self.perceptron):
             elements = elements + self.perceptron(x)
@@ -66,7 +65,7 @@ def region_encoder(
     https://arxiv.org/abs/2011.04305).
 
     Args:
-        shape: of one image, ``(regions, features)``.
+        shape: of one image, ``(regions, features)`` or ``(features,)``.
         statistics: see `Standardise`.
         dim: of the embedding.
         dropout: of the features, from 0 to below 1.
@@ -75,6 +74,6 @@ def region_encoder(
         drop: in training, the share of an image's regions that is left out at random.
 
     Raises:
-        ValueError: images of another number of axes, an unknown pooling, or a share outside of [0, 1).
+        ValueError: pictures, an unknown pooling, or a share outside of [0, 1).
     """
     return pooled(Regions(shape, statistics, dim, dropout, hidden), pooling, dim, drop)

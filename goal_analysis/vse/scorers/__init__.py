@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from goal_analysis.vse.encoders.pooling import Elements
 from goal_analysis.vse.scorers.cross_attention import CrossAttention
 from goal_analysis.vse.scorers.fusion import Fusion
 from goal_analysis.vse.text import Tokens
@@ -28,6 +29,12 @@ class CrossModalScorer(Protocol):
         columns: Int64[Tensor, " pairs"],
     ) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
+        ...
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The same from what the encoders gave."""
         ...
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.encoders.pooling import Pooled, unit
+from goal_analysis.vse.encoders.pooling import Elements, Pooled, unit
 from goal_analysis.vse.scorers.strips import in_strips
 from goal_analysis.vse.text import Tokens
 
@@ -15,9 +15,6 @@ LEAST = 1e-12
 
 QUERIES = ("both", "words", "regions")
 POOLS = ("mean", "logsumexp")
-
-Elements = tuple[Tensor, Tensor]
-"""Vectors, shape ``(rows, elements, dim)``, and the mask of those that are there."""
 
 
 class CrossAttention(nn.Module):
@@ -86,7 +83,13 @@ class CrossAttention(nn.Module):
         columns: Int64[Tensor, " pairs"],
     ) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
+        (v, there_v), (e, there_e) = regions, words
         v, e = unit(v), unit(e)
 
         def strip(some: slice) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.encoders.pooling import Pooled, unit
+from goal_analysis.vse.encoders.pooling import Elements, Pooled, unit
 from goal_analysis.vse.encoders.transformer import layers_of
 from goal_analysis.vse.scorers.strips import in_strips
 from goal_analysis.vse.text import Tokens
@@ -16,7 +16,7 @@ class Fusion(nn.Module):
     """One stream: a vector that gathers, the regions and the words, each with the vector of its kind, attend to each
     other, and the score is a linear function of what was gathered.
 
-    It computes a whole transformer for every pair, so it is for small batches and for `reranked`.
+    It computes a whole transformer for every pair, so it is for small batches and for `Reranking`.
 
     In the manner of "UNITER: UNiversal Image-TExt Representation Learning" (Chen et al., ECCV 2020,
     https://arxiv.org/abs/1909.11740), whose image-text matching head it has, and not its pretraining.
@@ -59,7 +59,13 @@ class Fusion(nn.Module):
         columns: Int64[Tensor, " pairs"],
     ) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
+        (v, there_v), (e, there_e) = regions, words
         v, e = unit(v) + self.kinds[0], unit(e) + self.kinds[1]
 
         def strip(some: slice) -> Tensor:

@@ -3,13 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from goal_analysis.vse.dual_encoder import DualEncoder
+from goal_analysis.vse.encoders.pooling import Elements, unit
+from goal_analysis.vse.text import Tokens
+
+SHARE = 0.1
+"""How much of the scorer's score is added at the start; it is learnt from there."""
 
 PairScores = Callable[[Tensor, Tensor], Tensor]
 """The scores of image ``rows[k]`` with caption ``columns[k]``, shape ``(pairs,)``."""
+
+
+class Mined(NamedTuple):
+    """What a `Reranking` gives of a batch.
+
+    Args:
+        images: unit vectors, shape ``(images, dim)``.
+        texts: unit vectors, shape ``(captions, dim)``.
+        scores: of the chosen pairs, and 0 elsewhere, shape ``(images, captions)``.
+        chosen: which pairs those are: the positives, and the negatives that were mined.
+    """
+
+    images: Tensor
+    texts: Tensor
+    scores: Tensor
+    chosen: Tensor
+
+
+class Reranking(nn.Module):
+    """A dual encoder, and a scorer of the same regions and words that corrects it: s = x·y + g·f(regions, words).
+
+    The encoders are shared, so that they are run once, and the scorer begins with regions and words that the dual
+    encoder has aligned; both are trained by the objective, the dual encoder on the whole batch and the scorer on its
+    positives and on the negatives that are hardest by x·y. No gradient of s reaches x·y, so f learns what x·y lacks. At
+    the start g is small, and the order that of the dual encoder.
+
+    In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
+    negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
+
+    Args:
+        scorer: a `goal_analysis.vse.scorers.CrossModalScorer` whose encoders ``image`` and ``text`` pool too.
+        negatives: mined for every image and every caption of a batch.
+        top: how many of every query's candidates are put in a new order in evaluation.
+    """
+
+    scorer: Any
+
+    def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.share = nn.Parameter(torch.tensor(SHARE))
+        self.negatives, self.top = negatives, top
+
+    @property
+    def image(self) -> Any:
+        """The encoder of images."""
+        return self.scorer.image
+
+    @property
+    def text(self) -> Any:
+        """The encoder of captions."""
+        return self.scorer.text
+
+    @property
+    def dual(self) -> DualEncoder:
+        """The dual encoder of both."""
+        return DualEncoder(self.image, self.text).train(self.training)
+
+    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
+        """Embeddings of a batch of pairs, and the scores of those that count.
+
+        Args:
+            images: as many as captions.
+            tokens: of the captions.
+            ids: the image of every pair; other captions of an image are positives of it.
+        """
+        regions, words, x, y = self._read(images, tokens)
+        similarities = x.detach() @ y.detach().T
+        chosen = with_hardest(similarities, ids[:, None] == ids[None, :], self.negatives)
+        rows, columns = chosen.nonzero(as_tuple=True)
+        corrected = similarities[rows, columns] + self.share * self.scorer.score_elements(regions, words, rows, columns)
+        scores = torch.zeros_like(chosen, dtype=corrected.dtype).index_put((rows, columns), corrected)
+        return Mined(x, y, scores, chosen)
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """The corrected scores of image ``rows[k]`` with caption ``columns[k]``."""
+        regions, words, x, y = self._read(images, tokens)
+        similarities = (x[rows] * y[columns]).sum(1)
+        return similarities + self.share * self.scorer.score_elements(regions, words, rows, columns)
+
+    def _read(self, images: Tensor, tokens: Tokens) -> tuple[Elements, Elements, Tensor, Tensor]:
+        regions, words = self.image.elements(images), self.text.elements(tokens)
+        return regions, words, unit(self.image.pooling(*regions)), unit(self.text.pooling(*words))
+
+
+def with_hardest(
+    similarities: Float[Tensor, "rows columns"], positives: Bool[Tensor, "rows columns"], count: int
+) -> Bool[Tensor, "rows columns"]:
+    """The positives, and so many of the most similar negatives of every row and of every column.
+
+    >>> similarities = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.0], [0.5, 0.4, 0.7]])
+    >>> with_hardest(similarities, torch.eye(3, dtype=torch.bool), 1).int()
+    tensor([[1, 0, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.int32)
+    """
+    among = similarities.masked_fill(positives, -torch.inf)
+    chosen = positives.clone()
+    for axis in (1, 0):
+        hardest = among.topk(min(count, among.shape[axis]), axis).indices
+        chosen |= torch.zeros_like(positives).scatter(axis, hardest, True)
+    return chosen
 
 
 def reranked(
@@ -36,11 +150,14 @@ def reranked(
     if top < 1:
         raise ValueError(f"top: got {top} but expected 1 or more")
     scores = scores.double()  # so that the step between the two parts costs no digits
-    of_captions = _first_in_rows(scores, score_pairs, top)
-    return of_captions, _first_in_rows(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
+    of_captions = first_in_rows(scores, score_pairs, top)
+    return of_captions, first_in_rows(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
 
 
-def _first_in_rows(scores: Tensor, score_pairs: PairScores, top: int) -> Tensor:
+def first_in_rows(
+    scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
+) -> Float[Tensor, "rows columns"]:
+    """Scores by which the first ``top`` of every row stand in the scorer's order, and the others behind as before."""
     top = min(top, scores.shape[1])
     columns = scores.topk(top, dim=1).indices
     rows = torch.arange(len(scores), device=scores.device)[:, None].expand_as(columns)

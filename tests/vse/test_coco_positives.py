@@ -1,0 +1,34 @@
+"""Our ranks read by the package of ECCV Caption: all positives first is perfect, and rows mean what it thinks."""
+
+import sys
+
+import pytest
+
+from goal_analysis.vse.coco_positives import CAPTIONS, IMAGES, coco_positives
+
+OWN = {
+    "i2t": [
+        [5 * row + k for k in range(5)] + [(5 * row + 5 + k) % CAPTIONS for k in range(45)] for row in range(IMAGES)
+    ],
+    "t2i": [[(row // 5 + k) % IMAGES for k in range(50)] for row in range(CAPTIONS)],
+}
+
+
+def test_rows_are_those_of_the_package() -> None:
+    pytest.importorskip("eccv_caption")
+    found = coco_positives(OWN)
+    for way in ("i2t", "t2i"):
+        assert found[f"{way}_cxc_r1"] > 99.9, "all but a few own captions are positives"
+        assert found[f"{way}_eccv_r1"] > 99.9
+        assert 0 < found[f"{way}_eccv_map_at_r"] < found[f"{way}_eccv_rprecision"] < 50, "and there are many more"
+    shifted = coco_positives({way: rows[1000:] + rows[:1000] for way, rows in OWN.items()})
+    assert shifted["i2t_cxc_r1"] < 5
+
+
+def test_what_cannot_be_measured_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("eccv_caption")
+    with pytest.raises(ValueError, match="eccv: got 1 images and 25000 captions but expected 5000 and 25000"):
+        coco_positives({**OWN, "i2t": [[0]]})
+    monkeypatch.setitem(sys.modules, "eccv_caption", None)
+    with pytest.raises(ValueError, match="expected the package eccv_caption: pip install eccv-caption"):
+        coco_positives(OWN)

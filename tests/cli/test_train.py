@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,25 +17,7 @@ from goal_analysis.cli import app
 from goal_analysis.vse.checkpoint import load, steps
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG
 
-WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")
 SETTINGS = ("training.batch_size=20", "training.epochs=4", "model.image.dim=8", "training.checkpoint_steps=2")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Features that depend on the words of five captions each, as files."""
-    where = tmp_path_factory.mktemp("data") / "small"
-    where.mkdir()
-    for split, images, seed in (("train", 40, 1), ("dev", 12, 2)):
-        rng = np.random.default_rng(seed)
-        has = rng.random((images, len(WORDS))) < 0.5
-        has[:, 0] = True
-        features = has @ np.random.default_rng(0).normal(size=(len(WORDS), 12)) + 0.1 * rng.normal(size=(images, 12))
-        np.save(where / f"{split}_ims.npy", features.astype(np.float32))
-        captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h) for row in has for _ in range(5)]
-        (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-        (where / f"{split}_ids.txt").write_text("\n".join(map(str, range(images))) + "\n")
-    return where
 
 
 def arguments(folder: Path, run: Path, *more: str) -> list[str]:
@@ -130,6 +113,44 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder: Path, run
     assert (tmp_path / "killed" / LOG).read_bytes() == (run / LOG).read_bytes()
     one, other = (load(f / CHECKPOINTS, steps(f / CHECKPOINTS)[-1]) for f in (run, tmp_path / "killed"))
     assert all((tensor == other.model[name]).all() for name, tensor in one.model.items())
+
+
+def test_a_full_disk_ends_a_run_and_leaves_its_checkpoints(folder: Path, run: Path, tmp_path: Path) -> None:
+    """Files of one kilobyte at most stand for a full disk; a larger write fails with EFBIG."""
+    full = tmp_path / "full"
+    shutil.copytree(run, full)
+    (full / "result.json").unlink()
+    kept = full / CHECKPOINTS
+    shutil.rmtree(kept / f"step-{steps(kept)[-1]:08d}")
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    words = [sys.executable, "-m", "goal_analysis", "train", "--resume", str(full)]
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 1
+    assert f"{full}: " in ended.stderr
+    assert "File too large" in ended.stderr
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+    assert called("train", "--resume", str(full)).exit_code == 0
+    assert (full / LOG).read_bytes() == (run / LOG).read_bytes()
+
+
+def test_a_run_is_logged_for_tensorboard(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = called(*arguments(folder, tmp_path / "run", "--tensorboard"))
+    assert result.exit_code == 0, result.output
+    found = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    found.Reload()
+    epochs = [r for r in map(json.loads, (tmp_path / "run" / LOG).read_text().splitlines()) if r["kind"] == "epoch"]
+    logged = [(event.step, event.value) for event in found.Scalars("epoch/rsum")]
+    assert logged == [(r["step"], pytest.approx(r["rsum"])) for r in epochs]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = called(*arguments(folder, tmp_path / "other", "--tensorboard"))
+    assert result.exit_code == 1
+    assert "expected the package tensorboard: pip install tensorboard" in result.output
 
 
 def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:

@@ -53,31 +53,37 @@ class Chart:
     height: int
 
 
-def chart(name: str, figure: go.Figure, panels: Sequence[Panel], below: int = 0) -> Chart:
+def chart(
+    name: str, figure: go.Figure, panels: Sequence[Panel], sliders: Sequence[dict[str, Any]] = (), below: int = 0
+) -> Chart:
     """A figure for the page.
 
     Args:
         name: what it shows.
-        figure: its traces, its sliders, and the titles of its axes: x and y, x2 and y2, and so on for the panels.
+        figure: its traces and axes: x and y, x2 and y2, and so on for the panels.
         panels: at least one.
+        sliders: Plotly's, as it has them in JSON: its objects copy what they are handed, and this is most of a page.
         below: pixels for what stands below the panels besides the sliders.
     """
-    under = BOTTOM + SLIDER * len(figure.layout.sliders) + below
+    under = BOTTOM + SLIDER * len(sliders) + below
     figure.update_layout(
         margin={"l": 56, "r": 70 if any(panel.bar for panel in panels) else 12, "t": TOP, "b": under},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         dragmode=False,
+        font={"family": "system-ui, sans-serif"},
         annotations=[_title(panel.title, number) for number, panel in enumerate(panels, start=1)],
     )
-    for place, slider in enumerate(figure.layout.sliders):
-        slider.update(x=0, y=0, len=1, yanchor="top", pad={"t": BOTTOM + SLIDER * place})
     drawn = json.loads(figure.to_json(engine="json") or "")
+    below_one_another = [
+        {"x": 0, "y": 0, "len": 1, "yanchor": "top", "pad": {"t": BOTTOM + SLIDER * place}} | slider
+        for place, slider in enumerate(sliders)
+    ]
     height = TOP + PANEL + under
     high = height + (len(panels) - 1) * (PANEL + GAP)
     spec = {
         "data": drawn["data"],
-        "layout": drawn["layout"],
+        "layout": drawn["layout"] | {"sliders": below_one_another},
         "wide": {"height": height} | _in_a_row(panels),
         "narrow": {"height": high} | _in_a_column(panels),
     }
@@ -85,10 +91,13 @@ def chart(name: str, figure: go.Figure, panels: Sequence[Panel], below: int = 0)
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand in a script element, whatever its texts hold; what is not finite becomes null.
+    r"""JSON that may stand in a script element, whatever its texts hold.
+
+    Raises:
+        ValueError: a number that is not finite, which JSON does not know.
 
     >>> script_json({"a": "</script>"})
-    Markup('{"a":"\\\\u003c/script\\\\u003e"}')
+    Markup('{"a":"\\u003c/script\\u003e"}')
     """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # beyond ASCII everything is escaped already
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.dual_encoder import DualEncoder
 from goal_analysis.vse.evaluation import scores_of
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.model import DualEncoder
 from goal_analysis.vse.run import trained
 
 TOP = 5

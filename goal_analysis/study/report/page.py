@@ -22,6 +22,8 @@ from goal_analysis.study.report.objectives import ObjectiveOf, told
 from goal_analysis.study.report.results import Results, results
 from goal_analysis.study.report.runs import Group, gathered
 from goal_analysis.study.report.training_chart import training_chart
+from goal_analysis.vse.data import RetrievalData
+from goal_analysis.vse.experiment import Experiment
 
 QUERIES = 6
 """Images, and captions, in a gallery."""
@@ -75,6 +77,7 @@ def report(
     labels = [group.label for group in groups]
     if baseline is not None and baseline not in labels:
         raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+    load = _once(load)
     by_data: dict[str, list[Group]] = {}
     for group in groups:
         by_data.setdefault(group.data["fingerprint"], []).append(group)
@@ -106,6 +109,19 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
         training=training_chart(groups),
         galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
     )
+
+
+def _once(load: LoadData) -> LoadData:
+    """Data that several experiments share are loaded for the first alone."""
+    loaded: dict[str, RetrievalData] = {}
+
+    def remembered(experiment: Experiment) -> RetrievalData:
+        key = json.dumps(experiment.data, sort_keys=True, default=str)
+        if key not in loaded:
+            loaded[key] = load(experiment)
+        return loaded[key]
+
+    return remembered
 
 
 def _gallery(group: Group, load: LoadData, queries: int) -> Gallery | str:

@@ -60,7 +60,9 @@ def results(groups: Sequence[Group], baseline: str | None = None) -> Results | N
     if not finished:
         return None
     first = baseline if baseline in finished else next(iter(finished))
-    rsum = {label: {run.experiment.seed: run.best["rsum"] for run in runs if run.best} for label, runs in finished.items()}
+    rsum = {
+        label: {run.experiment.seed: run.best["rsum"] for run in runs if run.best} for label, runs in finished.items()
+    }
     comparison = compare(rsum, first)
     columns = ["objective", "seeds", "deviation", "difference", "low", "high"]
     rows = [
@@ -72,7 +74,9 @@ def results(groups: Sequence[Group], baseline: str | None = None) -> Results | N
             difference=_known(difference),
             interval=None if math.isnan(low) else (low, high),
         )
-        for label, seeds, deviation, difference, low, high in comparison.table[columns].itertuples(index=False, name=None)
+        for label, seeds, deviation, difference, low, high in comparison.table[columns].itertuples(
+            index=False, name=None
+        )
     ]
     return Results(tuple(rows), first, tuple(comparison.statements()))
 

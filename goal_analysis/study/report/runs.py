@@ -110,7 +110,7 @@ def read_one(folder: Path) -> Run:
     """
     record = read_run(folder)
     try:
-        result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else {"best": None}
+        result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None
         return Run(
             folder=folder,
             experiment=experiment_from_mapping(record["experiment"], f"{RUN}: experiment"),
@@ -119,7 +119,7 @@ def read_one(folder: Path) -> Run:
             versions={str(name): str(version) for name, version in record.get("versions", {}).items()},
             revision=str(record.get("revision", "")),
             epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
-            best=None if result["best"] is None else _measures(result["best"]),
+            best=_measures(result["best"]) if result is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         said = f"no {problem}" if isinstance(problem, KeyError) else problem

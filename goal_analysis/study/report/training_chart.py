@@ -12,8 +12,11 @@ from goal_analysis.study.report.charts import COLOURS, DASHES, Chart, Panel, cha
 from goal_analysis.study.report.runs import Group
 
 SHOWN = (("rsum", "RSUM"), ("i2t_r1", "R@1 from images"), ("t2i_r1", "R@1 from captions"))
-LINE = 24
+LINE = 22
 """Pixels of a line of the legend."""
+
+TICKS = 6
+"""Epochs that are written at an axis, at most."""
 
 
 def training_chart(groups: Sequence[Group]) -> Chart | None:
@@ -31,12 +34,15 @@ def training_chart(groups: Sequence[Group]) -> Chart | None:
                 _add(figure, number, text(group.label), title, axis, epochs, mean, low, high)
     if not figure.data:
         return None
-    for place, (_, title) in enumerate(SHOWN, start=1):
+    last = max(x for trace in figure.data for x in trace.x)
+    fixed = {"fixedrange": True, "zeroline": False}
+    ticks = {"dtick": 1} if last <= TICKS else {"nticks": TICKS}
+    for place in range(1, len(SHOWN) + 1):
         axis = "" if place == 1 else str(place)
         figure.update_layout(
             {
-                f"xaxis{axis}": {"anchor": f"y{axis}", "title": {"text": "epoch", "standoff": 4}, "fixedrange": True},
-                f"yaxis{axis}": {"anchor": f"x{axis}", "fixedrange": True, "zeroline": False},
+                f"xaxis{axis}": fixed | ticks | {"anchor": f"y{axis}", "title": {"text": "epoch", "standoff": 4}},
+                f"yaxis{axis}": fixed | {"anchor": f"x{axis}"},
             }
         )
     figure.update_layout(

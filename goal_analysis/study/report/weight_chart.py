@@ -16,9 +16,9 @@ EVERY = 4
 """Of the points of the grid, every so many-th has an arrow."""
 
 PANELS = (
-    Panel("w⁺, how hard the positive pulls"),
-    Panel("w⁻, how hard the negative pushes", "coloraxis", 2),
-    Panel("where a step moves both; the curl", "coloraxis2"),
+    Panel("w⁺, the pull"),
+    Panel("w⁻, the push", "coloraxis", 2),
+    Panel("descent and curl", "coloraxis2"),
 )
 AXES = ("", "2", "3")
 
@@ -68,10 +68,12 @@ def weight_chart(label: str, found: Surfaces) -> Chart:
     figure = go.Figure([*surfaces, curl, arrows], layout=go.Layout(template="none"))
     if own["potential"] is not None:
         figure.add_trace(_potential(s, own["potential"]))
-    bars = {axis: {"colorbar": {"thickness": 10, "outlinewidth": 0, "exponentformat": "power"}} for axis in own["colours"]}
-    figure.update_layout(**_axes(s), **bars, sliders=_sliders(found))
+    bars = {
+        axis: {"colorbar": {"thickness": 10, "outlinewidth": 0, "exponentformat": "power"}} for axis in own["colours"]
+    }
+    figure.update_layout(**_axes(s), **bars)
     figure.update_layout(**own["colours"])
-    return chart(f"Weights of a triplet under {label}", figure, PANELS)
+    return chart(f"Weights of a triplet under {label}", figure, PANELS, _sliders(found))
 
 
 def _potential(s: Sequence[float], z: list) -> go.Contour:
@@ -82,6 +84,7 @@ def _potential(s: Sequence[float], z: list) -> go.Contour:
         contours={"coloring": "none"},
         line={"width": 1, "color": "#777", "dash": "dot"},
         showscale=False,
+        showlegend=False,
         hoverinfo="skip",
         xaxis="x3",
         yaxis="y3",
@@ -100,11 +103,11 @@ def _axes(s: Sequence[float]) -> dict[str, Any]:
 def _drawn(surface: Surface, s: np.ndarray) -> dict[str, Any]:
     """What a surface changes in the figure: all z, the arrows' lines, and the colours."""
     weights = np.stack([surface.positive, surface.negative])
-    arrows = _arrows(surface, s)
+    x, y = _arrows(surface, s)
     return {
         "z": [numbers(values) for values in (surface.positive, surface.negative, surface.curl)],
-        "x": list(arrows.x),
-        "y": list(arrows.y),
+        "x": x,
+        "y": y,
         "potential": None if surface.potential is None else numbers(surface.potential),
         "colours": {
             "coloraxis": _one_sided(weights) if _least(weights) >= 0 else _two_sided(weights),
@@ -113,18 +116,18 @@ def _drawn(surface: Surface, s: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _arrows(surface: Surface, s: np.ndarray) -> Any:
-    """Along (w⁺, −w⁻), where descent moves (s_p, s_n); the longest reach from one to the next."""
+def _arrows(surface: Surface, s: np.ndarray) -> tuple[list, list]:
+    """The lines of arrows along (w⁺, −w⁻), where descent moves (s_p, s_n); the longest reach from one to the next."""
     some = slice(EVERY // 2, None, EVERY)
     x, y = (grid[some, some] for grid in np.meshgrid(s, s))
     u, v = (np.nan_to_num(w[some, some], posinf=0, neginf=0) for w in (surface.positive, -surface.negative))
     longest = np.hypot(u, v).max()
     acting = np.hypot(u, v) > 0.02 * longest
     if not acting.any():
-        return go.Scatter(x=[], y=[])
+        return [], []
     scale = float(EVERY * (s[1] - s[0]) / longest)
     lines = create_quiver(x[acting], y[acting], u[acting], v[acting], scale=scale).data[0]
-    return go.Scatter(x=_rounded(lines.x), y=_rounded(lines.y))
+    return _rounded(lines.x), _rounded(lines.y)
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:

@@ -49,11 +49,12 @@ def to_markdown(pages: Sequence[Page]) -> str:
 def to_latex(pages: Sequence[Page]) -> str:
     """The formulas, one line each, in an aligned environment; words are left out."""
     rows = (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr))
-    lines = [rf"  {_latex_label(row)} &= {latex(row.value)}" for row in rows]
+    lines = [rf"  {latex_label(row)} &= {latex(row.value)}" for row in rows]
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 
-def _latex_label(row: Row) -> str:
+def latex_label(row: Row) -> str:
+    """What stands before a row's formula, in LaTeX."""
     return row.latex_label or _LATEX_LABELS.get(row.key, rf"\text{{{row.label}}}")
 
 

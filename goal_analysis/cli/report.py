@@ -1,0 +1,41 @@
+"""``goal-analyze report``: training runs as one page of HTML."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.train import loaded_data, trained_objective
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")] = Path(
+        "report.html"
+    ),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="OBJECTIVE", help="What differences are to; by default the first.")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=0, help="Images, and captions, in a gallery; 0 for none.")] = 6,
+) -> None:
+    """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.
+
+    It needs no network, so it can be sent to somebody. Runs that differ by their seed alone are put together.
+
+    \b
+    goal-analyze report runs/mine -o report.html
+    goal-analyze report comparison --baseline hinge/constant -o report.html
+    """
+    from goal_analysis.study.report import report as page
+    from goal_analysis.writing import write_whole
+
+    try:
+        text = page(runs, trained_objective, loaded_data, baseline, queries, sys.argv)
+        write_whole(output, text)
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+    typer.echo(f"written to {output}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from goal_analysis.cli.choosing import refuse
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.vse.data import RetrievalData, Split
     from goal_analysis.vse.experiment import Experiment
+    from goal_analysis.vse.training import Report
 
 ExperimentArgument = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
@@ -43,6 +46,9 @@ def train(
     devices: Annotated[int, typer.Option(help="Processes on this machine, one a device.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too (needs the package tensorboard).")
+    ] = False,
     skip_bad: SkipBadOption = False,
 ) -> None:
     """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
@@ -66,7 +72,7 @@ def train(
             folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
     except (OSError, ValueError) as problem:
         refuse(problem)
-    run(experiment, folder, devices, nodes, accelerator)
+    run(experiment, folder, devices, nodes, accelerator, tensorboard)
 
 
 def chosen_experiment(
@@ -112,12 +118,15 @@ def inlined(experiment: Experiment) -> Experiment:
     return experiment
 
 
-def run(experiment: Experiment, folder: Path, devices: int, nodes: int, accelerator: str) -> None:
+def run(
+    experiment: Experiment, folder: Path, devices: int, nodes: int, accelerator: str, tensorboard: bool = False
+) -> None:
     """Train the experiment in the folder, with a line of progress, and say how it ended."""
     from lightning_fabric import Fabric
 
     from goal_analysis.vse.health import TrainingTrouble
     from goal_analysis.vse.run import start
+    from goal_analysis.vse.tensorboard import tensorboard_log
 
     try:
         objective = trained_objective(experiment.objective)
@@ -131,20 +140,36 @@ def run(experiment: Experiment, folder: Path, devices: int, nodes: int, accelera
         fabric.launch()
     except (OSError, ValueError, RuntimeError) as problem:
         refuse(problem)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rsum]}"), TimeElapsedColumn())
-    with Progress(*columns, disable=not (fabric.is_global_zero and sys.stderr.isatty())) as bar:
-        task = bar.add_task(experiment.name, total=experiment.training.epochs, rsum="")
+    options = experiment.training
+    steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total}"),
+        TextColumn("{task.fields[rsum]}"),
+        TimeElapsedColumn(),
+    )
+    shown = fabric.is_global_zero and sys.stderr.isatty()
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not shown))
+        task = bar.add_task(experiment.name, total=steps, rsum="")
+        logs: list[Report] = []
 
         def report(record: Mapping[str, Any]) -> None:
+            for log in logs:
+                log(record)
+            bar.update(task, completed=record["step"])
             if record["kind"] == "epoch":
                 said = f"dev RSUM {record['rsum']:.1f}"
-                bar.update(task, completed=record["epoch"], rsum=said)
+                bar.update(task, rsum=said)
                 if bar.disable:
-                    typer.echo(f"epoch {record['epoch']}/{experiment.training.epochs}: {said}")
+                    typer.echo(f"epoch {record['epoch']}/{options.epochs}: {said}")
             elif record["kind"] == "trouble":
                 typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
 
         try:
+            if tensorboard and fabric.is_global_zero:
+                logs.append(stack.enter_context(tensorboard_log(folder)))
             progress = start(experiment, objective, loaded, folder, fabric, sys.argv, report)
         except TrainingTrouble as problem:
             typer.echo(f"{folder}: stopped at {problem}", err=True)

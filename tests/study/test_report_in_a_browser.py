@@ -120,6 +120,11 @@ def test_a_slider_moves_the_surface_by_keys(drawn) -> None:
     assert len(set(seen)) == 4
 
 
+def test_pictures_are_shown(drawn) -> None:
+    widths = drawn.execute_script("return [...document.images].map((one) => one.complete && one.naturalWidth)")
+    assert widths == [16] * (2 * 2 * (1 + 5)), "of two runs, two images, and five images of two captions each"
+
+
 def colours(browser) -> tuple[str, str]:
     script = """
         const text = document.querySelector(".chart .xtick text");

@@ -126,7 +126,7 @@ def _title(words: str, number: int) -> dict[str, Any]:
 
 
 def _in_a_row(panels: Sequence[Panel]) -> dict[str, Any]:
-    after = [0.12 if panel.bar else 0.06 for panel in panels[:-1]]  # shares of the width
+    after = [0.17 if panel.bar else 0.07 for panel in panels[:-1]]  # shares of the width
     width = (1 - sum(after)) / len(panels)
     placed, left = {}, 0.0
     for number, panel in enumerate(panels, start=1):

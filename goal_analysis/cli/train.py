@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -43,8 +44,11 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="RUN", help="The folder of the run.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
-    devices: Annotated[int, typer.Option(help="Processes on this machine, one a device.")] = 1,
-    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes on this machine, one a device; by default 1, or as torchrun says."),
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; by default 1, or as torchrun says.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too (needs the package tensorboard).")
@@ -72,7 +76,7 @@ def train(
             folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
     except (OSError, ValueError) as problem:
         refuse(problem)
-    run(experiment, folder, devices, nodes, accelerator, tensorboard)
+    run(experiment, folder, *processes(devices, nodes), accelerator, tensorboard)
 
 
 def chosen_experiment(
@@ -116,6 +120,18 @@ def inlined(experiment: Experiment) -> Experiment:
     if experiment.objective.endswith(".toml"):
         return replace(experiment, objective=declaration_of(experiment.objective))
     return experiment
+
+
+def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """How many processes on how many machines: as asked for, and by default one, or as many as torchrun started."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    machines = int(os.environ.get("WORLD_SIZE", local)) // local
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return devices or 1, nodes or 1
+    for name, asked, started in (("--devices", devices, local), ("--nodes", nodes, machines)):
+        if asked not in (None, started):
+            refuse(f"{name}: got {asked} but expected {started}, as torchrun started them, or nothing")
+    return local, machines
 
 
 def run(

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
+from goal_analysis.cli.train import processes
 from goal_analysis.vse.checkpoint import load, steps
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG
 
@@ -164,13 +166,23 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     assert "4 runs, 4 of them done" in again.output
 
 
+def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processes(None, None) == (1, 1)
+    assert processes(3, 2) == (3, 2)
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    assert processes(None, None) == processes(4, 2) == (4, 2)
+    with pytest.raises(typer.Exit):
+        processes(2, None)
+
+
 def test_two_processes_train_as_one_on_the_joined_batch(folder: Path, tmp_path: Path) -> None:
     """To rounding in float64, without dropout, which every process draws for its own share."""
     precise = ("training.precision=64-true", "model.image.dropout=0", "model.text.dropout=0", "training.epochs=2")
     settings = [part for setting in precise for part in ("--set", setting)]
     found = []
-    for name, processes in (("one", 1), ("two", 2)):
-        words = arguments(folder, tmp_path / name, *settings, "--accelerator", "cpu", "--devices", str(processes))
+    for name, count in (("one", 1), ("two", 2)):
+        words = arguments(folder, tmp_path / name, *settings, "--accelerator", "cpu", "--devices", str(count))
         subprocess.run(
             [sys.executable, "-m", "goal_analysis", *words],
             check=True,

@@ -9,7 +9,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean
+.PHONY: help demo test check docs notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -29,11 +29,18 @@ check: $(VENV)/.has-dev ## format, lint, types, imports between floors, stripped
 	$(BIN)/lint-imports --no-logo
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
 
-clean: ## remove caches, builds and demo/; .venv stays
-	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+docs: $(VENV)/.has-docs ## build the pages into docs/html, without a network; the first time, the notebooks run
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/html
+	@echo "docs/html/index.html"
+
+notebooks: $(VENV)/.has-notebooks ## open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+clean: ## remove caches, builds, pages and demo/; .venv stays
+	rm -rf demo build dist docs/generated docs/html .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# --- environment: core < test < dev, and having a larger one is having the smaller ones ---------
+# --- environment: core < test < dev, and having a larger one is having the smaller ones; docs and notebooks stand beside
 
 $(BIN)/pip:
 	@echo "Making $(VENV) with $(PYTHON)"
@@ -53,3 +60,9 @@ $(VENV)/.has-test: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.has-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(call install,[dev],core test dev)
+
+$(VENV)/.has-docs: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,[docs],core docs)
+
+$(VENV)/.has-notebooks: pyproject.toml constraints.txt | $(BIN)/pip
+	$(call install,[notebooks],core notebooks)

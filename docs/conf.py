@@ -1,0 +1,57 @@
+"""How Sphinx builds these pages: `make docs`, without a network.
+
+What follows from the code, the pages of losses, modules and commands, is written into ``generated/`` first.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from generating import docstrings, mathml  # noqa: E402
+from generating.writing_pages import write_pages  # noqa: E402
+
+write_pages(HERE / "generated")
+
+project = "goal-analysis"
+copyright = "its authors"
+version = release = version_of("goal-analysis")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["html", "generating"]
+default_role = "py:obj"
+highlight_language = "none"
+suppress_warnings = ["ref.python"]  # several modules have a `name`; a link then goes to one of them
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_cache_path = str(HERE / "generated" / "executed")
+nb_render_markdown_format = "myst"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a page without a kernel has no sliders, and nothing to load for them
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # shapes and types stand in the docstrings
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = "goal-analysis"
+html_math_renderer = "mathml"
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+html_copy_source = False
+html_show_sourcelink = False
+
+
+def setup(app) -> None:
+    """Register what Sphinx lacks: formulas without a script, and formulas in docstrings."""
+    mathml.setup(app)
+    docstrings.setup(app)

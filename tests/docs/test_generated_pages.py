@@ -1,0 +1,83 @@
+"""The generated pages: one a loss, every command with every option, every public module once."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+from generating import catalog_pages, docstrings
+from generating.catalog_pages import bibliography, citation
+from generating.catalog_pictures import draw_loss
+from generating.docstrings import with_literal_blocks
+from generating.mathml import formula
+from typer.main import get_command
+
+import goal_analysis
+from goal_analysis.cli import app
+from goal_analysis.symbolic.decomposition import decompose
+from losses_catalog import catalog
+from losses_catalog.lmnn import lmnn_loss
+from losses_catalog.table import BIBLIOGRAPHY
+
+HIDDEN = re.compile(r"goal_analysis\.(cli|recombination\.export\.fragments|__main__)\b|\._")
+
+
+def test_every_loss_has_a_page_with_its_weights_and_its_references(generated):
+    for loss in catalog:
+        page = generated[f"catalog/{loss.name}.md"]
+        assert page.startswith(f"# {loss.title}\n")
+        assert "integrable" in page
+        assert page.count("<http") >= len(loss.reference)
+        assert f"[`{loss.name}`]({loss.name}.md)" in generated["catalog/index.md"]
+
+
+def test_every_reference_is_read_whole(generated):
+    entries = bibliography(BIBLIOGRAPHY.read_text("utf-8"))
+    assert len(entries) == BIBLIOGRAPHY.read_text("utf-8").count("\n@") + 1
+    assert all({"author", "title", "year", "url"} <= set(entry) for entry in entries.values())
+    assert citation(entries["sun2020circle"]).startswith("Yifan Sun")
+
+
+def test_every_command_and_option_is_on_the_page(generated):
+    page = generated["command-line.md"]
+    for name, command in get_command(app).commands.items():
+        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert f"`{parameter.opts[0]}" in section
+
+
+def test_every_public_module_is_on_one_page(generated):
+    api = "\n".join(text for path, text in generated.items() if path.startswith("api/"))
+    documented = re.findall(r"^\.\. automodule:: (\S+)$", api, re.MULTILINE)
+    package = Path(goal_analysis.__file__).parent
+    files = (path.relative_to(package.parent).with_suffix("") for path in package.rglob("*.py"))
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
+    expected = {name for name in modules if not HIDDEN.search(name)}
+    assert set(documented) == expected
+    assert len(documented) == len(set(documented))
+
+
+def test_a_formula_in_a_docstring_is_set_as_it_stands():
+    lines = ["L.", "", "    a|b", "", "Args:", "    x: |s|."]
+    assert with_literal_blocks(lines) == ["L.", "", "::", "", "    a|b", "", "Args:", "    x: \\|s\\|."]
+
+
+def test_formulas_need_no_script():
+    aligned = formula(r"\begin{aligned} a &= b \\ c &= \tfrac{1}{2} \end{aligned}", "block")
+    assert aligned.startswith("<math")
+    assert aligned.count("<mtr>") == 2
+    assert "&amp;" not in aligned
+    assert "<mi>&</mi>" not in aligned
+
+
+@pytest.mark.parametrize("module", [catalog_pages, docstrings], ids=lambda module: module.__name__)
+def test_the_examples_of_what_generates_the_pages_are_right(module):
+    found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted
+    assert not found.failed
+
+
+def test_a_loss_is_drawn(tmp_path):
+    draw_loss(decompose(lmnn_loss), tmp_path / "lmnn.png")
+    assert (tmp_path / "lmnn.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,70 @@
+"""The notebooks: they run from top to bottom, keep no output, and their sliders follow the hand."""
+
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+SECONDS = 90
+"""A notebook takes 10 to 40 s of one core; kernels share cores with other tests."""
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def executed(notebook: nbformat.NotebookNode, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    NotebookClient(notebook, timeout=4 * SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def test_they_are_seven_and_numbered() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i}-" for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_are_stripped_and_say_what_they_are(path: Path) -> None:
+    cells = read(path).cells
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+    assert cells[0].source.startswith(f"# {path.stem[0]} · ")
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 40
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_run(path: Path, tmp_path: Path, monkeypatch, record_property) -> None:
+    notebook = read(path)
+    sliders = "WeightView" in "".join(cell.source for cell in notebook.cells)
+    if sliders:
+        notebook.cells.append(nbformat.v4.new_code_cell(MEASURED))
+    start = time.perf_counter()
+    cells = executed(notebook, tmp_path, monkeypatch).cells
+    record_property("seconds", time.perf_counter() - start)
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+    assert any("image/png" in output.get("data", {}) for output in outputs) or "4-" in path.name
+    if sliders:
+        record_property("redraw_ms", float(cells[-1].outputs[0].text))
+
+
+MEASURED = """
+import time
+took = []
+for gamma in (1, 8, 64, 256):
+    begin = time.perf_counter()
+    assert view.redraw(gamma=gamma, m=0.25).startswith(b"\\x89PNG")
+    took.append(1000 * (time.perf_counter() - begin))
+assert view.redraw(gamma=1, m=0.25) != view.redraw(gamma=64, m=0.25)
+print(min(took))
+"""
+
+
+def test_a_broken_notebook_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    with pytest.raises(Exception, match=re.escape("ZeroDivisionError")):
+        executed(broken, tmp_path, monkeypatch)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.mining import Softmax, TopK
+from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse import checkpoint, training
 from goal_analysis.vse.batches import Share, order
 from goal_analysis.vse.checkpoint import load, steps
@@ -17,6 +20,8 @@ from goal_analysis.vse.health import TrainingTrouble, collapse, gradient_trouble
 from goal_analysis.vse.metrics import metrics
 from goal_analysis.vse.run import RESULT, trained
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, TABLE, RunError, locked, read_log
+from goal_analysis.vse.training import on_all_negatives
+from losses_catalog.weights import linear_pair, nca_triplet, relative_linear_pair
 
 STEPS = 18
 """Of three epochs of 120 pairs in batches of 20."""
@@ -120,12 +125,15 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 
 def test_it_stops_early_when_asked(trained_small, tmp_path: Path) -> None:
-    progress = trained_small(tmp_path, "training.epochs=40", "training.patience=2", "training.learning_rate=0.0001")
-    assert progress.step <= 40 * 6
-    unlimited = trained_small(tmp_path / "b", "training.epochs=4")
-    assert not unlimited.stopped
-    if progress.stopped:
+    """At so low a rate no epoch is better than the first."""
+    still = ("training.epochs=40", "training.learning_rate=1e-12")
+    for _ in range(2):
+        progress = trained_small(tmp_path, *still, "training.patience=2")
         assert progress.stopped == "no better dev RSUM in 2 epochs"
+        assert (progress.best_step, progress.step) == (6, 18)
+    unlimited = trained_small(tmp_path / "b", "training.epochs=4", "training.learning_rate=1e-12")
+    assert not unlimited.stopped
+    assert unlimited.step == 24
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
@@ -190,3 +198,17 @@ def test_shares_are_the_batch() -> None:
     shares = [Share(rank, 3).of(pairs) for rank in range(3)]
     assert np.concatenate(shares).tolist() == pairs.tolist()
     assert sorted(pairs) == list(range(11))
+
+
+def test_first_epochs_count_all_negatives_alike_where_not_all_count() -> None:
+    soft = GradientObjective(nca_triplet, linear_pair, Softmax(12.0, 12.0))
+    assert on_all_negatives(soft, 20) is soft
+    hard = GradientObjective(nca_triplet, relative_linear_pair, settings={"tau": 5})
+    begun = on_all_negatives(hard, 20)
+    assert begun.mining == TopK(20)
+    assert begun.settings == {"tau": 5}
+    x, y = (torch.nn.functional.normalize(torch.randn(8, 4), dim=1) for _ in range(2))
+    every = GradientObjective(nca_triplet, linear_pair, TopK(7), settings={"tau": 5})
+    assert torch.equal(
+        begun.weight_matrix(x @ y.T, Matches.of_pairs(8)), every.weight_matrix(x @ y.T, Matches.of_pairs(8))
+    )

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from goal_analysis.numeric.mining import All, Miner, Softmax, TopK
+from goal_analysis.numeric.mining import All, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.vse.batches import Share, epoch_batches
@@ -95,10 +95,9 @@ def train(
     for epoch in range(progress.step // epoch_steps, options.epochs):
         if progress.stopped:
             break
-        # The mean over all negatives, not their sum: Adam's second moments would remember a sum for thousands of steps.
-        every = TopK(options.batch_size)
-        mining = every if epoch < options.epochs_on_all and warms_up(objective.mining) else objective.mining
-        mined = objective.replaced(mining=mining, refuse_nonfinite=False)  # what is not finite is found in the gradient
+        begins = epoch < options.epochs_on_all
+        mined = on_all_negatives(objective, options.batch_size) if begins else objective
+        mined = mined.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
         joined = AcrossProcesses(mined)
         first = (progress.step - epoch * epoch_steps) * options.accumulate
         batches = epoch_batches(
@@ -153,9 +152,19 @@ class _OnTensors(nn.Module):
         return self.model(images, Tokens(tokens, lengths), *mined_by)
 
 
-def warms_up(mining: Miner) -> bool:
-    """Whether first epochs on all negatives change anything: some miners count them all anyway."""
-    return not isinstance(mining, Softmax | All)
+def on_all_negatives(objective: GradientObjective, negatives: int) -> GradientObjective:
+    """The objective on the mean over all negatives; softmax mining, which counts them all, stays as it is.
+
+    It is their mean and not their sum, for Adam's second moments would remember a sum for thousands of steps. Relative
+    similarities, which compare hardest triplets with each other, are 0.
+
+    Args:
+        objective: which.
+        negatives: as many as an anchor may have.
+    """
+    if isinstance(objective.mining, Softmax | All):
+        return objective
+    return objective.replaced(mining=TopK(negatives), pair_weights=objective.pair_weights.without_relative)
 
 
 def _seed(seed: int, step: int, rank: int) -> int:

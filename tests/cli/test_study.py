@@ -1,0 +1,89 @@
+"""`study` as a user calls it, on a small folder of features: killed, gone on with, and shared by two processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
+from goal_analysis.cli.study import BASELINES, FAMILIES
+
+SETTINGS = ("training.batch_size=20", "training.epochs=1", "model.image.dim=8")
+RUNS = 3 * (1 + 2)
+
+
+def words(folder: Path, output: Path, *more: str) -> list[str]:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    budget = ["--budget", "1", "--seeds", "2", "--objective", "constant/linear"]
+    return ["study", "--data", str(folder), "-o", str(output), *budget, *settings, *more]
+
+
+def begun(folder: Path, output: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "goal_analysis", *words(folder, output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_study_is_killed_gone_on_with_by_two_and_never_runs_anything_twice(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "study"
+    with begun(folder, output) as first:
+        deadline = time.monotonic() + 180
+        while len(list(output.rglob("result.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(first.pid, signal.SIGKILL)
+    kept = {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}
+    assert len(kept) >= 2
+    with begun(folder, output) as one, begun(folder, output) as other:
+        said = [process.communicate()[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), said
+    assert len(list(output.rglob("result.json"))) == RUNS
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    logs = [path.read_text().splitlines() for path in output.rglob("output.log")]
+    assert all(len([line for line in lines if line.startswith("epoch 1/1")]) == 1 for lines in logs)
+    for text in said:
+        assert "constant/linear: " in text
+        assert f"{RUNS}/{RUNS} " in text
+    table = pd.read_csv(output / "comparison.csv")
+    assert set(table.objective) == {*BASELINES, "constant/linear"}
+    assert list(table.seeds) == [2, 2, 2]
+    trials = pd.read_csv(output / "trials.csv")
+    assert set(trials.state) == {"complete"}
+    assert len(trials) == 3
+    for path in (output / "comparison").rglob("result.json"):
+        name = json.loads((path.parent / "run.json").read_text())["experiment"]["name"]
+        row = table.set_index("objective").loc[name]
+        assert row["mean"] - 40 <= json.loads(path.read_text())["best"]["rsum"] <= row["mean"] + 40
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--family", "mine"), "--family: got 'mine' but expected one of published, soft, all"),
+        (("--objective", "nca/nonsense"), "got 'nonsense' but expected one of"),
+        (("--preset", "mine"), "preset: got 'mine' but expected one of"),
+    ],
+)
+def test_what_is_not_understood_is_refused(folder: Path, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(app, words(folder, tmp_path / "study", *more))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "study").exists()
+
+
+def test_families_are_objectives() -> None:
+    from goal_analysis.cli.train import trained_objective
+
+    assert len(FAMILIES["published"]) == 15
+    for name in (*BASELINES, *FAMILIES["all"]):
+        assert trained_objective(name) is not None

@@ -43,9 +43,10 @@ def evaluate(
     goal-analyze evaluate runs/a runs/b --json
     """
     from goal_analysis.vse.coco_positives import coco_positives
-    from goal_analysis.vse.evaluation import first_places, measured, ways_of
+    from goal_analysis.vse.evaluation import first_places, measured
     from goal_analysis.vse.run import trained
     from goal_analysis.vse.scorers.reranking import Reranking
+    from goal_analysis.vse.scoring import ways_of
     from goal_analysis.writing import write_whole
 
     if protocol is not None and protocol not in PROTOCOLS:

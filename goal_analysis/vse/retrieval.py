@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.data import Split
 from goal_analysis.vse.dual_encoder import DualEncoder
-from goal_analysis.vse.evaluation import AT_A_TIME, in_evaluation
 from goal_analysis.vse.images import pieces
 from goal_analysis.vse.scorers.reranking import Reranking, first_in_rows
+from goal_analysis.vse.scoring import AT_A_TIME, in_evaluation
 from goal_analysis.vse.text import Tokenizer, Tokens
 
 Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
-from goal_analysis.cli.train import processes
+from goal_analysis.cli.training import processes
 from goal_analysis.vse.checkpoint import load, steps
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG
 

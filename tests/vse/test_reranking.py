@@ -10,11 +10,12 @@ from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.loss import Reduction
 from goal_analysis.vse.data import ArrayImages, Split
-from goal_analysis.vse.evaluation import evaluate, first_places, measured, record_of, scores_of, ways_of, whole
+from goal_analysis.vse.evaluation import evaluate, first_places, measured, record_of
 from goal_analysis.vse.metrics import metrics
 from goal_analysis.vse.model import build_model
 from goal_analysis.vse.retrieval import captions_of_image, images_of_caption
 from goal_analysis.vse.scorers.reranking import Reranking, reranked, with_hardest
+from goal_analysis.vse.scoring import scores_of, ways_of, whole
 from goal_analysis.vse.surrogate import probed, surrogate
 from goal_analysis.vse.text import Vocabulary
 from losses_catalog.weights import linear_pair, nca_triplet

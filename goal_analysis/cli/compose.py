@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, refuse
-from goal_analysis.cli.objectives import (
+from goal_analysis.cli.objective_options import (
     AnchorsOption,
     Choice,
     DirectionOption,
@@ -23,8 +23,8 @@ from goal_analysis.cli.objectives import (
     TripletFormulaOption,
     TripletOption,
     chosen_objective,
-    parts,
 )
+from goal_analysis.cli.objectives import parts
 from goal_analysis.cli.tables import line_width
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.choosing import CatalogOption, SetOption, refuse
-from goal_analysis.cli.objectives import (
+from goal_analysis.cli.objective_options import (
     AnchorsOption,
     Choice,
     DirectionOption,

@@ -60,7 +60,7 @@ def tuned_comparison(
         budget: trials of each.
         seeds: of the comparison, 0 to ``seeds`` − 1.
         processes: runs at once, each on one thread.
-        report: is handed every run that ended, its failure if it failed, and how many runs there are in all.
+        report: is handed every run that ended, its failure if it failed, and how many had not when the call was made.
 
     Raises:
         RunError: another study was begun in the folder.
@@ -68,7 +68,7 @@ def tuned_comparison(
     """
     _begin(folder, base, candidates, budget)
     tuning = Tuning(folder, base, candidates, budget)
-    runs = len(candidates) * (budget + seeds)
+    runs = len(candidates) * (budget + seeds) - tuning.finished
 
     def trial_ended(job: Job, failure: Failure | None) -> None:
         tuning.ended(job, failure)

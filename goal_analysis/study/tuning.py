@@ -101,6 +101,11 @@ class Tuning:
             self._studies = {name: _study(store, c, budget) for name, c in self.candidates.items()}
         self._trials: dict[Job, tuple[str, FrozenTrial]] = {}
 
+    @property
+    def finished(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.state.is_finished() for study in self._studies.values() for trial in study.trials)
+
     def jobs(self) -> Iterator[Job]:
         """Every trial that has not ended, as a job: first those that were begun before; a round over all candidates."""
         for name, study in self._studies.items():

@@ -101,6 +101,7 @@ def test_what_was_begun_is_gone_on_with_and_nothing_runs_twice(tmp_path: Path) -
     train(ended)
     first.ended(ended, None)
     second = Tuning(tmp_path, base(), candidates(), 3)
+    assert second.finished == 1
     again = list(second.jobs())
     assert left in again, "its process was killed"
     assert ended not in again

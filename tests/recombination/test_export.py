@@ -119,9 +119,7 @@ def test_every_weight_has_the_same_bits(mining: Miner) -> None:
     for t, p in product(triplet_weights, pair_weights):
         if not (p.relative and isinstance(mining, Softmax)):
             objective = GradientObjective(t, p, mining)
-            exported = loaded(export(objective))
-            for n, dtype in ((1, torch.float64), (5, torch.float32), (24, torch.float32)):
-                assert same_bits(objective, *batch(n, 4, dtype), exported), (objective, n, dtype)
+            assert same_bits(objective, *batch(12, 4, torch.float32)), objective
 
 
 @minings
@@ -201,8 +199,9 @@ def test_formulas_of_ones_own_and_twins(mining: Miner, tmp_path: Path) -> None:
     of_twin = TripletWeight(name="twin", expression=twin.factors.triplet, hyperparameters=hyperparameters)
     for t, p in ((OWN, linear_pair), (of_twin, sigmoid_pair)):
         objective = GradientObjective(t, p, mining)
-        assert same_bits(objective, *batch(30, 4, torch.float32))
-        assert run(export(objective), tmp_path).returncode == 0
+        source = export(objective)
+        assert same_bits(objective, *batch(30, 4, torch.float32), loaded(source))
+        assert run(source, tmp_path).returncode == 0
 
 
 def run(source: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -29,15 +29,15 @@ check: $(VENV)/.has-dev ## format, lint, types, imports between floors, stripped
 	$(BIN)/lint-imports --no-logo
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
 
-docs: $(VENV)/.has-docs ## build the pages into docs/html, without a network; the first time, the notebooks run
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/html
-	@echo "docs/html/index.html"
+docs: $(VENV)/.has-docs ## build the pages into docs/built/html, without a network; the first time, the notebooks run
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/built/html
+	@echo "docs/built/html/index.html"
 
 notebooks: $(VENV)/.has-notebooks ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean: ## remove caches, builds, pages and demo/; .venv stays
-	rm -rf demo build dist docs/generated docs/html .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf demo build dist docs/generated docs/built .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # --- environment: core < test < dev, and having a larger one is having the smaller ones; docs and notebooks stand beside

@@ -22,7 +22,7 @@ copyright = "its authors"
 version = release = version_of("goal-analysis")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["html", "generating"]
+exclude_patterns = ["built", "generating", "generated/executed"]
 default_role = "py:obj"
 highlight_language = "none"
 suppress_warnings = ["ref.python"]  # several modules have a `name`; a link then goes to one of them
@@ -36,6 +36,7 @@ nb_execution_cache_path = str(HERE / "generated" / "executed")
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a page without a kernel has no sliders, and nothing to load for them
 
+autodoc_default_options = {"no-value": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # shapes and types stand in the docstrings
 autodoc_preserve_defaults = True

@@ -17,7 +17,7 @@ from goal_analysis.symbolic.typesetting.pages import (
     loss_page,
     weights_page,
 )
-from goal_analysis.symbolic.typesetting.writers import to_latex, to_markdown
+from goal_analysis.symbolic.typesetting.writers import to_markdown
 from losses_catalog import catalog
 from losses_catalog.table import BIBLIOGRAPHY, weights_tables
 
@@ -48,15 +48,17 @@ def loss_text(loss: SymbolicLoss, entries: Mapping[str, Mapping[str, str]]) -> s
     """
     decomposition = decompose(loss)
     verdict = integrability(decomposition)
-    declared, derived = loss_page(loss), weights_page(decomposition)
-    following = [derived, integrability_page(verdict), characteristics_page(characteristics(decomposition))]
+    following = [
+        weights_page(decomposition),
+        integrability_page(verdict),
+        characteristics_page(characteristics(decomposition)),
+    ]
     sections = [
         f"# {loss.title}",
         inspect.getdoc(importlib.import_module(f"losses_catalog.{loss.name}")) or "",
         "## As it is declared",
-        _without_title(to_markdown([declared])),
+        _without_title(to_markdown([loss_page(loss)])),
         "## What follows",
-        f"$$\n{to_latex([derived])}\n$$",
         f"![{PICTURE}]({loss.name}.png)\n\n*{PICTURE}, at the defaults.*",
         to_markdown(following),
         "## Reference",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 SECTIONS = ("Args:", "Returns:", "Yields:", "Raises:", "Attributes:")
@@ -10,7 +11,7 @@ SECTIONS = ("Args:", "Returns:", "Yields:", "Raises:", "Attributes:")
 def with_literal_blocks(lines: Iterable[str]) -> list[str]:
     r"""The lines, with ``::`` before every indented paragraph that belongs to no section, and before a table.
 
-    Elsewhere a bar means an absolute value, and is no substitution.
+    Elsewhere a bar means an absolute value and no substitution, and a letter may follow a `name`s end.
 
     >>> with_literal_blocks(["The loss.", "", "    L = |s|", "", "Args:", "    x: |s| of it."])
     ['The loss.', '', '::', '', '    L = |s|', '', 'Args:', '    x: \\|s\\| of it.']
@@ -28,13 +29,14 @@ def with_literal_blocks(lines: Iterable[str]) -> list[str]:
         if line.startswith("|") and not in_table:
             found += ["::", ""]
         in_table = line.startswith("|")
-        found.append(f"    {line}" if in_table else line if in_block or ">>>" in line else _bars(line))
+        found.append(f"    {line}" if in_table else line if in_block or ">>>" in line else _inline(line))
     return found
 
 
-def _bars(line: str) -> str:
+def _inline(line: str) -> str:
     parts = line.split("``")
-    return "``".join(part.replace("|", r"\|") if i % 2 == 0 else part for i, part in enumerate(parts))
+    parts[::2] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", part.replace("|", r"\|")) for part in parts[::2]]
+    return "``".join(parts)
 
 
 def setup(app) -> None:

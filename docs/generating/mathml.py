@@ -15,8 +15,8 @@ def formula(latex: str, display: str) -> str:
         latex: without dollars.
         display: ``inline`` or ``block``.
     """
-    # The converter aligns columns in align alone, and knows no starred command.
-    text = re.sub(r"\\(begin|end)\{(aligned|split|gathered)\}", r"\\\1{align}", latex)
+    # Of the converter's environments, split is aligned and has no numbers; starred commands it does not know.
+    text = re.sub(r"\\(begin|end)\{(aligned|gathered)\}", r"\\\1{split}", latex)
     text = text.replace(r"\operatorname*", r"\operatorname").replace(r"\tfrac", r"\frac").replace(r"\dfrac", r"\frac")
     return convert(text.strip(), display=display)
 

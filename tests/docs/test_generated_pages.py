@@ -59,8 +59,9 @@ def test_every_public_module_is_on_one_page(generated):
 
 
 def test_a_formula_in_a_docstring_is_set_as_it_stands():
-    lines = ["L.", "", "    a|b", "", "Args:", "    x: |s|."]
-    assert with_literal_blocks(lines) == ["L.", "", "::", "", "    a|b", "", "Args:", "    x: \\|s\\|."]
+    lines = ["L of `step`s.", "", "    a|b", "", "Args:", "    x: |s|."]
+    found = ["L of `step`\\ s.", "", "::", "", "    a|b", "", "Args:", "    x: \\|s\\|."]
+    assert with_literal_blocks(lines) == found
 
 
 def test_formulas_need_no_script():

@@ -16,6 +16,7 @@ from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
 from goal_analysis.cli.report import report
+from goal_analysis.cli.plot import plot
 from goal_analysis.cli.retrieve import retrieve
 from goal_analysis.cli.show import show
 from goal_analysis.cli.study import study
@@ -43,6 +44,7 @@ app.command("retrieve")(retrieve)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("study")(study)
+app.command("plot")(plot)
 app.command("demo")(demo)
 
 

@@ -30,16 +30,16 @@ PANEL, GAP = 1.0, 0.12
 BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25
 """The distance between columns of pairs, and that between rows."""
 
-LEFT, RIGHT, BELOW, ABOVE = 0.5, 0.75, 0.5, 0.4
+LEFT, RIGHT, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4
 """The margins."""
 
 
-def comparison_frame(objectives: Sequence[Objective], settings: Settings = None, count: int = 64) -> pd.DataFrame:
+def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: int = 64) -> pd.DataFrame:
     """w⁺ and w⁻ of several objectives over the cosines of anchor with positive and negative.
 
     Args:
-        objectives: decomposed losses, or any fields of weights, each under its own name.
-        settings: hyperparameters that differ from their defaults; each objective takes those that it has.
+        objectives: decomposed losses, or any fields of weights, each under its own name and with the hyperparameters
+            that differ from their defaults.
         count: samples along each side of the square.
 
     Returns:
@@ -48,34 +48,25 @@ def comparison_frame(objectives: Sequence[Objective], settings: Settings = None,
         and ``kink_0`` … as in `goal_analysis.plots.weights.surface_frame`.
 
     Raises:
-        ValueError: a name twice, or a hyperparameter that none of the objectives has.
+        ValueError: a name twice, or settings that do not fit.
     """
-    names = [field_of(objective).name for objective in objectives]
+    names = [field_of(objective).name for objective, _ in objectives]
     if len(set(names)) < len(names):
         raise ValueError(f"comparison: got the names {', '.join(names)} but expected every name once")
-    known = {h.name for objective in objectives for h in field_of(objective).hyperparameters}
-    if unknown := sorted(set(settings or {}) - known):
-        raise ValueError(f"comparison: got a value for {unknown[0]!r} but expected one of {', '.join(sorted(known))}")
-    return pd.concat([_by_cosines(objective, settings or {}, count) for objective in objectives], ignore_index=True)
+    return pd.concat([_by_cosines(*objective, count) for objective in objectives], ignore_index=True)
 
 
-def _by_cosines(objective: Objective, settings, count: int) -> pd.DataFrame:
-    field = field_of(objective)
-    own = {h.name for h in field.hyperparameters}
-    found = weights_of(objective, {name: value for name, value in settings.items() if name in own})
-    at = grid(COSINE, count)
+def _by_cosines(objective: Objective, settings: Settings, count: int) -> pd.DataFrame:
+    field, at = field_of(objective), grid(COSINE, count)
+    weights = weights_of(objective, settings)
     s = [similarity_of(at[name], field.similarity) for name in ("s_p", "s_n")]
-    rows = []
-    for weight in ("w_p", "w_n"):
-        columns = {"value": found[weight]} | kink_columns([found[weight]])
-        values = compiled(list(columns.values()), (s_p, s_n), NUMPY)(*s)
-        of_weight = at.assign(objective=field.name, weight=weight, **dict(zip(columns, values, strict=True)))
-        rows.append(
-            of_weight.assign(
-                value=of_weight["value"] * slope(at["s_p" if weight == "w_p" else "s_n"], field.similarity)
-            )
-        )
-    both = pd.concat(rows, ignore_index=True)
+    parts = []
+    for weight, own in (("w_p", "s_p"), ("w_n", "s_n")):
+        columns = {"value": weights[weight]} | kink_columns([weights[weight]])
+        values = dict(zip(columns, compiled(list(columns.values()), (s_p, s_n), NUMPY)(*s), strict=True))
+        values["value"] = values["value"] * slope(at[own], field.similarity)
+        parts.append(at.assign(objective=field.name, weight=weight, **values))
+    both = pd.concat(parts, ignore_index=True)
     both["value"] = both["value"].where(np.isfinite(both["value"]))
     sizes = both["value"].abs()
     top, most = sizes.max(), sizes.quantile(0.99)
@@ -121,7 +112,7 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
                 ax.set_title(f"${LABELS[str(weight)]}$", fontsize=8, pad=12, loc="center")
             axes[place, column] = ax
         tall = min(height - ABOVE - BELOW, 3.0)
-        beside = figure.add_axes((1 - (RIGHT - 0.1) / width, 1 - (ABOVE + tall) / height, 0.1 / width, tall / height))
+        beside = figure.add_axes((1 - (RIGHT - 0.05) / width, 1 - (ABOVE + tall) / height, 0.1 / width, tall / height))
         bar = figure.colorbar(colours, cax=beside, extend=scale.extend)
         bar.set_label(f"share of the loss's largest weight\n({scale.note})", fontsize=7)
         bar.outline.set_visible(False)

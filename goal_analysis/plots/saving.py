@@ -15,7 +15,13 @@ from goal_analysis.writing import write_whole_bytes
 FORMATS = ("png", "svg", "pdf")
 
 
-def panels(rows: int = 1, columns: int = 1, width: float = 3.4, height: float = 2.8) -> tuple[Figure, np.ndarray]:
+def panels(
+    rows: int = 1,
+    columns: int = 1,
+    width: float = 3.4,
+    height: float = 2.8,
+    margins: tuple[float, float, float, float] | None = None,
+) -> tuple[Figure, np.ndarray]:
     """A figure with so many Axes, in the project's style, apart from pyplot and its window.
 
     Args:
@@ -23,18 +29,32 @@ def panels(rows: int = 1, columns: int = 1, width: float = 3.4, height: float = 
         columns: of Axes.
         width: of one, in inches.
         height: of one, in inches.
+        margins: around every Axes: left, right, below and above, in inches. By default the layout finds room for all
+            labels, which takes longer than all the drawing.
 
     Returns:
         The figure, and its Axes of shape ``(rows, columns)``.
     """
     with style():
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        size = width * columns, height * rows
+        if margins is None:
+            figure = Figure(figsize=size, layout="constrained")
+            return figure, figure.subplots(rows, columns, squeeze=False)
+        left, right, below, above = margins
+        figure = Figure(figsize=size)
+        wide, high = width - left - right, height - below - above
+        figure.subplots_adjust(
+            left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
+            wspace=(left + right) / wide, hspace=(below + above) / high,
+        )  # fmt: skip
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def alone(width: float = 3.4, height: float = 2.8) -> tuple[Figure, Axes]:
-    """A figure with one Axes, in the project's style."""
-    figure, axes = panels(1, 1, width, height)
+def alone(
+    width: float = 3.4, height: float = 2.8, margins: tuple[float, float, float, float] | None = None
+) -> tuple[Figure, Axes]:
+    """A figure with one Axes, in the project's style, as `panels` makes it."""
+    figure, axes = panels(1, 1, width, height, margins)
     return figure, axes[0, 0]
 
 

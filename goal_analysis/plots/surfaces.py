@@ -53,7 +53,7 @@ def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) 
     """The scale beside ``ax``."""
     figure = ax.get_figure(root=True)
     assert figure is not None, "Axes without a figure have no place for a scale"
-    bar = figure.colorbar(colours, ax=ax, extend=scale.extend, label=label)
+    bar = figure.colorbar(colours, ax=ax, extend=scale.extend, label=label, fraction=0.05, pad=0.04)
     bar.outline.set_visible(False)
     if scale.ticks:
         bar.set_ticks(list(scale.ticks))

@@ -1,0 +1,208 @@
+"""``goal-analyze plot``: pictures of losses and objectives, and of runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import CatalogOption, SetOption, losses, named, of_formula, refuse, settings_of
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.weight import WeightField
+
+if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
+    from goal_analysis.plots.sampling import Objective
+
+COMPARE, ALL = "compare", "all"
+SEVERAL = 6
+"""From so many losses on, several processes draw."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is drawn, in words that another process can be told.
+
+    Args:
+        name: of a loss, or an objective such as ``nca/linear``; what pictures and files are called.
+        formula: of a loss of one triplet, where there is no such name.
+        own: a file of losses of the user's.
+        settings: hyperparameters other than the defaults, by name.
+    """
+
+    name: str
+    formula: str | None = None
+    own: Path | None = None
+    settings: tuple[tuple[str, float], ...] = ()
+
+    def resolved(self) -> SymbolicLoss | WeightField:
+        """The loss, or the weights; ends with exit code 2 where there is none."""
+        if self.formula is not None:
+            return of_formula(self.formula, dict(self.settings))
+        return _of_objective(self.name, self.own) if "/" in self.name else named(self.name, self.own)
+
+
+def plot(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or nca/linear.")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="pair, triplet, field, portrait, compare or all.")] = ALL,
+    every: Annotated[bool, typer.Option("--all", help="The whole catalog.")] = False,
+    formula: Annotated[
+        str | None, typer.Option("--formula", help="A loss of one triplet too, a formula of s_p and s_n.")
+    ] = None,
+    assignments: SetOption = None,
+    own: CatalogOption = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", metavar="RUN", help="Runs instead; may be repeated.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR/NAME", help="With --run: other data than the run was trained on.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the pictures go.")] = Path(
+        "plots"
+    ),
+    form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+) -> None:
+    """Draw the weights of losses or objectives, or what runs did; a file a picture.
+
+    \b
+    goal-analyze plot circle multi_similarity -o pictures
+    goal-analyze plot circle --kind field --set gamma=16 --format svg
+    goal-analyze plot --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
+    goal-analyze plot nca/linear circle/constant --kind compare
+    goal-analyze plot --all --format pdf
+    goal-analyze plot --run runs/mine-0 --run runs/mine-1
+    """
+    from goal_analysis.plots.figures import KINDS
+    from goal_analysis.plots.saving import FORMATS
+
+    if form not in FORMATS:
+        refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")
+    if kind not in (*KINDS, COMPARE, ALL):
+        refuse(f"--kind: got {kind!r} but expected one of {', '.join((*KINDS, COMPARE, ALL))}")
+    if runs:
+        if names or every or formula or assignments:
+            refuse("got --run and losses but expected one of them")
+        from goal_analysis.cli.plot_runs import plot_runs
+
+        written = plot_runs(runs, data, output, form)
+    else:
+        chosen = _wanted(names or [], every, formula, settings_of(assignments), own)
+        if kind == COMPARE and len(chosen) < 2:
+            refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
+        written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
+    typer.echo(f"{len(written)} pictures written to {output}/")
+
+
+def _wanted(
+    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
+) -> list[Wanted]:
+    """What the command's arguments say, each with those of the settings that it has."""
+    if every and names:
+        refuse(f"got --all and {names[0]} but expected one of them")
+    called = [loss.name for loss in losses(own)] if every else list(names)
+    wanted = [Wanted(name, own=own) for name in called]
+    if formula is not None:
+        wanted.append(Wanted("formula", formula, own, tuple(settings.items())))
+    if not wanted:
+        refuse("got nothing to draw but expected losses, --formula, --all or --run")
+    if len({one.name for one in wanted}) < len(wanted):
+        refuse(f"got {', '.join(one.name for one in wanted)} but expected every loss once")
+    found, known = [], set()
+    for one in wanted:
+        what = one.resolved()
+        own_names = {h.name for h in what.hyperparameters}
+        own_settings = {name: value for name, value in settings.items() if name in own_names}
+        known |= own_names
+        try:
+            what.values(own_settings)
+        except ValueError as problem:
+            refuse(problem)
+        found.append(replace(one, settings=tuple(own_settings.items())))
+    for name in settings:
+        if name not in known:
+            refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
+    return found
+
+
+def _of_objective(text: str, own: Path | None) -> WeightField:
+    """The weights of an objective, whose mining does not matter to one triplet."""
+    from goal_analysis.cli.objectives import objective_of
+
+    try:
+        objective = objective_of(text, own)
+    except (ValueError, TypeError, OSError) as problem:
+        refuse(problem)
+    defaults = tuple(
+        replace(h, default=objective.settings.get(h.name, h.default)) for h in objective.field.hyperparameters
+    )
+    return replace(objective.field, name=text, hyperparameters=defaults)
+
+
+def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+    """All pictures of every loss, and one of all of them where there are several."""
+    alone = tuple(kind for kind in kinds if kind != COMPARE)
+    beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
+    jobs = [(one, alone, folder, form) for one in chosen] if alone else []
+    try:
+        if beside and len(chosen) >= SEVERAL:
+            return _in_processes(jobs, chosen, folder, form)
+        written = [path for job in jobs for path in draw_one(*job)]
+        return [*written, draw_beside(chosen, folder, form)] if beside else written
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+
+
+def _in_processes(jobs, chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
+    """The same, a loss a task, in as many processes as there are cores."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    processes = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        first = pool.submit(draw_beside, chosen, folder, form)  # the longest task
+        each = [pool.submit(draw_one, *job) for job in jobs]
+        return [*(path for task in each for path in task.result()), first.result()]
+
+
+def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+    """Draw and write the pictures of one loss."""
+    from goal_analysis.plots.figures import figures
+    from goal_analysis.plots.saving import save
+
+    what = wanted.resolved()
+    title = what.title if isinstance(what, SymbolicLoss) else wanted.name
+    written = []
+    for kind, figure in figures(_taken_apart(what), title, kinds, dict(wanted.settings)):
+        written.append(folder / f"{file_name(wanted.name)}-{kind}.{form}")
+        save(figure, written[-1])
+    return written
+
+
+def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
+    """Draw and write the losses beside each other."""
+    from matplotlib.figure import Figure
+
+    from goal_analysis.plots.comparison import comparison_frame, draw_comparison
+    from goal_analysis.plots.saving import save
+
+    figure = Figure()
+    draw_comparison(comparison_frame([(_taken_apart(one.resolved()), dict(one.settings)) for one in chosen]), figure)
+    path = folder / f"{COMPARE}.{form}"
+    save(figure, path)
+    return path
+
+
+def file_name(name: str) -> str:
+    """A name without what folders or shells would read in it."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+
+
+def _taken_apart(what: SymbolicLoss | WeightField) -> Objective:
+    return decompose(what) if isinstance(what, SymbolicLoss) else what

@@ -38,7 +38,7 @@ def test_the_demo_retrieves_scenes_and_goes_on_where_it_was(tmp_path, capfd):
     assert retrieve_scenes(tmp_path, **tiny)
     said = capfd.readouterr().out
     assert "4 runs, 0 of them done" in said
-    assert "constant/linear: " in said
+    assert f"{RETRIEVING[1]}: " in said
     assert all(f" {column} " in said for column in ("mean", "difference", "low", "high"))
     next(tmp_path.rglob("seed-1/result.json")).unlink()
     assert retrieve_scenes(tmp_path, **tiny)

@@ -67,15 +67,19 @@ class Fusion(nn.Module):
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
         (v, there_v), (e, there_e) = regions, words
         v, e = unit(v) + self.kinds[0], unit(e) + self.kinds[1]
+        # Captions of one length stand in one strip, which then has little padding.
+        last = (there_e * torch.arange(1, e.shape[1] + 1, device=e.device)).amax(1)[columns]
+        order = last.argsort()
 
         def strip(some: slice) -> Tensor:
-            i, c = rows[some], columns[some]
+            i, c, longest = rows[order[some]], columns[order[some]], last[order[some]].amax()
             gather = self.gather.expand(len(i), 1, -1)
-            there = torch.cat((torch.ones_like(there_v[i, :1]), there_v[i], there_e[c]), 1)
-            read = self.layers(torch.cat((gather, v[i], e[c]), 1), src_key_padding_mask=~there)
+            there = torch.cat((torch.ones_like(there_v[i, :1]), there_v[i], there_e[c, :longest]), 1)
+            read = self.layers(torch.cat((gather, v[i], e[c, :longest]), 1), src_key_padding_mask=~there)
             return self.linear(read[:, 0])[:, 0]
 
-        return in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        found = in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        return found[order.argsort()]
 
     def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
         """`score`."""

@@ -115,6 +115,7 @@ def test_one_sided_anchors_means_and_other_shapes(
     x, y = batch(60)[0], batch()[1]
     ids = (torch.arange(60), torch.arange(150) % 61)  # text 60 and 121 have no image
     assert agree(found(quick(o), x, y, *ids), found(general(o), x, y, *ids))
+    assert agree(found(quick(o), x, y[:60]), found(general(o), x, y[:60]))
 
 
 def test_a_weight_that_is_off_by_a_thousandth_is_seen() -> None:

@@ -151,24 +151,24 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
     jobs = [(one, alone, folder, form) for one in chosen] if alone else []
     try:
-        if beside and len(chosen) >= SEVERAL:
-            return _in_processes(jobs, chosen, folder, form)
+        if len(chosen) >= SEVERAL:
+            return _in_processes(jobs, chosen if beside else (), folder, form)
         written = [path for job in jobs for path in draw_one(*job)]
         return [*written, draw_beside(chosen, folder, form)] if beside else written
     except (OSError, ValueError) as problem:
         refuse(problem)
 
 
-def _in_processes(jobs, chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
+def _in_processes(jobs, beside: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
     """The same, a loss a task, in as many processes as there are cores."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     processes = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        first = pool.submit(draw_beside, chosen, folder, form)  # the longest task
+        first = [pool.submit(draw_beside, beside, folder, form)] if beside else []  # the longest task
         each = [pool.submit(draw_one, *job) for job in jobs]
-        return [*(path for task in each for path in task.result()), first.result()]
+        return [*(path for task in each for path in task.result()), *(task.result() for task in first)]
 
 
 def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:

@@ -128,20 +128,19 @@ def _of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     from goal_analysis.plots.gallery import draw_gallery, gallery_size
     from goal_analysis.plots.saving import alone
     from goal_analysis.plots.training import draw_recall, recall_frame
-    from goal_analysis.vse.scoring import scores_of
     from goal_analysis.vse.metrics import ranks_of_scores
     from goal_analysis.vse.run import trained
+    from goal_analysis.vse.scoring import scores_of, whole
 
     model = trained(folder)
     split = chosen_split(model.experiment, data, "dev")
     with torch.no_grad():
-        strips, images = scores_of(model.model, split, model.tokenizer), len(split.images)
-        scores = torch.cat([strips(slice(i, min(i + 256, images))).float().cpu() for i in range(0, images, 256)])
+        scores = whole(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks_of_scores(scores, split.image_of)
     figures = {"batch": _batch(model, split, scores)}
     figure, ax = alone()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
-    draw_recall(recall_frame(by_way, min(100, images)), ax)
+    draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
     figures["recall"] = figure
     queries = _queries(split, scores)
     figure, ax = alone(*gallery_size(queries))
@@ -168,7 +167,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
         pairs = batch.pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
     anchors = batch.anchors_frame(pairs)
     figure, axes = panels(2, 2, 3.8, 3.2)
-    surface = surface_frame(objective.field, "T", objective.settings)
+    surface = surface_frame(objective.field, "T", objective.settings, count=121)
     batch.draw_joint(batch.triplets_frame(pairs), surface, axes[0, 0])
     batch.draw_weight_distribution(pairs, axes[0, 1])
     batch.draw_shares(anchors, axes[1, 0])

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from goal_analysis.numeric.gradient_statistics import effective_number
@@ -156,13 +157,23 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
         left_out = 1 - len(shown) / len(of_kind) if len(of_kind) else 0.0
         below = f", {left_out:.0%} of them 0" if left_out and not (of_kind[of_kind <= floor] > 0).any() else ""
         below = below or (f", {left_out:.0%} below" if left_out else "")
-        share = 1 - np.arange(len(shown)) / max(len(of_kind), 1)
+        share = np.arange(len(shown), 0, -1) / max(len(of_kind), 1)
         ax.step(shown, share, where="pre", color=colour, label=f"$|{symbol}|$, {len(of_kind):,} pairs{below}")
-    ax.set(
-        xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with at least it (log scale)"
-    )
+    ax.set(xscale="log", yscale="log", xlabel="weight (log scale)")
+    ax.set_ylabel("share of pairs with at least it (log scale)")
+    _whole_decades(ax, sizes[sizes > floor])
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return ax
+
+
+def _whole_decades(ax: Axes, sizes: pd.Series) -> None:
+    """Let both axes span whole powers of ten, so that their marks have room."""
+    if len(sizes):
+        low, high = np.floor(np.log10(sizes.min())), np.ceil(np.log10(sizes.max()))
+        ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
+    ax.set_ylim(10.0 ** min(np.floor(np.log10(ax.get_ylim()[0])), -1), 1.3)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
 
 
 def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:

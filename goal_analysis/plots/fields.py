@@ -136,8 +136,11 @@ def draw_field(
         draw_contours(curl, "potential", ax, _levels(curl["potential"]), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):
         there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
-        draw_zeros(there, "here", ax, PUSH, "solid", 2.0)
+        if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
+            ax.plot([], [], color=PUSH, linewidth=2.0, label="curl concentrated here")
     draw_arrows(arrows, arrows["w_p"], -arrows["w_n"], ax)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return similarity_axes(ax, similarity)
 
 

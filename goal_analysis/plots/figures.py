@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
@@ -15,6 +16,9 @@ from goal_analysis.plots.weights import draw_pair_weights, draw_surface, pair_fr
 from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.integrability import Integrability, integrability, smooth_curl
 from goal_analysis.symbolic.recovery import potential
+
+LETTERS, LINE = 13, 0.17
+"""Letters of a title to an inch, and the height of its lines in inches."""
 
 KINDS = ("pair", "triplet", "field", "portrait")
 
@@ -37,42 +41,46 @@ def figures(
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
         with style():
-            figure = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind](
-                objective, settings
-            )
-            figure.suptitle(
-                _titled(objective, title, settings),
-                x=0.1 / figure.get_figwidth(),
-                y=1 - 0.08 / figure.get_figheight(),
-                ha="left",
-            )
+            draw = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind]
+            figure, said = draw(objective, settings)
+            width, height = figure.get_size_inches()
+            lines = [title, *textwrap.wrap(_values(objective, settings), int(LETTERS * width)), *said]
+            # The title grows upwards: the picture below it keeps its size.
+            figure.set_size_inches(width, height + LINE * len(lines))
+            figure.subplots_adjust(**_lower(figure, height))
+            figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
         yield kind, figure
 
 
-def _titled(objective: Objective, title: str, settings: Settings) -> str:
+def _lower(figure: Figure, height: float) -> dict[str, float]:
+    """The margins of a figure that was so high and has become higher, of what has kept its place."""
+    share = height / figure.get_figheight()
+    return {"bottom": figure.subplotpars.bottom * share, "top": figure.subplotpars.top * share}
+
+
+def _values(objective: Objective, settings: Settings) -> str:
     field = field_of(objective)
     values = {h.name: float(field.values(settings)[h.symbol]) for h in field.hyperparameters}
-    numbers = ", ".join(f"{name} = {value:g}" for name, value in values.items())
-    relative = "relative similarities 0" if field.relative else ""
-    beside = ", ".join(part for part in (numbers, relative) if part)
-    return f"{title}\n{beside}" if beside else title
+    numbers = [f"{name}\u00a0=\u00a0{value:g}" for name, value in values.items()]
+    return ", ".join([*numbers, *(f"{relative.symbol} = 0" for relative in field.relative)])
 
 
-def _pair(objective: Objective, settings: Settings) -> Figure:
-    figure, ax = alone(3.4, 3.3, (0.6, 0.15, 0.5, 1.1))
+def _pair(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    several = field_of(objective).factors is None
+    figure, ax = alone(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
     draw_pair_weights(pair_frame(objective, settings), ax, field_of(objective).similarity)
-    return figure
+    return figure, []
 
 
-def _triplet(objective: Objective, settings: Settings) -> Figure:
+def _triplet(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
     weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective, settings)]
-    figure, axes = panels(1, len(weights), 3.7, 3.3, (0.65, 0.75, 0.5, 0.6))
+    figure, axes = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
     for weight, ax in zip(weights, axes[0], strict=True):
         draw_surface(surface_frame(objective, weight, settings), ax, weight, field_of(objective).similarity)
-    return figure
+    return figure, []
 
 
-def _field(objective: Objective, settings: Settings) -> Figure:
+def _field(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
     field = field_of(objective)
     try:
         verdict = integrability(objective)
@@ -80,15 +88,15 @@ def _field(objective: Objective, settings: Settings) -> Figure:
     except Undecided as problem:
         verdict = Integrability(False, str(problem), smooth_curl(objective), (), potential(field), None)
         said = "undecided whether it is the gradient of a loss"
-    figure, ax = alone(4.2, 3.7, (0.65, 0.95, 0.5, 0.75))
-    draw_field(field_frame(objective, settings), curl_frame(objective, settings, verdict), ax, field.similarity)
-    ax.set_title(said)
-    return figure
+    curl = curl_frame(objective, settings, verdict)
+    scale_beside = 0.95 if curl["curl"].any() else 0.2
+    figure, ax = alone(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
+    draw_field(field_frame(objective, settings), curl, ax, field.similarity)
+    return figure, [said]
 
 
-def _portrait(objective: Objective, settings: Settings) -> Figure:
-    figure, ax = alone(3.6, 3.9, (0.65, 0.2, 0.65, 0.8))
+def _portrait(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    figure, ax = alone(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
     frames = portrait_frame(objective, settings), trajectories_frame(objective, settings)
     draw_portrait(*frames, ax, field_of(objective).similarity)
-    ax.text(1.0, -0.18, f"arrows: slice $\\rho = {RHO:g}$", transform=ax.transAxes, ha="right", va="top", fontsize=7)
-    return figure
+    return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

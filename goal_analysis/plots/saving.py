@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from goal_analysis.plots.style import style
@@ -74,7 +75,10 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FORMATS)}")
     content = io.BytesIO()
     # Without a date the same picture is the same file.
-    dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with style():
-        figure.savefig(content, format=kind, metadata=dated)
+        if kind == "png":
+            FigureCanvasAgg(figure).print_png(content)  # savefig would draw twice
+        else:
+            dated = {"svg": "Date", "pdf": "CreationDate"}[kind]
+            figure.savefig(content, format=kind, metadata={dated: None})
     write_whole_bytes(path, content.getvalue())

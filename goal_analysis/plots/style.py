@@ -39,6 +39,7 @@ _SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 9,
+    "figure.dpi": 150,
     "figure.titlesize": 10,
     "font.size": 8,
     "hatch.color": FAINT,

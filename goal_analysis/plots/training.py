@@ -24,6 +24,11 @@ NAMES = {
     "effective_negatives": "effective negatives",
     "push_share": "push share",
     "pull_share": "pull share",
+    **{
+        f"{way}_r{k}": f"R@{k} {words} (%)"
+        for way, words in (("i2t", "image → text"), ("t2i", "text → image"))
+        for k in (1, 5, 10)
+    },
 }
 """How an axis calls a column of the log; others are called as they are."""
 
@@ -119,7 +124,9 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
         if line["low"].notna().any():
             ax.fill_between(line[along], line["low"], line["high"], color=looks["color"], alpha=0.2, linewidth=0)
     ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if means[along].nunique() == 1:
+        ax.set_xlim(means[along].iloc[0] - 1, means[along].iloc[0] + 1)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     return ax
 
 

@@ -113,9 +113,10 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     held_at = sorted(frame["held"].dropna().unique())
     for (name, held), curve in frame.groupby(["weight", "held"], sort=False, dropna=False):
         name, held = str(name), float(str(held))
-        dash = DASHES[held_at.index(held)] if np.isfinite(held) else "-"
+        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name == "P_n")]  # curves may coincide
         other = "s_n" if name == "w_p" else "s_p"
-        label = f"${LABELS[name]}$" + (f" at ${other} = {held:g}$" if np.isfinite(held) else f"$(s_{name[-1]})$")
+        reads = f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$"
+        label = f"${LABELS[name]}{reads}"
         colour = PULL if name.endswith("p") else PUSH
         pieces = [piece for _, piece in curve.groupby("piece")]
         for i, piece in enumerate(pieces):

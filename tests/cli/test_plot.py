@@ -1,0 +1,109 @@
+"""`goal-analyze plot` as a user calls it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
+
+
+def called(*words):
+    return CliRunner().invoke(app, ["plot", *map(str, words)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_loss_gets_a_file_a_kind(tmp_path):
+    result = called("circle", "--set", "gamma=16", "--format", "svg", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "4 pictures written" in result.output
+    assert names(tmp_path) == [f"circle-{kind}.svg" for kind in ("field", "pair", "portrait", "triplet")]
+    text = (tmp_path / "circle-field.svg").read_text()
+    assert "not the gradient of any loss" in text
+    assert "gamma\u00a0=\u00a016" in text
+
+
+def test_losses_objectives_and_formulas_stand_beside_each_other(tmp_path):
+    words = ("triplet", "nca(tau=7)/linear@softmax:12", "--formula", "k*softplus(s_n - s_p)", "--set", "k=2")
+    result = called(*words, "--kind", "compare", "--format", "svg", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["compare.svg"]
+    text = (tmp_path / "compare.svg").read_text()
+    assert all(name in text for name in ("triplet", "nca(tau=7)/linear@softmax:12", "formula"))
+
+
+def test_settings_of_an_objective_are_its_defaults(tmp_path):
+    result = called("nca(tau=7)/linear", "--kind", "pair", "--format", "svg", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["nca_tau=7_linear-pair.svg"]
+    assert "tau\u00a0=\u00a07" in (tmp_path / "nca_tau=7_linear-pair.svg").read_text()
+
+
+def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "SEVERAL", 2)  # the package has the command there
+    result = called("triplet", "nca", "--kind", "pair", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["nca-pair.png", "triplet-pair.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "got nothing to draw but expected losses, --formula, --all or --run"),
+        (("circel",), "did you mean circle?"),
+        (
+            ("circle", "--kind", "curl"),
+            "--kind: got 'curl' but expected one of pair, triplet, field, portrait, compare",
+        ),
+        (("circle", "--kind", "compare"), "--kind compare: got 1 loss but expected two or more"),
+        (("circle", "--format", "bmp"), "--format: got 'bmp' but expected one of png, svg, pdf"),
+        (("circle", "--all"), "got --all and circle"),
+        (("circle", "circle"), "expected every loss once"),
+        (("circle", "--set", "tau=3"), "got a value for 'tau' but expected one of gamma, m"),
+        (("circle", "--set", "gamma=-3"), "got -3.0 but expected a number in (0, inf)"),
+        (("nca/nonsense",), "nonsense"),
+        (("circle", "--run", "x"), "got --run and losses"),
+        (("--run", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_is_not_understood(words, said, tmp_path):
+    result = called(*words, "-o", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert names(tmp_path) == []
+
+
+def test_the_command_line_starts_without_matplotlib():
+    program = "import sys, goal_analysis.cli; print(sorted({'matplotlib', 'seaborn', 'torch'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_runs_are_drawn(tmp_path):
+    settings = ["data.train=40", "data.dev=12", "data.test=1", "training.epochs=1", "training.batch_size=20"]
+    settings += ["training.probe_steps=2", "model.image.width=8", "model.image.dim=8", "training.warm_up_steps=1"]
+    for seed in ("0", "1"):
+        options = [word for setting in settings for word in ("--set", setting)]
+        words = ["train", "--preset", "scenes", "--seed", seed, "-o", str(tmp_path / seed), *options]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+    out = tmp_path / "pictures"
+    result = called("--run", tmp_path / "0", "--run", tmp_path / "1", "--format", "svg", "-o", out)
+    assert result.exit_code == 0, result.output
+    drawn = ("batch", "gallery", "quantiles", "ranking", "recall", "retrieval", "weights")
+    assert names(out) == [f"{name}.svg" for name in drawn]
+    objective = json.loads((tmp_path / "0" / "run.json").read_text())["experiment"]["objective"]
+    assert f"{objective} (2 seeds)" in (out / "retrieval.svg").read_text()
+
+    (tmp_path / "0" / "tokenizer.json").unlink()
+    (tmp_path / "1" / "tokenizer.json").unlink()
+    result = called("--run", tmp_path / "0", "-o", tmp_path / "less")
+    assert result.exit_code == 0, result.output
+    assert "left out what the model of" in result.output
+    assert "retrieval.png" in names(tmp_path / "less")
+    assert "gallery.png" not in names(tmp_path / "less")

@@ -1,0 +1,55 @@
+"""Objectives whose weights are known in closed form, at their extremes, and a batch."""
+
+import pytest
+import torch
+from sympy import Integer
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.plots.batch import pairs_frame
+from goal_analysis.plots.saving import alone
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid, step
+from goal_analysis.symbolic.weight import Factors, WeightField
+from losses_catalog import catalog
+
+CATALOG = {loss.name: loss for loss in catalog}
+
+
+@pytest.fixture(scope="session")
+def taken_apart():
+    """Losses of the catalog, decomposed once."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            found[name] = decompose(CATALOG[name])
+        return found[name]
+
+    return of
+
+
+@pytest.fixture
+def ax():
+    return alone()[1]
+
+
+@pytest.fixture
+def nca_linear():
+    t = sigmoid(10 * (s_n - s_p))
+    return WeightField(name="nca / linear", positive=t * (1 - s_p), negative=t * s_n, factors=Factors(t, 1 - s_p, s_n))
+
+
+@pytest.fixture
+def hinge():
+    t = step(s_n - s_p)
+    return WeightField(name="hinge", positive=t, negative=t, factors=Factors(t, Integer(1), Integer(1)))
+
+
+@pytest.fixture
+def pairs():
+    """Forty anchors, the last without any weight."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 0.3 * torch.randn(40, 40, generator=generator, dtype=torch.float64).clamp(-3, 3)
+    weights = torch.softmax(8 * scores, 1) - torch.eye(40, dtype=torch.float64)
+    weights[-1] = 0
+    return pairs_frame(scores, weights, Matches.of_pairs(40))

@@ -1,0 +1,107 @@
+"""A batch in frames, against loops written out, and what is drawn of it, also over training."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from goal_analysis.numeric.gradient_statistics import Rows, column_names, statistics
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.plots import batch
+from goal_analysis.plots.batch import anchors_frame, pairs_frame, triplets_frame
+from goal_analysis.plots.ridgelines import draw_ridgelines, ridges_frame, save_film
+from goal_analysis.plots.weights import surface_frame
+
+
+def test_the_frames_are_those_of_the_probe():
+    """The probe's shares and effective negatives are those of the anchors here."""
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    weights = torch.softmax(scores, 1) - torch.eye(6, dtype=torch.float64)
+    matches = Matches.of_pairs(6)
+    anchors = anchors_frame(pairs_frame(scores, weights, matches))
+    probed = statistics(Rows(scores, weights, matches.positives, matches.negatives), (0.5,))
+    probed = dict(zip(column_names((0.5,), False), probed.tolist(), strict=True))
+    push, pull = anchors["push"].sum(), anchors["pull"].sum()
+    assert push / (push + pull) == pytest.approx(probed["push_share"])
+    assert anchors["effective_negatives"].mean() == pytest.approx(probed["effective_negatives"])
+    assert anchors["effective_negatives"].mean() != pytest.approx(1.001 * probed["effective_negatives"])
+
+
+def test_triplets_are_every_positive_with_every_negative():
+    scores = torch.arange(6.0).reshape(2, 3)
+    ids = torch.tensor([0, 1]), torch.tensor([0, 0, 1])
+    pairs = pairs_frame(scores, scores, Matches.of_image_ids(*ids))
+    expected = {(0, 0.0, 2.0), (0, 1.0, 2.0), (1, 5.0, 3.0), (1, 5.0, 4.0)}
+    assert set(triplets_frame(pairs).itertuples(index=False, name=None)) == expected
+
+
+def test_many_triplets_are_sampled(pairs, monkeypatch):
+    monkeypatch.setattr(batch, "TRIPLETS", 100)
+    assert len(triplets_frame(pairs)) == 100
+
+
+def test_an_anchor_without_weight_has_no_share(pairs):
+    last = anchors_frame(pairs).iloc[-1]
+    assert last[["pull", "push"]].tolist() == [0, 0]
+    assert last[["push_share", "effective_negatives"]].isna().all()
+
+
+def test_the_joint_histogram_has_every_triplet(pairs, nca_linear, ax):
+    triplets = triplets_frame(pairs)
+    batch.draw_joint(triplets, surface_frame(nca_linear, "T", count=20), ax)
+    squares = ax.collections[-1]
+    at = squares.get_offsets()
+    inside = triplets[(triplets[["s_p", "s_n"]].abs() <= 1).all(axis=1)]
+    count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch.CELLS, [(-1, 1), (-1, 1)])
+    assert len(at) == (count > 0).sum()
+    assert f"{len(triplets):,} triplets" in ax.get_title()
+
+
+def test_the_distribution_begins_at_the_share_that_is_shown(ax):
+    pairs = pd.DataFrame({"kind": ["positive"] * 4 + ["negative"] * 4, "weight": [1.0] * 4 + [0.0, 0.0, 0.1, 1.0]})
+    batch.draw_weight_distribution(pairs, ax)
+    pull, push = ax.lines
+    np.testing.assert_allclose(push.get_ydata(), [0.5, 0.25])
+    np.testing.assert_allclose(pull.get_ydata(), [1, 0.75, 0.5, 0.25])
+    assert push.get_label() == "$|w^-|$, 4 pairs, 50% of them 0"
+    assert "log scale" in ax.get_xlabel()
+
+
+def test_shares_and_effective_negatives(pairs, ax):
+    anchors = anchors_frame(pairs)
+    batch.draw_shares(anchors, ax)
+    assert sum(bar.get_height() for bar in ax.patches) == anchors["push_share"].notna().sum() == 39
+    assert ax.get_legend().get_title().get_text() == "1 of 40 without weight"
+    other = ax.figure.add_subplot()
+    batch.draw_effective_negatives(anchors, other)
+    assert sum(bar.get_height() for bar in other.patches) == 39
+    batch.draw_similarities(pairs, ax.figure.add_subplot())
+
+
+def test_one_negative_each_is_drawn(ax):
+    anchors = pd.DataFrame({"effective_negatives": [1.0, 1.0, np.nan]})
+    batch.draw_effective_negatives(anchors, ax)
+    assert sum(bar.get_height() for bar in ax.patches) == 2
+
+
+def test_ridges_hold_everything(pairs, ax):
+    later = pairs.assign(s=pairs["s"] / 2)
+    frame = ridges_frame({10: later, 0: pairs[pairs["s"].abs() <= 1]})
+    for _, ridge in frame.groupby(["step", "kind"]):
+        assert ridge["density"].sum() * 0.02 == pytest.approx(1)
+    draw_ridgelines(frame, ax)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["10", "0"]
+    assert len(ax.collections) == 4
+
+
+def test_a_film_has_a_frame_a_step(pairs, nca_linear, tmp_path):
+    surface = surface_frame(nca_linear, "T", count=20)
+    save_film({0: pairs, 5: pairs.assign(s=pairs["s"] / 3)}, surface, tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 2
+    with pytest.raises(ValueError, match=r"got the ending '\.avi' but expected one of \.gif, \.mp4"):
+        save_film({0: pairs}, surface, tmp_path / "film.avi")
+    with pytest.raises(ValueError, match="got no snapshot"):
+        save_film({}, surface, tmp_path / "film.gif")

@@ -1,0 +1,204 @@
+"""The field, its curl and its potential; the phase portrait against gradient descent on vectors."""
+
+import numpy as np
+import pytest
+import torch
+
+from goal_analysis.plots.comparison import comparison_frame, draw_comparison
+from goal_analysis.plots.cosines import cosine_of, similarity_of, slope
+from goal_analysis.plots.fields import curl_frame, draw_field, field_frame
+from goal_analysis.plots.portraits import draw_portrait, gram_flow, portrait_frame, trajectories_frame
+from goal_analysis.plots.saving import alone, panels, save
+from goal_analysis.plots.weights import draw_pair_weights, pair_frame
+from goal_analysis.symbolic.integrability import integrability
+from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.similarity import SIMILARITIES
+from goal_analysis.symbolic.weight import WeightField
+from losses_catalog import catalog
+
+
+def test_the_curl_is_that_of_finite_differences(nca_linear):
+    found = curl_frame(nca_linear, count=6)
+    h = 1e-5
+
+    def weight(which, dp, dn):
+        moved = {s_p: found["s_p"] + dp, s_n: found["s_n"] + dn}
+        t = 1 / (1 + np.exp(-10 * (moved[s_n] - moved[s_p])))
+        return t * ((1 - moved[s_p]) if which == "p" else moved[s_n])
+
+    across = (weight("p", 0, h) - weight("p", 0, -h) + weight("n", h, 0) - weight("n", -h, 0)) / (2 * h)
+    np.testing.assert_allclose(found["curl"], across, atol=1e-7)
+    assert found["curl"].abs().max() > 0.1
+
+
+def test_the_potential_has_the_pair_weights_as_slopes(nca_linear):
+    found = curl_frame(nca_linear, count=200).pivot(index="s_n", columns="s_p", values="potential")
+    along_p = np.gradient(found.to_numpy(), found.columns, axis=1)[:, 1:-1]
+    np.testing.assert_allclose(along_p, -(1 - found.columns.to_numpy()[None, 1:-1]) + 0 * along_p, atol=1e-4)
+
+
+def test_a_stopped_gradient_leaves_a_curl(taken_apart, ax):
+    circle, undetached = (taken_apart(name) for name in ("circle", "circle_undetached"))
+    assert curl_frame(undetached, count=20)["curl"].abs().max() == 0
+    curl = curl_frame(circle, count=40)
+    assert curl["curl"].abs().max() > 1
+    draw_field(field_frame(circle), curl, ax)
+    assert "curl" in ax.figure.axes[1].get_ylabel()
+    assert ax.get_xlabel() == r"$s_p \in [-1, 1]$"
+
+
+def test_without_a_curl_the_ground_is_white(taken_apart, ax):
+    field = taken_apart("contrastive_cosine")
+    draw_field(field_frame(field), curl_frame(field, count=20), ax)
+    assert len(ax.figure.axes) == 1
+    still = [line for line in ax.lines if line.get_marker() == "."]
+    assert len(still[0].get_xdata()) == (field_frame(field)[["w_p", "w_n"]] == 0).all(axis=1).sum()
+
+
+def test_a_concentrated_curl_is_drawn_where_it_is(taken_apart, ax):
+    field = taken_apart("selectively_hard_triplet")
+    curl = curl_frame(field, count=20)
+    assert {"jump_0", "concentrated_0"} <= set(curl)
+    draw_field(field_frame(field), curl, ax)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["curl concentrated here"]
+    integrable = curl_frame(taken_apart("triplet"), count=20)
+    assert not [name for name in integrable if name.startswith("jump_")], "its jump has no curl"
+
+
+def test_a_verdict_that_is_known_is_not_derived_again(nca_linear, monkeypatch):
+    verdict = integrability(nca_linear)
+    monkeypatch.setattr("goal_analysis.plots.fields.integrability", None)
+    assert len(curl_frame(nca_linear, verdict=verdict, count=3)) == 9
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES, ids=lambda s: s.name)
+def test_cosines_of_vectors(similarity):
+    a, b = torch.nn.functional.normalize(torch.randn(2, 50, 6, dtype=torch.float64), dim=2)
+    u = (a * b).sum(1).numpy()
+    truth = {
+        "cosine": u,
+        "dot": u,
+        "negative_squared_euclidean": -((a - b) ** 2).sum(1).numpy(),
+        "negative_euclidean": -(a - b).norm(dim=1).numpy(),
+    }[similarity.name]
+    np.testing.assert_allclose(similarity_of(u, similarity), truth, atol=1e-12)
+    np.testing.assert_allclose(cosine_of(truth, similarity), u, atol=1e-12)
+    h = 1e-6
+    np.testing.assert_allclose(
+        slope(u, similarity), (similarity_of(u + h, similarity) - similarity_of(u - h, similarity)) / (2 * h), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["info_nce", "contrastive", "nca"])
+def test_the_flow_is_gradient_descent_on_unit_vectors(name, taken_apart):
+    """A small step of autograd on vectors that are normalised inside moves the Gram matrix as derived."""
+    decomposition = taken_apart(name)
+    loss, similarity = decomposition.loss, decomposition.field.similarity
+    from goal_analysis.numeric.formula import formula
+
+    function = formula(loss.expression(), (s_p, s_n), tuple(loss.values().items()))
+    generator = torch.Generator().manual_seed(3)
+    vectors = torch.nn.functional.normalize(torch.randn(3, 4, generator=generator, dtype=torch.float64), dim=1)
+
+    def similarities(x):
+        a, p, n = torch.nn.functional.normalize(x, dim=1)
+        if similarity.name == "cosine":
+            return a @ p, a @ n
+        squared = -((a - p) ** 2).sum(), -((a - n) ** 2).sum()
+        return squared if "squared" in similarity.name else tuple(-(-s).sqrt() for s in squared)
+
+    x = vectors.clone().requires_grad_()
+    s = [t.detach() for t in similarities(x)]
+    (gradient,) = torch.autograd.grad(function(*similarities(x)), x)
+    rate = 1e-6
+    moved = torch.nn.functional.normalize(vectors - rate * gradient, dim=1)
+
+    def gram(y):
+        a, p, n = y
+        return np.array([float(a @ p), float(a @ n), float(p @ n)])
+
+    at = [t.requires_grad_() for t in s]
+    w = torch.autograd.grad(function(*at), at)
+    u, v, c = (np.array([g]) for g in gram(vectors))
+    by_cosine = -float(w[0]) * slope(u, similarity), float(w[1]) * slope(v, similarity)
+    flow = gram_flow(*by_cosine, u, v, c)[:, 0]
+    np.testing.assert_allclose((gram(moved) - gram(vectors)) / rate, flow, rtol=1e-4, atol=1e-5)
+    assert np.abs(flow).max() > 0.1
+
+
+def test_the_portrait_is_the_flow(nca_linear):
+    frame = portrait_frame(nca_linear, rho=0.0, count=8)
+    t = 1 / (1 + np.exp(-10 * (frame["s_n"] - frame["s_p"])))
+    np.testing.assert_allclose(frame["ds_p"], 2 * t * (1 - frame["s_p"]) * (1 - frame["s_p"] ** 2))
+    np.testing.assert_allclose(frame["ds_n"], -2 * t * frame["s_n"] * (1 - frame["s_n"] ** 2))
+    pushed = portrait_frame(nca_linear, rho=1.0, count=8)
+    assert not np.allclose(pushed["ds_p"], frame["ds_p"])
+    with pytest.raises(ValueError, match=r"rho: got 1\.5 but expected a number in \[-1, 1\]"):
+        portrait_frame(nca_linear, rho=1.5)
+
+
+def test_a_trajectory_rests_where_nothing_pulls(hinge):
+    frame = trajectories_frame(hinge, starts=[(-0.5, 0.5), (0.5, -0.5)], rho=0.0)
+    by = dict(list(frame.groupby("trajectory")))
+    assert len(by[1]) == 1, "an easy triplet stays"
+    end = by[0].iloc[-1]
+    assert end["s_p"] == pytest.approx(end["s_n"], abs=0.02)
+    assert (frame[["s_p", "s_n", "cos_pn"]].abs() <= 1).all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["circle", "contrastive", "lmnn", "arc_face"])
+def test_portraits_at_extremes(name, taken_apart, ax):
+    decomposition = taken_apart(name)
+    similarity = decomposition.field.similarity
+    trajectories = trajectories_frame(decomposition)
+    assert trajectories["trajectory"].nunique() == 9
+    assert np.isfinite(trajectories.to_numpy()).all()
+    draw_portrait(portrait_frame(decomposition, count=60), trajectories, ax, similarity)
+    assert "from ○ to ●" in [t.get_text() for t in ax.get_legend().get_texts()]
+    assert ax.get_xlim() == (float(similarity.opposite), float(similarity.identical))
+
+
+def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
+    losses = [(taken_apart(loss.name), None) for loss in catalog[:30]]
+    frame = comparison_frame(losses, count=10)
+    assert frame["share"].abs().groupby(frame["objective"]).quantile(0.99).between(0.5, 1.0001).all()
+    figure, _ = alone()
+    figure.clear()
+    axes = draw_comparison(frame, figure)
+    assert axes.shape == (30, 2)
+    assert all(len(ax.collections) for ax in axes.flat)
+    said = [text.get_text() for ax in axes[:, 0] for text in ax.texts]
+    assert said == [loss.name for loss in catalog[:30]]
+    boxes = [ax.get_position().bounds for ax in axes.flat]
+    assert len(set(boxes)) == 60
+    save(figure, tmp_path / "grid.png")
+    with pytest.raises(ValueError, match="expected every name once"):
+        comparison_frame([losses[0], losses[0]])
+
+
+def test_comparison_is_by_the_cosine(taken_apart):
+    """A loss of squared distances is one of cosines with slope 2, and says the same of them."""
+    frame = comparison_frame([(taken_apart("triplet_squared_euclidean"), {"margin": 0.4})], count=8)
+    assert set(frame["value"].round(12)) == {0.0, 2.0}
+    inside = frame["value"] > 0
+    assert ((2 * frame["s_n"] - 2 * frame["s_p"] + 0.4 > 0) == inside).all()
+
+
+def test_text_stays_text(tmp_path, taken_apart):
+    figure, axes = panels(1, 1)
+    draw_pair_weights(pair_frame(taken_apart("triplet")), axes[0, 0])
+    save(figure, tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text()
+    assert svg.count("<text") > 10
+    save(figure, tmp_path / "a.pdf")
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+    with pytest.raises(ValueError, match=r"got the ending '\.bmp' but expected one of \.png, \.svg, \.pdf"):
+        save(figure, tmp_path / "a.bmp")
+
+
+def test_a_field_beyond_cosines_is_refused_by_name():
+    from goal_analysis.symbolic.similarity import Similarity
+
+    odd = Similarity("odd", "?", s_p * 0 - 1, s_p * 0 + 1)
+    with pytest.raises(ValueError, match="got 'odd' but expected a function of the cosine"):
+        portrait_frame(WeightField(name="odd", positive=s_p, negative=s_n, similarity=odd))

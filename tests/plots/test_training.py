@@ -1,0 +1,146 @@
+"""Logs, rankings, recalls, galleries and measurements: frames by hand, and what is drawn of them."""
+
+import numpy as np
+import pytest
+
+from goal_analysis.plots.figures import KINDS, figures
+from goal_analysis.plots.gallery import Found, Query, draw_gallery, gallery_frame, gallery_size
+from goal_analysis.plots.measurements import draw_ratios, draw_verification, ratios_frame, verification_frame
+from goal_analysis.plots.training import (
+    Records,
+    draw_curves,
+    draw_quantiles,
+    draw_ranking,
+    draw_recall,
+    log_frame,
+    over_seeds,
+    ranking_frame,
+    recall_frame,
+)
+
+QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
+
+
+@pytest.fixture
+def runs():
+    """Three seeds of one objective and one of another."""
+    found = []
+    for objective, seed in (("a", 0), ("a", 1), ("a", 2), ("b", 0)):
+        records = [{"kind": "step", "step": 1, "learning_rate": 0.1}]
+        for epoch in (1, 2):
+            step = 5 * epoch
+            records.append({"kind": "epoch", "step": step, "epoch": epoch, "rsum": 100.0 * epoch + seed})
+            records.append({"kind": "probe", "step": step, "push_share": 0.5, **dict.fromkeys(QUANTITIES, 0.1 * epoch)})
+        found.append(Records(objective, seed, records))
+    return found
+
+
+def test_logs_over_seeds(runs):
+    frame = log_frame(runs, "epoch", ["rsum"])
+    assert len(frame) == 8
+    means = over_seeds(frame, ("objective", "epoch")).set_index(["objective", "epoch"])
+    assert means.loc[("a", 2.0), "mean"] == 201
+    assert means.loc[("a", 2.0), "seeds"] == 3
+    assert 200 <= means.loc[("a", 2.0), "low"] < 201 < means.loc[("a", 2.0), "high"] <= 202
+    assert np.isnan(means.loc[("b", 2.0), "low"]), "one seed has no interval"
+    with pytest.raises(ValueError, match="got the column 'r' of epoch records but expected one of rsum"):
+        log_frame(runs, "epoch", ["r"])
+
+
+def test_curves_have_a_line_an_objective(runs, ax):
+    draw_curves(log_frame(runs, "epoch"), ax, "rsum")
+    assert [line.get_label() for line in ax.lines] == ["a (3 seeds)", "b (1 seed)"]
+    assert len(ax.collections) == 1, "one band"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "RSUM (of 600)")
+
+
+def test_one_epoch_is_a_point(runs, ax):
+    frame = log_frame(runs, "epoch")
+    draw_curves(frame[frame["epoch"] == 1], ax, "rsum")
+    assert {line.get_marker() for line in ax.lines} == {"o"}
+    assert ax.get_xlim() == (0, 2)
+
+
+@pytest.mark.parametrize("quantity", ["s", "w"])
+def test_quantiles_of_probes(quantity, runs, ax):
+    frame = log_frame(runs, "probe")
+    draw_quantiles(frame[frame["objective"] == "a"], ax, quantity)
+    assert len(ax.lines) == len(ax.collections) == 2
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.1, 0.2])
+
+
+def test_a_ranking(ax):
+    frame = ranking_frame({"worse": {0: 1.0, 1: 2.0}, "better": {0: 5.0}})
+    assert frame["objective"].tolist() == ["better", "worse"]
+    draw_ranking(frame, ax, baseline="worse")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
+    assert "95 % bootstrap interval" in ax.get_xlabel()
+
+
+def test_recall_counts_hits(ax):
+    places = np.array([1, 2, 2, 7])
+    frame = recall_frame({"one": places}, most=10)
+    assert frame["recall"].tolist() == [100 * (places <= k).mean() for k in range(1, 11)]
+    draw_recall(frame, ax)
+    assert "log scale" in ax.get_xlabel()
+
+
+def test_a_gallery_marks_what_is_right(ax):
+    picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
+    queries = [
+        Query("a red circle", [Found(picture, True, 0.9), Found(picture, False, 0.2)]),
+        Query(picture, [Found("a dog", False, 0.5), Found("a long caption " * 20, True, 0.4)]),
+    ]
+    frame = gallery_frame(queries)
+    assert frame["right"].tolist() == [True, False, False, True]
+    draw_gallery(queries, ax)
+    assert len(ax.images) == 3
+    assert len(ax.patches) == 4
+    assert sum(text.get_text().startswith("✓") for text in ax.texts) == 2
+    assert gallery_size(queries)[0] > 4
+
+
+def test_verification_errors(ax):
+    records = [
+        {"loss": "a", "verified": True, "float64": 1e-15, "float32": 1e-7},
+        {"loss": "b", "verified": False, "float64": float("nan"), "float32": 0.0},
+    ]
+    frame = verification_frame(records, ("float64", "float32"))
+    assert len(frame) == 4
+    draw_verification(frame, ax)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["float64", "float32", "not verified"]
+    assert ax.lines[0].get_xdata().tolist() == [1e-15]
+    assert ax.lines[2].get_ydata().tolist() == [1]
+
+
+def test_ratios_of_benchmarks(ax):
+    rows = [{"case": "x", "N": n, "25 %": 1.0, "median": 2.0, "75 %": 4.0} for n in (128, 512)]
+    frame = ratios_frame(rows)
+    draw_ratios(frame, ax)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["128", "512"]
+    with pytest.raises(ValueError, match="got no column '25 %' but expected case, N, 25 %, median, 75 %"):
+        ratios_frame([{"case": "x", "N": 1, "median": 2.0}])
+
+
+@pytest.mark.parametrize("name", ["circle", "universal_weighting", "lmnn"])
+def test_whole_figures_keep_apart(name, taken_apart):
+    """Titles stand above everything else, and nothing is cut off."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    seen = []
+    for kind, figure in figures(taken_apart(name), taken_apart(name).loss.title):
+        seen.append(kind)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        title = figure.get_suptitle()
+        assert title.startswith(taken_apart(name).loss.title)
+        above = figure._suptitle.get_window_extent()
+        page = figure.bbox
+        for ax in figure.axes:
+            box = ax.get_tightbbox(canvas.get_renderer())
+            assert not above.overlaps(box), (kind, above, box)
+            assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0, (kind, box)  # noqa: PT018
+        assert above.x1 <= page.x1
+    assert tuple(seen) == KINDS
+    with pytest.raises(ValueError, match="kind: got 'x' but expected one of pair, triplet, field, portrait"):
+        next(figures(taken_apart(name), "", ["x"]))

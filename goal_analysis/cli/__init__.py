@@ -15,8 +15,8 @@ from goal_analysis.cli.export import export
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
-from goal_analysis.cli.report import report
 from goal_analysis.cli.plot import plot
+from goal_analysis.cli.report import report
 from goal_analysis.cli.retrieve import retrieve
 from goal_analysis.cli.show import show
 from goal_analysis.cli.study import study

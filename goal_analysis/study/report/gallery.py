@@ -15,9 +15,9 @@ from torch import Tensor
 from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data import DataError, RetrievalData, Split
 from goal_analysis.vse.dual_encoder import DualEncoder
-from goal_analysis.vse.evaluation import scores_of
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run import trained
+from goal_analysis.vse.scoring import scores_of
 
 TOP = 5
 """Places that are shown of every query."""

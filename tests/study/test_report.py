@@ -13,9 +13,9 @@ from goal_analysis.study.report.gallery import gallery
 from goal_analysis.study.report.runs import Run, gathered, read_one
 from goal_analysis.study.report.training_chart import by_epoch
 from goal_analysis.vse.data import RetrievalData, Split
-from goal_analysis.vse.evaluation import scores_of
 from goal_analysis.vse.metrics import ranks
 from goal_analysis.vse.run import trained
+from goal_analysis.vse.scoring import scores_of
 
 
 class Page(HTMLParser):

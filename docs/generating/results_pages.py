@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-EXPECTED = {"retrieval.md": ("Retrieval", "python benchmarks/retrieval.py")}
+EXPECTED = {"retrieval.md": ("Retrieval", "goal-analyze study --data DIR/NAME")}
 """Tables that pages link to, with a title and what writes them, for a checkout where they are not."""
 
 

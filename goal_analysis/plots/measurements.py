@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from goal_analysis.plots.style import FAINT, INK, PUSH, line_of
 
@@ -73,8 +74,9 @@ def draw_verification(frame: pd.DataFrame, ax: Axes) -> Axes:
             clip_on=False,
             label="not verified",
         )
+    ax.xaxis.set_major_locator(LogLocator(numticks=6))
     ax.set_yticks(range(len(losses)), losses)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 
@@ -82,12 +84,16 @@ def ratios_frame(rows: Iterable[Mapping[str, object]], case: str = "case", size:
     """Ratios of a benchmark with their quartiles, one a row.
 
     Args:
-        rows: the benchmark's table, with the quartiles as ``25 %``, ``median`` and ``75 %``.
+        rows: the benchmark's table, with the quartiles as ``25 %``, ``median`` and ``75 %``; a row without numbers,
+            such as of a case that did not fit into memory, is left out.
         case: the column of the contestant.
         size: the column of the size.
 
     Returns:
         ``case``, ``size``, ``low``, ``median``, ``high``.
+
+    Raises:
+        ValueError: a column is missing.
     """
     columns = {"case": case, "size": size, "low": "25 %", "median": "median", "high": "75 %"}
     table = pd.DataFrame(list(rows))
@@ -95,8 +101,8 @@ def ratios_frame(rows: Iterable[Mapping[str, object]], case: str = "case", size:
         raise ValueError(f"ratios: got no column {missing[0]!r} but expected {', '.join(columns.values())}")
     found = pd.DataFrame({name: table[of] for name, of in columns.items()})
     numbers = ["size", "low", "median", "high"]
-    found[numbers] = found[numbers].astype(float)
-    return found
+    found[numbers] = found[numbers].apply(pd.to_numeric, errors="coerce")
+    return found.dropna(subset=numbers).reset_index(drop=True)
 
 
 def draw_ratios(frame: pd.DataFrame, ax: Axes, unit: str = "one matmul") -> Axes:

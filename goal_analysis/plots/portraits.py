@@ -20,6 +20,8 @@ one ρ, while trajectories start in it and then carry their own c. Independent r
 
 The plane, s_p across and s_n up, is the triplet diagram of Hard Negative Examples are Hard, but Useful (Xuan,
 Stylianou, Liu and Pless, ECCV 2020), https://arxiv.org/abs/2007.12749.
+
+This file is long because the derivation stands with what is derived.
 """
 
 from __future__ import annotations

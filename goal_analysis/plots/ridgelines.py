@@ -23,7 +23,7 @@ WRITERS = {".gif": PillowWriter, ".mp4": FFMpegWriter}
 
 
 def ridges_frame(
-    snapshots: Mapping[int, pd.DataFrame], similarity: Similarity = COSINE, cells: int = 100
+    snapshots: Mapping[int, pd.DataFrame], similarity: Similarity = COSINE, cells: int = 50
 ) -> pd.DataFrame:
     """The densities of s_p and of s_n at several steps.
 
@@ -67,7 +67,8 @@ def draw_ridgelines(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSI
             ax.plot(ridge["s"], height, color="white", linewidth=0.7, zorder=row)
     ax.set_yticks(range(len(steps)), [f"{step:,}" for step in reversed(steps)])
     ax.set(xlabel=similarity_label("s", similarity), ylabel="step")
-    ax.set(xlim=(float(similarity.opposite), float(similarity.identical)), ylim=(0, len(steps) - 1 + 1.05 * overlap))
+    span = float(similarity.opposite), float(similarity.identical)
+    ax.set(xlim=span, xticks=np.linspace(*span, 5), ylim=(0, len(steps) - 1 + 1.05 * overlap))
     ax.legend(loc="upper left")
     return ax
 

@@ -103,7 +103,7 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
 
 
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
-    """The curves of `pair_frame`; where one jumps, a dotted line joins its ends.
+    """The curves of a frame; where one jumps, a dotted line joins its ends.
 
     Args:
         frame: of `pair_frame`.
@@ -115,8 +115,7 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
         name, held = str(name), float(str(held))
         dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name == "P_n")]  # curves may coincide
         other = "s_n" if name == "w_p" else "s_p"
-        reads = f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$"
-        label = f"${LABELS[name]}{reads}"
+        label = f"${LABELS[name]}" + (f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$")
         colour = PULL if name.endswith("p") else PUSH
         pieces = [piece for _, piece in curve.groupby("piece")]
         for i, piece in enumerate(pieces):

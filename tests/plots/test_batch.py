@@ -8,7 +8,7 @@ from PIL import Image
 
 from goal_analysis.numeric.gradient_statistics import Rows, column_names, statistics
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.plots import batch
+from goal_analysis.plots import batch, distributions
 from goal_analysis.plots.batch import anchors_frame, pairs_frame, triplets_frame
 from goal_analysis.plots.ridgelines import draw_ridgelines, ridges_frame, save_film
 from goal_analysis.plots.weights import surface_frame
@@ -61,7 +61,7 @@ def test_the_joint_histogram_has_every_triplet(pairs, nca_linear, ax):
 
 def test_the_distribution_begins_at_the_share_that_is_shown(ax):
     pairs = pd.DataFrame({"kind": ["positive"] * 4 + ["negative"] * 4, "weight": [1.0] * 4 + [0.0, 0.0, 0.1, 1.0]})
-    batch.draw_weight_distribution(pairs, ax)
+    distributions.draw_weight_distribution(pairs, ax)
     pull, push = ax.lines
     np.testing.assert_allclose(push.get_ydata(), [0.5, 0.25])
     np.testing.assert_allclose(pull.get_ydata(), [1, 0.75, 0.5, 0.25])
@@ -71,18 +71,18 @@ def test_the_distribution_begins_at_the_share_that_is_shown(ax):
 
 def test_shares_and_effective_negatives(pairs, ax):
     anchors = anchors_frame(pairs)
-    batch.draw_shares(anchors, ax)
+    distributions.draw_shares(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == anchors["push_share"].notna().sum() == 39
     assert ax.get_legend().get_title().get_text() == "1 of 40 without weight"
     other = ax.figure.add_subplot()
-    batch.draw_effective_negatives(anchors, other)
+    distributions.draw_effective_negatives(anchors, other)
     assert sum(bar.get_height() for bar in other.patches) == 39
-    batch.draw_similarities(pairs, ax.figure.add_subplot())
+    distributions.draw_similarities(pairs, ax.figure.add_subplot())
 
 
 def test_one_negative_each_is_drawn(ax):
     anchors = pd.DataFrame({"effective_negatives": [1.0, 1.0, np.nan]})
-    batch.draw_effective_negatives(anchors, ax)
+    distributions.draw_effective_negatives(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == 2
 
 
@@ -90,7 +90,7 @@ def test_ridges_hold_everything(pairs, ax):
     later = pairs.assign(s=pairs["s"] / 2)
     frame = ridges_frame({10: later, 0: pairs[pairs["s"].abs() <= 1]})
     for _, ridge in frame.groupby(["step", "kind"]):
-        assert ridge["density"].sum() * 0.02 == pytest.approx(1)
+        assert ridge["density"].sum() * 2 / 50 == pytest.approx(1)
     draw_ridgelines(frame, ax)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["10", "0"]
     assert len(ax.collections) == 4

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.plots.comparison import comparison_frame, draw_comparison
 from goal_analysis.plots.cosines import cosine_of, similarity_of, slope
 from goal_analysis.plots.fields import curl_frame, draw_field, field_frame
 from goal_analysis.plots.portraits import draw_portrait, gram_flow, portrait_frame, trajectories_frame
-from goal_analysis.plots.saving import alone, panels, save
+from goal_analysis.plots.saving import panels, save
 from goal_analysis.plots.weights import draw_pair_weights, pair_frame
 from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.similarity import SIMILARITIES
 from goal_analysis.symbolic.weight import WeightField
-from losses_catalog import catalog
 
 
 def test_the_curl_is_that_of_finite_differences(nca_linear):
@@ -156,32 +154,6 @@ def test_portraits_at_extremes(name, taken_apart, ax):
     draw_portrait(portrait_frame(decomposition, count=60), trajectories, ax, similarity)
     assert "from ○ to ●" in [t.get_text() for t in ax.get_legend().get_texts()]
     assert ax.get_xlim() == (float(similarity.opposite), float(similarity.identical))
-
-
-def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
-    losses = [(taken_apart(loss.name), None) for loss in catalog[:30]]
-    frame = comparison_frame(losses, count=10)
-    assert frame["share"].abs().groupby(frame["objective"]).quantile(0.99).between(0.5, 1.0001).all()
-    figure, _ = alone()
-    figure.clear()
-    axes = draw_comparison(frame, figure)
-    assert axes.shape == (30, 2)
-    assert all(len(ax.collections) for ax in axes.flat)
-    said = [text.get_text() for ax in axes[:, 0] for text in ax.texts]
-    assert said == [loss.name for loss in catalog[:30]]
-    boxes = [ax.get_position().bounds for ax in axes.flat]
-    assert len(set(boxes)) == 60
-    save(figure, tmp_path / "grid.png")
-    with pytest.raises(ValueError, match="expected every name once"):
-        comparison_frame([losses[0], losses[0]])
-
-
-def test_comparison_is_by_the_cosine(taken_apart):
-    """A loss of squared distances is one of cosines with slope 2, and says the same of them."""
-    frame = comparison_frame([(taken_apart("triplet_squared_euclidean"), {"margin": 0.4})], count=8)
-    assert set(frame["value"].round(12)) == {0.0, 2.0}
-    inside = frame["value"] > 0
-    assert ((2 * frame["s_n"] - 2 * frame["s_p"] + 0.4 > 0) == inside).all()
 
 
 def test_text_stays_text(tmp_path, taken_apart):

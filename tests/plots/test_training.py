@@ -6,16 +6,13 @@ import pytest
 from goal_analysis.plots.figures import KINDS, figures
 from goal_analysis.plots.gallery import Found, Query, draw_gallery, gallery_frame, gallery_size
 from goal_analysis.plots.measurements import draw_ratios, draw_verification, ratios_frame, verification_frame
+from goal_analysis.plots.ranking import draw_ranking, draw_recall, ranking_frame, recall_frame
 from goal_analysis.plots.training import (
     Records,
     draw_curves,
     draw_quantiles,
-    draw_ranking,
-    draw_recall,
     log_frame,
     over_seeds,
-    ranking_frame,
-    recall_frame,
 )
 
 QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
@@ -115,6 +112,7 @@ def test_verification_errors(ax):
 
 def test_ratios_of_benchmarks(ax):
     rows = [{"case": "x", "N": n, "25 %": 1.0, "median": 2.0, "75 %": 4.0} for n in (128, 512)]
+    rows.append(rows[0] | {"N": 2048, "median": "–"})  # as a case that did not fit
     frame = ratios_frame(rows)
     draw_ratios(frame, ax)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["128", "512"]

@@ -1,0 +1,93 @@
+"""The pictures of ``goal-analyze plot`` of one loss, and of several beside each other, written to files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goal_analysis.cli.choosing import named, of_formula, refuse
+from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.weight import WeightField
+
+if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
+    from goal_analysis.plots.sampling import Objective
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is drawn, in words that another process can be told.
+
+    Args:
+        name: of a loss, or an objective such as ``nca/linear``; what pictures and files are called.
+        formula: of a loss of one triplet, where there is no such name.
+        own: a file of losses of the user's.
+        settings: hyperparameters other than the defaults, by name.
+    """
+
+    name: str
+    formula: str | None = None
+    own: Path | None = None
+    settings: tuple[tuple[str, float], ...] = ()
+
+    def resolved(self) -> SymbolicLoss | WeightField:
+        """The loss, or the weights; ends with exit code 2 where there is none."""
+        if self.formula is not None:
+            return of_formula(self.formula, dict(self.settings))
+        return _of_objective(self.name, self.own) if "/" in self.name else named(self.name, self.own)
+
+
+def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+    """Draw and write the pictures of one loss."""
+    from goal_analysis.plots.figures import figures
+    from goal_analysis.plots.saving import save
+
+    what = wanted.resolved()
+    title = what.title if isinstance(what, SymbolicLoss) else wanted.name
+    written = []
+    for kind, figure in figures(_taken_apart(what), title, kinds, dict(wanted.settings)):
+        written.append(folder / f"{file_name(wanted.name)}-{kind}.{form}")
+        save(figure, written[-1])
+    return written
+
+
+def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
+    """Draw and write the losses beside each other."""
+    from matplotlib.figure import Figure
+
+    from goal_analysis.plots.comparison import comparison_frame, draw_comparison
+    from goal_analysis.plots.saving import save
+    from goal_analysis.plots.style import style
+
+    with style():
+        figure = Figure()
+    draw_comparison(comparison_frame([(_taken_apart(one.resolved()), dict(one.settings)) for one in chosen]), figure)
+    path = folder / f"compare.{form}"
+    save(figure, path)
+    return path
+
+
+def file_name(name: str) -> str:
+    """A name without what folders or shells would read in it."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+
+
+def _taken_apart(what: SymbolicLoss | WeightField) -> Objective:
+    return decompose(what) if isinstance(what, SymbolicLoss) else what
+
+
+def _of_objective(text: str, own: Path | None) -> WeightField:
+    """The weights of an objective, whose mining does not matter to one triplet."""
+    from goal_analysis.cli.objectives import objective_of
+
+    try:
+        objective = objective_of(text, own)
+    except (ValueError, TypeError, OSError) as problem:
+        refuse(problem)
+    defaults = tuple(
+        replace(h, default=objective.settings.get(h.name, h.default)) for h in objective.field.hyperparameters
+    )
+    return replace(objective.field, name=text, hyperparameters=defaults)

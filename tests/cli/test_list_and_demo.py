@@ -31,7 +31,8 @@ def test_the_list_as_data():
     }
 
 
-def test_the_demo_retrieves_scenes_and_goes_on_where_it_was(tmp_path, capfd):
+def test_the_demo_retrieves_scenes_and_goes_on_where_it_was(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     settings = ["data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "training.batch_size=20"]
     settings += ["model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1"]
     tiny = {"processes": 2, "seeds": 2, "settings": settings, "objectives": RETRIEVING[:2]}

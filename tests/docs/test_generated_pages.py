@@ -5,11 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from generating import catalog_pages, docstrings
-from generating.catalog_pages import bibliography, citation
-from generating.catalog_pictures import draw_loss
-from generating.docstrings import with_literal_blocks
-from generating.mathml import formula
 from typer.main import get_command
 
 import goal_analysis
@@ -18,6 +13,14 @@ from goal_analysis.symbolic.decomposition import decompose
 from losses_catalog import catalog
 from losses_catalog.lmnn import lmnn_loss
 from losses_catalog.table import BIBLIOGRAPHY
+
+pytest.importorskip("docutils", reason="the pages are made with the docs extra")
+
+from generating import catalog_pages, docstrings  # noqa: E402
+from generating.catalog_pages import bibliography, citation  # noqa: E402
+from generating.catalog_pictures import draw_loss  # noqa: E402
+from generating.docstrings import with_literal_blocks  # noqa: E402
+from generating.mathml import formula  # noqa: E402
 
 HIDDEN = re.compile(r"goal_analysis\.(cli|recombination\.export\.fragments|__main__)\b|\._")
 

@@ -16,11 +16,11 @@ from losses_catalog.table import BIBLIOGRAPHY
 
 pytest.importorskip("docutils", reason="the pages are made with the docs extra")
 
-from generating import catalog_pages, docstrings  # noqa: E402
-from generating.catalog_pages import bibliography, citation  # noqa: E402
-from generating.catalog_pictures import draw_loss  # noqa: E402
-from generating.docstrings import with_literal_blocks  # noqa: E402
-from generating.mathml import formula  # noqa: E402
+from generating import catalog_pages, docstrings
+from generating.catalog_pages import bibliography, citation
+from generating.catalog_pictures import draw_loss
+from generating.docstrings import with_literal_blocks
+from generating.mathml import formula
 
 HIDDEN = re.compile(r"goal_analysis\.(cli|recombination\.export\.fragments|__main__)\b|\._")
 

@@ -12,7 +12,7 @@ a CPU stands which goals its rows miss.
 Extra memory is that of a fresh process per case: the largest resident size above that before the call, in multiples of
 an N×D and of an N×N matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the
 gradients of both sides through the whole matrix of scores in float64; it is looked at up to N = 2048. The second line
-is for a GPU: it prints the same table, with the allocator's peak as memory.
+is for a GPU: it prints the same table, with the allocator's peak as memory, which needs no fresh process.
 
 This file is long because every contestant is written out beside the others.
 """
@@ -173,26 +173,30 @@ def gradient_error(name: str, x: Tensor, y: Tensor) -> float:
     return float(torch.linalg.vector_norm(got - exact) / torch.linalg.vector_norm(exact))
 
 
-def peak(name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> float:
+def peak_of_gpu(name: str, x: Tensor, y: Tensor) -> float:
+    """Bytes that the allocator gave at most, above those before the call."""
+    x.grad = y.grad = None
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    seconds(CASES[name][0], x, y)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def peak(name: str, n: int, dim: int, dtype: torch.dtype) -> float:
     """Bytes above those before the call, of this process."""
-    seconds(CASES[name][0], *embeddings(200, 8, device, dtype))
-    x, y = embeddings(n, dim, device, dtype)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        seconds(CASES[name][0], x, y)
-        return torch.cuda.max_memory_allocated() - before
+    seconds(CASES[name][0], *embeddings(200, 8, "cpu", dtype))
+    x, y = embeddings(n, dim, "cpu", dtype)
     before = _most_resident(forget=True)
     seconds(CASES[name][0], x, y)
     return _most_resident() - before
 
 
-def peak_of_fresh_process(name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> float:
+def peak_of_fresh_process(name: str, n: int, dim: int, dtype: torch.dtype) -> float:
     """The same in a process of its own, forked from one that has imported what it needs and done nothing else."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([GradientObjective.__module__, "losses_catalog.weights", "pandas"])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_tell_peak, args=(theirs, name, n, dim, device, dtype))
+    process = context.Process(target=_tell_peak, args=(theirs, name, n, dim, dtype))
     process.start()
     theirs.close()
     try:
@@ -203,9 +207,9 @@ def peak_of_fresh_process(name: str, n: int, dim: int, device: str, dtype: torch
         process.join()
 
 
-def _tell_peak(connection: Connection, name: str, n: int, dim: int, device: str, dtype: torch.dtype) -> None:
+def _tell_peak(connection: Connection, name: str, n: int, dim: int, dtype: torch.dtype) -> None:
     prepare()
-    connection.send(peak(name, n, dim, device, dtype))
+    connection.send(peak(name, n, dim, dtype))
 
 
 def prepare() -> None:
@@ -234,7 +238,7 @@ def table(given: argparse.Namespace) -> pd.DataFrame:
             else:
                 extra = float("nan")
                 if not given.no_memory:
-                    extra = peak_of_fresh_process(name, n, dim, given.device, x.dtype)
+                    extra = peak_of_gpu(name, x, y) if x.is_cuda else peak_of_fresh_process(name, n, dim, x.dtype)
                 low, middle, high = found[name].quantile([0.25, 0.5, 0.75])
                 of_nd, of_nn = (extra / (n * other * x.element_size()) for other in (dim, n))
                 numbers = (low, middle, high, of_nd, of_nn)

@@ -97,6 +97,8 @@ def main() -> None:
         "--preset", default=None, help="of the comparison; by default scenes, or bag_of_words with data"
     )
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="runs of the comparison at once")
+    parser.add_argument("--no-comparison", action="store_true", help="only the steps")
     parser.add_argument("--tiny", action="store_true", help="only to see that it runs")
     given = parser.parse_args()
     torch.set_float32_matmul_precision("highest")
@@ -109,6 +111,8 @@ def main() -> None:
         for text in OBJECTIVES
     ]
     print(pd.DataFrame(rows).to_string(index=False))
+    if given.no_comparison:
+        return
 
     import typer
 
@@ -126,7 +130,7 @@ def main() -> None:
                 seeds=2 if given.tiny else given.seeds,
                 assignments=small if given.tiny else [],
                 output=Path(folder),
-                processes=1,
+                processes=given.jobs,
             )
         except typer.Exit as end:
             if end.exit_code:

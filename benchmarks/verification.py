@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ def rows(sizes: list[int], dim: int, device: str) -> Iterator[dict[str, object]]
                 except torch.OutOfMemoryError:
                     record |= {f"W {name}": float("nan"), f"W·Y {name}": float("nan")}
             record["seconds"] = time.perf_counter() - start
+            print(*record.values(), file=sys.stderr, flush=True)
             yield record
 
 

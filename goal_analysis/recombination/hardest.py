@@ -1,8 +1,8 @@
 """Hardest mining straight from embeddings: one pass over the scores, a sparse gradient, O(ND) memory.
 
 The scores of embeddings are their dot products. They are made tile by tile and only looked at: of every row and every
-column the largest negative is kept. A row's largest is looked for in blocks, whose maxima are quick, and then in the
-one block that holds it. Every anchor has weights on two pairs only, so the gradients of N embeddings are sums over few
+column the largest negative is kept. A row's largest is looked for in blocks, whose maxima are quick on a CPU, and then in
+the one block that holds it. Every anchor has weights on two pairs only, so the gradients of N embeddings are sums over few
 others, in one order whatever repeats. Among equal scores the first candidate wins.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.formula import formula
 from goal_analysis.recombination.positives import Positives, tile_size, tiles
+from goal_analysis.recombination.products import dtype_of_products, product
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.weighting import Weighting
 from goal_analysis.symbolic.loss import Anchors
@@ -50,7 +51,7 @@ def hardest_weights(
 
     Args:
         weighting: T, P⁺ and P⁻ without relative similarities; which axes are anchors.
-        x: shape ``(images, dim)``, in float32 at least.
+        x: shape ``(images, dim)``; see `factors`.
         y: shape ``(texts, dim)``.
         positives: which pairs match; all others are negatives.
         size: rows and columns of a tile; by default that of `tile_size`.
@@ -100,18 +101,18 @@ def extremes(x: Tensor, y: Tensor, positives: Positives, size: tuple[int, int] |
         size: rows and columns of a tile.
     """
     images, texts = len(x), len(y)
-    size = size or tile_size(images, texts)
-    room = x.new_empty(min(size[0], images) * min(size[1], texts) + 1)
-    of_pairs = x.new_zeros(len(positives))
+    size = size or tile_size(x, y)
+    room = x.new_empty(min(size[0], images) * min(size[1], texts) + 1, dtype=dtype_of_products(x))
+    of_pairs = room.new_zeros(len(positives))
     single = size[0] >= images and size[1] >= texts
     of_rows, of_columns = (
-        (x.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=x.device)) for n in (images, texts)
+        (room.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=x.device)) for n in (images, texts)
     )
     for tile in tiles(positives, images, texts, size):
         height, width = tile.shape
         flat = room[: height * width + 1]
         s = flat[:-1].view(height, width)
-        torch.mm(x[tile.top : tile.bottom], y[tile.left : tile.right].T, out=s)
+        product(x[tile.top : tile.bottom], y[tile.left : tile.right].T, out=s)
         pairs, place = tile.within(positives)
         of_pairs[pairs] = tile.read(positives, flat, place, of_pairs[pairs])
         flat[place] = -torch.inf
@@ -146,7 +147,7 @@ def _keep_larger(best: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], start:
 def _largest_of_rows(s: Tensor) -> tuple[Tensor, Tensor]:
     """The largest of every row, and the first column where it stands."""
     width = s.shape[1]
-    if width <= 2 * BLOCK:
+    if width <= 2 * BLOCK or s.is_cuda:
         value, at = s.max(1)
         return value, at
     blocks = width // BLOCK

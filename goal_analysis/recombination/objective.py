@@ -28,7 +28,8 @@ from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.batch_integrability import BatchIntegrability, along, batch_integrability
 from goal_analysis.recombination.description import Description, described
 from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
-from goal_analysis.recombination.paths import matches_of, prescribed, quick_surrogate, wide
+from goal_analysis.recombination.paths import matches_of, prescribed, quick_surrogate
+from goal_analysis.recombination.products import wide
 from goal_analysis.recombination.rounding import safe_at_the_ends, safe_weights
 from goal_analysis.recombination.values import batch_loss, loss_of
 from goal_analysis.recombination.weighting import Weighting, refusal

@@ -17,6 +17,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import Hardest, Softmax
 from goal_analysis.recombination.hardest import hardest_weights
 from goal_analysis.recombination.positives import Positives
+from goal_analysis.recombination.products import dtype_of_products, factors
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.streamed import soft_gradients
 from goal_analysis.recombination.weighting import Weighting
@@ -54,7 +55,7 @@ def quick_surrogate(
         positives = _positives_of(len(images), images.device, image_ids, text_ids)
         if positives is None:
             return None
-        x, y = wide(images, texts)
+        x, y = factors(images, texts)
         if isinstance(mining, Softmax):
             *parts, anchors = soft_gradients(weighting, mining, x, y, positives)
         else:
@@ -75,12 +76,6 @@ def matches_of(n: int, device: torch.device, image_ids: Tensor | None, text_ids:
 def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
     """This value, with these gradients times the upstream gradient."""
     return _Prescribed.apply(x, y, to_x, to_y, value)
-
-
-def wide(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers without their history, of one dtype: the wider one of both, and float32 at least."""
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.detach().to(dtype), y.detach().to(dtype)
 
 
 def _positives_of(n: int, device: torch.device, image_ids: Tensor | None, text_ids: Tensor | None) -> Positives | None:
@@ -151,7 +146,7 @@ class _Sparse(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, row, column, weight = ctx.saved_tensors
         entries = SparseWeights(row, column, upstream * weight)
-        of_x, of_y = wide(x, y)
-        to_x = entries.times(of_y, len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = entries.transposed.times(of_x, len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        dtype = dtype_of_products(weight)
+        to_x = entries.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        to_y = entries.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
         return to_x, to_y, None, None, None, None

@@ -18,6 +18,9 @@ WHOLE = 2048
 TILE = (1024, 2048)
 """Rows and columns of a tile of more scores: a few megabytes, which a processor's cache holds."""
 
+GPU_TILE = (16384, 8192)
+"""The same on a GPU, where a tile costs dozens of launches: half a gibibyte in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Positives:
@@ -122,9 +125,17 @@ class Tile:
         return torch.where(place < len(flat) - 1, flat[place], otherwise)
 
 
-def tile_size(rows: int, columns: int) -> tuple[int, int]:
-    """Rows and columns of the tiles in which so many scores are made."""
-    return (rows, columns) if max(rows, columns) <= WHOLE else TILE
+def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
+    """Rows and columns of the tiles in which the scores of embeddings are made.
+
+    Args:
+        x: of the rows.
+        y: of the columns.
+        kept: how many numbers are kept of each score of a tile.
+    """
+    rows, columns, (height, width) = len(x), len(y), GPU_TILE
+    whole, tile = ((height // kept, width), (height // kept, width)) if x.is_cuda else ((WHOLE, WHOLE), TILE)
+    return (rows, columns) if rows <= whole[0] and columns <= whole[1] else tile
 
 
 def tiles(positives: Positives, rows: int, columns: int, size: tuple[int, int]) -> Iterator[Tile]:

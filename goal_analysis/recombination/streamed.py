@@ -16,10 +16,14 @@ from torch import Tensor
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.positives import Positives, Tile, tile_size, tiles
+from goal_analysis.recombination.products import add_product, dtype_of_products, product
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.weighting import Weighting
 from goal_analysis.symbolic.loss import Anchors
 from goal_analysis.symbolic.primitives import s_n, s_p
+
+STRIP = 8192
+"""Rows whose part of ⟨W, S⟩ is added up at once."""
 
 SMALL = 40.0
 """Exponents up to which sums of exponentials keep their digits in float32 as they are."""
@@ -39,7 +43,7 @@ def soft_gradients(
     Args:
         weighting: T, P⁺ and P⁻ without relative similarities; which axes are anchors.
         mining: with both scales above zero.
-        x: shape ``(images, dim)``, in float32 at least.
+        x: shape ``(images, dim)``; see `factors`.
         y: shape ``(texts, dim)``.
         positives: which pairs match; all others are negatives.
         size: rows and columns of a tile; by default that of `tile_size`.
@@ -48,11 +52,11 @@ def soft_gradients(
     Returns:
         The gradients of x and y, ⟨W, S⟩, and how many anchors had a triplet.
     """
-    scores = _Scores(x, y, positives, size or tile_size(len(x), len(y)))
+    scores = _Scores(x, y, positives, size or tile_size(x, y, kept=4))
     largest = torch.linalg.vector_norm(x, dim=1).max() * torch.linalg.vector_norm(y, dim=1).max()
     shared = bool(mining.negative_scale * largest <= small)
     of_pairs, rows, columns = _sums(scores, mining.negative_scale, shared)
-    w = x.new_zeros(len(positives) + 1)
+    w = of_pairs.new_zeros(len(positives) + 1)
     present = []
     for side, sums, members in (
         (Anchors.ROWS, rows, positives.by_row),
@@ -74,8 +78,10 @@ def soft_gradients(
         to_x, to_y = (g.addcmul_(pull[:, None], e, value=-1) for g, e in ((to_x, y), (to_y, x)))
     else:
         w_p = SparseWeights(positives.row, positives.column, -pull)
-        to_x, to_y = to_x.add_(w_p.times(y, len(x))), to_y.add_(w_p.transposed.times(x, len(y)))
-    return to_x, to_y, torch.linalg.vecdot(to_x, x).sum(), torch.stack(present).sum()
+        of_x, of_y = (e.to(to_x.dtype) for e in (x, y))
+        to_x, to_y = to_x.add_(w_p.times(of_y, len(x))), to_y.add_(w_p.transposed.times(of_x, len(y)))
+    value = sum((g * e).sum() for g, e in zip(to_x.split(STRIP), x.split(STRIP), strict=True))
+    return to_x, to_y, value, torch.stack(present).sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,7 @@ class _Scores:
         """Memory for a tile and one number more."""
         if name not in self.kept:
             most = min(self.size[0], len(self.x)) * min(self.size[1], len(self.y))
-            self.kept[name] = self.x.new_empty(most + 1)
+            self.kept[name] = self.x.new_empty(most + 1, dtype=dtype_of_products(self.x))
         return self.kept[name][: tile.shape[0] * tile.shape[1] + 1]
 
     def __iter__(self) -> Iterator[tuple[Tile, Tensor]]:
@@ -101,7 +107,7 @@ class _Scores:
             flat = self.room("scores", tile)
             if not made:
                 x, y = self.x[tile.top : tile.bottom], self.y[tile.left : tile.right]
-                torch.mm(x, y.T, out=flat[:-1].view(tile.shape))
+                product(x, y.T, out=flat[:-1].view(tile.shape))
             yield tile, flat
 
 
@@ -115,9 +121,9 @@ class _Sums:
 
     @classmethod
     def none(cls, like: Tensor, shared: bool) -> _Sums:
-        total = like.new_zeros(len(like))
-        shift = total.clone() if shared else total.new_full((len(like),), torch.finfo(like.dtype).min)
-        return cls(total, shift, like.new_zeros(len(like)))
+        total = like.new_zeros(len(like), dtype=dtype_of_products(like))
+        shift = total.clone() if shared else torch.full_like(total, torch.finfo(total.dtype).min)
+        return cls(total, shift, torch.zeros_like(total))
 
     def add(self, logits: Tensor, room: Tensor, part: slice, dim: int) -> None:
         """Add a tile's exponentials, −∞ where no negative is, relative to the largest so far."""
@@ -138,8 +144,8 @@ class _Sums:
 
 def _sums(scores: _Scores, scale: float, shared: bool) -> tuple[Tensor, _Sums, _Sums]:
     positives = scores.positives
-    of_pairs = scores.x.new_zeros(len(positives))
     rows, columns = _Sums.none(scores.x, shared), _Sums.none(scores.y, shared)
+    of_pairs = rows.total.new_zeros(len(positives))
     for tile, s in scores:
         down, across = slice(tile.top, tile.bottom), slice(tile.left, tile.right)
         pairs, place = tile.within(positives)
@@ -165,7 +171,7 @@ def _pushed(
 ) -> tuple[Tensor, Tensor]:
     """What the weights of the negatives make of the embeddings."""
     x, y = scores.x, scores.y
-    to_x, to_y = torch.zeros_like(x), torch.zeros_like(y)
+    to_x, to_y = (torch.zeros_like(e, dtype=dtype_of_products(e)) for e in (x, y))
     negative = weighting.pair_weights.negative.subs(weighting.values)
     p_n = formula(negative, (s_n,))
     constant = float(negative) if negative.is_number else None
@@ -186,8 +192,8 @@ def _pushed(
         if constant is None:
             w.mul_(p_n(matrix))
         flat[tile.within(scores.positives)[1]] = 0
-        to_x[down].addmm_(w, y[across])
-        to_y[across].addmm_(w.T, x[down])
+        add_product(to_x[down], w, y[across])
+        add_product(to_y[across], w.T, x[down])
     return to_x, to_y
 
 

@@ -23,7 +23,7 @@ from goal_analysis.symbolic.loss import Anchors
 from goal_analysis.symbolic.primitives import s_n, s_p
 
 STRIP = 8192
-"""Rows whose part of ⟨W, S⟩ is added up at once."""
+"""Rows whose parts of ⟨W, S⟩ are made at once."""
 
 SMALL = 40.0
 """Exponents up to which sums of exponentials keep their digits in float32 as they are."""
@@ -80,7 +80,8 @@ def soft_gradients(
         w_p = SparseWeights(positives.row, positives.column, -pull)
         of_x, of_y = (e.to(to_x.dtype) for e in (x, y))
         to_x, to_y = to_x.add_(w_p.times(of_y, len(x))), to_y.add_(w_p.transposed.times(of_x, len(y)))
-    value = sum((g * e).sum() for g, e in zip(to_x.split(STRIP), x.split(STRIP), strict=True))
+    strips = zip(to_x.split(STRIP), x.split(STRIP), strict=True)
+    value = torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()
     return to_x, to_y, value, torch.stack(present).sum()
 
 

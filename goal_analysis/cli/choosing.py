@@ -18,6 +18,9 @@ from losses_catalog import catalog
 MOST_BYTES = 1_000_000
 """A larger file is no catalog of losses."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 CatalogOption = Annotated[
     Path | None, typer.Option("--catalog", metavar="FILE", help="A TOML file of losses of your own.")
 ]

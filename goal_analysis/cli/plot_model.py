@@ -25,21 +25,26 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         data: in place of what it was trained on.
 
     Raises:
-        ValueError: no model, or data that cannot be used.
+        ValueError: no model, data that cannot be used, or the run's own that are not what it was trained on.
         OSError: something cannot be read.
     """
     import torch
 
-    from goal_analysis.cli.train import chosen_split
+    from goal_analysis.cli.train import chosen_split, loaded_data
     from goal_analysis.plots.gallery import draw_gallery, gallery_size
     from goal_analysis.plots.ranking import draw_recall, recall_frame
     from goal_analysis.plots.saving import alone
     from goal_analysis.vse.metrics import ranks_of_scores
-    from goal_analysis.vse.run import trained
+    from goal_analysis.vse.run import check_data, trained
     from goal_analysis.vse.scoring import scores_of, whole
 
     model = trained(folder)
-    split = chosen_split(model.experiment, data, "dev")
+    if data is None:
+        loaded = loaded_data(model.experiment)
+        check_data(folder, loaded)
+        split = loaded.dev
+    else:
+        split = chosen_split(model.experiment, data, "dev")
     with torch.no_grad():
         scores = whole(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks_of_scores(scores, split.image_of)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.choosing import INTERRUPTED, JsonOption, refuse
 from goal_analysis.cli.objectives import written
 from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.study.jobs import Failure, Job
+    from goal_analysis.vse.experiment import Experiment
 
 BASELINES = ("hinge/constant", "nca(tau=12)/constant@softmax:12")
 """The triplet loss on hardest negatives, which is VSE++'s, and InfoNCE."""
@@ -28,6 +30,8 @@ PUBLISHED = tuple(
 
 SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "constant/linear@softmax:12")
 """Softmax-mined."""
+
+REPORT = "report.html"
 
 FAMILIES = {"published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
@@ -57,14 +61,16 @@ def study(
 
     The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. What is done is not
     run again: the same command goes on after any end, and given on several machines that share the folder, they share
-    the work.
+    the work. Runs of the comparison log what the weights do ten times an epoch, and STUDY/report.html shows it all.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
-    from goal_analysis.study.tuned_comparison import TEXT, tuned_comparison
+    from goal_analysis.study.report import report as page
+    from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
+    from goal_analysis.writing import write_whole
 
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
@@ -72,7 +78,7 @@ def study(
     try:
         chosen = None if file else preset or "bag_of_words"
         base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
-        loaded_data(base)
+        probe_steps = base.training.probe_steps or _tenth_of_an_epoch(base, len(loaded_data(base).train))
         candidates = [
             candidate(name, trained_objective(name), written, base, tune_rate)
             for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
@@ -87,13 +93,24 @@ def study(
         typer.echo(f"{done}/{runs} {failure or job.name}", err=as_json)
 
     try:
-        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report)
+        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
+        runs = [output / COMPARISON]
+        write_whole(output / REPORT, page(runs, trained_objective, loaded_data, BASELINES[1], command=sys.argv))
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
     else:
         typer.echo((output / TEXT).read_text("utf-8"), nl=False)
-        typer.echo(f"Written to {output}/")
+        typer.echo(f"Written to {output}/, with the page {output / REPORT}")
     raise typer.Exit(1 if outcome.failures else 0)
+
+
+def _tenth_of_an_epoch(experiment: Experiment, pairs: int) -> int:
+    """Steps between two probes, of which one costs no more than a step's scores."""
+    training = experiment.training
+    return max(1, pairs // (training.batch_size * training.accumulate) // 10)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.runs import best_of, folder_name, run_job
 from goal_analysis.study.tuning import Candidate, Tuning
-from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run_folder import RunError
 from goal_analysis.writing import write_whole
 
-STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
+STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,7 @@ def tuned_comparison(
     seeds: int,
     processes: int,
     report: Callable[[Job, Failure | None, int], None] = lambda job, failure, runs: None,
+    probe_steps: int = 0,
 ) -> Outcome:
     """Tune, compare, and write what was found into the folder.
 
@@ -61,12 +62,15 @@ def tuned_comparison(
         seeds: of the comparison, 0 to ``seeds`` − 1.
         processes: runs at once, each on one thread.
         report: is handed every run that ended, its failure if it failed, and how many had not when the call was made.
+        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none. A study that
+            was begun goes on with its own.
 
     Raises:
         RunError: another study was begun in the folder.
         ValueError: no run of the baseline came to an end.
     """
-    _begin(folder, base, candidates, budget)
+    steps = _begin(folder, base, candidates, budget, probe_steps)
+    probed = replace(base, training=replace(base.training, probe_steps=steps))
     tuning = Tuning(folder, base, candidates, budget)
     runs = len(candidates) * (budget + seeds) - tuning.finished
 
@@ -79,8 +83,8 @@ def tuned_comparison(
     jobs: dict[tuple[str, int], Job] = {}
     for seed in range(seeds):
         for c in candidates:
-            where = folder / "comparison" / folder_name(c.name) / f"seed-{seed}"
-            jobs[c.name, seed] = run_job(f"{c.name}, seed {seed}", c.experiment(base, chosen[c.name], seed), where)
+            where = folder / COMPARISON / folder_name(c.name) / f"seed-{seed}"
+            jobs[c.name, seed] = run_job(f"{c.name}, seed {seed}", c.experiment(probed, chosen[c.name], seed), where)
     failures += run_jobs(jobs.values(), processes, report=lambda job, failure: report(job, failure, runs))
     found: dict[str, dict[int, float]] = {}
     for (name, seed), job in jobs.items():
@@ -127,8 +131,8 @@ def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
-    """Write down what is studied, or refuse if it is another study than was begun here.
+def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int, probe_steps: int) -> int:
+    """Write down what is studied, or refuse if it is another study than was begun here; the steps between probes.
 
     More candidates or more seeds go on with a study; another experiment, another budget or another objective under a
     name that the study has would make a table of unlike things.
@@ -137,13 +141,17 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     declared = {
         "experiment": base.mapping() | {"seed": 0, "objective": ""},
         "budget": budget,
+        "probe_steps": probe_steps,
         "candidates": {
             c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates
         },
     }
     given: dict[str, Any] = json.loads(json.dumps(declared))
     if path.exists():
-        before = json.loads(path.read_text("utf-8"))
+        before = _begun(path)
+        # What a study that was begun before an option existed does not say of it, is its default.
+        experiment = experiment_from_mapping(before["experiment"], f"{path}: experiment").mapping()
+        before["experiment"] = json.loads(json.dumps(experiment))
         for name in ("experiment", "budget"):
             if before[name] != given[name]:
                 raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
@@ -151,4 +159,22 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
             if before["candidates"].get(name, candidate) != candidate:
                 raise RunError(f"{folder}: got another objective {name!r} than this study has; expected another name")
         given["candidates"] = before["candidates"] | given["candidates"]
+        given["probe_steps"] = before.get("probe_steps", base.training.probe_steps)
     write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")
+    return given["probe_steps"]
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """What a study was begun with.
+
+    Raises:
+        RunError: the file is not what a study writes.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{path}: got {problem} but expected what a study writes") from problem
+    kinds = {"experiment": dict, "budget": int, "candidates": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        raise RunError(f"{path}: got no {', '.join(kinds)} but expected what a study writes")
+    return found

@@ -22,6 +22,9 @@ TILE = 512
 CUTOFFS = (1, 5, 10)
 """The K of Recall@K."""
 
+DIGITS = 10
+"""Decimals that a percentage keeps: a count's has fewer, and what a float adds to them is no measurement."""
+
 Scores = Callable[[slice], Tensor]
 """The scores of these images (rows) with all captions (columns); the same numbers whenever it is asked."""
 
@@ -58,7 +61,7 @@ class RetrievalMetrics:
     @property
     def rsum(self) -> float:
         """RSUM, the sum of the six recalls, from 0 to 600."""
-        return sum(self.i2t) + sum(self.t2i)
+        return round(sum(self.i2t) + sum(self.t2i), DIGITS)
 
     def record(self) -> dict[str, float]:
         """The numbers by name: ``i2t_r1`` … ``t2i_r10``, ``rsum``, and ranks such as ``i2t_median_rank``."""
@@ -130,7 +133,7 @@ def metrics(found: Ranks) -> RetrievalMetrics:
     450.0
     """
     both = (found.of_captions, found.of_images)
-    i2t, t2i = (tuple(100 * float((ranks <= k).mean()) for k in CUTOFFS) for ranks in both)
+    i2t, t2i = (tuple(round(100 * float((ranks <= k).mean()), DIGITS) for k in CUTOFFS) for ranks in both)
     medians, means = ([float(f(ranks)) for ranks in both] for f in (np.median, np.mean))
     return RetrievalMetrics(i2t, t2i, (medians[0], medians[1]), (means[0], means[1]))
 

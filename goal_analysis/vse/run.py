@@ -84,6 +84,7 @@ def start(
         }
         if (folder / RUN).exists():
             _check_same(folder, record)
+            check_data(folder, data)
         else:
             write_run(folder, record)
         fabric.barrier()
@@ -116,6 +117,20 @@ def trained(folder: Path, step: int | None = None) -> TrainedModel:
     return TrainedModel(experiment, model.eval(), tokenizer, step)
 
 
+def check_data(folder: Path, data: RetrievalData) -> None:
+    """Raise unless these are the data that the run in the folder is trained on.
+
+    Raises:
+        RunError: the data have another fingerprint, or there is no run.
+    """
+    found, expected = data.fingerprint(), read_run(folder)["data"]["fingerprint"]
+    if found != expected:
+        raise RunError(
+            f"{folder}: got data {data.name} with the fingerprint {found} but expected {expected}: "
+            "it has changed since the run began"
+        )
+
+
 def _train(experiment, objective, data, folder, fabric, report) -> Progress:
     torch.manual_seed(experiment.seed)
     tokenizer = build_tokenizer(experiment.model, data.train.captions)
@@ -131,15 +146,10 @@ def _train(experiment, objective, data, folder, fabric, report) -> Progress:
 
 
 def _check_same(folder: Path, record: dict[str, Any]) -> None:
-    before = read_run(folder)
-    if json.loads(json.dumps(record["experiment"])) != before["experiment"]:
+    # What a run that was begun before an option existed does not say of it, is its default.
+    before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
+    if json.loads(json.dumps(record["experiment"])) != json.loads(json.dumps(before.mapping())):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
-    found, expected = record["data"]["fingerprint"], before["data"]["fingerprint"]
-    if found != expected:
-        raise RunError(
-            f"{folder}: got data {record['data']['name']} with the fingerprint {found} but expected {expected}: "
-            "it has changed since the run began"
-        )
 
 
 def _version(name: str) -> str:

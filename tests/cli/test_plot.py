@@ -100,6 +100,14 @@ def test_runs_are_drawn(tmp_path):
     objective = json.loads((tmp_path / "0" / "run.json").read_text())["experiment"]["objective"]
     assert f"{objective} (2 seeds)" in (out / "retrieval.svg").read_text()
 
+    declared = tmp_path / "1" / "run.json"
+    text = declared.read_text()
+    declared.write_text(text.replace(json.loads(text)["data"]["fingerprint"], "0" * 16))
+    result = called("--run", tmp_path / "1", "-o", tmp_path / "other")
+    assert "but expected 0000000000000000: it has changed since the run began" in result.output
+    assert "gallery.png" not in names(tmp_path / "other")
+    declared.write_text(text)
+
     (tmp_path / "0" / "tokenizer.json").unlink()
     (tmp_path / "1" / "tokenizer.json").unlink()
     result = called("--run", tmp_path / "0", "-o", tmp_path / "less")

@@ -100,7 +100,7 @@ def test_a_gallery_on_other_data_is_refused_and_said(runs: Path, objective_of, p
     other = RetrievalData("other", picture_data.train, Split("dev", dev.images, dev.captions[::-1], dev.image_of))
     text = Page(report([runs], objective_of, lambda experiment: other, queries=1)).text
     assert "There is nothing to show:" in text
-    assert "on which the run was trained" in text
+    assert "has changed since the run began" in text
     assert "There is nothing to show: the data have moved" in Page(report([runs], objective_of, no_data)).text
 
 

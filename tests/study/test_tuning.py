@@ -167,6 +167,26 @@ def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_p
         tuned_comparison(tmp_path, base(), [other, *candidates()[1:]], 2, 3, 1)
 
 
+def test_runs_of_the_comparison_are_probed_unless_the_study_was_begun_without(
+    tmp_path: Path, without_processes: None
+) -> None:
+    def probes(folder: Path) -> set[tuple[str, int]]:
+        declared = [json.loads(path.read_text()) for path in folder.rglob(DECLARED)]
+        kinds = {True: "tuning", False: "comparison"}
+        return {(kinds[run["seed"] == TUNING_SEED], run["training"]["probe_steps"]) for run in declared}
+
+    tuned_comparison(tmp_path / "new", base(), candidates(), 2, 2, 1, probe_steps=7)
+    assert probes(tmp_path / "new") == {("tuning", 0), ("comparison", 7)}
+    tuned_comparison(tmp_path / "new", base(), candidates(), 2, 3, 1, probe_steps=9)
+    assert probes(tmp_path / "new") == {("tuning", 0), ("comparison", 7)}
+    tuned_comparison(tmp_path / "old", base(), candidates(), 2, 1, 1)
+    before = json.loads((tmp_path / "old" / STUDY).read_text())
+    del before["probe_steps"], before["experiment"]["training"]["workers"]
+    (tmp_path / "old" / STUDY).write_text(json.dumps(before))
+    tuned_comparison(tmp_path / "old", base(), candidates(), 2, 2, 1, probe_steps=7)
+    assert probes(tmp_path / "old") == {("tuning", 0), ("comparison", 0)}
+
+
 def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,17 @@ def test_optimistic_ranks_would_be_noticed() -> None:
     assert (ranks_of_scores(scores, image_of).of_images != optimistic).all()
 
 
+def test_percentages_are_those_of_counts_and_not_of_floats() -> None:
+    places = np.repeat([1, 11], [29, 71])
+    found = metrics(Ranks(places, places))
+    assert 100 * float((places <= 1).mean()) != 29
+    assert found.record()["i2t_r1"] == 29
+    assert found.rsum == 6 * 29
+    tenths = RetrievalMetrics((57.1, 0.1, 0.2), (90.6, 60.1, 70.2), (1.0, 1.0), (1.0, 1.0))
+    assert sum(tenths.i2t) + sum(tenths.t2i) != 278.3
+    assert tenths.rsum == 278.3
+
+
 @pytest.mark.parametrize("images", [10, 100])
 def test_constant_scores_are_no_better_than_chance(images: int) -> None:
     image_of = np.repeat(np.arange(images), 5)

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from goal_analysis.study.report.runs import Run
-from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.data import RetrievalData, Split
 from goal_analysis.vse.dual_encoder import DualEncoder
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run import trained
+from goal_analysis.vse.run import check_data, trained
 from goal_analysis.vse.scoring import scores_of
 
 TOP = 5
@@ -90,17 +90,14 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
         queries: images, and captions, at most.
 
     Raises:
-        RunError: there is no checkpoint, or it is damaged.
-        DataError: the data cannot be used, or is not what the run was trained on.
+        RunError: there is no checkpoint, or the data is not what the run was trained on.
+        CheckpointError: it is damaged.
+        DataError: the data cannot be used.
         OSError: something cannot be read.
     """
     model = trained(run.folder)
     data = load(run.experiment)
-    if data.fingerprint() != run.data["fingerprint"]:
-        raise DataError(
-            f"{run.folder}: got data {data.name} with the fingerprint {data.fingerprint()} "
-            f"but expected {run.data['fingerprint']}, on which the run was trained"
-        )
+    check_data(run.folder, data)
     split = data.dev
     if not isinstance(model.model, DualEncoder):
         split = split.subset(range(min(OTHERS, len(split.images))))

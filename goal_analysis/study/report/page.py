@@ -64,19 +64,18 @@ def report(
         paths: each the folder of a run, or a folder with runs somewhere in it.
         objective_of: the objective that an experiment names.
         load: the data that an experiment names.
-        baseline: what differences are to: the label of a group; by default the first.
+        baseline: what differences are to: the label of a group, or the name that its experiment alone has, which in a
+            study is the objective's before it was tuned; by default the first.
         queries: images, and captions, in a gallery; 0 for none.
         command: what made the page, for the record.
 
     Raises:
-        ValueError: no run can be read, with what is wrong; or no group has the baseline's label.
+        ValueError: no run can be read, with what is wrong; or no group is called as the baseline.
     """
     groups, faults = gathered(paths)
     if not groups:
         raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
-    labels = [group.label for group in groups]
-    if baseline is not None and baseline not in labels:
-        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+    baseline = _labelled(groups, baseline)
     load = _once(load)
     by_data: dict[str, list[Group]] = {}
     for group in groups:
@@ -98,6 +97,16 @@ def said(command: Sequence[str]) -> str:
     "goal-analyze train -o 'my run'"
     """
     return shlex.join(["goal-analyze", *command[1:]]) if command else ""
+
+
+def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
+    labels = [group.label for group in groups]
+    named = [group.label for group in groups if group.runs[0].experiment.name == baseline]
+    if baseline is None or baseline in labels:
+        return baseline
+    if len(named) != 1:
+        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+    return named[0]
 
 
 def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:

@@ -10,6 +10,7 @@ import typer
 from goal_analysis.cli.compare import compare
 from goal_analysis.cli.compose import compose
 from goal_analysis.cli.demo import demo
+from goal_analysis.cli.discover import discover
 from goal_analysis.cli.evaluate import evaluate
 from goal_analysis.cli.export import export
 from goal_analysis.cli.family import family
@@ -44,6 +45,7 @@ app.command("retrieve")(retrieve)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("study")(study)
+app.command("discover")(discover)
 app.command("plot")(plot)
 app.command("demo")(demo)
 

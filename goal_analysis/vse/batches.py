@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from goal_analysis.vse.data import Split
+from goal_analysis.vse.data import DataError, Split
 from goal_analysis.vse.text import Tokens
+
+
+class WorkerError(RuntimeError):
+    """A process that reads images has died."""
 
 
 class Batch(NamedTuple):
@@ -48,17 +54,42 @@ class Share:
         return np.array_split(pairs, self.ranks)[self.rank]
 
 
-def order(pairs: int, seed: int, epoch: int) -> np.ndarray:
+def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
     """The pairs of an epoch in their order.
 
-    >>> order(5, seed=0, epoch=0), order(5, seed=0, epoch=1)
-    (array([2, 4, 3, 0, 1]), array([1, 4, 3, 0, 2]))
+    Args:
+        image_of: shape ``(pairs,)``; the image of every pair.
+        seed: of the order.
+        epoch: counted from 0.
+        together: pairs of one image that stand side by side; of an image with fewer left, those.
+
+    >>> images = np.array([0, 0, 0, 1, 1, 1])
+    >>> order(images, seed=0, epoch=0), order(images, seed=0, epoch=1)
+    (array([3, 2, 5, 4, 0, 1]), array([1, 4, 3, 0, 2, 5]))
+    >>> order(images, seed=0, epoch=0, together=2)
+    array([3, 5, 2, 0, 4, 1])
     """
-    return np.random.default_rng([seed, epoch]).permutation(pairs)
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = rng.permutation(len(image_of))
+    if together == 1:
+        return shuffled
+    by_image = shuffled[np.argsort(image_of[shuffled], kind="stable")]
+    _, first, times = np.unique(image_of[by_image], return_index=True, return_counts=True)
+    place = np.arange(len(by_image)) - np.repeat(first, times)
+    group = np.cumsum(place % together == 0) - 1
+    return by_image[np.argsort(rng.permutation(group[-1] + 1)[group], kind="stable")]
 
 
 def epoch_batches(
-    split: Split, tokens: Tokens, size: int, seed: int, epoch: int, first: int, share: Share, workers: int
+    split: Split,
+    tokens: Tokens,
+    size: int,
+    seed: int,
+    epoch: int,
+    first: int,
+    share: Share,
+    workers: int,
+    together: int = 1,
 ) -> Iterator[Batch]:
     """The batches of an epoch from a given one on; the last incomplete one is left out.
 
@@ -71,17 +102,47 @@ def epoch_batches(
         first: how many batches are passed over.
         share: the part that this process has.
         workers: processes that read images.
+        together: see `order`.
+
+    Raises:
+        DataError: a row cannot be used.
     """
-    pairs = order(len(split), seed, epoch)
+    pairs = order(split.image_of, seed, epoch, together)
     chosen = [share.of(pairs[i * size : (i + 1) * size]) for i in range(first, len(pairs) // size)]
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
-    yield from DataLoader(
+    loader = DataLoader(
         _Batches(split, tokens),
         batch_size=None,
         sampler=chosen,  # pyright: ignore[reportArgumentType]
         num_workers=workers,
         generator=own,
     )
+    try:
+        yield from loader
+    except DataError as problem:  # one of a worker comes with all that it was called by
+        raise DataError(str(problem).strip().rpartition("DataError: ")[2]) from problem
+
+
+@contextmanager
+def dead_workers_named(workers: int) -> Iterator[None]:
+    """Say what died where a process that reads images has, which PyTorch tells wherever the program is.
+
+    Args:
+        workers: how many read.
+
+    Raises:
+        WorkerError: one of them has died.
+    """
+    try:
+        yield
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        traceback.clear_frames(problem.__traceback__)  # with its reader goes what tells of the death again and again
+        raise WorkerError(
+            f"got a dead process of the {workers} that read images: {problem} The system ends them where memory is "
+            f"short: try training.workers={workers // 2}; the same command goes on"
+        ) from problem
 
 
 class _Batches(Dataset):

@@ -18,6 +18,11 @@ class TrainingOptions:
     Args:
         epochs: passes over all (image, caption) pairs of the training split.
         batch_size: pairs a step, over all processes; an epoch's last incomplete batch is left out.
+        captions_per_image: how many captions of an image stand side by side in the order of an epoch, so that they are
+            positives of one batch; of an image with fewer left, those.
+        text_text: how much the objective on the captions of a batch, each other's positives where they are of one
+            image, adds to that on images and captions.
+        image_image: the same on the images, whose copies in a batch differ by dropout and augmentation.
         learning_rate: of AdamW, at its highest.
         weight_decay: of AdamW.
         schedule: of the learning rate after its warm-up: ``cosine`` down to 0, ``step`` or ``constant``.
@@ -42,6 +47,9 @@ class TrainingOptions:
 
     epochs: int = 25
     batch_size: int = 128
+    captions_per_image: int = 1
+    text_text: float | int = 0.0
+    image_image: float | int = 0.0
     learning_rate: float | int = 5e-4
     weight_decay: float | int = 1e-4
     schedule: str = "cosine"
@@ -60,12 +68,20 @@ class TrainingOptions:
     on_trouble: str = "stop"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "step_epochs", "accumulate", "log_steps"):
+        for name in ("epochs", "batch_size", "captions_per_image", "step_epochs", "accumulate", "log_steps"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("warm_up_steps", "epochs_on_all", "patience", "checkpoint_steps", "probe_steps", "workers"):
             check(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
-        for name in ("weight_decay", "clip", "step_factor"):
+        for name in ("weight_decay", "clip", "step_factor", "text_text", "image_image"):
             check(name, getattr(self, name), 0 <= getattr(self, name) < float("inf"), "a finite number of at least 0")
+        for name in ("text_text", "image_image"):
+            right = not getattr(self, name) or self.captions_per_image > 1
+            check(
+                name,
+                getattr(self, name),
+                right,
+                "0 unless captions_per_image is 2 at least, for there are no positives",
+            )
         check("learning_rate", self.learning_rate, 0 < self.learning_rate < float("inf"), "a number above 0")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("on_trouble", ON_TROUBLE)):
             check(name, getattr(self, name), getattr(self, name) in known, f"one of {', '.join(known)}")

@@ -1,0 +1,143 @@
+"""``goal-analyze discover``: a search for an objective on data of one's own, and whether what it finds survives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.objectives import written
+from goal_analysis.cli.study import BASELINES
+from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, trained_objective
+
+if TYPE_CHECKING:
+    from goal_analysis.recombination.objective import GradientObjective
+    from goal_analysis.study.discovery.discovery import Contender
+    from goal_analysis.study.discovery.grammar import Grammar
+    from goal_analysis.study.jobs import Failure, Job
+
+BASELINE_NAMES = ("InfoNCE", "hardest triplet")
+
+PLAIN = {"triplet": "constant", "positive": "constant", "negative": "constant", "direction": "cosine"}
+FIRST = (
+    PLAIN | {"triplet": "sigmoid", "triplet.tau": 12.0, "triplet.margin": 0.0, "mining": "softmax"},
+    PLAIN | {"mining": "softmax", "negative": "polynomial", "negative.first": 1.0, "negative.second": 0.0},
+    PLAIN | {"mining": "hardest", "positive": "polynomial", "positive.first": 1.0, "positive.second": 0.0},
+)
+"""Where a search begins: InfoNCE, and linear pair weights of both minings; at 12, with one caption of an image."""
+
+
+def discover(
+    data: DataOption = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
+    baseline_budget: Annotated[
+        int | None, typer.Option(min=1, help="Trials of every baseline's search; by default as many.")
+    ] = None,
+    integrable: Annotated[
+        bool | None, typer.Option("--integrable/--not-integrable", help="Only gradients of a loss, or of none.")
+    ] = None,
+    finalists: Annotated[int, typer.Option(min=1, help="How many of the best are run over fresh seeds.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of the comparison.")] = 5,
+    confirm: Annotated[
+        list[str] | None, typer.Option(metavar="DIR/NAME", help="Other data to compare the same on; repeatable.")
+    ] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Of the discovery.")] = Path(
+        "discovery"
+    ),
+    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
+
+    InfoNCE and the triplet loss on hardest negatives have searches of their own, with the same budget each: their
+    scales, the learning rate and the making of batches. What is done is not run again: the same command goes on after
+    any end, and several may work in one folder.
+
+    \b
+    goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
+    goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
+    """
+    from goal_analysis.study.discovery.discovery import TEXT
+    from goal_analysis.study.discovery.discovery import discover as discovered
+    from goal_analysis.study.discovery.grammar import any_objective
+    from goal_analysis.study.discovery.search import Rules, Search
+
+    def accepts(objective: GradientObjective) -> str:
+        verdict = objective.describe().integrable
+        if integrable is None or verdict is integrable:
+            return ""
+        return f"integrable: {verdict}, but {integrable} was asked for"
+
+    try:
+        chosen = None if file else preset or "bag_of_words"
+        base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
+        loaded_data(base)
+        others = {}
+        for other in confirm or ():
+            experiment = chosen_experiment(file, chosen, other, BASELINES[1], 0, assignments or (), False)
+            loaded_data(experiment)
+            others[Path(other).name] = experiment.data
+        free = Rules(base, baseline_budget or budget, written, trained_objective)
+        first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
+        rules = replace(free, budget=budget, accepts=accepts)
+        search = Search(output, "found", any_objective, rules, first)
+        baselines = [
+            Search(output, name, _baseline(trained_objective(text)), free)
+            for name, text in zip(BASELINE_NAMES, reversed(BASELINES), strict=True)
+        ]
+    except (OSError, ValueError) as problem:
+        refuse(problem)
+
+    def report(job: Job, failure: Failure | None, left: int) -> None:
+        typer.echo(f"{left} left: {failure or job.name}", err=as_json)
+
+    try:
+        found = discovered(output, search, baselines, finalists, seeds, others, processes, report)
+        for contender in found.contenders:
+            _draw(contender, output)
+    except (OSError, ValueError) as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        tables = [c.table.assign(data=name) for name, c in found.comparisons.items()]
+        from pandas import concat
+
+        typer.echo(concat(tables).to_json(orient="records", indent=2))
+    else:
+        typer.echo((output / TEXT).read_text("utf-8"), nl=False)
+        typer.echo(f"Written to {output}/")
+    raise typer.Exit(1 if found.failures else 0)
+
+
+def _baseline(objective: GradientObjective) -> Grammar:
+    """The search of a baseline, over the scales that a study tunes."""
+    from goal_analysis.study.discovery.grammar import scaled_baseline
+    from goal_analysis.study.scales import scaled, scales_of
+
+    scales = {s.name: (float(s.low) or 0.01, float(s.high)) for s in scales_of(objective, 1.0)}
+    return scaled_baseline(objective, scales, scaled)
+
+
+def _first(parameters: dict[str, object], rate: float) -> dict[str, object]:
+    mining = {"mining.positive_scale": 12.0, "mining.negative_scale": 12.0} if parameters["mining"] == "softmax" else {}
+    return parameters | mining | {"captions_per_image": 1, "learning_rate": rate}
+
+
+def _draw(contender: Contender, folder: Path) -> None:
+    """The pictures of a contender's weights, beside its module."""
+    from goal_analysis.plots.figures import figures
+    from goal_analysis.plots.saving import save
+    from goal_analysis.study.runs import folder_name
+
+    field = replace(contender.objective.field, name=contender.name)
+    settings = {h.name: contender.objective.settings.get(h.name, h.default) for h in field.hyperparameters}
+    for kind, figure in figures(field, contender.name, settings=settings):
+        save(figure, folder / f"{folder_name(contender.name)}-{kind}.png")

@@ -1,0 +1,227 @@
+"""A search: trials that a sampler draws from a grammar, trained on few epochs first and on all where they promise.
+
+Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
+al., NeurIPS 2011) from what the earlier ones reached, and ended by successive halving ("A System for Massively Parallel
+Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. Objectives that are
+copies of an earlier one up to a factor, that no grammar can make or that were not asked for are not run, and do not
+count.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.discovery.copies import Signature
+from goal_analysis.study.discovery.grammar import Grammar, Proposal
+from goal_analysis.study.jobs import Failure, Job
+from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.tuning import TUNING_SEED, storage
+from goal_analysis.symbolic.twins import NoTwin
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.run_folder import LOG, read_log
+
+FIRST_RUNG, REDUCTION = 1, 3
+"""After so many epochs, and after so many times as many again and again, the best one in so many goes on."""
+
+RANDOM_SHARE = 8
+"""One trial in so many, and ten at least, is drawn at random before the sampler learns."""
+
+MOST_REJECTED = 500
+"""Draws in a row of which none is run, after which a search ends."""
+
+EXPERIMENT, REJECTED, COPY_OF, TROUBLE = "experiment", "rejected", "copy of", "trouble"
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What all searches of a discovery have in common.
+
+    Args:
+        base: data, model and training.
+        budget: trials that are run.
+        write: the text that an experiment names an objective by.
+        read: the objective of that text.
+        accepts: why an objective was not asked for; empty where it may run.
+    """
+
+    base: Experiment
+    budget: int
+    write: Callable[[GradientObjective], str]
+    read: Callable[[str], GradientObjective]
+    accepts: Callable[[GradientObjective], str] = lambda objective: ""
+
+
+class Search:
+    """The trials of one grammar in a folder that processes can share.
+
+    Args:
+        folder: of the discovery; the journal and the runs of the trials are there.
+        name: of the search.
+        grammar: draws the trials.
+        rules: for all searches.
+        first: the parameters of trials that are run before any that is drawn.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, grammar: Grammar, rules: Rules, first: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        self.folder, self.name, self.grammar, self.rules = folder, name, grammar, rules
+        self.study = optuna.create_study(
+            storage=storage(folder),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=_sampler(zlib.crc32(name.encode()), max(10, rules.budget // RANDOM_SHARE)),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
+        )
+        for parameters in first:
+            self.study.enqueue_trial(parameters, skip_if_exists=True)
+        self._jobs: dict[Job, Trial] = {}
+        self._seen: dict[Job, tuple[int, int]] = {}
+        self._signatures: dict[int, tuple[Signature, dict[str, Any]]] = {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Those that were run or are running, without those that were rejected."""
+        return [t for t in self.study.get_trials(deepcopy=False) if EXPERIMENT in t.user_attrs]
+
+    @property
+    def left(self) -> int:
+        """How many trials have not ended or begun."""
+        return self.rules.budget - sum(t.state.is_finished() for t in self.trials)
+
+    def jobs(self) -> Iterator[Job]:
+        """Every trial that has not ended, as a job: first those that were begun before; then new ones are drawn."""
+        for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
+            trial = Trial(self.study, frozen._trial_id)
+            if EXPERIMENT in frozen.user_attrs:
+                yield self._job(trial, experiment_from_mapping(json.loads(frozen.user_attrs[EXPERIMENT])))
+            else:
+                self.study.tell(trial, state=TrialState.FAIL)  # whoever drew it ended before it could run
+        rejected = 0
+        while len(self.trials) < self.rules.budget and rejected < MOST_REJECTED:
+            trial = self.study.ask()
+            experiment = self._drawn(trial)
+            rejected = 0 if experiment else rejected + 1
+            if experiment is not None:
+                yield self._job(trial, experiment)
+
+    def watch(self, job: Job) -> str:
+        """Hand the dev RSUM of the epochs that have ended to the pruner; why the job is to end, or nothing."""
+        trial, folder = self._jobs[job], job.output.parent
+        log = folder / LOG
+        size = log.stat().st_size if log.exists() else 0
+        before, epoch = self._seen.get(job, (0, 0))
+        if size == before:
+            return ""
+        for record in read_log(folder):
+            if record["kind"] == "epoch" and record["epoch"] > epoch:
+                epoch = record["epoch"]
+                trial.report(record["rsum"], epoch)
+                if epoch < self.rules.base.training.epochs and trial.should_prune():
+                    self._seen[job] = size, epoch
+                    return f"ended after epoch {epoch} with a dev RSUM of {record['rsum']:.1f}: others promise more"
+        self._seen[job] = size, epoch
+        return ""
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """Put the result of a trial's job into the storage, whoever ran it."""
+        trial = self._jobs[job]
+        if self.study.trials[trial.number].state.is_finished():
+            return
+        if failure is None:
+            self.watch(job)  # the last epochs, which may have ended since somebody looked
+            self.study.tell(trial, best_of(job.output.parent))
+        elif failure.why:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr(TROUBLE, str(failure))
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def best(self, count: int) -> list[Experiment]:
+        """The experiments of the best trials that came to an end, the best first."""
+        done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
+        done.sort(key=lambda t: -(t.value or 0.0))
+        return [experiment_from_mapping(json.loads(t.user_attrs[EXPERIMENT])) for t in done[:count]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """What was drawn and what came of it."""
+        found = []
+        for t in self.study.trials:
+            objective = json.loads(t.user_attrs[EXPERIMENT])["objective"] if EXPERIMENT in t.user_attrs else ""
+            why = next(
+                (f"{key} {t.user_attrs[key]}" for key in (REJECTED, COPY_OF, TROUBLE) if key in t.user_attrs), ""
+            )
+            state = t.state.name.lower() if EXPERIMENT in t.user_attrs else "not run"
+            reached = t.value if t.value is not None else max(t.intermediate_values.values(), default=None)
+            record = {"search": self.name, "trial": t.number, "state": state, "rsum": reached}
+            found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
+        return found
+
+    def _drawn(self, trial: Trial) -> Experiment | None:
+        """The experiment of a fresh trial; None where it is not to run."""
+        base = self.rules.base
+        try:
+            proposal = self.grammar(trial, float(base.training.learning_rate))
+            refused = self.rules.accepts(proposal.objective)
+        except (NoTwin, ValueError) as problem:
+            refused = str(problem)
+        if refused:
+            trial.set_user_attr(REJECTED, refused)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        copied = self._copied(trial.number, proposal)
+        if copied is not None:
+            trial.set_user_attr(COPY_OF, copied.number)
+            if copied.state is TrialState.COMPLETE:
+                self.study.tell(trial, copied.value)  # the sampler learns that it leads nowhere new
+            else:
+                self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        experiment = replace(
+            base,
+            name=f"{self.name} {trial.number}",
+            objective=self.rules.write(proposal.objective),
+            training=replace(base.training, **proposal.training),
+            seed=TUNING_SEED,
+        )
+        trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
+        return experiment
+
+    def _copied(self, number: int, proposal: Proposal) -> FrozenTrial | None:
+        """The earlier trial that trains with the same up to a factor."""
+        new = Signature.of(proposal.objective)
+        for trial in self.trials:
+            if trial.number not in self._signatures:
+                mapping = json.loads(trial.user_attrs[EXPERIMENT])
+                signature = Signature.of(self.rules.read(mapping["objective"]))
+                self._signatures[trial.number] = signature, mapping["training"]
+            signature, training = self._signatures[trial.number]
+            if all(training[name] == value for name, value in proposal.training.items()) and new.same_as(signature):
+                return trial
+        return None
+
+    def _job(self, trial: Trial, experiment: Experiment) -> Job:
+        folder = self.folder / "trials" / folder_name(self.name) / str(trial.number)
+        job = run_job(f"{self.name}, trial {trial.number}", experiment, folder)
+        self._jobs[job] = trial
+        return job
+
+
+def _sampler(seed: int, at_random: int) -> optuna.samplers.TPESampler:
+    """One that learns which numbers go together, of every branch of a grammar by itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # that is said of ``group``
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=seed, n_startup_trials=at_random
+        )

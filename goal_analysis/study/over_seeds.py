@@ -1,0 +1,47 @@
+"""The same experiments over several seeds: a run each, and the best dev RSUM of those that came to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from goal_analysis.study.jobs import Failure, Job, run_jobs
+from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.vse.experiment import Experiment
+
+
+def over_seeds(
+    folder: Path,
+    experiments: Mapping[str, Experiment],
+    seeds: int,
+    processes: int,
+    report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
+) -> tuple[dict[str, dict[int, float]], list[Failure]]:
+    """Run what has not been run, seed by seed.
+
+    Args:
+        folder: where every experiment has a folder, and every seed one in that.
+        experiments: by name; their own seeds do not matter.
+        seeds: 0 to ``seeds`` − 1.
+        processes: runs at once, each on one thread.
+        report: is handed every run that ended, and its failure.
+
+    Returns:
+        The RSUM by name and seed, and what did not come to an end.
+    """
+    jobs = {
+        (name, seed): run_job(
+            f"{name}, seed {seed}",
+            replace(experiment, name=name, seed=seed),
+            folder / folder_name(name) / f"seed-{seed}",
+        )
+        for seed in range(seeds)
+        for name, experiment in experiments.items()
+    }
+    failures = run_jobs(jobs.values(), processes, report=report)
+    found: dict[str, dict[int, float]] = {}
+    for (name, seed), job in jobs.items():
+        if job.done:
+            found.setdefault(name, {})[seed] = best_of(job.output.parent)
+    return found, failures

@@ -1,0 +1,90 @@
+"""`discover` as a user calls it, on a small folder of features."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from goal_analysis.cli import app
+
+SETTINGS = ("training.batch_size=40", "training.epochs=2", "model.image.dim=8")
+SEARCHES = {"found", "InfoNCE", "hardest triplet"}
+
+
+def words(folder: Path, output: Path, *more: str) -> list[str]:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    counts = ["--budget", "4", "--baseline-budget", "2", "--finalists", "2", "--seeds", "2", "--jobs", "2"]
+    return ["discover", "--data", str(folder), "-o", str(output), *counts, *settings, *more]
+
+
+def begun(folder: Path, output: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "goal_analysis", *words(folder, output, "--confirm", str(folder))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A discovery that was killed, and gone on with."""
+    where = tmp_path_factory.mktemp("discovery") / "found"
+    with begun(folder, where) as first:
+        deadline = time.monotonic() + 180
+        while len(list(where.rglob("result.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(first.pid, signal.SIGKILL)
+    kept = {path: path.stat().st_mtime_ns for path in where.rglob("result.json")}
+    with begun(folder, where) as again:
+        said = again.communicate()[0]
+    assert again.returncode == 0, said
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    return where
+
+
+def test_every_search_has_its_trials_and_what_was_drawn_is_told(output: Path) -> None:
+    trials = pd.read_csv(output / "trials.csv")
+    ran = trials[trials["state"] != "not run"]
+    assert ran.groupby("search").size().to_dict() == {"found": 4, "InfoNCE": 2, "hardest triplet": 2}
+    assert set(ran["state"]) <= {"complete", "pruned", "fail"}
+    assert (ran[ran["state"] == "complete"]["epochs"] == 2).all()
+    assert (ran[ran["state"] == "pruned"]["epochs"] == 1).all()
+    assert trials[trials["state"] == "not run"]["why"].str.startswith(("rejected", "copy of")).all()
+
+
+def test_the_best_few_are_compared_with_the_baselines_over_fresh_seeds(output: Path, folder: Path) -> None:
+    text = (output / "discovery.md").read_text()
+    assert f"## {folder.name}: 2 fresh seeds" in text
+    for name in SEARCHES - {"found"} | {"found 1", "found 2"}:
+        assert f"| {name} | 2 |" in text
+        assert len(list((output / "comparison").rglob(f"{name.replace(' ', '_')}/seed-*/result.json"))) == 2
+    seeds = {json.loads(path.read_text())["seed"] for path in (output / "trials").rglob("experiment.json")}
+    assert seeds == {1000}  # none of the comparison's
+
+
+def test_what_was_found_is_a_module_that_checks_itself(output: Path) -> None:
+    for name in ("found_1", "found_2", "InfoNCE", "hardest_triplet"):
+        assert {path.suffix for path in output.glob(f"{name}*")} == {".py", ".toml", ".png"}
+    done = subprocess.run([sys.executable, str(output / "found_1.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_discovery_in_the_folder_is_refused(output: Path, folder: Path) -> None:
+    found = CliRunner().invoke(app, words(folder, output, "--set", "training.epochs=3"))
+    assert found.exit_code == 1
+    assert "got another experiment or other budgets" in found.output
+
+
+def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, words(tmp_path / "none", tmp_path / "out"))
+    assert found.exit_code == 2
+    assert not (tmp_path / "out").exists()

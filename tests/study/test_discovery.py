@@ -1,0 +1,189 @@
+"""The space that a discovery searches, what of it is not run twice, and what the pruner is told."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from optuna.trial import FixedTrial
+from torch.nn.functional import normalize
+
+from goal_analysis.numeric.mining import Softmax
+from goal_analysis.recombination.composition import from_toml, to_toml
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.discovery.copies import Signature
+from goal_analysis.study.discovery.grammar import Proposal, any_objective
+from goal_analysis.study.discovery.search import REJECTED, Rules, Search
+from goal_analysis.study.jobs import Failure
+from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.twins import NoTwin
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.run_folder import LOG
+from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
+
+PLAIN = {
+    "positive": "constant",
+    "negative": "constant",
+    "triplet": "sigmoid",
+    "triplet.tau": 12.0,
+    "triplet.margin": 0.0,
+    "mining": "softmax",
+    "mining.positive_scale": 12.0,
+    "mining.negative_scale": 12.0,
+    "direction": "cosine",
+    "captions_per_image": 1,
+    "learning_rate": 1e-3,
+}
+
+
+def drawn(count: int) -> list[GradientObjective]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = []
+    while len(found) < count:
+        try:
+            found.append(any_objective(study.ask(), 1e-3).objective)
+        except NoTwin:
+            continue
+    return found
+
+
+def test_infonce_is_in_the_space() -> None:
+    found = any_objective(FixedTrial(PLAIN), 1e-3)
+    infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12.0, 12.0), settings={"tau": 12})
+    x, y = (normalize(torch.randn(8, 4, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2))
+    ours = torch.autograd.grad(8 * found.objective(x, y), (x, y))  # the mean over both directions' anchors
+    torch.testing.assert_close(ours, torch.autograd.grad(infonce(x, y) / 2, (x, y)))
+
+
+def test_what_is_drawn_trains_and_is_written_and_read_back() -> None:
+    ids = torch.arange(12) // 2
+    for objective in drawn(25):
+        assert repr(from_toml(to_toml(objective))) == repr(objective)
+        x, y = (normalize(torch.randn(12, 4), dim=1).requires_grad_() for _ in range(2))
+        objective(x, y, ids).backward()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        assert x.grad.any()
+
+
+def test_several_captions_bring_terms_of_one_kind() -> None:
+    several = PLAIN | {"captions_per_image": 5, "text_text": True, "text_text.share": 0.5, "image_image": False}
+    assert any_objective(FixedTrial(several), 1e-3).training == {
+        "captions_per_image": 5,
+        "learning_rate": 1e-3,
+        "text_text": 0.5,
+    }
+
+
+def weights(positive, negative) -> PairWeights:
+    return PairWeights(name="p", positive=positive, negative=negative)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (weights(1 - s_p, s_n), weights(3 - 3 * s_p, 3 * s_n), True),
+        (weights((1 - s_p) / 2, (1 + s_n) / 2), weights(1 - s_p, 1 + s_n), True),
+        (weights(1 - s_p, s_n), weights(3 - 3 * s_p, 2 * s_n), False),
+        (weights(1 - s_p, s_n), weights(s_p - 1, -s_n), False),  # the opposite
+        (weights(1 - s_p, s_n), weights(1 - s_p, s_n + 1e-6), False),
+    ],
+)
+def test_copies_are_equal_up_to_a_factor(one: PairWeights, other: PairWeights, same: bool) -> None:
+    one, other = (Signature.of(GradientObjective(nca_triplet, p)) for p in (one, other))
+    assert one.same_as(other) is same
+
+
+def test_softmax_mining_tells_apart_which_weight_reads_aggregates() -> None:
+    moved = (
+        GradientObjective(TripletWeight(name="t", expression=s_n + 2), constant_pair, mining)
+        for mining in (None, Softmax(4.0, 4.0))
+    )
+    in_pairs = weights(s_n.subs(s_n, 1), s_n)
+    for objective in moved:
+        other = GradientObjective(constant_triplet, in_pairs, objective.mining)
+        assert not Signature.of(objective).same_as(Signature.of(other))
+    for mining in (None, Softmax(4.0, 4.0)):
+        one, double = (
+            GradientObjective(TripletWeight(name="t", expression=k * s_n), linear_pair, mining) for k in (1, 2)
+        )
+        assert Signature.of(one).same_as(Signature.of(double))
+    hardest, soft = (Signature.of(GradientObjective(nca_triplet, linear_pair, m)) for m in (None, Softmax(4.0, 4.0)))
+    assert not hardest.same_as(soft)
+
+
+# --- the search ----------------------------------------------------------------------------------
+
+BASE = {
+    "name": "small",
+    "data": {"name": "nowhere"},
+    "model": {"image": {"name": "linear"}, "text": {"name": "bag_of_words"}},
+    "objective": "hinge/constant",
+    "training": {"epochs": 9},
+}
+
+
+def by_tau(trial, rate: float) -> Proposal:
+    tau, times = trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0)), trial.suggest_categorical("times", (1, 3))
+    if tau == 8:
+        raise ValueError("8 is too much")
+    pair = weights(times * s_n.subs(s_n, 1), times * s_n.subs(s_n, 1))
+    return Proposal(GradientObjective(nca_triplet, pair, settings={"tau": tau}), {"learning_rate": rate})
+
+
+def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
+    pairs = (one if isinstance(one, tuple) else (one, 1) for one in given)
+    return tuple({"tau": tau, "times": times} for tau, times in pairs)
+
+
+def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "") -> Search:
+    base: Experiment = experiment_from_mapping(BASE)
+    return Search(folder, "found", by_tau, Rules(base, budget, to_toml, from_toml, accepts), first)
+
+
+def logged(job, *rsums: float) -> None:
+    lines = [f'{{"kind": "epoch", "step": {e}, "epoch": {e}, "rsum": {rsum}}}' for e, rsum in enumerate(rsums, 1)]
+    (job.output.parent / LOG).write_text("\n".join(lines) + "\n")
+
+
+def test_a_copy_and_what_no_objective_can_have_are_not_run_and_do_not_count(tmp_path: Path) -> None:
+    given = search(tmp_path, 3, taus(1.0, (1.0, 3), 8.0, 2.0, 4.0))
+    jobs = list(given.jobs())
+    assert [job.output.parent.name for job in jobs] == ["0", "3", "4"]
+    told = {record["trial"]: record["why"] for record in given.records()}
+    assert told[1] == "copy of 0"
+    assert told[2] == "rejected 8 is too much"
+
+
+def test_what_was_not_asked_for_is_not_run(tmp_path: Path) -> None:
+    given = search(tmp_path, 1, taus(1.0, 2.0), lambda o: "1" if o.settings["tau"] == 1 else "")
+    (job,) = given.jobs()
+    assert job.output.parent.name == "1"
+    assert given.study.trials[0].user_attrs[REJECTED] == "1"
+
+
+def test_what_falls_behind_is_ended_and_what_leads_is_not(tmp_path: Path) -> None:
+    given = search(tmp_path, 3, taus(1.0, 2.0, 4.0))
+    best, poor, last = given.jobs()
+    logged(best, 100.0, 120.0)
+    assert given.watch(best) == ""
+    logged(poor, 50.0)
+    why = given.watch(poor)
+    assert "ended after epoch 1 with a dev RSUM of 50.0" in why
+    given.ended(poor, Failure(poor, 143, why))
+    given.ended(last, Failure(last, 1))
+    states = [record["state"] for record in given.records()]
+    assert states == ["running", "pruned", "fail"]
+    assert given.left == 1
+
+
+def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
+    first = next(search(tmp_path, 2, taus(1.0, 2.0)).jobs())
+    again = list(search(tmp_path, 2).jobs())
+    assert [job.output for job in again] == [first.output, first.output.parents[1] / "1" / first.output.name]
+
+
+def test_a_space_of_copies_ends(tmp_path: Path) -> None:
+    given = search(tmp_path, 50)
+    assert len(list(given.jobs())) <= 3

@@ -1,5 +1,7 @@
 """Captions of one image side by side in an epoch, and the terms among embeddings of one kind that they allow."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_every_pair_comes_once_and_those_of_an_image_stand_together(together: in
 
 def test_the_captions_of_an_image_are_drawn_anew_every_epoch() -> None:
     pairs = [order(np.repeat(np.arange(50), 5), 0, epoch, 2) for epoch in range(2)]
-    partners = [{frozenset((a, b)) for a, b in zip(p, p[1:], strict=False) if a // 5 == b // 5} for p in pairs]
+    partners = [{frozenset((a, b)) for a, b in pairwise(p) if a // 5 == b // 5} for p in pairs]
     assert len(partners[0] & partners[1]) < len(partners[0]) / 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,13 @@ class Comparison:
     table: pd.DataFrame
     baseline: str
     metric: str
+
+    def cells(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Every objective with its seeds, mean, deviation, difference and interval, as a table prints them."""
+        for row in self.table.to_dict("records"):
+            own = row["objective"] == self.baseline
+            against = ("", "") if own else (f"{row['difference']:+.1f}", f"[{row['low']:+.1f}, {row['high']:+.1f}]")
+            yield row["objective"], (str(row["seeds"]), f"{row['mean']:.1f}", f"{row['deviation']:.1f}", *against)
 
     def statements(self) -> list[str]:
         """A sentence an objective: better, worse, or within noise of the baseline."""

@@ -16,7 +16,7 @@ import pandas as pd
 
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run_folder import RunError
@@ -80,16 +80,11 @@ def tuned_comparison(
 
     failures = run_jobs(tuning.jobs(), processes, report=trial_ended)
     chosen = {c.name: tuning.best(c.name) or {s.name: s.own for s in c.scales} for c in candidates}
-    jobs: dict[tuple[str, int], Job] = {}
-    for seed in range(seeds):
-        for c in candidates:
-            where = folder / COMPARISON / folder_name(c.name) / f"seed-{seed}"
-            jobs[c.name, seed] = run_job(f"{c.name}, seed {seed}", c.experiment(probed, chosen[c.name], seed), where)
-    failures += run_jobs(jobs.values(), processes, report=lambda job, failure: report(job, failure, runs))
-    found: dict[str, dict[int, float]] = {}
-    for (name, seed), job in jobs.items():
-        if job.done:
-            found.setdefault(name, {})[seed] = best_of(job.output.parent)
+    tuned = {c.name: c.experiment(probed, chosen[c.name], 0) for c in candidates}
+    found, failed = over_seeds(
+        folder / COMPARISON, tuned, seeds, processes, lambda job, failure: report(job, failure, runs)
+    )
+    failures += failed
     if candidates[0].name not in found:
         raise ValueError(f"{folder}: got no run of the baseline {candidates[0].name!r} that came to an end")
     trials = pd.DataFrame([{"objective": c.name, **record} for c in candidates for record in tuning.records(c.name)])
@@ -109,7 +104,6 @@ def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
         budget: trials of each objective.
         seeds: runs of each.
     """
-    table = outcome.comparison.table
     lines = [
         f"Dev RSUM of {base.name} on {Path(base.data['name']).name}: {seeds} seeds an objective, each tuned with "
         f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. Differences are to "
@@ -118,14 +112,9 @@ def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
         "| objective | chosen | seeds | mean | deviation | difference | interval |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in table.to_dict("records"):
-        name = row["objective"]
+    for name, numbers in outcome.comparison.cells():
         values = ", ".join(f"{scale} = {value:.4g}" for scale, value in outcome.chosen[name].items())
-        own = name == outcome.comparison.baseline
-        difference = "" if own else f"{row['difference']:+.1f}"
-        interval = "" if own else f"[{row['low']:+.1f}, {row['high']:+.1f}]"
-        numbers = (row["seeds"], f"{row['mean']:.1f}", f"{row['deviation']:.1f}", difference, interval)
-        lines.append(f"| {' | '.join(map(str, (f'`{name}`', values, *numbers)))} |")
+        lines.append(f"| {' | '.join((f'`{name}`', values, *numbers))} |")
     lines += ["", *(f"- {statement}" for statement in outcome.comparison.statements())]
     lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
     return "\n".join(lines) + "\n"

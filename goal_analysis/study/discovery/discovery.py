@@ -151,12 +151,7 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
         own = name == _name_of(base)
         lines += ["", f"## {name}: {seeds} fresh seeds" + ("" if own else ", on which nothing was chosen"), ""]
         lines += ["| objective | seeds | mean | deviation | difference | interval |", "|---|---|---|---|---|---|"]
-        for row in comparison.table.to_dict("records"):
-            baseline = row["objective"] == comparison.baseline
-            against = "" if baseline else f"{row['difference']:+.1f}"
-            interval = "" if baseline else f"[{row['low']:+.1f}, {row['high']:+.1f}]"
-            numbers = (row["seeds"], f"{row['mean']:.1f}", f"{row['deviation']:.1f}", against, interval)
-            lines.append(f"| {row['objective']} | {' | '.join(map(str, numbers))} |")
+        lines += [f"| {objective} | {' | '.join(numbers)} |" for objective, numbers in comparison.cells()]
         lines += ["", *(f"- {statement}" for statement in comparison.statements())]
     lines += [f"- did not come to an end: {failure}" for failure in found.failures]
     for contender in found.contenders:

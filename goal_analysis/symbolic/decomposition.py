@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import sympy as sp
 
@@ -115,6 +116,13 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
     >>> decompose(loss).field.factors
     Factors(triplet=sigmoid(s_n - s_p), positive=1, negative=1)
     """
+    found = _decomposed(loss)
+    return found if found.loss is loss else replace(found, loss=loss)  # an equal one may have another note
+
+
+@lru_cache(maxsize=1024)
+def _decomposed(loss: SymbolicLoss) -> Decomposition:
+    """The decomposition of a loss, remembered: deriving it takes a tenth of a second."""
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
     derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
     positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
 import sympy as sp
@@ -82,6 +83,12 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
     ... ).integrable
     False
     """
+    return _decided(objective)
+
+
+@lru_cache(maxsize=4096)
+def _decided(objective: Decomposition | WeightField) -> Integrability:
+    """The verdict, remembered: deciding takes up to a second."""
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 import sympy as sp
 
@@ -173,11 +174,11 @@ class SymbolicLoss:
     @property
     def detaches(self) -> bool:
         """Whether a gradient is stopped somewhere, so that the weights need not be the gradient of any loss."""
-        return self.expression((sp.Dummy(), sp.Dummy()), (sp.Dummy(), sp.Dummy())).has(detach)
+        return self.expression(_PLACES[:2], _PLACES[2:]).has(detach)
 
     def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
         """The loss of one anchor with these positives and negatives, by default of one triplet."""
-        return sp.Add(*(term.value(positives, negatives) for term in self.terms))
+        return _sum(self.terms, tuple(positives), tuple(negatives))
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
@@ -188,6 +189,16 @@ class SymbolicLoss:
         from goal_analysis.symbolic.typesetting.writers import to_markdown
 
         return to_markdown([loss_page(self)])
+
+
+_PLACES = tuple(sp.Dummy() for _ in range(4))
+"""Two positives and two negatives, of which nothing is known."""
+
+
+@lru_cache(maxsize=1024)
+def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: tuple[sp.Symbol, ...]) -> sp.Expr:
+    """The loss of one anchor, remembered: every question about a loss begins with it."""
+    return sp.Add(*(term.value(positives, negatives) for term in terms))
 
 
 def _symbols(term: Term) -> set[sp.Symbol]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Set
+from functools import cache, lru_cache
 from pathlib import Path
 
 FRAGMENTS = Path(__file__).parent / "fragments"
@@ -85,6 +85,13 @@ def decided(text: str, flags: Mapping[str, bool]) -> str:
     >>> print(decided("if MEAN:\n    x = 1\nelse:\n    x = 2", {"MEAN": False}))
     x = 2
     """
+    return _decided(text, frozenset(flags.items()))
+
+
+@lru_cache(maxsize=4096)
+def _decided(text: str, settled: frozenset[tuple[str, bool]]) -> str:
+    """The text with its branches chosen, remembered: files have most of their functions alike."""
+    flags = dict(settled)
     while True:
         found = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.If) and _is_settled(n.test, flags))
         node = next(found, None)
@@ -100,14 +107,14 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return re.sub(rf"(?<![\w.])(?:{'|'.join(names)})\b", lambda match: names[match[0]], text)
 
 
-def used_names(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def used_names(text: str) -> frozenset[str]:
     """Every name that Python code reads."""
-    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    return frozenset(node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
 
 
-def imports(text: str) -> str:
-    """The import statements that the code needs."""
-    used = used_names(text)
+def imports(used: Set[str]) -> str:
+    """The import statements that code needs which reads these names."""
     lines = [line for name, line in IMPORTS.items() if name in used]
     if {"Tensor", "nn"} <= used:
         lines = ["from torch import Tensor, nn" if line.endswith("Tensor") else line for line in lines]

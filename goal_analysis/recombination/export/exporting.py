@@ -114,14 +114,15 @@ def export(objective: GradientObjective, name: str | None = None) -> str:
     found = closure(["Objective", "self_test"], own, flags, stand_for)
     found["Objective"] = found["Objective"].replace('"""CLASS_DOCSTRING."""', class_docstring(objective))
     tested = [n for n in found if n.startswith(("defined_", "add_m", "add_so")) or n in _TESTING]
-    used = {n for text in found.values() for n in used_names(text)}
+    main = 'if __name__ == "__main__":\n    sys.exit(0 if self_test() else 1)'
+    used = {n for text in (*found.values(), main) for n in used_names(text)}
     constants = [f'{n} = {v!r}\n"""{MEANINGS[n]}"""' for n, v in numbers.items() if n in used]
     test = [found.pop(n) for n in sorted(tested, key=lambda n: n != "self_test")]
     if "RECORDED" in used:
         test.insert(0, _recorded(objective))
-    main = 'if __name__ == "__main__":\n    sys.exit(0 if self_test() else 1)'
+        used |= used_names(test[0])
     code = "\n\n\n".join([*found.values(), _HEADING, *test, main])
-    head = [module_docstring(objective), "from __future__ import annotations", imports(code), *constants]
+    head = [module_docstring(objective), "from __future__ import annotations", imports(used), *constants]
     return "\n\n".join(head) + "\n\n\n" + code.replace(_HEADING + "\n\n\n", _HEADING + "\n\n") + "\n"
 
 

@@ -132,30 +132,51 @@ def test_a_tenth_of_another_weight_does_work() -> None:
         assert batch_integrability(objective.field, mining).integrable is False
 
 
-def jacobian(objective: GradientObjective, scores: Tensor, matches: Matches) -> Tensor:
-    """∂W/∂S by central differences, as a matrix over the pairs."""
-    step_size, columns = 1e-6, []
-    for i in range(scores.numel()):
-        moved = [scores.flatten().clone() for _ in range(2)]
-        for sign, other in zip((1, -1), moved, strict=True):
-            other[i] += sign * step_size
-        ahead, behind = (objective.weight_matrix(s.view_as(scores), matches).flatten() for s in moved)
-        columns.append((ahead - behind) / (2 * step_size))
-    return torch.stack(columns, 1)
+STEP_SIZE = 1e-6
+
+
+def moved(scores: Tensor) -> Tensor:
+    """The scores with one of them a step larger, for every one, and with one a step smaller."""
+    steps = STEP_SIZE * torch.eye(scores.numel())
+    return (scores.flatten() + torch.cat([steps, -steps])).view(-1, *scores.shape)
+
+
+def jacobian(weights: Tensor) -> Tensor:
+    """∂W/∂S by central differences, as a matrix over the pairs, from the weights of what `moved` gives."""
+    ahead, behind = weights.flatten(1).chunk(2)
+    return (ahead - behind).T / (2 * STEP_SIZE)
+
+
+def weights_of_each(objective: GradientObjective, batches: Tensor, matches: Matches) -> Tensor:
+    """W of every batch: blocks of one matrix, in which pairs of two batches are neither positive nor negative."""
+    apart = torch.eye(len(batches))
+    positives, negatives = (torch.kron(apart, mask.double()).bool() for mask in (matches.positives, matches.negatives))
+    w = objective.weight_matrix(torch.block_diag(*batches), Matches(positives, negatives))
+    count, rows, columns = batches.shape
+    return w.view(count, rows, count, columns).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+
+
+def test_batches_beside_each_other_have_their_own_weights() -> None:
+    batches, matches = torch.rand(3, 4, 5), Matches.of_image_ids(*IDS)
+    for mining in WHOLE:
+        objective = GradientObjective(circle_triplet, linear_pair, mining)
+        expected = torch.stack([objective.weight_matrix(s, matches) for s in batches])
+        torch.testing.assert_close(weights_of_each(objective, batches, matches), expected)
 
 
 IDS = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2, 1])
 
 
-@pytest.mark.parametrize("mining", [Hardest(), TopK(2), All(), Softmax(3.0, 6.0), Softmax(0.0, 0.0)], ids=str)
+WHOLE = (Hardest(), TopK(2), All(), Softmax(3.0, 6.0), Softmax(0.0, 0.0))
+
+
+@pytest.mark.parametrize("mining", WHOLE, ids=str)
 def test_the_jacobian_of_a_whole_batch_is_symmetric_where_the_weights_are_integrable(mining: Miner) -> None:
     matches, seen = Matches.of_image_ids(*IDS), set()
     for triplet, pairs in PARTS:
         objective = GradientObjective(triplet, pairs, mining)
-        found = max(
-            float((j - j.T).abs().max())
-            for j in (jacobian(objective, torch.rand(4, 5) * 1.8 - 0.9, matches) for _ in range(1))
-        )
+        of_batch = jacobian(weights_of_each(objective, moved(torch.rand(4, 5) * 1.8 - 0.9), matches))
+        found = float((of_batch - of_batch.T).abs().max())
         integrable = batch_integrability(objective.field, mining).integrable
         seen.add(integrable)
         if integrable:
@@ -169,7 +190,8 @@ def test_weights_that_read_other_anchors_have_no_symmetric_jacobian() -> None:
     for pairs in (p for p in pair_weights if p.relative):
         objective = GradientObjective(constant_triplet, pairs)
         assert batch_integrability(objective.field, Hardest()).integrable is False
-        of_batch = jacobian(objective, torch.rand(4, 4), Matches.of_pairs(4))
+        matches = Matches.of_pairs(4)
+        of_batch = jacobian(torch.stack([objective.weight_matrix(s, matches) for s in moved(torch.rand(4, 4))]))
         assert (of_batch - of_batch.T).abs().max() > 1e-3
 
 

@@ -1,6 +1,7 @@
 """Exported files: the same gradients to the last bit, alone in the world, and a self-test that sees what is changed.
 
-This file is long because every law is held against every mining, direction and shape of batch.
+This file is long because every law is held against every mining, direction and shape of batch. Where three or more
+things are free, every two of them meet rather than all.
 """
 
 import ast
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import types
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from goal_analysis.symbolic.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.loss import Anchors, Reduction
 from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, softplus
 from goal_analysis.symbolic.relative import RelativeSimilarity, other_negative
-from goal_analysis.symbolic.similarity import COSINE, DOT, SIMILARITIES
+from goal_analysis.symbolic.similarity import COSINE, DOT, SIMILARITIES, Similarity
 from goal_analysis.symbolic.twins import tangent_twin
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
@@ -57,6 +59,17 @@ from losses_catalog.weights import (
 STEEP = (Softmax(5.0, 60.0), Softmax(20.0, 40.0), Softmax(0.0, 5.0), Softmax(3.0, 0.0))
 MININGS = (*(m for m in MINERS if m.name != "distance_weighted"), DistanceWeighted(dim=8), *STEEP)
 minings = pytest.mark.parametrize("mining", MININGS, ids=str)
+WAYS = (None, *DIRECTIONS, direction_regularized(0.3))
+SIZES = [  # every two of rows, dim and dtype
+    (n, dim, dtype)
+    for i, n in enumerate((1, 2, 5, 64, 300))
+    for dim, dtype in zip((4, 64), (torch.float32, torch.float64)[:: 1 if i % 2 else -1], strict=True)
+]
+
+
+def along(mining: Miner, similarity: Similarity) -> tuple[Direction | None, ...]:
+    """A quarter of the directions: every two of mining, similarity and direction meet."""
+    return WAYS[(MININGS.index(mining) + SIMILARITIES.index(similarity)) % 4 :: 4]
 
 
 def loaded(source: str) -> Any:
@@ -116,19 +129,45 @@ def one_thread() -> Any:
 
 @minings
 def test_every_weight_has_the_same_bits(mining: Miner) -> None:
-    for t, p in product(triplet_weights, pair_weights):
-        if not (p.relative and isinstance(mining, Softmax)):
-            objective = GradientObjective(t, p, mining)
-            assert same_bits(objective, *batch(12, 4, torch.float32)), objective
+    for t, p in weights_with(mining):
+        objective = GradientObjective(t, p, mining)
+        assert same_bits(objective, *batch(12, 4, torch.float32)), objective
+
+
+def weights_with(mining: Miner) -> list[tuple[TripletWeight, PairWeights]]:
+    """All pair weights that this mining can have, and all triplet weights, in turn."""
+    pairs = [p for p in pair_weights if not (p.relative and isinstance(mining, Softmax))]
+    turned = MININGS.index(mining)
+    return [(triplet_weights[(turned + i) % len(triplet_weights)], p) for i, p in enumerate(pairs)]
+
+
+def test_every_two_parts_meet() -> None:
+    met = [(t.name, p.name, mining) for mining in MININGS for t, p in weights_with(mining)]
+    assert {(t, p) for t, p, _ in met} == {(t.name, p.name) for t, p in product(triplet_weights, pair_weights)}
+    assert {(t, m) for t, _, m in met} == {(t.name, m) for t, m in product(triplet_weights, MININGS)}
+    directed = [(m, s.name, way) for m, s in product(MININGS, SIMILARITIES) for way in along(m, s)]
+    assert {(m, way) for m, _, way in directed} == set(product(MININGS, WAYS))
+    assert {(s, way) for _, s, way in directed} == {(s.name, way) for s, way in product(SIMILARITIES, WAYS)}
+    asked = [(m, a, *of_anchors(m, a)) for m, a in product(MININGS, Anchors)]
+    assert {(m, r) for m, _, r, _ in asked} == set(product(MININGS, Reduction))
+    assert {(a, r) for _, a, r, _ in asked} == set(product(Anchors, Reduction))
+    for place, all_of in enumerate((MININGS, Anchors, Reduction)):
+        assert {(found[place], found[3]) for found in asked} == set(product(all_of, (COSINE, DOT)))
+
+
+@cache
+def nca_linear(mining: Miner) -> tuple[GradientObjective, Any]:
+    """An objective with this mining, and its file."""
+    objective = GradientObjective(nca_triplet, linear_pair, mining)
+    return objective, loaded(export(objective))
 
 
 @minings
-@pytest.mark.parametrize("n", [1, 2, 5, 64, 300])
-@pytest.mark.parametrize("dim", [4, 64])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "dim", "dtype"), SIZES)
 def test_every_size_has_the_same_bits(mining: Miner, n: int, dim: int, dtype: torch.dtype) -> None:
     n = min(n, 64) if mining.name in ("all", "semi_hard") else n
-    assert same_bits(GradientObjective(nca_triplet, linear_pair, mining), *batch(n, dim, dtype))
+    objective, exported = nca_linear(mining)
+    assert same_bits(objective, *batch(n, dim, dtype), exported)
 
 
 @pytest.mark.parametrize("mining", [Hardest(), Softmax(10.0, 12.0), Softmax(10.0, 100.0)], ids=str)
@@ -143,20 +182,25 @@ def test_tiles_have_the_same_bits(mining: Miner) -> None:
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=lambda s: s.name)
 @pytest.mark.filterwarnings("ignore:.*expected unit vectors")
 def test_every_direction_has_the_same_bits(mining: Miner, similarity: Any) -> None:
-    for along in (None, *DIRECTIONS, direction_regularized(0.3)):
-        objective = GradientObjective(circle_triplet, linear_pair, mining, similarity, along)
+    for way in along(mining, similarity):
+        objective = GradientObjective(circle_triplet, linear_pair, mining, similarity, way)
         assert same_bits(objective, *batch(12, 5, torch.float64, unit=False)), objective
 
 
 @minings
 @pytest.mark.parametrize("anchors", Anchors)
-@pytest.mark.parametrize("reduction", Reduction)
-@pytest.mark.parametrize("similarity", [COSINE, DOT], ids=lambda s: s.name)
-def test_anchors_and_means_have_the_same_bits(mining: Miner, anchors: Any, reduction: Any, similarity: Any) -> None:
+def test_anchors_and_means_have_the_same_bits(mining: Miner, anchors: Anchors) -> None:
+    reduction, similarity = of_anchors(mining, anchors)
     objective = GradientObjective(
         nca_triplet, sigmoid_pair, mining, similarity, anchors=anchors, reduction=reduction, refuse_nonfinite=False
     )
     assert same_bits(objective, *batch(9, 4, torch.float32))
+
+
+def of_anchors(mining: Miner, anchors: Anchors) -> tuple[Reduction, Similarity]:
+    """Reduction and similarity in turn."""
+    first, second = MININGS.index(mining), list(Anchors).index(anchors)
+    return list(Reduction)[(first + second) % 2], (COSINE, DOT)[(first // 2 + second) % 2]
 
 
 @pytest.mark.parametrize("mining", [Hardest(), Softmax(), TopK(2)], ids=str)
@@ -235,8 +279,8 @@ def test_a_file_alone_passes_its_self_test(objective: GradientObjective, tmp_pat
 
 @minings
 def test_the_self_test_passes_for_every_direction(mining: Miner, capsys: pytest.CaptureFixture[str]) -> None:
-    for similarity, along in product(SIMILARITIES, (None, *DIRECTIONS, direction_regularized(0.3))):
-        objective = GradientObjective(nca_triplet, linear_pair, mining, similarity, along)
+    for similarity, way in ((s, way) for s in SIMILARITIES for way in along(mining, s)):
+        objective = GradientObjective(nca_triplet, linear_pair, mining, similarity, way)
         module = types.ModuleType("exported")
         exec(compile(export(objective), "exported", "exec"), module.__dict__)
         assert module.self_test(), (objective, capsys.readouterr().out)

@@ -7,42 +7,15 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, refuse
-from goal_analysis.cli.objective_options import (
-    AnchorsOption,
-    Choice,
-    DirectionOption,
-    MiningOption,
-    NegativeFormulaOption,
-    ObjectiveArgument,
-    PairOption,
-    PositiveFormulaOption,
-    ReductionOption,
-    SimilarityOption,
-    TomlOption,
-    TripletFormulaOption,
-    TripletOption,
-    chosen_objective,
-)
+from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.objective_options import Choice, choosing_an_objective, chosen_objective
 from goal_analysis.cli.objectives import parts
 from goal_analysis.cli.tables import line_width
 
 
+@choosing_an_objective
 def compose(
-    objective: ObjectiveArgument = None,
-    triplet: TripletOption = None,
-    pair: PairOption = None,
-    triplet_formula: TripletFormulaOption = None,
-    positive_formula: PositiveFormulaOption = None,
-    negative_formula: NegativeFormulaOption = None,
-    mining: MiningOption = None,
-    direction: DirectionOption = None,
-    similarity: SimilarityOption = None,
-    reduction: ReductionOption = None,
-    anchors: AnchorsOption = None,
-    toml: TomlOption = None,
-    assignments: SetOption = None,
-    own: CatalogOption = None,
+    choice: Choice,
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,26 +32,9 @@ def compose(
 
     if as_toml and as_json:
         refuse("got --as-toml and --json but expected at most one")
-    chosen = chosen_objective(
-        Choice(
-            objective,
-            triplet,
-            pair,
-            triplet_formula,
-            positive_formula,
-            negative_formula,
-            mining,
-            direction,
-            similarity,
-            reduction,
-            anchors,
-            toml,
-            tuple(assignments or ()),
-            own,
-        )
-    )
+    chosen = chosen_objective(choice)
     if as_toml:
-        typer.echo(to_toml(chosen, parts(own)), nl=False)
+        typer.echo(to_toml(chosen, parts(choice.own)), nl=False)
         return
     description = chosen.describe()
     if as_json:

@@ -7,41 +7,14 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, SetOption, refuse
-from goal_analysis.cli.objective_options import (
-    AnchorsOption,
-    Choice,
-    DirectionOption,
-    MiningOption,
-    NegativeFormulaOption,
-    ObjectiveArgument,
-    PairOption,
-    PositiveFormulaOption,
-    ReductionOption,
-    SimilarityOption,
-    TomlOption,
-    TripletFormulaOption,
-    TripletOption,
-    chosen_objective,
-)
+from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.objective_options import Choice, choosing_an_objective, chosen_objective
 from goal_analysis.writing import write_whole
 
 
+@choosing_an_objective
 def export(
-    objective: ObjectiveArgument = None,
-    triplet: TripletOption = None,
-    pair: PairOption = None,
-    triplet_formula: TripletFormulaOption = None,
-    positive_formula: PositiveFormulaOption = None,
-    negative_formula: NegativeFormulaOption = None,
-    mining: MiningOption = None,
-    direction: DirectionOption = None,
-    similarity: SimilarityOption = None,
-    reduction: ReductionOption = None,
-    anchors: AnchorsOption = None,
-    toml: TomlOption = None,
-    assignments: SetOption = None,
-    own: CatalogOption = None,
+    choice: Choice,
     name: Annotated[str | None, typer.Option(help="What to call the objective in the file.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file; - prints it.")] = Path(
         "objective.py"
@@ -62,24 +35,7 @@ def export(
     printed = output == Path("-")
     if not printed and output.exists() and not force:
         refuse(f"--output: got {output}, which is there already, but expected a new file, or --force")
-    chosen = chosen_objective(
-        Choice(
-            objective,
-            triplet,
-            pair,
-            triplet_formula,
-            positive_formula,
-            negative_formula,
-            mining,
-            direction,
-            similarity,
-            reduction,
-            anchors,
-            toml,
-            tuple(assignments or ()),
-            own,
-        )
-    )
+    chosen = chosen_objective(choice)
     try:
         source = source_of(chosen, name)
         if printed:

@@ -3,73 +3,74 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from goal_analysis.cli.choosing import refuse, settings_of
+from goal_analysis.cli.choosing import CatalogOption, SetOption, refuse, settings_of
 from goal_analysis.cli.objectives import objective_of, parts, read_text
 from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
 from goal_analysis.symbolic.parsing.declared_weights import pair_weights_from_mapping, triplet_weight_from_mapping
 from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
+from goal_analysis.symbolic.similarity import COSINE
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
-ObjectiveArgument = Annotated[
-    str | None, typer.Argument(metavar="[OBJECTIVE]", help="Such as nca(tau=12)/linear@softmax:12.")
-]
-TripletOption = Annotated[str | None, typer.Option("--triplet", help="A triplet weight by name, or NAME_twin.")]
-PairOption = Annotated[str | None, typer.Option("--pair", help="Pair weights by name.")]
-TripletFormulaOption = Annotated[
-    str | None, typer.Option("--triplet-formula", help="A triplet weight as a formula of s_p and s_n.")
-]
-PositiveFormulaOption = Annotated[
-    str | None, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; with --negative-formula.")
-]
-NegativeFormulaOption = Annotated[str | None, typer.Option("--negative-formula", help="P⁻ as a formula of s_n.")]
-MiningOption = Annotated[str | None, typer.Option("--mining", help="Such as hardest, softmax:12 or top_k:5.")]
-DirectionOption = Annotated[str | None, typer.Option("--direction", help="Where weights move embeddings.")]
-SimilarityOption = Annotated[str | None, typer.Option("--similarity", help="Of the embeddings; cosine by default.")]
-ReductionOption = Annotated[str | None, typer.Option("--reduction", help="sum or mean over the anchors.")]
-AnchorsOption = Annotated[str | None, typer.Option("--anchors", help="rows, columns or both.")]
-TomlOption = Annotated[str | None, typer.Option("--toml", metavar="FILE", help="Declared in TOML; - is the input.")]
-
-_SIMILARITIES = {similarity.name: similarity for similarity in SIMILARITIES}
-_REDUCTIONS = {reduction.value: reduction for reduction in Reduction}
-_ANCHORS = {anchors.name.lower(): anchors for anchors in Anchors}
+_Text = str | None
 
 
 @dataclass(frozen=True)
 class Choice:
     """What the options of a command say of an objective; None of what they do not say."""
 
-    text: str | None = None
-    triplet: str | None = None
-    pair: str | None = None
-    triplet_formula: str | None = None
-    positive_formula: str | None = None
-    negative_formula: str | None = None
-    mining: str | None = None
-    direction: str | None = None
-    similarity: str | None = None
-    reduction: str | None = None
-    anchors: str | None = None
-    toml: str | None = None
-    assignments: tuple[str, ...] = ()
-    own: Path | None = None
+    objective: Annotated[_Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as nca(tau=12)/linear@softmax:12.")]
+    triplet: Annotated[_Text, typer.Option("--triplet", help="A triplet weight by name, or NAME_twin.")]
+    pair: Annotated[_Text, typer.Option("--pair", help="Pair weights by name.")]
+    triplet_formula: Annotated[
+        _Text, typer.Option("--triplet-formula", help="A triplet weight as a formula of s_p and s_n.")
+    ]
+    positive_formula: Annotated[
+        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; with --negative-formula.")
+    ]
+    negative_formula: Annotated[_Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n.")]
+    mining: Annotated[_Text, typer.Option("--mining", help="Such as hardest, softmax:12 or top_k:5.")]
+    direction: Annotated[_Text, typer.Option("--direction", help="Where weights move embeddings.")]
+    similarity: Annotated[_Text, typer.Option("--similarity", help="Of the embeddings; cosine by default.")]
+    reduction: Annotated[_Text, typer.Option("--reduction", help="sum or mean over the anchors.")]
+    anchors: Annotated[_Text, typer.Option("--anchors", help="rows, columns or both.")]
+    toml: Annotated[_Text, typer.Option("--toml", metavar="FILE", help="Declared in TOML; - is the input.")]
+    assignments: SetOption
+    own: CatalogOption
+
+
+def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for every field of a `Choice`, which it takes as its first argument."""
+    hints = get_type_hints(Choice, include_extras=True)
+    asked = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=hint) for name, hint in hints.items()]
+    _, *own = signature(command, eval_str=True).parameters.values()
+
+    @wraps(command)
+    def choosing(**given: Any) -> None:
+        command(Choice(**{name: given.pop(name) for name in hints}), **given)
+
+    parameters = [*asked, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]
+    choosing.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    choosing.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return choosing
 
 
 def chosen_objective(choice: Choice) -> GradientObjective:
     """The objective that the options say; ends with exit code 2 where they are not understood."""
     formulas = (choice.triplet_formula, choice.positive_formula, choice.negative_formula)
     by_parts = any(option is not None for option in (choice.triplet, choice.pair, *formulas))
-    ways = {"an objective": choice.text is not None, "--toml": choice.toml is not None, "its parts": by_parts}
+    ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": by_parts}
     given = [way for way, taken in ways.items() if taken]
     if len(given) != 1:
         said = " and ".join(given) or "nothing"
@@ -95,13 +96,13 @@ def _composed(choice: Choice) -> GradientObjective:
             refuse(f"got --toml and {' and '.join([*said, *['--set'] * bool(settings)])} but expected it in the file")
         return from_toml(read_text(choice.toml), parts(choice.own))
     more: dict[str, Any] = {
-        "similarity": _one_of(choice.similarity, _SIMILARITIES, "--similarity", COSINE),
+        "similarity": _one_of(choice.similarity, SIMILARITY_OF, "--similarity", COSINE),
         "direction": None if choice.direction is None else direction_of(choice.direction),
-        "reduction": _one_of(choice.reduction, _REDUCTIONS, "--reduction", Reduction.SUM),
-        "anchors": _one_of(choice.anchors, _ANCHORS, "--anchors", Anchors.BOTH),
+        "reduction": _one_of(choice.reduction, REDUCTION_OF, "--reduction", Reduction.SUM),
+        "anchors": _one_of(choice.anchors, ANCHORS_OF, "--anchors", Anchors.BOTH),
     }
-    if choice.text is not None:
-        text = choice.text
+    if choice.objective is not None:
+        text = choice.objective
         if choice.mining is not None:
             if "@" in text:
                 refuse(f"got the mining twice, in {text!r} and as --mining, but expected it once")

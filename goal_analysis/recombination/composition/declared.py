@@ -25,13 +25,14 @@ from goal_analysis.recombination.composition.parts import TWIN, Parts, side_by_s
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.loss import Anchors, Reduction
 from goal_analysis.symbolic.parsing.declaration_table import Table
+from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
 from goal_analysis.symbolic.parsing.declared_weights import (
     pair_weights_from_mapping,
     pair_weights_to_mapping,
     triplet_weight_from_mapping,
     triplet_weight_to_mapping,
 )
-from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
+from goal_analysis.symbolic.similarity import COSINE
 from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
@@ -39,9 +40,6 @@ MAX_CHARACTERS = 100_000
 """Characters of a declaration."""
 
 KEYS = ("triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
-_SIMILARITIES = {similarity.name: similarity for similarity in SIMILARITIES}
-_REDUCTIONS = {reduction.value: reduction for reduction in Reduction}
-_ANCHORS = {anchors.name.lower(): anchors for anchors in Anchors}
 
 
 def from_toml(text: str, parts: Parts = Parts()) -> GradientObjective:  # noqa: B008 - a frozen value
@@ -76,10 +74,10 @@ def from_toml(text: str, parts: Parts = Parts()) -> GradientObjective:  # noqa: 
         t,
         p,
         mining_of(table.text("mining", "hardest")),
-        table.choice("similarity", _SIMILARITIES, COSINE),
+        table.choice("similarity", SIMILARITY_OF, COSINE),
         direction_of(table.text("direction")) if "direction" in table else None,
-        table.choice("reduction", _REDUCTIONS, Reduction.SUM),
-        table.choice("anchors", _ANCHORS, Anchors.BOTH),
+        table.choice("reduction", REDUCTION_OF, Reduction.SUM),
+        table.choice("anchors", ANCHORS_OF, Anchors.BOTH),
         {name: float(settings.number(name)) for name in settings},
     )
 

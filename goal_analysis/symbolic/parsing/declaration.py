@@ -11,18 +11,16 @@ from goal_analysis.symbolic.aggregators import AGGREGATORS, EACH, Aggregator, Po
 from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
 from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
 from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
+from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
 from goal_analysis.symbolic.primitives import gap, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.similarity import COSINE, SIMILARITIES
+from goal_analysis.symbolic.similarity import COSINE
 from goal_analysis.symbolic.typesetting import plain
 
 Symbols = Mapping[str, sp.Symbol]
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
 _FIELDS = ("formula", "terms", *_SIDES, "hyperparameters", *_KINDS)
-_ANCHORS = {anchors.name.lower(): anchors for anchors in Anchors}
-_REDUCTIONS = {reduction.value: reduction for reduction in Reduction}
 _POOLS = {pool.name.lower(): pool for pool in Pool}
-_SIMILARITIES = {similarity.name: similarity for similarity in SIMILARITIES}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _SOFTMAX_ACTIVE = "softmax_active"
 
@@ -80,9 +78,9 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
         terms=terms,
         hyperparameters=hyperparameters,
         reference=table.texts("reference"),
-        similarity=table.choice("similarity", _SIMILARITIES, COSINE),
-        anchors=table.choice("anchors", _ANCHORS, Anchors.BOTH),
-        reduction=table.choice("reduction", _REDUCTIONS, Reduction.MEAN),
+        similarity=table.choice("similarity", SIMILARITY_OF, COSINE),
+        anchors=table.choice("anchors", ANCHORS_OF, Anchors.BOTH),
+        reduction=table.choice("reduction", REDUCTION_OF, Reduction.MEAN),
         proxies=table.flag("proxies"),
         note=table.text("note", ""),
     )

@@ -1,0 +1,15 @@
+"""What names stand for in declarations and on the command line: similarities, reductions and axes of anchors."""
+
+from __future__ import annotations
+
+from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.similarity import SIMILARITIES
+
+SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
+"""Every similarity, by its name."""
+
+REDUCTION_OF = {reduction.value: reduction for reduction in Reduction}
+"""``sum`` and ``mean``."""
+
+ANCHORS_OF = {anchors.name.lower(): anchors for anchors in Anchors}
+"""``rows``, ``columns`` and ``both``."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goal_analysis.cli.choosing import named, of_formula, refuse
+from goal_analysis.naming import folder_name
 from goal_analysis.symbolic.decomposition import decompose
 from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.weight import WeightField
@@ -49,7 +49,7 @@ def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> l
     title = what.title if isinstance(what, SymbolicLoss) else wanted.name
     written = []
     for kind, figure in figures(_taken_apart(what), title, kinds, dict(wanted.settings)):
-        written.append(folder / f"{file_name(wanted.name)}-{kind}.{form}")
+        written.append(folder / f"{folder_name(wanted.name)}-{kind}.{form}")
         save(figure, written[-1])
     return written
 
@@ -68,11 +68,6 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     path = folder / f"compare.{form}"
     save(figure, path)
     return path
-
-
-def file_name(name: str) -> str:
-    """A name without what folders or shells would read in it."""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
 
 
 def _taken_apart(what: SymbolicLoss | WeightField) -> Objective:

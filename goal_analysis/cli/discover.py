@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,16 +127,16 @@ def _baseline(objective: GradientObjective) -> Grammar:
     return scaled_baseline(objective, scales, scaled)
 
 
-def _first(parameters: dict[str, object], rate: float) -> dict[str, object]:
+def _first(parameters: Mapping[str, object], rate: float) -> dict[str, object]:
     mining = {"mining.positive_scale": 12.0, "mining.negative_scale": 12.0} if parameters["mining"] == "softmax" else {}
-    return parameters | mining | {"captions_per_image": 1, "learning_rate": rate}
+    return {**parameters, **mining, "captions_per_image": 1, "learning_rate": rate}
 
 
 def _draw(contender: Contender, folder: Path) -> None:
     """The pictures of a contender's weights, beside its module."""
+    from goal_analysis.naming import folder_name
     from goal_analysis.plots.figures import figures
     from goal_analysis.plots.saving import save
-    from goal_analysis.study.runs import folder_name
 
     field = replace(contender.objective.field, name=contender.name)
     settings = {h.name: contender.objective.settings.get(h.name, h.default) for h in field.hyperparameters}

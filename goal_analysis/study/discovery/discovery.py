@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from goal_analysis.naming import folder_name
 from goal_analysis.recombination.composition import to_toml
 from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.export import export
@@ -21,7 +22,6 @@ from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
-from goal_analysis.study.runs import folder_name
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError
 from goal_analysis.writing import write_whole

@@ -20,11 +20,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from goal_analysis.naming import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
-from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.study.tuning import TUNING_SEED, storage
 from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
@@ -173,14 +174,11 @@ class Search:
         base = self.rules.base
         try:
             proposal = self.grammar(trial, float(base.training.learning_rate))
-            refused = self.rules.accepts(proposal.objective)
         except (NoTwin, ValueError) as problem:
-            refused = str(problem)
-        if refused:
-            trial.set_user_attr(REJECTED, refused)
-            self.study.tell(trial, state=TrialState.FAIL)
-            return None
-        copied = self._copied(trial.number, proposal)
+            return self._rejected(trial, str(problem))
+        if refused := self.rules.accepts(proposal.objective):
+            return self._rejected(trial, refused)
+        copied = self._copied(proposal)
         if copied is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             if copied.state is TrialState.COMPLETE:
@@ -198,7 +196,11 @@ class Search:
         trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
         return experiment
 
-    def _copied(self, number: int, proposal: Proposal) -> FrozenTrial | None:
+    def _rejected(self, trial: Trial, why: str) -> None:
+        trial.set_user_attr(REJECTED, why)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _copied(self, proposal: Proposal) -> FrozenTrial | None:
         """The earlier trial that trains with the same up to a factor."""
         new = Signature.of(proposal.objective)
         for trial in self.trials:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import JsonOption, refuse
+from goal_analysis.cli.choosing import INTERRUPTED, JsonOption, refuse
 from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.train import DataOption, chosen_experiment, inlined, trained_objective
 
@@ -41,9 +41,10 @@ def compare(
     \b
     goal-analyze compare --preset bag_of_words --objective hinge/constant --objective nca/linear@softmax:12 --jobs 2
     """
+    from goal_analysis.naming import folder_name
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
-    from goal_analysis.study.runs import best_of, folder_name, run_job
+    from goal_analysis.study.runs import best_of, run_job
 
     if not files and not presets:
         refuse("got no experiment but expected files or --preset")
@@ -77,9 +78,15 @@ def compare(
     def report(job: Job, failure: Failure | None) -> None:
         nonlocal done
         done += 1
-        typer.echo(f"{done}/{len(jobs)} {job.name}", err=as_json)
+        said = "failed" if failure else f"dev RSUM {best_of(job.output.parent):.1f}"
+        typer.echo(f"{done}/{len(jobs)} {job.name}: {said}", err=as_json)
 
-    failures = run_jobs(pending, processes, report=report)
+    failures, interrupted = [], False
+    try:
+        failures = run_jobs(pending, processes, report=report)
+    except KeyboardInterrupt:
+        interrupted = True
+        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
     for failure in failures:
         typer.echo(str(failure), err=True)
     found = {
@@ -89,7 +96,7 @@ def compare(
     found = {name: by_seed for name, by_seed in found.items() if by_seed}
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(INTERRUPTED if interrupted else 1)
     comparison = compared(found, first)
     if as_json:
         typer.echo(comparison.table.to_json(orient="records", indent=2))
@@ -102,7 +109,7 @@ def compare(
         typer.echo("dev RSUM; differences to the baseline over the same seeds, with 95 % bootstrap intervals")
         for statement in comparison.statements():
             typer.echo(statement)
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(INTERRUPTED if interrupted else 1 if failures else 0)
 
 
 def _name(experiment: Experiment, objective: object, several: bool, replaced: bool) -> str:

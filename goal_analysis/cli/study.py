@@ -33,6 +33,9 @@ SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "cons
 
 REPORT = "report.html"
 
+PROBES = 4
+"""Of an epoch, in the runs of the comparison."""
+
 FAMILIES = {"published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
@@ -61,7 +64,7 @@ def study(
 
     The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. What is done is not
     run again: the same command goes on after any end, and given on several machines that share the folder, they share
-    the work. Runs of the comparison log what the weights do ten times an epoch, and STUDY/report.html shows it all.
+    the work. Runs of the comparison log what the weights do four times an epoch, and STUDY/report.html shows it all.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
@@ -78,7 +81,7 @@ def study(
     try:
         chosen = None if file else preset or "bag_of_words"
         base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
-        probe_steps = base.training.probe_steps or _tenth_of_an_epoch(base, len(loaded_data(base).train))
+        probe_steps = base.training.probe_steps or _between_probes(base, len(loaded_data(base).train))
         candidates = [
             candidate(name, trained_objective(name), written, base, tune_rate)
             for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
@@ -110,7 +113,7 @@ def study(
     raise typer.Exit(1 if outcome.failures else 0)
 
 
-def _tenth_of_an_epoch(experiment: Experiment, pairs: int) -> int:
-    """Steps between two probes, of which one costs no more than a step's scores."""
+def _between_probes(experiment: Experiment, pairs: int) -> int:
+    """Steps between two probes; one takes about half a step of a small model, so all of them about 2 % of a run."""
     training = experiment.training
-    return max(1, pairs // (training.batch_size * training.accumulate) // 10)
+    return max(1, pairs // (training.batch_size * training.accumulate) // PROBES)

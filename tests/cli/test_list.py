@@ -1,4 +1,4 @@
-"""`goal-analyze list` and `goal-analyze demo`, and what they may not load."""
+"""`goal-analyze list`, and what commands may not load."""
 
 import json
 import subprocess
@@ -7,7 +7,6 @@ import sys
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
-from goal_analysis.cli.demo import RETRIEVING, SMALL, retrieve_scenes
 from losses_catalog import catalog
 
 
@@ -29,27 +28,6 @@ def test_the_list_as_data():
         "ranked_list",
         "selectively_hard_triplet",
     }
-
-
-def test_the_demo_retrieves_scenes_and_goes_on_where_it_was(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
-    settings = ["data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "training.batch_size=20"]
-    settings += ["model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1"]
-    tiny = {"processes": 2, "seeds": 2, "settings": settings, "objectives": RETRIEVING[:2]}
-    assert retrieve_scenes(tmp_path, **tiny)
-    said = capfd.readouterr().out
-    assert "4 runs, 0 of them done" in said
-    assert f"{RETRIEVING[1]}: " in said
-    assert all(f" {column} " in said for column in ("mean", "difference", "low", "high"))
-    next(tmp_path.rglob("seed-1/result.json")).unlink()
-    assert retrieve_scenes(tmp_path, **tiny)
-    assert "4 runs, 3 of them done" in capfd.readouterr().out
-
-
-def test_the_demo_says_when_a_run_fails(tmp_path, capfd):
-    settings = [*SMALL, "data.train=2", "data.dev=2", "training.batch_size=1000"]
-    assert not retrieve_scenes(tmp_path, 1, 1, settings, RETRIEVING[:1])
-    assert "expected one step an epoch at least" in capfd.readouterr().err
 
 
 def loaded_by(*arguments):

@@ -1,0 +1,109 @@
+"""`goal-analyze demo`: what it finds of losses, how it retrieves, what Ctrl-C leaves, and what is not done again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from goal_analysis.cli import demo_losses
+from goal_analysis.cli.demo_losses import MARGIN, SCALE, measured, verified
+from goal_analysis.cli.demo_scenes import RETRIEVING, SMALL, retrieved
+from losses_catalog.contrastive import contrastive_loss
+from losses_catalog.triplet import triplet_loss
+
+SETTINGS = ("data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "training.batch_size=20")
+SETTINGS += ("model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1")
+
+SCRIPT = f"""
+import sys
+from pathlib import Path
+import typer
+from goal_analysis.cli.demo import RETRIEVAL, going_on
+from goal_analysis.cli.demo_scenes import retrieved
+output = Path(sys.argv[1])
+try:
+    with going_on(output):
+        retrieved(output / RETRIEVAL, 1, 40, {SETTINGS}, {RETRIEVING[:1]})
+except typer.Exit as end:
+    sys.exit(end.exit_code)
+"""
+
+
+def test_what_is_measured_is_recognised_and_not_measured_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "measurement.json"
+    found = measured(file)
+    assert found["nearest"][0]["nearest"] == "cos_face"
+    assert found["nearest"][0]["distance"] < 1e-9
+    assert found["nearest"][0]["settings"] == f"scale={SCALE:g}, margin={MARGIN}"
+    said = capsys.readouterr().out
+    assert "separable: yes" in said
+    assert "integrable: yes" in said
+    monkeypatch.setattr(demo_losses, "margin_softmax", None)
+    assert measured(file) == found
+    assert capsys.readouterr().out == said
+
+
+def test_what_was_verified_is_not_verified_again_unless_the_package_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, both = tmp_path / "verification.json", (triplet_loss, contrastive_loss)
+    assert verified(file, ["a"], both[:1])
+    capsys.readouterr()
+    assert verified(file, ["a"], both)
+    said = capsys.readouterr().out
+    assert "1 of 2 were verified before" in said
+    assert f"2/2 {contrastive_loss.name}" in said
+    assert verified(file, ["b"], both[:1])
+    assert "before" not in capsys.readouterr().out
+    file.write_text(file.read_text().replace('"verified": true', '"verified": false'))
+    assert not verified(file, ["b"], both[:1])
+
+
+def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    def begun() -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"},
+            start_new_session=True,
+        )
+
+    done: list[Path] = []
+    for _ in range(2):
+        before = {path: path.stat().st_mtime_ns for path in done}
+        with begun() as process:
+            deadline = time.monotonic() + 300
+            while len(done) <= len(before) and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+                done = list(tmp_path.rglob("result.json"))
+            os.killpg(process.pid, signal.SIGINT)
+            said = process.communicate(timeout=300)[0]
+        assert process.returncode == 130, said
+        assert "the same command goes on from there" in said
+        assert f"40 runs, {len(before)} of them done" in said
+        assert f" {RETRIEVING[0]} " in said, "the table of the runs that are done"
+        assert all(path.stat().st_mtime_ns == then for path, then in before.items())
+        page = (tmp_path / "report.html").read_text()
+        assert page.rstrip().endswith("</html>")
+        assert RETRIEVING[0] in page
+        assert all("best" in json.loads(path.read_text()) for path in tmp_path.rglob("result.json"))
+        done = list(tmp_path.rglob("result.json"))
+
+
+def test_the_demo_says_when_a_run_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = [*SMALL, "data.train=2", "data.dev=2", "training.batch_size=1000"]
+    assert not retrieved(tmp_path, 1, 1, settings, RETRIEVING[:1])
+    assert "expected one step an epoch at least" in capfd.readouterr().err
+
+
+def test_there_are_a_baseline_and_four_more() -> None:
+    assert len(set(RETRIEVING)) >= 5

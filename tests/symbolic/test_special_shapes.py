@@ -1,5 +1,7 @@
 """Kinks, stopped gradients, one-sided terms, several positives and class proxies, each by itself."""
 
+from dataclasses import replace
+
 import pytest
 import sympy as sp
 
@@ -118,3 +120,11 @@ def test_arc_face_pulls_harder_and_tuplet_margin_repels_the_closest():
     )
     assert arc_positive > 1
     assert tuplet_positive < 0
+
+
+def test_an_equal_loss_keeps_its_own_note():
+    noted = replace(losses["triplet"], note="with a note")
+    assert noted == losses["triplet"]
+    assert decompose(losses["triplet"]).loss.note != "with a note"
+    assert decompose(noted).loss.note == "with a note"
+    assert decompose(noted).field is decompose(losses["triplet"]).field

@@ -119,20 +119,9 @@ class Search:
 
     def watch(self, job: Job) -> str:
         """Hand the dev RSUM of the epochs that have ended to the pruner; why the job is to end, or nothing."""
-        trial, folder = self._jobs[job], job.output.parent
-        log = folder / LOG
-        size = log.stat().st_size if log.exists() else 0
-        before, epoch = self._seen.get(job, (0, 0))
-        if size == before:
-            return ""
-        for record in read_log(folder):
-            if record["kind"] == "epoch" and record["epoch"] > epoch:
-                epoch = record["epoch"]
-                trial.report(record["rsum"], epoch)
-                if epoch < self.rules.base.training.epochs and trial.should_prune():
-                    self._seen[job] = size, epoch
-                    return f"ended after epoch {epoch} with a dev RSUM of {record['rsum']:.1f}: others promise more"
-        self._seen[job] = size, epoch
+        epoch, rsum = self._told(job)
+        if 0 < epoch < self.rules.base.training.epochs and self._jobs[job].should_prune():
+            return f"ended after epoch {epoch} with a dev RSUM of {rsum:.1f}: others promise more"
         return ""
 
     def ended(self, job: Job, failure: Failure | None) -> None:
@@ -141,7 +130,7 @@ class Search:
         if self.study.trials[trial.number].state.is_finished():
             return
         if failure is None:
-            self.watch(job)  # the last epochs, which may have ended since somebody looked
+            self._told(job)  # of the last epochs, which may have ended since somebody looked
             self.study.tell(trial, best_of(job.output.parent))
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -168,6 +157,21 @@ class Search:
             record = {"search": self.name, "trial": t.number, "state": state, "rsum": reached}
             found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
         return found
+
+    def _told(self, job: Job) -> tuple[int, float]:
+        """Report the epochs that have ended since the last look; the last of them and its dev RSUM, or zeros."""
+        trial, folder = self._jobs[job], job.output.parent
+        log = folder / LOG
+        size = log.stat().st_size if log.exists() else 0
+        before, epoch = self._seen.get(job, (0, 0))
+        if size == before:
+            return 0, 0.0
+        fresh = [r for r in read_log(folder) if r["kind"] == "epoch" and r["epoch"] > epoch]
+        for record in fresh:
+            trial.report(record["rsum"], record["epoch"])
+        last = (fresh[-1]["epoch"], fresh[-1]["rsum"]) if fresh else (0, 0.0)
+        self._seen[job] = size, max(epoch, last[0])
+        return last
 
     def _drawn(self, trial: Trial) -> Experiment | None:
         """The experiment of a fresh trial; None where it is not to run."""

@@ -3,6 +3,8 @@
 The first pass adds up exp(β·s) over every anchor's negatives, which gives T; the second makes the weights of a tile in
 place and adds their products with the embeddings to the gradients. Where β·|s| is small by the embeddings' lengths one
 exponential serves rows and columns; otherwise each side is kept relative to its own largest.
+
+This file is long because the two passes share the tiles, the sums and the shifts.
 """
 
 from __future__ import annotations

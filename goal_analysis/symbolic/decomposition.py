@@ -3,6 +3,8 @@
 On one triplet, w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n, split into T·P⁺ and T·P⁻ where such factors exist (`separation` says
 when, and fixes their free constant). On a whole batch, the chain rule over the declared pieces gives every weight as
 outer derivative × mining weight × inner derivative.
+
+This file is long because the weights of one triplet and those of a batch are derived from the same pieces.
 """
 
 from __future__ import annotations

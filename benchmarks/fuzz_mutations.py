@@ -1,9 +1,10 @@
-"""Valid inputs made invalid: texts by pieces of their language, tables by their keys and values, files by their bits."""
+"""Valid inputs made invalid: texts by pieces of their language, tables by keys and values, files by their bits."""
 
 from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,15 @@ TEXTS = (*PATHS, PAYLOAD, HTML, "\ud800", "\N{RIGHT-TO-LEFT OVERRIDE}x", "0", "n
 
 
 def text(rng: random.Random, valid: str, pieces: Sequence[str]) -> str:
-    """A text with one to four edits."""
-    for _ in range(rng.randint(1, 4)):
+    """A text with one to four edits, of words for others or anywhere."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        words = list(re.finditer(r"\w+|[-+*/]", valid))
+        if words and rng.random() < 0.5:
+            word = rng.choice(words)
+            valid = (
+                valid[: word.start()] + rng.choice((*pieces, word[0] * 2, rng.choice(words)[0])) + valid[word.end() :]
+            )
+            continue
         at = rng.randrange(len(valid) + 1)
         kind = rng.randrange(6)
         drop = rng.randrange(6) if kind != 0 else 0
@@ -54,7 +62,7 @@ def value(rng: random.Random) -> Any:
 def table(rng: random.Random, valid: Any) -> Any:
     """A table or list with one to three values, keys or entries changed, wherever they stand."""
     changed = copy.deepcopy(valid)
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         place = changed
         while rng.random() < 0.75:
             inner = [

@@ -18,9 +18,10 @@ import numpy as np
 import sympy as sp
 import torch
 
+from goal_analysis.naming import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
 from goal_analysis.study.report.runs import read_one
-from goal_analysis.study.runs import best_of, folder_name
+from goal_analysis.study.runs import best_of
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
 from goal_analysis.symbolic.primitives import s_n, s_p
@@ -32,47 +33,24 @@ from goal_analysis.vse.datasets.pictures import path_inside
 from goal_analysis.vse.datasets.precomp import load_precomp
 from goal_analysis.vse.datasets.table import load_table
 from goal_analysis.vse.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
+from goal_analysis.vse.memory import OutOfMemory
 from goal_analysis.vse.model import build_model, build_tokenizer, restored_tokenizer
 from goal_analysis.vse.run_folder import RunError, read_log, read_run
 from losses_catalog import pair_weights, triplet_weights
 
 PARTS = Parts(triplet_weights, pair_weights)
-PIECES = tuple(
-    [
-        "s_n",
-        "s_p",
-        "tau",
-        "0",
-        "1",
-        "2",
-        "0.5",
-        "1e3",
-        "1e999",
-        "9**9**9",
-        "+",
-        "-",
-        "*",
-        "/",
-        "**",
-        "(",
-        ")",
-        ",",
-        "=",
-        "@",
-        ":",
-        "exp(",
-        "log(",
-        "sqrt(",
-        "max(",
-        "if",
-        "else",
-        "[",
-        "]",
-        "{",
-        "}",
-    ]
+WORDS = "s_n s_p tau 0 1 2 0.5 1e3 1e999 9**9**9 + - * / ** ( ) , = @ : exp( log( sqrt( max( if else [ ] { }"
+PIECES = (
+    *WORDS.split(" "),
+    *("__class__", "lambda:", mutated.PAYLOAD, "\n", '"', "'", '"""', "[[", "_twin", "relative_", "nan", "inf"),
 )
-PIECES += ("__class__", "lambda:", mutated.PAYLOAD, "\n", '"', "'", '"""', "[[", "_twin", "relative_", "nan", "inf")
+NAMES = (
+    *(weight.name for weight in (*triplet_weights, *pair_weights)),
+    *("softmax", "hardest", "top_k", "semi_hard", "all", "mean", "max", "logsumexp", "sum", "tau", "margin", "m"),
+    *("0.1", "1", "3", "20", "1/3", "s_n", "s_p"),
+)
+"""What is understood somewhere, so that a change may be accepted."""
+
 FORMULAS = (
     "softplus(tau*(s_n - s_p))/tau",
     "hinge(s_n - s_p + 0.2)**2",
@@ -124,19 +102,27 @@ class Surface:
 
 
 def formulas() -> Surface:
+    """Formulas of losses and weights."""
     names = {"s_n": s_n, "s_p": s_p, "tau": sp.Symbol("tau", positive=True)}
 
     def case(rng: random.Random, folder: Path) -> Callable[[], object]:
         formula = rng.choice(FORMULAS)
-        hostile = mutated.large(rng, "s_n") if rng.random() < 0.0005 else mutated.text(rng, formula, PIECES)
+        pieces = PIECES[: rng.choice((12, 20, len(PIECES)))]
+        hostile = mutated.large(rng, "s_n") if rng.random() < 0.0005 else mutated.text(rng, formula, pieces)
         return lambda: parse(hostile, names)
 
     return Surface("formulas", 200, (FormulaError,), lambda folder: [parse(f, names) for f in FORMULAS], case)
 
 
 def lines() -> Surface:
+    """Objectives in one line, read and written again."""
+
     def case(rng: random.Random, folder: Path) -> Callable[[], object]:
-        hostile = mutated.large(rng, "nca/") if rng.random() < 0.001 else mutated.text(rng, rng.choice(LINES), PIECES)
+        hostile = (
+            mutated.large(rng, "nca/")
+            if rng.random() < 0.001
+            else mutated.text(rng, rng.choice(LINES), rng.choice((PIECES, NAMES)))
+        )
         return lambda: compact(parse_objective(hostile, PARTS))
 
     return Surface(
@@ -152,7 +138,7 @@ def documents(name: str, share: int, valid: str, read: Callable[[str], object]) 
         if kind < 0.002:
             hostile = mutated.large(rng, "a = 1\n")
         elif kind < 0.5:
-            hostile = mutated.text(rng, valid, PIECES)
+            hostile = mutated.text(rng, valid, rng.choice((PIECES, NAMES)))
         else:
             lines = valid.splitlines()
             at = rng.randrange(len(lines))
@@ -171,7 +157,7 @@ def tables(name: str, share: int, valid: list[Any], read: Callable[[Any], object
         hostile = mutated.table(rng, rng.choice(valid))
         return lambda: read(hostile)
 
-    return Surface(name, share, (ValueError,), lambda folder: [read(one) for one in valid], case)
+    return Surface(name, share, (ValueError, OutOfMemory), lambda folder: [read(one) for one in valid], case)
 
 
 def files(
@@ -232,7 +218,7 @@ def _make_table(folder: Path) -> None:
 
 def _change_table(rng: random.Random, folder: Path) -> None:
     path = rng.choice((folder / "data.csv", folder / "data.tsv"))
-    other = folder / ("data.tsv" if path.suffix == ".csv" else "data.csv")
+    (folder / ("data.tsv" if path.suffix == ".csv" else "data.csv")).unlink()
     kind, text = rng.random(), path.read_text()
     if kind < 0.4:
         found = mutated.content(rng, text.encode())
@@ -243,12 +229,12 @@ def _change_table(rng: random.Random, folder: Path) -> None:
     else:
         found = mutated.text(rng, text, (*mutated.TEXTS, ",", "\t", '"', "\n", ",,,")).encode("utf-8", "surrogatepass")
     path.write_bytes(found)
-    other.write_bytes(path.read_bytes())
 
 
 def _read_tables(folder: Path) -> None:
-    load_table(folder / "data.tsv")
-    load_table(folder / "data.csv", skip_bad=True)
+    for path in (folder / "data.csv", folder / "data.tsv"):
+        if path.exists():
+            load_table(path, skip_bad=path.suffix == ".csv")
 
 
 def _make_precomp(folder: Path) -> None:
@@ -425,7 +411,7 @@ def _losses(text: str) -> object:
 
 
 def _assigned(given: Any) -> object:
-    return experiment_from_mapping(with_settings(given["tables"], given["set"]))
+    return experiment_from_mapping(with_settings(given, [f"seed={given.get('seed', 0)}", "model.image.dim=4"]))
 
 
 def _model(given: Any) -> object:
@@ -465,10 +451,7 @@ SURFACES = (
     tables(
         "settings of experiments",
         60,
-        [
-            {"tables": {**preset(name), "data": {"name": "x"}}, "set": ["training.epochs=3", "model.image.dim=4"]}
-            for name in presets()
-        ],
+        [{**preset(name), "data": {"name": "x"}} for name in presets()],
         _assigned,
     ),
     tables("models from tables", 30, MODELS, _model),

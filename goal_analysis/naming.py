@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+
+MOST_CHARACTERS = 100
+"""Of a folder's name: file systems take some 250, and others stand beside it."""
 
 
 def folder_name(name: str) -> str:
-    """A name as one that files and folders can have.
+    """A name as one that files and folders can have; a long one ends in a hash of what is cut off.
 
     >>> folder_name("nca(tau=12)/linear@softmax:12")
     'nca_tau=12_linear_softmax_12'
     """
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)
+    found = re.sub(r"[^A-Za-z0-9._=-]+", "_", name)
+    if len(found) > MOST_CHARACTERS:
+        found = f"{found[: MOST_CHARACTERS - 17]}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    return f"_{found}" if not found.strip(".") else found

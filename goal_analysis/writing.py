@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
 from pathlib import Path
+
+UNFINISHED = ".unfinished"
+"""What the name of a file ends in while it is written; what a killed process left is written over by the next."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -31,20 +34,27 @@ def write_whole_bytes(path: Path, content: bytes) -> None:
         OSError: the folder cannot be written or the disk is full; the old file is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    with os.fdopen(_opened_alone(unfinished), "wb") as file:
+        try:
+            file.truncate()
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _opened_alone(path: Path) -> int:
+    """The file of this name, locked; of several who write it, one after the other has it."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # whoever had it before has renamed or removed it

@@ -44,6 +44,7 @@ def evaluate(
     """
     from goal_analysis.vse.coco_positives import coco_positives
     from goal_analysis.vse.evaluation import first_places, measured
+    from goal_analysis.vse.memory import OutOfMemory
     from goal_analysis.vse.run import trained
     from goal_analysis.vse.scorers.reranking import Reranking
     from goal_analysis.vse.scoring import ways_of
@@ -68,7 +69,7 @@ def evaluate(
         if ranks_file is not None:
             write_whole(ranks_file, json.dumps(places) + "\n")
         of_eccv = coco_positives(places) if eccv else {}
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, OutOfMemory) as problem:
         refuse(problem)
     record = {"runs": [str(r) for r in runs], "split": split, "images": len(measured_split.images)}
     record |= found.record() | alone | of_eccv

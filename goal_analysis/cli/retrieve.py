@@ -38,6 +38,7 @@ def retrieve(
     """
     import torch
 
+    from goal_analysis.vse.memory import OutOfMemory
     from goal_analysis.vse.retrieval import captions_of_image, images_of_caption
     from goal_analysis.vse.run import trained
 
@@ -50,7 +51,7 @@ def retrieve(
             scores = images_of_caption(model.model, model.tokenizer, chosen, text)
         else:
             scores = captions_of_image(model.model, model.tokenizer, chosen, image or 0)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, OutOfMemory) as problem:
         refuse(problem)
     best = torch.topk(scores, min(top, len(scores)))
     records = []
@@ -61,7 +62,7 @@ def retrieve(
     if output is not None:
         try:
             save_pictures(chosen, [int(str(r["image"])) for r in records], output)
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, OutOfMemory) as problem:
             refuse(problem)
     if as_json:
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))

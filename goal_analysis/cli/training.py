@@ -47,7 +47,10 @@ def run(
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
     from lightning_fabric import Fabric
 
+    from goal_analysis.vse.batches import WorkerError
     from goal_analysis.vse.health import TrainingTrouble
+    from goal_analysis.vse.memory import OutOfMemory
+    from goal_analysis.vse.ranks import RankError
     from goal_analysis.vse.run import start
     from goal_analysis.vse.tensorboard import tensorboard_log
 
@@ -95,7 +98,7 @@ def run(
         except TrainingTrouble as problem:
             typer.echo(f"{folder}: stopped at {problem}", err=True)
             raise typer.Exit(1) from None
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
             typer.echo(f"{folder}: {problem}", err=True)
             raise typer.Exit(1) from None
     if fabric.is_global_zero:

@@ -1,9 +1,9 @@
 """Hardest mining straight from embeddings: one pass over the scores, a sparse gradient, O(ND) memory.
 
 The scores of embeddings are their dot products. They are made tile by tile and only looked at: of every row and every
-column the largest negative is kept. A row's largest is looked for in blocks, whose maxima are quick on a CPU, and then in
-the one block that holds it. Every anchor has weights on two pairs only, so the gradients of N embeddings are sums over few
-others, in one order whatever repeats. Among equal scores the first candidate wins.
+column the largest negative is kept. A row's largest is looked for in blocks, whose maxima are quick on a CPU, and then
+in the one block that holds it. Every anchor has weights on two pairs only, so the gradients of N embeddings are sums
+over few others, in one order whatever repeats. Among equal scores the first candidate wins.
 """
 
 from __future__ import annotations

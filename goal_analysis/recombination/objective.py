@@ -136,7 +136,13 @@ class GradientObjective(nn.Module):
 
         Raises:
             ValueError: shapes that do not fit, or a score that is not finite, with its row.
+            TypeError: matches that are none.
         """
+        if not isinstance(matches, Matches):
+            raise TypeError(
+                f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
+                "or Matches.of_image_ids(images, texts)"
+            )
         matches.check(scores, repr(self))
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")

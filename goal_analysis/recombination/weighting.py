@@ -31,6 +31,9 @@ from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.similarity import Similarity
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
+INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
+"""Where in the range of the similarity a weight is tried."""
+
 BEYOND = (0.01, 0.1, 1.0)
 """How far beyond the range of the similarity a soft aggregate is tried."""
 
@@ -122,6 +125,7 @@ def refusal(
 ) -> str | None:
     """Why these parts make no objective, or None if they do.
 
+    A weight has to be real over the similarity's range: √s_n would be NaN for every negative with a score below 0.
     Softmax mining reads aggregates, of which x_n exceeds the largest similarity and x_p falls below the smallest: T has
     to be real there. And it mines no triplets, which relative similarities would compare.
 
@@ -132,8 +136,9 @@ def refusal(
         similarity: what the scores are.
         values: of the hyperparameters.
     """
-    if not isinstance(mining, Softmax):
-        return None
+    unreal = _unreal_inside(triplet_weight, pair_weights, similarity, values)
+    if unreal or not isinstance(mining, Softmax):
+        return unreal
     others = "one of the minings " + ", ".join(m.name for m in MINERS if m.name != mining.name)
     if pair_weights.relative:
         return (
@@ -149,13 +154,43 @@ def refusal(
     )
 
 
+def _unreal_inside(
+    triplet_weight: TripletWeight, pair_weights: PairWeights, similarity: Similarity, values: Values
+) -> str | None:
+    """What is wrong with a weight that is no number somewhere in the range of the similarity."""
+    low, high = float(similarity.opposite), float(similarity.identical)
+    inside = [low + (high - low) * share for share in INSIDE]
+    named = (
+        (f"triplet weight {triplet_weight.name}", triplet_weight.expression),
+        (f"pair weights {pair_weights.name}: positive", pair_weights.positive),
+        (f"pair weights {pair_weights.name}: negative", pair_weights.negative),
+    )
+    for where, expression in named:
+        weight = sp.sympify(expression).subs(values)
+        if not _may_be_unreal(weight) or weight.free_symbols - {s_p, s_n}:
+            continue
+        compiled = program([weight], (s_p, s_n))
+        for p, n in product(inside, inside):
+            if math.isnan(compiled.run(FLOAT, p, n)[0]):
+                place = ", ".join(f"{s} = {x:.4g}" for s, x in ((s_p, p), (s_n, n)) if s in weight.free_symbols)
+                return (
+                    f"{where}: got {expression}, which is not real at {place}; "
+                    f"expected what is real from {low:g} to {high:g}, the range of the similarity {similarity.name}"
+                )
+    return None
+
+
+def _may_be_unreal(weight: sp.Expr) -> bool:
+    return weight.has(sp.log) or any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
+
+
 def _unreal(t: sp.Expr, mining: Softmax, similarity: Similarity) -> str | None:
     """Where soft aggregates take T to what is no number, such as the root of a negative number."""
-    if not any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(t)) and not t.has(sp.log):
+    if not _may_be_unreal(t):
         return None
     compiled = program([t], (s_p, s_n))
     low, high = float(similarity.opposite), float(similarity.identical)
-    inside = [low + (high - low) * share for share in (0.05, 0.3, 0.5, 0.7, 0.95)]
+    inside = [low + (high - low) * share for share in INSIDE]
     below = [low - d * (mining.positive_scale > 0) for d in BEYOND]
     above = [high + d * (mining.negative_scale > 0) for d in BEYOND]
     for p, n in (*product(below, inside), *product(inside, above), *product(below, above)):

@@ -13,6 +13,7 @@ import fcntl
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,9 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
+
+BEGINNINGS = 3
+"""How often a job is begun whose process is killed, as the system does where memory is short; a run goes on."""
 
 POLL = 0.1
 """Seconds between two looks at what is running."""
@@ -102,7 +106,8 @@ class Failure:
             last = self.job.log.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
         except OSError:
             last = []
-        return f"{self.job.name}: ended with {self.code}: {' '.join(last) or 'without a word'}; see {self.job.log}"
+        how = f"killed by {signal.Signals(-self.code).name}" if self.code < 0 else f"ended with {self.code}"
+        return f"{self.job.name}: {how}: {' '.join(last) or 'without a word'}; see {self.job.log}"
 
 
 @dataclass(eq=False)
@@ -119,6 +124,8 @@ def run_jobs(
     watch: Callable[[Job], str] = lambda job: "",
 ) -> list[Failure]:
     """Run those that are not done, so many at once; those that fail do not stop the others.
+
+    One whose process is killed is begun again, up to `BEGINNINGS` times in all.
 
     Args:
         jobs: in the order in which they are begun; the next is asked for when there is room for it.
@@ -138,6 +145,7 @@ def run_jobs(
     elsewhere: list[Job] = []
     looked = 0.0
     running: dict[Job, _Running] = {}
+    kills: dict[Job, int] = {}
     failures: list[Failure] = []
 
     def begin(job: Job) -> None:
@@ -157,6 +165,10 @@ def run_jobs(
         why = running.pop(job).why
         if code == TAKEN:
             elsewhere.append(job)
+            return
+        if code < 0 and not why and not job.done and kills.get(job, 0) + 1 < BEGINNINGS:
+            kills[job] = kills.get(job, 0) + 1
+            begin(job)
             return
         failure = None if job.done else Failure(job, code, why)
         failures.extend([failure] if failure else [])

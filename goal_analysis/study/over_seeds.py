@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from goal_analysis.naming import folder_name
 from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.vse.experiment import Experiment
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from goal_analysis.study.jobs import Job
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run import RESULT
+from goal_analysis.vse.run_folder import RunError
 from goal_analysis.writing import write_whole
 
 DECLARED = "experiment.json"
@@ -31,14 +31,13 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
 
 
 def best_of(folder: Path) -> float:
-    """The best dev RSUM of a run that is done."""
-    return float(json.loads((folder / RESULT).read_text("utf-8"))["best"]["rsum"])
+    """The best dev RSUM of a run that is done.
 
-
-def folder_name(name: str) -> str:
-    """A name as one that folders can have.
-
-    >>> folder_name("nca(tau=12)/linear@softmax:12")
-    'nca_tau=12_linear_softmax_12'
+    Raises:
+        RunError: its result is not what a run writes.
     """
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)
+    path = folder / RESULT
+    try:
+        return float(json.loads(path.read_text("utf-8"))["best"]["rsum"])
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
+        raise RunError(f"{path}: got {problem!r} but expected the result that a run writes") from problem

@@ -25,11 +25,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from goal_analysis.naming import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
-from goal_analysis.study.runs import best_of, folder_name, run_job
+from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.study.scales import LEARNING_RATE, Scale, scaled, scales_of
 from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.run_folder import RunError
 
 JOURNAL, LOCK = "trials.journal", "trials.lock"
 TUNING_SEED = 1000
@@ -147,10 +149,26 @@ class Tuning:
 
 
 def storage(folder: Path) -> JournalStorage:
-    """The journal of a study's folder."""
+    """The journal of a study's folder; a last line that a killed process did not finish is cut off.
+
+    Raises:
+        RunError: the journal is not what was written.
+        OSError: the folder cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = str(folder / JOURNAL)
-    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    path = folder / JOURNAL
+    lock = JournalFileOpenLock(str(path))
+    if path.exists():
+        lock.acquire()
+        try:
+            with path.open("rb+") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+        finally:
+            lock.release()
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock))
+    except (ValueError, LookupError, TypeError) as problem:
+        raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
 
 
 def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:

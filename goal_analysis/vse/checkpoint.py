@@ -1,8 +1,9 @@
 """Checkpoints: tensors as safetensors, everything else as JSON, in folders that appear whole or not at all.
 
 A checkpoint is the folder ``step-00001180`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``,
-which holds the SHA-256 of both. It is written under another name, flushed to the disk and renamed, so that whatever
-ends the process, a folder of that name is complete. One with a wrong sum is passed over for the one before.
+which holds the SHA-256 of both and of itself. It is written under another name, flushed to the disk and renamed, so
+that whatever ends the process, a folder of that name is complete. One with a wrong sum is refused, and the one before
+it named.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -71,7 +73,8 @@ def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
             except SafetensorError as problem:  # which is how it says that the disk is full
                 raise OSError(f"{folder}: {problem}") from problem
             sums[name] = _sum(unfinished / name)
-        state = {"step": checkpoint.step, "sha256": sums, "state": checkpoint.state}
+        state = {"step": checkpoint.step, "state": checkpoint.state}
+        state["sha256"] = {**sums, STATE: _sum_of_state(state)}
         (unfinished / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         for name in (MODEL, OPTIMIZER, STATE):
             _flush(unfinished / name)
@@ -92,7 +95,9 @@ def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
 
 def steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in this folder, in their order."""
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+    named = (re.fullmatch(r"step-([0-9]{8,18})", path.name) for path in folder.glob("step-*") if path.is_dir())
+    found = sorted(int(name[1]) for name in named if name)
+    return [step for step in found if (folder / _name(step)).is_dir()]
 
 
 def load(folder: Path, step: int) -> Checkpoint:
@@ -102,22 +107,30 @@ def load(folder: Path, step: int) -> Checkpoint:
         CheckpointError: a file is missing, or is not the one that was written; says which, and what else there is.
     """
     path = folder / _name(step)
+    before = [other for other in steps(folder) if other < step]
     others = f"; there are checkpoints of the steps {steps(folder)}"
+    others += f", the one before it is that of step {before[-1]}" if before else ", none before it"
     try:
         record = json.loads((path / STATE).read_text("utf-8"))
-        for name, expected in record["sha256"].items():
-            if name not in (MODEL, OPTIMIZER):
-                raise CheckpointError(f"{path / STATE}: got the file {name!r} but expected {MODEL} and {OPTIMIZER}")
-            found = _sum(path / name)
+        sums = record["sha256"]
+        for name in (*sums, MODEL, OPTIMIZER):
+            if name not in (MODEL, OPTIMIZER, STATE) or name not in sums:
+                raise CheckpointError(
+                    f"{path / STATE}: got the file {name!r} but expected {MODEL} and {OPTIMIZER}{others}"
+                )
+        for name, expected in sums.items():
+            found = _sum_of_state(record) if name == STATE else _sum(path / name)
             if found != expected:
                 raise CheckpointError(
                     f"{path / name}: got SHA-256 {found[:12]}… but expected {expected[:12]}…, as it was written{others}"
                 )
         model, optimizer = load_file(path / MODEL), load_file(path / OPTIMIZER)
-        return Checkpoint(int(record["step"]), model, optimizer, record["state"])
+        if record["step"] != step or not isinstance(record["state"], dict):
+            raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}{others}")
+        return Checkpoint(step, model, optimizer, record["state"])
     except CheckpointError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as problem:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
         raise CheckpointError(f"{path}: got {problem!r} but expected a checkpoint{others}") from problem
 
 
@@ -139,6 +152,12 @@ def _name(step: int) -> str:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sum_of_state(record: Mapping[str, Any]) -> str:
+    """Of the step and the state, however they are laid out."""
+    said = {name: record[name] for name in ("step", "state")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _flush(path: Path) -> None:

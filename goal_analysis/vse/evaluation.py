@@ -10,7 +10,8 @@ from torch import nn
 
 from goal_analysis.vse.data import Split
 from goal_analysis.vse.images import pieces
-from goal_analysis.vse.metrics import Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
+from goal_analysis.vse.memory import within_memory
+from goal_analysis.vse.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
 from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.scoring import AT_A_TIME, Model, Ways, ways_of
 from goal_analysis.vse.text import Tokenizer
@@ -81,7 +82,9 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
 
 
 def _ranks(ways: Ways, split: Split) -> Ranks:
-    found = ranks(ways.of_captions, split.image_of, len(split.images))
-    if ways.of_images is ways.of_captions:
-        return found
-    return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)
+    doing = f"ranking {len(split)} captions of {split.name} by {TILE} images at a time"
+    with within_memory(doing, f"a tile of {TILE // 4} images (goal_analysis.vse.metrics.TILE)"):
+        found = ranks(ways.of_captions, split.image_of, len(split.images))
+        if ways.of_images is ways.of_captions:
+            return found
+        return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)

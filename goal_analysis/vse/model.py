@@ -53,6 +53,8 @@ def restored_tokenizer(given: Mapping[str, Any]) -> Tokenizer:
     Raises:
         ValueError: an unknown kind, naming those that are known, or values that are no tokenizer's.
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"tokenizer: got {type(given).__name__} but expected what its to_json wrote")
     _, restore = named(TOKENIZERS, {"name": given.get("kind")}, "tokenizer")
     try:
         return restore(dict(given))

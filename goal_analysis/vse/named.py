@@ -7,6 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from goal_analysis.vse.memory import within_memory
+
+MOST = 10_000_000
+"""The largest whole number that an option may be: no width, count or length is larger."""
+
 
 def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str) -> Any:
     """What has the name that stands in a table.
@@ -32,7 +37,8 @@ def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str
 def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
     """What a class or a function makes of arguments and of the options in a table.
 
-    Every option is of the type it is annotated with. A whole number is at least 1, or 0 if that is its default.
+    Every option is of the type it is annotated with. A whole number is at least 1, or 0 if that is its default, and at
+    most `MOST`.
 
     Args:
         where: what errors begin with.
@@ -42,6 +48,7 @@ def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argum
 
     Raises:
         ValueError: an unknown or missing option, a value of another type or out of its range.
+        OutOfMemory: what is made does not fit.
     """
     signature = inspect.signature(build)
     options = {name: value for name, value in given.items() if name != "name"}
@@ -56,10 +63,12 @@ def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argum
         if type(value) not in accepted:
             raise ValueError(f"{where}: {name}: got {value!r} but expected {' or '.join(k.__name__ for k in accepted)}")
         least = 0 if parameters[name].default == 0 else 1
-        if accepted == (int,) and value < least:
-            raise ValueError(f"{where}: {name}: got {value} but expected {least} or more")
+        if accepted == (int,) and not least <= value <= MOST:
+            expected = f"{least} or more" if value < least else f"{MOST:,} or less"
+            raise ValueError(f"{where}: {name}: got {value} but expected {expected}")
     try:
-        return build(*arguments, **options)
+        with within_memory(f"{where}: {given.get('name')}", "smaller widths"):
+            return build(*arguments, **options)
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from problem
 

@@ -16,10 +16,14 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.vse.batches import dead_workers_named
 from goal_analysis.vse.checkpoint import CheckpointError, load, newest, steps
 from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.model import build_model, build_tokenizer, restored_tokenizer
+from goal_analysis.vse.progress import put_into
+from goal_analysis.vse.ranks import together
 from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, read_log, read_run, write_run
 from goal_analysis.vse.standardization import statistics
 from goal_analysis.vse.text import Tokenizer
@@ -70,11 +74,14 @@ def start(
 
     Raises:
         RunError: the folder holds another experiment, or one on other data; or somebody is writing in it.
+        RankError: of several processes another one has ended.
+        WorkerError: a process that reads images has died.
     """
     if not fabric.is_global_zero:
-        fabric.barrier()
-        return _train(experiment, objective, data, folder, fabric, report)
-    with locked(folder):
+        with together(folder, fabric):
+            fabric.barrier()
+            return _train(experiment, objective, data, folder, fabric, report)
+    with together(folder, fabric), locked(folder):
         record = {
             "experiment": experiment.mapping(),
             "data": {"name": data.name, "fingerprint": data.fingerprint(), "shape": list(data.train.images.shape)},
@@ -105,16 +112,33 @@ def trained(folder: Path, step: int | None = None) -> TrainedModel:
         checkpoint, problems = newest(folder / CHECKPOINTS)
         if checkpoint is None:
             raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
-        best = checkpoint.state["best_step"]
-        step = checkpoint.step if best is None else int(best)
+        if problems:  # which step is the best, only the newest says
+            raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
+        best = checkpoint.state.get("best_step")
+        step = best if type(best) is int else checkpoint.step
     if step not in steps(folder / CHECKPOINTS):
         raise RunError(f"{folder}: got the step {step} but expected one of {steps(folder / CHECKPOINTS)}")
     if checkpoint is None or checkpoint.step != step:
         checkpoint = load(folder / CHECKPOINTS, step)
-    tokenizer = restored_tokenizer(json.loads((folder / TOKENIZER).read_text("utf-8")))
-    model = build_model(experiment.model, tuple(record["data"]["shape"][1:]), tokenizer)
-    model.load_state_dict(dict(checkpoint.model))
+    tokenizer = _tokenizer_of(folder)
+    shape = record["data"].get("shape")
+    if not isinstance(shape, list) or not 2 <= len(shape) <= 4 or any(type(n) is not int or n < 1 for n in shape):
+        raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
+    with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
+        model = build_model(experiment.model, tuple(shape[1:]), tokenizer)
+    try:
+        put_into(model, checkpoint.model)
+    except CheckpointError as problem:
+        raise CheckpointError(f"{folder}: step {step}: {problem}") from problem
     return TrainedModel(experiment, model.eval(), tokenizer, step)
+
+
+def _tokenizer_of(folder: Path) -> Tokenizer:
+    path = folder / TOKENIZER
+    try:
+        return restored_tokenizer(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{path}: got {problem} but expected the tokenizer that a run writes") from problem
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:
@@ -137,7 +161,8 @@ def _train(experiment, objective, data, folder, fabric, report) -> Progress:
     model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
     if fabric.is_global_zero:
         write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
-    progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
+    with dead_workers_named(experiment.training.workers):
+        progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
     if fabric.is_global_zero:
         epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]
         best = next(record for record in epochs if record["step"] == progress.best_step)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from goal_analysis.writing import write_whole
 
@@ -26,6 +26,18 @@ RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
     "run.lock",
     "checkpoints",
 )
+
+
+_held: list[IO[str]] = []
+"""The open locks of this process, which the workers that it forks have no part in."""
+
+
+def _let_go() -> None:
+    for file in _held:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class RunError(ValueError):
@@ -46,7 +58,11 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"{folder}: got a run that another process is writing but expected one at a time") from None
-        yield
+        _held.append(file)
+        try:
+            yield
+        finally:
+            _held.remove(file)
 
 
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
@@ -67,6 +83,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder}: got {problem} but expected the folder of a run, with {RUN}") from problem
     if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
         raise RunError(f"{path}: got no experiment but expected what a run writes")
+    data = record.get("data")
+    for name in ("name", "fingerprint"):
+        if not isinstance(data, dict) or not isinstance(data.get(name), str):
+            raise RunError(f"{path}: data: got no {name!r} but expected what a run writes")
     return record
 
 
@@ -112,12 +132,27 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out."""
+    """The records of a run's log; a last line that was cut off is left out.
+
+    Raises:
+        RunError: a line is not what a run writes.
+    """
     path = folder / name
     if not path.exists():
         return []
-    *whole, _ = path.read_text("utf-8").split("\n")
-    return [json.loads(line) for line in whole if line]
+    *whole, _ = path.read_bytes().split(b"\n")
+    return [_record(line, f"{path}: line {number}", name) for number, line in enumerate(whole, 1) if line]
+
+
+def _record(line: bytes, where: str, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{where}: got {problem} but expected a record as a run writes it") from problem
+    told = isinstance(record, dict) and type(record.get("step")) is int
+    if not told or (name == LOG and not isinstance(record.get("kind"), str)):
+        raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
+    return record
 
 
 def _line(record: Mapping[str, Any]) -> str:

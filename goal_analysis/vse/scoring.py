@@ -6,7 +6,7 @@ and of one strip. The scores of other models cost too much to be made twice, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from goal_analysis.vse.data import Split
 from goal_analysis.vse.dual_encoder import DualEncoder
 from goal_analysis.vse.images import pieces
+from goal_analysis.vse.memory import is_out_of_memory, within_memory
 from goal_analysis.vse.metrics import Scores
 from goal_analysis.vse.scorers.reranking import Reranking, reranked
 from goal_analysis.vse.text import Tokenizer
@@ -106,29 +107,53 @@ def embeddings(
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
-    of_images = [
-        model.embed_images(split.images.batch(rows).to(parameter)) for rows in pieces(np.arange(len(split.images)))
-    ]
-    of_captions = [
-        model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
-        for rows in pieces(np.arange(len(split)), AT_A_TIME)
-    ]
-    return torch.cat(of_images), torch.cat(of_captions)
+    of_images = _in_pieces(
+        split,
+        len(split.images),
+        lambda rows: model.embed_images(split.images.batch(rows).to(parameter)),
+    )
+    of_captions = _in_pieces(
+        split, len(split), lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
+    )
+    return of_images, of_captions
 
 
 @torch.no_grad()
 def cross_modal_scores(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
     """The scores of every image with every caption, by a model whose score is no dot product."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
-    rows = []
-    for some in pieces(np.arange(len(split.images)), AT_A_TIME):
+
+    def strip(some: np.ndarray) -> Tensor:
         images = split.images.batch(some).to(parameter)
         columns = [
             model(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
             for captions in pieces(np.arange(len(split)), AT_A_TIME)
         ]
-        rows.append(torch.cat(columns, 1))
-    return torch.cat(rows)
+        return torch.cat(columns, 1)
+
+    return _in_pieces(split, len(split.images), strip)
+
+
+def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
+    """What is made of all rows, so many at a time, and half as many where that does not fit into the memory.
+
+    Raises:
+        OutOfMemory: not even one at a time fits.
+    """
+    size, done, found = AT_A_TIME, 0, []
+    while done < count:
+        rows = np.arange(done, min(done + size, count))
+        try:
+            found.append(of(rows))
+        except (RuntimeError, MemoryError) as problem:
+            if len(rows) == 1 or not is_out_of_memory(problem):
+                with within_memory(f"evaluating {split.name}, 1 at a time", "a smaller model, or smaller pictures"):
+                    raise
+            size = max(1, len(rows) // 2)
+            continue
+        done += len(rows)
+    with within_memory(f"evaluating {split.name}: {count} rows", "a part of the split, or a smaller model.image.dim"):
+        return torch.cat(found)
 
 
 @torch.no_grad()

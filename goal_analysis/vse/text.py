@@ -195,5 +195,16 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, given: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `to_json` wrote."""
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another type.
+            ValueError: words or frequencies that are no vocabulary's.
+        """
+        for name, kind in (("words", str), ("document_frequencies", int)):
+            if not isinstance(given[name], list) or any(type(value) is not kind for value in given[name]):
+                raise TypeError(f"{name}: expected a list of {kind.__name__}")
+        if type(given["captions"]) is not int:
+            raise TypeError("captions: expected a whole number")
         return cls(tuple(given["words"]), tuple(given["document_frequencies"]), given["captions"])

@@ -26,6 +26,7 @@ from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.evaluation import record_of
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble
+from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
 from goal_analysis.vse.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.schedule import learning_rate
@@ -62,6 +63,7 @@ def train(
         TrainingTrouble: numbers are not finite, embeddings have collapsed or gradients have vanished, and
             ``on_trouble`` is ``stop``.
         CheckpointError: there are checkpoints, but none is what was written.
+        OutOfMemory: a batch or the evaluation does not fit; says what to try.
         OSError: the folder cannot be written; the last checkpoint is intact.
     """
     options = experiment.training
@@ -69,7 +71,13 @@ def train(
         model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
     )
     wrapped, optimizer = fabric.setup(_OnTensors(model), optimizer)
-    progress = resumed(folder / CHECKPOINTS, model, optimizer)
+
+    def tell(step: int, problem: str) -> None:
+        if fabric.is_global_zero:
+            cause = f"{problem}; it is passed over, and the run goes on from step {step}"
+            report({"kind": "trouble", "step": step, "trouble": "damaged checkpoint", "cause": cause})
+
+    progress = resumed(folder / CHECKPOINTS, model, optimizer, tell)
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens = tokenizer(data.train.captions)
     epoch_steps = len(data.train) // (options.batch_size * options.accumulate)
@@ -79,6 +87,8 @@ def train(
             "expected one step an epoch at least"
         )
     share = Share(fabric.global_rank, fabric.world_size)
+    fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
+    one_kind = (float(options.image_image), float(options.text_text))
     start = time.perf_counter()
 
     def write(record: Mapping[str, Any]) -> None:
@@ -101,7 +111,15 @@ def train(
         joined = AcrossProcesses(mined)
         first = (progress.step - epoch * epoch_steps) * options.accumulate
         batches = epoch_batches(
-            data.train, tokens, options.batch_size, experiment.seed, epoch, first, share, options.workers
+            data.train,
+            tokens,
+            options.batch_size,
+            experiment.seed,
+            epoch,
+            first,
+            share,
+            options.workers,
+            options.captions_per_image,
         )
         for _ in range(progress.step - epoch * epoch_steps, epoch_steps):
             rate = learning_rate(options, progress.step, epoch_steps)
@@ -113,9 +131,9 @@ def train(
             for last in range(options.accumulate - 1, -1, -1):
                 batch = fabric.to_device(next(batches))
                 silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if share.ranks > 1 else nullcontext()
-                with silent:
+                with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
-                    fabric.backward(surrogate(joined, outputs, ids) / options.accumulate)
+                    fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
             norm = _clipped(model, float(options.clip))
             progress.step += 1
             trouble = gradient_trouble(norm, progress.step)
@@ -130,8 +148,8 @@ def train(
                 write({"kind": "step", "step": progress.step, "learning_rate": rate, "gradient_norm": norm})
             if options.probe_steps and progress.step % options.probe_steps == 0:
                 write({"kind": "probe", "step": progress.step} | probed(mined, outputs, ids))
-            within = progress.step - epoch * epoch_steps
-            if options.checkpoint_steps and within % options.checkpoint_steps == 0 and within < epoch_steps:
+            done = progress.step - epoch * epoch_steps
+            if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
         found = record_of(model, data.dev, tokenizer)
         progress = judged(progress, found["rsum"], options.patience)

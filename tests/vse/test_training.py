@@ -189,7 +189,7 @@ def test_too_few_pairs_are_an_error(trained_small, tmp_path: Path) -> None:
 
 
 def test_shares_are_the_batch() -> None:
-    pairs = order(11, 0, 0)
+    pairs = order(np.arange(11), 0, 0)
     shares = [Share(rank, 3).of(pairs) for rank in range(3)]
     assert np.concatenate(shares).tolist() == pairs.tolist()
     assert sorted(pairs) == list(range(11))

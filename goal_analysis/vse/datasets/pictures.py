@@ -87,10 +87,17 @@ def path_inside(folder: Path, name: str) -> str:
         DataError: it is empty or absolute, or climbs out of the folder by ``..`` or by a link.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    named = "\0" not in name and name == name.encode("utf-8", "replace").decode("utf-8")
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and named
     if not inside or ":" in path.parts[0]:
         raise DataError(f"{folder}: got the path {name!r} but expected one inside of the folder, without '..'")
-    if not (folder / path).resolve().is_relative_to(folder.resolve()):
+    try:
+        found = (folder / path).resolve()
+    except (OSError, RuntimeError) as error:  # a name that is too long, or links that lead to one another
+        raise DataError(
+            f"{folder}: got the path {name[:80]!r} but expected one inside of the folder: {error}"
+        ) from error
+    if not found.is_relative_to(folder.resolve()):
         raise DataError(f"{folder}: got the path {name!r}, which leads out of it, but expected one inside")
     return str(path)
 

@@ -78,7 +78,14 @@ def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) 
     image_faults = {
         k: Fault(row.source, row.number, f"got {row.image} but expected a file in {folder}")
         for k, row in enumerate(firsts.values())
-        if not (folder / row.image).is_file()
+        if not _is_file(folder / row.image)
     }
     images = PictureFiles(str(folder), tuple(firsts), size)
     return split_without_faults(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False

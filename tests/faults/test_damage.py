@@ -1,0 +1,182 @@
+"""Damaged and changed files, folders that cannot be written, full disks: refused by name, and nothing lost."""
+
+import errno
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goal_analysis import writing
+from goal_analysis.study.runs import best_of
+from goal_analysis.vse.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
+from goal_analysis.vse.data import ArrayImages, DataError, RetrievalData, Split
+from goal_analysis.vse.run import RESULT, TOKENIZER, trained
+from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, RUN, RunError, locked, read_log
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "run"))
+
+
+def damage(path: Path, way: str) -> None:
+    content = bytearray(path.read_bytes())
+    if way == "cut off":
+        del content[len(content) // 2 :]
+    elif way == "a bit":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("way", ["cut off", "a bit"])
+@pytest.mark.parametrize("name", [MODEL, OPTIMIZER, STATE])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
+    contents, train, run: Path, whole: Path, name: str, way: str
+) -> None:
+    last, before = steps(run / CHECKPOINTS)[-1], steps(run / CHECKPOINTS)[-2]
+    damage(run / CHECKPOINTS / f"step-{last:08d}" / name, way)
+    with pytest.raises(CheckpointError, match=rf"the one before it is that of step {before}"):
+        load(run / CHECKPOINTS, last)
+    with pytest.raises(CheckpointError, match=rf"step {before}; goal-analyze train --resume \S+ goes on from that"):
+        trained(run)
+    told = []
+    train(run, report=told.append)
+    (trouble,) = [record for record in told if record["kind"] == "trouble"]
+    assert trouble["trouble"] == "damaged checkpoint"
+    assert f"the run goes on from step {before}" in trouble["cause"]
+    assert contents(run) == contents(whole)
+
+
+def test_an_undamaged_run_is_not_complained_of(train, run: Path) -> None:
+    told = []
+    train(run, report=told.append)
+    assert told == []
+    assert trained(run).step in steps(run / CHECKPOINTS)
+
+
+@pytest.mark.parametrize("name", ["rsum", "step"])
+def test_a_number_in_the_state_is_not_changed_unnoticed(run: Path, name: str) -> None:
+    last = steps(run / CHECKPOINTS)[-1]
+    path = run / CHECKPOINTS / f"step-{last:08d}" / STATE
+    record = json.loads(path.read_text())
+    record["state"]["best_rsum" if name == "rsum" else "step"] += 1
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"got SHA-256 .* as it was written"):
+        load(run / CHECKPOINTS, last)
+
+
+def test_a_checkpoint_of_another_model_is_refused(train, run: Path, tmp_path: Path) -> None:
+    train(tmp_path / "other", "model.image.dim=4")
+    shutil.rmtree(run / CHECKPOINTS)
+    shutil.copytree(tmp_path / "other" / CHECKPOINTS, run / CHECKPOINTS)
+    for call in (trained, train):
+        with pytest.raises(CheckpointError, match=r"step \d+: got .* but expected the tensors of this model"):
+            call(run)
+
+
+def test_foreign_names_among_the_checkpoints_are_passed_over(run: Path) -> None:
+    before = steps(run / CHECKPOINTS)
+    for name in ("step-", "step-abc", "step-²", "step-7", "step-00000000000000000000099", "step--0000001"):
+        (run / CHECKPOINTS / name).mkdir()
+    assert steps(run / CHECKPOINTS) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (RUN, "expected (the folder of a run|what a run writes)"),
+        (LOG, r"log\.jsonl: line \d+: got .* but expected a record"),
+        (TOKENIZER, r"tokenizer\.json: got .* but expected the tokenizer"),
+        (RESULT, r"result\.json: got .* but expected the result"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"[" * 5000, b"\xff\xfe\n", b"null\n", b'{"best": [], "kind": 1}\n'])
+def test_damaged_records_are_refused_by_name(run: Path, name: str, said: str, content: bytes) -> None:
+    (run / name).write_bytes(content + b"\n")
+    with pytest.raises(RunError, match=said):
+        {RUN: trained, LOG: read_log, TOKENIZER: trained, RESULT: best_of}[name](run)
+
+
+def test_changed_data_are_refused_by_their_fingerprint(contents, train, run: Path, data: RetrievalData) -> None:
+    features = data.train.images.batch(np.arange(40)).numpy().copy()
+    features[17, 3] = np.nextafter(features[17, 3], 9)
+    changed = Split("train", ArrayImages(features), data.train.captions, data.train.image_of)
+    words = (*data.train.captions[:-1], "a tree")
+    reworded = Split("train", data.train.images, words, data.train.image_of)
+    before = contents(run)
+    for one in (changed, reworded):
+        with pytest.raises(RunError, match=r"fingerprint .* has changed since the run began"):
+            train(run, on=RetrievalData("made up", one, data.dev))
+    assert contents(run) == before
+
+
+def test_numbers_in_the_data_that_are_not_finite_are_refused_with_their_row(
+    train, tmp_path: Path, data: RetrievalData
+) -> None:
+    features = data.train.images.batch(np.arange(40)).numpy().copy()
+    features[17, 3] = np.nan
+    spoilt = Split("train", ArrayImages(features, "train_ims.npy"), data.train.captions, data.train.image_of)
+    for workers in (0, 1):
+        with pytest.raises(DataError, match=r"^train_ims\.npy: row 17: got a number that is not finite"):
+            train(tmp_path / str(workers), f"training.workers={workers}", on=RetrievalData("x", spoilt, data.dev))
+
+
+def test_two_runs_do_not_write_one_folder(contents, train, run: Path, whole: Path) -> None:
+    with locked(run), pytest.raises(RunError, match="another process is writing"):
+        train(run)
+    train(run)
+    assert contents(run) == contents(whole)
+
+
+@pytest.fixture
+def read_only(whole: Path) -> Iterator[Path]:
+    """A copy of the run in a folder that this process may read and not write, whoever it belongs to."""
+    with tempfile.TemporaryDirectory() as outer:
+        Path(outer).chmod(0o755)
+        run = Path(shutil.copytree(whole, Path(outer) / "run"))
+        for path in (run, *run.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(NOBODY)
+        try:
+            yield run
+        finally:
+            if root:
+                os.seteuid(0)
+            for path in (run, *run.rglob("*")):
+                path.chmod(stat.S_IRWXU)
+
+
+def test_a_read_only_folder_is_named_and_left_as_it_was(train, read_only: Path) -> None:
+    before = {path: path.read_bytes() for path in read_only.rglob("*") if path.is_file()}
+    with pytest.raises(PermissionError, match=str(read_only)):
+        train(read_only)
+    with pytest.raises(PermissionError, match=str(read_only)):
+        writing.write_whole(read_only / "report.html", "x")
+    assert {path: path.read_bytes() for path in before} == before
+    assert trained(read_only).step, "it can still be read"
+
+
+def test_a_full_disk_leaves_the_report_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    writing.write_whole(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            writing.write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

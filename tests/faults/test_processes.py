@@ -1,0 +1,217 @@
+"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
+from goal_analysis.vse import batches, scoring, training
+from goal_analysis.vse.batches import WorkerError
+from goal_analysis.vse.memory import OutOfMemory, within_memory
+from goal_analysis.vse.run import RESULT, trained
+from goal_analysis.vse.run_folder import locked
+from goal_analysis.vse.scoring import embeddings
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+    np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4")),  # pyright: ignore[reportAttributeAccessIssue]
+)
+
+
+def raising(problem: BaseException):
+    def call(*_: object, **__: object):
+        raise problem
+
+    return call
+
+
+def test_a_dead_worker_is_named_and_the_same_call_goes_on(
+    train, contents, whole: Path, at_call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = batches._Batches.__getitem__
+    with monkeypatch.context() as patch:
+        patch.setattr(batches._Batches, "__getitem__", at_call(3, read))
+        with pytest.raises(WorkerError, match=r"dead process of the 1 that read images: .*try training.workers=0"):
+            train(tmp_path / "run", "training.workers=1")
+    train(tmp_path / "run", "training.workers=1")
+    assert contents(tmp_path / "run") == contents(whole)
+
+
+@pytest.mark.parametrize("problem", NO_MEMORY, ids=lambda p: type(p).__name__)
+def test_a_batch_that_does_not_fit_says_what_to_try(
+    train, contents, whole: Path, at_call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "surrogate", at_call(4, training.surrogate, raising(problem)))
+        said = r"^step 4: 20 pairs a batch: out of memory, with [\d.]+ GiB .* in use; try training.batch_size=10 with "
+        with pytest.raises(OutOfMemory, match=said + "training.accumulate=2"):
+            train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(whole)
+
+
+def test_other_errors_are_not_taken_for_it(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "surrogate", raising(RuntimeError("shapes do not fit")))
+    with pytest.raises(RuntimeError, match="shapes do not fit") as caught:
+        train(tmp_path / "run")
+    assert not isinstance(caught.value, OutOfMemory)
+
+
+def test_the_allocator_itself_is_understood() -> None:
+    """What PyTorch and NumPy really raise, for more than any machine has."""
+    for allocate in (lambda: torch.empty(2**58, dtype=torch.uint8), lambda: np.empty(2**58, np.uint8)):
+        said = r"^much: out of memory, with .* in use; try less$"
+        with pytest.raises(OutOfMemory, match=said), within_memory("much", "less"):
+            allocate()
+
+
+@pytest.mark.parametrize("problem", NO_MEMORY, ids=lambda p: type(p).__name__)
+def test_evaluation_takes_smaller_pieces_and_says_so_when_none_fits(
+    whole: Path, data, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    found = trained(whole)
+    expected = embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
+    embed, sizes = found.model.embed_images, []
+
+    def limited(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > most:
+            raise problem
+        return embed(images)
+
+    monkeypatch.setattr(found.model, "embed_images", limited)
+    most = 10
+    again = embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
+    assert [float((a - b).detach().abs().max()) < 1e-6 for a, b in zip(expected, again, strict=True)] == [True, True]
+    assert sizes == [40, 20, 10, 10, 10, 10]
+    most = 0
+    with pytest.raises(OutOfMemory, match=r"^evaluating train, 1 at a time: out of memory, with .* in use; try"):
+        scoring.embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
+
+
+def killing(folder: Path, times: int) -> Job:
+    """A job whose process is killed so many times before it does its work."""
+    return Job("a", (str(folder), str(times)), folder / "done", folder / "output.log")
+
+
+def _killed_or_done(job: Job, threads: int) -> None:
+    folder, times = Path(job.words[0]), int(job.words[1])
+    with (folder / "begun").open("a") as file:
+        file.write("x")
+    if (folder / "begun").stat().st_size <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / "done").write_text("done")
+
+
+@pytest.mark.parametrize("times", [0, BEGINNINGS - 1, BEGINNINGS])
+def test_a_trial_whose_process_is_killed_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    import multiprocessing
+
+    monkeypatch.setattr(Job, "run", _killed_or_done)
+    forked = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name: forked)
+    monkeypatch.setattr(type(forked), "set_forkserver_preload", lambda *_: None, raising=False)
+    ended: list[Failure | None] = []
+    failures = run_jobs([killing(tmp_path, times)], 1, report=lambda job, failure: ended.append(failure))
+    assert (tmp_path / "begun").stat().st_size == min(times + 1, BEGINNINGS)
+    assert len(ended) == 1
+    if times < BEGINNINGS:
+        assert failures == []
+    else:
+        assert str(failures[0]).startswith("a: killed by SIGKILL: without a word")
+
+
+@pytest.fixture
+def ranks(train, tmp_path: Path):
+    """Trains with two ranks, forked; what each said and its exit code, and how long the last of them took."""
+
+    def rank(number: int, port: int, broken: Callable[[], object] | None) -> None:
+        os.environ |= {"LOCAL_RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        os.environ |= {"MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "NODE_RANK": "0"}
+        said = os.open(tmp_path / f"said-{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 2)
+        torch.set_num_threads(1)
+        if broken:
+            clipped, calls = training._clipped, []
+
+            def breaking(model, clip):
+                calls.append(None)
+                return broken() if len(calls) == 3 else clipped(model, clip)
+
+            training._clipped = breaking
+        try:
+            train(tmp_path / "run", devices=2)
+        except BaseException as problem:
+            os.write(2, f"{type(problem).__name__}: {problem}".encode())
+            os._exit(1)
+        os._exit(0)
+
+    def run(broken: dict[int, Callable[[], object]]) -> tuple[list[int], list[str], float]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = []
+        for number in range(2):
+            children.append(os.fork())
+            if not children[-1]:
+                rank(number, port, broken.get(number))
+        codes, ended = {}, []
+        while len(codes) < 2:
+            child, status = os.wait()
+            codes[child] = os.waitstatus_to_exitcode(status)
+            ended.append(time.monotonic())
+        said = [(tmp_path / f"said-{number}").read_text() for number in range(2)]
+        return [codes[child] for child in children], said, ended[1] - ended[0]
+
+    return run
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_when_one_rank_is_killed_the_other_ends_and_names_it(ranks, tmp_path: Path, gone: int) -> None:
+    codes, said, seconds = ranks({gone: lambda: os.kill(os.getpid(), signal.SIGKILL)})
+    assert codes[gone] == -signal.SIGKILL
+    assert codes[1 - gone] == 1
+    assert f"rank {gone} has ended: killed, without a word" in said[1 - gone]
+    assert seconds < 30
+    codes, said, _ = ranks({})
+    assert codes == [0, 0], said
+    assert (tmp_path / "run" / RESULT).exists()
+
+
+def test_what_a_rank_objects_to_is_said_by_the_other(ranks) -> None:
+    def objecting() -> None:
+        raise ValueError("row 7 is no good")
+
+    codes, said, seconds = ranks({1: objecting})
+    assert codes == [1, 1]
+    assert "ValueError: row 7 is no good" in said[1]
+    assert "rank 1 has ended: ValueError('row 7 is no good')" in said[0]
+    assert seconds < 30
+
+
+def test_a_rank_that_waits_for_one_that_is_gone_is_ended(ranks) -> None:
+    """It hangs in what no error ends, as in an exchange on GPUs."""
+    codes, said, seconds = ranks({0: lambda: time.sleep(600), 1: lambda: os.kill(os.getpid(), signal.SIGKILL)})
+    assert codes == [1, -signal.SIGKILL]
+    assert "rank 1 has ended: killed, without a word; rank 0 ends too" in said[0]
+    assert seconds < 30
+
+
+def test_another_run_in_the_folder_is_refused_by_all_ranks(ranks, tmp_path: Path) -> None:
+    with locked(tmp_path / "run"):
+        codes, said, seconds = ranks({})
+    assert codes == [1, 1]
+    assert "another process is writing" in said[0]
+    assert "rank 0 has ended: RunError" in said[1]
+    assert seconds < 30

@@ -1,4 +1,7 @@
-"""Where input of others comes in, each with valid inputs, what is made of them, and the errors that are documented."""
+"""Where input of others comes in, each with valid inputs, what is made of them, and the errors that are documented.
+
+This file is long because every place where input comes in has its valid inputs here.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, 
 
 if TYPE_CHECKING:
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.study.discovery.discovery import Contender
+    from goal_analysis.study.discovery.finding import Contender
     from goal_analysis.study.discovery.grammar import Grammar
     from goal_analysis.study.jobs import Failure, Job
 

@@ -1,4 +1,7 @@
-"""Captions as numbers: words, a vocabulary of them, and padded batches of their numbers."""
+"""Captions as numbers: words, a vocabulary of them, and padded batches of their numbers.
+
+This file is long because a vocabulary, what is read with it and how it is restored belong together.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 All randomness of a step is a function of the seed, the step and the process, so a checkpoint holds no random state. Of
 several processes every one has its share of every batch, and the objective sees the batch whole.
+
+This file is long because the loop and what it meets are read together.
 """
 
 from __future__ import annotations

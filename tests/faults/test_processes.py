@@ -1,4 +1,7 @@
-"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out."""
+"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out.
+
+This file is long because of what stands in for processes that die.
+"""
 
 import os
 import signal

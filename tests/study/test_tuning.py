@@ -1,4 +1,7 @@
-"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for."""
+"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for.
+
+This file is long because of the runs that stand in for training.
+"""
 
 import json
 from dataclasses import replace

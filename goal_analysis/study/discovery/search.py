@@ -5,6 +5,8 @@ al., NeurIPS 2011) from what the earlier ones reached, and ended by successive h
 Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. Objectives that are
 copies of an earlier one up to a factor, that no grammar can make or that were not asked for are not run, and do not
 count.
+
+This file is long because a trial's whole life is in it, from the draw to the record.
 """
 
 from __future__ import annotations

@@ -1,0 +1,103 @@
+"""What a discovery found, and how it is told: tables that say better, worse or within noise, and every formula."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from goal_analysis.recombination.description import Description
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.comparison import Comparison
+from goal_analysis.study.jobs import Failure
+from goal_analysis.vse.experiment import Experiment
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """What is compared over fresh seeds.
+
+    Args:
+        name: how tables call it.
+        experiment: as its search left it.
+        objective: that it trains with.
+    """
+
+    name: str
+    experiment: Experiment
+    objective: GradientObjective
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What a discovery found.
+
+    Args:
+        contenders: the best few of the search, and the best of every baseline's.
+        comparisons: by the name of the data, over fresh seeds.
+        trials: of all searches, a row each.
+        failures: runs of the comparison that did not come to an end.
+    """
+
+    contenders: tuple[Contender, ...]
+    comparisons: Mapping[str, Comparison]
+    trials: pd.DataFrame
+    failures: tuple[Failure, ...]
+
+
+def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
+    """The discovery as Markdown: what was searched, the tables, and what is known of every contender.
+
+    Args:
+        found: what was found.
+        base: data, model and training of every trial.
+        seeds: of the comparison.
+    """
+    lines = [
+        f"{base.name} on {data_name(base)}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
+        "drawn by the tree-structured Parzen estimator and ended early by successive halving; chosen by dev RSUM.",
+        "",
+        "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best dev RSUM |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, of_search in found.trials.groupby("search", sort=False):
+        state, why = of_search["state"], of_search["why"].astype(str)
+        ran = of_search[state != "not run"]
+        counts = [sum(ran["state"] == kind) for kind in ("complete", "pruned", "fail")]
+        idle = [sum((state == "not run") & why.str.startswith(kind)) for kind in ("copy", "rejected")]
+        best = ran[ran["state"] == "complete"]["rsum"].max()
+        lines.append(f"| {name} | {' | '.join(map(str, [len(ran), *counts, *idle]))} | {best:.1f} |")
+    for name, comparison in found.comparisons.items():
+        own = name == data_name(base)
+        lines += ["", f"## {name}: {seeds} fresh seeds" + ("" if own else ", on which nothing was chosen"), ""]
+        lines += ["| objective | seeds | mean | deviation | difference | interval |", "|---|---|---|---|---|---|"]
+        lines += [f"| {objective} | {' | '.join(numbers)} |" for objective, numbers in comparison.cells()]
+        lines += ["", *(f"- {statement}" for statement in comparison.statements())]
+    lines += [f"- did not come to an end: {failure}" for failure in found.failures]
+    for contender in found.contenders:
+        lines += ["", f"## {contender.name}", "", *_known(contender, base)]
+    return "\n".join(lines) + "\n"
+
+
+def _known(contender: Contender, base: Experiment) -> Iterator[str]:
+    """What is known of a contender, a line of a list each."""
+    about: Description = contender.objective.describe()
+    verdict = {True: "the gradient of a loss", False: "the gradient of no loss", None: "undecided"}[about.integrable]
+    o = contender.objective
+    values = {h.name: float(o.field.values(o.settings)[h.symbol]) for h in o.field.hyperparameters}
+    yield f"- T = `{o.triplet_weight.expression}`"
+    yield f"- P⁺ = `{o.pair_weights.positive}`, P⁻ = `{o.pair_weights.negative}`"
+    if values:
+        yield f"- {', '.join(f'{name} = {value:.4g}' for name, value in values.items())}"
+    yield f"- mining: {o.mining}; direction: {(o.direction or o.similarity).name}"
+    yield f"- {verdict}: {about.reason}"
+    own, trained = base.training, contender.experiment.training
+    changed = {name: value for name, value in vars(trained).items() if value != getattr(own, name)}
+    yield f"- trained with {', '.join(f'{name} = {value}' for name, value in changed.items()) or 'the preset as it is'}"
+
+
+def data_name(base: Experiment) -> str:
+    """What tables call the data of an experiment."""
+    return Path(str(base.data["name"])).name

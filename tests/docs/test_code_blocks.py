@@ -70,7 +70,7 @@ def test_every_command_shown_is_understood():
                     continue
                 name, *words = shlex.split(rest, comments=True)
                 assert name in known, f"{page}: {line}"
-                accepted = {option for parameter in known[name].params for option in parameter.opts}
+                accepted = {option for p in known[name].params for option in (*p.opts, *p.secondary_opts)}
                 given = {word.partition("=")[0] for word in words if word.startswith("-")}
                 assert given <= accepted, f"{page}: {line}"
 

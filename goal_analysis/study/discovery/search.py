@@ -84,9 +84,11 @@ class Search:
             study_name=name,
             direction="maximize",
             load_if_exists=True,
-            sampler=_sampler(zlib.crc32(name.encode()), max(10, rules.budget // RANDOM_SHARE)),
             pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
         )
+        begun = len(self.study.trials)  # another process, and this one begun again, is to draw something else
+        seed = zlib.crc32(f"{name} {begun}".encode())
+        self.study.sampler = _sampler(seed, max(10, rules.budget // RANDOM_SHARE))
         for parameters in first:
             self.study.enqueue_trial(parameters, skip_if_exists=True)
         self._jobs: dict[Job, Trial] = {}

@@ -58,7 +58,7 @@ def test_every_search_has_its_trials_and_what_was_drawn_is_told(output: Path) ->
     assert set(ran["state"]) <= {"complete", "pruned", "fail"}
     assert (ran[ran["state"] == "complete"]["epochs"] == 2).all()
     assert (ran[ran["state"] == "pruned"]["epochs"] == 1).all()
-    assert trials[trials["state"] == "not run"]["why"].str.startswith(("rejected", "copy of")).all()
+    assert all(why.startswith(("rejected", "copy of")) for why in trials[trials["state"] == "not run"]["why"])
 
 
 def test_the_best_few_are_compared_with_the_baselines_over_fresh_seeds(output: Path, folder: Path) -> None:

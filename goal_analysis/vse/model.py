@@ -47,7 +47,7 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     return made("model.tokenizer", named(TOKENIZERS, given, "model.tokenizer")[0], given, captions)
 
 
-def restored_tokenizer(given: Mapping[str, Any]) -> Tokenizer:
+def restored_tokenizer(given: Any) -> Tokenizer:
     """The tokenizer that ``to_json`` wrote.
 
     Raises:

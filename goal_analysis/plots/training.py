@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from seaborn.algorithms import bootstrap
 
 from goal_analysis.plots.style import PULL, PUSH, line_of
 
 LEVEL = 95
 """Of intervals, in percent."""
+
+RESAMPLES = 2000
+"""Of the bootstrap."""
 
 NAMES = {
     "rsum": "RSUM (of 600)",
@@ -98,7 +100,8 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], seed: int = 0) -> pd.Data
         values = group["value"].dropna().to_numpy(dtype=float)
         low = high = np.nan
         if len(values) > 1:
-            means = bootstrap(values, n_boot=2000, seed=seed)
+            drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+            means = values[drawn].mean(1)
             low, high = np.percentile(means, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
         mean = values.mean() if len(values) else np.nan
         rows.append((*key, len(values), mean, low, high))

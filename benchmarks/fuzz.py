@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from sysconfig import get_path
 
 from fuzz_surfaces import SURFACES, Surface
 
@@ -32,6 +33,9 @@ SECONDS = 5.0
 """CPU time that one case may take."""
 
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess", "socket", "pickle.find_class", "shutil")
+ANNOTATIONS = (typing.__file__, *(str(Path(get_path("purelib")) / name) for name in ("jaxtyping", "beartype")))
+"""Who compiles the program's own annotations, the latter two where the tests have shapes checked."""
+
 LIBRARY = (sys.prefix, sys.base_prefix, "<frozen", str(Path(__file__).parents[1] / "goal_analysis"))
 
 _seen: list[str] | None = None
@@ -73,8 +77,8 @@ def _audit(event: str, arguments: tuple) -> None:
     else:
         wrong = event.startswith(FORBIDDEN)
     if wrong:
-        annotation = event in ("compile", "exec") and sys._getframe(1).f_code.co_filename == typing.__file__
-        if not annotation:  # which is the program's own
+        annotation = event in ("compile", "exec") and sys._getframe(1).f_code.co_filename.startswith(ANNOTATIONS)
+        if not annotation:
             _seen.append(f"{event} {what!r}"[:200])
 
 
@@ -162,9 +166,11 @@ def table_of(found: dict[str, Tally], seed: int) -> str:
     slowest = max(t.slowest for t in found.values())
     rows.append(f"| **all** | {accepted + refused:,} | {accepted:,} | {refused:,} | {slowest:.2f} |")
     return (
-        f"Valid inputs with a few changes, by `python benchmarks/fuzz.py --seed {seed}`: nothing was executed, no file "
-        f"was left or opened for writing elsewhere, no case took {SECONDS:g} s of CPU time, and every refusal was the "
-        "documented error with a message.\n\n" + "\n".join(rows) + "\n"
+        f"# Hostile input\n\nValid inputs with a few changes, by `python benchmarks/fuzz.py --seed {seed}`: nothing "
+        "was executed, no file was left or opened for writing elsewhere, no case took "
+        f"{SECONDS:g} s of CPU time, and every refusal was the documented error with a message.\n\n"
+        + "\n".join(rows)
+        + "\n"
     )
 
 

@@ -10,7 +10,6 @@ import json
 import pickle
 import random
 import shutil
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from goal_analysis.study.report.runs import read_one
 from goal_analysis.study.runs import best_of
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
+from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.vse.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointError, load, newest, save
 from goal_analysis.vse.data import DataError
@@ -405,14 +405,6 @@ def names() -> Surface:
     return Surface("names of folders", 50, (), lambda folder: [read(line) for line in LINES], case)
 
 
-def _losses(text: str) -> object:
-    try:
-        document = tomllib.loads(text)
-    except RecursionError as problem:  # which the command line refuses too
-        raise ValueError(str(problem)) from problem
-    return losses_from_mapping(document)
-
-
 def _assigned(given: Any) -> object:
     return experiment_from_mapping(with_settings(given, [f"seed={given.get('seed', 0)}", "model.image.dim=4"]))
 
@@ -442,7 +434,7 @@ SURFACES = (
     formulas(),
     lines(),
     documents("objectives in TOML", 60, OBJECTIVE, lambda text: from_toml(text, PARTS)),
-    documents("losses in TOML", 50, LOSSES, _losses),
+    documents("losses in TOML", 50, LOSSES, lambda text: losses_from_mapping(read_toml(text))),
     files(
         "experiments in a file",
         100,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,6 +11,7 @@ import typer
 
 from goal_analysis.symbolic.loss import SymbolicLoss
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
+from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.symbolic.parsing.number import number_of
 from losses_catalog import catalog
 
@@ -63,8 +63,8 @@ def _read(path: Path) -> tuple[SymbolicLoss, ...]:
             text = file.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             refuse(f"{path}: got more than {MOST_BYTES:,} bytes but expected a catalog of losses")
-        read = losses_from_mapping(tomllib.loads(text.decode("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError, TypeError) as problem:
+        read = losses_from_mapping(read_toml(text.decode("utf-8")))
+    except (OSError, ValueError, TypeError) as problem:
         refuse(f"{path}: {problem}")
     known = {loss.name for loss in catalog}
     for loss in read:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from goal_analysis.symbolic.parsing.document import read_json, read_toml
 from goal_analysis.vse.training_options import TrainingOptions, check, check_keys, options_from_mapping
 
 MOST_BYTES = 1_000_000
@@ -86,8 +86,8 @@ def read_experiment(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected an experiment")
     try:
         text = content.decode("utf-8")
-        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # what decoding, TOML and JSON raise are ValueErrors
+        found = read_json(text) if path.suffix == ".json" else read_toml(text)
+    except ValueError as problem:  # what decoding, TOML and JSON raise are ValueErrors
         raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got {type(found).__name__} but expected an object with the tables of an experiment")
@@ -138,8 +138,8 @@ def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return read_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

@@ -15,7 +15,6 @@ tau = 12
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +31,7 @@ from goal_analysis.symbolic.parsing.declared_weights import (
     triplet_weight_from_mapping,
     triplet_weight_to_mapping,
 )
+from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.symbolic.similarity import COSINE
 from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -64,8 +64,8 @@ def from_toml(text: str, parts: Parts = Parts()) -> GradientObjective:  # noqa: 
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"objective: got {len(text):,} characters but expected up to {MAX_CHARACTERS:,}")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        document = read_toml(text)
+    except ValueError as problem:
         raise ValueError(f"objective: got what is no TOML: {problem}") from None
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")

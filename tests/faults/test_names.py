@@ -1,0 +1,94 @@
+"""Names that others chose lead nowhere but where they should, and weights and matches that are none are refused."""
+
+from pathlib import Path
+
+import pytest
+import sympy as sp
+import torch
+
+from goal_analysis.naming import MOST_CHARACTERS, folder_name
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.vse.data import DataError
+from goal_analysis.vse.datasets.pictures import path_inside
+from goal_analysis.vse.datasets.rows import Row, data_of_rows
+from goal_analysis.vse.memory import OutOfMemory
+from goal_analysis.vse.model import build_model, restored_tokenizer
+from goal_analysis.vse.text import Vocabulary
+from losses_catalog.weights import constant_triplet, linear_pair
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../../x", "a" * 500, "\ud800" * 300, "/etc/passwd", "a\0b"])
+def test_a_folder_has_a_name_of_its_own(name: str) -> None:
+    found = folder_name(name)
+    assert Path("x", found).resolve().parent == Path("x").resolve()
+    assert 0 < len(found) <= MOST_CHARACTERS
+    assert folder_name("a" * 500) != folder_name("a" * 499)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "\ud800.jpg", "a\0b", "..\\x"])
+def test_a_picture_lies_in_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"got the path .* but expected one inside of the folder"):
+        path_inside(tmp_path, name)
+
+
+def test_a_link_does_not_lead_out(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "out").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="which leads out of it"):
+        path_inside(tmp_path / "folder", "out/x")
+    assert path_inside(tmp_path / "folder", "in/x.jpg") == "in/x.jpg"
+
+
+def test_a_picture_with_too_long_a_name_is_none(tmp_path: Path) -> None:
+    rows = [Row(split, f"{split}{'x' * 300}", "a dog", "data.json", 3) for split in ("train", "dev")]
+    with pytest.raises(DataError, match=r"data\.json: row 3: got trainx+ but expected a file"):
+        data_of_rows("made up", tmp_path, rows, 4, skip_bad=False)
+
+
+@pytest.mark.parametrize(
+    ("triplet", "positive", "negative", "said"),
+    [
+        (sp.Integer(1), sp.Integer(1), sp.sqrt(s_n), r"negative: got sqrt\(s_n\), which is not real at s_n = -0\.9"),
+        (sp.Integer(1), sp.log(s_p), sp.Integer(1), r"positive: got log\(s_p\), which is not real at s_p = -0\.9"),
+        (sp.sqrt(s_n - s_p), sp.Integer(1), sp.Integer(1), r"triplet weight t: got .*, which is not real at s_p = "),
+    ],
+)
+def test_a_weight_that_is_not_real_makes_no_objective(
+    triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr, said: str
+) -> None:
+    t = TripletWeight(name="t", expression=triplet)
+    p = PairWeights(name="p", positive=positive, negative=negative)
+    with pytest.raises(ValueError, match=said + r".*expected what is real from -1 to 1"):
+        GradientObjective(t, p)
+
+
+def test_roots_of_what_is_never_negative_are_weights() -> None:
+    p = PairWeights(name="p", positive=sp.sqrt(1 - s_p), negative=sp.log(2 + s_n))
+    assert bool(torch.isfinite(GradientObjective(constant_triplet, p)(torch.eye(3), torch.eye(3))))
+
+
+def test_matches_that_are_none_are_named() -> None:
+    objective = GradientObjective(constant_triplet, linear_pair)
+    unchecked = getattr(objective.from_scores, "__wrapped__", objective.from_scores)
+    bound = () if unchecked is objective.from_scores else (objective,)
+    with pytest.raises(TypeError, match=r"(?s)matches"):
+        unchecked(*bound, torch.eye(3), torch.eye(3).bool())
+
+
+def test_a_model_wider_than_any_is_refused() -> None:
+    config = {"image": {"name": "linear", "dim": 2**40}, "text": {"name": "bag_of_words"}}
+    vocabulary = Vocabulary(("a",), (1,), 1)
+    with pytest.raises(ValueError, match=r"model\.image: dim: got 1099511627776 but expected 10,000,000 or less"):
+        build_model(config, (6,), vocabulary)
+    with pytest.raises(OutOfMemory, match=r"model\.image: linear: out of memory, with .* in use; try smaller widths"):
+        build_model({**config, "image": {"name": "linear", "dim": 10**7, "hidden": 10**7}}, (6,), vocabulary)
+
+
+@pytest.mark.parametrize(
+    "given", [[], None, {"kind": "words", "words": "ab", "document_frequencies": [1, 1], "captions": 1}]
+)
+def test_a_tokenizer_of_other_types_is_refused(given: object) -> None:
+    with pytest.raises(ValueError, match=r"tokenizer: got .* but expected what its to_json wrote"):
+        restored_tokenizer(given)

@@ -4,6 +4,7 @@ This file is long because of the runs that stand in for training.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +13,8 @@ import pandas as pd
 import pytest
 
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.study import tuned_comparison as module
+from goal_analysis.study import over_seeds
+from goal_analysis.study import tuned_comparison as tuned_comparison_module
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale
@@ -64,9 +66,15 @@ def standing_in(jobs, processes, report, fails=lambda job: False, dies_after: in
     return failures
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, run_jobs: Callable[..., list[Failure]]) -> None:
+    """Put this in the place of `run_jobs`, for the trials and for the runs over seeds."""
+    for module in (tuned_comparison_module, over_seeds):
+        monkeypatch.setattr(module, "run_jobs", run_jobs)
+
+
 @pytest.fixture
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "run_jobs", standing_in)
+    stand_in(monkeypatch, standing_in)
 
 
 def test_points_begin_with_the_objectives_own_and_fill_the_range() -> None:
@@ -198,12 +206,12 @@ def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(
             jobs, processes, report, lambda job: job.name.startswith(name)
         )
 
-    monkeypatch.setattr(module, "run_jobs", failing("nca"))
+    stand_in(monkeypatch, failing("nca"))
     outcome = tuned_comparison(tmp_path, base(), candidates(), 2, 2, 1)
     assert set(outcome.comparison.table.objective) == {"hinge", "constant"}
     assert len(outcome.failures) == 4
     assert "did not come to an end: nca, seed 1" in (tmp_path / TEXT).read_text()
     assert outcome.chosen["nca"] == {"tau": 10}
-    monkeypatch.setattr(module, "run_jobs", failing("hinge"))
+    stand_in(monkeypatch, failing("hinge"))
     with pytest.raises(ValueError, match="got no run of the baseline 'hinge' that came to an end"):
         tuned_comparison(tmp_path / "other", base(), candidates(), 2, 2, 1)

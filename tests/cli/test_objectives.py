@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
-from goal_analysis.cli.demo import OBJECTIVES, recombine, trained
+from goal_analysis.cli.demo_objectives import OBJECTIVES, recombined, trained
 from goal_analysis.cli.objectives import objective_of, parts
 
 OWN_TOML = """
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_demo_recombines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert recombine(tmp_path)
+    assert recombined(tmp_path)
     output = capsys.readouterr().out
     assert all(text in output for text in OBJECTIVES)
     records = json.loads((tmp_path / "objectives.json").read_text())

@@ -69,9 +69,10 @@ def test_within_the_range_the_weights_are_as_written(pairs: PairWeights) -> None
     assert objective.pair_weights == pairs
 
 
-def test_what_is_no_number_within_the_range_stays_none() -> None:
-    s, pairs = torch.full((2, 2), -0.5), PairWeights(name="half", positive=sp.sqrt(s_p), negative=sp.S.One)
-    assert GradientObjective(constant_triplet, pairs).weight_matrix(s, Matches.of_pairs(2)).isnan().any()
+def test_what_is_no_number_within_the_range_is_refused() -> None:
+    pairs = PairWeights(name="half", positive=sp.sqrt(s_p), negative=sp.S.One)
+    with pytest.raises(ValueError, match=r"positive: got sqrt\(s_p\), which is not real at s_p = -0\.9"):
+        GradientObjective(constant_triplet, pairs)
 
 
 def test_only_what_falls_below_zero_at_an_end_is_kept_above() -> None:

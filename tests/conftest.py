@@ -1,7 +1,8 @@
-"""What every test gets: fixed seeds, no display, reproducible hypotheses."""
+"""What every test gets: fixed seeds, no display, reproducible hypotheses; and what several folders make up."""
 
 import os
 import random
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import settings
@@ -17,3 +18,23 @@ settings.load_profile("reproducible")
 def fixed_seed() -> None:
     """Start every test from the same random state."""
     random.seed(0)
+
+
+WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")
+
+
+@pytest.fixture(scope="session")
+def of_words() -> Callable:
+    """Makes features that depend on the words of captions, and the captions, so many of each image."""
+    import numpy as np
+
+    def make(images: int, seed: int, captions: int, words: Sequence[str] = WORDS, dim: int = 12) -> tuple:
+        rng = np.random.default_rng(seed)
+        has = rng.random((images, len(words))) < 0.5
+        has[:, 0] = True
+        mixing = np.random.default_rng(0).normal(size=(len(words), dim))
+        features = has @ mixing + 0.1 * rng.normal(size=(images, dim))
+        said = (" ".join(w for w, h in zip(words, row, strict=True) if h) for row in has for _ in range(captions))
+        return features.astype(np.float32), tuple(said)
+
+    return make

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goal_analysis.cli.choosing import INTERRUPTED, JsonOption, refuse
+from goal_analysis.cli.study_options import AssignmentsOption, JobsOption, say_interrupted
 from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.train import DataOption, chosen_experiment, inlined, trained_objective
 
@@ -27,11 +28,11 @@ def compare(
     data: DataOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N − 1.")] = 5,
     baseline: Annotated[str | None, typer.Option(help="What differences are to; by default the first.")] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the runs.")] = Path(
         "comparison"
     ),
-    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    processes: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
@@ -41,14 +42,14 @@ def compare(
     \b
     goal-analyze compare --preset bag_of_words --objective hinge/constant --objective nca/linear@softmax:12 --jobs 2
     """
-    from goal_analysis.naming import folder_name
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
-    from goal_analysis.study.runs import best_of, run_job
+    from goal_analysis.study.over_seeds import reached, seed_jobs
+    from goal_analysis.study.runs import best_of
 
     if not files and not presets:
         refuse("got no experiment but expected files or --preset")
-    runs: dict[str, dict[int, Job]] = {}
+    experiments: dict[str, Experiment] = {}
     try:
         sources = [(file, None) for file in files or ()] + [(None, preset) for preset in presets or ()]
         for file, preset in sources:
@@ -56,44 +57,35 @@ def compare(
             for objective in objectives or [experiment.objective]:
                 trained_objective(objective)
                 name = _name(experiment, objective, len(sources) > 1, bool(objectives))
-                if name in runs:
+                if name in experiments:
                     refuse(f"got {name} twice but expected every experiment and objective once")
-                runs[name] = {}
-                for seed in range(seeds):
-                    chosen = inlined(replace(experiment, objective=objective, seed=seed))
-                    runs[name][seed] = run_job(
-                        f"{name}, seed {seed}", chosen, output / folder_name(name) / f"seed-{seed}"
-                    )
+                experiments[name] = inlined(replace(experiment, objective=objective))
+        runs = seed_jobs(output, experiments, seeds)
     except (OSError, ValueError) as problem:
         refuse(problem)
-    first = baseline or next(iter(runs))
-    if first not in runs:
-        refuse(f"--baseline: got {first!r} but expected one of {', '.join(runs)}")
-    jobs = [runs[name][seed] for seed in range(seeds) for name in runs]
-    pending = [job for job in jobs if not job.done]
-    done = len(jobs) - len(pending)
+    first = baseline or next(iter(experiments))
+    if first not in experiments:
+        refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
+    pending = [job for job in runs.values() if not job.done]
+    done = len(runs) - len(pending)
     if not as_json:
-        typer.echo(f"{len(jobs)} runs, {done} of them done; {processes} at once")
+        typer.echo(f"{len(runs)} runs, {done} of them done; {processes} at once")
 
     def report(job: Job, failure: Failure | None) -> None:
         nonlocal done
         done += 1
         said = "failed" if failure else f"dev RSUM {best_of(job.output.parent):.1f}"
-        typer.echo(f"{done}/{len(jobs)} {job.name}: {said}", err=as_json)
+        typer.echo(f"{done}/{len(runs)} {job.name}: {said}", err=as_json)
 
     failures, interrupted = [], False
     try:
         failures = run_jobs(pending, processes, report=report)
     except KeyboardInterrupt:
         interrupted = True
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
+        say_interrupted(output)
     for failure in failures:
         typer.echo(str(failure), err=True)
-    found = {
-        name: {seed: best_of(job.output.parent) for seed, job in by_seed.items() if job.done}
-        for name, by_seed in runs.items()
-    }
-    found = {name: by_seed for name, by_seed in found.items() if by_seed}
+    found = reached(runs)
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
         raise typer.Exit(INTERRUPTED if interrupted else 1)

@@ -14,6 +14,7 @@ from goal_analysis.cli.choosing import INTERRUPTED
 from goal_analysis.cli.demo_losses import derived, measured, verified
 from goal_analysis.cli.demo_objectives import recombined
 from goal_analysis.cli.demo_scenes import drawn, reported, retrieved
+from goal_analysis.cli.study_options import JobsOption
 
 RETRIEVAL = "retrieval"
 """The folder of the training runs."""
@@ -21,7 +22,7 @@ RETRIEVAL = "retrieval"
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("demo"),
-    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 2,
+    processes: JobsOption = 2,
 ) -> None:
     """Take the catalog apart, verify it, measure a foreign loss, compose, export, train, compare, draw and report.
 

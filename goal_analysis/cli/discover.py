@@ -11,16 +11,26 @@ import typer
 
 from goal_analysis.cli.choosing import JsonOption, refuse
 from goal_analysis.cli.objectives import written
-from goal_analysis.cli.study import BASELINES
-from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, trained_objective
+from goal_analysis.cli.plot_loss import draw_kinds
+from goal_analysis.cli.study_options import (
+    BASELINES,
+    AssignmentsOption,
+    BaseArgument,
+    BasePresetOption,
+    JobsOption,
+    base_experiment,
+    ending_at_an_interrupt,
+)
+from goal_analysis.cli.train import DataOption, loaded_data, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.study.discovery.finding import Contender
     from goal_analysis.study.discovery.grammar import Grammar
     from goal_analysis.study.jobs import Failure, Job
 
-BASELINE_NAMES = ("InfoNCE", "hardest triplet")
+HARDEST, INFONCE = BASELINES
+NAMED = {"InfoNCE": INFONCE, "hardest triplet": HARDEST}
+"""The baselines; differences are to the first."""
 
 PLAIN = {"triplet": "constant", "positive": "constant", "negative": "constant", "direction": "cosine"}
 FIRST = (
@@ -33,10 +43,8 @@ FIRST = (
 
 def discover(
     data: DataOption = None,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None,
+    file: BaseArgument = None,
+    preset: BasePresetOption = None,
     budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
         int | None, typer.Option(min=1, help="Trials of every baseline's search; by default as many.")
@@ -49,11 +57,11 @@ def discover(
     confirm: Annotated[
         list[str] | None, typer.Option(metavar="DIR/NAME", help="Other data to compare the same on; repeatable.")
     ] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Of the discovery.")] = Path(
         "discovery"
     ),
-    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    processes: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
@@ -70,6 +78,7 @@ def discover(
     from goal_analysis.study.discovery.discovery import discover as discovered
     from goal_analysis.study.discovery.grammar import any_objective
     from goal_analysis.study.discovery.search import Rules, Search
+    from goal_analysis.study.tuning import storage
 
     def accepts(objective: GradientObjective) -> str:
         verdict = objective.describe().integrable
@@ -78,22 +87,15 @@ def discover(
         return f"integrable: {verdict}, but {integrable} was asked for"
 
     try:
-        chosen = None if file else preset or "bag_of_words"
-        base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
-        loaded_data(base)
-        others = {}
-        for other in confirm or ():
-            experiment = chosen_experiment(file, chosen, other, BASELINES[1], 0, assignments or (), False)
+        base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+        for experiment in (base, *others):
             loaded_data(experiment)
-            others[Path(other).name] = experiment.data
-        free = Rules(base, baseline_budget or budget, written, trained_objective)
+        also_on = {other.data_name: other.data for other in others}
+        free = Rules(output, storage(output), base, baseline_budget or budget, written, trained_objective)
         first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
         rules = replace(free, budget=budget, accepts=accepts)
-        search = Search(output, "found", any_objective, rules, first)
-        baselines = [
-            Search(output, name, _baseline(trained_objective(text)), free)
-            for name, text in zip(BASELINE_NAMES, reversed(BASELINES), strict=True)
-        ]
+        search = Search("found", any_objective, rules, first)
+        baselines = [Search(name, _baseline(trained_objective(text)), free) for name, text in NAMED.items()]
     except (OSError, ValueError) as problem:
         refuse(problem)
 
@@ -101,9 +103,11 @@ def discover(
         typer.echo(f"{left} left: {failure or job.name}", err=as_json)
 
     try:
-        found = discovered(output, search, baselines, finalists, seeds, others, processes, report)
-        for contender in found.contenders:
-            _draw(contender, output)
+        with ending_at_an_interrupt(output):
+            found = discovered(output, search, baselines, finalists, seeds, also_on, processes, report)
+            for contender in found.contenders:
+                objective = contender.objective
+                draw_kinds(objective.field, contender.name, contender.name, objective.settings, output)
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
@@ -130,15 +134,3 @@ def _baseline(objective: GradientObjective) -> Grammar:
 def _first(parameters: Mapping[str, object], rate: float) -> dict[str, object]:
     mining = {"mining.positive_scale": 12.0, "mining.negative_scale": 12.0} if parameters["mining"] == "softmax" else {}
     return {**parameters, **mining, "captions_per_image": 1, "learning_rate": rate}
-
-
-def _draw(contender: Contender, folder: Path) -> None:
-    """The pictures of a contender's weights, beside its module."""
-    from goal_analysis.naming import folder_name
-    from goal_analysis.plots.figures import figures
-    from goal_analysis.plots.saving import save
-
-    field = replace(contender.objective.field, name=contender.name)
-    settings = {h.name: contender.objective.settings.get(h.name, h.default) for h in field.hyperparameters}
-    for kind, figure in figures(field, contender.name, settings=settings):
-        save(figure, folder / f"{folder_name(contender.name)}-{kind}.png")

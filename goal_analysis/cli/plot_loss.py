@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,14 +42,27 @@ class Wanted:
 
 def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     """Draw and write the pictures of one loss."""
-    from goal_analysis.plots.figures import figures
-    from goal_analysis.plots.saving import save
-
     what = wanted.resolved()
     title = what.title if isinstance(what, SymbolicLoss) else wanted.name
+    return draw_kinds(_taken_apart(what), wanted.name, title, dict(wanted.settings), folder, kinds, form)
+
+
+def draw_kinds(
+    objective: Objective,
+    name: str,
+    title: str,
+    settings: Mapping[str, float],
+    folder: Path,
+    kinds: Sequence[str] | None = None,
+    form: str = "png",
+) -> list[Path]:
+    """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
+    from goal_analysis.plots.figures import KINDS, figures
+    from goal_analysis.plots.saving import save
+
     written = []
-    for kind, figure in figures(_taken_apart(what), title, kinds, dict(wanted.settings)):
-        written.append(folder / f"{folder_name(wanted.name)}-{kind}.{form}")
+    for kind, figure in figures(objective, title, KINDS if kinds is None else kinds, settings):
+        written.append(folder / f"{folder_name(name)}-{kind}.{form}")
         save(figure, written[-1])
     return written
 

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import INTERRUPTED, JsonOption, refuse
+from goal_analysis.cli.choosing import JsonOption, refuse
 from goal_analysis.cli.objectives import written
-from goal_analysis.cli.train import DataOption, chosen_experiment, loaded_data, trained_objective
+from goal_analysis.cli.study_options import (
+    BASELINES,
+    AssignmentsOption,
+    BaseArgument,
+    BasePresetOption,
+    JobsOption,
+    base_experiment,
+    ending_at_an_interrupt,
+)
+from goal_analysis.cli.train import DataOption, loaded_data, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.study.jobs import Failure, Job
     from goal_analysis.vse.experiment import Experiment
-
-BASELINES = ("hinge/constant", "nca(tau=12)/constant@softmax:12")
-"""The triplet loss on hardest negatives, which is VSE++'s, and InfoNCE."""
 
 PUBLISHED = tuple(
     f"{triplet}/{pair}"
@@ -42,10 +48,8 @@ DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
 def study(
     data: DataOption = None,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None,
+    file: BaseArgument = None,
+    preset: BasePresetOption = None,
     objectives: Annotated[
         list[str] | None, typer.Option("--objective", help="To be studied beside the baselines; repeatable.")
     ] = None,
@@ -53,11 +57,11 @@ def study(
     budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
     tune_rate: Annotated[bool, typer.Option("--tune-learning-rate", help="Of every objective.")] = False,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
     ),
-    processes: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")] = 1,
+    processes: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
@@ -79,8 +83,7 @@ def study(
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     try:
-        chosen = None if file else preset or "bag_of_words"
-        base = chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
+        base = base_experiment(file, preset, data, assignments)
         probe_steps = base.training.probe_steps or _between_probes(base, len(loaded_data(base).train))
         candidates = [
             candidate(name, trained_objective(name), written, base, tune_rate)
@@ -96,15 +99,13 @@ def study(
         typer.echo(f"{done}/{runs} {failure or job.name}", err=as_json)
 
     try:
-        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
-        runs = [output / COMPARISON]
-        write_whole(output / REPORT, page(runs, trained_objective, loaded_data, BASELINES[1], command=sys.argv))
+        with ending_at_an_interrupt(output):
+            outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
+            runs = [output / COMPARISON]
+            write_whole(output / REPORT, page(runs, trained_objective, loaded_data, BASELINES[1], command=sys.argv))
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
     else:

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from goal_analysis.numeric.bootstrap import mean_interval
 from goal_analysis.plots.style import PULL, PUSH, line_of
 
 LEVEL = 95
@@ -98,11 +99,7 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], seed: int = 0) -> pd.Data
     rows = []
     for key, group in frame.groupby(list(by), sort=False, dropna=False):
         values = group["value"].dropna().to_numpy(dtype=float)
-        low = high = np.nan
-        if len(values) > 1:
-            drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-            means = values[drawn].mean(1)
-            low, high = np.percentile(means, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+        low, high = mean_interval(values, RESAMPLES, LEVEL / 100, seed)
         mean = values.mean() if len(values) else np.nan
         rows.append((*key, len(values), mean, low, high))
     return pd.DataFrame(rows, columns=[*by, "seeds", "mean", "low", "high"])

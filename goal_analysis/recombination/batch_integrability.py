@@ -22,10 +22,11 @@ from goal_analysis.numeric.formula import Values
 from goal_analysis.numeric.mining import DistanceWeighted, Miner, SelectivelyHard, SemiHard, Softmax
 from goal_analysis.numeric.similarity import TANGENTIAL, Direction
 from goal_analysis.numeric.similarity import direction as direction_of
-from goal_analysis.recombination.batch_verdict import BatchIntegrability, of_triplet
+from goal_analysis.recombination.batch_verdict import BatchIntegrability
 from goal_analysis.recombination.soft_integrability import softmax_integrability
 from goal_analysis.symbolic.algebra.identity import Undecided
 from goal_analysis.symbolic.hyperparameter import exact
+from goal_analysis.symbolic.integrability import integrability
 from goal_analysis.symbolic.kinks import witness_against
 from goal_analysis.symbolic.loss import Reduction
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
@@ -131,7 +132,7 @@ def _judged(field: WeightField, mining: Miner, reduction: Reduction) -> BatchInt
 
 
 def _chosen(field: WeightField) -> BatchIntegrability:
-    of_one = of_triplet(field)
+    of_one = integrability(field)
     if not of_one.integrable:
         return BatchIntegrability(False, of_one.reason, of_one.potential)
     why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
@@ -143,10 +144,10 @@ def _semi_hard(field: WeightField, mining: SemiHard, reduction: Reduction) -> Ba
     if margin == 0:
         return BatchIntegrability(True, "no triplet is within a margin of 0: W is zero", sp.S.Zero, sp.S.Zero)
     cut = _times(field, step(s_p - s_n) * step(margin - s_p + s_n))
-    of_cut = of_triplet(cut)
+    of_cut = integrability(cut)
     if not of_cut.integrable:
         return BatchIntegrability(False, f"among semi-hard triplets {of_cut.reason}", of_cut.potential)
-    whole = of_triplet(field)
+    whole = integrability(field)
     if reduction is Reduction.MEAN:
         if (witness_against(cut.positive, cut) or witness_against(cut.negative, cut)) is None:
             return BatchIntegrability(True, "W is zero", sp.S.Zero, sp.S.Zero)

@@ -1,14 +1,10 @@
-"""The verdict on a batch, and that on one triplet, remembered: many objectives share their weights."""
+"""The verdict on a batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import sympy as sp
-
-from goal_analysis.symbolic.integrability import Integrability, integrability
-from goal_analysis.symbolic.weight import WeightField
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,3 @@ class BatchIntegrability:
     reason: str
     potential: sp.Expr | None = None
     loss: sp.Expr | None = None
-
-
-@lru_cache(maxsize=4096)
-def of_triplet(field: WeightField) -> Integrability:
-    """`integrability`, asked once for every field."""
-    return integrability(field)

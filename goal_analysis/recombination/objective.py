@@ -138,14 +138,7 @@ class GradientObjective(nn.Module):
             ValueError: shapes that do not fit, or a score that is not finite, with its row.
             TypeError: matches that are none.
         """
-        if not isinstance(matches, Matches):
-            raise TypeError(
-                f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
-                "or Matches.of_image_ids(images, texts)"
-            )
-        matches.check(scores, repr(self))
-        if self.refuse_nonfinite:
-            check_finite(scores, scores.detach().sum(1), "scores")
+        self._check_scores(scores, matches)
         with torch.no_grad():
             w = self.weight_matrix(scores, matches)
             value = (w * scores).sum()
@@ -197,9 +190,7 @@ class GradientObjective(nn.Module):
                 reason; or what `from_scores` refuses.
         """
         loss = self._loss(self._verdict_on_scores())
-        matches.check(scores, repr(self))
-        if self.refuse_nonfinite:
-            check_finite(scores, scores.detach().sum(1), "scores")
+        self._check_scores(scores, matches)
         return batch_loss(self.weighting, loss, self.reduction, scores, matches)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
@@ -259,6 +250,16 @@ class GradientObjective(nn.Module):
         """
         names = inspect.signature(type(self).__init__).parameters.keys() - {"self"}
         return GradientObjective(**{name: getattr(self, name) for name in names} | changes)
+
+    def _check_scores(self, scores: Tensor, matches: object) -> None:
+        if not isinstance(matches, Matches):
+            raise TypeError(
+                f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
+                "or Matches.of_image_ids(images, texts)"
+            )
+        matches.check(scores, repr(self))
+        if self.refuse_nonfinite:
+            check_finite(scores, scores.detach().sum(1), "scores")
 
     def _accepted(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None

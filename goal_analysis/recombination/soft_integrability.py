@@ -18,11 +18,11 @@ from dataclasses import replace
 import sympy as sp
 
 from goal_analysis.numeric.mining import Softmax
-from goal_analysis.recombination.batch_verdict import BatchIntegrability, of_triplet
+from goal_analysis.recombination.batch_verdict import BatchIntegrability
 from goal_analysis.symbolic.algebra.antiderivative import antiderivative
 from goal_analysis.symbolic.algebra.identity import Witness
 from goal_analysis.symbolic.hyperparameter import exact
-from goal_analysis.symbolic.integrability import Integrability
+from goal_analysis.symbolic.integrability import Integrability, integrability
 from goal_analysis.symbolic.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
 from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.similarity import Similarity
@@ -42,7 +42,7 @@ def softmax_integrability(field: WeightField, mining: Softmax) -> BatchIntegrabi
     Raises:
         Undecided: a condition could be neither proved nor refuted.
     """
-    of_one = of_triplet(field)
+    of_one = integrability(field)
     if not of_one.integrable:
         return BatchIntegrability(False, f"with one positive and one negative {of_one.reason}", of_one.potential)
     wide = replace(field, similarity=_beyond(field.similarity))
@@ -76,7 +76,7 @@ def _softmax_of_constants(field: WeightField, of_one: Integrability) -> BatchInt
     moved = {s_p: s_p - BEYOND}
     factors = field.factors
     assert factors is not None
-    of_aggregates = of_triplet(
+    of_aggregates = integrability(
         replace(
             field,
             positive=field.positive.subs(moved),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from goal_analysis.numeric.bootstrap import mean_interval
+
 RESAMPLES = 10_000
 LEVEL = 0.95
 
@@ -100,9 +102,4 @@ def interval(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
         differences: shape ``(seeds,)``.
         seed: of the resampling.
     """
-    if len(differences) < 2:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(differences), size=(RESAMPLES, len(differences)))
-    means = differences[drawn].mean(1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return mean_interval(differences, RESAMPLES, LEVEL, seed)

@@ -11,6 +11,35 @@ from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.vse.experiment import Experiment
 
+Jobs = dict[tuple[str, int], Job]
+"""By the name of the experiment and the seed, seed by seed."""
+
+
+def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> Jobs:
+    """The runs of experiments over seeds.
+
+    Args:
+        folder: where every experiment has a folder, and every seed one in that.
+        experiments: by name; their own seeds do not matter.
+        seeds: 0 to ``seeds`` − 1.
+    """
+    return {
+        (name, seed): run_job(
+            f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folder_name(name) / f"seed-{seed}"
+        )
+        for seed in range(seeds)
+        for name, experiment in experiments.items()
+    }
+
+
+def reached(jobs: Jobs) -> dict[str, dict[int, float]]:
+    """The best dev RSUM by name and seed of those that came to an end; of a name without any, nothing."""
+    found: dict[str, dict[int, float]] = {}
+    for (name, seed), job in jobs.items():
+        if job.done:
+            found.setdefault(name, {})[seed] = best_of(job.output.parent)
+    return found
+
 
 def over_seeds(
     folder: Path,
@@ -22,27 +51,15 @@ def over_seeds(
     """Run what has not been run, seed by seed.
 
     Args:
-        folder: where every experiment has a folder, and every seed one in that.
-        experiments: by name; their own seeds do not matter.
-        seeds: 0 to ``seeds`` − 1.
+        folder: as for `seed_jobs`.
+        experiments: as for `seed_jobs`.
+        seeds: as for `seed_jobs`.
         processes: runs at once, each on one thread.
         report: is handed every run that ended, and its failure.
 
     Returns:
-        The RSUM by name and seed, and what did not come to an end.
+        What was `reached`, and what did not come to an end.
     """
-    jobs = {
-        (name, seed): run_job(
-            f"{name}, seed {seed}",
-            replace(experiment, name=name, seed=seed),
-            folder / folder_name(name) / f"seed-{seed}",
-        )
-        for seed in range(seeds)
-        for name, experiment in experiments.items()
-    }
+    jobs = seed_jobs(folder, experiments, seeds)
     failures = run_jobs(jobs.values(), processes, report=report)
-    found: dict[str, dict[int, float]] = {}
-    for (name, seed), job in jobs.items():
-        if job.done:
-            found.setdefault(name, {})[seed] = best_of(job.output.parent)
-    return found, failures
+    return reached(jobs), failures

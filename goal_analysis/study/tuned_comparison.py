@@ -6,19 +6,18 @@ again: the same call goes on after any end, and several processes may make it at
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from goal_analysis.study.beginning import as_written, begun, declare
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError
 from goal_analysis.writing import write_whole
 
@@ -105,7 +104,7 @@ def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
         seeds: runs of each.
     """
     lines = [
-        f"Dev RSUM of {base.name} on {Path(base.data['name']).name}: {seeds} seeds an objective, each tuned with "
+        f"Dev RSUM of {base.name} on {base.data_name}: {seeds} seeds an objective, each tuned with "
         f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. Differences are to "
         f"{outcome.comparison.baseline} over the same seeds, with 95 % bootstrap intervals.",
         "",
@@ -127,20 +126,18 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     name that the study has would make a table of unlike things.
     """
     path = folder / STUDY
-    declared = {
-        "experiment": base.mapping() | {"seed": 0, "objective": ""},
-        "budget": budget,
-        "probe_steps": probe_steps,
-        "candidates": {
-            c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates
-        },
-    }
-    given: dict[str, Any] = json.loads(json.dumps(declared))
-    if path.exists():
-        before = _begun(path)
-        # What a study that was begun before an option existed does not say of it, is its default.
-        experiment = experiment_from_mapping(before["experiment"], f"{path}: experiment").mapping()
-        before["experiment"] = json.loads(json.dumps(experiment))
+    given = as_written(
+        {
+            "experiment": base.mapping() | {"seed": 0, "objective": ""},
+            "budget": budget,
+            "probe_steps": probe_steps,
+            "candidates": {
+                c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates
+            },
+        }
+    )
+    before = begun(path, {"budget": int, "candidates": dict})
+    if before is not None:
         for name in ("experiment", "budget"):
             if before[name] != given[name]:
                 raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
@@ -149,21 +146,5 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
                 raise RunError(f"{folder}: got another objective {name!r} than this study has; expected another name")
         given["candidates"] = before["candidates"] | given["candidates"]
         given["probe_steps"] = before.get("probe_steps", base.training.probe_steps)
-    write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")
+    declare(path, given)
     return given["probe_steps"]
-
-
-def _begun(path: Path) -> dict[str, Any]:
-    """What a study was begun with.
-
-    Raises:
-        RunError: the file is not what a study writes.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise RunError(f"{path}: got {problem} but expected what a study writes") from problem
-    kinds = {"experiment": dict, "budget": int, "candidates": dict}
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
-        raise RunError(f"{path}: got no {', '.join(kinds)} but expected what a study writes")
-    return found

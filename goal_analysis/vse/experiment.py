@@ -36,6 +36,11 @@ class Experiment:
     training: TrainingOptions
     seed: int = 0
 
+    @property
+    def data_name(self) -> str:
+        """What tables call the data."""
+        return Path(str(self.data["name"])).name
+
     def mapping(self) -> dict[str, Any]:
         """What `experiment_from_mapping` reads."""
         return asdict(self)

@@ -1,11 +1,8 @@
 """`discover` as a user calls it, on a small folder of features."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -24,27 +21,13 @@ def words(folder: Path, output: Path, *more: str) -> list[str]:
     return ["discover", "--data", str(folder), "-o", str(output), *counts, *settings, *more]
 
 
-def begun(folder: Path, output: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "goal_analysis", *words(folder, output, "--confirm", str(folder))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
 @pytest.fixture(scope="module")
-def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(folder: Path, tmp_path_factory: pytest.TempPathFactory, call, killed_midway) -> Path:
     """A discovery that was killed, and gone on with."""
     where = tmp_path_factory.mktemp("discovery") / "found"
-    with begun(folder, where) as first:
-        deadline = time.monotonic() + 180
-        while len(list(where.rglob("result.json"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(first.pid, signal.SIGKILL)
-    kept = {path: path.stat().st_mtime_ns for path in where.rglob("result.json")}
-    with begun(folder, where) as again:
+    given = words(folder, where, "--confirm", str(folder))
+    kept = killed_midway(given, where)
+    with call(given) as again:
         said = again.communicate()[0]
     assert again.returncode == 0, said
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -1,11 +1,6 @@
 """`study` as a user calls it, on a small folder of features: killed, gone on with, and shared by two processes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
-from goal_analysis.cli.study import BASELINES, FAMILIES
+from goal_analysis.cli.study import FAMILIES
+from goal_analysis.cli.study_options import BASELINES
 
 SETTINGS = ("training.batch_size=20", "training.epochs=1", "model.image.dim=8")
 RUNS = 3 * (1 + 2)
@@ -25,26 +21,13 @@ def words(folder: Path, output: Path, *more: str) -> list[str]:
     return ["study", "--data", str(folder), "-o", str(output), *budget, *settings, *more]
 
 
-def begun(folder: Path, output: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "goal_analysis", *words(folder, output)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def test_a_study_is_killed_gone_on_with_by_two_and_never_runs_anything_twice(folder: Path, tmp_path: Path) -> None:
+def test_a_study_is_killed_gone_on_with_by_two_and_never_runs_anything_twice(
+    folder: Path, tmp_path: Path, call, killed_midway
+) -> None:
     output = tmp_path / "study"
-    with begun(folder, output) as first:
-        deadline = time.monotonic() + 180
-        while len(list(output.rglob("result.json"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(first.pid, signal.SIGKILL)
-    kept = {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}
+    kept = killed_midway(words(folder, output), output)
     assert len(kept) >= 2
-    with begun(folder, output) as one, begun(folder, output) as other:
+    with call(words(folder, output)) as one, call(words(folder, output)) as other:
         said = [process.communicate()[0] for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), said
     assert len(list(output.rglob("result.json"))) == RUNS

@@ -35,17 +35,12 @@ SETTINGS = (
 LINE = "nca(tau=8)/constant@softmax:8"
 
 
-def split(name: str, images: int) -> Split:
-    rng = np.random.default_rng(images)
-    has = rng.random((images, len(WORDS))) < 0.5
-    has[:, 0] = True
-    features = has @ np.random.default_rng(0).normal(size=(len(WORDS), 6)) + 0.1 * rng.normal(size=(images, 6))
-    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h) for row in has for _ in range(2)]
-    return Split(name, ArrayImages(features.astype(np.float32)), tuple(captions), np.arange(2 * images) // 2)
-
-
 @pytest.fixture(scope="session")
-def data() -> RetrievalData:
+def data(of_words) -> RetrievalData:
+    def split(name: str, images: int) -> Split:
+        features, captions = of_words(images, seed=images, captions=2, words=WORDS, dim=6)
+        return Split(name, ArrayImages(features), captions, np.arange(2 * images) // 2)
+
     return RetrievalData("made up", split("train", 40), split("dev", 12))
 
 

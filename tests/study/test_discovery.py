@@ -15,6 +15,7 @@ from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Proposal, any_objective
 from goal_analysis.study.discovery.search import REJECTED, Rules, Search
 from goal_analysis.study.jobs import Failure
+from goal_analysis.study.tuning import storage
 from goal_analysis.symbolic.primitives import s_n, s_p
 from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -139,7 +140,7 @@ def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
 
 def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "") -> Search:
     base: Experiment = experiment_from_mapping(BASE)
-    return Search(folder, "found", by_tau, Rules(base, budget, to_toml, from_toml, accepts), first)
+    return Search("found", by_tau, Rules(folder, storage(folder), base, budget, to_toml, from_toml, accepts), first)
 
 
 def logged(job, *rsums: float) -> None:

@@ -15,22 +15,16 @@ from goal_analysis.vse.run import start
 from goal_analysis.vse.training import Progress, Report
 from losses_catalog.weights import constant_pair, nca_triplet
 
-WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")
-
-
-def made_up(name: str, images: int, seed: int) -> Split:
-    """Features that depend on the words of two captions each."""
-    rng = np.random.default_rng(seed)
-    has = rng.random((images, len(WORDS))) < 0.5
-    has[:, 0] = True
-    features = has @ np.random.default_rng(0).normal(size=(len(WORDS), 12)) + 0.1 * rng.normal(size=(images, 12))
-    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h) for row in has for _ in range(2)]
-    return Split(name, ArrayImages(features.astype(np.float32)), tuple(captions), np.arange(2 * images) // 2)
-
 
 @pytest.fixture(scope="session")
-def data() -> RetrievalData:
-    return RetrievalData("made up", made_up("train", 60, 1), made_up("dev", 20, 2))
+def data(of_words) -> RetrievalData:
+    """Features that depend on the words of two captions each."""
+
+    def split(name: str, images: int, seed: int) -> Split:
+        features, captions = of_words(images, seed, captions=2)
+        return Split(name, ArrayImages(features), captions, np.arange(2 * images) // 2)
+
+    return RetrievalData("made up", split("train", 60, 1), split("dev", 20, 2))
 
 
 @pytest.fixture

@@ -178,7 +178,13 @@ def test_paths_inside_pass(tmp_path: Path, name: str) -> None:
     assert (tmp_path / path_inside(tmp_path, name)).is_relative_to(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", "..", "../a", "x/../../a", "x/..", "/a", "\\a", "..\\a", "C:\\a", "a\0b"])
+OUTSIDE = (
+    *("", "..", "../a", "x/../../a", "x/..", "/a", "/etc/passwd", "\\a", "..\\a", "C:\\a"),
+    *("a\0b", "\ud800.jpg"),  # which no file is called
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"got the path .* but expected one inside of the folder, without"):
         path_inside(tmp_path, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy as sp
 
@@ -68,10 +69,13 @@ class Signature:
         """
         if self.rest != other.rest or len(self.parts) != len(other.parts):
             return False
-        pairs = list(zip(self.parts, other.parts, strict=True))
-        return all(_look_alike(*pair, self.ranges) for pair in pairs) and all(
-            _proportional(*pair, self.ranges) for pair in pairs
-        )
+        if not all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True)):
+            return False
+        return all(_proportional(*pair, self.ranges) for pair in zip(self.parts, other.parts, strict=True))
+
+    @cached_property
+    def _at_points(self) -> list[float]:
+        return [value for formulas in self.parts for value in _values(formulas, self.ranges)]
 
 
 def _values(formulas: Formulas, ranges: Ranges) -> list[float]:
@@ -83,11 +87,6 @@ def _values(formulas: Formulas, ranges: Ranges) -> list[float]:
         for value in compiled.run(FLOAT, float(point[s_p]), float(point[s_n]))
     ]
     return [value / (max(map(abs, found)) or 1.0) for value in found]
-
-
-def _look_alike(ours: Formulas, theirs: Formulas, ranges: Ranges) -> bool:
-    both = zip(_values(ours, ranges), _values(theirs, ranges), strict=True)
-    return all(abs(a - b) <= CLOSE for a, b in both)
 
 
 def _proportional(ours: Formulas, theirs: Formulas, ranges: Ranges) -> bool:

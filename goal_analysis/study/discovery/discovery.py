@@ -6,7 +6,6 @@ that no search has seen, and that on other data which nothing was chosen on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +15,18 @@ import pandas as pd
 from goal_analysis.naming import folder_name
 from goal_analysis.recombination.composition import to_toml
 from goal_analysis.recombination.export import export
+from goal_analysis.study.beginning import as_written, begun, declare
 from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.discovery.finding import Contender, Discovery, data_name, text_of
+from goal_analysis.study.discovery.finding import Contender, Discovery, text_of
 from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
+from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError
 from goal_analysis.writing import write_whole
 
-DECLARED, TRIALS, TEXT = "discovery.json", "trials.csv", "discovery.md"
+DECLARED, TEXT = "discovery.json", "discovery.md"
 
 Report = Callable[[Job, Failure | None, int], None]
 
@@ -77,9 +78,9 @@ def discover(
         left -= 1
         report(job, failure, left)
 
-    for name, data in {data_name(base): base.data, **also_on}.items():
-        experiments = {c.name: replace(c.experiment, data=dict(data)) for c in contenders}
-        where = folder / "comparison" / folder_name(name)
+    for name, data in {base.data_name: base.data, **also_on}.items():
+        experiments = {c.name: replace(c.experiment, name=c.name, data=dict(data)) for c in contenders}
+        where = folder / COMPARISON / folder_name(name)
         reached, failed = over_seeds(where, experiments, seeds, processes, run_ended)
         comparisons[name] = compare(reached, baselines[0].name)
         failures += failed
@@ -120,7 +121,7 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
     """Write down what is searched for, or refuse if another discovery was begun here."""
     path = folder / DECLARED
-    given = json.loads(json.dumps({"experiment": base.mapping(), "budgets": budgets}))
-    if path.exists() and json.loads(path.read_text("utf-8")) != given:
+    given = as_written({"experiment": base.mapping(), "budgets": budgets})
+    if begun(path, {"budgets": dict}) not in (None, given):
         raise RunError(f"{folder}: got another experiment or other budgets than this discovery was begun with")
-    write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")
+    declare(path, given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -56,7 +55,7 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
         seeds: of the comparison.
     """
     lines = [
-        f"{base.name} on {data_name(base)}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
+        f"{base.name} on {base.data_name}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
         "drawn by the tree-structured Parzen estimator and ended early by successive halving; chosen by dev RSUM.",
         "",
         "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best dev RSUM |",
@@ -70,7 +69,7 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
         best = ran[ran["state"] == "complete"]["rsum"].max()
         lines.append(f"| {name} | {' | '.join(map(str, [len(ran), *counts, *idle]))} | {best:.1f} |")
     for name, comparison in found.comparisons.items():
-        own = name == data_name(base)
+        own = name == base.data_name
         lines += ["", f"## {name}: {seeds} fresh seeds" + ("" if own else ", on which nothing was chosen"), ""]
         lines += ["| objective | seeds | mean | deviation | difference | interval |", "|---|---|---|---|---|---|"]
         lines += [f"| {objective} | {' | '.join(numbers)} |" for objective, numbers in comparison.cells()]
@@ -96,8 +95,3 @@ def _known(contender: Contender, base: Experiment) -> Iterator[str]:
     own, trained = base.training, contender.experiment.training
     changed = {name: value for name, value in vars(trained).items() if value != getattr(own, name)}
     yield f"- trained with {', '.join(f'{name} = {value}' for name, value in changed.items()) or 'the preset as it is'}"
-
-
-def data_name(base: Experiment) -> str:
-    """What tables call the data of an experiment."""
-    return Path(str(base.data["name"])).name

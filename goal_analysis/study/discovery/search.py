@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from goal_analysis.naming import folder_name
@@ -28,7 +29,7 @@ from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
-from goal_analysis.study.tuning import TUNING_SEED, storage
+from goal_analysis.study.tuning import TUNING_SEED
 from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run_folder import LOG, read_log
@@ -50,6 +51,8 @@ class Rules:
     """What all searches of a discovery have in common.
 
     Args:
+        folder: of the discovery; the runs of the trials are there.
+        store: the journal of the trials.
         base: data, model and training.
         budget: trials that are run.
         write: the text that an experiment names an objective by.
@@ -57,6 +60,8 @@ class Rules:
         accepts: why an objective was not asked for; empty where it may run.
     """
 
+    folder: Path
+    store: JournalStorage
     base: Experiment
     budget: int
     write: Callable[[GradientObjective], str]
@@ -68,19 +73,16 @@ class Search:
     """The trials of one grammar in a folder that processes can share.
 
     Args:
-        folder: of the discovery; the journal and the runs of the trials are there.
         name: of the search.
         grammar: draws the trials.
         rules: for all searches.
         first: the parameters of trials that are run before any that is drawn.
     """
 
-    def __init__(
-        self, folder: Path, name: str, grammar: Grammar, rules: Rules, first: tuple[dict[str, Any], ...] = ()
-    ) -> None:
-        self.folder, self.name, self.grammar, self.rules = folder, name, grammar, rules
+    def __init__(self, name: str, grammar: Grammar, rules: Rules, first: tuple[dict[str, Any], ...] = ()) -> None:
+        self.name, self.grammar, self.rules, self.first = name, grammar, rules, first
         self.study = optuna.create_study(
-            storage=storage(folder),
+            storage=rules.store,
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -89,8 +91,6 @@ class Search:
         begun = len(self.study.trials)  # another process, and this one begun again, is to draw something else
         seed = zlib.crc32(f"{name} {begun}".encode())
         self.study.sampler = _sampler(seed, max(10, rules.budget // RANDOM_SHARE))
-        for parameters in first:
-            self.study.enqueue_trial(parameters, skip_if_exists=True)
         self._jobs: dict[Job, Trial] = {}
         self._seen: dict[Job, tuple[int, int]] = {}
         self._signatures: dict[int, tuple[Signature, dict[str, Any]]] = {}
@@ -107,6 +107,8 @@ class Search:
 
     def jobs(self) -> Iterator[Job]:
         """Every trial that has not ended, as a job: first those that were begun before; then new ones are drawn."""
+        for parameters in self.first:
+            self.study.enqueue_trial(parameters, skip_if_exists=True)
         for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
             trial = Trial(self.study, frozen._trial_id)
             if EXPERIMENT in frozen.user_attrs:
@@ -222,7 +224,7 @@ class Search:
         return None
 
     def _job(self, trial: Trial, experiment: Experiment) -> Job:
-        folder = self.folder / "trials" / folder_name(self.name) / str(trial.number)
+        folder = self.rules.folder / "trials" / folder_name(self.name) / str(trial.number)
         job = run_job(f"{self.name}, trial {trial.number}", experiment, folder)
         self._jobs[job] = trial
         return job

@@ -1,0 +1,47 @@
+"""What a study was begun with, in its folder, so that the same command goes on there and another one is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from goal_analysis.vse.experiment import experiment_from_mapping
+from goal_analysis.vse.run_folder import RunError
+from goal_analysis.writing import write_whole
+
+
+def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """What was declared when it was begun; None where nothing was.
+
+    What it does not say of its experiment, for it was begun before an option existed, is the option's default.
+
+    Args:
+        path: of the declaration.
+        kinds: what else than ``experiment`` it says, with its types.
+
+    Raises:
+        RunError: the file is not what was written.
+    """
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{path}: got {problem} but expected what a study writes") from problem
+    expected = {"experiment": dict, **kinds}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
+        raise RunError(f"{path}: got no {', '.join(expected)} but expected what a study writes")
+    experiment = experiment_from_mapping(found["experiment"], f"{path}: experiment").mapping()
+    return found | {"experiment": as_written(experiment)}
+
+
+def as_written(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read back of this where it was written down as JSON."""
+    return json.loads(json.dumps(given))
+
+
+def declare(path: Path, given: Mapping[str, Any]) -> None:
+    """Write down what a study is begun with."""
+    write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")

@@ -18,9 +18,9 @@ help: ## list the targets
 demo: $(VENV)/.has-core ## derive and verify the catalog, compose, export and train objectives; writes demo/
 	$(BIN)/goal-analyze demo -o demo
 
-# One thread a worker: the workers already share the cores out.
+# One thread a worker: the workers already share the cores out. Tests of a file stay together, for the sake of what they share.
 test: $(VENV)/.has-test ## run the tests, in parallel
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.has-dev ## format, lint, types, imports between floors, stripped notebooks
 	$(BIN)/ruff format --check

@@ -81,10 +81,10 @@ def discover(
     from goal_analysis.study.tuning import storage
 
     def accepts(objective: GradientObjective) -> str:
-        verdict = objective.describe().integrable
-        if integrable is None or verdict is integrable:
+        if integrable is None:
             return ""
-        return f"integrable: {verdict}, but {integrable} was asked for"
+        verdict = objective.describe().integrable
+        return "" if verdict is integrable else f"integrable: {verdict}, but {integrable} was asked for"
 
     try:
         base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))

@@ -177,4 +177,4 @@ def _combined(aggregator: Aggregator, count: int, values: Values) -> Formula:
 @lru_cache(maxsize=1024)
 def _weights(aggregator: Aggregator, count: int, values: Values) -> Compiled:
     places = sp.symbols(f"a:{count}", real=True)
-    return compiled([weight.subs(values) for weight in aggregator.weights(places)], places)
+    return compiled([weight.xreplace(dict(values)) for weight in aggregator.weights(places)], places)

@@ -57,7 +57,7 @@ def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values =
     (9.0, 3.0)
     """
     stopped: dict[sp.Expr, sp.Dummy] = {}
-    whole = _with_inputs_for_detached(expression.subs(values), stopped)
+    whole = _with_inputs_for_detached(expression.xreplace(dict(values)), stopped)
     return Formula(compiled([whole], (*inputs, *stopped.values())), compiled(list(stopped), inputs))
 
 

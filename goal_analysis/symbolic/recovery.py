@@ -13,7 +13,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.algebra.antiderivative import antiderivative
 from goal_analysis.symbolic.algebra.identity import Undecided, refute_zero
-from goal_analysis.symbolic.algebra.tidying import simplest
+from goal_analysis.symbolic.algebra.tidying import bounded_factor, simplest
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.weight import WeightField
 
@@ -87,5 +87,5 @@ def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
     """above/below if it does not depend on the similarities."""
     if below == 0:
         return None
-    ratio = sp.factor((above / below).replace(hinge, lambda x: x * step(x)))
+    ratio = bounded_factor((above / below).replace(hinge, lambda x: x * step(x)))
     return None if ratio.has(s_p, s_n) else ratio

@@ -1,6 +1,7 @@
 """`discover` as a user calls it, on a small folder of features."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,16 @@ def test_the_best_few_are_compared_with_the_baselines_over_fresh_seeds(output: P
     assert f"## {folder.name}: 2 fresh seeds" in text
     for name in SEARCHES - {"found"} | {"found 1"}:
         assert f"| {name} | 2 |" in text
-        assert len(list((output / "comparison").rglob(f"{name.replace(' ', '_')}/seed-*/result.json"))) == 2
+        assert (
+            len(
+                list(
+                    (output / "comparison").rglob(
+                        f"{name.removesuffix(' 1').replace(' ', '_')}_trial_*/seed-*/result.json"
+                    )
+                )
+            )
+            == 2
+        )
     seeds = {json.loads(path.read_text())["seed"] for path in (output / "trials").rglob("experiment.json")}
     assert seeds == {1000}  # none of the comparison's
 
@@ -62,9 +72,20 @@ def test_what_was_found_is_a_module_that_checks_itself(output: Path) -> None:
 
 
 def test_another_discovery_in_the_folder_is_refused(output: Path, folder: Path) -> None:
-    found = CliRunner().invoke(app, words(folder, output, "--set", "training.epochs=3"))
-    assert found.exit_code == 1
-    assert "got another experiment or other budgets" in found.output
+    for other in (("--set", "training.epochs=3"), ("--budget", "2")):
+        found = CliRunner().invoke(app, words(folder, output, *other))
+        assert found.exit_code == 1
+        assert "got another experiment or smaller budgets" in found.output
+
+
+def test_a_larger_budget_goes_on_from_what_was_searched(output: Path, folder: Path, tmp_path: Path) -> None:
+    more = shutil.copytree(output, tmp_path / "more")
+    kept = {path: path.stat().st_mtime_ns for path in more.rglob("result.json")}
+    found = CliRunner().invoke(app, words(folder, more, "--confirm", str(folder), "--budget", "4"))
+    assert found.exit_code == 0, found.output
+    trials = pd.read_csv(more / "trials.csv")
+    assert (trials[trials["state"] != "not run"]["search"] == "found").sum() == 4
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:

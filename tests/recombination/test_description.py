@@ -11,9 +11,9 @@ import torch
 
 from goal_analysis.numeric.mining import MINERS, DistanceWeighted, Hardest, Miner, SelectivelyHard, SemiHard, Softmax
 from goal_analysis.numeric.similarity import TANGENTIAL, direction_regularized
-from goal_analysis.recombination import batch_verdict
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic import integrability as deciding
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, real
 from goal_analysis.symbolic.loss import Anchors, Reduction
 from goal_analysis.symbolic.parsing import parse
@@ -163,13 +163,13 @@ def test_signs_are_those_of_the_settings() -> None:
 
 def test_a_field_is_judged_once_for_all_objectives_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    kept = batch_verdict.integrability
+    kept = deciding.smooth_curl
 
     def counted(field):
         asked.append(field)
         return kept(field)
 
-    monkeypatch.setattr(batch_verdict, "integrability", counted)
+    monkeypatch.setattr(deciding, "smooth_curl", counted)
     fresh = PairWeights(name="fresh", positive=1 - s_p / 3, negative=s_n / 3)
     for mining in (Hardest(), SelectivelyHard(), DistanceWeighted(), Hardest()):
         for reduction in Reduction:

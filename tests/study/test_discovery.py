@@ -49,6 +49,28 @@ def drawn(count: int) -> list[GradientObjective]:
     return found
 
 
+LONG = {  # factored as polynomials, their exponentials have degrees of thousands
+    "of the negatives": {
+        **{"positive": "sigmoid", "positive.slope": 8.881507589998309, "positive.centre": 0.11560304926539744},
+        **{"negative": "power", "negative.power": 9, "triplet": "twin", "triplet.tau": 17.038286349530434},
+    },
+    "of the positives": {
+        **{"positive": "exponential", "positive.rate": 0.08725572661222358},
+        **{"negative": "sigmoid", "negative.slope": 1.4529927249423746, "negative.centre": -0.026398946585663885},
+        **{"triplet": "twin", "triplet.tau": 31.720581168732664},
+    },
+}
+
+
+@pytest.mark.parametrize("parameters", LONG.values(), ids=LONG)
+def test_constants_of_many_digits_do_not_keep_the_verdict(parameters: dict) -> None:
+    plain = {
+        name: value for name, value in PLAIN.items() if name.split(".")[0] not in ("positive", "negative", "triplet")
+    }
+    objective = any_objective(FixedTrial({**plain, "mining": "all", **parameters}), 1e-3).objective
+    assert objective.describe().integrable is True  # a twin is the gradient of a loss by its making
+
+
 def test_infonce_is_in_the_space() -> None:
     found = any_objective(FixedTrial(PLAIN), 1e-3)
     infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12.0, 12.0), settings={"tau": 12})

@@ -44,7 +44,7 @@ def discover(
     """Search, compare, and write what was found into the folder.
 
     Args:
-        folder: new, or one where the same discovery was begun.
+        folder: new, or one where the same discovery was begun, with budgets no larger; the searches go on there.
         search: in the space of objectives.
         baselines: with searches of their own; differences are to the first.
         finalists: how many of the search are compared.
@@ -54,7 +54,7 @@ def discover(
         report: is handed every run that ended, its failure, and how many are left.
 
     Raises:
-        RunError: another discovery was begun in the folder.
+        RunError: another discovery was begun in the folder, or one with larger budgets.
         ValueError: a search without a trial that came to an end.
     """
     base, every = search.rules.base, [search, *baselines]
@@ -79,10 +79,12 @@ def discover(
         report(job, failure, left)
 
     for name, data in {base.data_name: base.data, **also_on}.items():
-        experiments = {c.name: replace(c.experiment, name=c.name, data=dict(data)) for c in contenders}
+        # By trial, for the best of a search that went on is another.
+        experiments = {c.experiment.name: replace(c.experiment, data=dict(data)) for c in contenders}
         where = folder / COMPARISON / folder_name(name)
         reached, failed = over_seeds(where, experiments, seeds, processes, run_ended)
-        comparisons[name] = compare(reached, baselines[0].name)
+        by_name = {c.name: reached[c.experiment.name] for c in contenders if c.experiment.name in reached}
+        comparisons[name] = compare(by_name, baselines[0].name)
         failures += failed
     outcome = Discovery(contenders, comparisons, trials, tuple(failures))
     for contender in contenders:
@@ -119,9 +121,14 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 
 
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
-    """Write down what is searched for, or refuse if another discovery was begun here."""
+    """Write down what is searched for, or refuse if something else was begun here."""
     path = folder / DECLARED
     given = as_written({"experiment": base.mapping(), "budgets": budgets})
-    if begun(path, {"budgets": dict}) not in (None, given):
-        raise RunError(f"{folder}: got another experiment or other budgets than this discovery was begun with")
+    earlier = begun(path, {"budgets": dict})
+    if earlier is not None:
+        goes_on = earlier["budgets"].keys() == budgets.keys() and all(
+            earlier["budgets"][n] <= budgets[n] for n in budgets
+        )
+        if earlier["experiment"] != given["experiment"] or not goes_on:
+            raise RunError(f"{folder}: got another experiment or smaller budgets than this discovery was begun with")
     declare(path, given)

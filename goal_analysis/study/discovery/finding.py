@@ -20,7 +20,7 @@ class Contender:
 
     Args:
         name: how tables call it.
-        experiment: as its search left it.
+        experiment: as its search left it, named after the trial.
         objective: that it trains with.
     """
 

@@ -145,10 +145,13 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
 
     def best(self, count: int) -> list[Experiment]:
-        """The experiments of the best trials that came to an end, the best first."""
+        """The experiments of the best trials that came to an end, the best first; each is named after its trial."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
         done.sort(key=lambda t: -(t.value or 0.0))
-        return [experiment_from_mapping(json.loads(t.user_attrs[EXPERIMENT])) for t in done[:count]]
+        return [
+            replace(experiment_from_mapping(json.loads(t.user_attrs[EXPERIMENT])), name=f"{self.name} trial {t.number}")
+            for t in done[:count]
+        ]
 
     def records(self) -> list[dict[str, Any]]:
         """What was drawn and what came of it."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from goal_analysis.symbolic.algebra.size import terms_multiplied_out
-from goal_analysis.symbolic.algebra.tidying import bounded_factor
+from goal_analysis.symbolic.algebra.tidying import bounded_factor, bounded_factor_list
 from goal_analysis.symbolic.primitives import hinge, logsumexp, sigmoid, softplus, step
 
 MOST_OPERATIONS = 600
@@ -149,7 +149,7 @@ class _Kernels:
         numerator, denominator = sp.fraction(sp.together(inside))
         total = sp.S.Zero
         for part, sign in ((numerator, 1), (denominator, -1)):
-            content, factors = sp.factor_list(part)
+            content, factors = bounded_factor_list(part)
             total += sign * (0 if content == 1 else self.dummy("log", content))
             for factor, power in factors:
                 log = self.exponents.get(factor)

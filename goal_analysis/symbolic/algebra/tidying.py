@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.size import terms_multiplied_out
+from goal_analysis.symbolic.algebra.size import degree_multiplied_out, terms_multiplied_out
 from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.similarity import Similarity
 
 MOST_TERMS = 400
-"""Larger expressions are not factored."""
+"""Expressions that take more terms are not factored ..."""
+
+MOST_DEGREE = 100
+"""... nor those of a higher degree, which an exponential with a constant of many digits comes to."""
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
@@ -60,8 +63,25 @@ def simplest(expression: sp.Expr) -> sp.Expr:
 
 
 def bounded_factor(expression: sp.Expr) -> sp.Expr:
-    """`sympy.factor`, unless multiplying out, with which it begins, would take too many terms."""
-    return sp.factor(expression) if terms_multiplied_out(expression) <= MOST_TERMS else sp.factor_terms(expression)
+    """`sympy.factor`, unless it would take too long."""
+    return sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)
+
+
+def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, int]]]:
+    """`sympy.factor_list`, unless it would take too long: then the polynomial is its only factor.
+
+    >>> from sympy.abc import x, y
+    >>> bounded_factor_list(2 * x**2 * y - 2 * y)
+    (2, [(x - 1, 1), (y, 1), (x + 1, 1)])
+    >>> bounded_factor_list(x**3219 * y**222 + 1)
+    (1, [(x**3219*y**222 + 1, 1)])
+    """
+    return sp.factor_list(polynomial) if _can_be_factored(polynomial) else (sp.S.One, [(polynomial, 1)])
+
+
+def _can_be_factored(e: sp.Expr) -> bool:
+    """Whether it takes few terms when it is multiplied out, with which factoring begins, and has no high degree."""
+    return terms_multiplied_out(e) <= MOST_TERMS and degree_multiplied_out(e) <= MOST_DEGREE
 
 
 def _outermost_functions(e: sp.Expr) -> set[sp.Expr]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goal_analysis.naming import folder_name
+from goal_analysis.naming import folder_names
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.vse.experiment import Experiment
@@ -22,10 +22,14 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
         folder: where every experiment has a folder, and every seed one in that.
         experiments: by name; their own seeds do not matter.
         seeds: 0 to ``seeds`` − 1.
+
+    Raises:
+        ValueError: two of the names would have one folder.
     """
+    folders = folder_names(experiments)
     return {
         (name, seed): run_job(
-            f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folder_name(name) / f"seed-{seed}"
+            f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folders[name] / f"seed-{seed}"
         )
         for seed in range(seeds)
         for name, experiment in experiments.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from goal_analysis.naming import folder_names
 from goal_analysis.study.beginning import as_written, begun, declare
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
@@ -66,7 +67,7 @@ def tuned_comparison(
 
     Raises:
         RunError: another study was begun in the folder.
-        ValueError: no run of the baseline came to an end.
+        ValueError: two candidates would have one folder; or no run of the baseline came to an end.
     """
     steps = _begin(folder, base, candidates, budget, probe_steps)
     probed = replace(base, training=replace(base.training, probe_steps=steps))
@@ -146,5 +147,6 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
                 raise RunError(f"{folder}: got another objective {name!r} than this study has; expected another name")
         given["candidates"] = before["candidates"] | given["candidates"]
         given["probe_steps"] = before.get("probe_steps", base.training.probe_steps)
+    folder_names(given["candidates"])  # refused before the first has run
     declare(path, given)
     return given["probe_steps"]

@@ -21,7 +21,7 @@ from goal_analysis.vse.checkpoint import CheckpointError, load, newest, steps
 from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.memory import within_memory
-from goal_analysis.vse.model import build_model, build_tokenizer, restored_tokenizer
+from goal_analysis.vse.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.progress import put_into
 from goal_analysis.vse.ranks import together
 from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, read_log, read_run, write_run
@@ -30,7 +30,7 @@ from goal_analysis.vse.text import Tokenizer
 from goal_analysis.vse.training import Progress, Report, train
 from goal_analysis.writing import write_whole
 
-TOKENIZER, RESULT = "tokenizer.json", "result.json"
+TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
 PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")
 UNKNOWN = "unknown"
 
@@ -125,7 +125,7 @@ def trained(folder: Path, step: int | None = None) -> TrainedModel:
     if not isinstance(shape, list) or not 2 <= len(shape) <= 4 or any(type(n) is not int or n < 1 for n in shape):
         raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
     with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
-        model = build_model(experiment.model, tuple(shape[1:]), tokenizer)
+        model = _model_of(folder, tuple(shape[1:]), tokenizer)
     try:
         put_into(model, checkpoint.model)
     except CheckpointError as problem:
@@ -139,6 +139,17 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
         return restored_tokenizer(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, RecursionError) as problem:
         raise RunError(f"{path}: got {problem} but expected the tokenizer that a run writes") from problem
+
+
+def _model_of(folder: Path, shape: tuple[int, ...], tokenizer: Tokenizer) -> nn.Module:
+    path = folder / ARCHITECTURE
+    try:
+        tables = json.loads(path.read_text("utf-8"))
+        if not isinstance(tables, dict):
+            raise ValueError(f"{tables!r:.100}")
+        return build_model(tables, shape, tokenizer)
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{path}: got {problem} but expected the model that a run writes") from problem
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:
@@ -161,6 +172,9 @@ def _train(experiment, objective, data, folder, fabric, report) -> Progress:
     model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
     if fabric.is_global_zero:
         write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
+        write_whole(
+            folder / ARCHITECTURE, json.dumps(portable(experiment.model, model), ensure_ascii=False, indent=2) + "\n"
+        )
     with dead_workers_named(experiment.training.workers):
         progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
     if fabric.is_global_zero:

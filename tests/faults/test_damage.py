@@ -16,7 +16,7 @@ from goal_analysis import writing
 from goal_analysis.study.runs import best_of
 from goal_analysis.vse.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
 from goal_analysis.vse.data import ArrayImages, DataError, RetrievalData, Split
-from goal_analysis.vse.run import RESULT, TOKENIZER, trained
+from goal_analysis.vse.run import ARCHITECTURE, RESULT, TOKENIZER, trained
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, RUN, RunError, locked, read_log
 
 NOBODY = 65534
@@ -96,6 +96,7 @@ def test_foreign_names_among_the_checkpoints_are_passed_over(run: Path) -> None:
         (RUN, "expected (the folder of a run|what a run writes)"),
         (LOG, r"log\.jsonl: line \d+: got .* but expected a record"),
         (TOKENIZER, r"tokenizer\.json: got .* but expected the tokenizer"),
+        (ARCHITECTURE, r"architecture\.json: got .* but expected the model"),
         (RESULT, r"result\.json: got .* but expected the result"),
     ],
 )
@@ -103,7 +104,7 @@ def test_foreign_names_among_the_checkpoints_are_passed_over(run: Path) -> None:
 def test_damaged_records_are_refused_by_name(run: Path, name: str, said: str, content: bytes) -> None:
     (run / name).write_bytes(content + b"\n")
     with pytest.raises(RunError, match=said):
-        {RUN: trained, LOG: read_log, TOKENIZER: trained, RESULT: best_of}[name](run)
+        {RUN: trained, LOG: read_log, TOKENIZER: trained, ARCHITECTURE: trained, RESULT: best_of}[name](run)
 
 
 def test_changed_data_are_refused_by_their_fingerprint(contents, train, run: Path, data: RetrievalData) -> None:

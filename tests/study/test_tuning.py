@@ -178,6 +178,15 @@ def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_p
         tuned_comparison(tmp_path, base(), [other, *candidates()[1:]], 2, 3, 1)
 
 
+def test_two_objectives_do_not_share_a_folder(tmp_path: Path, without_processes: None) -> None:
+    hinge, nca, _ = candidates()
+    tuned_comparison(tmp_path, base(), [replace(hinge, name="a/b"), nca], 2, 1, 1)
+    before = (tmp_path / STUDY).read_text()
+    with pytest.raises(ValueError, match="got 'a/b' and 'a:b' but expected names that differ"):
+        tuned_comparison(tmp_path, base(), [nca, replace(hinge, name="a:b")], 2, 1, 1)
+    assert (tmp_path / STUDY).read_text() == before
+
+
 def test_runs_of_the_comparison_are_probed_unless_the_study_was_begun_without(
     tmp_path: Path, without_processes: None
 ) -> None:

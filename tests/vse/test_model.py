@@ -5,6 +5,7 @@ This file is long because the stand-ins for packages and the tables of every enc
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,8 @@ from goal_analysis.vse.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.encoders.linear import Linear
 from goal_analysis.vse.encoders.pooling import GeneralisedPooling, Pooled
 from goal_analysis.vse.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
+from goal_analysis.vse.run import ARCHITECTURE, trained
+from goal_analysis.vse.run_folder import RunError
 from goal_analysis.vse.scorers import SCORERS, CrossModalScorer
 from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.subwords import Subwords
@@ -144,6 +147,21 @@ def test_any_two_make_a_dual_encoder_that_its_state_makes_again(
     other.load_state_dict(model.state_dict())
     other_tokens = other_tokenizer(CAPTIONS)
     assert all(a.equal(b) for a, b in zip((x, y), other(images, other_tokens), strict=True))
+
+
+def test_a_run_needs_nothing_of_where_its_language_model_came_from(trained_small, bert: Path, tmp_path: Path) -> None:
+    origin, run = tmp_path / "origin", tmp_path / "run"
+    shutil.copytree(bert, origin)
+    text = ("model.text.name=hugging_face", f"model.text.path={origin}")
+    trained_small(run, "training.epochs=1", *text, f"model.tokenizer={{name='subwords', path='{origin}'}}")
+    before = trained(run)
+    tokens = before.tokenizer(CAPTIONS)
+    shutil.rmtree(origin)
+    after = trained(run)
+    assert after.model.embed_texts(after.tokenizer(CAPTIONS)).equal(before.model.embed_texts(tokens))
+    (run / ARCHITECTURE).write_text(json.dumps(after.experiment.model))  # as it was given, it does need that
+    with pytest.raises(RunError, match="origin"):
+        trained(run)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in SCORERS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,11 +139,19 @@ def dead_workers_named(workers: int) -> Iterator[None]:
     except RuntimeError as problem:
         if "DataLoader worker" not in str(problem):
             raise
-        traceback.clear_frames(problem.__traceback__)  # with its reader goes what tells of the death again and again
+        _forget_frames(problem)  # with its reader goes what tells of the death again and again
         raise WorkerError(
             f"got a dead process of the {workers} that read images: {problem} The system ends them where memory is "
             f"short: try training.workers={workers // 2}; the same command goes on"
         ) from problem
+
+
+def _forget_frames(problem: BaseException | None) -> None:
+    """Let go of what the frames held that an error, and those which it was raised while handling, went through."""
+    while problem is not None:
+        traceback.clear_frames(problem.__traceback__)
+        problem = problem.__context__
+    gc.collect()
 
 
 class _Batches(Dataset):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.progress import put_into
+from goal_analysis.vse.provenance import revision, versions
 from goal_analysis.vse.ranks import together
 from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, read_log, read_run, write_run
 from goal_analysis.vse.standardization import statistics
@@ -31,8 +29,6 @@ from goal_analysis.vse.training import Progress, Report, train
 from goal_analysis.writing import write_whole
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
-PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +82,8 @@ def start(
             "experiment": experiment.mapping(),
             "data": {"name": data.name, "fingerprint": data.fingerprint(), "shape": list(data.train.images.shape)},
             "command": list(command),
-            "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-            "revision": _revision(),
+            "versions": versions(),
+            "revision": revision(),
         }
         if (folder / RUN).exists():
             _check_same(folder, record)
@@ -189,19 +185,3 @@ def _check_same(folder: Path, record: dict[str, Any]) -> None:
     before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
     if json.loads(json.dumps(record["experiment"])) != json.loads(json.dumps(before.mapping())):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ImportError:
-        return UNKNOWN
-
-
-def _revision() -> str:
-    """The git revision of the working folder; empty where there is none."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""

@@ -20,12 +20,13 @@ SETTINGS = ("data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "
 SETTINGS += ("model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1")
 
 SCRIPT = f"""
-import sys
+import signal, sys
 from pathlib import Path
 import typer
 from goal_analysis.cli.demo import RETRIEVAL, going_on
 from goal_analysis.cli.demo_scenes import retrieved
 output = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 try:
     with going_on(output):
         retrieved(output / RETRIEVAL, 1, 40, {SETTINGS}, {RETRIEVING[:1]})

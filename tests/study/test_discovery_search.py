@@ -1,0 +1,87 @@
+"""The search of a discovery: what is run, what is not run twice, and what the pruner is told."""
+
+from pathlib import Path
+
+from goal_analysis.recombination.composition import from_toml, to_toml
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.discovery.grammar import Proposal
+from goal_analysis.study.discovery.search import REJECTED, Rules, Search
+from goal_analysis.study.jobs import Failure
+from goal_analysis.study.tuning import storage
+from goal_analysis.symbolic.primitives import s_n
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.run_folder import LOG
+from losses_catalog.weights import nca_triplet
+
+BASE = {
+    "name": "small",
+    "data": {"name": "nowhere"},
+    "model": {"image": {"name": "linear"}, "text": {"name": "bag_of_words"}},
+    "objective": "hinge/constant",
+    "training": {"epochs": 9},
+}
+
+
+def by_tau(trial, rate: float) -> Proposal:
+    tau, times = trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0)), trial.suggest_categorical("times", (1, 3))
+    if tau == 8:
+        raise ValueError("8 is too much")
+    pair = weights(times * s_n.subs(s_n, 1), times * s_n.subs(s_n, 1))
+    return Proposal(GradientObjective(nca_triplet, pair, settings={"tau": tau}), {"learning_rate": rate})
+
+
+def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
+    pairs = (one if isinstance(one, tuple) else (one, 1) for one in given)
+    return tuple({"tau": tau, "times": times} for tau, times in pairs)
+
+
+def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "") -> Search:
+    base: Experiment = experiment_from_mapping(BASE)
+    return Search("found", by_tau, Rules(folder, storage(folder), base, budget, to_toml, from_toml, accepts), first)
+
+
+def logged(job, *rsums: float) -> None:
+    lines = [f'{{"kind": "epoch", "step": {e}, "epoch": {e}, "rsum": {rsum}}}' for e, rsum in enumerate(rsums, 1)]
+    (job.output.parent / LOG).write_text("\n".join(lines) + "\n")
+
+
+def test_a_copy_and_what_no_objective_can_have_are_not_run_and_do_not_count(tmp_path: Path) -> None:
+    given = search(tmp_path, 3, taus(1.0, (1.0, 3), 8.0, 2.0, 4.0))
+    jobs = list(given.jobs())
+    assert [job.output.parent.name for job in jobs] == ["0", "3", "4"]
+    told = {record["trial"]: record["why"] for record in given.records()}
+    assert told[1] == "copy of 0"
+    assert told[2] == "rejected 8 is too much"
+
+
+def test_what_was_not_asked_for_is_not_run(tmp_path: Path) -> None:
+    given = search(tmp_path, 1, taus(1.0, 2.0), lambda o: "1" if o.settings["tau"] == 1 else "")
+    (job,) = given.jobs()
+    assert job.output.parent.name == "1"
+    assert given.study.trials[0].user_attrs[REJECTED] == "1"
+
+
+def test_what_falls_behind_is_ended_and_what_leads_is_not(tmp_path: Path) -> None:
+    given = search(tmp_path, 3, taus(1.0, 2.0, 4.0))
+    best, poor, last = given.jobs()
+    logged(best, 100.0, 120.0)
+    assert given.watch(best) == ""
+    logged(poor, 50.0)
+    why = given.watch(poor)
+    assert "ended after epoch 1 with a dev RSUM of 50.0" in why
+    given.ended(poor, Failure(poor, 143, why))
+    given.ended(last, Failure(last, 1))
+    states = [record["state"] for record in given.records()]
+    assert states == ["running", "pruned", "fail"]
+    assert given.left == 1
+
+
+def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
+    first = next(search(tmp_path, 2, taus(1.0, 2.0)).jobs())
+    again = list(search(tmp_path, 2).jobs())
+    assert [job.output for job in again] == [first.output, first.output.parents[1] / "1" / first.output.name]
+
+
+def test_a_space_of_copies_ends(tmp_path: Path) -> None:
+    given = search(tmp_path, 50)
+    assert len(list(given.jobs())) <= 3

@@ -9,6 +9,7 @@ from goal_analysis.study.discovery.search import REJECTED, Rules, Search
 from goal_analysis.study.jobs import Failure
 from goal_analysis.study.tuning import storage
 from goal_analysis.symbolic.primitives import s_n
+from goal_analysis.symbolic.weight import PairWeights
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run_folder import LOG
 from losses_catalog.weights import nca_triplet
@@ -26,7 +27,8 @@ def by_tau(trial, rate: float) -> Proposal:
     tau, times = trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0)), trial.suggest_categorical("times", (1, 3))
     if tau == 8:
         raise ValueError("8 is too much")
-    pair = weights(times * s_n.subs(s_n, 1), times * s_n.subs(s_n, 1))
+    same = times * s_n.subs(s_n, 1)
+    pair = PairWeights(name="p", positive=same, negative=same)
     return Proposal(GradientObjective(nca_triplet, pair, settings={"tau": tau}), {"learning_rate": rate})
 
 

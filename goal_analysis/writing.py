@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 UNFINISHED = ".unfinished"
 """What the name of a file ends in while it is written; what a killed process left is written over by the next."""
@@ -45,6 +47,25 @@ def write_whole_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write what JSON can hold to ``path`` as `write_whole` does, in the form of `json_text`."""
+    write_whole(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text of a JSON file that people read too."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def read_back(value: Any) -> Any:
+    """What is read of a value that was written: lists for tuples, text for keys.
+
+    >>> read_back({"shape": (2, 3)})
+    {'shape': [2, 3]}
+    """
+    return json.loads(json_text(value))
 
 
 def _opened_alone(path: Path) -> int:

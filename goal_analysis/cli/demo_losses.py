@@ -16,7 +16,7 @@ from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
 from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import write_json
 from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
@@ -126,4 +126,4 @@ def _kept(file: Path, state: str) -> Any:
 
 
 def _write(file: Path, found: object) -> None:
-    write_whole(file, json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+    write_json(file, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from goal_analysis.cli.objectives import objective_of
 from goal_analysis.cli.tables import print_table
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import write_json, write_whole
 
 OBJECTIVES = ("hinge/constant", "nca(tau=12)/constant@softmax:12", "nca/linear", "nca_twin/linear@top_k:5")
 """A baseline, InfoNCE, one that is the gradient of no loss, and its twin that is."""
@@ -37,7 +36,7 @@ def recombined(output: Path) -> bool:
     described = [{"objective": text, **objective_of(text).describe().to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
-    write_whole(output / "objectives.json", json.dumps(described, ensure_ascii=False, indent=2) + "\n")
+    write_json(output / "objectives.json", described)
     file = output / "objective.py"
     typer.echo(f"  Exporting {EXPORTED} to {file}, which checks itself")
     write_whole(file, export(objective_of(EXPORTED)))

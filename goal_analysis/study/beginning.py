@@ -9,7 +9,7 @@ from typing import Any
 
 from goal_analysis.vse.experiment import experiment_from_mapping
 from goal_analysis.vse.run_folder import RunError
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import read_back
 
 
 def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
@@ -34,14 +34,4 @@ def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
         raise RunError(f"{path}: got no {', '.join(expected)} but expected what a study writes")
     experiment = experiment_from_mapping(found["experiment"], f"{path}: experiment").mapping()
-    return found | {"experiment": as_written(experiment)}
-
-
-def as_written(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is read back of this where it was written down as JSON."""
-    return json.loads(json.dumps(given))
-
-
-def declare(path: Path, given: Mapping[str, Any]) -> None:
-    """Write down what a study is begun with."""
-    write_whole(path, json.dumps(given, ensure_ascii=False, indent=2) + "\n")
+    return found | {"experiment": read_back(experiment)}

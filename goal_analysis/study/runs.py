@@ -9,7 +9,7 @@ from goal_analysis.study.jobs import Job
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run import RESULT
 from goal_analysis.vse.run_folder import RunError
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import json_text, write_whole
 
 DECLARED = "experiment.json"
 
@@ -23,7 +23,7 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
         folder: of the run.
     """
     declared = folder / DECLARED
-    text = json.dumps(experiment.mapping(), ensure_ascii=False, indent=2) + "\n"
+    text = json_text(experiment.mapping())
     if not declared.exists() or declared.read_text("utf-8") != text:
         write_whole(declared, text)
     words = ("train", str(declared), "-o", str(folder))

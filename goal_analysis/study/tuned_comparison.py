@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from goal_analysis.naming import folder_names
-from goal_analysis.study.beginning import as_written, begun, declare
+from goal_analysis.study.beginning import begun
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import read_back, write_json, write_whole
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
 
@@ -127,7 +127,7 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     name that the study has would make a table of unlike things.
     """
     path = folder / STUDY
-    given = as_written(
+    given = read_back(
         {
             "experiment": base.mapping() | {"seed": 0, "objective": ""},
             "budget": budget,
@@ -148,5 +148,5 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
         given["candidates"] = before["candidates"] | given["candidates"]
         given["probe_steps"] = before.get("probe_steps", base.training.probe_steps)
     folder_names(given["candidates"])  # refused before the first has run
-    declare(path, given)
+    write_json(path, given)
     return given["probe_steps"]

@@ -26,7 +26,7 @@ from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, rea
 from goal_analysis.vse.standardization import statistics
 from goal_analysis.vse.text import Tokenizer
 from goal_analysis.vse.training import Progress, Report, train
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import read_back, write_json, write_whole
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
 
@@ -168,20 +168,18 @@ def _train(experiment, objective, data, folder, fabric, report) -> Progress:
     model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
     if fabric.is_global_zero:
         write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
-        write_whole(
-            folder / ARCHITECTURE, json.dumps(portable(experiment.model, model), ensure_ascii=False, indent=2) + "\n"
-        )
+        write_json(folder / ARCHITECTURE, portable(experiment.model, model))
     with dead_workers_named(experiment.training.workers):
         progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
     if fabric.is_global_zero:
         epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]
         best = next(record for record in epochs if record["step"] == progress.best_step)
-        write_whole(folder / RESULT, json.dumps({"best": best, "stopped": progress.stopped}, indent=2) + "\n")
+        write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
     return progress
 
 
 def _check_same(folder: Path, record: dict[str, Any]) -> None:
     # What a run that was begun before an option existed does not say of it, is its default.
     before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
-    if json.loads(json.dumps(record["experiment"])) != json.loads(json.dumps(before.mapping())):
+    if read_back(record["experiment"]) != read_back(before.mapping()):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")

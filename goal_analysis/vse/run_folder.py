@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from goal_analysis.writing import write_whole
+from goal_analysis.writing import write_json, write_whole
 
 RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
     "run.json",
@@ -67,7 +67,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
     """Write what is run: ``run.json``."""
-    write_whole(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / RUN, record)
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,8 @@ MOMENTS = {
     "a checkpoint before it has its name": (checkpoint.Path, "replace", 8),
     "a record of the log": (run_folder.os, "fsync", 14),
     "the evaluation of an epoch": (training, "record_of", 2),
-    "the result": (run_module, "write_whole", 2),
+    "the architecture": (run_module, "write_json", 1),
+    "the result": (run_module, "write_json", 2),
 }
 
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import sympy as sp
+
 from goal_analysis.recombination.composition import from_toml, to_toml
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.grammar import Proposal
 from goal_analysis.study.discovery.search import REJECTED, Rules, Search
 from goal_analysis.study.jobs import Failure
 from goal_analysis.study.tuning import storage
-from goal_analysis.symbolic.primitives import s_n
 from goal_analysis.symbolic.weight import PairWeights
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run_folder import LOG
@@ -27,8 +28,7 @@ def by_tau(trial, rate: float) -> Proposal:
     tau, times = trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0)), trial.suggest_categorical("times", (1, 3))
     if tau == 8:
         raise ValueError("8 is too much")
-    same = times * s_n.subs(s_n, 1)
-    pair = PairWeights(name="p", positive=same, negative=same)
+    pair = PairWeights(name="p", positive=sp.Integer(times), negative=sp.Integer(times))
     return Proposal(GradientObjective(nca_triplet, pair, settings={"tau": tau}), {"learning_rate": rate})
 
 

@@ -122,7 +122,7 @@ STRATEGIES = {
         st.builds(str.join, st.sampled_from(["", " "]), st.lists(st.sampled_from(PIECES), max_size=40)),
         2_500,
     ),
-    "nested": (st.recursive(_leaves, _nested, max_leaves=30), 3_000),
+    "nested": (st.recursive(_leaves, _nested, max_leaves=30), 6_000),
     "mutated": (st.builds(_mutated, st.sampled_from(VALID), _edits), 2_500),
     "attacks": (
         st.builds(str.format, _pairs, st.sampled_from(ATTACKS), st.sampled_from(ATTACKS + VALID)),

@@ -27,7 +27,7 @@ def terms_multiplied_out(e: sp.Expr) -> float:
     return 1
 
 
-def degree_multiplied_out(e: sp.Expr) -> float:
+def degree_multiplied_out(e: sp.Expr) -> int:
     """At most which degree ``e`` has as a polynomial, where an exponential of p/q·x is the p-th power of that of x/q.
 
     >>> x, y = sp.symbols("x y")

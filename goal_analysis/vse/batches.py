@@ -136,22 +136,25 @@ def dead_workers_named(workers: int) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as problem:
-        if "DataLoader worker" not in str(problem):
+    except Exception as problem:
+        chain = list(_chain(problem))
+        death = next((e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
+        if death is None:
             raise
-        _forget_frames(problem)  # with its reader goes what tells of the death again and again
+        for error in chain:  # with the reader that their frames hold goes what tells of the death again and again
+            traceback.clear_frames(error.__traceback__)
+        gc.collect()
         raise WorkerError(
-            f"got a dead process of the {workers} that read images: {problem} The system ends them where memory is "
+            f"got a dead process of the {workers} that read images: {death} The system ends them where memory is "
             f"short: try training.workers={workers // 2}; the same command goes on"
         ) from problem
 
 
-def _forget_frames(problem: BaseException | None) -> None:
-    """Let go of what the frames held that an error, and those which it was raised while handling, went through."""
+def _chain(problem: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised while handling: PyTorch tells of a death in the midst of anything."""
     while problem is not None:
-        traceback.clear_frames(problem.__traceback__)
+        yield problem
         problem = problem.__context__
-    gc.collect()
 
 
 class _Batches(Dataset):

@@ -16,7 +16,7 @@ import torch
 
 from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
 from goal_analysis.vse import batches, scoring, training
-from goal_analysis.vse.batches import WorkerError
+from goal_analysis.vse.batches import WorkerError, dead_workers_named
 from goal_analysis.vse.memory import OutOfMemory, within_memory
 from goal_analysis.vse.run import RESULT, trained
 from goal_analysis.vse.run_folder import locked
@@ -47,6 +47,21 @@ def test_a_dead_worker_is_named_and_the_same_call_goes_on(
             train(tmp_path / "run", "training.workers=1")
     train(tmp_path / "run", "training.workers=1")
     assert contents(tmp_path / "run") == contents(whole)
+
+
+def test_a_death_told_in_the_midst_of_another_error_is_named() -> None:
+    """PyTorch tells of it wherever the program is, so also inside of what turns errors into errors of its own."""
+
+    def told_while_checking() -> None:
+        try:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        except RuntimeError as problem:
+            raise TypeError("its argument could not be checked") from problem
+
+    with pytest.raises(WorkerError, match=r"of the 2 that read images: DataLoader .* killed"), dead_workers_named(2):
+        told_while_checking()
+    with pytest.raises(TypeError, match="alone"), dead_workers_named(2):
+        raise TypeError("alone")
 
 
 @pytest.mark.parametrize("problem", NO_MEMORY, ids=lambda p: type(p).__name__)

@@ -21,7 +21,7 @@ from goal_analysis.vse.text import Tokenizer, Vocabulary
 PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")
 """The tables of a model."""
 
-RERANKING = ("negatives", "top")
+RERANKING = ("negatives", "top", "share")
 """The options of a table ``reranker`` that are not its scorer's."""
 
 

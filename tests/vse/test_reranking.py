@@ -41,9 +41,10 @@ def model(request: pytest.FixtureRequest) -> Reranking:
     """With a scorer that is heard, and on another order than that of the dual encoder."""
     torch.manual_seed(0)
     options = {"layers": 1, "heads": 2} if request.param == "fusion" else {}
-    config = {**CONFIG, "reranker": {"name": request.param, "negatives": 2, "top": 3, **options}}
+    config = {**CONFIG, "reranker": {"name": request.param, "negatives": 2, "top": 3, "share": 5.0, **options}}
     built = build_model(config, (3, 5), VOCABULARY)
-    torch.nn.init.constant_(built.share, 5.0)
+    if request.param == "fusion":
+        torch.nn.init.normal_(built.scorer.linear.weight)
     return built.eval()
 
 
@@ -73,14 +74,20 @@ def test_a_batch_has_the_scores_of_what_was_mined(model: Reranking, split: Split
     same = ids[:, None] == ids[None, :]
     assert found.chosen.equal(with_hardest(found.images @ found.texts.T, same, 2))
     rows, columns = found.chosen.nonzero(as_tuple=True)
-    pairs = model.score_pairs(images, tokens, rows, columns)
-    torch.testing.assert_close(found.scores[rows, columns], pairs)
+    regions, words = model.image.elements(images), model.text.elements(tokens)
+    scored = model.scorer.score_elements(regions, words, rows, columns)
+    torch.testing.assert_close(found.scores[rows, columns], scored)
     assert not found.scores[~found.chosen].any()
-    corrected = pairs - (found.images[rows] * found.texts[columns]).sum(1)
-    torch.testing.assert_close(corrected, 5 * model.scorer.score_pairs(images, tokens, rows, columns))
-    # Pooling has no weights here, so all that reaches x and y reaches them by x·y.
-    grads = torch.autograd.grad(found.scores.sum(), [found.images, found.texts], allow_unused=True)
-    assert grads == (None, None)
+    similarities = (found.images[rows] * found.texts[columns]).sum(1)
+    torch.testing.assert_close(model.score_pairs(images, tokens, rows, columns), similarities + 5 * scored)
+    torch.nn.init.normal_(model.of_words.weight)
+    mapped = model.scorer.score_elements(regions, (model.of_words(words[0]), words[1]), rows, columns)
+    assert not mapped.allclose(scored)
+    torch.testing.assert_close(model.score_pairs(images, tokens, rows, columns), similarities + 5 * mapped)
+    found.scores.sum().backward()
+    reached = {name.removeprefix("scorer.").split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    own = {name.split(".")[0] for name, _ in model.scorer.named_parameters()} - {"image", "text"}
+    assert reached == {"of_regions", "of_words"} | own
 
 
 def test_the_objective_acts_on_both(model: Reranking, split: Split) -> None:

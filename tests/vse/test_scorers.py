@@ -101,18 +101,38 @@ def test_cross_attention_is_the_papers_formula(queries: str, pool: str) -> None:
     assert not other.score(images, tokens).allclose(found)
 
 
+def aligned(v: Tensor, e: Tensor) -> Tensor:
+    cosines = nn.functional.cosine_similarity(v[:, None], e[None], dim=2)
+    return cosines.amax(0).mean() + cosines.amax(1).mean()
+
+
 def test_fusion_reads_one_pair_at_a_time() -> None:
     model = scorer("fusion").eval()
+    nn.init.normal_(model.linear.weight)
+    nn.init.normal_(model.linear.bias)
     images, tokens = torch.randn(4, 4, 10), VOCABULARY(CAPTIONS)
-    found = model.score(images, tokens)
-    regions, words = elements(model, images, tokens)
+    with torch.no_grad():
+        found = model.score(images, tokens)
+        regions, words = elements(model, images, tokens)
     for i, v in enumerate(regions):
         for c, e in enumerate(words):
-            x = torch.cat((model.gather[None], v + model.kinds[0], e + model.kinds[1]))[None]
+            kinds = torch.cat((model.kinds[:1].expand(len(v), -1), model.kinds[1:].expand(len(e), -1)))
+            x = torch.cat((model.gather[None], DIM**0.5 * torch.cat((v, e)) + kinds))[None]
             for layer in model.layers.layers:
                 x = attention_layer(layer, x)
             x = nn.functional.layer_norm(x, (DIM,), model.layers.norm.weight, model.layers.norm.bias)
-            torch.testing.assert_close(found[i, c], model.linear(x[0, 0])[0], atol=1e-10, rtol=0)
+            expected = aligned(v, e) + model.linear(x[0, 0])[0]
+            torch.testing.assert_close(found[i, c], expected, atol=1e-10, rtol=0)
+
+
+def test_fusion_begins_as_the_alignment_of_what_it_reads() -> None:
+    model = scorer("fusion").eval()
+    images, tokens = torch.randn(4, 4, 10), VOCABULARY(CAPTIONS)
+    with torch.no_grad():
+        found = model.score(images, tokens)
+        regions, words = elements(model, images, tokens)
+        expected = torch.stack([torch.stack([aligned(v, e) for e in words]) for v in regions])
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
 
 
 def attention_layer(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
@@ -170,6 +190,8 @@ def test_permuting_permutes_and_padding_does_not_matter(name: str) -> None:
 
 def test_the_gradient_reaches_every_parameter(name: str) -> None:
     model = scorer(name).eval()
+    if name == "fusion":
+        nn.init.normal_(model.linear.weight)  # which begins as 0, and lets nothing through to the stream
     (model.score(torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)) * torch.randn(3, 5)).sum().backward()
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -193,13 +215,14 @@ def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pyte
 def test_dropout_in_strips_is_the_same_when_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "AT_A_TIME", 700)
     model = scorer("fusion", dropout=0.5)
+    with torch.no_grad():
+        model.linear.weight.normal_(0, 1e6)  # beside which the alignment, from −2 to 2, is nothing
     images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
     scores = model.score(images, tokens)
     assert not model.score(images, tokens).allclose(scores)
     # Scores are linear in the last layer, so its gradient times its weights gives them back: with one dropout only.
-    of_weight, of_bias = torch.autograd.grad((scores * scores.detach()).sum(), [model.linear.weight, model.linear.bias])
-    given_back = (of_weight * model.linear.weight).sum() + of_bias * model.linear.bias
-    torch.testing.assert_close(given_back, scores.square().sum().reshape(1))
+    (of_weight,) = torch.autograd.grad((scores * scores.detach()).sum(), model.linear.weight)
+    torch.testing.assert_close((of_weight * model.linear.weight).sum(), scores.square().sum(), rtol=1e-4, atol=0)
 
 
 def test_regions_of_zero_give_numbers(name: str) -> None:
@@ -252,6 +275,7 @@ def test_reranking_by_the_same_scores_changes_no_order() -> None:
         (lambda: scorer("cross_attention", pool="max"), "cross_attention: pool: got 'max' but expected one of mean"),
         (lambda: scorer("cross_attention", sharpness=0), "sharpness: got 0 but expected a number above 0"),
         (lambda: scorer("fusion", heads=3), "heads: got 3 but expected a divisor of dim, 8"),
+        (lambda: scorer("fusion", layers=0), "layers: got 0 but expected 1 or more"),
         (lambda: reranked(torch.randn(2, 2), lambda r, c: r, 0), "top: got 0 but expected 1 or more"),
         (
             lambda: reranked(torch.randn(2, 2), lambda r, c: r[:1], 1),

@@ -15,8 +15,10 @@ def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.Tra
     """A stack of self-attention, normalised before each of its parts and at the end, four times as wide inside.
 
     Raises:
-        ValueError: a width that the heads do not divide, or a dropout outside of [0, 1).
+        ValueError: no layer, a width that the heads do not divide, or a dropout outside of [0, 1).
     """
+    if layers < 1:
+        raise ValueError(f"layers: got {layers} but expected 1 or more")
     if heads < 1 or dim % heads:
         raise ValueError(f"heads: got {heads} but expected a divisor of dim, {dim}")
     check_share("dropout", dropout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from goal_analysis.vse.encoders.pooling import Elements, Pooled, unit
@@ -13,13 +13,18 @@ from goal_analysis.vse.text import Tokens
 
 
 class Fusion(nn.Module):
-    """One stream: a vector that gathers, the regions and the words, each with the vector of its kind, attend to each
-    other, and the score is a linear function of what was gathered.
+    """One stream of regions and words: f = mean_w max_r cos(e_w, v_r) + mean_r max_w cos(e_w, v_r) + a·h + b.
+
+    v and e are regions and words; h is what a vector beside them has gathered after all have attended to each other,
+    every element with the vector of its kind. a and b are 0 at the start, so that f begins as the alignment of what the
+    encoders give and has not to find it anew.
 
     It computes a whole transformer for every pair, so it is for small batches and for `Reranking`.
 
     In the manner of "UNITER: UNiversal Image-TExt Representation Learning" (Chen et al., ECCV 2020,
-    https://arxiv.org/abs/1909.11740), whose image-text matching head it has, and not its pretraining.
+    https://arxiv.org/abs/1909.11740), whose image-text matching is a·h + b, without its pretraining; the alignment is
+    that of "FILIP: Fine-grained Interactive Language-Image Pre-Training" (Yao et al., ICLR 2022,
+    https://arxiv.org/abs/2111.07783).
 
     Args:
         image: gives regions.
@@ -39,10 +44,12 @@ class Fusion(nn.Module):
         self.image, self.text = image, text
         dim = image.local.dim
         assert isinstance(dim, int)
-        self.gather = nn.Parameter(torch.randn(dim) / dim**0.5)
-        self.kinds = nn.Parameter(torch.randn(2, dim) / dim**0.5)
+        self.gather = nn.Parameter(torch.randn(dim))
+        self.kinds = nn.Parameter(torch.randn(2, dim))
         self.layers = layers_of(dim, layers, heads, dropout)
         self.linear = nn.Linear(dim, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
     def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption, in strips of pairs that bound the memory."""
@@ -66,17 +73,20 @@ class Fusion(nn.Module):
     ) -> Float[Tensor, " pairs"]:
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
         (v, there_v), (e, there_e) = regions, words
-        v, e = unit(v) + self.kinds[0], unit(e) + self.kinds[1]
+        v, e = unit(v), unit(e)
         # Captions of one length stand in one strip, which then has little padding.
         last = (there_e * torch.arange(1, e.shape[1] + 1, device=e.device)).amax(1)[columns]
-        order = last.argsort()
+        order, scale = last.argsort(), v.shape[2] ** 0.5  # so that an element's numbers are about 1
 
         def strip(some: slice) -> Tensor:
             i, c, longest = rows[order[some]], columns[order[some]], last[order[some]].amax()
-            gather = self.gather.expand(len(i), 1, -1)
-            there = torch.cat((torch.ones_like(there_v[i, :1]), there_v[i], there_e[c, :longest]), 1)
-            read = self.layers(torch.cat((gather, v[i], e[c, :longest]), 1), src_key_padding_mask=~there)
-            return self.linear(read[:, 0])[:, 0]
+            some_v, some_e, masks = v[i], e[c, :longest], (there_v[i], there_e[c, :longest])
+            stream = torch.cat(
+                (self.gather.expand(len(i), 1, -1), scale * some_v + self.kinds[0], scale * some_e + self.kinds[1]), 1
+            )
+            padding = ~torch.cat((torch.ones_like(masks[0][:, :1]), *masks), 1)
+            gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
+            return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
 
         found = in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
         return found[order.argsort()]
@@ -84,3 +94,16 @@ class Fusion(nn.Module):
     def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
         """`score`."""
         return self.score(images, tokens)
+
+
+def alignment(
+    v: Float[Tensor, "pairs regions dim"],
+    e: Float[Tensor, "pairs words dim"],
+    there_v: Bool[Tensor, "pairs regions"],
+    there_e: Bool[Tensor, "pairs words"],
+) -> Float[Tensor, " pairs"]:
+    """mean_w max_r e_w·v_r + mean_r max_w e_w·v_r, over the regions and words that are there."""
+    s = v @ e.mT
+    of_words = s.masked_fill(~there_v[:, :, None], -torch.inf).amax(1).masked_fill(~there_e, 0)
+    of_regions = s.masked_fill(~there_e[:, None, :], -torch.inf).amax(2).masked_fill(~there_v, 0)
+    return of_words.sum(1) / there_e.sum(1) + of_regions.sum(1) / there_v.sum(1)

@@ -10,11 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from goal_analysis.vse.dual_encoder import DualEncoder
-from goal_analysis.vse.encoders.pooling import Elements, unit
+from goal_analysis.vse.encoders.pooling import unit
 from goal_analysis.vse.text import Tokens
-
-SHARE = 0.1
-"""How much of the scorer's score is added at the start; it is learnt from there."""
 
 PairScores = Callable[[Tensor, Tensor], Tensor]
 """The scores of image ``rows[k]`` with caption ``columns[k]``, shape ``(pairs,)``."""
@@ -26,7 +23,7 @@ class Mined(NamedTuple):
     Args:
         images: unit vectors, shape ``(images, dim)``.
         texts: unit vectors, shape ``(captions, dim)``.
-        scores: of the chosen pairs, and 0 elsewhere, shape ``(images, captions)``.
+        scores: the scorer's, of the chosen pairs, and 0 elsewhere, shape ``(images, captions)``.
         chosen: which pairs those are: the positives, and the negatives that were mined.
     """
 
@@ -37,12 +34,13 @@ class Mined(NamedTuple):
 
 
 class Reranking(nn.Module):
-    """A dual encoder, and a scorer of the same regions and words that corrects it: s = x·y + g·f(regions, words).
+    """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
 
-    The encoders are shared, so that they are run once, and the scorer begins with regions and words that the dual
-    encoder has aligned; both are trained by the objective, the dual encoder on the whole batch and the scorer on its
-    positives and on the negatives that are hardest by x·y. No gradient of s reaches x·y, so f learns what x·y lacks. At
-    the start g is small, and the order that of the dual encoder.
+    The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
+    encoder has aligned, for A and B are the identity at the start. Both are trained by the objective: the dual encoder
+    on the whole batch, and f alone on its positives and on the negatives that are hardest by x·y. No gradient of f
+    reaches v or e, so that the dual encoder is what it would be by itself. g is not learnt: beside hardest negatives an
+    objective of a fixed scale would have it make up for x·y, whose own scale it cannot change.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
@@ -51,15 +49,16 @@ class Reranking(nn.Module):
         scorer: a `goal_analysis.vse.scorers.CrossModalScorer` whose encoders ``image`` and ``text`` pool too.
         negatives: mined for every image and every caption of a batch.
         top: how many of every query's candidates are put in a new order in evaluation.
+        share: g, chosen on dev as any other option.
     """
 
     scorer: Any
 
-    def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10) -> None:
+    def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
         super().__init__()
         self.scorer = scorer
-        self.share = nn.Parameter(torch.tensor(SHARE))
-        self.negatives, self.top = negatives, top
+        self.of_regions, self.of_words = _identity(self.image.local.dim), _identity(self.text.local.dim)
+        self.negatives, self.top, self.share = negatives, top, float(share)
 
     @property
     def image(self) -> Any:
@@ -84,12 +83,11 @@ class Reranking(nn.Module):
             tokens: of the captions.
             ids: the image of every pair; other captions of an image are positives of it.
         """
-        regions, words, x, y = self._read(images, tokens)
-        similarities = x.detach() @ y.detach().T
-        chosen = with_hardest(similarities, ids[:, None] == ids[None, :], self.negatives)
+        x, y, score = self._read(images, tokens)
+        chosen = with_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
         rows, columns = chosen.nonzero(as_tuple=True)
-        corrected = similarities[rows, columns] + self.share * self.scorer.score_elements(regions, words, rows, columns)
-        scores = torch.zeros_like(chosen, dtype=corrected.dtype).index_put((rows, columns), corrected)
+        found = score(rows, columns)
+        scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
         return Mined(x, y, scores, chosen)
 
     def score_pairs(
@@ -99,14 +97,27 @@ class Reranking(nn.Module):
         rows: Int64[Tensor, " pairs"],
         columns: Int64[Tensor, " pairs"],
     ) -> Float[Tensor, " pairs"]:
-        """The corrected scores of image ``rows[k]`` with caption ``columns[k]``."""
-        regions, words, x, y = self._read(images, tokens)
-        similarities = (x[rows] * y[columns]).sum(1)
-        return similarities + self.share * self.scorer.score_elements(regions, words, rows, columns)
+        """s of image ``rows[k]`` with caption ``columns[k]``."""
+        x, y, score = self._read(images, tokens)
+        return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)
 
-    def _read(self, images: Tensor, tokens: Tokens) -> tuple[Elements, Elements, Tensor, Tensor]:
-        regions, words = self.image.elements(images), self.text.elements(tokens)
-        return regions, words, unit(self.image.pooling(*regions)), unit(self.text.pooling(*words))
+    def _read(self, images: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, PairScores]:
+        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        regions = self.of_regions(v.detach()), there_v
+        words = self.of_words(e.detach()), there_e
+
+        def score(rows: Tensor, columns: Tensor) -> Tensor:
+            return self.scorer.score_elements(regions, words, rows, columns)
+
+        return unit(self.image.pooling(v, there_v)), unit(self.text.pooling(e, there_e)), score
+
+
+def _identity(dim: int) -> nn.Linear:
+    """A linear map that begins as the identity."""
+    found = nn.Linear(dim, dim)
+    nn.init.eye_(found.weight)
+    nn.init.zeros_(found.bias)
+    return found
 
 
 def with_hardest(

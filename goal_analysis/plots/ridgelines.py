@@ -106,10 +106,19 @@ def save_film(
     figure, ax = alone(4.2, 3.6)
     with style(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"film{path.suffix}"
+        steps = sorted(snapshots)
+
+        def draw(step: int, colourbar: bool) -> None:
+            draw_joint(triplets_frame(snapshots[step]), surface, ax, weight, similarity, scale, colourbar)
+            ax.set_title(f"step {step:,}; area: share of triplets")
+
+        draw(steps[0], True)
+        for _ in range(2):  # the second time with the labels that the first has found room for
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # or the axes would move from frame to frame
         with writer.saving(figure, str(written), dpi=100):
-            for number, (step, pairs) in enumerate(sorted(snapshots.items())):
+            for step in steps:
                 ax.clear()
-                draw_joint(triplets_frame(pairs), surface, ax, weight, similarity, scale, colourbar=number == 0)
-                ax.set_title(f"step {step:,}; area: share of triplets")
+                draw(step, False)
                 writer.grab_frame()
         write_whole_bytes(path, written.read_bytes())

@@ -105,3 +105,16 @@ def test_a_film_has_a_frame_a_step(pairs, nca_linear, tmp_path):
         save_film({0: pairs}, surface, tmp_path / "film.avi")
     with pytest.raises(ValueError, match="got no snapshot"):
         save_film({}, surface, tmp_path / "film.gif")
+
+
+def test_axes_stand_still_in_a_film(pairs, nca_linear, tmp_path):
+    save_film({0: pairs, 5: pairs}, surface_frame(nca_linear, "T", count=20), tmp_path / "film.gif")
+    frames = []
+    with Image.open(tmp_path / "film.gif") as film:
+        for number in range(film.n_frames):
+            film.seek(number)
+            frames.append(np.asarray(film.convert("L"), dtype=int))
+    title = frames[0].shape[0] // 10
+    moved = [abs(a - b).max() for a, b in zip(*((f[:title], f[title:]) for f in frames), strict=True)]
+    assert moved[0] > 100, "the titles are the same"
+    assert moved[1] < 30

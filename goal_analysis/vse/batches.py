@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from goal_analysis.vse.data import DataError, Split
 from goal_analysis.vse.text import Tokens
+
+AWAITED = 1.0
+"""Seconds within which a process that reads images is dead after it has stopped to answer."""
 
 
 class WorkerError(RuntimeError):
@@ -140,7 +144,12 @@ def dead_workers_named(workers: int) -> Iterator[None]:
         chain = list(_chain(problem))
         death = next((e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
         if death is None:
-            raise
+            death = next((e for e in chain if workers and isinstance(e, ConnectionError | EOFError)), None)
+            if death is None:
+                raise
+            # What a dying one had sent could not be fetched; that it has died, PyTorch's handler tells in a moment.
+            with suppress(RuntimeError):
+                time.sleep(AWAITED)
         for error in chain:  # with the reader that their frames hold goes what tells of the death again and again
             traceback.clear_frames(error.__traceback__)
         gc.collect()

@@ -60,8 +60,33 @@ def test_a_death_told_in_the_midst_of_another_error_is_named() -> None:
 
     with pytest.raises(WorkerError, match=r"of the 2 that read images: DataLoader .* killed"), dead_workers_named(2):
         told_while_checking()
+
     with pytest.raises(TypeError, match="alone"), dead_workers_named(2):
         raise TypeError("alone")
+
+
+def test_a_death_that_is_told_late_is_awaited() -> None:
+    """What a dying process had sent cannot be fetched, and PyTorch's handler tells of the death after that."""
+    told = []
+
+    def tell(*_: object) -> None:
+        told.append(True)
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    def fetch() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        raise ConnectionResetError("reset by peer")
+
+    before = signal.signal(signal.SIGALRM, tell)
+    try:
+        with pytest.raises(WorkerError, match="of the 2 that read images: reset by peer"), dead_workers_named(2):
+            fetch()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert told
+    with pytest.raises(ConnectionResetError, match="elsewhere"), dead_workers_named(0):
+        raise ConnectionResetError("elsewhere")
 
 
 @pytest.mark.parametrize("problem", NO_MEMORY, ids=lambda p: type(p).__name__)

@@ -153,8 +153,9 @@ def dead_workers_named(workers: int) -> Iterator[None]:
         for error in chain:  # with the reader that their frames hold goes what tells of the death again and again
             traceback.clear_frames(error.__traceback__)
         gc.collect()
+        said = str(death).rstrip(". ") or type(death).__name__
         raise WorkerError(
-            f"got a dead process of the {workers} that read images: {death} The system ends them where memory is "
+            f"got a dead process of the {workers} that read images: {said}. The system ends them where memory is "
             f"short: try training.workers={workers // 2}; the same command goes on"
         ) from problem
 

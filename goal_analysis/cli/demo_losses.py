@@ -40,7 +40,7 @@ def derived(file: Path) -> list[dict[str, object]]:
     """
     records = list(summaries(catalog))
     print_summary(records)
-    _write(file, records)
+    write_json(file, records)
     return records
 
 
@@ -60,7 +60,7 @@ def verified(file: Path, records: Sequence[object], chosen: Sequence[SymbolicLos
     for record in verifications((loss for loss in chosen if loss.name not in done), made_up_batches(), DTYPES[:3]):
         done[str(record["loss"])] = record
         typer.echo(f"  {len(done)}/{len(chosen)} {record['loss']}")
-        _write(file, {"of": state, "found": list(done.values())})
+        write_json(file, {"of": state, "found": list(done.values())})
     found = [done[loss.name] for loss in chosen]
     print_verifications(found)
     return all(bool(record["verified"]) for record in found)
@@ -101,7 +101,7 @@ def measured(file: Path) -> dict[str, Any]:
             for n in near
         ]
         found = {"said": measurement.summary(), **measurement.findings(), "nearest": rows}
-        _write(file, {"of": state, "found": found})
+        write_json(file, {"of": state, "found": found})
     typer.echo(found["said"])
     print_table(tuple(found["nearest"][0]), found["nearest"])
     return found
@@ -123,7 +123,3 @@ def _kept(file: Path, state: str) -> Any:
         return before["found"] if before["of"] == state else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(file: Path, found: object) -> None:
-    write_json(file, found)

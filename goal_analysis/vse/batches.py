@@ -142,14 +142,14 @@ def dead_workers_named(workers: int) -> Iterator[None]:
         yield
     except Exception as problem:
         chain = list(_chain(problem))
-        death = next((e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
-        if death is None:
-            death = next((e for e in chain if workers and isinstance(e, ConnectionError | EOFError)), None)
-            if death is None:
-                raise
-            # What a dying one had sent could not be fetched; that it has died, PyTorch's handler tells in a moment.
+        told = [e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)]
+        lost = [e for e in chain if workers and isinstance(e, ConnectionError | EOFError)]
+        if not told and not lost:
+            raise
+        if not told:  # what a dying one had sent could not be fetched; PyTorch's handler tells of it in a moment
             with suppress(RuntimeError):
                 time.sleep(AWAITED)
+        death = (told or lost)[0]
         for error in chain:  # with the reader that their frames hold goes what tells of the death again and again
             traceback.clear_frames(error.__traceback__)
         gc.collect()

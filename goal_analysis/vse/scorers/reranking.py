@@ -39,8 +39,8 @@ class Reranking(nn.Module):
     The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
     encoder has aligned, for A and B are the identity at the start. Both are trained by the objective: the dual encoder
     on the whole batch, and f alone on its positives and on the negatives that are hardest by x·y. No gradient of f
-    reaches v or e, so that the dual encoder is what it would be by itself. g is not learnt: beside hardest negatives an
-    objective of a fixed scale would have it make up for x·y, whose own scale it cannot change.
+    reaches v or e, so that the dual encoder is what it would be by itself. g is not learnt: where s was trained
+    on hardest negatives it became negative, and the order worse.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.

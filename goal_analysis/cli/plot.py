@@ -69,7 +69,7 @@ def plot(
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
-    typer.echo(f"{len(written)} pictures written to {output}/")
+    typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
 def _wanted(

@@ -17,8 +17,10 @@ import os
 import runpy
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -118,6 +120,21 @@ class _Running:
     why: str = ""
 
 
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """A SIGTERM inside is a KeyboardInterrupt, where it would end the process otherwise."""
+    main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@_interrupted_by_sigterm()
 def run_jobs(
     jobs: Iterable[Job],
     at_once: int,
@@ -127,7 +144,8 @@ def run_jobs(
 ) -> list[Failure]:
     """Run those that are not done, so many at once; those that fail do not stop the others.
 
-    One whose process is killed is begun again, up to `BEGINNINGS` times in all.
+    One whose process is killed is begun again, up to `BEGINNINGS` times in all. Ctrl-C ends them all; so does a
+    SIGTERM, which schedulers send, unless the caller handles that itself.
 
     Args:
         jobs: in the order in which they are begun; the next is asked for when there is room for it.
@@ -138,6 +156,7 @@ def run_jobs(
 
     Raises:
         ValueError: fewer than one process.
+        KeyboardInterrupt: at either signal, when all have ended.
     """
     if at_once < 1:
         raise ValueError(f"jobs: got {at_once} processes but expected 1 at least")

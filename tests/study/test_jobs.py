@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,29 +81,61 @@ def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
     assert taken.output.read_text() == "by another"
 
 
-def test_a_killed_caller_leaves_its_job_claimed_until_that_ends(tmp_path: Path) -> None:
-    """Its process goes on, and whoever comes next waits for it instead of running the job twice."""
-    program = f"""
-import sys
+def long(folder: Path) -> Job:
+    """A job of half a minute that writes nothing."""
+    return Job("long", ("verify", "--all"), folder / "nothing", folder / "long" / "output.log")
+
+
+@contextmanager
+def calling(folder: Path, made: Callable[..., Job], *args: str) -> Iterator[subprocess.Popen]:
+    """A program that runs a job of this module, when the job has begun."""
+    file = folder / "caller.py"
+    file.write_text(f"""
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_jobs import job
+from test_jobs import {made.__name__}
 from goal_analysis.study.jobs import run_jobs
 if __name__ == "__main__":
-    run_jobs([job(Path({str(tmp_path)!r}), "a")], 1, watch=lambda j: print("begun", flush=True) or "")
-"""
-    file = tmp_path / "caller.py"
-    file.write_text(program)
+    run_jobs([{made.__name__}(Path({str(folder)!r}), *{args})], 1, watch=lambda j: print("begun", flush=True) or "")
+""")
     with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == "begun\n"
         deadline = time.monotonic() + 60
-        log = job(tmp_path, "a").log
-        while not log.exists() and time.monotonic() < deadline:
+        while not made(folder, *args).log.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
+        yield caller
+
+
+def test_a_killed_caller_leaves_its_job_claimed_until_that_ends(tmp_path: Path) -> None:
+    """Its process goes on, and whoever comes next waits for it instead of running the job twice."""
+    with calling(tmp_path, job, "a") as caller:
         os.kill(caller.pid, signal.SIGKILL)
     assert run_jobs([job(tmp_path, "a")], 1) == []
     assert job(tmp_path, "a").done
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_caller_that_is_told_to_end_ends_its_jobs(tmp_path: Path, sent: signal.Signals) -> None:
+    with calling(tmp_path, long) as caller:
+        assert long(tmp_path).claimed() is None
+        os.kill(caller.pid, sent)
+    assert caller.returncode == -signal.SIGINT
+    claim = long(tmp_path).claimed()
+    assert claim is not None, "its process goes on"
+    claim.close()
+
+
+def test_a_caller_keeps_its_own_answer_to_sigterm(tmp_path: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        assert run_jobs([job(tmp_path, "a")], 1, watch=lambda j: os.kill(os.getpid(), signal.SIGTERM) or "") == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert set(heard) == {signal.SIGTERM}
 
 
 def test_no_process_is_refused(tmp_path: Path) -> None:

@@ -55,9 +55,13 @@ class FeatureFile:
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""
         numbers = np.asarray(rows)
-        # Numbers that are too large become infinities without a warning, and then a DataError.
-        with np.errstate(over="ignore"):
-            found = torch.from_numpy(self.stored(numbers).astype(np.float32))
+        stored = self.stored(numbers)
+        # PyTorch converts ten times as quickly as NumPy, but only what it knows.
+        if not stored.dtype.isnative or stored.dtype.itemsize > np.dtype(np.float64).itemsize:
+            # Numbers that are too large become infinities without a warning, and then a DataError.
+            with np.errstate(over="ignore"):
+                stored = stored.astype(np.float32)
+        found = torch.from_numpy(stored).float()
         check_finite(found, numbers, self.path)
         return found
 

@@ -14,6 +14,12 @@ COLLAPSED = 1e-3
 VANISHED = 1e-10
 """Norm of the gradient of all parameters below which nothing is learnt."""
 
+VANISHING_STEPS = 20
+"""So many steps in a row without a gradient, or all steps of a shorter run, and it has vanished.
+
+One alone says nothing: in a small batch all pairs may be of one image, which leaves no negatives, or meet the margin.
+"""
+
 
 class TrainingTrouble(RuntimeError):
     """Training that cannot succeed; the message has the step and the likely cause."""
@@ -37,12 +43,29 @@ class Trouble:
         return f"step {self.step}: {self.kind}: {self.cause}"
 
 
-def gradient_trouble(norm: float, step: int) -> Trouble | None:
-    """What the norm of the gradient of all parameters says.
+def without_gradient(norm: float, before: int) -> int:
+    """How many steps in a row nothing was learnt in, after one with a gradient of this norm.
+
+    >>> without_gradient(0.0, before=3), without_gradient(0.5, before=3)
+    (4, 0)
+
+    Args:
+        norm: of the gradient of all parameters.
+        before: how many there were before it.
+    """
+    return before + 1 if norm < VANISHED else 0
+
+
+def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
+    """What the norm of the gradient of all parameters says: it is not finite, or has vanished.
+
+    A gradient has vanished after `VANISHING_STEPS` steps in a row without one, which is said again after as many more.
 
     Args:
         norm: before clipping.
         step: at which.
+        zero_steps: how many in a row, this one among them, had no gradient; see `without_gradient`.
+        steps: of the whole run.
     """
     if not math.isfinite(norm):
         return Trouble(
@@ -52,12 +75,13 @@ def gradient_trouble(norm: float, step: int) -> Trouble | None:
             "finite, or the model divides by zero: lower training.learning_rate, raise training.warm_up_steps or set "
             "training.clip",
         )
-    if norm < VANISHED:
+    if zero_steps and zero_steps % min(VANISHING_STEPS, steps) == 0:
         return Trouble(
             "vanishing gradient",
             step,
-            f"got a gradient of norm {norm:.3g}; no triplet has a weight any more: the margin is met everywhere, the "
-            "scale saturates the triplet weight, or the embeddings have collapsed",
+            f"got no gradient for {zero_steps} steps in a row, the last of norm {norm:.3g}, but expected one of "
+            f"{VANISHED:g} at least; no triplet has a weight any more: the margin is met everywhere, the scale "
+            "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives",
         )
     return None
 

@@ -22,6 +22,7 @@ class Progress:
         best_step: when; None before the first.
         worse_epochs: since then.
         stopped: why the run ended before its last epoch; empty if it did not.
+        zero_steps: how many steps in a row, up to this one, had no gradient; 0 where a checkpoint does not say.
     """
 
     step: int = 0
@@ -29,6 +30,7 @@ class Progress:
     best_step: int | None = None
     worse_epochs: int = 0
     stopped: str = ""
+    zero_steps: int = 0
 
 
 def judged(progress: Progress, rsum: float, patience: int) -> Progress:

@@ -27,7 +27,7 @@ from goal_analysis.vse.checkpoint import save
 from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.evaluation import record_of
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble
+from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble, without_gradient
 from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
 from goal_analysis.vse.run_folder import CHECKPOINTS, Log
@@ -62,8 +62,8 @@ def train(
         report: is handed every record of the log.
 
     Raises:
-        TrainingTrouble: numbers are not finite, embeddings have collapsed or gradients have vanished, and
-            ``on_trouble`` is ``stop``.
+        TrainingTrouble: numbers are not finite, embeddings have collapsed or the gradient stays zero (see
+            `goal_analysis.vse.health`), and ``on_trouble`` is ``stop``.
         CheckpointError: there are checkpoints, but none is what was written.
         OutOfMemory: a batch or the evaluation does not fit; says what to try.
         OSError: the folder cannot be written; the last checkpoint is intact.
@@ -138,10 +138,11 @@ def train(
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
             norm = _clipped(model, float(options.clip))
             progress.step += 1
-            trouble = gradient_trouble(norm, progress.step)
+            progress.zero_steps = without_gradient(norm, progress.zero_steps)
+            trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
             due = progress.step % options.log_steps == 0
             if trouble is None and due:
-                trouble = _collapse(outputs, progress.step)
+                trouble = _collapse(outputs, ids, progress.step)
             if trouble is not None:
                 _meet(trouble, options.on_trouble, write)
             if trouble is None or trouble.kind != "not finite":
@@ -199,7 +200,9 @@ def _clipped(model: nn.Module, clip: float) -> float:
     return float(norm)
 
 
-def _collapse(outputs: Any, step: int) -> Trouble | None:
+def _collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
+    if len(ids.unique()) < 2:  # what a model gives of one image may well be alike
+        return None
     if isinstance(outputs, Tensor):
         return None
     return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)

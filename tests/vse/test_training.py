@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,17 @@ import torch
 
 from goal_analysis.vse import checkpoint, training
 from goal_analysis.vse.batches import Share, order
-from goal_analysis.vse.checkpoint import load, steps
+from goal_analysis.vse.checkpoint import load, save, steps
 from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.evaluation import evaluate
-from goal_analysis.vse.health import TrainingTrouble, collapse, gradient_trouble
+from goal_analysis.vse.health import (
+    VANISHED,
+    VANISHING_STEPS,
+    TrainingTrouble,
+    collapse,
+    gradient_trouble,
+    without_gradient,
+)
 from goal_analysis.vse.metrics import metrics
 from goal_analysis.vse.run import RESULT, trained
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, TABLE, RunError, locked, read_log
@@ -163,15 +171,98 @@ def test_collapse_is_found(trained_small, tmp_path: Path, data: RetrievalData) -
         trained_small(tmp_path, on=RetrievalData("made up", alike, data.dev))
 
 
-def test_a_vanishing_gradient_is_found(trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_weights(monkeypatch: pytest.MonkeyPatch):
+    """From a step on, training has no gradient but at some steps."""
     right = training.surrogate
-    monkeypatch.setattr(training, "surrogate", lambda *arguments: right(*arguments) * 0)
-    with pytest.raises(TrainingTrouble, match="step 1: vanishing gradient"):
-        trained_small(tmp_path)
+
+    def patch(first: int, but: tuple[int, ...] = ()) -> None:
+        calls = 0
+
+        def wrong(*arguments):
+            nonlocal calls
+            calls += 1
+            return right(*arguments) * (calls < first or calls in but)
+
+        monkeypatch.setattr(training, "surrogate", wrong)
+
+    return patch
+
+
+def test_a_vanishing_gradient_is_found(trained_small, tmp_path: Path, without_weights) -> None:
+    without_weights(first=6)
+    with pytest.raises(TrainingTrouble, match=r"step 25: vanishing gradient: got no gradient for 20 steps in a row"):
+        trained_small(tmp_path, "training.epochs=9")
+
+
+def test_in_a_run_of_fewer_steps_it_has_vanished_if_there_never_was_one(
+    trained_small, tmp_path: Path, without_weights
+) -> None:
+    without_weights(first=1)
+    with pytest.raises(TrainingTrouble, match=rf"step {STEPS}: vanishing gradient"):
+        trained_small(tmp_path / "never")
+    without_weights(first=2)
+    assert trained_small(tmp_path / "once").zero_steps == STEPS - 1
+
+
+def test_a_gradient_that_comes_back_has_not_vanished(trained_small, tmp_path: Path, without_weights) -> None:
+    """And one that vanishes for good, where that stops nothing, is told every so many steps."""
+    without_weights(first=1, but=(20, 40))
+    trained_small(tmp_path / "back", "training.epochs=9")
+    without_weights(first=1, but=(20,))
+    trained_small(tmp_path / "gone", "training.epochs=10", "training.on_trouble=continue")
+    for name, expected in (("back", []), ("gone", [40, 60])):
+        assert [r["step"] for r in read_log(tmp_path / name) if r["kind"] == "trouble"] == expected
+
+
+def test_a_batch_without_negatives_is_a_step_as_any_other(trained_small, tmp_path: Path) -> None:
+    """Two captions of one image, whose features are the same where nothing is dropped."""
+    small_batches = ("training.batch_size=2", "training.log_steps=1", "model.image.dropout=0.0", "training.epochs=2")
+    assert trained_small(tmp_path, *small_batches).step == 120
+    norms = [r["gradient_norm"] for r in read_log(tmp_path) if r["kind"] == "step"]
+    assert min(norms) == 0
+    assert np.median(norms) > 1e-3
+
+
+def test_steps_without_a_gradient_are_counted_across_a_resumption(
+    trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weights
+) -> None:
+    settings = ("training.epochs=9", "training.checkpoint_steps=2")
+    without_weights(first=1)
+    calls, right = 0, training._clipped
+
+    def dying(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 12:
+            raise Killed
+        return right(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_clipped", dying)
+        with pytest.raises(Killed):
+            trained_small(tmp_path, *settings)
+    assert load(tmp_path / CHECKPOINTS, 10).state["zero_steps"] == 10
+    with pytest.raises(TrainingTrouble, match="step 20: vanishing gradient"):
+        trained_small(tmp_path, *settings)
+
+
+def test_a_checkpoint_that_does_not_count_them_has_none(trained_small, tmp_path: Path) -> None:
+    trained_small(tmp_path)
+    last = load(tmp_path / CHECKPOINTS, STEPS)
+    for state, expected in (({**last.state, "zero_steps": 5}, 5), (last.state, 0)):
+        old = {name: value for name, value in state.items() if name != "zero_steps" or value}
+        save(tmp_path / CHECKPOINTS, replace(last, state=old), old["best_step"])
+        assert trained_small(tmp_path).zero_steps == expected
 
 
 def test_health_has_its_bounds() -> None:
-    assert gradient_trouble(1.0, 1) is None
+    assert gradient_trouble(1.0, 1, 0, 1) is None
+    assert gradient_trouble(0.0, 1, 1, 2) is None
+    assert gradient_trouble(0.0, 1, 1, 1) is not None
+    assert gradient_trouble(0.0, 99, VANISHING_STEPS - 1, 100) is None
+    assert gradient_trouble(0.0, 99, VANISHING_STEPS, 100) is not None
+    assert without_gradient(float("nan"), 3) == without_gradient(VANISHED, 3) == 0
     assert collapse(torch.eye(3), "image", 1) is None
     assert collapse(torch.ones(1, 3), "image", 1) is None
     assert collapse(torch.ones(2, 3), "image", 1) is not None

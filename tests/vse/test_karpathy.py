@@ -66,10 +66,10 @@ def test_another_folder_of_photographs(tmp_path: Path, entries: list[dict[str, A
     [
         (lambda e: e.update(split="dev"), "row 3: split: got 'dev' but expected one of train, restval, val, test"),
         (lambda e: e.update(filename=7), "row 3: filename: got 7 but expected a path in text"),
-        (lambda e: e.update(sentences=[]), r"row 3: sentences: got \[\] but expected a list of captions"),
+        (lambda e: e.update(sentences=None), "row 3: sentences: got None but expected a list of captions"),
         (lambda e: e.update(sentences=[{"tokens": []}]), "row 3: sentences: got .* expected objects with the caption"),
-        (lambda e: e.update(filename="../../secret.png"), r"got the path .*secret.png' but expected one inside"),
-        (lambda e: e.update(filepath="/etc", filename="passwd"), "got the path '/etc/passwd' but expected one inside"),
+        (lambda e: e.update(filename="../../secret.png"), r"row 3: got the path .*secret.png' but expected one inside"),
+        (lambda e: e.update(filepath="/etc", filename="passwd"), "row 3: got the path '/etc/passwd' but expected one"),
         (lambda e: e.update(filename="0.png"), "row 3: got photographs/0.png in dev and train but expected one split"),
     ],
 )
@@ -111,6 +111,38 @@ def test_bad_rows_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, 
     photograph(tmp_path / "photographs" / "3.png", 3)
     with pytest.raises(DataError, match=r"dataset.json: row 4: got an empty caption but expected words"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda e: e.update(sentences=[]), r"row 3: sentences: got \[\] but expected a list of captions"),
+        (lambda e: e.update(filename=""), "row 3: filename: got '' but expected a path in text"),
+        (lambda e: e.update(filename="\udce9.png"), "row 3: got the path .* but expected that of an image, in UTF-8"),
+    ],
+)
+def test_entries_without_a_path_or_caption_are_named_or_left_out(
+    tmp_path: Path, entries: list[dict[str, Any]], spoil: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    spoil(entries[3])
+    path = write(tmp_path, {"images": entries})
+    with pytest.raises(DataError, match=f"dataset.json: {message}"):
+        load(path)
+    with pytest.warns(DataWarning, match=f"dataset.json: left out 1 of 6 rows; the first: .*{message}"):
+        assert load(path, skip_bad=True).dev.captions == ("caption 0 of 4", "caption 1 of 4")
+
+
+def test_bytes_that_are_not_utf8_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    entries[3]["sentences"][1]["raw"] = "caf@"
+    path = write(tmp_path, {"images": entries})
+    path.write_bytes(path.read_bytes().replace(b"@", "é".encode("latin-1")))
+    message = r"dataset.json: row 3: got 'caf\\udce9', which is not in UTF-8, but expected words"
+    with pytest.raises(DataError, match=message):
+        load(path)
+    with pytest.warns(DataWarning, match=f"dev: left out 0 of 2 images and 1 of 4 captions; the first: .*{message}"):
+        assert load(path, skip_bad=True).dev.captions[0] == "caption 0 of 3"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace("é".encode("latin-1"), "é".encode()))
+    assert load(path).dev.captions[1] == "café"
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
@@ -178,6 +210,19 @@ def test_paths_inside_pass(tmp_path: Path, name: str) -> None:
     assert (tmp_path / path_inside(tmp_path, name)).is_relative_to(tmp_path)
 
 
+def test_paths_from_the_root_on_pass_inside(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    for folder in ("folder", "link"):
+        assert path_inside(tmp_path / folder, str(tmp_path / folder / "x" / "a.png")) == "x/a.png"
+    assert path_inside(tmp_path / "link", str(tmp_path / "folder" / "a.png")) == "a.png"
+    for name in ("", "a.png", "folders/a.png", "folder", "folder/../a.png"):
+        with pytest.raises(
+            DataError, match=r"x.csv: row 3: got the path .* but expected one inside of .*folder, without"
+        ):
+            path_inside(tmp_path / "folder", str(tmp_path / name), "x.csv: row 3")
+
+
 OUTSIDE = (
     *("", "..", "../a", "x/../../a", "x/..", "/a", "/etc/passwd", "\\a", "..\\a", "C:\\a"),
     *("a\0b", "\ud800.jpg"),  # which no file is called
@@ -186,7 +231,7 @@ OUTSIDE = (
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"got the path .* but expected one inside of the folder, without"):
+    with pytest.raises(DataError, match=r"got the path .* but expected one inside of .*, without"):
         path_inside(tmp_path, name)
 
 
@@ -194,6 +239,6 @@ def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "link").symlink_to(tmp_path)
     (tmp_path / "folder" / "inside").symlink_to(tmp_path / "folder")
-    with pytest.raises(DataError, match=r"got the path 'link/a.png', which leads out of it"):
+    with pytest.raises(DataError, match=r"got the path 'link/a.png', which leads out of .*folder, but expected one"):
         path_inside(tmp_path / "folder", "link/a.png")
     assert path_inside(tmp_path / "folder", "inside/a.png") == "inside/a.png"

@@ -87,8 +87,8 @@ def test_other_columns(tmp_path: Path, frame: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("filepath", "../0.png", "got the path '../0.png' but expected one inside"),
-        ("filepath", "", "got the path '' but expected one inside"),
+        ("filepath", "../0.png", "row 3: got the path '../0.png' but expected one inside of"),
+        ("filepath", "/0.png", "row 3: got the path '/0.png' but expected one inside of"),
         ("split", "dog", "row 3: got the split 'dog' but expected one of train, dev, val, validation, test"),
         ("filepath", "0.png", "row 3: got 0.png in dev and train but expected one split"),
     ],
@@ -98,8 +98,9 @@ def test_other_rows_are_refused(
     tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str, suffix: str
 ) -> None:
     frame.loc[3, column] = value
-    with pytest.raises(DataError, match=message):
-        load(write(tmp_path / f"table.{suffix}", frame))
+    for skip_bad in (False, True):
+        with pytest.raises(DataError, match=message):
+            load(write(tmp_path / f"table.{suffix}", frame), skip_bad=skip_bad)
 
 
 @pytest.mark.parametrize(
@@ -120,17 +121,131 @@ def test_bad_rows_are_named_or_left_out(
         assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_row_without_a_path_is_named_or_left_out(tmp_path: Path, frame: pd.DataFrame, suffix: str) -> None:
+    frame.loc[3, "filepath"] = ""
+    path = write(tmp_path / f"table.{suffix}", frame)
+    message = f"table.{suffix}: row 3: got the path '' but expected that of an image"
+    with pytest.raises(DataError, match=message):
+        load(path)
+    with pytest.warns(DataWarning, match=f"table.{suffix}: left out 1 of 6 rows; the first: .*{message}"):
+        assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
+
+
+def test_a_path_from_the_root_on_may_lead_into_the_folder(tmp_path: Path, frame: pd.DataFrame) -> None:
+    frame.loc[2, "filepath"] = str(tmp_path / "1.png")
+    check(load(write(tmp_path / "table.csv", frame), size=4))
+
+
+HEADER = "filepath{0}title{0}split"
+LINES = ("0.png{0}a dog{0}train", "1.png{0}a cat{0}train", "2.png{0}a car{0}dev")
+
+
+def lines_of(path: Path, *lines: str) -> Path:
+    photographs(path.parent)
+    text = "\n".join(lines).format("\t" if path.suffix == ".tsv" else ",") + "\n"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    ("wrong", "faulty", "message"),
+    [
+        (
+            ('3.png{0}"the sign says{0}train', '4.png{0}"quoted" dog{0}train'),
+            1,
+            "a quote that is not closed on its line",
+        ),
+        (('3.png{0}"two', 'lines"{0}train', "4.png{0}quoted dog{0}train"), 2, "a quote that is not closed on its line"),
+        (("3.png{0}a big{0} cat{0}train", "4.png{0}quoted dog{0}train"), 1, "4 fields but expected 3"),
+        (("3.png", "4.png{0}quoted dog{0}train"), 1, "1 fields but expected 3"),
+    ],
+)
+def test_lines_that_are_no_rows_are_named_or_left_out(
+    tmp_path: Path, suffix: str, wrong: tuple[str, ...], faulty: int, message: str
+) -> None:
+    path = lines_of(tmp_path / f"table.{suffix}", HEADER, LINES[0], "", *wrong, *LINES[1:])
+    message = f"table.{suffix}: row 2: got {message}"
+    with pytest.raises(DataError, match=message):
+        load(path)
+    with pytest.warns(DataWarning, match=rf"left out {faulty} of {faulty + 4} rows; the first: .*{message}"):
+        data = load(path, skip_bad=True, size=4)
+    assert data.train.captions == ("a dog", "quoted dog", "a cat")
+    assert data.train.image_of.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("caption", ['"a ""quoted"", dog"', '"a{0}dog"', 'a 5" dog', '"the ""sign"""', '"x"'])
+def test_fields_in_quotes_on_one_line_are_read(tmp_path: Path, suffix: str, caption: str) -> None:
+    path = lines_of(tmp_path / f"table.{suffix}", HEADER, f"3.png{{0}}{caption}{{0}}train", *LINES)
+    expected = pd.read_csv(path, sep="\t" if suffix == "tsv" else ",")["title"][0]
+    assert load(path, size=4).train.captions[0] == " ".join(expected.split())
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_a_field_too_many_in_every_row_shifts_no_column(tmp_path: Path, skip_bad: bool) -> None:
+    path = lines_of(tmp_path / "table.csv", HEADER, *(f"{line}{{0}}" for line in LINES))
+    with pytest.raises(DataError, match=r"table.csv: row 0: got 4 fields but expected 3: '0.png,a dog,train,'"):
+        load(path, skip_bad=skip_bad)
+    lines_of(path, f"{HEADER}{{0}}", *(f"{line}{{0}}" for line in LINES))
+    assert load(path, size=4).train.captions == ("a dog", "a cat")
+
+
+def test_blank_lines_count(tmp_path: Path) -> None:
+    path = lines_of(tmp_path / "table.csv", "", HEADER, "", "  ", *LINES, "9.png{0}a dog{0}train")
+    with pytest.raises(DataError, match=r"table.csv: row 5: got 9.png but expected a file in"):
+        load(path)
+    lines_of(path, "", HEADER, "", "  ", *LINES)
+    assert len(load(path, size=4).train) == 2
+
+
+def test_a_field_too_long_is_named(tmp_path: Path) -> None:
+    path = lines_of(tmp_path / "table.csv", HEADER, *LINES, f"3.png{{0}}{'a' * 200_000}{{0}}train")
+    with pytest.raises(DataError, match=r"table.csv: row 3: got fields that cannot be read \(field larger than"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "warning"),
+    [
+        (
+            "3.png{0}caf\udce9{0}train",
+            r"got 'caf\\udce9', which is not in UTF-8, but expected",
+            "train: left out 1 of 3",
+        ),
+        ("\udce9.png{0}a dog{0}train", r"got the path '\\udce9.png' but expected", "table.csv: left out 1 of 4 rows"),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_named_or_left_out(tmp_path: Path, line: str, message: str, warning: str) -> None:
+    path = lines_of(tmp_path / "table.csv", HEADER, *LINES, line)
+    with pytest.raises(DataError, match=f"table.csv: row 3: {message}"):
+        load(path)
+    with pytest.warns(DataWarning, match=f"{warning}.*{message}"):
+        assert load(path, skip_bad=True, size=4).train.captions == ("a dog", "a cat")
+    path.write_bytes(b"\xef\xbb\xbf" + lines_of(path, HEADER, *LINES).read_bytes().replace(b"\n", b"\r\n"))
+    assert load(path, size=4).train.captions == ("a dog", "a cat")
+
+
 def test_a_missing_caption_in_parquet_is_empty(tmp_path: Path, frame: pd.DataFrame) -> None:
     frame.loc[3, "title"] = None
     with pytest.raises(DataError, match="row 3: got an empty caption"):
         load(write(tmp_path / "table.parquet", frame))
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_damaged_table_is_named(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"table.{suffix}").write_bytes(b"\xff\xfe\x00,\x80\n")
-    with pytest.raises(DataError, match=f"table.{suffix}: got a table that cannot be read"):
-        load(tmp_path / f"table.{suffix}")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("table.parquet", b"\xff\xfe\x00,\x80\n", "got a table that cannot be read"),
+        ("table.csv", b"\xff\xfe\x00,\x80\n", r"got the header '\\udcff\\udcfe\\x00,\\udc80' but expected names"),
+        ("table.tsv", b"", "got the header '' but expected names of columns in UTF-8"),
+        ("table.tsv", b'filepath\t"title\n', "got the header .* but expected names of columns in UTF-8"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: {message}"):
+        load(tmp_path / name)
 
 
 def test_parquet_without_its_reader_says_what_to_install(
@@ -192,7 +307,7 @@ def test_data_sets_are_found_by_name() -> None:
         ),
         ("x.csv", {"kind": "table", "path": 3}, "data: table: got the option 'path' but expected one of dev, test"),
         ("x.doc", {"kind": "table"}, r"x.doc: got a file called \*.doc but expected one of .csv, .tsv, .parquet"),
-        ("x.csv", {"kind": "table"}, "x.csv: got a table that cannot be read"),
+        ("x.csv", {"kind": "table"}, "x.csv: got a file that cannot be read"),
         ("x.json", {"kind": "karpathy"}, "x.json: got a file that cannot be read"),
     ],
 )

@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 
 from goal_analysis.vse.data import DataError, RetrievalData
-from goal_analysis.vse.datasets.faults import whole_file
-from goal_analysis.vse.datasets.pictures import SIZE, path_inside
-from goal_analysis.vse.datasets.rows import Row, data_of_rows
+from goal_analysis.vse.datasets.faults import Fault, whole_file
+from goal_analysis.vse.datasets.pictures import SIZE
+from goal_analysis.vse.datasets.rows import Row, data_of_rows, named_image, without_faults
 
 SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
@@ -27,7 +27,8 @@ def load_karpathy(
 
     Args:
         path: of the JSON file.
-        skip_bad: leave out, with a `DataWarning` that counts them, images without a file and empty captions.
+        skip_bad: leave out, with a `DataWarning` that counts them, images without a path, a file or a
+            caption, and captions that are empty or not in UTF-8.
         images: the folder of the photographs; by default the one of the JSON file.
         size: the side of the pictures in pixels.
 
@@ -36,19 +37,23 @@ def load_karpathy(
     """
     folder = path.parent if images is None else Path(images)
     try:
-        found = json.loads(whole_file(path).decode("utf-8"))
+        found = json.loads(whole_file(path).decode("utf-8-sig", errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: got a file that is no JSON: {error}") from error
     entries = found.get("images") if isinstance(found, dict) else None
     if not isinstance(entries, list):
         raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
-    rows = [row for number, entry in enumerate(entries) for row in _rows(path, folder, number, entry)]
+    found = [_rows(path, folder, number, entry) for number, entry in enumerate(entries)]
+    rows = [row for of_entry in without_faults(str(path), found, skip_bad) for row in of_entry]
     return data_of_rows(path.stem, folder, rows, size, skip_bad)
 
 
-def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row]:
+def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row] | Fault:
+    def fault(field: str, expected: str, got: object) -> Fault:
+        return Fault(str(path), number, f"{field}: got {got!r} but expected {expected}")
+
     def wrong(field: str, expected: str, got: object) -> DataError:
-        return DataError(f"{path}: row {number}: {field}: got {got!r} but expected {expected}")
+        return DataError(str(fault(field, expected, got)))
 
     if not isinstance(entry, dict):
         raise wrong("image", "an object", entry)
@@ -59,9 +64,15 @@ def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row]:
     if not isinstance(name, str) or not isinstance(place, str):
         raise wrong("filename", "a path in text", name if isinstance(place, str) else place)
     sentences = entry.get("sentences")
-    if not isinstance(sentences, list) or not sentences:
+    if not isinstance(sentences, list):
         raise wrong("sentences", "a list of captions", sentences)
-    image = path_inside(folder, f"{place}/{name}" if place else name)
+    if not sentences:
+        return fault("sentences", "a list of captions", sentences)
+    if not name:
+        return fault("filename", "a path in text", name)
+    image = named_image(folder, f"{place}/{name}" if place else name, str(path), number)
+    if isinstance(image, Fault):
+        return image
     found = []
     for sentence in sentences:
         raw = sentence.get("raw") if isinstance(sentence, dict) else None

@@ -80,26 +80,43 @@ def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
 
-def path_inside(folder: Path, name: str) -> str:
-    """The name, if it leads to something inside of the folder.
+def path_inside(folder: Path, name: str, where: str | None = None) -> str:
+    """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of its path.
+
+    Args:
+        folder: which the name may not leave.
+        name: a path.
+        where: where the name was read, for messages; by default the folder.
 
     Raises:
-        DataError: it is empty or absolute, or climbs out of the folder by ``..`` or by a link.
+        DataError: it is empty, begins elsewhere, or climbs out of the folder by ``..`` or by a link.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    named = "\0" not in name and name == name.encode("utf-8", "replace").decode("utf-8")
+    path = _below(folder, name.replace("\\", "/"))
+    given, source = f"got the path {name[:200]!r}", folder if where is None else where
+    named = "\0" not in name and is_text(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and named
     if not inside or ":" in path.parts[0]:
-        raise DataError(f"{folder}: got the path {name!r} but expected one inside of the folder, without '..'")
+        raise DataError(f"{source}: {given} but expected one inside of {folder}, without '..'")
     try:
         found = (folder / path).resolve()
     except (OSError, RuntimeError) as error:  # a name that is too long, or links that lead to one another
-        raise DataError(
-            f"{folder}: got the path {name[:80]!r} but expected one inside of the folder: {error}"
-        ) from error
+        raise DataError(f"{source}: {given} but expected one inside of {folder}: {error}") from error
     if not found.is_relative_to(folder.resolve()):
-        raise DataError(f"{folder}: got the path {name!r}, which leads out of it, but expected one inside")
+        raise DataError(f"{source}: {given}, which leads out of {folder}, but expected one inside")
     return str(path)
+
+
+def is_text(words: str) -> bool:
+    """Whether these are characters only: no lone surrogates, which stand for bytes that are not UTF-8."""
+    return words == words.encode("utf-8", "replace").decode("utf-8")
+
+
+def _below(folder: Path, name: str) -> PurePosixPath:
+    if Path(name).is_absolute():
+        for start in (folder.absolute(), folder.resolve()):
+            if Path(name).is_relative_to(start):
+                return PurePosixPath(Path(name).relative_to(start).as_posix())
+    return PurePosixPath(name)
 
 
 def _bytes(path: Path) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.data import DataError, DataWarning, RetrievalData, Split
 from goal_analysis.vse.datasets.faults import Fault, split_without_faults
-from goal_analysis.vse.datasets.pictures import PictureFiles
+from goal_analysis.vse.datasets.pictures import PictureFiles, is_text, path_inside
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,43 @@ class Row:
     caption: str
     source: str
     number: int
+
+
+def named_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
+    """The path of an image inside of its folder, or what is wrong with a name that no file has.
+
+    Args:
+        folder: of the images.
+        name: as the row has it.
+        source: the file where it was read.
+        number: the row there, from 0.
+
+    Raises:
+        DataError: it leads out of the folder.
+    """
+    if not name or "\0" in name or not is_text(name):
+        return Fault(source, number, f"got the path {name!r} but expected that of an image, in UTF-8")
+    return path_inside(folder, name, f"{source}: row {number}")
+
+
+def without_faults(source: str, rows: Sequence[Found | Fault], skip_bad: bool) -> list[Found]:
+    """The rows that are not faulty.
+
+    Args:
+        source: the file where they were read.
+        rows: all of its rows, or what is wrong with them.
+        skip_bad: leave the faulty ones out; a `DataWarning` counts them.
+
+    Raises:
+        DataError: the first fault, unless ``skip_bad``; or every row is faulty.
+    """
+    faults = [row for row in rows if isinstance(row, Fault)]
+    if faults and (not skip_bad or len(faults) == len(rows)):
+        raise DataError(str(faults[0]))
+    if faults:
+        left_out = f"left out {len(faults)} of {len(rows)} rows; the first: {faults[0]}"
+        warnings.warn(f"{source}: {left_out}", DataWarning, stacklevel=2)
+    return [row for row in rows if not isinstance(row, Fault)]
 
 
 def data_of_rows(name: str, folder: Path, rows: Iterable[Row], size: int, skip_bad: bool) -> RetrievalData:
@@ -71,9 +112,9 @@ def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) 
     captions = [" ".join(row.caption.split()) for row in ordered]
     image_of = np.array([numbers[row.image] for row in ordered], dtype=np.int64)
     caption_faults = {
-        k: Fault(row.source, row.number, "got an empty caption but expected words")
+        k: Fault(row.source, row.number, f"got {what} but expected words")
         for k, row in enumerate(ordered)
-        if not captions[k]
+        if (what := _wrong_with(captions[k])) is not None
     }
     image_faults = {
         k: Fault(row.source, row.number, f"got {row.image} but expected a file in {folder}")
@@ -82,6 +123,12 @@ def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) 
     }
     images = PictureFiles(str(folder), tuple(firsts), size)
     return split_without_faults(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
+
+
+def _wrong_with(caption: str) -> str | None:
+    if not caption:
+        return "an empty caption"
+    return None if is_text(caption) else f"{caption[:40]!r}, which is not in UTF-8,"
 
 
 def _is_file(path: Path) -> bool:

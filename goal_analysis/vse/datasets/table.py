@@ -1,12 +1,12 @@
 """Photographs with captions in a table: CSV, TSV, Parquet, or a data set of Hugging Face's.
 
 A row has the path of an image and a caption of it; the columns are called ``filepath`` and ``title`` unless told
-otherwise, as open_clip calls them. Rows with the same path are captions of one image.
+otherwise, as open_clip calls them. Rows with the same path are captions of one image. In CSV and TSV a row is a line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from goal_analysis.vse.data import DataError, RetrievalData, Split
+from goal_analysis.vse.datasets.delimited import SEPARATORS, column_place, delimited_rows
 from goal_analysis.vse.datasets.faults import Fault, split_without_faults
-from goal_analysis.vse.datasets.pictures import SIZE, path_inside, picture
-from goal_analysis.vse.datasets.rows import Row, data_of_rows
+from goal_analysis.vse.datasets.pictures import SIZE, picture
+from goal_analysis.vse.datasets.rows import Row, data_of_rows, named_image, without_faults
 from goal_analysis.vse.images import SAMPLED_ROWS, Rows, digest, spread
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (*SEPARATORS, ".parquet")
 
 
 def load_table(
@@ -42,7 +43,8 @@ def load_table(
 
     Args:
         path: of the table; of its train split where ``dev`` is given.
-        skip_bad: leave out, with a `DataWarning` that counts them, images without a file and empty captions.
+        skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, images without a path or a
+            file, and captions that are empty or not in UTF-8.
         dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
         test: a table for the test split, along with ``dev``.
         images: the folder of the photographs; by default the one of the table.
@@ -58,44 +60,49 @@ def load_table(
     if dev is None:
         if test is not None:
             raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
-        rows = _rows(path, folder, image, caption, split, None)
+        rows = without_faults(str(path), [*_rows(path, folder, image, caption, split, None)], skip_bad)
     else:
         tables = {"train": path, "dev": Path(dev)} | ({} if test is None else {"test": Path(test)})
-        rows = [row for name, file in tables.items() for row in _rows(file, folder, image, caption, None, name)]
+        rows = [
+            row
+            for name, file in tables.items()
+            for row in without_faults(str(file), [*_rows(file, folder, image, caption, None, name)], skip_bad)
+        ]
     return data_of_rows(path.stem, folder, rows, size, skip_bad)
 
 
-def _rows(path: Path, folder: Path, image: str, caption: str, split: str | None, name: str | None) -> list[Row]:
+def _rows(
+    path: Path, folder: Path, image: str, caption: str, split: str | None, name: str | None
+) -> Iterator[Row | Fault]:
     columns = [column for column in (image, caption, split) if column is not None]
-    frame = _read(path)
-    for column in columns:
-        if column not in frame.columns:
-            raise DataError(
-                f"{path}: got columns {', '.join(map(str, frame.columns))} but expected {column!r} among them"
-            )
-    found = []
-    for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
-        texts = ["" if value is None or value != value else str(value) for value in values]
+    for found in _read(path, columns):
+        if isinstance(found, Fault):
+            yield found
+            continue
+        number, texts = found
         where = texts[2] if name is None else name
         if where not in SPLITS:
             raise DataError(f"{path}: row {number}: got the split {where!r} but expected one of {', '.join(SPLITS)}")
-        found.append(Row(SPLITS[where], path_inside(folder, texts[0]), texts[1], str(path), number))
-    return found
+        inside = named_image(folder, texts[0], str(path), number)
+        yield inside if isinstance(inside, Fault) else Row(SPLITS[where], inside, texts[1], str(path), number)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fault]:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: got a file called *{path.suffix} but expected one of {', '.join(SUFFIXES)}")
+    if path.suffix in SEPARATORS:
+        yield from delimited_rows(path, columns)
+        return
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        separator = "\t" if path.suffix == ".tsv" else ","
-        # Words stay words: a caption may be "none" or "1".
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_parquet(path)
     except ImportError as error:
         raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: got a table that cannot be read: {error}") from error
+    for column in columns:
+        column_place(path, list(frame.columns), column)
+    for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
+        yield number, ["" if value is None or value != value else str(value) for value in values]
 
 
 @dataclass(frozen=True, eq=False)

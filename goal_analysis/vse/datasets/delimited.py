@@ -1,0 +1,74 @@
+"""Tables in text: a row a line, its fields between commas or tabs and, where they hold one, in quotes.
+
+They are parsed line by line, for a parser that lets a field go on over lines lets a quote that nobody closes swallow
+every row up to the next one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from goal_analysis.vse.data import DataError
+from goal_analysis.vse.datasets.faults import Fault, whole_file
+from goal_analysis.vse.datasets.pictures import is_text
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SHOWN = 40
+
+
+def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]] | Fault]:
+    """The number of each row with what stands in the columns, or what is wrong with the row.
+
+    Rows are the lines after the header, from 0; blank ones count, but are none. Bytes that are not UTF-8 become lone
+    surrogates.
+
+    Args:
+        path: a ``.csv`` or ``.tsv`` file.
+        columns: which, as the header calls them.
+
+    Raises:
+        DataError: the file cannot be read, or has no header with these columns.
+    """
+    text = whole_file(path).decode("utf-8-sig", errors="surrogateescape")
+    separator = SEPARATORS[path.suffix]
+    lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    filled = ((number, line) for number, line in lines if line.strip(" \t") or separator in line)
+    first, line = next(filled, (0, ""))
+    header = _fields(line, separator)
+    if isinstance(header, str) or not header or not is_text(line):
+        raise DataError(f"{path}: got the header {line[:SHOWN]!r} but expected names of columns in UTF-8")
+    places = [column_place(path, header, column) for column in columns]
+    for number, line in filled:
+        row = number - first - 1
+        fields = _fields(line, separator)
+        if isinstance(fields, str):
+            yield Fault(str(path), row, f"{fields}: {line[:SHOWN]!r}")
+        elif len(fields) > len(header) or len(fields) <= max(places):
+            yield Fault(str(path), row, f"got {len(fields)} fields but expected {len(header)}: {line[:SHOWN]!r}")
+        else:
+            yield row, [fields[place] for place in places]
+
+
+def column_place(path: Path, header: Sequence[object], column: str) -> int:
+    """Where a column stands.
+
+    Raises:
+        DataError: nowhere.
+    """
+    if column not in header:
+        raise DataError(f"{path}: got columns {', '.join(map(str, header))} but expected {column!r} among them")
+    return list(header).index(column)
+
+
+def _fields(line: str, separator: str) -> list[str] | str:
+    # A field that a quote leaves open goes on in the second line.
+    reader = csv.reader((line, ""), delimiter=separator)
+    try:
+        fields = next(reader)
+    except csv.Error as error:
+        return f"got fields that cannot be read ({error}) but expected shorter ones"
+    if reader.line_num > 1:
+        return "got a quote that is not closed on its line but expected each field on one line, quotes in it doubled"
+    return fields

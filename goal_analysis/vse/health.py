@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 COLLAPSED = 1e-3
-"""Distance to the mean embedding below which all embeddings pass for one: similarities then differ by less."""
+"""Distance to the mean embedding below which all embeddings pass for one: similarities then differ by less.
+
+Of scores that no embeddings give, the difference itself.
+"""
+
+COLLAPSES = (
+    "the likely cause is mining the hardest negatives from the start: begin with all of them "
+    "(training.epochs_on_all=1), mine softly (@softmax:12), or lower training.learning_rate"
+)
 
 VANISHED = 1e-10
 """Norm of the gradient of all parameters below which nothing is learnt."""
@@ -105,9 +113,21 @@ def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
     if spread >= COLLAPSED:
         return None
     return Trouble(
-        "collapse",
-        step,
-        f"all {which} embeddings of the batch lie within {spread:.2g} of their mean; the likely cause is mining the "
-        "hardest negatives from the start: begin with all of them (training.epochs_on_all=1), mine softly "
-        "(@softmax:12), or lower training.learning_rate",
+        "collapse", step, f"all {which} embeddings of the batch lie within {spread:.2g} of their mean; {COLLAPSES}"
     )
+
+
+def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
+    """Whether all scores of a model that gives no embeddings are equal, which is what collapse means of those.
+
+    Args:
+        scores: shape ``(images, captions)``; of two different images at least.
+        step: at which.
+    """
+    s = scores.detach().float()
+    if s.numel() < 2:
+        return None
+    spread = float(s.amax() - s.amin())
+    if spread >= COLLAPSED:
+        return None
+    return Trouble("collapse", step, f"all scores of the batch lie within {spread:.2g} of each other; {COLLAPSES}")

@@ -27,7 +27,14 @@ from goal_analysis.vse.checkpoint import save
 from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.evaluation import record_of
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.health import TrainingTrouble, Trouble, collapse, gradient_trouble, without_gradient
+from goal_analysis.vse.health import (
+    TrainingTrouble,
+    Trouble,
+    collapse,
+    collapse_of_scores,
+    gradient_trouble,
+    without_gradient,
+)
 from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
 from goal_analysis.vse.run_folder import CHECKPOINTS, Log
@@ -204,7 +211,7 @@ def _collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
     if len(ids.unique()) < 2:  # what a model gives of one image may well be alike
         return None
     if isinstance(outputs, Tensor):
-        return None
+        return collapse_of_scores(outputs, step)
     return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)
 
 

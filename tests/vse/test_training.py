@@ -8,23 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
+from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.vse import checkpoint, training
 from goal_analysis.vse.batches import Share, order
 from goal_analysis.vse.checkpoint import load, save, steps
 from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.evaluation import evaluate
+from goal_analysis.vse.experiment import experiment_from_mapping, preset, with_settings
 from goal_analysis.vse.health import (
+    COLLAPSED,
     VANISHED,
     VANISHING_STEPS,
     TrainingTrouble,
     collapse,
+    collapse_of_scores,
     gradient_trouble,
     without_gradient,
 )
 from goal_analysis.vse.metrics import metrics
-from goal_analysis.vse.run import RESULT, trained
+from goal_analysis.vse.run import RESULT, start, trained
 from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, TABLE, RunError, locked, read_log
+from losses_catalog import pair_weights, triplet_weights
 
 STEPS = 18
 """Of three epochs of 120 pairs in batches of 20."""
@@ -171,6 +177,29 @@ def test_collapse_is_found(trained_small, tmp_path: Path, data: RetrievalData) -
         trained_small(tmp_path, on=RetrievalData("made up", alike, data.dev))
 
 
+def test_collapse_of_scores_is_found(tmp_path: Path, of_words) -> None:
+    """Of a model that gives no embeddings, where all images and all captions are alike, and only there."""
+    settings = ["model.image.dim=16", "training.epochs=4", "training.batch_size=10"]
+    settings += ["model.tokenizer.name=words", "model.tokenizer.min_count=1", "training.log_steps=2"]
+    experiment = experiment_from_mapping(with_settings(preset("cross_attention"), settings))
+    objective = parse_objective(experiment.objective, Parts(triplet_weights, pair_weights))
+
+    def run(folder: Path, alike: bool) -> None:
+        features, captions = of_words(60, 1, captions=1)
+        if alike:
+            features, captions = np.ones_like(features), ("a red dog",) * 60
+        regions = ArrayImages(features.reshape(60, 3, 4))
+        split = Split("train", regions, captions, np.arange(60))
+        fabric = Fabric(accelerator="cpu", devices=1)
+        start(experiment, objective, RetrievalData("x", split, split), folder, fabric)
+
+    with pytest.raises(
+        TrainingTrouble, match=r"step 2: collapse: all scores .* of each other; .* \(training.epochs_on_all=1\)"
+    ):
+        run(tmp_path / "alike", alike=True)
+    run(tmp_path / "others", alike=False)
+
+
 @pytest.fixture
 def without_weights(monkeypatch: pytest.MonkeyPatch):
     """From a step on, training has no gradient but at some steps."""
@@ -266,6 +295,10 @@ def test_health_has_its_bounds() -> None:
     assert collapse(torch.eye(3), "image", 1) is None
     assert collapse(torch.ones(1, 3), "image", 1) is None
     assert collapse(torch.ones(2, 3), "image", 1) is not None
+    assert collapse_of_scores(torch.eye(3), 1) is None
+    assert collapse_of_scores(torch.ones(1, 1), 1) is None
+    assert collapse_of_scores(torch.tensor([[0.5, 0.5 + 2 * COLLAPSED]]), 1) is None
+    assert collapse_of_scores(torch.tensor([[0.5, 0.5 + COLLAPSED / 2]]), 1) is not None
 
 
 def test_an_unwritable_folder_is_an_error(trained_small, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from goal_analysis.cli.train import SkipBadOption, chosen_split
 PROTOCOLS = {"flickr30k": (1000, None), "coco1k": (5000, 1000), "coco5k": (5000, None)}
 """How many images of the split, and in folds of how many."""
 
+CAPTIONS = 5
+"""Of an image, the first so many count in the protocols: some of COCO's images have more."""
+
 
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
@@ -55,11 +58,15 @@ def evaluate(
     try:
         models = [trained(folder) for folder in runs]
         measured_split, size = chosen_split(models[0].experiment, data, split, skip_bad), None
+        for folder, model in zip(runs, models, strict=True):
+            model.check_images(measured_split.images, folder)
         if protocol:
             images, size = PROTOCOLS[protocol]
             if len(measured_split.images) < images:
                 refuse(f"--protocol {protocol}: got {len(measured_split.images)} images but expected {images}")
-            measured_split = measured_split.subset(range(images))
+            measured_split = measured_split.subset(range(images), CAPTIONS)
+        elif eccv:
+            measured_split = measured_split.subset(range(len(measured_split.images)), CAPTIONS)
         pairs = [(m.model, m.tokenizer) for m in models]
         found = measured(pairs, measured_split, size)
         alone = {}

@@ -45,6 +45,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         split = loaded.dev
     else:
         split = chosen_split(model.experiment, data, "dev")
+        model.check_images(split.images, folder)
     with torch.no_grad():
         scores = whole(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks_of_scores(scores, split.image_of)

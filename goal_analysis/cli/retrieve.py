@@ -10,7 +10,7 @@ import typer
 
 from goal_analysis.cli.choosing import JsonOption, refuse
 from goal_analysis.cli.tables import print_table
-from goal_analysis.cli.train import chosen_split
+from goal_analysis.cli.train import SkipBadOption, chosen_split
 
 if TYPE_CHECKING:
     from goal_analysis.vse.data import Split
@@ -28,6 +28,7 @@ def retrieve(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.png", help="The images, where they are pictures.")
     ] = None,
+    skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Retrieve the images of a split for a caption, or its captions for an image, most similar first.
@@ -41,14 +42,18 @@ def retrieve(
     from goal_analysis.vse.memory import OutOfMemory
     from goal_analysis.vse.retrieval import captions_of_image, images_of_caption
     from goal_analysis.vse.run import trained
+    from goal_analysis.vse.text import UNKNOWN, Vocabulary
 
     if (text is None) == (image is None):
-        refuse(f"got {'both' if text else 'neither'} --text and --image but expected one of them")
+        refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
     try:
         model = trained(folder)
-        chosen = chosen_split(model.experiment, data, split)
+        chosen = chosen_split(model.experiment, data, split, skip_bad)
+        model.check_images(chosen.images, folder)
         if text is not None:
             scores = images_of_caption(model.model, model.tokenizer, chosen, text)
+            if isinstance(model.tokenizer, Vocabulary) and not (model.tokenizer([text]).ids > UNKNOWN).any():
+                typer.echo(f"--text: got {text!r}, of which the model knows no word; the order means little", err=True)
         else:
             scores = captions_of_image(model.model, model.tokenizer, chosen, image or 0)
     except (OSError, ValueError, OutOfMemory) as problem:

@@ -62,7 +62,7 @@ def train(
 
     try:
         if resume is not None:
-            if file or preset or data or objective or seed is not None or assignments or output:
+            if file or preset or data or objective or seed is not None or assignments or output or skip_bad:
                 refuse("--resume: got settings too but expected the run's own, as its folder has them")
             experiment = experiment_from_mapping(read_run(resume)["experiment"], f"{resume}: experiment")
             folder = resume
@@ -91,18 +91,18 @@ def chosen_experiment(
         OSError: the file cannot be read.
     """
     from goal_analysis.vse import experiment as experiments
+    from goal_analysis.vse.datasets import elsewhere
 
     if (file is None) == (preset is None):
         given = "both" if file else "neither"
         raise ValueError(f"got {given} an experiment's file and a preset but expected one; presets are {_names()}")
     tables: Mapping[str, Any] = experiments.read_experiment(file) if file else experiments.preset(preset or "")
-    tables = experiments.with_settings(tables, assignments)
+    if data is not None:
+        before = tables.get("data", {})
+        tables = {**tables, "data": elsewhere(before if isinstance(before, dict) else {}, data)}
+    tables = experiments.with_settings(tables, [*assignments, *(["data.skip_bad=true"] if skip_bad else [])])
     over: dict[str, Any] = {"objective": objective, "seed": seed}
     tables = {**tables, **{name: value for name, value in over.items() if value is not None}}
-    if data is not None:
-        tables = {**tables, "data": {"name": data}}
-    if skip_bad:
-        tables = {**tables, "data": {**tables["data"], "skip_bad": True}}
     return inlined(experiments.experiment_from_mapping(tables, str(file or preset)))
 
 
@@ -144,18 +144,18 @@ def loaded_data(experiment: Experiment) -> RetrievalData:
 
 
 def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad: bool = False) -> Split:
-    """A split of the experiment's data, or of other data; ends with exit code 2 where there is none of that name.
+    """A split of the experiment's data, or of other data that are read as those are.
 
     Raises:
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or have no such split.
         OSError: it cannot be read.
     """
-    given = {"name": data} if data else dict(experiment.data)
-    loaded = loaded_data(replace(experiment, data=given | ({"skip_bad": True} if skip_bad else {})))
-    splits = {s.name: s for s in loaded.splits()}
-    if split not in splits:
-        refuse(f"--split: got {split!r} but expected one of {', '.join(splits)}")
-    return splits[split]
+    from goal_analysis.vse.datasets import elsewhere, one_split
+
+    given = elsewhere(experiment.data, data) if data else dict(experiment.data)
+    if skip_bad:
+        given["skip_bad"] = True
+    return one_split(given.pop("name"), split, **given)
 
 
 def _names() -> str:

@@ -99,7 +99,8 @@ def run(
             typer.echo(f"{folder}: stopped at {problem}", err=True)
             raise typer.Exit(1) from None
         except (OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
-            typer.echo(f"{folder}: {problem}", err=True)
+            said = str(problem)
+            typer.echo(said if said.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {said}", err=True)
             raise typer.Exit(1) from None
     if fabric.is_global_zero:
         why = f" ({progress.stopped})" if progress.stopped else ""

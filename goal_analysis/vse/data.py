@@ -61,8 +61,12 @@ class Split:
         """How many captions there are, which is how many pairs."""
         return len(self.captions)
 
-    def subset(self, images: Sequence[int] | Integer[np.ndarray, " chosen"]) -> Split:
-        """These images with all their captions, in this order.
+    def subset(self, images: Sequence[int] | Integer[np.ndarray, " chosen"], captions: int | None = None) -> Split:
+        """These images, in this order, with all their captions or the first of them.
+
+        Args:
+            images: their rows.
+            captions: so many of each at most, 1 or more.
 
         Raises:
             DataError: a row that is not there, or the same row twice.
@@ -74,9 +78,11 @@ class Split:
             raise DataError(f"{self.name}: got an image twice but expected every image once")
         first = np.searchsorted(self.image_of, rows, side="left")
         last = np.searchsorted(self.image_of, rows, side="right")
-        captions = tuple(self.captions[i] for a, b in zip(first, last, strict=True) for i in range(a, b))
+        if captions is not None:
+            last = np.minimum(last, first + captions)
+        kept = tuple(self.captions[i] for a, b in zip(first, last, strict=True) for i in range(a, b))
         image_of = np.repeat(np.arange(len(rows)), last - first)
-        return Split(self.name, ChosenImages(self.images, rows), captions, image_of)
+        return Split(self.name, ChosenImages(self.images, rows), kept, image_of)
 
     def fingerprint(self) -> str:
         """A hash of images and captions."""

@@ -65,6 +65,10 @@ def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment")
         if not isinstance(given.get(name, {}), kind):
             expected = "a table" if kind is Mapping else "a text"
             raise ValueError(f"{where}: {name}: got {given[name]!r} but expected {expected}")
+    of = given["data"].get("name")
+    check(f"{where}: data: name", of, isinstance(of, str) and bool(of), "scenes or a path")
+    skip_bad = given["data"].get("skip_bad", False)
+    check(f"{where}: data: skip_bad", skip_bad, isinstance(skip_bad, bool), "true or false")
     seed, name = given.get("seed", 0), given.get("name", "experiment")
     check(f"{where}: seed", seed, type(seed) is int and 0 <= seed < 2**32, "a whole number from 0 to 2³² − 1")
     check(f"{where}: name", name, isinstance(name, str) and name.isprintable() and bool(name), "a printable text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
 from goal_analysis.vse.memory import within_memory
@@ -57,20 +57,31 @@ def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argum
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise ValueError(f"{where}: {given.get('name')}: got no {name} but expected {', '.join(parameters)}")
-    kinds = get_type_hints(build.__init__ if inspect.isclass(build) else build)
-    for name, value in options.items():
-        accepted = get_args(kinds[name]) if isinstance(kinds[name], UnionType) else (kinds[name],)
-        if type(value) not in accepted:
-            raise ValueError(f"{where}: {name}: got {value!r} but expected {' or '.join(k.__name__ for k in accepted)}")
-        least = 0 if parameters[name].default == 0 else 1
-        if accepted == (int,) and not least <= value <= MOST:
-            expected = f"{least} or more" if value < least else f"{MOST:,} or less"
-            raise ValueError(f"{where}: {name}: got {value} but expected {expected}")
+    check_values(where, build, options)
     try:
         with within_memory(f"{where}: {given.get('name')}", "smaller widths"):
             return build(*arguments, **options)
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from problem
+
+
+def check_values(where: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse values of another type than a class or a function says, and whole numbers out of their range.
+
+    Raises:
+        ValueError: the first such option, with what it may be.
+    """
+    parameters = inspect.signature(build).parameters
+    kinds = get_type_hints(build.__init__ if inspect.isclass(build) else build)
+    for name, value in options.items():
+        accepted = get_args(kinds[name]) if isinstance(kinds[name], UnionType) else (kinds[name],)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+            said = " or ".join(k.__name__ for k in accepted if k is not NoneType)
+            raise ValueError(f"{where}: {name}: got {value!r} but expected {said}")
+        least = 0 if parameters[name].default == 0 else 1
+        if accepted == (int,) and not least <= value <= MOST:
+            expected = f"{least} or more" if value < least else f"{MOST:,} or less"
+            raise ValueError(f"{where}: {name}: got {value} but expected {expected}")
 
 
 def check_options(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -43,7 +43,7 @@ class Subwords:
         Args:
             captions: those trained on; the tokenizer is as it is, whatever they are.
             path: a folder with ``tokenizer.json``, or a model's name on the Hugging Face hub.
-            longest: tokens that a caption has at most.
+            longest: tokens that a caption has at most; fewer where the tokenizer itself says so.
 
         Raises:
             ValueError: the package ``transformers`` or the tokenizer is not there, or has no ``tokenizer.json``.
@@ -53,12 +53,13 @@ class Subwords:
         except ImportError as problem:
             raise ValueError("subwords: expected the package transformers: pip install transformers") from problem
         try:
-            definition = AutoTokenizer.from_pretrained(path, use_fast=True).backend_tokenizer.to_str()
+            tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
+            definition = tokenizer.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError) as problem:
             raise ValueError(
                 f"path: got {path!r} ({problem}) but expected a folder with tokenizer.json, or a name on the hub"
             ) from problem
-        return cls(definition, longest)
+        return cls(definition, min(longest, tokenizer.model_max_length))
 
     def __len__(self) -> int:
         """How many different subwords."""

@@ -65,6 +65,8 @@ def test_single_queries(run: Path) -> None:
     assert found[0]["score"] >= found[2]["score"]
     found = json.loads(called("retrieve", str(run), "--image", "2", "--json").stdout)
     assert len(found) == 5
+    assert "the model knows no word" in called("retrieve", str(run), "--text", "zzz qqq", "--json").stderr
+    assert not called("retrieve", str(run), "--text", "zzz a", "--json").stderr
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,9 @@ def test_single_queries(run: Path) -> None:
         (["train", "--preset", "bag_of_words", "--data", "nowhere", "-o", "RUN"], "nowhere"),
         (["train", "--resume", "nowhere"], "expected the folder of a run"),
         (["evaluate", "nowhere"], "expected the folder of a run"),
+        (["train", "--resume", "nowhere", "--skip-bad"], "--resume: got settings too"),
         (["retrieve", "nowhere"], "got neither --text and --image"),
+        (["retrieve", "nowhere", "--text", "", "--image", "2"], "got both --text and --image"),
         (["compare"], "got no experiment but expected files or --preset"),
     ],
 )
@@ -91,6 +95,19 @@ def test_wrong_splits_and_protocols_are_refused(run: Path) -> None:
     assert "got 'test' but expected one of train, dev" in called("evaluate", str(run), "--split", "test").output
     assert "got 12 images but expected 5000" in called("evaluate", str(run), "--protocol", "coco1k").output
     assert "expected a row from 0 to 11" in called("retrieve", str(run), "--image", "12").output
+
+
+def test_images_of_another_kind_than_those_trained_on_are_refused(folder: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "wide")
+    images = np.load(folder / "dev_ims.npy")
+    np.save(tmp_path / "wide" / "dev_ims.npy", np.hstack([images, images[:, :1]]))
+    width = images.shape[1]
+    said = f"{run}: got images of shape ({width + 1},) but expected ({width},), as it was trained on"
+    for words in (["evaluate", str(run)], ["evaluate", str(run), str(run)], ["retrieve", str(run), "--text", "a"]):
+        result = called(*words, "--data", str(tmp_path / "wide"))
+        assert result.exit_code == 2
+        assert said in result.output.replace("\n", " ")
+        assert called(*words, "--data", str(folder)).exit_code == 0
 
 
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder: Path, run: Path, tmp_path: Path) -> None:

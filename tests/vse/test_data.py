@@ -175,6 +175,9 @@ def test_a_subset_of_uneven_captions() -> None:
     part = whole.subset([2, 0])
     assert part.captions == ("e", "f", "a")
     assert part.image_of.tolist() == [0, 0, 1]
+    first = whole.subset([1, 0], captions=2)
+    assert first.captions == ("b", "c", "a")
+    assert first.image_of.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,16 @@ def test_longer_padding_does_not_matter(case: str) -> None:
     assert not encoder(one_word_more).allclose(encoder(tokens))
 
 
+def test_a_language_model_cuts_what_is_longer_than_its_positions() -> None:
+    encoder = text_encoder("hugging_face").eval()
+    whole = VOCABULARY(["a dog " * 10, "a dog"])  # as many words as TINY_BERT has positions
+    longer, other = VOCABULARY(["a dog " * 10 + "runs", "a dog"]), VOCABULARY(["a dog " * 9 + "a runs", "a dog"])
+    assert whole.ids.shape[1] == 20
+    assert longer.ids.shape[1] == 21
+    torch.testing.assert_close(encoder(longer), encoder(whole))
+    assert not encoder(other)[0].allclose(encoder(whole)[0])
+
+
 @pytest.mark.parametrize("case", [c for c in IMAGES if not c.startswith("t")])
 def test_statistics_standardise(case: str) -> None:
     shape = IMAGES[case][0]

@@ -25,6 +25,7 @@ FIVE = 5
 SCANNED = 1 << 28
 """Up to how many bytes features are looked through for NaN on opening; of larger files each batch is."""
 COMPARED = 20
+SPLITS = ("train", "dev", "test", "testall")
 
 
 def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
@@ -44,6 +45,11 @@ def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) 
         test = there[0] if there else None
     last = None if test is None else load_split(folder, test, skip_bad)
     return RetrievalData(folder.name, load_split(folder, "train", skip_bad), load_split(folder, "dev", skip_bad), last)
+
+
+def split_names(folder: Path) -> tuple[str, ...]:
+    """The splits of which a folder has the images."""
+    return tuple(name for name in SPLITS if (folder / f"{name}_ims.npy").exists())
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:

@@ -15,6 +15,8 @@ from goal_analysis.vse.text import Tokenizer, Tokens
 class LanguageModel(nn.Module):
     """The last hidden states of a language model, mapped linearly; every token's is an element.
 
+    Of a caption longer than the model has positions, the rest is cut off.
+
     Args:
         tokenizer: of the captions.
         model: what ``transformers.AutoModel`` gives; its pooler is taken out.
@@ -33,6 +35,8 @@ class LanguageModel(nn.Module):
             )
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
+        positions = getattr(model.config, "max_position_embeddings", None) or 0
+        self.longest = positions if positions > 0 else None
         self.dim = dim
         self.model = model
         self.linear = nn.Linear(model.config.hidden_size, dim)
@@ -43,9 +47,10 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
         """The elements, and where there is a token."""
-        ids = tokens.ids.masked_fill(~tokens.mask, self.model.config.pad_token_id or 0)
-        states = self.model(input_ids=ids, attention_mask=tokens.mask.long()).last_hidden_state
-        return self.linear(states), tokens.mask
+        mask = tokens.mask[:, : self.longest]
+        ids = tokens.ids[:, : self.longest].masked_fill(~mask, self.model.config.pad_token_id or 0)
+        states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self.linear(states), mask
 
 
 def hugging_face_encoder(

@@ -1,0 +1,94 @@
+"""Data sets by name: their options, one split of them, and other data that are read in the same way."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from goal_analysis.cli.train import chosen_experiment, chosen_split
+from goal_analysis.vse.data import DataError
+from goal_analysis.vse.datasets import elsewhere, load, one_split
+from goal_analysis.vse.experiment import experiment_from_mapping, preset
+
+SMALL = {"train": 3, "dev": 2, "test": 2}
+
+
+def features(folder: Path, *splits: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, split in enumerate(splits, start=2):
+        np.save(folder / f"{split}_ims.npy", np.full((number, 4), number, dtype=np.float32))
+        (folder / f"{split}_caps.txt").write_text("a dog\n" * number)
+    return folder
+
+
+def table(path: Path, image: str = "filepath") -> Path:
+    rows = [f"{k}.png,a cat,{split}" for k, split in enumerate(("train", "train", "dev"))]
+    for k in range(len(rows)):
+        Image.new("RGB", (40, 40), (80 * k, 0, 0)).save(path.parent / f"{k}.png")
+    path.write_text("\n".join([f"{image},title,split", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": "abc"}, "data: scenes: train: got 'abc' but expected int"),
+        ({"train": 60.5}, "data: scenes: train: got 60.5 but expected int"),
+        ({"seed": True}, "data: scenes: seed: got True but expected int"),
+        ({"noise": "much"}, "data: scenes: noise: got 'much' but expected float or int"),
+        ({"size": 3}, "data: scenes: got the option 'size' but expected one of train, dev"),
+        ({"kind": "scene"}, "data: kind: got 'scene' but expected one of scenes, precomp"),
+    ],
+)
+def test_options_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load("scenes", **{**SMALL, **options})
+    with pytest.raises(DataError, match=message):
+        one_split("scenes", "dev", **{**SMALL, **options})
+
+
+def test_one_split_of_features_needs_no_other(tmp_path: Path) -> None:
+    folder = features(tmp_path / "some", "test", "testall")
+    assert [len(one_split(folder, name).images) for name in ("test", "testall")] == [2, 3]
+    with pytest.raises(DataError, match="split: got 'dev' but expected one of test, testall"):
+        one_split(folder, "dev")
+    with pytest.raises(DataError, match=r"train_ims.npy"):
+        load(folder)
+    with pytest.raises(DataError, match="split: got 'dev' but expected one of none"):
+        one_split(features(tmp_path / "nothing"), "dev")
+
+
+def test_one_split_is_that_of_the_whole() -> None:
+    whole = load("scenes", **SMALL)
+    for split in whole.splits():
+        assert one_split("scenes", split.name, **SMALL).fingerprint() == split.fingerprint()
+    assert whole.dev.fingerprint() != whole.train.fingerprint()
+
+
+def test_other_data_are_read_in_the_same_way(tmp_path: Path) -> None:
+    path = str(table(tmp_path / "other.csv", "path"))
+    given = {
+        "name": "mine.csv",
+        "size": 24,
+        "image": "path",
+        "images": "photographs",
+        "dev": "dev.csv",
+        "skip_bad": True,
+    }
+    assert elsewhere(given, path) == {"name": path, "size": 24, "image": "path"}
+    assert elsewhere({"name": "scenes", **SMALL, "objects": 2}, path) == {"name": path}
+    assert elsewhere({"name": "scenes", **SMALL}, "scenes") == {"name": "scenes", **SMALL}
+    assert elsewhere(given, "nowhere") == {"name": "nowhere"}
+    trained_on = experiment_from_mapping({**preset("scenes"), "data": given})
+    assert chosen_split(trained_on, path, "dev").images.shape == (1, 3, 24, 24)
+
+
+def test_what_is_set_of_the_data_is_set_of_those_that_are_named(tmp_path: Path) -> None:
+    path = str(table(tmp_path / "mine.csv", "path"))
+    found = chosen_experiment(None, "scenes", path, None, None, ["data.image=path", "data.size=24"], True)
+    assert found.data == {"name": path, "image": "path", "size": 24, "skip_bad": True}
+    assert chosen_experiment(None, "scenes", path, None, None, [], False).data == {"name": path}
+    found = chosen_experiment(None, "scenes", "mine.txt", None, None, ["data.kind=table"], False)
+    assert found.data == {"name": "mine.txt", "kind": "table"}

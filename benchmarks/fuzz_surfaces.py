@@ -19,6 +19,7 @@ import fuzz_mutations as mutated
 import numpy as np
 import sympy as sp
 import torch
+from PIL import Image
 
 from goal_analysis.naming import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
@@ -213,7 +214,7 @@ def _make_karpathy(folder: Path) -> None:
 
 def _make_table(folder: Path) -> None:
     for k in range(3):
-        (folder / f"{k}.jpg").touch()
+        Image.new("RGB", (2, 2)).save(folder / f"{k}.jpg")
     rows = ["filepath{0}title{0}split", "0.jpg{0}a dog{0}train", '1.jpg{0}"a, cat"{0}dev', "2.jpg{0}nan{0}test"]
     for suffix, separator in ((".csv", ","), (".tsv", "\t")):
         (folder / f"data{suffix}").write_text("\n".join(rows).format(separator) + "\n")

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data import DataError, DataWarning
 from goal_analysis.vse.datasets import load
+from goal_analysis.vse.datasets.faults import Fault
 from goal_analysis.vse.datasets.pictures import PictureFiles, path_inside, picture
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
@@ -145,12 +146,66 @@ def test_bytes_that_are_not_utf8_are_named_or_left_out(tmp_path: Path, entries: 
     assert load(path).dev.captions[1] == "café"
 
 
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
-    (tmp_path / "photographs" / "1.png").write_text("no picture")
-    images = load(write(tmp_path, {"images": entries}), size=8).train.images
-    images.batch(np.array([0, 2]))
-    with pytest.raises(DataError, match=r"photographs/1.png: row 1: got a picture that cannot be read"):
+def damaged(path: Path, how: str) -> None:
+    if how == "text":
+        path.write_text("no picture")
+    elif how == "cut off":
+        path.write_bytes(path.read_bytes()[:-200])
+    else:
+        Image.new("1", (14_000, 14_000)).save(path)
+
+
+@pytest.mark.parametrize("how", ["text", "cut off", "larger than any"])
+def test_a_file_that_is_no_picture_is_named_or_left_out(
+    tmp_path: Path, entries: list[dict[str, Any]], how: str
+) -> None:
+    damaged(tmp_path / "photographs" / "4.png", how)
+    path = write(tmp_path, {"images": entries})
+    images = load(path, size=8).dev.images
+    images.batch(np.array([0]))
+    message = r"dataset.json: row 4: got photographs/4.png, which cannot be decoded \(.+\), but expected a picture"
+    with pytest.raises(DataError, match=message):
         images.batch(np.array([0, 1]))
+    with pytest.warns(DataWarning, match=f"dev: left out 1 of 2 images and 2 of 4 captions; the first: .*{message}"):
+        split = load(path, size=8, skip_bad=True).dev
+    assert split.captions == ("caption 0 of 3", "caption 1 of 3")
+    assert torch.equal(split.images.batch(np.arange(1)), images.batch(np.array([0])))
+
+
+def test_only_skipping_decodes_beforehand(
+    tmp_path: Path, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, read = [], PictureFiles.read
+
+    def counted(files: PictureFiles, row: int) -> torch.Tensor | Fault:
+        opened.append(files.names[row])
+        return read(files, row)
+
+    monkeypatch.setattr(PictureFiles, "read", counted)
+    path = write(tmp_path, {"images": entries})
+    load(path, size=8)
+    assert opened == []
+    load(path, size=8, skip_bad=True)
+    assert sorted(opened) == [f"photographs/{k}.png" for k in range(6)]
+
+
+def test_what_memory_does_not_hold_is_no_damaged_picture(
+    tmp_path: Path, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.picture", full)
+    with pytest.raises(MemoryError):
+        load(write(tmp_path, {"images": entries}), skip_bad=True)
+
+
+def test_pictures_that_are_left_out_have_a_fingerprint(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    path = write(tmp_path, {"images": entries})
+    whole = load(path, size=8, skip_bad=True).fingerprint()
+    (tmp_path / "photographs" / "4.png").unlink()
+    with pytest.warns(DataWarning):
+        assert load(path, size=8, skip_bad=True).fingerprint() != whole
 
 
 @pytest.mark.parametrize("size", [(20, 12), (12, 20), (5, 5), (3, 50)])
@@ -166,6 +221,50 @@ def test_a_picture_is_the_middle_square(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
 def test_pictures_of_every_mode_become_three_channels(mode: str) -> None:
     assert picture(Image.new(mode, (9, 7)), 4).shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("RGBA", (9, 7), (255, 0, 0, 0)), (0, 0, 0)),
+        (Image.new("RGBA", (9, 7), (255, 0, 0, 51)), (51, 0, 0)),
+        (Image.new("RGBA", (9, 7), (255, 7, 0, 255)), (255, 7, 0)),
+        (Image.new("LA", (9, 7), (255, 0)), (0, 0, 0)),
+        (Image.new("RGB", (9, 7), (255, 7, 0)), (255, 7, 0)),
+        (Image.new("I;16", (9, 7), 0), (0, 0, 0)),
+        (Image.new("I;16", (9, 7), 200 * 257), (200, 200, 200)),
+        (Image.new("I;16B", (9, 7), 200 * 257), (200, 200, 200)),
+        (Image.new("I;16", (9, 7), 65_535), (255, 255, 255)),
+    ],
+)
+def test_transparent_is_black_and_16_bits_are_scaled(image: Image.Image, expected: tuple[int, int, int]) -> None:
+    found = picture(image, 4) * 255
+    assert torch.allclose(found, torch.tensor(expected).float()[:, None, None].expand(3, 4, 4))
+
+
+def test_files_with_transparent_colours_and_16_bits(tmp_path: Path) -> None:
+    Image.new("L", (9, 7), 9).save(tmp_path / "0.png", transparency=9)
+    Image.new("L", (9, 7), 9).save(tmp_path / "1.png", transparency=8)
+    Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "2.png")
+    (tmp_path / "3.pgm").write_bytes(b"P5 9 7 65535\n" + np.full(63, 200 * 257, ">u2").tobytes())
+    found = PictureFiles(str(tmp_path), ("0.png", "1.png", "2.png", "3.pgm"), 4).batch(np.arange(4))
+    assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200]
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (2, 4999), (30, 170), (500, 333)])
+def test_of_a_long_picture_only_the_middle_is_scaled(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    areas, resize = [], Image.Image.resize
+
+    def measured(image: Image.Image, to: tuple[int, int], *options: Any) -> Image.Image:
+        areas.append(to[0] * to[1])
+        return resize(image, to, *options)
+
+    monkeypatch.setattr(Image.Image, "resize", measured)
+    found = picture(Image.fromarray(values), 32)
+    assert max(areas) <= 32 * 32 * 10
+    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.LONG", 10**9)
+    assert torch.equal(found, picture(Image.fromarray(values), 32))
 
 
 def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

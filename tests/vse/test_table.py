@@ -107,6 +107,7 @@ def test_other_rows_are_refused(
     ("column", "value", "message"),
     [
         ("filepath", "9.png", "table.csv: row 3: got 9.png but expected a file in"),
+        ("filepath", "broken.png", "table.csv: row 3: got broken.png, which cannot be decoded"),
         ("title", " ", "table.csv: row 3: got an empty caption but expected words"),
     ],
 )
@@ -114,9 +115,10 @@ def test_bad_rows_are_named_or_left_out(
     tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str
 ) -> None:
     frame.loc[3, column] = value
+    (tmp_path / "broken.png").write_text("no picture")
     path = write(tmp_path / "table.csv", frame)
     with pytest.raises(DataError, match=message):
-        load(path)
+        load(path).dev.images.batch(np.array([0]))
     with pytest.warns(DataWarning, match=f"dev: left out 1 of 2 images and 1 of 2 captions; the first: .*{message}"):
         assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
 
@@ -276,6 +278,52 @@ def test_a_data_set_of_hugging_face_is_read(tmp_path: Path, captions: list[Any])
     reds = data.train.images.batch(np.array([1, 0]))[:, 0, 0, 0]
     assert torch.allclose(reds, torch.tensor([40, 0]).float() / 255)
     assert data.fingerprint() == from_hugging_face(hugging_face(tmp_path, captions), size=4).fingerprint()
+
+
+def test_pictures_of_hugging_face_that_cannot_be_decoded_are_named_or_left_out(tmp_path: Path) -> None:
+    photographs(tmp_path)
+    content = [(tmp_path / f"{k}.png").read_bytes() for k in range(4)]
+    content[1], content[2] = content[1][:50], b"no picture"
+    rows = {"image": [{"bytes": piece, "path": None} for piece in content], "caption": list("abcd")}
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    column = datasets.Dataset.from_dict(rows, features=features)
+    found = datasets.DatasetDict({"train": column, "validation": column.select([0, 3])})
+    images = from_hugging_face(found, size=4).train.images
+    message = r"train image: row 1: got what cannot be decoded \(.+\) but expected a picture"
+    with pytest.raises(DataError, match=message):
+        images.batch(np.arange(4))
+    with pytest.warns(DataWarning, match=f"left out 2 of 4 images and 2 of 4 captions; the first: {message}"):
+        data = from_hugging_face(found, size=4, skip_bad=True)
+    assert data.train.captions == ("a", "d")
+    assert torch.equal(data.train.images.batch(np.arange(2)), images.batch(np.array([0, 3])))
+    assert len(data.fingerprint()) == 16
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows of which reading one fails in its decoder's own way."""
+
+    column_names = ("image", "caption")
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__({"image": Image.new("RGB", (4, 4)), "caption": "a dog"} for _ in range(3))
+        self.error = error
+
+    def __getitem__(self, key: Any) -> Any:
+        if key == "caption":
+            return [row["caption"] for row in self]
+        if key == 1 and self.error is not None:
+            raise self.error
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("error", [SyntaxError("broken"), Image.DecompressionBombError("large"), None])
+def test_a_decoder_fails_in_its_own_way(error: Exception | None) -> None:
+    data = from_hugging_face({"train": Rows(), "validation": Rows(error)}, size=4)
+    if error is None:
+        assert data.dev.images.batch(np.arange(3)).shape == (3, 3, 4, 4)
+    else:
+        with pytest.raises(DataError, match=rf"dev image: row 1: got what cannot be decoded \({error}\)"):
+            data.dev.images.batch(np.arange(3))
 
 
 def test_bad_data_sets_of_hugging_face_are_refused(tmp_path: Path) -> None:

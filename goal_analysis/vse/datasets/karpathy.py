@@ -28,7 +28,8 @@ def load_karpathy(
     Args:
         path: of the JSON file.
         skip_bad: leave out, with a `DataWarning` that counts them, images without a path, a file or a
-            caption, and captions that are empty or not in UTF-8.
+            caption or that cannot be decoded, and captions that are empty or not in UTF-8; each image is decoded once
+            for that.
         images: the folder of the photographs; by default the one of the JSON file.
         size: the side of the pictures in pixels.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from goal_analysis.vse.data import DataError, DataWarning, RetrievalData, Split
 from goal_analysis.vse.datasets.faults import Fault, split_without_faults
-from goal_analysis.vse.datasets.pictures import PictureFiles, is_text, path_inside
+from goal_analysis.vse.datasets.pictures import PictureFiles, is_text, path_inside, undecodable
 
 Found = TypeVar("Found")
 
@@ -81,7 +81,8 @@ def data_of_rows(name: str, folder: Path, rows: Iterable[Row], size: int, skip_b
         folder: of the images.
         rows: of all splits.
         size: the side of the pictures in pixels.
-        skip_bad: leave out bad rows and images without a file.
+        skip_bad: leave out bad rows, and images without a file or that cannot be decoded: all are, once, for
+            that.
 
     Raises:
         DataError: no rows of train or dev; or, unless ``skip_bad``, a bad row.
@@ -121,7 +122,10 @@ def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) 
         for k, row in enumerate(firsts.values())
         if not _is_file(folder / row.image)
     }
-    images = PictureFiles(str(folder), tuple(firsts), size)
+    sources = tuple((row.source, row.number) for row in firsts.values())
+    images = PictureFiles(str(folder), tuple(firsts), size, sources)
+    if skip_bad:
+        image_faults |= undecodable(images.read, [k for k in range(len(images)) if k not in image_faults])
     return split_without_faults(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
 
 

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from goal_analysis.vse.data import DataError, RetrievalData, Split
 from goal_analysis.vse.datasets.delimited import SEPARATORS, column_place, delimited_rows
 from goal_analysis.vse.datasets.faults import Fault, split_without_faults
-from goal_analysis.vse.datasets.pictures import SIZE, picture
+from goal_analysis.vse.datasets.pictures import SIZE, decoded, picture, undecodable
 from goal_analysis.vse.datasets.rows import Row, data_of_rows, named_image, without_faults
 from goal_analysis.vse.images import SAMPLED_ROWS, Rows, digest, spread
 
@@ -44,7 +43,7 @@ def load_table(
     Args:
         path: of the table; of its train split where ``dev`` is given.
         skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, images without a path or a
-            file, and captions that are empty or not in UTF-8.
+            file or that cannot be decoded, and captions that are empty or not in UTF-8; each image is decoded for that.
         dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
         test: a table for the test split, along with ``dev``.
         images: the folder of the photographs; by default the one of the table.
@@ -57,17 +56,14 @@ def load_table(
         DataError: a column is missing, a path leads out of the folder, or, unless ``skip_bad``, a row is bad.
     """
     folder = path.parent if images is None else Path(images)
-    if dev is None:
-        if test is not None:
-            raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
-        rows = without_faults(str(path), [*_rows(path, folder, image, caption, split, None)], skip_bad)
-    else:
-        tables = {"train": path, "dev": Path(dev)} | ({} if test is None else {"test": Path(test)})
-        rows = [
-            row
-            for name, file in tables.items()
-            for row in without_faults(str(file), [*_rows(file, folder, image, caption, None, name)], skip_bad)
-        ]
+    if dev is None and test is not None:
+        raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
+    tables = {None if dev is None else "train": path, "dev": dev, "test": test}
+    rows = []
+    for name, file in tables.items():
+        if file is not None:
+            found = _rows(Path(file), folder, image, caption, split if dev is None else None, name)
+            rows += without_faults(str(file), [*found], skip_bad)
     return data_of_rows(path.stem, folder, rows, size, skip_bad)
 
 
@@ -114,12 +110,14 @@ class ColumnImages:
         column: its name.
         rows: the first row of each image.
         size: the side of the pictures in pixels.
+        name: what the data set is called, for messages.
     """
 
     dataset: Any
     column: str
     rows: np.ndarray
     size: int
+    name: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,18 +129,23 @@ class ColumnImages:
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
         """These pictures, from 0 to 1; see `Images`."""
-        found = torch.empty(len(rows), 3, self.size, self.size, dtype=torch.float32)
-        for k, row in enumerate(self.rows[np.asarray(rows)].tolist()):
-            try:
-                found[k] = picture(self.dataset[row][self.column], self.size)
-            except (AttributeError, OSError, ValueError) as error:
-                raise DataError(f"{self.column}: row {row}: got a picture that cannot be read: {error}") from error
-        return found
+        return decoded(self.read, self.rows[np.asarray(rows)], self.size)
+
+    def read(self, row: int) -> Tensor | Fault:
+        """The picture in a row of the data set, or why it cannot be decoded."""
+        try:
+            return picture(self.dataset[row][self.column], self.size)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged picture fails in whatever way its decoder does
+            source = f"{self.name} {self.column}".strip()
+            return Fault(source, row, f"got what cannot be decoded ({error}) but expected a picture")
 
     def fingerprint(self) -> str:
         """A hash of the size and of the pictures; of many, of some at even distances with the first and last."""
         rows = spread(len(self), SAMPLED_ROWS)
-        content = [self.batch(rows[k : k + 1]).numpy().tobytes() for k in range(len(rows))]
+        pictures = (self.read(row) for row in self.rows[rows].tolist())
+        content = [b"" if isinstance(found, Fault) else found.numpy().tobytes() for found in pictures]
         return digest(str(self.shape), str(getattr(self.dataset, "_fingerprint", "")), *content)
 
 
@@ -161,7 +164,7 @@ def from_hugging_face(
         image: the column with the photographs.
         caption: the column with a caption, or with a list of them, each.
         size: the side of the pictures in pixels.
-        skip_bad: leave out empty captions, and images without a caption.
+        skip_bad: decode every image once; leave out those that fail or lack a caption, and empty captions.
         name: what the data set is called.
 
     Raises:
@@ -190,5 +193,6 @@ def _column_split(name: str, dataset: Any, image: str, caption: str, size: int, 
                 faults[len(captions)] = Fault(f"{name} {caption}", row, f"got {text!r} but expected words")
             captions.append(words)
             image_of.append(row)
-    images = ColumnImages(dataset, image, np.arange(len(dataset)), size)
-    return split_without_faults(name, images, captions, np.array(image_of, dtype=np.int64), faults, {}, skip_bad)
+    images = ColumnImages(dataset, image, np.arange(len(dataset)), size, name)
+    broken = undecodable(images.read, range(len(dataset))) if skip_bad else {}
+    return split_without_faults(name, images, captions, np.array(image_of, dtype=np.int64), faults, broken, skip_bad)

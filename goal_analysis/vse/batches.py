@@ -156,7 +156,7 @@ def dead_workers_named(workers: int) -> Iterator[None]:
         said = str(death).rstrip(". ") or type(death).__name__
         raise WorkerError(
             f"got a dead process of the {workers} that read images: {said}. The system ends them where memory is "
-            f"short: try training.workers={workers // 2}; the same command goes on"
+            f"short: try training.workers={workers // 2}, with which the run goes on too"
         ) from problem
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,16 +16,17 @@ from goal_analysis.vse.batches import dead_workers_named
 from goal_analysis.vse.checkpoint import CheckpointError, load, newest, steps
 from goal_analysis.vse.data import RetrievalData
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.images import Images
 from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.progress import put_into
 from goal_analysis.vse.provenance import revision, versions
 from goal_analysis.vse.ranks import together
-from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, locked, read_log, read_run, write_run
+from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, check_same, locked, read_log, read_run, write_run
 from goal_analysis.vse.standardization import statistics
 from goal_analysis.vse.text import Tokenizer
-from goal_analysis.vse.training import Progress, Report, train
-from goal_analysis.writing import read_back, write_json, write_whole
+from goal_analysis.vse.training import Progress, Report, steps_of_epoch, train
+from goal_analysis.writing import write_json, write_whole
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
 
@@ -40,12 +40,28 @@ class TrainedModel:
         model: with the weights of the step, in evaluation mode.
         tokenizer: of its captions.
         step: at which the weights were taken.
+        shape: of an image.
     """
 
     experiment: Experiment
     model: nn.Module
     tokenizer: Tokenizer
     step: int
+    shape: tuple[int, ...]
+
+    def check_images(self, images: Images, where: Path) -> None:
+        """Raise unless images are such as those trained on: features, or pictures of whatever height and width.
+
+        Args:
+            images: that are to be embedded.
+            where: what the error begins with.
+
+        Raises:
+            RunError: they have other features or channels.
+        """
+        found, read = tuple(images.shape[1:]), 0 if len(self.shape) == 3 else -1
+        if len(found) != len(self.shape) or found[read] != self.shape[read]:
+            raise RunError(f"{where}: got images of shape {found} but expected {self.shape}, as it was trained on")
 
 
 def start(
@@ -59,8 +75,10 @@ def start(
 ) -> Progress:
     """Run an experiment in an empty or new folder, or go on with the same one that was begun there.
 
+    What cannot be begun, for its model or its batches cannot be made, leaves the folder to another experiment.
+
     Args:
-        experiment: what is run.
+        experiment: what is run; of one that is gone on with, the number of workers may be another.
         objective: the one that the experiment names.
         data: the data that it names.
         folder: of the run.
@@ -76,7 +94,7 @@ def start(
     if not fabric.is_global_zero:
         with together(folder, fabric):
             fabric.barrier()
-            return _train(experiment, objective, data, folder, fabric, report)
+            return _train(experiment, objective, data, folder, fabric, report, {})
     with together(folder, fabric), locked(folder):
         record = {
             "experiment": experiment.mapping(),
@@ -86,12 +104,10 @@ def start(
             "revision": revision(),
         }
         if (folder / RUN).exists():
-            _check_same(folder, record)
+            check_same(folder, experiment)
             check_data(folder, data)
-        else:
-            write_run(folder, record)
         fabric.barrier()
-        return _train(experiment, objective, data, folder, fabric, report)
+        return _train(experiment, objective, data, folder, fabric, report, record)
 
 
 def trained(folder: Path, step: int | None = None) -> TrainedModel:
@@ -126,7 +142,7 @@ def trained(folder: Path, step: int | None = None) -> TrainedModel:
         put_into(model, checkpoint.model)
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: step {step}: {problem}") from problem
-    return TrainedModel(experiment, model.eval(), tokenizer, step)
+    return TrainedModel(experiment, model.eval(), tokenizer, step, tuple(shape[1:]))
 
 
 def _tokenizer_of(folder: Path) -> Tokenizer:
@@ -162,11 +178,14 @@ def check_data(folder: Path, data: RetrievalData) -> None:
         )
 
 
-def _train(experiment, objective, data, folder, fabric, report) -> Progress:
+def _train(experiment, objective, data, folder, fabric, report, record) -> Progress:
+    steps_of_epoch(experiment.training, len(data.train))
     torch.manual_seed(experiment.seed)
     tokenizer = build_tokenizer(experiment.model, data.train.captions)
     model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
     if fabric.is_global_zero:
+        if not (folder / RUN).exists():
+            write_run(folder, record)
         write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
         write_json(folder / ARCHITECTURE, portable(experiment.model, model))
     with dead_workers_named(experiment.training.workers):
@@ -176,10 +195,3 @@ def _train(experiment, objective, data, folder, fabric, report) -> Progress:
         best = next(record for record in epochs if record["step"] == progress.best_step)
         write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
     return progress
-
-
-def _check_same(folder: Path, record: dict[str, Any]) -> None:
-    # What a run that was begun before an option existed does not say of it, is its default.
-    before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
-    if read_back(record["experiment"]) != read_back(before.mapping()):
-        raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")

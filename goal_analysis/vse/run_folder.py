@@ -13,10 +13,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from goal_analysis.writing import write_json, write_whole
+from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
+from goal_analysis.writing import read_back, write_json, write_whole
 
 RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
     "run.json",
@@ -88,6 +90,23 @@ def read_run(folder: Path) -> dict[str, Any]:
         if not isinstance(data, dict) or not isinstance(data.get(name), str):
             raise RunError(f"{path}: data: got no {name!r} but expected what a run writes")
     return record
+
+
+def check_same(folder: Path, experiment: Experiment) -> None:
+    """Raise unless the run in the folder is one of this experiment, by however many workers the images are read.
+
+    Raises:
+        RunError: it is one of another experiment, or there is none.
+    """
+    # What a run that was begun before an option existed does not say of it, is its default.
+    before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
+    if _computed(experiment) != _computed(before):
+        raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
+
+
+def _computed(experiment: Experiment) -> dict[str, Any]:
+    """What of it decides the outcome, for whoever reads the images, they are the same ones."""
+    return read_back(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 
 class Log:

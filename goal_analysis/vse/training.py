@@ -42,6 +42,7 @@ from goal_analysis.vse.schedule import learning_rate
 from goal_analysis.vse.scorers.reranking import Reranking
 from goal_analysis.vse.surrogate import probed, surrogate
 from goal_analysis.vse.text import Tokenizer, Tokens
+from goal_analysis.vse.training_options import TrainingOptions
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -89,12 +90,7 @@ def train(
     progress = resumed(folder / CHECKPOINTS, model, optimizer, tell)
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens = tokenizer(data.train.captions)
-    epoch_steps = len(data.train) // (options.batch_size * options.accumulate)
-    if not epoch_steps:
-        raise ValueError(
-            f"training: got {len(data.train)} pairs for steps of {options.batch_size * options.accumulate} but "
-            "expected one step an epoch at least"
-        )
+    epoch_steps = steps_of_epoch(options, len(data.train))
     share = Share(fabric.global_rank, fabric.world_size)
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
     one_kind = (float(options.image_image), float(options.text_text))
@@ -166,6 +162,21 @@ def train(
         write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)
         checkpoint()
     return progress
+
+
+def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
+    """How many steps an epoch of so many pairs has; what is left of them makes none.
+
+    Raises:
+        ValueError: not even one.
+    """
+    size = options.batch_size * options.accumulate
+    if pairs < size:
+        raise ValueError(
+            f"training: got {pairs} pairs for steps of {size} but expected one step an epoch at least: lower "
+            "training.batch_size"
+        )
+    return pairs // size
 
 
 class _OnTensors(nn.Module):

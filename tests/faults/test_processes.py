@@ -37,15 +37,17 @@ def raising(problem: BaseException):
     return call
 
 
-def test_a_dead_worker_is_named_and_the_same_call_goes_on(
+def test_a_dead_worker_is_named_and_the_run_goes_on_as_it_says(
     train, contents, whole: Path, at_call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = batches._Batches.__getitem__
     with monkeypatch.context() as patch:
         patch.setattr(batches._Batches, "__getitem__", at_call(3, read))
-        with pytest.raises(WorkerError, match=r"dead process of the 1 that read images: .*try training.workers=0"):
+        with pytest.raises(
+            WorkerError, match=r"dead process of the 1 that read images: .*try training.workers=0, with which"
+        ):
             train(tmp_path / "run", "training.workers=1")
-    train(tmp_path / "run", "training.workers=1")
+    train(tmp_path / "run", "training.workers=0")
     assert contents(tmp_path / "run") == contents(whole)
 
 

@@ -29,7 +29,7 @@ from goal_analysis.vse.health import (
 )
 from goal_analysis.vse.metrics import metrics
 from goal_analysis.vse.run import RESULT, start, trained
-from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, TABLE, RunError, locked, read_log
+from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, locked, read_log
 from losses_catalog import pair_weights, triplet_weights
 
 STEPS = 18
@@ -310,6 +310,38 @@ def test_an_unwritable_folder_is_an_error(trained_small, tmp_path: Path) -> None
 def test_too_few_pairs_are_an_error(trained_small, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got 120 pairs for steps of 200"):
         trained_small(tmp_path, "training.batch_size=200")
+
+
+@pytest.mark.parametrize("wrong", ["training.batch_size=200", "model.image.name=nothing"])
+def test_what_cannot_begin_leaves_the_folder_to_another(trained_small, tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ValueError, match="but expected"):
+        trained_small(tmp_path, wrong)
+    assert not (tmp_path / RUN).exists()
+    assert trained_small(tmp_path).step == STEPS
+    with pytest.raises(RunError, match="the run of another experiment"):
+        trained_small(tmp_path, wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize(("first", "then"), [(1, 0), (0, 2)])
+def test_another_number_of_workers_goes_on(
+    trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, then: int
+) -> None:
+    trained_small(tmp_path / "whole")
+    found, right = [], training.epoch_batches
+
+    def begun(*arguments, **named):
+        found.append(arguments[7])
+        if len(found) == 2:
+            raise Killed
+        return right(*arguments, **named)
+
+    monkeypatch.setattr(training, "epoch_batches", begun)
+    with pytest.raises(Killed):
+        trained_small(tmp_path / "killed", f"training.workers={first}")
+    trained_small(tmp_path / "killed", f"training.workers={then}")
+    assert found == [first, first, then, then]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_shares_are_the_batch() -> None:

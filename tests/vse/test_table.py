@@ -202,8 +202,11 @@ def test_blank_lines_count(tmp_path: Path) -> None:
     assert len(load(path, size=4).train) == 2
 
 
-def test_a_field_too_long_is_named(tmp_path: Path) -> None:
-    path = lines_of(tmp_path / "table.csv", HEADER, *LINES, f"3.png{{0}}{'a' * 200_000}{{0}}train")
+def test_a_field_in_quotes_that_is_too_long_is_named(tmp_path: Path) -> None:
+    long = "a" * 200_000
+    path = lines_of(tmp_path / "table.csv", HEADER, *LINES, f"3.png{{0}}{long}{{0}}train")
+    assert load(path, size=4).train.captions[2] == long
+    lines_of(path, HEADER, *LINES, f'3.png{{0}}"{long}"{{0}}train')
     with pytest.raises(DataError, match=r"table.csv: row 3: got fields that cannot be read \(field larger than"):
         load(path)
 

@@ -63,6 +63,8 @@ def column_place(path: Path, header: Sequence[object], column: str) -> int:
 
 
 def _fields(line: str, separator: str) -> list[str] | str:
+    if '"' not in line:
+        return line.split(separator) if line else []
     # A field that a quote leaves open goes on in the second line.
     reader = csv.reader((line, ""), delimiter=separator)
     try:

@@ -85,7 +85,10 @@ def compare(
         say_interrupted(output)
     for failure in failures:
         typer.echo(str(failure), err=True)
-    found = reached(runs)
+    try:
+        found = reached(runs)
+    except ValueError as problem:
+        refuse(problem)
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
         raise typer.Exit(INTERRUPTED if interrupted else 1)

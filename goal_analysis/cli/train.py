@@ -25,7 +25,12 @@ PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes
 DataOption = Annotated[
     str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
 ]
-SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used, and count them.")]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Leave out rows that cannot be used, and count them; every picture is decoded once for that."
+    ),
+]
 
 
 def train(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from goal_analysis.naming import folder_names
 from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.study.runs import best_of, run_job
+from goal_analysis.study.runs import best_of, check_same_data, run_job
 from goal_analysis.vse.experiment import Experiment
 
 Jobs = dict[tuple[str, int], Job]
@@ -24,7 +24,7 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
         seeds: 0 to ``seeds`` − 1.
 
     Raises:
-        ValueError: two of the names would have one folder.
+        ValueError: two of the names would have one folder, or one holds a run of another experiment.
     """
     folders = folder_names(experiments)
     return {
@@ -37,11 +37,16 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
 
 
 def reached(jobs: Jobs) -> dict[str, dict[int, float]]:
-    """The best dev RSUM by name and seed of those that came to an end; of a name without any, nothing."""
+    """The best dev RSUM by name and seed of those that came to an end; of a name without any, nothing.
+
+    Raises:
+        RunError: a result is not what a run writes, or data have changed between the runs.
+    """
+    done = {run: job.output.parent for run, job in jobs.items() if job.done}
+    check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
-    for (name, seed), job in jobs.items():
-        if job.done:
-            found.setdefault(name, {})[seed] = best_of(job.output.parent)
+    for (name, seed), folder in done.items():
+        found.setdefault(name, {})[seed] = best_of(folder)
     return found
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from goal_analysis.study.jobs import Job
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run import RESULT
-from goal_analysis.vse.run_folder import RunError
+from goal_analysis.vse.run_folder import RUN, RunError, check_same, read_run
 from goal_analysis.writing import json_text, write_whole
 
 DECLARED = "experiment.json"
@@ -21,7 +22,12 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
         name: how messages call it.
         experiment: what is run; it is written into the folder.
         folder: of the run.
+
+    Raises:
+        RunError: in the folder is a run of another experiment, or what is none.
     """
+    if (folder / RUN).exists():
+        check_same(folder, experiment)
     declared = folder / DECLARED
     text = json_text(experiment.mapping())
     if not declared.exists() or declared.read_text("utf-8") != text:
@@ -41,3 +47,21 @@ def best_of(folder: Path) -> float:
         return float(json.loads(path.read_text("utf-8"))["best"]["rsum"])
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
         raise RunError(f"{path}: got {problem!r} but expected the result that a run writes") from problem
+
+
+def check_same_data(folders: Iterable[Path]) -> None:
+    """Raise unless runs that name the same data were begun on the same.
+
+    Raises:
+        RunError: the data of one have changed since another was begun, or a folder has no run.
+    """
+    first: dict[str, tuple[Path, str]] = {}
+    for folder in folders:
+        record = read_run(folder)
+        found = record["data"]["fingerprint"]
+        before, expected = first.setdefault(json_text(record["experiment"].get("data")), (folder, found))
+        if found != expected:
+            raise RunError(
+                f"{folder}: got data with the fingerprint {found} but expected {expected}, as in {before}: "
+                "they have changed in between, and such runs are not compared"
+            )

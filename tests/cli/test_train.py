@@ -181,6 +181,18 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     assert "nca/linear@softmax:12: " in result.output
     again = called(*words)
     assert "4 runs, 4 of them done" in again.output
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    other = called(*words, "--set", "training.epochs=5")
+    assert other.exit_code == 2
+    assert "got the run of another experiment" in other.output
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == kept
+    record = tmp_path / "hinge_constant" / "seed-1" / "run.json"
+    changed = json.loads(record.read_text())
+    changed["data"]["fingerprint"] = "0" * 16
+    record.write_text(json.dumps(changed))
+    result = called(*words)
+    assert result.exit_code == 2
+    assert "seed-1: got data with the fingerprint 0000000000000000 but expected" in result.output.replace("\n", " ")
 
 
 def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def candidates() -> list[Candidate]:
 
 
 def train(job: Job) -> None:
-    """Write the record and the result that training would: the farther a scale is from its best, the lower; each seed adds its own."""
+    """Write what training would: the farther a scale is from its best, the lower; each seed adds its own."""
     declared = json.loads((job.output.parent / DECLARED).read_text())
     settings = json.loads(declared["objective"])
     away = sum(abs(value - BEST[declared["name"]]) for value in settings.values())

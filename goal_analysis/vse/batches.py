@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from goal_analysis.vse.data import DataError, Split
+from goal_analysis.vse.data import Split
+from goal_analysis.vse.reading import read
 from goal_analysis.vse.text import Tokens
 
 AWAITED = 1.0
@@ -114,18 +115,7 @@ def epoch_batches(
     """
     pairs = order(split.image_of, seed, epoch, together)
     chosen = [share.of(pairs[i * size : (i + 1) * size]) for i in range(first, len(pairs) // size)]
-    own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
-    loader = DataLoader(
-        _Batches(split, tokens),
-        batch_size=None,
-        sampler=chosen,  # pyright: ignore[reportArgumentType]
-        num_workers=workers,
-        generator=own,
-    )
-    try:
-        yield from loader
-    except DataError as problem:  # one of a worker comes with all that it was called by
-        raise DataError(str(problem).strip().rpartition("DataError: ")[2]) from problem
+    yield from read(_Batches(split, tokens), chosen, workers)
 
 
 @contextmanager

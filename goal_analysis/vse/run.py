@@ -22,6 +22,7 @@ from goal_analysis.vse.model import build_model, build_tokenizer, portable, rest
 from goal_analysis.vse.progress import put_into
 from goal_analysis.vse.provenance import revision, versions
 from goal_analysis.vse.ranks import together
+from goal_analysis.vse.reading import pictures_by_workers
 from goal_analysis.vse.run_folder import CHECKPOINTS, RUN, RunError, check_same, locked, read_log, read_run, write_run
 from goal_analysis.vse.standardization import statistics
 from goal_analysis.vse.text import Tokenizer
@@ -75,13 +76,11 @@ def start(
 ) -> Progress:
     """Run an experiment in an empty or new folder, or go on with the same one that was begun there.
 
-    What cannot be begun, for its model or its batches cannot be made, leaves the folder to another experiment.
-
     Args:
         experiment: what is run; of one that is gone on with, the number of workers may be another.
         objective: the one that the experiment names.
         data: the data that it names.
-        folder: of the run.
+        folder: of the run; left to another one where the model or the batches cannot be made.
         fabric: launched.
         command: what the user typed, for the record.
         report: is handed every record of the log.
@@ -181,14 +180,17 @@ def check_data(folder: Path, data: RetrievalData) -> None:
 def _train(experiment, objective, data, folder, fabric, report, record) -> Progress:
     steps_of_epoch(experiment.training, len(data.train))
     torch.manual_seed(experiment.seed)
+    workers = experiment.training.workers
     tokenizer = build_tokenizer(experiment.model, data.train.captions)
-    model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, statistics(data.train.images))
+    with dead_workers_named(workers):
+        found = statistics(pictures_by_workers(data.train, workers).images)
+    model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, found)
     if fabric.is_global_zero:
         if not (folder / RUN).exists():
             write_run(folder, record)
         write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
         write_json(folder / ARCHITECTURE, portable(experiment.model, model))
-    with dead_workers_named(experiment.training.workers):
+    with dead_workers_named(workers):
         progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
     if fabric.is_global_zero:
         epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]

@@ -37,6 +37,7 @@ from goal_analysis.vse.health import (
 )
 from goal_analysis.vse.memory import within_memory
 from goal_analysis.vse.progress import Progress, checkpoint_of, judged, resumed
+from goal_analysis.vse.reading import pictures_by_workers
 from goal_analysis.vse.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.schedule import learning_rate
 from goal_analysis.vse.scorers.reranking import Reranking
@@ -89,7 +90,7 @@ def train(
 
     progress = resumed(folder / CHECKPOINTS, model, optimizer, tell)
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
-    tokens = tokenizer(data.train.captions)
+    tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
     share = Share(fabric.global_rank, fabric.world_size)
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
@@ -157,7 +158,7 @@ def train(
             done = progress.step - epoch * epoch_steps
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
-        found = record_of(model, data.dev, tokenizer)
+        found = record_of(model, dev, tokenizer)
         progress = judged(progress, found["rsum"], options.patience)
         write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)
         checkpoint()

@@ -1,4 +1,7 @@
-"""The training loop: it learns, ends as if never interrupted, and says what went wrong."""
+"""The training loop: it learns, ends as if never interrupted, and says what went wrong.
+
+This file is long because each way in which a run can end or go wrong is one of its tests.
+"""
 
 import csv
 import json

@@ -1,4 +1,7 @@
-"""`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
+"""`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features.
+
+This file is long because one trained run serves all four.
+"""
 
 import json
 import os

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from goal_analysis.cli.study import FAMILIES
+from goal_analysis.cli.study_options import BASELINES
 from goal_analysis.study.report.charts import numbers, script_json
 from goal_analysis.study.report.formulas import mathml
 from goal_analysis.study.report.surfaces import GRID, STEPS, around, surfaces
@@ -26,6 +28,23 @@ def test_surfaces_are_the_weights_at_the_settings(found) -> None:
     t = 1 / (1 + np.exp(-6 * ((1 - s_p) ** 2 + s_n**2 - 0.5)))
     np.testing.assert_allclose(found.own.positive, t / (1 + np.exp(2 * (s_p - 0.5))), rtol=1e-12)
     np.testing.assert_allclose(found.own.negative, t / (1 + np.exp(-10 * (s_n - 0.5))), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES["all"], *BASELINES])
+def test_every_objective_of_a_family_has_surfaces(name: str, objective_of) -> None:
+    found = surfaces(objective_of(name).describe()).own
+    for surface in (found.positive, found.negative, found.curl):
+        assert np.isfinite(surface).all()
+    if found.potential is not None:
+        assert np.isfinite(found.potential).all()
+        assert np.ptp(found.potential) > 0
+
+
+def test_relative_pair_weights_without_other_pairs_have_the_limit_of_their_potential(objective_of) -> None:
+    found = surfaces(objective_of("constant/relative_sigmoid").describe())
+    s_p, s_n = np.meshgrid(found.s, found.s)
+    by_hand = np.exp(-2 * (s_p - 0.5)) / 2 + np.exp(10 * (s_n - 0.5)) / 10
+    np.testing.assert_allclose(found.own.potential, by_hand, rtol=1e-12)
 
 
 def test_the_curl_is_that_of_finite_differences(found) -> None:

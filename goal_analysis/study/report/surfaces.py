@@ -14,6 +14,7 @@ from goal_analysis.recombination.description import Description
 from goal_analysis.symbolic.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.integrability import smooth_curl
 from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.weight import WeightField
 
 GRID = 33
 """Points along each similarity."""
@@ -66,10 +67,9 @@ def surfaces(description: Description) -> Surfaces:
         UnsupportedFunction: a weight that cannot be computed.
     """
     field = description.weights
-    at_zero = {r.symbol: sp.S.Zero for r in field.relative}
     formulas = [field.positive, field.negative, smooth_curl(field)]
     formulas += [] if description.potential is None else [description.potential]
-    formulas = [formula.subs(at_zero) for formula in formulas]
+    formulas = [_without_others(formula, field) for formula in formulas]
     read = [h for h in field.hyperparameters if any(formula.has(h.symbol) for formula in formulas[:2])]
     known = {h.symbol: exact(description.settings[h.name]) for h in field.hyperparameters if h not in read}
     function = compiled([f.subs(known) for f in formulas], (s_p, s_n, *(h.symbol for h in read)), NUMPY)
@@ -97,6 +97,15 @@ def around(h: Hyperparameter, value: float) -> tuple[float, ...]:
     exponents = np.linspace(-2, 2, STEPS)
     tried = (float(f"{x:.3g}") for x in (value * 2**exponents if value else exponents / 2))
     return tuple(sorted({value, *(x for x in tried if exact(x) in h.domain)}))
+
+
+def _without_others(formula: sp.Expr, field: WeightField) -> sp.Expr:
+    """The formula where all relative similarities are 0: a potential such as log(1 + R·x)/R has a limit there."""
+    for relative in field.relative:
+        at_zero = formula.subs(relative.symbol, 0)
+        lost = at_zero.has(sp.nan, sp.zoo, sp.oo, -sp.oo)
+        formula = sp.limit(formula, relative.symbol, 0) if lost else at_zero
+    return formula
 
 
 def _surface(function: Callable, s: np.ndarray, settings: Mapping[str, float]) -> Surface:

@@ -25,7 +25,9 @@ FIVE = 5
 SCANNED = 1 << 28
 """Up to how many bytes features are looked through for NaN on opening; of larger files each batch is."""
 COMPARED = 20
+
 SPLITS = ("train", "dev", "test", "testall")
+"""How the names of the files of a split may begin."""
 
 
 def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
@@ -41,8 +43,7 @@ def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) 
         DataError: a file is missing, its counts disagree with those of another, or, unless ``skip_bad``, a row is bad.
     """
     if test is None:
-        there = [name for name in ("testall", "test") if (folder / f"{name}_ims.npy").exists()]
-        test = there[0] if there else None
+        test = next((name for name in ("testall", "test") if name in split_names(folder)), None)
     last = None if test is None else load_split(folder, test, skip_bad)
     return RetrievalData(folder.name, load_split(folder, "train", skip_bad), load_split(folder, "dev", skip_bad), last)
 

@@ -92,4 +92,5 @@ def check_options(where: str, given: Mapping[str, Any], known: Sequence[str]) ->
     """
     for name in given:
         if name not in known:
-            raise ValueError(f"{where}: got {name!r} but expected {', '.join(known) or 'nothing'}")
+            expected = f"one of {', '.join(known)}" if known else "none"
+            raise ValueError(f"{where}: got the option {name!r} but expected {expected}")

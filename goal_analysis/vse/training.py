@@ -131,7 +131,7 @@ def train(
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(_seed(experiment.seed, progress.step, share.rank))
+            _seed(_number(experiment.seed, progress.step, share.rank), fabric.device)
             optimizer.zero_grad()
             outputs, ids = None, torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
@@ -207,8 +207,15 @@ def on_all_negatives(objective: GradientObjective, negatives: int) -> GradientOb
     return objective.replaced(mining=TopK(negatives), pair_weights=objective.pair_weights.without_relative)
 
 
-def _seed(seed: int, step: int, rank: int) -> int:
+def _number(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _seed(number: int, device: torch.device) -> None:
+    """As `torch.manual_seed`, which where there is no GPU formats the call stack at every step, for a millisecond."""
+    torch.default_generator.manual_seed(number)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(number)
 
 
 def _clipped(model: nn.Module, clip: float) -> float:

@@ -12,7 +12,7 @@ from goal_analysis.vse.datasets.karpathy import load_karpathy
 from goal_analysis.vse.datasets.precomp import load_precomp, load_split, split_names
 from goal_analysis.vse.datasets.scenes import load_scenes
 from goal_analysis.vse.datasets.table import SUFFIXES, load_table
-from goal_analysis.vse.named import check_values
+from goal_analysis.vse.named import check_options, check_values
 
 __all__ = ["DATASETS", "PLACES", "load", "one_split", "elsewhere"]
 
@@ -100,11 +100,8 @@ def _checked(
     if chosen not in known:
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(known)}")
     loader = known[chosen]
-    accepted = _options(loader)
-    for option in options:
-        if option not in accepted:
-            raise DataError(f"data: {chosen}: got the option {option!r} but expected one of {', '.join(accepted)}")
     try:
+        check_options(f"data: {chosen}", options, _options(loader))
         check_values(f"data: {chosen}", loader, options)
     except ValueError as problem:
         raise DataError(str(problem)) from problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -96,8 +96,10 @@ def epoch_batches(
     share: Share,
     workers: int,
     together: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of an epoch from a given one on; the last incomplete one is left out.
+
+    The processes that read images live until it is at its end or closed.
 
     Args:
         split: the images and which caption is whose.

@@ -87,11 +87,15 @@ def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Tro
         return Trouble(
             "vanishing gradient",
             step,
-            f"got no gradient for {zero_steps} steps in a row, the last of norm {norm:.3g}, but expected one of "
+            f"got no gradient for {_steps(zero_steps)}, the last of norm {norm:.3g}, but expected one of "
             f"{VANISHED:g} at least; no triplet has a weight any more: the margin is met everywhere, the scale "
             "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives",
         )
     return None
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps in a row"
 
 
 def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
@@ -110,7 +114,7 @@ def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
     if len(e) < 2:
         return None
     spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax())
-    if spread >= COLLAPSED:
+    if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
         return None
     return Trouble(
         "collapse", step, f"all {which} embeddings of the batch lie within {spread:.2g} of their mean; {COLLAPSES}"
@@ -128,6 +132,6 @@ def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
     if s.numel() < 2:
         return None
     spread = float(s.amax() - s.amin())
-    if spread >= COLLAPSED:
+    if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
         return None
     return Trouble("collapse", step, f"all scores of the batch lie within {spread:.2g} of each other; {COLLAPSES}")

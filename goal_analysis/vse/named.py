@@ -57,7 +57,7 @@ def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argum
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise ValueError(f"{where}: {given.get('name')}: got no {name} but expected {', '.join(parameters)}")
-    check_values(where, build, options)
+    check_values(where, build, options, MOST)
     try:
         with within_memory(f"{where}: {given.get('name')}", "smaller widths"):
             return build(*arguments, **options)
@@ -65,8 +65,14 @@ def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argum
         raise ValueError(f"{where}: {problem}") from problem
 
 
-def check_values(where: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
+def check_values(where: str, build: Callable[..., Any], options: Mapping[str, Any], most: int | None = None) -> None:
     """Refuse values of another type than a class or a function says, and whole numbers out of their range.
+
+    Args:
+        where: what errors begin with.
+        build: has the options, with their types and defaults.
+        options: by name.
+        most: the largest whole number, the least being 1, or 0 if that is its default; None leaves the range to it.
 
     Raises:
         ValueError: the first such option, with what it may be.
@@ -79,8 +85,8 @@ def check_values(where: str, build: Callable[..., Any], options: Mapping[str, An
             said = " or ".join(k.__name__ for k in accepted if k is not NoneType)
             raise ValueError(f"{where}: {name}: got {value!r} but expected {said}")
         least = 0 if parameters[name].default == 0 else 1
-        if accepted == (int,) and not least <= value <= MOST:
-            expected = f"{least} or more" if value < least else f"{MOST:,} or less"
+        if most is not None and accepted == (int,) and not least <= value <= most:
+            expected = f"{least} or more" if value < least else f"{most:,} or less"
             raise ValueError(f"{where}: {name}: got {value} but expected {expected}")
 
 

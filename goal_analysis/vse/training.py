@@ -158,6 +158,7 @@ def train(
             done = progress.step - epoch * epoch_steps
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
+        batches.close()
         found = record_of(model, dev, tokenizer)
         progress = judged(progress, found["rsum"], options.patience)
         write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)

@@ -191,14 +191,35 @@ def test_longer_padding_does_not_matter(case: str) -> None:
     assert not encoder(one_word_more).allclose(encoder(tokens))
 
 
-def test_a_language_model_cuts_what_is_longer_than_its_positions() -> None:
-    encoder = text_encoder("hugging_face").eval()
-    whole = VOCABULARY(["a dog " * 10, "a dog"])  # as many words as TINY_BERT has positions
-    longer, other = VOCABULARY(["a dog " * 10 + "runs", "a dog"]), VOCABULARY(["a dog " * 9 + "a runs", "a dog"])
-    assert whole.ids.shape[1] == 20
-    assert longer.ids.shape[1] == 21
+BART = {"encoder_layers": 1, "encoder_attention_heads": 2, "decoder_layers": 1, "decoder_attention_heads": 2}
+"""A model with a decoder, which is of no use here."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits", "more"),
+    [
+        ("bert", 20, {}),
+        ("roberta", 18, {"pad_token_id": 1}),  # its positions begin behind that of the padding
+        ("mpnet", 18, {"pad_token_id": 1}),
+        ("bart", 20, {"d_model": 12, **BART}),
+    ],
+)
+def test_a_language_model_cuts_what_is_longer_than_its_positions(kind: str, fits: int, more: dict) -> None:
+    encoder = text_encoder("hugging_face", architecture={**TINY_BERT, "model_type": kind, **more}).eval()
+    most = fits // 2
+    whole = VOCABULARY(["a dog " * most, "a dog"])
+    longer = VOCABULARY(["a dog " * most + "runs runs runs", "a dog"])
+    other = VOCABULARY(["a dog " * (most - 1) + "a runs", "a dog"])
+    assert (whole.ids.shape[1], longer.ids.shape[1]) == (fits, fits + 3)
     torch.testing.assert_close(encoder(longer), encoder(whole))
     assert not encoder(other)[0].allclose(encoder(whole)[0])
+
+
+def test_a_language_model_has_no_decoder() -> None:
+    encoder = text_encoder("hugging_face", architecture={**TINY_BERT, "model_type": "bart", "d_model": 12, **BART})
+    assert not [name for name, _ in encoder.named_parameters() if "decoder" in name]
+    t5 = {"model_type": "t5", "vocab_size": 40, "d_model": 12, "d_kv": 6, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    assert text_encoder("hugging_face", architecture=t5).eval()(VOCABULARY(["a dog " * 40])).shape == (1, DIM)
 
 
 @pytest.mark.parametrize("case", [c for c in IMAGES if not c.startswith("t")])

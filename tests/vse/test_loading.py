@@ -60,6 +60,21 @@ def test_one_split_of_features_needs_no_other(tmp_path: Path) -> None:
         one_split(features(tmp_path / "nothing"), "dev")
 
 
+def test_one_split_may_be_the_one_to_measure_on_of_any_name(tmp_path: Path) -> None:
+    folder = features(tmp_path / "some", "train", "dev", "second")
+    assert len(one_split(folder, "second", test="second").images) == 4
+    with pytest.raises(DataError, match=r"split: got 'second' but expected one of train, dev$"):
+        one_split(folder, "second")
+    with pytest.raises(DataError, match=r"split: got 'third' but expected one of train, dev$"):
+        one_split(folder, "third", test="third")
+
+
+def test_seeds_of_scenes_are_any_that_scenes_take() -> None:
+    assert len(load("scenes", **{**SMALL, "seed": 20240101}).dev.images) == SMALL["dev"]
+    with pytest.raises(DataError, match="scenes: seed: got -1 but expected a whole number from 0 to"):
+        load("scenes", **{**SMALL, "seed": -1})
+
+
 def test_one_split_is_that_of_the_whole() -> None:
     whole = load("scenes", **SMALL)
     for split in whole.splits():
@@ -81,6 +96,10 @@ def test_other_data_are_read_in_the_same_way(tmp_path: Path) -> None:
     assert elsewhere({"name": "scenes", **SMALL, "objects": 2}, path) == {"name": path}
     assert elsewhere({"name": "scenes", **SMALL}, "scenes") == {"name": "scenes", **SMALL}
     assert elsewhere(given, "nowhere") == {"name": "nowhere"}
+    assert elsewhere({"name": 3}, "nowhere") == {"name": "nowhere"}
+    same = str(Path("mine.csv").resolve())
+    assert elsewhere(given, same) == {**given, "name": same}
+    assert elsewhere({"name": str(Path("scenes").resolve()), "test": "val"}, "scenes") == {"name": "scenes"}
     trained_on = experiment_from_mapping({**preset("scenes"), "data": given})
     assert chosen_split(trained_on, path, "dev").images.shape == (1, 3, 24, 24)
 

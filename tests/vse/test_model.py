@@ -303,10 +303,16 @@ def test_what_is_changed_below_is_right_before() -> None:
     [
         ({}, "model.image: got None but expected a table with a name"),
         ({**TIMM, "text": "bag_of_words"}, "model.text: got 'bag_of_words' but expected a table with a name"),
-        ({**TIMM, "txt": {}}, "model: got the option 'txt' but expected one of image, pictures, text, tokenizer, scorer"),
+        (
+            {**TIMM, "txt": {}},
+            "model: got the option 'txt' but expected one of image, pictures, text, tokenizer, scorer",
+        ),
         (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, regions, conv"),
         (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, recurrent"),
-        (changed("text", droput=0.1), "model.text: bag_of_words: got the option 'droput' but expected one of dim, dropout, hidden"),
+        (
+            changed("text", droput=0.1),
+            "model.text: bag_of_words: got the option 'droput' but expected one of dim, dropout, hidden",
+        ),
         (changed("text", tokenizer=1), "model.text: bag_of_words: got the option 'tokenizer' but expected one of dim"),
         (changed("image", dropout="0.3"), "model.image: dropout: got '0.3' but expected float or int"),
         (changed("image", dropout=1.0), "model.image: dropout: got 1.0 but expected a number from 0 to below 1"),
@@ -333,7 +339,10 @@ def test_what_is_changed_below_is_right_before() -> None:
         (changed("reranker", name="fusion"), "name: got 'linear' but expected beside a reranker: regions"),
         ({**RERANKED, "scorer": {"name": "fusion"}}, "got a scorer and a reranker but expected one of them at most"),
         ({**RERANKED, "reranker": {"name": "fusion", "top": 0}}, "model.reranker: top: got 0 but expected 1 or more"),
-        ({**RERANKED, "reranker": {"name": "fusion", "tops": 1}}, "model.reranker: fusion: got the option 'tops' but expected one of"),
+        (
+            {**RERANKED, "reranker": {"name": "fusion", "tops": 1}},
+            "model.reranker: fusion: got the option 'tops' but expected one of",
+        ),
     ],
 )
 def test_what_is_refused(given: dict[str, Any], message: str, packages: list) -> None:
@@ -347,7 +356,10 @@ def test_what_is_refused(given: dict[str, Any], message: str, packages: list) ->
         ({"tokenizer": {"name": "word"}}, "model.tokenizer: name: got 'word' but expected one of words, subwords"),
         ({"tokenizer": {"name": "words", "min_count": 9}}, "model.tokenizer: min_count: got 9 but expected at most 2"),
         ({"tokenizer": {"name": "words", "min_count": 0}}, "model.tokenizer: min_count: got 0 but expected 1 or more"),
-        ({"tokenizer": {"name": "words", "least": 1}}, "model.tokenizer: words: got the option 'least' but expected one of min_count"),
+        (
+            {"tokenizer": {"name": "words", "least": 1}},
+            "model.tokenizer: words: got the option 'least' but expected one of min_count",
+        ),
         ({"tokenizer": {"name": "subwords", "path": "/nowhere"}}, "model.tokenizer: path: got '/nowhere'"),
         ({"tokenizer": {"name": "subwords"}}, "model.tokenizer: subwords: got no path but expected path, longest"),
     ],

@@ -5,6 +5,7 @@ This file is long because each way in which a run can end or go wrong is one of 
 
 import csv
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -291,13 +292,15 @@ def test_a_checkpoint_that_does_not_count_them_has_none(trained_small, tmp_path:
 def test_health_has_its_bounds() -> None:
     assert gradient_trouble(1.0, 1, 0, 1) is None
     assert gradient_trouble(0.0, 1, 1, 2) is None
-    assert gradient_trouble(0.0, 1, 1, 1) is not None
+    assert "no gradient for 1 step, " in str(gradient_trouble(0.0, 1, 1, 1))
     assert gradient_trouble(0.0, 99, VANISHING_STEPS - 1, 100) is None
     assert gradient_trouble(0.0, 99, VANISHING_STEPS, 100) is not None
     assert without_gradient(float("nan"), 3) == without_gradient(VANISHED, 3) == 0
     assert collapse(torch.eye(3), "image", 1) is None
     assert collapse(torch.ones(1, 3), "image", 1) is None
     assert collapse(torch.ones(2, 3), "image", 1) is not None
+    assert collapse(torch.full((2, 3), torch.nan), "image", 1) is None
+    assert collapse_of_scores(torch.full((2, 3), torch.nan), 1) is None
     assert collapse_of_scores(torch.eye(3), 1) is None
     assert collapse_of_scores(torch.ones(1, 1), 1) is None
     assert collapse_of_scores(torch.tensor([[0.5, 0.5 + 2 * COLLAPSED]]), 1) is None
@@ -345,6 +348,22 @@ def test_another_number_of_workers_goes_on(
     trained_small(tmp_path / "killed", f"training.workers={then}")
     assert found == [first, first, then, then]
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_the_readers_of_batches_end_before_dev_is_evaluated(
+    trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive, right = [], training.record_of
+
+    def looked(*arguments):
+        alive.append(len(multiprocessing.active_children()))
+        return right(*arguments)
+
+    monkeypatch.setattr(training, "record_of", looked)
+    trained_small(tmp_path, "training.workers=2")
+    assert alive
+    assert not any(alive)
 
 
 def test_shares_are_the_batch() -> None:

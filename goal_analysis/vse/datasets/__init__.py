@@ -48,7 +48,7 @@ def one_split(
 
     Args:
         name_or_path: as for `load`.
-        which: ``train``, ``dev``, ``test`` or ``testall``.
+        which: ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` names.
         kind: as for `load`.
         skip_bad: as for `load`.
         options: as for `load`.
@@ -58,7 +58,7 @@ def one_split(
     """
     chosen, _ = _checked(name_or_path, kind, options)
     if chosen == PRECOMP:
-        names = split_names(Path(name_or_path))
+        names = split_names(Path(name_or_path), options.get("test"))
         if which in names:
             return load_split(Path(name_or_path), which, skip_bad)
     else:
@@ -72,7 +72,7 @@ def one_split(
 def elsewhere(data: Mapping[str, Any], name_or_path: str | Path) -> dict[str, Any]:
     """The table of other data that are read in the same way: the options that their kind has too, without `PLACES`.
 
-    Where the path does not tell a kind, there are none.
+    Of the same data, all stay. Where the path does not tell a kind, there are none.
 
     Args:
         data: the table: ``name`` and options.
@@ -81,14 +81,20 @@ def elsewhere(data: Mapping[str, Any], name_or_path: str | Path) -> dict[str, An
     >>> elsewhere({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
     {'name': 'scenes'}
     """
-    if str(name_or_path) == data.get("name"):
-        return dict(data)
+    if _same(name_or_path, data.get("name")):
+        return {**data, "name": str(name_or_path)}
     try:
         known = _options(dict(DATASETS)[_kind(name_or_path)])
     except DataError:
         known = []
     kept = {name: value for name, value in data.items() if name in known and name not in PLACES}
     return {"name": str(name_or_path), **kept}
+
+
+def _same(one: str | Path, other: Any) -> bool:
+    if SCENES in (str(one), other) or not isinstance(other, str):
+        return str(one) == other
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def _checked(

@@ -48,9 +48,10 @@ def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) 
     return RetrievalData(folder.name, load_split(folder, "train", skip_bad), load_split(folder, "dev", skip_bad), last)
 
 
-def split_names(folder: Path) -> tuple[str, ...]:
-    """The splits of which a folder has the images."""
-    return tuple(name for name in SPLITS if (folder / f"{name}_ims.npy").exists())
+def split_names(folder: Path, test: str | None = None) -> tuple[str, ...]:
+    """The splits of which a folder has the images: of `SPLITS`, and of the one called ``test``."""
+    names = SPLITS if test is None or test in SPLITS else (*SPLITS, test)
+    return tuple(name for name in names if (folder / f"{name}_ims.npy").exists())
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:

@@ -35,8 +35,7 @@ class LanguageModel(nn.Module):
             )
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
-        positions = getattr(model.config, "max_position_embeddings", None) or 0
-        self.longest = positions if positions > 0 else None
+        self.longest = _positions(model)
         self.dim = dim
         self.model = model
         self.linear = nn.Linear(model.config.hidden_size, dim)
@@ -53,6 +52,14 @@ class LanguageModel(nn.Module):
         return self.linear(states), mask
 
 
+def _positions(model: Any) -> int | None:
+    """How many tokens have a position, if there is a limit; those of RoBERTa begin behind that of the padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    positions = (getattr(model.config, "max_position_embeddings", None) or 0) - max(padding, default=-1) - 1
+    return positions if positions > 0 else None
+
+
 def hugging_face_encoder(
     tokenizer: Tokenizer,
     *,
@@ -63,7 +70,7 @@ def hugging_face_encoder(
     pooling: str = "mean",
     drop: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of captions by any encoder of Hugging Face.
+    """The encoder of captions by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
 
     Args:
         tokenizer: of the captions; that of the model, ``subwords``, unless it is trained from nothing.
@@ -94,6 +101,8 @@ def hugging_face_encoder(
             f"hugging_face: got {path or architecture!r} ({problem}) but expected a folder with config.json and "
             "model.safetensors, a name on the hub, or an architecture"
         ) from problem
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
     if frozen:
         model.requires_grad_(False)
     return pooled(LanguageModel(tokenizer, model, dim), pooling, dim, drop)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from goal_analysis.vse.data import DataError, DataWarning
 from goal_analysis.vse.datasets import load
 from goal_analysis.vse.datasets.faults import Fault
-from goal_analysis.vse.datasets.pictures import PictureFiles, path_inside, picture
+from goal_analysis.vse.datasets.pictures import PictureFiles, path_inside, picture, undecodable
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
 
@@ -65,12 +65,9 @@ def test_another_folder_of_photographs(tmp_path: Path, entries: list[dict[str, A
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda e: e.update(split="dev"), "row 3: split: got 'dev' but expected one of train, restval, val, test"),
         (lambda e: e.update(filename=7), "row 3: filename: got 7 but expected a path in text"),
         (lambda e: e.update(sentences=None), "row 3: sentences: got None but expected a list of captions"),
         (lambda e: e.update(sentences=[{"tokens": []}]), "row 3: sentences: got .* expected objects with the caption"),
-        (lambda e: e.update(filename="../../secret.png"), r"row 3: got the path .*secret.png' but expected one inside"),
-        (lambda e: e.update(filepath="/etc", filename="passwd"), "row 3: got the path '/etc/passwd' but expected one"),
         (lambda e: e.update(filename="0.png"), "row 3: got photographs/0.png in dev and train but expected one split"),
     ],
 )
@@ -120,9 +117,12 @@ def test_bad_rows_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, 
         (lambda e: e.update(sentences=[]), r"row 3: sentences: got \[\] but expected a list of captions"),
         (lambda e: e.update(filename=""), "row 3: filename: got '' but expected a path in text"),
         (lambda e: e.update(filename="\udce9.png"), "row 3: got the path .* but expected that of an image, in UTF-8"),
+        (lambda e: e.update(filename="../../secret.png"), r"row 3: got the path .*secret.png' but expected one inside"),
+        (lambda e: e.update(filepath="/etc", filename="passwd"), "row 3: got the path '/etc/passwd' but expected one"),
+        (lambda e: e.update(split="dev"), "row 3: split: got 'dev' but expected one of train, restval, val, test"),
     ],
 )
-def test_entries_without_a_path_or_caption_are_named_or_left_out(
+def test_entries_without_a_place_caption_or_split_are_named_or_left_out(
     tmp_path: Path, entries: list[dict[str, Any]], spoil: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     spoil(entries[3])
@@ -131,6 +131,12 @@ def test_entries_without_a_path_or_caption_are_named_or_left_out(
         load(path)
     with pytest.warns(DataWarning, match=f"dataset.json: left out 1 of 6 rows; the first: .*{message}"):
         assert load(path, skip_bad=True).dev.captions == ("caption 0 of 4", "caption 1 of 4")
+
+
+def test_the_first_row_that_is_bad_is_named(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    entries[1]["filename"], entries[3]["filename"] = "", 7
+    with pytest.raises(DataError, match=r"dataset.json: row 1: filename: got '' but expected a path in text"):
+        load(write(tmp_path, {"images": entries}))
 
 
 def test_bytes_that_are_not_utf8_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
@@ -187,6 +193,18 @@ def test_only_skipping_decodes_beforehand(
     assert opened == []
     load(path, size=8, skip_bad=True)
     assert sorted(opened) == [f"photographs/{k}.png" for k in range(6)]
+
+
+def test_formats_are_known_before_threads_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def read(_: int) -> torch.Tensor:
+        order.append("read")
+        return torch.zeros(3, 4, 4)
+
+    monkeypatch.setattr(Image, "init", lambda: order.append("init"))
+    assert undecodable(read, range(2)) == {}
+    assert order == ["init", "read", "read"]
 
 
 def test_what_memory_does_not_hold_is_no_damaged_picture(
@@ -247,8 +265,11 @@ def test_files_with_transparent_colours_and_16_bits(tmp_path: Path) -> None:
     Image.new("L", (9, 7), 9).save(tmp_path / "1.png", transparency=8)
     Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "2.png")
     (tmp_path / "3.pgm").write_bytes(b"P5 9 7 65535\n" + np.full(63, 200 * 257, ">u2").tobytes())
-    found = PictureFiles(str(tmp_path), ("0.png", "1.png", "2.png", "3.pgm"), 4).batch(np.arange(4))
-    assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200]
+    Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "4.png", transparency=200 * 257)
+    Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "5.png", transparency=200 * 257 + 1)
+    names = ("0.png", "1.png", "2.png", "3.pgm", "4.png", "5.png")
+    found = PictureFiles(str(tmp_path), names, 4).batch(np.arange(6))
+    assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200, 0, 200]
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (2, 4999), (30, 170), (500, 333)])
@@ -316,10 +337,8 @@ def test_paths_from_the_root_on_pass_inside(tmp_path: Path) -> None:
         assert path_inside(tmp_path / folder, str(tmp_path / folder / "x" / "a.png")) == "x/a.png"
     assert path_inside(tmp_path / "link", str(tmp_path / "folder" / "a.png")) == "a.png"
     for name in ("", "a.png", "folders/a.png", "folder", "folder/../a.png"):
-        with pytest.raises(
-            DataError, match=r"x.csv: row 3: got the path .* but expected one inside of .*folder, without"
-        ):
-            path_inside(tmp_path / "folder", str(tmp_path / name), "x.csv: row 3")
+        with pytest.raises(DataError, match=r"got the path .* but expected one inside of .*folder, without"):
+            path_inside(tmp_path / "folder", str(tmp_path / name))
 
 
 OUTSIDE = (

@@ -15,6 +15,8 @@ from PIL import Image
 
 from goal_analysis.vse.data import DataError, DataWarning, RetrievalData
 from goal_analysis.vse.datasets import DATASETS, load
+from goal_analysis.vse.datasets.delimited import delimited_rows
+from goal_analysis.vse.datasets.faults import Fault
 from goal_analysis.vse.datasets.table import from_hugging_face
 
 
@@ -84,22 +86,11 @@ def test_other_columns(tmp_path: Path, frame: pd.DataFrame) -> None:
         load(path)
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("filepath", "../0.png", "row 3: got the path '../0.png' but expected one inside of"),
-        ("filepath", "/0.png", "row 3: got the path '/0.png' but expected one inside of"),
-        ("split", "dog", "row 3: got the split 'dog' but expected one of train, dev, val, validation, test"),
-        ("filepath", "0.png", "row 3: got 0.png in dev and train but expected one split"),
-    ],
-)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_other_rows_are_refused(
-    tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str, suffix: str
-) -> None:
-    frame.loc[3, column] = value
+def test_an_image_in_two_splits_is_refused(tmp_path: Path, frame: pd.DataFrame, suffix: str) -> None:
+    frame.loc[3, "filepath"] = "0.png"
     for skip_bad in (False, True):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=r"row 3: got 0.png in dev and train but expected one split"):
             load(write(tmp_path / f"table.{suffix}", frame), skip_bad=skip_bad)
 
 
@@ -123,15 +114,50 @@ def test_bad_rows_are_named_or_left_out(
         assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
 
 
+SPLIT = "got the split '{}' but expected one of train, dev, val, validation, test"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("filepath", "", "got the path '' but expected that of an image"),
+        ("filepath", "../0.png", "got the path '../0.png' but expected one inside of .*, without"),
+        ("filepath", "/0.png", "got the path '/0.png' but expected one inside of .*, without"),
+        ("filepath", "s3://b/0.png", "got the path 's3://b/0.png' but expected one inside of .*, without"),
+        ("split", "dog", SPLIT.format("dog")),
+        ("split", "", SPLIT.format("")),
+    ],
+)
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
-def test_a_row_without_a_path_is_named_or_left_out(tmp_path: Path, frame: pd.DataFrame, suffix: str) -> None:
-    frame.loc[3, "filepath"] = ""
+def test_rows_without_a_place_or_split_are_named_or_left_out(
+    tmp_path: Path, frame: pd.DataFrame, column: str, value: str, message: str, suffix: str
+) -> None:
+    frame.loc[3, column] = value
     path = write(tmp_path / f"table.{suffix}", frame)
-    message = f"table.{suffix}: row 3: got the path '' but expected that of an image"
+    message = f"table.{suffix}: row 3: {message}"
     with pytest.raises(DataError, match=message):
         load(path)
     with pytest.warns(DataWarning, match=f"table.{suffix}: left out 1 of 6 rows; the first: .*{message}"):
         assert load(path, skip_bad=True, size=4).dev.captions == ("naïve 中文",)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("split", SPLIT.format("s3://a")), ("filepath", "got the path 's3://a' but expected one inside of .*, without")],
+)
+def test_a_table_of_which_nothing_is_left_says_why(
+    tmp_path: Path, frame: pd.DataFrame, column: str, message: str
+) -> None:
+    frame.loc[:2, column] = "s3://a"
+    left = "got rows of dev, test but expected some of train and of dev; the first fault"
+    with (
+        pytest.warns(DataWarning, match="left out 3 of 6 rows"),
+        pytest.raises(DataError, match=f"table: {left}: .*table.csv: row 0: {message}"),
+    ):
+        load(write(tmp_path / "table.csv", frame), skip_bad=True)
+    frame.loc[:, column] = "s3://a"
+    with pytest.raises(DataError, match=rf"^\S*table.csv: row 0: {message}"):
+        load(write(tmp_path / "table.csv", frame), skip_bad=True)
 
 
 def test_a_path_from_the_root_on_may_lead_into_the_folder(tmp_path: Path, frame: pd.DataFrame) -> None:
@@ -155,10 +181,18 @@ def lines_of(path: Path, *lines: str) -> Path:
     ("wrong", "faulty", "message"),
     [
         (
-            ('3.png{0}"the sign says{0}train', '4.png{0}"quoted" dog{0}train'),
+            ('3.png{0}"the sign says{0}train', '4.png{0}"quoted dog"{0}train'),
             1,
             "a quote that is not closed on its line",
         ),
+        (
+            ('3.png{0}"a ""long" dog"{0}train', '4.png{0}"quoted dog"{0}train'),
+            1,
+            "a field that goes on after the quote that closes it but expected quotes in it doubled",
+        ),
+        (('3.png{0}"a "big" dog"{0}train', "4.png{0}quoted dog{0}train"), 1, "a field that goes on after the quote"),
+        (('3.png{0}"quoted" dog{0}train', "4.png{0}quoted dog{0}train"), 1, "a field that goes on after the quote"),
+        (("{0}{0}", "4.png{0}quoted dog{0}train", "{0}{0}", " {0}{0}"), 3, "the path '' but expected that of an image"),
         (('3.png{0}"two', 'lines"{0}train', "4.png{0}quoted dog{0}train"), 2, "a quote that is not closed on its line"),
         (("3.png{0}a big{0} cat{0}train", "4.png{0}quoted dog{0}train"), 1, "4 fields but expected 3"),
         (("3.png", "4.png{0}quoted dog{0}train"), 1, "1 fields but expected 3"),
@@ -175,6 +209,48 @@ def test_lines_that_are_no_rows_are_named_or_left_out(
         data = load(path, skip_bad=True, size=4)
     assert data.train.captions == ("a dog", "quoted dog", "a cat")
     assert data.train.image_of.tolist() == [0, 1, 2]
+
+
+CAPTIONS_FIRST = "title{0}filepath{0}split"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    ("columns", "torn"),
+    [
+        (HEADER, ('3.png{0}"a dog', '/x{0} y{0} train ""', 'end"{0}train')),
+        (HEADER, ('3.png{0}"a dog', "http: yes{0} s3://b/x.png{0}train", 'end"{0}train')),
+        (HEADER, ('3.png{0}"a dog', "he said{0} ../that{0} and so", 'far"{0}train')),
+        (CAPTIONS_FIRST, ('"a dog', 'runs"{0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a dog', "he said{0} ../that{0} and so", 'far"{0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a dog', '5" tall', 'runs"{0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a dog', 'runs" {0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a dog', 'says ""wow"""{0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a 5" dog', 'runs"{0}3.png{0}train')),
+        (CAPTIONS_FIRST, ('"a ""dog', "", '"{0}3.png{0}train')),
+    ],
+)
+def test_no_line_of_a_caption_over_several_is_kept(
+    tmp_path: Path, suffix: str, columns: str, torn: tuple[str, ...]
+) -> None:
+    lines = LINES if columns == HEADER else ("a dog{0}0.png{0}train", "a cat{0}1.png{0}train", "a car{0}2.png{0}dev")
+    path = lines_of(tmp_path / f"table.{suffix}", columns, lines[0], *torn, *lines[1:])
+    with pytest.raises(DataError, match=f"table.{suffix}: row 1: got a (quote that is not closed|field that goes on)"):
+        load(path)
+    faulty = len([line for line in torn if line])
+    with pytest.warns(DataWarning, match=rf"left out {faulty} of {faulty + 3} rows; the first: .*: row 1: "):
+        assert load(path, skip_bad=True, size=4).train.captions == ("a dog", "a cat")
+
+
+def test_the_end_of_a_caption_is_named_and_other_quotes_after_it_are_kept(tmp_path: Path) -> None:
+    quotes = ('3.png{0}a 5" dog{0}train', '4.png{0}"a, dog"{0}train', '3.png{0}of 5"{0}train')
+    path = lines_of(tmp_path / "table.csv", HEADER, *LINES, '1.png{0}"a', "b", *quotes[:2], 'c"{0}train', quotes[2])
+    with pytest.warns(DataWarning, match="left out 3 of 9 rows"):
+        data = load(path, skip_bad=True, size=4)
+    assert data.train.captions == ("a dog", "a cat", 'a 5" dog', 'of 5"', "a, dog")
+    found = [str(row) for row in delimited_rows(path, ["title"]) if isinstance(row, Fault)]
+    end = "got the end of a field in quotes that began on a line before but expected each field on one line"
+    assert found[2] == f"{path}: row 7: {end}: 'c\",train'"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])

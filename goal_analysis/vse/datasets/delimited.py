@@ -1,7 +1,7 @@
 """Tables in text: a row a line, its fields between commas or tabs and, where they hold one, in quotes.
 
 They are parsed line by line, for a parser that lets a field go on over lines lets a quote that nobody closes swallow
-every row up to the next one.
+every row up to the next one. The line on which such a field seems to end is no row either.
 """
 
 from __future__ import annotations
@@ -40,11 +40,17 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
     if isinstance(header, str) or not header or not is_text(line):
         raise DataError(f"{path}: got the header {line[:SHOWN]!r} but expected names of columns in UTF-8")
     places = [column_place(path, header, column) for column in columns]
+    torn = False
     for number, line in filled:
         row = number - first - 1
         fields = _fields(line, separator)
+        end = torn and _is_end(line, separator)
+        torn = isinstance(fields, str) or (torn and not end)
         if isinstance(fields, str):
             yield Fault(str(path), row, f"{fields}: {line[:SHOWN]!r}")
+        elif end:
+            wrong = "got the end of a field in quotes that began on a line before but expected each field on one line"
+            yield Fault(str(path), row, f"{wrong}: {line[:SHOWN]!r}")
         elif len(fields) > len(header) or len(fields) <= max(places):
             yield Fault(str(path), row, f"got {len(fields)} fields but expected {len(header)}: {line[:SHOWN]!r}")
         else:
@@ -66,11 +72,18 @@ def _fields(line: str, separator: str) -> list[str] | str:
     if '"' not in line:
         return line.split(separator) if line else []
     # A field that a quote leaves open goes on in the second line.
-    reader = csv.reader((line, ""), delimiter=separator)
+    reader = csv.reader((line, ""), delimiter=separator, strict=True)
     try:
-        fields = next(reader)
+        return next(reader)
     except csv.Error as error:
-        return f"got fields that cannot be read ({error}) but expected shorter ones"
-    if reader.line_num > 1:
-        return "got a quote that is not closed on its line but expected each field on one line, quotes in it doubled"
-    return fields
+        on_its_line = reader.line_num == 1
+        if on_its_line and len(line) > csv.field_size_limit():
+            return f"got fields that cannot be read ({error}) but expected shorter ones"
+        if on_its_line:
+            return "got a field that goes on after the quote that closes it but expected quotes in it doubled"
+    return "got a quote that is not closed on its line but expected each field on one line, quotes in it doubled"
+
+
+def _is_end(line: str, separator: str) -> bool:
+    """Whether a field in quotes may end here that began on a line before."""
+    return line.count('"') % 2 == 1 and f'"{separator}' in line.replace(" ", "") + separator

@@ -27,14 +27,15 @@ def load_karpathy(
 
     Args:
         path: of the JSON file.
-        skip_bad: leave out, with a `DataWarning` that counts them, images without a path, a file or a
-            caption or that cannot be decoded, and captions that are empty or not in UTF-8; each image is decoded once
-            for that.
+        skip_bad: leave out, with a `DataWarning` that counts them, images of an unknown split or with a path that
+            leads out of the folder, those without a path, a file or a caption or that cannot be decoded, and captions
+            that are empty or not in UTF-8; each image is decoded once for that.
         images: the folder of the photographs; by default the one of the JSON file.
         size: the side of the pictures in pixels.
 
     Raises:
-        DataError: no JSON of this kind, a path that leads out of the folder, or, unless ``skip_bad``, a bad row.
+        DataError: no JSON of this kind, an image in two splits, none in train or dev, or, unless ``skip_bad``, a bad
+            row.
     """
     folder = path.parent if images is None else Path(images)
     try:
@@ -44,9 +45,9 @@ def load_karpathy(
     entries = found.get("images") if isinstance(found, dict) else None
     if not isinstance(entries, list):
         raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
-    found = [_rows(path, folder, number, entry) for number, entry in enumerate(entries)]
-    rows = [row for of_entry in without_faults(str(path), found, skip_bad) for row in of_entry]
-    return data_of_rows(path.stem, folder, rows, size, skip_bad)
+    found = (_rows(path, folder, number, entry) for number, entry in enumerate(entries))
+    fine, faults = without_faults(str(path), found, skip_bad)
+    return data_of_rows(path.stem, folder, [row for of_entry in fine for row in of_entry], faults, size, skip_bad)
 
 
 def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row] | Fault:
@@ -60,7 +61,7 @@ def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row] | F
         raise wrong("image", "an object", entry)
     split = entry.get("split")
     if not isinstance(split, str) or split not in SPLITS:
-        raise wrong("split", f"one of {', '.join(SPLITS)}", split)
+        return fault("split", f"one of {', '.join(SPLITS)}", split)
     name, place = entry.get("filename"), entry.get("filepath", "")
     if not isinstance(name, str) or not isinstance(place, str):
         raise wrong("filename", "a path in text", name if isinstance(place, str) else place)

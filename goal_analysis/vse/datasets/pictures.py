@@ -108,6 +108,8 @@ def undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> d
         got = read(row)
         return got if isinstance(got, Fault) else None
 
+    # Left to the first image that needs them, formats register in one thread while another finds them missing.
+    Image.init()
     with ThreadPoolExecutor() as pool:
         return {row: found for row, found in zip(rows, pool.map(fault, rows), strict=True) if found is not None}
 
@@ -132,35 +134,36 @@ def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
 def _rgb(image: Image.Image) -> Image.Image:
     # Portable grey maps of 16 bits have a mode for 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+        grey = np.asarray(image).astype(np.int32)
+        grey[grey == image.info.get("transparency", -1)] = 0
+        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     return image.convert("RGB")
 
 
-def path_inside(folder: Path, name: str, where: str | None = None) -> str:
+def path_inside(folder: Path, name: str) -> str:
     """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of its path.
 
     Args:
         folder: which the name may not leave.
         name: a path.
-        where: where the name was read, for messages; by default the folder.
 
     Raises:
         DataError: it is empty, begins elsewhere, or climbs out of the folder by ``..`` or by a link.
     """
     path = _below(folder, name.replace("\\", "/"))
-    given, source = f"got the path {name[:200]!r}", folder if where is None else where
+    given = f"got the path {name[:200]!r}"
     named = "\0" not in name and is_text(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and named
     if not inside or ":" in path.parts[0]:
-        raise DataError(f"{source}: {given} but expected one inside of {folder}, without '..'")
+        raise DataError(f"{given} but expected one inside of {folder}, without '..'")
     try:
         found = (folder / path).resolve()
     except (OSError, RuntimeError) as error:  # a name that is too long, or links that lead to one another
-        raise DataError(f"{source}: {given} but expected one inside of {folder}: {error}") from error
+        raise DataError(f"{given} but expected one inside of {folder}: {error}") from error
     if not found.is_relative_to(folder.resolve()):
-        raise DataError(f"{source}: {given}, which leads out of {folder}, but expected one inside")
+        raise DataError(f"{given}, which leads out of {folder}, but expected one inside")
     return str(path)
 
 

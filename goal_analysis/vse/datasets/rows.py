@@ -37,24 +37,24 @@ class Row:
 
 
 def named_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
-    """The path of an image inside of its folder, or what is wrong with a name that no file has.
+    """The path of an image inside of its folder, or what is wrong with a name that no file has or that leads out.
 
     Args:
         folder: of the images.
         name: as the row has it.
         source: the file where it was read.
         number: the row there, from 0.
-
-    Raises:
-        DataError: it leads out of the folder.
     """
     if not name or "\0" in name or not is_text(name):
         return Fault(source, number, f"got the path {name!r} but expected that of an image, in UTF-8")
-    return path_inside(folder, name, f"{source}: row {number}")
+    try:
+        return path_inside(folder, name)
+    except DataError as problem:
+        return Fault(source, number, str(problem))
 
 
-def without_faults(source: str, rows: Sequence[Found | Fault], skip_bad: bool) -> list[Found]:
-    """The rows that are not faulty.
+def without_faults(source: str, rows: Iterable[Found | Fault], skip_bad: bool) -> tuple[list[Found], list[Fault]]:
+    """The rows that are not faulty, and what is wrong with those that are left out.
 
     Args:
         source: the file where they were read.
@@ -64,28 +64,39 @@ def without_faults(source: str, rows: Sequence[Found | Fault], skip_bad: bool) -
     Raises:
         DataError: the first fault, unless ``skip_bad``; or every row is faulty.
     """
-    faults = [row for row in rows if isinstance(row, Fault)]
-    if faults and (not skip_bad or len(faults) == len(rows)):
+    fine: list[Found] = []
+    faults: list[Fault] = []
+    for row in rows:
+        if not isinstance(row, Fault):
+            fine.append(row)
+        elif skip_bad:
+            faults.append(row)
+        else:
+            raise DataError(str(row))
+    if faults and not fine:
         raise DataError(str(faults[0]))
     if faults:
-        left_out = f"left out {len(faults)} of {len(rows)} rows; the first: {faults[0]}"
+        left_out = f"left out {len(faults)} of {len(faults) + len(fine)} rows; the first: {faults[0]}"
         warnings.warn(f"{source}: {left_out}", DataWarning, stacklevel=2)
-    return [row for row in rows if not isinstance(row, Fault)]
+    return fine, faults
 
 
-def data_of_rows(name: str, folder: Path, rows: Iterable[Row], size: int, skip_bad: bool) -> RetrievalData:
+def data_of_rows(
+    name: str, folder: Path, rows: Iterable[Row], faults: Sequence[Fault], size: int, skip_bad: bool
+) -> RetrievalData:
     """The data set of these rows; those with one path are captions of one image, wherever they stand.
 
     Args:
         name: of the data set.
         folder: of the images.
         rows: of all splits.
+        faults: of the rows that were left out before.
         size: the side of the pictures in pixels.
         skip_bad: leave out bad rows, and images without a file or that cannot be decoded: all are, once, for
             that.
 
     Raises:
-        DataError: no rows of train or dev; or, unless ``skip_bad``, a bad row.
+        DataError: no rows of train or dev; an image in two splits; or, unless ``skip_bad``, a bad row.
     """
     by_split: dict[str, list[Row]] = {}
     for row in rows:
@@ -93,7 +104,8 @@ def data_of_rows(name: str, folder: Path, rows: Iterable[Row], size: int, skip_b
     for needed in ("train", "dev"):
         if needed not in by_split:
             there = ", ".join(by_split) or "nothing"
-            raise DataError(f"{name}: got rows of {there} but expected some of train and of dev")
+            first = f"; the first fault: {faults[0]}" if faults else ""
+            raise DataError(f"{name}: got rows of {there} but expected some of train and of dev{first}")
     seen: dict[str, str] = {}
     for split, found in by_split.items():
         for row in found:

@@ -42,8 +42,8 @@ def load_table(
 
     Args:
         path: of the table; of its train split where ``dev`` is given.
-        skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, images without a path or a
-            file or that cannot be decoded, and captions that are empty or not in UTF-8; each image is decoded for that.
+        skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, unknown splits, images not
+            in the folder or that cannot be decoded (each is, for that), and captions that are empty or not in UTF-8.
         dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
         test: a table for the test split, along with ``dev``.
         images: the folder of the photographs; by default the one of the table.
@@ -53,18 +53,20 @@ def load_table(
         size: the side of the pictures in pixels.
 
     Raises:
-        DataError: a column is missing, a path leads out of the folder, or, unless ``skip_bad``, a row is bad.
+        DataError: a column, train or dev is missing, an image is in two splits, or, unless ``skip_bad``, a row is bad.
     """
     folder = path.parent if images is None else Path(images)
     if dev is None and test is not None:
         raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
     tables = {None if dev is None else "train": path, "dev": dev, "test": test}
-    rows = []
+    rows: list[Row] = []
+    faults: list[Fault] = []
     for name, file in tables.items():
         if file is not None:
             found = _rows(Path(file), folder, image, caption, split if dev is None else None, name)
-            rows += without_faults(str(file), [*found], skip_bad)
-    return data_of_rows(path.stem, folder, rows, size, skip_bad)
+            fine, faulty = without_faults(str(file), found, skip_bad)
+            rows, faults = rows + fine, faults + faulty
+    return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
 
 
 def _rows(
@@ -77,9 +79,9 @@ def _rows(
             continue
         number, texts = found
         where = texts[2] if name is None else name
-        if where not in SPLITS:
-            raise DataError(f"{path}: row {number}: got the split {where!r} but expected one of {', '.join(SPLITS)}")
         inside = named_image(folder, texts[0], str(path), number)
+        if not isinstance(inside, Fault) and where not in SPLITS:
+            inside = Fault(str(path), number, f"got the split {where!r} but expected one of {', '.join(SPLITS)}")
         yield inside if isinstance(inside, Fault) else Row(SPLITS[where], inside, texts[1], str(path), number)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.vse.experiment import experiment_from_mapping
-from goal_analysis.vse.run_folder import RunError
-from goal_analysis.writing import read_back
+from goal_analysis.vse.run_folder import RunError, computed
 
 
 def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     """What was declared when it was begun; None where nothing was.
 
-    What it does not say of its experiment, for it was begun before an option existed, is the option's default.
+    Of its experiment there is what `computed` has. What it does not say of that, for it was begun before an option
+    existed, is the option's default.
 
     Args:
         path: of the declaration.
@@ -33,5 +33,4 @@ def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     expected = {"experiment": dict, **kinds}
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
         raise RunError(f"{path}: got no {', '.join(expected)} but expected what a study writes")
-    experiment = experiment_from_mapping(found["experiment"], f"{path}: experiment").mapping()
-    return found | {"experiment": read_back(experiment)}
+    return found | {"experiment": computed(experiment_from_mapping(found["experiment"], f"{path}: experiment"))}

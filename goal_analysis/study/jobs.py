@@ -17,14 +17,14 @@ import os
 import runpy
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
+
+from goal_analysis.study.interrupts import held_back, interrupted_by_sigterm
 
 BEGINNINGS = 3
 """How often a job is begun whose process is killed, as the system does where memory is short; a run goes on."""
@@ -79,6 +79,8 @@ class Job:
         claim = self.claimed()
         if claim is None:
             raise SystemExit(TAKEN)
+        if self.done:  # by another, while this process was being started
+            return
         os.environ["OMP_NUM_THREADS"] = str(threads)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)
@@ -120,21 +122,7 @@ class _Running:
     why: str = ""
 
 
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """A SIGTERM inside is a KeyboardInterrupt, where it would end the process otherwise."""
-    main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@_interrupted_by_sigterm()
+@interrupted_by_sigterm()
 def run_jobs(
     jobs: Iterable[Job],
     at_once: int,
@@ -179,8 +167,9 @@ def run_jobs(
             return
         claim.close()  # the process claims it for itself
         process = server.Process(target=job.run, args=(threads,), name=job.name)
-        process.start()
-        running[job] = _Running(process)
+        with held_back():  # it runs, and nobody could end it, before start() has heard from the server which one it is
+            process.start()
+            running[job] = _Running(process)
 
     def end(job: Job, code: int) -> None:
         why = running.pop(job).why

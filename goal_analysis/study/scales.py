@@ -6,9 +6,11 @@ what the objective is, and stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from goal_analysis.numeric.mining import SemiHard, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
@@ -114,3 +116,18 @@ def scaled(objective: GradientObjective, values: Mapping[str, float | int]) -> G
         elif name != LEARNING_RATE:
             settings[name] = known[name].check(value, f"{objective.triplet_weight.name}: {name}")
     return objective.replaced(mining=mining, settings=settings)
+
+
+def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:
+    """The trials' values: an objective's own, then such as fill the ranges.
+
+    Args:
+        scales: one at least.
+        budget: how many, at least 1.
+        seed: of the scrambling.
+    """
+    own = {s.name: float(s.own) for s in scales}
+    if budget == 1:
+        return [own]
+    sobol = torch.quasirandom.SobolEngine(len(scales), scramble=True, seed=seed).draw(budget - 1)
+    return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=True)} for row in sobol)]

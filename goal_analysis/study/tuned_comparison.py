@@ -19,7 +19,7 @@ from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run_folder import RunError
+from goal_analysis.vse.run_folder import RunError, computed
 from goal_analysis.writing import read_back, write_json, write_whole
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
@@ -127,9 +127,10 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     name that the study has would make a table of unlike things.
     """
     path = folder / STUDY
+    experiment = replace(base, seed=0, objective="")
     given = read_back(
         {
-            "experiment": base.mapping() | {"seed": 0, "objective": ""},
+            "experiment": experiment.mapping(),
             "budget": budget,
             "probe_steps": probe_steps,
             "candidates": {
@@ -139,8 +140,8 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     )
     before = begun(path, {"budget": int, "candidates": dict})
     if before is not None:
-        for name in ("experiment", "budget"):
-            if before[name] != given[name]:
+        for name, value in (("experiment", computed(experiment)), ("budget", budget)):
+            if before[name] != value:
                 raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
         for name, candidate in given["candidates"].items():
             if before["candidates"].get(name, candidate) != candidate:

@@ -8,6 +8,8 @@ on where it was.
 The storage is Optuna's journal, one file that processes on one machine, or on several that share the folder, append to
 ("Optuna: A Next-generation Hyperparameter Optimization Framework", Akiba et al., KDD 2019,
 https://arxiv.org/abs/1907.10902).
+
+This file is long because all that processes share of a trial is in it, from the queue to the result.
 """
 
 from __future__ import annotations
@@ -15,21 +17,20 @@ from __future__ import annotations
 import fcntl
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
-import torch
-from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import Trial, TrialState
 
 from goal_analysis.naming import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
-from goal_analysis.study.scales import LEARNING_RATE, Scale, scaled, scales_of
+from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled, scales_of
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError
 
@@ -98,10 +99,9 @@ class Tuning:
         self.folder, self.base, self.budget = folder, base, budget
         self.candidates = {c.name: c for c in candidates}
         store = storage(folder)
-        with (folder / LOCK).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # two processes that begin at once would enqueue everything twice
+        with self._alone():  # two processes that begin at once would enqueue everything twice
             self._studies = {name: _study(store, c, budget) for name, c in self.candidates.items()}
-        self._trials: dict[Job, tuple[str, FrozenTrial]] = {}
+        self._trials: dict[Job, tuple[str, int]] = {}
 
     @property
     def finished(self) -> int:
@@ -109,26 +109,29 @@ class Tuning:
         return sum(trial.state.is_finished() for study in self._studies.values() for trial in study.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that has not ended, as a job: first those that were begun before; a round over all candidates."""
-        for name, study in self._studies.items():
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                yield self._job(name, trial)
+        """Every trial that has not ended, as a job.
+
+        First come those that were begun before, then rounds over all candidates, and at last those that others have
+        begun meanwhile and that still run, without which each would find another trial the best.
+        """
+        yield from self._running()
         for _ in range(self.budget):
-            for name, study in self._studies.items():
-                if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                    asked = study.ask(_space(self.candidates[name].scales))
-                    yield self._job(name, study.trials[asked.number])
+            for name in self._studies:
+                if (job := self._next(name, TrialState.WAITING)) is not None:
+                    yield job
+        yield from self._running()
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """Put the result of a trial's job into the storage, whoever ran it."""
-        name, trial = self._trials[job]
+        name, number = self._trials[job]
         study = self._studies[name]
-        if study.trials[trial.number].state.is_finished():
-            return
-        if failure is None:
-            study.tell(trial.number, best_of(job.output.parent))
-        else:
-            study.tell(trial.number, state=TrialState.FAIL)
+        with self._alone():  # others that waited for it tell of it too
+            if study.trials[number].state.is_finished():
+                return
+            if failure is None:
+                study.tell(number, best_of(job.output.parent))
+            else:
+                study.tell(number, state=TrialState.FAIL)
 
     def best(self, name: str) -> dict[str, float] | None:
         """The scales of the best trial; None where none came to an end."""
@@ -140,11 +143,37 @@ class Tuning:
         trials = self._studies[name].trials
         return [{**t.params, "state": t.state.name.lower(), "rsum": t.value} for t in trials]
 
-    def _job(self, name: str, trial: FrozenTrial) -> Job:
-        experiment = self.candidates[name].experiment(self.base, trial.params, TUNING_SEED)
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process that shares the folder is inside at the same time."""
+        with (self.folder / LOCK).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _running(self) -> Iterator[Job]:
+        """The trials that have begun, have not ended, and are no job of this process yet."""
+        for name in self._studies:
+            while (job := self._next(name, TrialState.RUNNING)) is not None:
+                yield job
+
+    def _next(self, name: str, state: TrialState) -> Job | None:
+        """A candidate's next trial in this state that is no job of this process yet; None where there is no more."""
+        study, candidate = self._studies[name], self.candidates[name]
+        with self._alone():  # where another takes the last one in between, Optuna makes one beyond the budget
+            found = study.get_trials(deepcopy=False, states=(state,))
+            found = [trial for trial in found if (name, trial.number) not in self._trials.values()]
+            if not found:
+                return None
+            trial = study.ask() if state is TrialState.WAITING else Trial(study, found[0]._trial_id)
+            # A trial that has its values keeps them; one whose process was killed before that gets them now.
+            values = {
+                s.name: trial.suggest_float(s.name, min(s.low, s.own), max(s.high, s.own), log=s.logarithmic)
+                for s in candidate.scales
+            }
+        experiment = candidate.experiment(self.base, values, TUNING_SEED)
         folder = self.folder / "tuning" / folder_name(name) / f"trial-{trial.number}"
         job = run_job(f"{name}, trial {trial.number}", experiment, folder)
-        self._trials[job] = (name, trial)
+        self._trials[job] = (name, trial.number)
         return job
 
 
@@ -171,28 +200,9 @@ def storage(folder: Path) -> JournalStorage:
         raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
 
 
-def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:
-    """The trials' values: an objective's own, then such as fill the ranges.
-
-    Args:
-        scales: one at least.
-        budget: how many, at least 1.
-        seed: of the scrambling.
-    """
-    own = {s.name: float(s.own) for s in scales}
-    if budget == 1:
-        return [own]
-    sobol = torch.quasirandom.SobolEngine(len(scales), scramble=True, seed=seed).draw(budget - 1)
-    return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=True)} for row in sobol)]
-
-
 def _study(store: JournalStorage, candidate: Candidate, budget: int) -> optuna.Study:
     study = optuna.create_study(storage=store, study_name=candidate.name, direction="maximize", load_if_exists=True)
     wanted = points(candidate.scales, budget, zlib.crc32(candidate.name.encode()))
     for values in wanted[len(study.trials) :]:
         study.enqueue_trial(values, skip_if_exists=True)
     return study
-
-
-def _space(scales: Sequence[Scale]) -> dict[str, BaseDistribution]:
-    return {s.name: FloatDistribution(min(s.low, s.own), max(s.high, s.own), log=s.logarithmic) for s in scales}

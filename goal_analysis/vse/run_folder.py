@@ -100,12 +100,15 @@ def check_same(folder: Path, experiment: Experiment) -> None:
     """
     # What a run that was begun before an option existed does not say of it, is its default.
     before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
-    if _computed(experiment) != _computed(before):
+    if computed(experiment) != computed(before):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
 
 
-def _computed(experiment: Experiment) -> dict[str, Any]:
-    """What of it decides the outcome, for whoever reads the images, they are the same ones."""
+def computed(experiment: Experiment) -> dict[str, Any]:
+    """What of it decides the outcome, as it is read back: all but the workers, for whoever reads the images.
+
+    Where it is alike, experiments are the same one: what was begun with one goes on with the other.
+    """
     return read_back(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 

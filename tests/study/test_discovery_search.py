@@ -1,18 +1,22 @@
 """The search of a discovery: what is run, what is not run twice, and what the pruner is told."""
 
+import json
 from pathlib import Path
 
+import pytest
 import sympy as sp
 
 from goal_analysis.recombination.composition import from_toml, to_toml
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.study.discovery.discovery import _begin
 from goal_analysis.study.discovery.grammar import Proposal
 from goal_analysis.study.discovery.search import REJECTED, Rules, Search
 from goal_analysis.study.jobs import Failure
+from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.tuning import storage
 from goal_analysis.symbolic.weight import PairWeights
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.run_folder import LOG
+from goal_analysis.vse.run_folder import LOG, RunError
 from losses_catalog.weights import nca_triplet
 
 BASE = {
@@ -37,9 +41,13 @@ def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
     return tuple({"tau": tau, "times": times} for tau, times in pairs)
 
 
-def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "") -> Search:
-    base: Experiment = experiment_from_mapping(BASE)
-    return Search("found", by_tau, Rules(folder, storage(folder), base, budget, to_toml, from_toml, accepts), first)
+def base(**training: int) -> Experiment:
+    return experiment_from_mapping(BASE | {"training": BASE["training"] | training})
+
+
+def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "", workers: int = 0) -> Search:
+    rules = Rules(folder, storage(folder), base(workers=workers), budget, to_toml, from_toml, accepts)
+    return Search("found", by_tau, rules, first)
 
 
 def logged(job, *rsums: float) -> None:
@@ -82,6 +90,22 @@ def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
     first = next(search(tmp_path, 2, taus(1.0, 2.0)).jobs())
     again = list(search(tmp_path, 2).jobs())
     assert [job.output for job in again] == [first.output, first.output.parents[1] / "1" / first.output.name]
+
+
+def test_a_discovery_goes_on_with_other_workers(tmp_path: Path) -> None:
+    """Also with what was drawn before, and in the comparison."""
+    _begin(tmp_path, base(workers=2), {"found": 2})
+    given = search(tmp_path, 2, taus(1.0, 2.0), workers=2)
+    done, _ = given.jobs()
+    done.output.write_text(json.dumps({"best": {"rsum": 100.0}}))
+    given.ended(done, None)
+    _begin(tmp_path, base(), {"found": 2})
+    again = search(tmp_path, 2)
+    (left,) = again.jobs()
+    assert json.loads((left.output.parent / DECLARED).read_text())["training"]["workers"] == 0
+    assert [experiment.training.workers for experiment in again.best(2)] == [0]
+    with pytest.raises(RunError, match="got another experiment or smaller budgets"):
+        _begin(tmp_path, base(epochs=8), {"found": 2})
 
 
 def test_a_space_of_copies_ends(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,22 @@ def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
     assert taken.output.read_text() == "by another"
 
 
+def test_what_another_does_while_a_process_is_started_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = Job.claimed
+
+    def late(taken: Job) -> object:
+        claim = claimed(taken)
+        taken.output.write_text("by another")
+        return claim
+
+    monkeypatch.setattr(Job, "claimed", late)  # of this process, not of the one that is started
+    assert run_jobs([job(tmp_path, "a")], 1) == []
+    assert job(tmp_path, "a").output.read_text() == "by another"
+    assert not job(tmp_path, "a").log.exists()
+
+
 def long(folder: Path) -> Job:
     """A job of half a minute that writes nothing."""
     return Job("long", ("verify", "--all"), folder / "nothing", folder / "long" / "output.log")
@@ -126,6 +143,31 @@ def test_a_caller_that_is_told_to_end_ends_its_jobs(tmp_path: Path, sent: signal
     claim = long(tmp_path).claimed()
     assert claim is not None, "its process goes on"
     claim.close()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_caller_that_is_told_to_end_while_it_starts_a_job_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
+    """The server has made the process and the caller has not heard of it, which takes seconds with the first."""
+    told, processes = forkserver.read_signed, []
+
+    def read_signed(of: int) -> int:
+        number = told(of)
+        if not processes:
+            processes.append(number)
+            signal.raise_signal(sent)
+        return number
+
+    monkeypatch.setattr(forkserver, "read_signed", read_signed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([long(tmp_path)], 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(processes[0], signal.SIGKILL)
 
 
 def test_a_caller_keeps_its_own_answer_to_sigterm(tmp_path: Path) -> None:

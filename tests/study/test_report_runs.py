@@ -32,6 +32,16 @@ def test_runs_that_differ_by_their_seed_are_one_group(runs: Path) -> None:
     assert [[run.experiment.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
 
 
+def test_runs_whose_images_were_read_by_other_workers_are_one_group(runs: Path, tmp_path: Path) -> None:
+    other = copied(runs / "hinge_constant" / "seed-1", tmp_path / "other")
+    record = json.loads((other / "run.json").read_text())
+    record["experiment"]["training"]["workers"] = 2
+    (other / "run.json").write_text(json.dumps(record))
+    (group,), faults = gathered([runs / "hinge_constant" / "seed-0", other])
+    assert [run.experiment.seed for run in group.runs] == [0, 1]
+    assert faults == ()
+
+
 def test_a_run_is_found_by_its_own_folder_and_counted_once(runs: Path) -> None:
     one = runs / "hinge_constant" / "seed-1"
     (group,), faults = gathered([one, one / ".." / "seed-1"])

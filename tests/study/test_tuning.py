@@ -17,9 +17,9 @@ from goal_analysis.study import over_seeds
 from goal_analysis.study import tuned_comparison as tuned_comparison_module
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import DECLARED
-from goal_analysis.study.scales import Scale
+from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
-from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate, points
+from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping, preset
 from goal_analysis.vse.run_folder import RUN, RunError
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
@@ -141,6 +141,35 @@ def test_two_processes_share_the_trials(tmp_path: Path) -> None:
     )
 
 
+def test_whoever_is_through_has_what_another_began_late_too(tmp_path: Path) -> None:
+    """It may be the best, and both are to choose the same; and if its process was killed, somebody is to run it."""
+    one, other = (Tuning(tmp_path, base(), candidates()[:1], 3) for _ in range(2))
+    mine, theirs = one.jobs(), other.jobs()
+    first = next(mine)
+    assert next(theirs) == first
+    late = next(theirs)
+    second, *others = mine
+    assert others == [late]
+    for job in (first, second, late):
+        train(job)
+        one.ended(job, None)
+    other.ended(late, None)
+    assert one.best("hinge") == other.best("hinge")
+    assert [record["state"] for record in other.records("hinge")] == ["complete"] * 3
+    assert list(Tuning(tmp_path, base(), candidates()[:1], 3).jobs()) == []
+
+
+def test_a_trial_whose_process_was_killed_before_it_had_its_values_gets_them(tmp_path: Path) -> None:
+    begun, whole = (Tuning(tmp_path / name, base(), candidates()[:1], 2) for name in ("begun", "whole"))
+    for _ in range(2):
+        begun._studies["hinge"].ask()
+    for tuning in (begun, whole):
+        for job in tuning.jobs():
+            train(job)
+            tuning.ended(job, None)
+    assert begun.records("hinge") == whole.records("hinge")
+
+
 def test_a_study_writes_what_it_found(tmp_path: Path, without_processes: None) -> None:
     reported = []
     outcome = tuned_comparison(
@@ -169,6 +198,11 @@ def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_p
     tuned_comparison(tmp_path, base(), candidates(), 2, 3, 1)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(json.loads((tmp_path / STUDY).read_text())["candidates"]) == {"hinge", "nca", "constant"}
+    by_workers = replace(base(), training=replace(base().training, workers=1))
+    tuned_comparison(tmp_path, by_workers, candidates(), 2, 4, 1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    runs = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob(f"comparison/nca/*/{DECLARED}")}
+    assert runs["seed-3"]["training"]["workers"] == 1
     with pytest.raises(RunError, match="got another budget than this study was begun with"):
         tuned_comparison(tmp_path, base(), candidates(), 3, 3, 1)
     with pytest.raises(RunError, match="got another experiment"):

@@ -23,7 +23,7 @@ from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run_folder import RunError
+from goal_analysis.vse.run_folder import RunError, computed
 from goal_analysis.writing import read_back, write_json, write_whole
 
 DECLARED, TEXT = "discovery.json", "discovery.md"
@@ -129,6 +129,6 @@ def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
         goes_on = earlier["budgets"].keys() == budgets.keys() and all(
             earlier["budgets"][n] <= budgets[n] for n in budgets
         )
-        if earlier["experiment"] != given["experiment"] or not goes_on:
+        if earlier["experiment"] != computed(base) or not goes_on:
             raise RunError(f"{folder}: got another experiment or smaller budgets than this discovery was begun with")
     write_json(path, given)

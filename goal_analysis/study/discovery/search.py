@@ -112,7 +112,7 @@ class Search:
         for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
             trial = Trial(self.study, frozen._trial_id)
             if EXPERIMENT in frozen.user_attrs:
-                yield self._job(trial, experiment_from_mapping(json.loads(frozen.user_attrs[EXPERIMENT])))
+                yield self._job(trial, self._declared(frozen))
             else:
                 self.study.tell(trial, state=TrialState.FAIL)  # whoever drew it ended before it could run
         rejected = 0
@@ -148,10 +148,7 @@ class Search:
         """The experiments of the best trials that came to an end, the best first; each is named after its trial."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
         done.sort(key=lambda t: -(t.value or 0.0))
-        return [
-            replace(experiment_from_mapping(json.loads(t.user_attrs[EXPERIMENT])), name=f"{self.name} trial {t.number}")
-            for t in done[:count]
-        ]
+        return [replace(self._declared(t), name=f"{self.name} trial {t.number}") for t in done[:count]]
 
     def records(self) -> list[dict[str, Any]]:
         """What was drawn and what came of it."""
@@ -166,6 +163,12 @@ class Search:
             record = {"search": self.name, "trial": t.number, "state": state, "rsum": reached}
             found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
         return found
+
+    def _declared(self, trial: FrozenTrial) -> Experiment:
+        """The experiment of a trial, with as many workers as this call has, whoever drew it."""
+        declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
+        workers = self.rules.base.training.workers
+        return replace(declared, training=replace(declared.training, workers=workers))
 
     def _told(self, job: Job) -> tuple[int, float]:
         """Report the epochs that have ended since the last look; the last of them and its dev RSUM, or zeros."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
 from goal_analysis.vse.run import RESULT
-from goal_analysis.vse.run_folder import RUN, RunError, read_log, read_run
+from goal_analysis.vse.run_folder import RUN, RunError, computed, read_log, read_run
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")
@@ -142,7 +142,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _but_for_the_seed(run: Run) -> str:
-    same = replace(run.experiment, seed=0).mapping()
+    same = computed(replace(run.experiment, seed=0))
     return json.dumps([same, run.data["fingerprint"]], sort_keys=True, default=str)
 
 

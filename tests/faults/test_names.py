@@ -29,7 +29,7 @@ def test_a_folder_has_a_name_of_its_own(name: str) -> None:
 def test_a_picture_with_too_long_a_name_is_none(tmp_path: Path) -> None:
     rows = [Row(split, f"{split}{'x' * 300}", "a dog", "data.json", 3) for split in ("train", "dev")]
     with pytest.raises(DataError, match=r"data\.json: row 3: got trainx+ but expected a file"):
-        data_of_rows("made up", tmp_path, rows, 4, skip_bad=False)
+        data_of_rows("made up", tmp_path, rows, [], 4, skip_bad=False)
 
 
 @pytest.mark.parametrize(

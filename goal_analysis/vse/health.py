@@ -114,11 +114,7 @@ def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
     if len(e) < 2:
         return None
     spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax())
-    if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
-        return None
-    return Trouble(
-        "collapse", step, f"all {which} embeddings of the batch lie within {spread:.2g} of their mean; {COLLAPSES}"
-    )
+    return _collapse(spread, f"{which} embeddings", "their mean", step)
 
 
 def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
@@ -132,6 +128,10 @@ def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
     if s.numel() < 2:
         return None
     spread = float(s.amax() - s.amin())
+    return _collapse(spread, "scores", "each other", step)
+
+
+def _collapse(spread: float, what: str, whom: str, step: int) -> Trouble | None:
     if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
         return None
-    return Trouble("collapse", step, f"all scores of the batch lie within {spread:.2g} of each other; {COLLAPSES}")
+    return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}")

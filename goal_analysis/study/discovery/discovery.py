@@ -24,7 +24,7 @@ from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.experiment import Experiment
 from goal_analysis.vse.run_folder import RunError, computed
-from goal_analysis.writing import read_back, write_json, write_whole
+from goal_analysis.writing import write_json, write_whole
 
 DECLARED, TEXT = "discovery.json", "discovery.md"
 
@@ -123,7 +123,6 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
     """Write down what is searched for, or refuse if something else was begun here."""
     path = folder / DECLARED
-    given = read_back({"experiment": base.mapping(), "budgets": budgets})
     earlier = begun(path, {"budgets": dict})
     if earlier is not None:
         goes_on = earlier["budgets"].keys() == budgets.keys() and all(
@@ -131,4 +130,4 @@ def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
         )
         if earlier["experiment"] != computed(base) or not goes_on:
             raise RunError(f"{folder}: got another experiment or smaller budgets than this discovery was begun with")
-    write_json(path, given)
+    write_json(path, {"experiment": base.mapping(), "budgets": budgets})

@@ -76,12 +76,12 @@ def _fields(line: str, separator: str) -> list[str] | str:
     try:
         return next(reader)
     except csv.Error as error:
-        on_its_line = reader.line_num == 1
-        if on_its_line and len(line) > csv.field_size_limit():
+        if reader.line_num > 1:
+            wrong = "got a quote that is not closed on its line"
+            return f"{wrong} but expected each field on one line, quotes in it doubled"
+        if len(line) > csv.field_size_limit():
             return f"got fields that cannot be read ({error}) but expected shorter ones"
-        if on_its_line:
-            return "got a field that goes on after the quote that closes it but expected quotes in it doubled"
-    return "got a quote that is not closed on its line but expected each field on one line, quotes in it doubled"
+        return "got a field that goes on after the quote that closes it but expected quotes in it doubled"
 
 
 def _is_end(line: str, separator: str) -> bool:

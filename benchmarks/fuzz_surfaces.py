@@ -1,7 +1,4 @@
-"""Where input of others comes in, each with valid inputs, what is made of them, and the errors that are documented.
-
-This file is long because every place where input comes in has its valid inputs here.
-"""
+"""Where input of others comes in, each with valid inputs, what is made of them, and the errors that are documented."""
 
 from __future__ import annotations
 
@@ -25,21 +22,21 @@ from goal_analysis.naming import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
 from goal_analysis.study.report.runs import read_one
 from goal_analysis.study.runs import best_of
+from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
 from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.vse.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointError, load, newest, save
-from goal_analysis.vse.data import DataError
-from goal_analysis.vse.datasets.feature_file import open_features
-from goal_analysis.vse.datasets.karpathy import load_karpathy
-from goal_analysis.vse.datasets.pictures import path_inside
-from goal_analysis.vse.datasets.precomp import load_precomp
-from goal_analysis.vse.datasets.table import load_table
-from goal_analysis.vse.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
-from goal_analysis.vse.memory import OutOfMemory
-from goal_analysis.vse.model import build_model, build_tokenizer, restored_tokenizer
-from goal_analysis.vse.run_folder import RunError, read_log, read_run
+from goal_analysis.vse.data.feature_file import open_features
+from goal_analysis.vse.data.karpathy import load_karpathy
+from goal_analysis.vse.data.pictures import path_inside
+from goal_analysis.vse.data.precomp import load_precomp
+from goal_analysis.vse.data.split import DataError
+from goal_analysis.vse.data.table import load_table
+from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointError, load, newest, save
+from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
+from goal_analysis.vse.loop.memory import OutOfMemory
+from goal_analysis.vse.models.model import build_model, build_tokenizer, restored_tokenizer
 from losses_catalog import pair_weights, triplet_weights
 
 PARTS = Parts(triplet_weights, pair_weights)

@@ -13,8 +13,6 @@ Extra memory is that of a fresh process per case: the largest resident size abov
 an N×D and of an N×N matrix; the gradients of both sides are 2 ND of it. The error is ‖g − g₆₄‖/‖g₆₄‖, where g₆₄ are the
 gradients of both sides through the whole matrix of scores in float64; it is looked at up to N = 2048. The second line
 is for a GPU: it prints the same table, with the allocator's peak as memory, which needs no fresh process.
-
-This file is long because every contestant is written out beside the others.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ import pandas as pd
 import torch
 
 from goal_analysis.cli.train import trained_objective
-from goal_analysis.vse.model import build_model
-from goal_analysis.vse.text import Vocabulary
+from goal_analysis.vse.models.model import build_model
+from goal_analysis.vse.models.text import Vocabulary
 
 OBJECTIVES = ("hinge/constant", "nca/linear", "nca(tau=12)/constant@softmax:12")
 LENGTH = 12

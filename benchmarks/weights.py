@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.compilation import compiled
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import compose
 from losses_catalog import pair_weights, triplet_weights
 from losses_catalog.circle import circle_loss

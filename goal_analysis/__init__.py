@@ -7,15 +7,15 @@ This is the symbolic surface; importing it loads SymPy and nothing larger.
 sigmoid(tau*(s_n - s_p))
 """
 
-from goal_analysis.symbolic.algebra.identity import Undecided
-from goal_analysis.symbolic.characteristics import Characteristics, characteristics
-from goal_analysis.symbolic.decomposition import Decomposition, decompose
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.integrability import Integrability, integrability
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
+from goal_analysis.numeric.characteristics import Characteristics, characteristics
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
+from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
+from goal_analysis.symbolic.analysis.twins import tangent_twin, twin
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
-from goal_analysis.symbolic.twins import tangent_twin, twin
+from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
 

@@ -1,12 +1,12 @@
 """Deep-metric-learning losses as values, one a file; `catalog` lists them, family by family.
 
->>> from goal_analysis.symbolic.decomposition import decompose
+>>> from goal_analysis.symbolic.analysis.decomposition import decompose
 >>> from losses_catalog.vse_pp import vse_pp_loss
 >>> decompose(vse_pp_loss).field.factors
 Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
 """
 
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.objective import SymbolicLoss
 from losses_catalog.arc_face import arc_face_loss
 from losses_catalog.binomial_deviance import binomial_deviance_loss
 from losses_catalog.circle import circle_loss

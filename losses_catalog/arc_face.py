@@ -12,10 +12,10 @@ with s_p − margin·sin(margin). pytorch-metric-learning takes the margin in de
 
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import cosine_of_shifted_angle, gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import cosine_of_shifted_angle, gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("scale", 64, positive, "1/temperature of the softmax"),

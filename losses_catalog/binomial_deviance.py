@@ -11,10 +11,10 @@ means run over the pairs of the batch, not of the anchor; widely copied code has
 in place of α·C.
 """
 
-from goal_analysis.symbolic.aggregators import EACH_MEAN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive, real
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import EACH_MEAN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 2, positive, "scale of the similarities"),

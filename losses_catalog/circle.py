@@ -11,10 +11,10 @@ that comes close). m = 0.25, γ = 256 are the paper's for faces; it has γ = 128
 and m = 0.4, γ = 80 for fine-grained retrieval.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive, unit
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import detach, gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, unit
+from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("gamma", 256, positive, "scale of the similarities"),

@@ -11,10 +11,10 @@ s_n), those of a circle around (1, 0), and the weights are a gradient, unlike th
 below zero is drawn up towards zero.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive, unit
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, unit
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("gamma", 256, positive, "scale of the similarities"),

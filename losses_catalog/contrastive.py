@@ -9,11 +9,11 @@ A sum over pairs. The paper does not normalise its embeddings and has no univers
 pytorch-metric-learning's ContrastiveLoss squares nothing: d_p and [margin − d_n]₊.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 1, positive, "distance beyond which a negative is far enough")
 

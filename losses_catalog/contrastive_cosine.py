@@ -12,10 +12,10 @@ the batch that are above zero, and the negative ones, apart.
 
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 cosines = sp.Interval(-1, 1)
 hyperparameters = (

@@ -9,10 +9,10 @@ Embeddings query the classifier's weights, one unit vector a class. The margin m
 the gap, and leaves both pair weights constant.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("scale", 64, positive, "1/temperature of the softmax"),

@@ -10,10 +10,10 @@ becomes constant: an easy positive is pulled as hard as any other. The anchors a
 weighted variant (DCLW) reads the other anchors' positives and is left out.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol

@@ -10,11 +10,11 @@ and does not normalise its embeddings; it writes a sum over the anchors. pytorch
 anchors without a positive, for which log Σ_p reads as zero.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 1, nonnegative, "by how much the negatives' distance has to be larger")
 

@@ -12,10 +12,10 @@ summed; CLIP takes half that sum, learns the scale from 1/0.07 on and clips it a
 positives has a softmax for each, without the other positives in it (`sup_con` has them).
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol

@@ -9,11 +9,11 @@ n are the negatives of the anchor, n′ those of the positive, in one logarithm.
 positive pairs of the batch, and does not normalise its embeddings.
 """
 
-from goal_analysis.symbolic.aggregators import EACH_MEAN, LOGSUMEXP, Pool
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH_MEAN, LOGSUMEXP, Pool
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 1, nonnegative, "by how much the negatives' distance has to be larger")
 

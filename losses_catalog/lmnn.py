@@ -10,11 +10,11 @@ linear map, without unit vectors, its margin of 1 is a unit of length, and the p
 target neighbours; sums throughout.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, unit
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p, x_p
-from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, unit
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, x_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 balance = Hyperparameter("mu", 0.5, unit, "balance of pushing against pulling")
 mu = balance.symbol

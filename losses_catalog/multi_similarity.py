@@ -10,10 +10,10 @@ weight. The code also has β = 40 for the paper's 50. The pair mining that goes 
 of the least alike positive or above it, and positives likewise) is not part of the formula.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive, real
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 2, positive, "scale of the positives"),

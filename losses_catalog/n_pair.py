@@ -11,10 +11,10 @@ one direction only. pytorch-metric-learning's NPairsLoss normalises by default, 
 scale.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.similarity import DOT
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.similarity import DOT
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 n_pair_loss = SymbolicLoss(
     name="n_pair",

@@ -9,10 +9,10 @@ The paper maximises the sum of these probabilities, or, as here, of their logari
 without unit vectors and hence without a scale; on unit vectors −d² = 2s − 2, a temperature of ½ on cosines.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 nca_loss = SymbolicLoss(
     name="nca",

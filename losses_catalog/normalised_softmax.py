@@ -10,10 +10,10 @@ Embeddings query the classifier's weights, unit vectors without a bias: one prox
 proxies a class, pooled before they come here, it is the soft triple loss.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 20, positive, "1/temperature of the softmax")
 scale = temperature.symbol

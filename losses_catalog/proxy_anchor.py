@@ -10,10 +10,10 @@ a positive in the batch, the second over all. It resembles multi-similarity, wit
 and −δ.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
+from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 32, positive, "scale of the similarities"),

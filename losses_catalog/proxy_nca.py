@@ -10,10 +10,10 @@ that the triplet weight is constant. pytorch-metric-learning's ProxyNCALoss has 
 with scale 1.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p
-from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 proxy_nca_loss = SymbolicLoss(
     name="proxy_nca",

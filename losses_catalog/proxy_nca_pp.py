@@ -10,11 +10,11 @@ of 1/9. Unlike in `proxy_nca` the own proxy is in the denominator, and an embedd
 left alone.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 9, positive, "1/temperature of the softmax")
 scale = temperature.symbol

@@ -10,11 +10,11 @@ As in the authors' layer the weights scale the gradients and have none themselve
 other ports differentiate through them. Its balance of ½ is (1 − λ) to λ, this one 1 to λ.
 """
 
-from goal_analysis.symbolic.aggregators import MEAN_ACTIVE, softmax_active
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import MEAN_ACTIVE, softmax_active
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 1.2, positive, "distance beyond which a negative is far enough"),

@@ -11,10 +11,10 @@ those of the authors' code, which also counts every negative above 0.8 as hard. 
 2 to λ·s_n, so the weights are its gradient on either side and nowhere the gradient of a continuous loss.
 """
 
-from goal_analysis.symbolic.aggregators import MAX
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus, where, x_n
+from goal_analysis.symbolic.language.aggregators import MAX
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, where, x_n
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("lam", 1, nonnegative, "weight of a negative that is harder than the positive"),

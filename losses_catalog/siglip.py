@@ -9,10 +9,10 @@ One sum over all pairs, divided by the number of images: the rows alone, as ever
 bias are learned in the paper, from 10 and −10 on; here they are hyperparameters.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive, real
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 hyperparameters = (
     Hyperparameter("scale", 10, positive, "1/temperature"),

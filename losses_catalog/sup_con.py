@@ -11,10 +11,10 @@ by temperature/0.07. The denominator holds all positives, so that −∂L/∂s_p
 negative for a positive far closer than the others. The paper sums over the anchors, its code takes the mean.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP, MEAN, Pool
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, MEAN, Pool
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol

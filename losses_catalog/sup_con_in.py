@@ -11,10 +11,10 @@ which is left out here. scale is 1/temperature, 10 the paper's temperature of 0.
 softmax: the closest is pulled the most, where `sup_con` pulls the farthest the most.
 """
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol

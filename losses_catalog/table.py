@@ -8,11 +8,11 @@ from pathlib import Path
 
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import Pool, Side
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import x_n, x_p
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.primitives import x_n, x_p
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.typesetting import plain
 from losses_catalog import catalog, pair_weights, triplet_weights
 

@@ -11,10 +11,10 @@ the paper's α = 0.2 would be 0.1 here. Every triplet counts; which triplets are
 formula.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the positive has to be more alike")
 

@@ -10,10 +10,10 @@ scale. The paper does not normalise its embeddings and writes a sum over the anc
 mean. On unit vectors d stays below 2 and the loss between 0.13 and 2.13: it never vanishes.
 """
 
-from goal_analysis.symbolic.aggregators import MAX, MIN
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import MAX, MIN
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 triplet_soft_margin_loss = SymbolicLoss(
     name="triplet_soft_margin",

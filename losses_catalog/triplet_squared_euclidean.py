@@ -10,11 +10,11 @@ but within the margin; mining is not part of the formula. pytorch-metric-learnin
 unsquared distances, a margin of 0.05, and averages over the triplets with a loss above zero.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the negative's squared distance has to be larger")
 

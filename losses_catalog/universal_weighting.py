@@ -11,10 +11,10 @@ of the batch, and skips an anchor whose hardest negative is not within 0.2 of it
 and below 0.096 too, where w⁻ is negative and an easy negative is attracted.
 """
 
-from goal_analysis.symbolic.aggregators import EACH, MAX
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, real
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import EACH, MAX
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, real
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 
 a_0, a_1, a_2 = a = tuple(
     Hyperparameter(f"a_{i}", value, real, f"coefficient of s_p to the power of {i}")

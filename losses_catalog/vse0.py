@@ -10,10 +10,10 @@ images along the columns. The published code does not mask the other captions of
 negatives.
 """
 
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the positive has to be more alike")
 

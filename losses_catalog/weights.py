@@ -9,9 +9,15 @@ Any T may go with any (P⁺, P⁻); whether their product is the gradient of a l
 
 import sympy as sp
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, real
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.relative import Counting, RelativeSimilarity, least_positive, other_negative, other_positive
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
+from goal_analysis.symbolic.language.relative import (
+    Counting,
+    RelativeSimilarity,
+    least_positive,
+    other_negative,
+    other_positive,
+)
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog.universal_weighting import a_1, a_2, b_1, b_2
 

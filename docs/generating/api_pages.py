@@ -9,14 +9,14 @@ from pathlib import Path
 import goal_analysis
 
 PACKAGE = Path(goal_analysis.__file__).parent
-HIDDEN = ("cli", "recombination/export/fragments", "vse/presets")
+HIDDEN = ("cli", "recombination/export/fragments", "vse/loop/presets")
 """The command line has a page of its own; fragments are pieces of exported files."""
 FLOORS = {
     "symbolic": "Losses, weights and verdicts as expressions",
     "numeric": "On tensors: scores, mining, verification, measurement",
     "recombination": "Objectives from parts",
     "vse": "Image-text retrieval",
-    "plots": "Pictures",
+    "pictures": "Pictures",
     "study": "Many runs",
 }
 

@@ -7,10 +7,10 @@ import inspect
 import re
 from collections.abc import Mapping
 
-from goal_analysis.symbolic.characteristics import characteristics
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.numeric.characteristics import characteristics
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.typesetting.pages import (
     characteristics_page,
     integrability_page,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from goal_analysis.plots.fields import curl_frame, draw_field, field_frame
-from goal_analysis.plots.sampling import field_of
-from goal_analysis.plots.saving import panels, save
-from goal_analysis.plots.style import style
-from goal_analysis.plots.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
-from goal_analysis.symbolic.decomposition import Decomposition, decompose
+from goal_analysis.pictures.fields import curl_frame, draw_field, field_frame
+from goal_analysis.pictures.sampling import field_of
+from goal_analysis.pictures.saving import panels, save
+from goal_analysis.pictures.style import style
+from goal_analysis.pictures.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from losses_catalog import catalog
 
 SAMPLES = 61

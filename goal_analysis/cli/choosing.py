@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
 from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.symbolic.parsing.number import number_of

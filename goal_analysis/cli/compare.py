@@ -14,7 +14,7 @@ from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.train import DataOption, chosen_experiment, inlined, trained_objective
 
 if TYPE_CHECKING:
-    from goal_analysis.vse.experiment import Experiment
+    from goal_analysis.vse.loop.experiment import Experiment
 
 
 def compare(

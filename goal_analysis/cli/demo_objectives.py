@@ -53,7 +53,7 @@ def trained(text: str) -> tuple[float, float]:
     import torch
     from torch.nn.functional import normalize
 
-    from goal_analysis.symbolic.loss import Reduction
+    from goal_analysis.symbolic.objective import Reduction
 
     source = torch.Generator().manual_seed(0)
     images = torch.randn(128, 16, generator=source)

@@ -45,12 +45,12 @@ def evaluate(
     goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
     goal-analyze evaluate runs/a runs/b --json
     """
-    from goal_analysis.vse.coco_positives import coco_positives
-    from goal_analysis.vse.evaluation import first_places, measured
-    from goal_analysis.vse.memory import OutOfMemory
-    from goal_analysis.vse.run import trained
-    from goal_analysis.vse.scorers.reranking import Reranking
-    from goal_analysis.vse.scoring import ways_of
+    from goal_analysis.vse.folder.run import trained
+    from goal_analysis.vse.loop.memory import OutOfMemory
+    from goal_analysis.vse.models.scorers.reranking import Reranking
+    from goal_analysis.vse.retrieval.coco_positives import coco_positives
+    from goal_analysis.vse.retrieval.evaluation import first_places, measured
+    from goal_analysis.vse.retrieval.scoring import ways_of
     from goal_analysis.writing import write_whole
 
     if protocol is not None and protocol not in PROTOCOLS:

@@ -10,9 +10,9 @@ import typer
 
 from goal_analysis.cli.choosing import CatalogOption, JsonOption, losses
 from goal_analysis.cli.tables import print_table
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.typesetting.pages import shape, weights_page
 from goal_analysis.symbolic.typesetting.writers import to_data
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goal_analysis.cli.choosing import MOST_BYTES, losses
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog import pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch is loaded when a command runs

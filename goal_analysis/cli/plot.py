@@ -12,7 +12,7 @@ import typer
 
 from goal_analysis.cli.choosing import CatalogOption, SetOption, losses, refuse, settings_of
 from goal_analysis.cli.plot_loss import Wanted, draw_beside, draw_one
-from goal_analysis.symbolic.algebra.identity import Undecided
+from goal_analysis.symbolic.proof.identity import Undecided
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -51,8 +51,8 @@ def plot(
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """
-    from goal_analysis.plots.figures import KINDS
-    from goal_analysis.plots.saving import FORMATS
+    from goal_analysis.pictures.figures import KINDS
+    from goal_analysis.pictures.saving import FORMATS
 
     if form not in FORMATS:
         refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from goal_analysis.cli.choosing import named, of_formula, refuse
 from goal_analysis.naming import folder_name
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.weight import WeightField
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
-    from goal_analysis.plots.sampling import Objective
+    from goal_analysis.pictures.sampling import Objective
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def draw_kinds(
     form: str = "png",
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
-    from goal_analysis.plots.figures import KINDS, figures
-    from goal_analysis.plots.saving import save
+    from goal_analysis.pictures.figures import KINDS, figures
+    from goal_analysis.pictures.saving import save
 
     written = []
     for kind, figure in figures(objective, title, KINDS if kinds is None else kinds, settings):
@@ -71,9 +71,9 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     """Draw and write the losses beside each other."""
     from matplotlib.figure import Figure
 
-    from goal_analysis.plots.comparison import comparison_frame, draw_comparison
-    from goal_analysis.plots.saving import save
-    from goal_analysis.plots.style import style
+    from goal_analysis.pictures.comparison import comparison_frame, draw_comparison
+    from goal_analysis.pictures.saving import save
+    from goal_analysis.pictures.style import style
 
     with style():
         figure = Figure()

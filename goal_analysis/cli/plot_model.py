@@ -9,9 +9,9 @@ if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from goal_analysis.plots.gallery import Item, Query
-    from goal_analysis.vse.data import Split
-    from goal_analysis.vse.run import TrainedModel
+    from goal_analysis.pictures.gallery import Item, Query
+    from goal_analysis.vse.data.split import Split
+    from goal_analysis.vse.folder.run import TrainedModel
 
 QUERIES, TOP = 4, 5
 """Of the gallery each way, and what is retrieved for each."""
@@ -31,12 +31,12 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import torch
 
     from goal_analysis.cli.train import chosen_split, loaded_data
-    from goal_analysis.plots.gallery import draw_gallery, gallery_size
-    from goal_analysis.plots.ranking import draw_recall, recall_frame
-    from goal_analysis.plots.saving import alone
-    from goal_analysis.vse.metrics import ranks_of_scores
-    from goal_analysis.vse.run import check_data, trained
-    from goal_analysis.vse.scoring import scores_of, whole
+    from goal_analysis.pictures.gallery import draw_gallery, gallery_size
+    from goal_analysis.pictures.ranking import draw_recall, recall_frame
+    from goal_analysis.pictures.saving import alone
+    from goal_analysis.vse.folder.run import check_data, trained
+    from goal_analysis.vse.retrieval.metrics import ranks_of_scores
+    from goal_analysis.vse.retrieval.scoring import scores_of, whole
 
     model = trained(folder)
     if data is None:
@@ -67,9 +67,9 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
 
     from goal_analysis.cli.train import trained_objective
     from goal_analysis.numeric.matches import Matches
-    from goal_analysis.plots import batch, distributions
-    from goal_analysis.plots.saving import panels
-    from goal_analysis.plots.weights import surface_frame
+    from goal_analysis.pictures import batch, distributions
+    from goal_analysis.pictures.saving import panels
+    from goal_analysis.pictures.weights import surface_frame
 
     objective = trained_objective(model.experiment.objective)
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
@@ -92,7 +92,7 @@ def _queries(split: Split, scores: Tensor) -> list[Query]:
     """Images at even distances with the captions found for them, and captions with the images."""
     import numpy as np
 
-    from goal_analysis.plots.gallery import Found, Query
+    from goal_analysis.pictures.gallery import Found, Query
 
     rows = np.unique(np.linspace(0, len(split.images) - 1, QUERIES).round().astype(int)).tolist()
     queries = []

@@ -15,7 +15,7 @@ from goal_analysis.cli.plot_model import pictures_of_model
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
 
-    from goal_analysis.plots.training import Records
+    from goal_analysis.pictures.training import Records
 
 PROBED = ("effective_negatives", "push_share", "active_share")
 """What is drawn of the probes of several objectives beside each other."""
@@ -33,8 +33,8 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     Returns:
         The files.
     """
-    from goal_analysis.plots.saving import save
-    from goal_analysis.plots.style import style
+    from goal_analysis.pictures.saving import save
+    from goal_analysis.pictures.style import style
 
     try:
         runs = [_records(folder) for folder in folders]
@@ -60,8 +60,8 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 
 def _records(folder: Path) -> Records:
-    from goal_analysis.plots.training import Records
-    from goal_analysis.vse.run_folder import read_log, read_run
+    from goal_analysis.pictures.training import Records
+    from goal_analysis.vse.folder.run_folder import read_log, read_run
 
     experiment = read_run(folder)["experiment"]
     return Records(str(experiment["objective"]), int(experiment["seed"]), read_log(folder))
@@ -72,9 +72,9 @@ def _rsums(run: Records) -> list[float]:
 
 
 def _of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
-    from goal_analysis.plots.ranking import draw_ranking, ranking_frame
-    from goal_analysis.plots.saving import alone, panels
-    from goal_analysis.plots.training import draw_curves, draw_quantiles, log_frame
+    from goal_analysis.pictures.ranking import draw_ranking, ranking_frame
+    from goal_analysis.pictures.saving import alone, panels
+    from goal_analysis.pictures.training import draw_curves, draw_quantiles, log_frame
 
     figures: dict[str, Figure] = {}
     epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")

@@ -13,7 +13,7 @@ from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.train import SkipBadOption, chosen_split
 
 if TYPE_CHECKING:
-    from goal_analysis.vse.data import Split
+    from goal_analysis.vse.data.split import Split
 
 
 def retrieve(
@@ -39,10 +39,10 @@ def retrieve(
     """
     import torch
 
-    from goal_analysis.vse.memory import OutOfMemory
-    from goal_analysis.vse.retrieval import captions_of_image, images_of_caption
-    from goal_analysis.vse.run import trained
-    from goal_analysis.vse.text import UNKNOWN, Vocabulary
+    from goal_analysis.vse.folder.run import trained
+    from goal_analysis.vse.loop.memory import OutOfMemory
+    from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
+    from goal_analysis.vse.retrieval.retrieval import captions_of_image, images_of_caption
 
     if (text is None) == (image is None):
         refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")

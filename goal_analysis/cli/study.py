@@ -24,7 +24,7 @@ from goal_analysis.cli.train import DataOption, loaded_data, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.study.jobs import Failure, Job
-    from goal_analysis.vse.experiment import Experiment
+    from goal_analysis.vse.loop.experiment import Experiment
 
 PUBLISHED = tuple(
     f"{triplet}/{pair}"

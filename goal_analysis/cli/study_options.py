@@ -13,7 +13,7 @@ from goal_analysis.cli.choosing import INTERRUPTED
 from goal_analysis.cli.train import chosen_experiment
 
 if TYPE_CHECKING:
-    from goal_analysis.vse.experiment import Experiment
+    from goal_analysis.vse.loop.experiment import Experiment
 
 BASELINES = ("hinge/constant", "nca(tau=12)/constant@softmax:12")
 """The triplet loss on hardest negatives, which is VSE++'s, and InfoNCE."""

@@ -15,8 +15,8 @@ from goal_analysis.cli.training import processes, run
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.vse.data import RetrievalData, Split
-    from goal_analysis.vse.experiment import Experiment
+    from goal_analysis.vse.data.split import RetrievalData, Split
+    from goal_analysis.vse.loop.experiment import Experiment
 
 ExperimentArgument = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
@@ -62,8 +62,8 @@ def train(
     goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective nca/linear@softmax:12
     goal-analyze train --resume runs/mine
     """
-    from goal_analysis.vse.experiment import experiment_from_mapping
-    from goal_analysis.vse.run_folder import read_run
+    from goal_analysis.vse.folder.run_folder import read_run
+    from goal_analysis.vse.loop.experiment import experiment_from_mapping
 
     try:
         if resume is not None:
@@ -95,8 +95,8 @@ def chosen_experiment(
         ValueError: neither or both of file and preset, or a setting that is not understood.
         OSError: the file cannot be read.
     """
-    from goal_analysis.vse import experiment as experiments
-    from goal_analysis.vse.datasets import elsewhere
+    from goal_analysis.vse.data import elsewhere
+    from goal_analysis.vse.loop import experiment as experiments
 
     if (file is None) == (preset is None):
         given = "both" if file else "neither"
@@ -130,7 +130,7 @@ def trained_objective(text: str) -> GradientObjective:
         ValueError: what was not understood, and what would be accepted.
         OSError: the file cannot be read.
     """
-    from goal_analysis.symbolic.loss import Reduction
+    from goal_analysis.symbolic.objective import Reduction
 
     return objective_of(text) if is_declaration(text) else objective_of(text, reduction=Reduction.MEAN)
 
@@ -142,7 +142,7 @@ def loaded_data(experiment: Experiment) -> RetrievalData:
         DataError: it cannot be used.
         OSError: it cannot be read.
     """
-    from goal_analysis.vse.datasets import load
+    from goal_analysis.vse.data import load
 
     options = dict(experiment.data)
     return load(options.pop("name"), **options)
@@ -155,7 +155,7 @@ def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad:
         DataError: the data cannot be used, or have no such split.
         OSError: it cannot be read.
     """
-    from goal_analysis.vse.datasets import elsewhere, one_split
+    from goal_analysis.vse.data import elsewhere, one_split
 
     given = elsewhere(experiment.data, data) if data else dict(experiment.data)
     if skip_bad:
@@ -164,6 +164,6 @@ def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad:
 
 
 def _names() -> str:
-    from goal_analysis.vse.experiment import presets
+    from goal_analysis.vse.loop.experiment import presets
 
     return ", ".join(presets())

@@ -17,9 +17,9 @@ from goal_analysis.cli.choosing import refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.vse.data import RetrievalData
-    from goal_analysis.vse.experiment import Experiment
-    from goal_analysis.vse.training import Report
+    from goal_analysis.vse.data.split import RetrievalData
+    from goal_analysis.vse.loop.experiment import Experiment
+    from goal_analysis.vse.loop.training import Report
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
@@ -47,12 +47,12 @@ def run(
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
     from lightning_fabric import Fabric
 
-    from goal_analysis.vse.batches import WorkerError
-    from goal_analysis.vse.health import TrainingTrouble
-    from goal_analysis.vse.memory import OutOfMemory
-    from goal_analysis.vse.ranks import RankError
-    from goal_analysis.vse.run import start
-    from goal_analysis.vse.tensorboard import tensorboard_log
+    from goal_analysis.vse.folder.run import start
+    from goal_analysis.vse.loop.batches import WorkerError
+    from goal_analysis.vse.loop.health import TrainingTrouble
+    from goal_analysis.vse.loop.memory import OutOfMemory
+    from goal_analysis.vse.loop.ranks import RankError
+    from goal_analysis.vse.loop.tensorboard import tensorboard_log
 
     try:
         fabric = Fabric(

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, losses, named, refuse, settings_of
 from goal_analysis.cli.tables import print_table
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.objective import SymbolicLoss
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
     import torch

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.symbolic.aggregators import Aggregator
+from goal_analysis.symbolic.language.aggregators import Aggregator
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def masked(aggregator: Aggregator) -> MaskedAggregator:
     Raises:
         ValueError: `MASKED` has none of this name; the text lists those there are.
 
-    >>> from goal_analysis.symbolic.aggregators import LOGSUMEXP, MAX
+    >>> from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, MAX
     >>> values, members = torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([[True, False, True]])
     >>> masked(MAX).value(values, members), masked(MAX).weights(values, members)
     (tensor([2.]), tensor([[0., 0., 1.]]))

@@ -17,9 +17,9 @@ from torch import Tensor
 from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.symbolic.aggregators import MAX, MIN, Aggregator, Pool, Side
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.aggregators import MAX, MIN, Aggregator, Pool, Side
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
 """Whether columns are the anchors, for every direction that is summed."""
@@ -67,8 +67,8 @@ def anchor_by_anchor(
         ValueError: an unknown hyperparameter, or one outside of its domain.
         UnsupportedFunction: naming a function that programs do not know.
 
-    >>> from goal_analysis.symbolic.aggregators import EACH
-    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> found = anchor_by_anchor(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))

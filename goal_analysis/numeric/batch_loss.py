@@ -22,10 +22,10 @@ from goal_analysis.numeric.layout import (
     positive_pairs,
 )
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.symbolic.aggregators import Side
-from goal_analysis.symbolic.decomposition import Decomposition, TermParts
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, TermParts
+from goal_analysis.symbolic.language.aggregators import Side
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 
 def loss_value(
@@ -49,8 +49,8 @@ def loss_value(
         ValueError: an unknown hyperparameter, or one outside of its domain; scores of another shape than the
             matches; an aggregator without a tensor form.
 
-    >>> from goal_analysis.symbolic.aggregators import EACH
-    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> loss_value(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
@@ -91,9 +91,9 @@ def weight_matrix(
     Raises:
         ValueError: as `loss_value`.
 
-    >>> from goal_analysis.symbolic.aggregators import EACH
-    >>> from goal_analysis.symbolic.decomposition import decompose
-    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.analysis.decomposition import decompose
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> weight_matrix(decompose(loss), torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))

@@ -1,7 +1,4 @@
-"""Batches that verification runs on: random ones, real ones, and the corners where losses break.
-
-This file is long because what can be wrong with a file of features is told where the file is read.
-"""
+"""Batches that verification runs on: random ones, real ones, and the corners where losses break."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,9 +1,7 @@
 """Expressions as functions of tensors or arrays: what the operations of a program mean in torch and in NumPy.
 
-`goal_analysis.symbolic.algebra.evaluation.program` does the walk; here are the tables, in forms that neither overflow
+`goal_analysis.symbolic.proof.evaluation.program` does the walk; here are the tables, in forms that neither overflow
 nor lose digits, and `compiled`, which makes one Python function of a program and a table.
-
-This file is long because the two tables are to be read side by side.
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.lowering import function, lowered
-from goal_analysis.symbolic.algebra.arithmetic import Table
-from goal_analysis.symbolic.algebra.evaluation import Program, program
+from goal_analysis.symbolic.proof.arithmetic import Table
+from goal_analysis.symbolic.proof.evaluation import Program, program
 
 LINEAR_PAST = 40.0
 """Where log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits."""
@@ -246,7 +244,7 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
         UnsupportedFunction: naming a function that programs do not know.
         ValueError: a symbol of an output is no input, or an output holds what is no real number.
 
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
     >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
     >>> weights(torch.tensor([0.5, 0.9]), torch.tensor([0.5, -0.9]))
     (tensor([5.0000e-01, 1.5230e-08]), tensor([1., 1.]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.symbolic.primitives import detach
+from goal_analysis.symbolic.language.primitives import detach
 
 Values = tuple[tuple[sp.Symbol, sp.Expr], ...]
 """The value of every hyperparameter."""
@@ -50,7 +50,7 @@ def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values =
         UnsupportedFunction: naming a function that programs do not know.
         ValueError: a symbol is neither input nor has a value.
 
-    >>> from goal_analysis.symbolic.primitives import s_p
+    >>> from goal_analysis.symbolic.language.primitives import s_p
     >>> s = torch.tensor(3.0, requires_grad=True)
     >>> value = formula(detach(s_p) * s_p, (s_p,))(s)
     >>> value.item(), torch.autograd.grad(value, s)[0].item()

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 QUANTILES = (0.1, 0.5, 0.9)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from goal_analysis.numeric.aggregation import masked
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.symbolic.aggregators import Aggregator, Pool
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.language.aggregators import Aggregator, Pool
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.objective import Reduction
 
 
 @dataclass(frozen=True)

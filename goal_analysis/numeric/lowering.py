@@ -9,8 +9,8 @@ from typing import Any
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION, Table
-from goal_analysis.symbolic.algebra.evaluation import Program, Step
+from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION, Table
+from goal_analysis.symbolic.proof.evaluation import Program, Step
 
 DIGITS = 30
 """Digits with which constants are computed before they are rounded to floats."""
@@ -21,8 +21,8 @@ def lowered(p: Program) -> Program:
 
     SymPy multiplies numbers into sums, which costs an operation more.
 
-    >>> from goal_analysis.symbolic.algebra.evaluation import program
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.proof.evaluation import program
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> p = program([10 * (s_n - s_p)], [s_p, s_n])
     >>> [s.operation for s in p.steps], [s.operation for s in lowered(p).steps]
     (['constant', 'mul', 'mul', 'sub'], ['constant', 'sub', 'mul'])
@@ -37,9 +37,9 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
         p: a program, best a lowered one.
         table: what the operations mean; ``constant`` makes what its own steps stand for.
 
-    >>> from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-    >>> from goal_analysis.symbolic.algebra.evaluation import program
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+    >>> from goal_analysis.symbolic.proof.arithmetic import FLOAT
+    >>> from goal_analysis.symbolic.proof.evaluation import program
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
     >>> function(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), FLOAT)(0.5, 0.5)
     (0.5,)
     """

@@ -4,8 +4,6 @@ A miner reads the scores of every anchor (a row) with its candidates (the column
 reads numbers only: no gradient flows through the choice. For the other direction of retrieval hand over
 ``scores.T`` and ``matches.transposed``. An anchor without a positive or without a negative contributes
 nothing, and among equal scores the first candidate wins.
-
-This file is long because every miner is in it, one after the other, under one contract.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from goal_analysis.numeric.gradient_statistics import (
     statistics,
 )
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.symbolic.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.weight import WeightField
 from goal_analysis.writing import write_whole
 

@@ -3,8 +3,6 @@
 A direction is the gradient of a similarity. With W = ∂L/∂S the gradients of the embeddings X (rows of the
 scores) and Y (columns) are ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ and ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ: two matrix products,
 without autograd. Other directions are the gradient of nothing; they are in the tuple `DIRECTIONS` too.
-
-This file is long because the scores of a similarity and its gradient are to be read side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.symbolic.similarity import (
+from goal_analysis.symbolic.language.similarity import (
     COSINE,
     DOT,
     NEGATIVE_EUCLIDEAN,
@@ -53,7 +51,7 @@ def scores(
     """The similarity of every anchor with every candidate, differentiable.
 
     Args:
-        similarity: one of `goal_analysis.symbolic.similarity.SIMILARITIES`.
+        similarity: one of `goal_analysis.symbolic.language.similarity.SIMILARITIES`.
         x: shape ``(anchors, dim)``.
         y: shape ``(candidates, dim)``.
 

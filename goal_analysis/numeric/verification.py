@@ -18,8 +18,6 @@ no more than the rounding of the summands that cancel in it is none, and given r
 ∂L/∂X is over the largest sum of a row's |W| if this is larger, as the gradient of a collapsed batch cancels
 to zero. At ties and kinks W follows the conventions of `aggregation`, which are those of autograd, and is
 compared there too.
-
-This file is long because the comparisons share the batch, its scores and the exact references.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,11 +36,11 @@ from goal_analysis.numeric.batches import BATCHES, Batch
 from goal_analysis.numeric.formula import Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
-from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.proof.evaluation import program
 
 BOUND = 1e-10
 """The largest relative error in float64."""
@@ -140,10 +138,10 @@ def verify(
             loss and batch; nothing to compare, as without batches or dtypes, without pairs, or without finite weights.
 
     >>> from goal_analysis.numeric.batches import random_pairs
-    >>> from goal_analysis.symbolic.aggregators import EACH
-    >>> from goal_analysis.symbolic.decomposition import decompose
-    >>> from goal_analysis.symbolic.loss import SymbolicLoss, Term
-    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.analysis.decomposition import decompose
+    >>> from goal_analysis.symbolic.objective import SymbolicLoss, Term
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> frame = verify(decompose(loss), [random_pairs], [torch.float64]).frame

@@ -24,13 +24,13 @@ from goal_analysis.numeric.similarity import TANGENTIAL, Direction
 from goal_analysis.numeric.similarity import direction as direction_of
 from goal_analysis.recombination.batch_verdict import BatchIntegrability
 from goal_analysis.recombination.soft_integrability import softmax_integrability
-from goal_analysis.symbolic.algebra.identity import Undecided
-from goal_analysis.symbolic.hyperparameter import exact
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.kinks import witness_against
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.analysis.kinks import witness_against
+from goal_analysis.symbolic.language.hyperparameter import exact
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 

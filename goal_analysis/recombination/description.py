@@ -11,16 +11,16 @@ from functools import lru_cache
 
 import sympy as sp
 
+from goal_analysis.numeric.characteristics import Characteristics, characteristics
 from goal_analysis.numeric.formula import Values
 from goal_analysis.numeric.mining import Miner
 from goal_analysis.numeric.similarity import Direction
 from goal_analysis.recombination.batch_integrability import BatchIntegrability
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.characteristics import Characteristics, characteristics
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.objective import Anchors, Reduction
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import Page, Row, characteristics_page, weights_page
 from goal_analysis.symbolic.typesetting.writers import to_data, to_markdown, to_plain

@@ -18,8 +18,8 @@ from goal_analysis.recombination.positives import Positives, tile_size, tiles
 from goal_analysis.recombination.products import dtype_of_products, product
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.weighting import Weighting
-from goal_analysis.symbolic.loss import Anchors
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.objective import Anchors
 
 BLOCK = 64
 """Candidates whose maximum is taken first."""

@@ -4,8 +4,6 @@ The value that an objective returns is the surrogate ⟨stop_gradient(W), S⟩. 
 embeddings what the direction makes of W; both are multiplied by the upstream gradient, so mixed precision with a
 scaler, accumulation and clipping need nothing special. It is no loss, and no curve of it means anything. Where W is the
 gradient of a loss, `GradientObjective.value` is that loss.
-
-This file is long because the surrogate, the loss and what is known of both are one object's.
 """
 
 from __future__ import annotations
@@ -33,8 +31,8 @@ from goal_analysis.recombination.products import wide
 from goal_analysis.recombination.rounding import safe_at_the_ends, safe_weights
 from goal_analysis.recombination.values import batch_loss, loss_of
 from goal_analysis.recombination.weighting import Weighting, refusal
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
 
 

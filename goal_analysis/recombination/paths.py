@@ -21,7 +21,7 @@ from goal_analysis.recombination.products import dtype_of_products, factors
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.streamed import soft_gradients
 from goal_analysis.recombination.weighting import Weighting
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.objective import Reduction
 
 
 def quick_surrogate(

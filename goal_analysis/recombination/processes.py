@@ -27,7 +27,7 @@ from torch import distributed as dist
 
 from goal_analysis.recombination.inputs import check_finite, check_shapes, lengths
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.language.similarity import Similarity
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """What embeddings may be made of, by the number that stands for it."""

@@ -14,10 +14,10 @@ from itertools import product
 import sympy as sp
 
 from goal_analysis.numeric.formula import Values
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p
-from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 LEAST = sp.Rational(1, 2**23)
@@ -56,7 +56,7 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
         similarity: whose range they have.
         values: of the hyperparameters.
 
-    >>> from goal_analysis.symbolic.similarity import COSINE
+    >>> from goal_analysis.symbolic.language.similarity import COSINE
     >>> safe_at_the_ends(sp.sqrt(1 - s_p), COSINE, ()), safe_at_the_ends(sp.sqrt(2 - s_p), COSINE, ())
     (sqrt(hinge(8388607/8388608 - s_p) + 1/8388608), sqrt(2 - s_p))
     """

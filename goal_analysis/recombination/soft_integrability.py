@@ -19,13 +19,13 @@ import sympy as sp
 
 from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.batch_verdict import BatchIntegrability
-from goal_analysis.symbolic.algebra.antiderivative import antiderivative
-from goal_analysis.symbolic.algebra.identity import Witness
-from goal_analysis.symbolic.hyperparameter import exact
-from goal_analysis.symbolic.integrability import Integrability, integrability
-from goal_analysis.symbolic.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
-from goal_analysis.symbolic.primitives import logsumexp, s_n, s_p, step, x_n, x_p
-from goal_analysis.symbolic.similarity import Similarity
+from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
+from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
+from goal_analysis.symbolic.language.hyperparameter import exact
+from goal_analysis.symbolic.language.primitives import logsumexp, s_n, s_p, step, x_n, x_p
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.antiderivative import antiderivative
+from goal_analysis.symbolic.proof.identity import Witness
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 BEYOND = 4

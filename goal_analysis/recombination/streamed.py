@@ -3,8 +3,6 @@
 The first pass adds up exp(β·s) over every anchor's negatives, which gives T; the second makes the weights of a tile in
 place and adds their products with the embeddings to the gradients. Where β·|s| is small by the embeddings' lengths one
 exponential serves rows and columns; otherwise each side is kept relative to its own largest.
-
-This file is long because the two passes share the tiles, the sums and the shifts.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from goal_analysis.recombination.positives import Positives, Tile, tile_size, ti
 from goal_analysis.recombination.products import add_product, dtype_of_products, product
 from goal_analysis.recombination.sparse import SparseWeights
 from goal_analysis.recombination.weighting import Weighting
-from goal_analysis.symbolic.loss import Anchors
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.objective import Anchors
 
 STRIP = 8192
 """Rows whose parts of ⟨W, S⟩ are made at once."""

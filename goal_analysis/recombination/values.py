@@ -18,8 +18,8 @@ from goal_analysis.numeric.mining import All, SemiHard, Softmax
 from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.recombination.batch_integrability import BatchIntegrability
 from goal_analysis.recombination.weighting import Weighting, soft_extreme
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, Reduction
 
 
 def loss_of(owner: str, verdict: BatchIntegrability) -> sp.Expr:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.vse.experiment import experiment_from_mapping
-from goal_analysis.vse.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.loop.experiment import experiment_from_mapping
 
 
 def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:

@@ -5,8 +5,6 @@ locks a job's claim runs it, and the others wait for its end. The lock is the ru
 caller that was killed for as long as the process does.
 
 Jobs are forked from a server that has everything imported, for what a short run does takes no longer than importing.
-
-This file is long because who runs a job, who waits for it and who begins it again is one question.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ LOOK_ELSEWHERE = 2.0
 TAKEN = 75
 """The exit code of a job that another process has claimed."""
 
-PRELOADED = ("goal_analysis.vse.run", "goal_analysis.recombination.composition")
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.composition")
 """What the server imports."""
 
 

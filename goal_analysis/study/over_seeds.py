@@ -9,7 +9,7 @@ from pathlib import Path
 from goal_analysis.naming import folder_names
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.runs import best_of, check_same_data, run_job
-from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.loop.experiment import Experiment
 
 Jobs = dict[tuple[str, int], Job]
 """By the name of the experiment and the seed, seed by seed."""

@@ -18,8 +18,8 @@ from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
-from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.writing import read_back, write_json, write_whole
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"

@@ -8,8 +8,6 @@ on where it was.
 The storage is Optuna's journal, one file that processes on one machine, or on several that share the folder, append to
 ("Optuna: A Next-generation Hyperparameter Optimization Framework", Akiba et al., KDD 2019,
 https://arxiv.org/abs/1907.10902).
-
-This file is long because all that processes share of a trial is in it, from the queue to the result.
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled, scales_of
-from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run_folder import RunError
+from goal_analysis.vse.folder.run_folder import RunError
+from goal_analysis.vse.loop.experiment import Experiment
 
 JOURNAL, LOCK = "trials.journal", "trials.lock"
 TUNING_SEED = 1000

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, exact, resolve
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.relative import (
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.relative import (
     RelativeSimilarity,
     least_positive,
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.similarity import COSINE, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 
 @dataclass(frozen=True, kw_only=True)

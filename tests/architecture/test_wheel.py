@@ -89,7 +89,7 @@ def test_the_wheel_has_every_file_of_the_packages(project: Path, wheel: Path) ->
 
 
 def test_a_file_that_is_left_behind_is_found(project: Path, wheel: Path) -> None:
-    missing = "goal_analysis/vse/presets/scenes.toml"
+    missing = "goal_analysis/vse/loop/presets/scenes.toml"
     packed = [name for name in zipfile.ZipFile(wheel).namelist() if name != missing]
     assert left_behind(project, packed) == [missing]
 

@@ -1,7 +1,4 @@
-"""`goal-analyze family`, `compose` and `export` as a user calls them.
-
-This file is long because three commands compose in the same words.
-"""
+"""`goal-analyze family`, `compose` and `export` as a user calls them."""
 
 import json
 import subprocess

@@ -48,8 +48,8 @@ def test_data_read_back():
     assert record["integrable"] is False
     assert record["separable"] is True
     symbols = {h.name: h.symbol for loss in catalog if loss.name == "circle" for h in loss.hyperparameters}
-    from goal_analysis.symbolic.decomposition import decompose
-    from goal_analysis.symbolic.primitives import s_n, s_p
+    from goal_analysis.symbolic.analysis.decomposition import decompose
+    from goal_analysis.symbolic.language.primitives import s_n, s_p
 
     circle = next(loss for loss in catalog if loss.name == "circle")
     names = {**symbols, "s_p": s_p, "s_n": s_n}

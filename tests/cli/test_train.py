@@ -1,7 +1,4 @@
-"""`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features.
-
-This file is long because one trained run serves all four.
-"""
+"""`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
 
 import json
 import os
@@ -19,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
 from goal_analysis.cli.training import processes
-from goal_analysis.vse.checkpoint import load, steps
-from goal_analysis.vse.run_folder import CHECKPOINTS, LOG
+from goal_analysis.vse.folder.checkpoint import load, steps
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
 
 SETTINGS = ("training.batch_size=20", "training.epochs=4", "model.image.dim=8", "training.checkpoint_steps=2")
 

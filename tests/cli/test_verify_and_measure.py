@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import goal_analysis.cli.verify as verifying
 from goal_analysis.cli import app
-from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog import catalog
 
 ONE_OF_THEIRS = """

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 import goal_analysis
 from goal_analysis.cli import app
-from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog import catalog
 from losses_catalog.lmnn import lmnn_loss
 from losses_catalog.table import BIBLIOGRAPHY

@@ -14,10 +14,10 @@ import pytest
 
 from goal_analysis import writing
 from goal_analysis.study.runs import best_of
-from goal_analysis.vse.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
-from goal_analysis.vse.data import ArrayImages, DataError, RetrievalData, Split
-from goal_analysis.vse.run import ARCHITECTURE, RESULT, TOKENIZER, trained
-from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, RUN, RunError, locked, read_log
+from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
+from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
+from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, trained
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, locked, read_log
 
 NOBODY = 65534
 

@@ -9,9 +9,10 @@ import pytest
 
 from goal_analysis import writing
 from goal_analysis.study.tuning import JOURNAL, storage
-from goal_analysis.vse import batches, checkpoint, run_folder, training
-from goal_analysis.vse import run as run_module
-from goal_analysis.vse.run_folder import RunError
+from goal_analysis.vse.folder import checkpoint, run_folder
+from goal_analysis.vse.folder import run as run_module
+from goal_analysis.vse.folder.run_folder import RunError
+from goal_analysis.vse.loop import batches, training
 from goal_analysis.writing import UNFINISHED, write_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -8,13 +8,13 @@ import torch
 
 from goal_analysis.naming import MOST_CHARACTERS, folder_name
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
-from goal_analysis.vse.data import DataError
-from goal_analysis.vse.datasets.rows import Row, data_of_rows
-from goal_analysis.vse.memory import OutOfMemory
-from goal_analysis.vse.model import build_model, restored_tokenizer
-from goal_analysis.vse.text import Vocabulary
+from goal_analysis.vse.data.rows import Row, data_of_rows
+from goal_analysis.vse.data.split import DataError
+from goal_analysis.vse.loop.memory import OutOfMemory
+from goal_analysis.vse.models.model import build_model, restored_tokenizer
+from goal_analysis.vse.models.text import Vocabulary
 from losses_catalog.weights import constant_triplet, linear_pair
 
 

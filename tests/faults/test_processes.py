@@ -1,7 +1,4 @@
-"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out.
-
-This file is long because of what stands in for processes that die.
-"""
+"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out."""
 
 import os
 import signal
@@ -15,12 +12,13 @@ import pytest
 import torch
 
 from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
-from goal_analysis.vse import batches, scoring, training
-from goal_analysis.vse.batches import WorkerError, dead_workers_named
-from goal_analysis.vse.memory import OutOfMemory, within_memory
-from goal_analysis.vse.run import RESULT, trained
-from goal_analysis.vse.run_folder import locked
-from goal_analysis.vse.scoring import embeddings
+from goal_analysis.vse.folder.run import RESULT, trained
+from goal_analysis.vse.folder.run_folder import locked
+from goal_analysis.vse.loop import batches, training
+from goal_analysis.vse.loop.batches import WorkerError, dead_workers_named
+from goal_analysis.vse.loop.memory import OutOfMemory, within_memory
+from goal_analysis.vse.retrieval import scoring
+from goal_analysis.vse.retrieval.scoring import embeddings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 NO_MEMORY = (

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 import losses_catalog
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.loss import SymbolicLoss
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog import catalog, pair_weights, triplet_weights
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import s_n, x_n
+from goal_analysis.symbolic.language.primitives import s_n, x_n
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from losses_catalog import catalog
 from losses_catalog.lifted_structure import lifted_structure_loss
 from losses_catalog.lmnn import lmnn_loss
@@ -112,7 +112,7 @@ def test_a_failed_rewrite_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch:
 
 
 def test_an_aggregator_without_positives_is_shown_alone() -> None:
-    from goal_analysis.symbolic.aggregators import MAX
+    from goal_analysis.symbolic.language.aggregators import MAX
 
     loss = SymbolicLoss(name="push", title="Push", terms=(Term(outer=x_n, negatives=MAX(s_n)),))
     assert formula(loss) == "max(s_n)"

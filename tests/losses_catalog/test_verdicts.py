@@ -6,10 +6,10 @@ import sys
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.symbolic.primitives import s_n, s_p, undetach
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.weight import PairWeights, compose
 from losses_catalog import catalog
 from losses_catalog.circle import circle_loss

@@ -6,7 +6,7 @@ import torch
 
 from goal_analysis.numeric.aggregation import MASKED, masked
 from goal_analysis.numeric.formula import formula
-from goal_analysis.symbolic.aggregators import AGGREGATORS, EACH, MAX, MIN, Aggregator, softmax_active
+from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, MAX, MIN, Aggregator, softmax_active
 
 TEMPERATURE = sp.Rational(7, 2)
 EVERY = (*AGGREGATORS, softmax_active(TEMPERATURE))

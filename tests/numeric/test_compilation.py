@@ -1,7 +1,4 @@
-"""Compiled expressions: values, derivatives, kinds of numbers, shapes, devices and errors.
-
-This file is long because each of these is a promise of one function.
-"""
+"""Compiled expressions: values, derivatives, kinds of numbers, shapes, devices and errors."""
 
 import copy
 import pickle
@@ -17,9 +14,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.algebra.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
-from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
+from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
 
 EVERYTHING = sp.Add(
     hinge(s_p - s_n) + 2 * step(s_n) - sigmoid(3 * s_p) / softplus(s_n),
@@ -226,7 +223,7 @@ def test_torch_compiles_it_whole(backend: str) -> None:
     source = f"""
 import warnings, sympy as sp, torch
 from goal_analysis.numeric.compilation import compiled
-from goal_analysis.symbolic.primitives import *
+from goal_analysis.symbolic.language.primitives import *
 torch.set_default_dtype(torch.float64)
 warnings.simplefilter("error")
 # torch's own modules use what torch itself has deprecated.

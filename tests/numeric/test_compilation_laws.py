@@ -9,10 +9,10 @@ import sympy as sp
 import torch
 
 from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
-from goal_analysis.symbolic.algebra.arithmetic import MULTIPRECISION
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION
+from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.weight import WeightField, compose
 
 SCALE = 256

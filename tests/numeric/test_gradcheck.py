@@ -12,11 +12,11 @@ from torch.autograd.gradcheck import GradcheckError
 from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import several_captions
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import detach, s_n, x_n
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.primitives import detach, s_n, x_n
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 from losses_catalog import catalog
 
 WITHOUT_DETACH = [loss for loss in catalog if not loss.detaches]

@@ -1,7 +1,4 @@
-"""Miners against loops over the scores, and against pytorch-metric-learning's.
-
-This file is long because all miners are put to the same tests.
-"""
+"""Miners against loops over the scores, and against pytorch-metric-learning's."""
 
 import math
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from goal_analysis.numeric.measurement.fitting import coordinate, distance, fit
 from goal_analysis.numeric.measurement.measuring import against_references, measure
 from goal_analysis.numeric.measurement.nearest import Neighbour, frame, nearest
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
 from losses_catalog.circle import circle_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.multi_similarity import multi_similarity_loss

@@ -1,8 +1,6 @@
 """pytorch-metric-learning as an oracle: value and embedding gradients of every loss that both have.
 
 What has to be set to make the two equal, and what remains different, is explained in docs/oracles.md.
-
-This file is long because every loss of the catalog has its counterpart here, and every difference its test.
 """
 
 import math
@@ -17,11 +15,11 @@ from torch import Tensor
 from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.aggregators import Side
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import hinge, x_n, x_p
-from goal_analysis.symbolic.similarity import DOT
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.aggregators import Side
+from goal_analysis.symbolic.language.primitives import hinge, x_n, x_p
+from goal_analysis.symbolic.language.similarity import DOT
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 from losses_catalog import catalog
 
 losses = pytest.importorskip("pytorch_metric_learning.losses", reason="needs pytorch-metric-learning")

@@ -10,10 +10,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
-from goal_analysis.symbolic.aggregators import EACH
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 
 
 def info_nce(scores: Tensor, scale: float = 10.0) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
-from goal_analysis.symbolic.decomposition import decompose
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog.info_nce import info_nce_loss
 
 

@@ -1,7 +1,4 @@
-"""A direction is the gradient of its similarity: closed forms against autograd, and the other directions.
-
-This file is long because all similarities and directions are put to the same tests.
-"""
+"""A direction is the gradient of its similarity: closed forms against autograd, and the other directions."""
 
 import pytest
 import torch
@@ -15,7 +12,7 @@ from goal_analysis.numeric.similarity import (
     scores,
     similarity_of_pairs,
 )
-from goal_analysis.symbolic.similarity import (
+from goal_analysis.symbolic.language.similarity import (
     COSINE,
     DOT,
     NEGATIVE_EUCLIDEAN,

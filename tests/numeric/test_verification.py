@@ -1,7 +1,4 @@
-"""Verification of the whole catalog, and proof that it finds what is wrong.
-
-This file is long because the batches that verification runs on are tested here too.
-"""
+"""Verification of the whole catalog, and proof that it finds what is wrong."""
 
 from dataclasses import replace
 from functools import cache
@@ -29,10 +26,10 @@ from goal_analysis.numeric.batches import (
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients
 from goal_analysis.numeric.verification import BOUND, ROWS, Verification, VerificationError, bound, verify
-from goal_analysis.symbolic.aggregators import MEAN, Pool
-from goal_analysis.symbolic.decomposition import Decomposition, decompose
-from goal_analysis.symbolic.loss import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
+from goal_analysis.symbolic.language.aggregators import MEAN, Pool
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
 from losses_catalog import catalog
 
 FACTOR = sp.Rational(1001, 1000)

@@ -1,7 +1,4 @@
-"""Laws of the weight matrix, for every loss of the catalog.
-
-This file is long because every law stands beside the negative control that proves it can fail.
-"""
+"""Laws of the weight matrix, for every loss of the catalog."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +14,8 @@ from goal_analysis.numeric.batches import BATCHES, Batch, random_pairs, several_
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.aggregators import (
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, _parts, decompose
+from goal_analysis.symbolic.language.aggregators import (
     AGGREGATORS,
     EACH,
     EACH_MEAN,
@@ -29,9 +27,8 @@ from goal_analysis.symbolic.aggregators import (
     Side,
     softmax_active,
 )
-from goal_analysis.symbolic.decomposition import Decomposition, _parts, decompose
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 from losses_catalog import catalog
 
 RELATIVE = 1e-10

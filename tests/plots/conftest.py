@@ -5,10 +5,10 @@ import torch
 from sympy import Integer
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.plots.batch import pairs_frame
-from goal_analysis.plots.saving import alone
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid, step
+from goal_analysis.pictures.batch import pairs_frame
+from goal_analysis.pictures.saving import alone
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.weight import Factors, WeightField
 from losses_catalog import catalog
 

@@ -8,10 +8,10 @@ from PIL import Image
 
 from goal_analysis.numeric.gradient_statistics import Rows, column_names, statistics
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.plots import batch, distributions
-from goal_analysis.plots.batch import anchors_frame, pairs_frame, triplets_frame
-from goal_analysis.plots.ridgelines import draw_ridgelines, ridges_frame, save_film
-from goal_analysis.plots.weights import surface_frame
+from goal_analysis.pictures import batch, distributions
+from goal_analysis.pictures.batch import anchors_frame, pairs_frame, triplets_frame
+from goal_analysis.pictures.ridgelines import draw_ridgelines, ridges_frame, save_film
+from goal_analysis.pictures.weights import surface_frame
 
 
 def test_the_frames_are_those_of_the_probe():

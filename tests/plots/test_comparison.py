@@ -2,8 +2,8 @@
 
 import pytest
 
-from goal_analysis.plots.comparison import comparison_frame, draw_comparison
-from goal_analysis.plots.saving import alone, save
+from goal_analysis.pictures.comparison import comparison_frame, draw_comparison
+from goal_analysis.pictures.saving import alone, save
 from losses_catalog import catalog
 
 

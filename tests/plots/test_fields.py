@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.plots.cosines import cosine_of, similarity_of, slope
-from goal_analysis.plots.fields import curl_frame, draw_field, field_frame
-from goal_analysis.plots.portraits import draw_portrait, gram_flow, portrait_frame, trajectories_frame
-from goal_analysis.plots.saving import panels, save
-from goal_analysis.plots.weights import draw_pair_weights, pair_frame
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import SIMILARITIES
+from goal_analysis.pictures.cosines import cosine_of, similarity_of, slope
+from goal_analysis.pictures.fields import curl_frame, draw_field, field_frame
+from goal_analysis.pictures.portraits import draw_portrait, gram_flow, portrait_frame, trajectories_frame
+from goal_analysis.pictures.saving import panels, save
+from goal_analysis.pictures.weights import draw_pair_weights, pair_frame
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import SIMILARITIES
 from goal_analysis.symbolic.weight import WeightField
 
 
@@ -65,7 +65,7 @@ def test_a_concentrated_curl_is_drawn_where_it_is(taken_apart, ax):
 
 def test_a_verdict_that_is_known_is_not_derived_again(nca_linear, monkeypatch):
     verdict = integrability(nca_linear)
-    monkeypatch.setattr("goal_analysis.plots.fields.integrability", None)
+    monkeypatch.setattr("goal_analysis.pictures.fields.integrability", None)
     assert len(curl_frame(nca_linear, verdict=verdict, count=3)) == 9
 
 
@@ -169,7 +169,7 @@ def test_text_stays_text(tmp_path, taken_apart):
 
 
 def test_a_field_beyond_cosines_is_refused_by_name():
-    from goal_analysis.symbolic.similarity import Similarity
+    from goal_analysis.symbolic.language.similarity import Similarity
 
     odd = Similarity("odd", "?", s_p * 0 - 1, s_p * 0 + 1)
     with pytest.raises(ValueError, match="got 'odd' but expected a function of the cosine"):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from goal_analysis.plots.figures import KINDS, figures
-from goal_analysis.plots.gallery import Found, Query, draw_gallery, gallery_frame, gallery_size
-from goal_analysis.plots.measurements import draw_ratios, draw_verification, ratios_frame, verification_frame
-from goal_analysis.plots.ranking import draw_ranking, draw_recall, ranking_frame, recall_frame
-from goal_analysis.plots.training import (
+from goal_analysis.pictures.figures import KINDS, figures
+from goal_analysis.pictures.gallery import Found, Query, draw_gallery, gallery_frame, gallery_size
+from goal_analysis.pictures.measurements import draw_ratios, draw_verification, ratios_frame, verification_frame
+from goal_analysis.pictures.ranking import draw_ranking, draw_recall, ranking_frame, recall_frame
+from goal_analysis.pictures.training import (
     Records,
     draw_curves,
     draw_quantiles,

@@ -6,12 +6,12 @@ import torch
 from matplotlib.colors import LogNorm, SymLogNorm
 
 from goal_analysis.numeric.formula import formula
-from goal_analysis.plots.sampling import grid, matrix, regions, weights_of
-from goal_analysis.plots.scales import scale_of
-from goal_analysis.plots.surfaces import draw_contours
-from goal_analysis.plots.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import COSINE
+from goal_analysis.pictures.sampling import grid, matrix, regions, weights_of
+from goal_analysis.pictures.scales import scale_of
+from goal_analysis.pictures.surfaces import draw_contours
+from goal_analysis.pictures.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.weight import WeightField
 
 LOSSES = ("triplet", "circle", "multi_similarity", "arc_face", "contrastive", "lmnn", "universal_weighting")

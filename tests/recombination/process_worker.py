@@ -4,8 +4,6 @@ python process_worker.py RANKS FOLDER SECONDS
 
 All ranks are children of this one process. When one of them fails, or all have not ended in these seconds, the others
 are ended too: no rank waits for one that is gone. What each was doing is in its log.
-
-This file is long because every case of every world is trained by the same ranks.
 """
 
 import faulthandler
@@ -27,7 +25,7 @@ from goal_analysis.numeric.mining import DistanceWeighted, Hardest, Miner, Softm
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog.weights import linear_pair, nca_triplet, relative_linear_pair
 
 ROWS = 12

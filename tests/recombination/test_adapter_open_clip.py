@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from goal_analysis.recombination.adapters.open_clip import ClipObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog.weights import linear_pair, nca_triplet
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugging-in.md"

@@ -1,7 +1,4 @@
-"""Objectives inside pytorch-metric-learning itself: its miners, reducers, wrappers, and a few steps of training.
-
-This file is long because every part of the library that a loss meets is put around ours, one after the other.
-"""
+"""Objectives inside pytorch-metric-learning itself: its miners, reducers, wrappers, and a few steps of training."""
 
 import pickle
 
@@ -17,8 +14,8 @@ from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from goal_analysis.numeric.similarity import TANGENTIAL, embedding_gradients
 from goal_analysis.recombination.adapters.pytorch_metric_learning import MetricObjective, ObjectiveMemory
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from losses_catalog.weights import constant_pair, hinge_triplet, linear_pair, nca_triplet, relative_linear_pair
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 4])  # the last is alone in its class

@@ -12,7 +12,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog.weights import linear_pair, nca_triplet
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

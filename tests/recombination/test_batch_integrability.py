@@ -1,7 +1,4 @@
-"""W(S) is the gradient of a loss exactly where the work along closed paths of scores vanishes.
-
-This file is long because every reason for a verdict is held against numbers that know nothing of it.
-"""
+"""W(S) is the gradient of a loss exactly where the work along closed paths of scores vanishes."""
 
 from __future__ import annotations
 
@@ -28,13 +25,13 @@ from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, direction
 from goal_analysis.recombination.batch_integrability import batch_integrability
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.soft_integrability import soft_gradient
-from goal_analysis.symbolic.algebra.evaluation import evaluate
-from goal_analysis.symbolic.algebra.identity import refute_zero
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, real
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.twins import tangent_twin
+from goal_analysis.symbolic.analysis.twins import tangent_twin
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction
+from goal_analysis.symbolic.proof.evaluation import evaluate
+from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
     circle_triplet,

@@ -1,7 +1,4 @@
-"""Objectives from text and back: one line, and TOML documents.
-
-This file is long because lines and documents are read back by the same laws, side by side.
-"""
+"""Objectives from text and back: one line, and TOML documents."""
 
 import re
 import string
@@ -31,12 +28,12 @@ from goal_analysis.recombination.composition import Parts, compact, from_toml, p
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
 from goal_analysis.recombination.composition.parts import side_by_side, twin_of
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.language.similarity import SIMILARITIES
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.parsing.number import number_of, number_text
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
-from goal_analysis.symbolic.similarity import SIMILARITIES
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import linear_pair, nca_triplet, pair_weights, triplet_weights
 

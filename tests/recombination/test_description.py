@@ -13,12 +13,12 @@ from goal_analysis.numeric.mining import MINERS, DistanceWeighted, Hardest, Mine
 from goal_analysis.numeric.similarity import TANGENTIAL, direction_regularized
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic import integrability as deciding
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, real
-from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.analysis import integrability as deciding
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, real
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.parsing import parse
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog.weights import (
     constant_pair,

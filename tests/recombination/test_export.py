@@ -1,8 +1,4 @@
-"""Exported files: the same gradients to the last bit, alone in the world, and a self-test that sees what is changed.
-
-This file is long because every law is held against every mining, direction and shape of batch. Where three or more
-things are free, every two of them meet rather than all.
-"""
+"""Exported files: the same gradients to the last bit, alone in the world, and a self-test that sees what is changed."""
 
 import ast
 import re
@@ -35,12 +31,12 @@ from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_re
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.export.assembly import decided
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.primitives import detach, hinge, logsumexp, s_n, s_p, softplus
-from goal_analysis.symbolic.relative import RelativeSimilarity, other_negative
-from goal_analysis.symbolic.similarity import COSINE, DOT, SIMILARITIES, Similarity
-from goal_analysis.symbolic.twins import tangent_twin
+from goal_analysis.symbolic.analysis.twins import tangent_twin
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, softplus
+from goal_analysis.symbolic.language.relative import RelativeSimilarity, other_negative
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, SIMILARITIES, Similarity
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
     circle_triplet,

@@ -1,7 +1,4 @@
-"""Laws that every objective of the family obeys, and what its filters find.
-
-This file is long because every law is held against every member.
-"""
+"""Laws that every objective of the family obeys, and what its filters find."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,11 +19,11 @@ from goal_analysis.recombination.composition import Parts, compact, from_toml, p
 from goal_analysis.recombination.description import SIGNS
 from goal_analysis.recombination.family import MININGS, LeftOut, Member, combinations, family
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import Anchors
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.objective import Anchors
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 minings = pytest.mark.parametrize("mining", MININGS, ids=lambda mining: mining.name)

@@ -11,7 +11,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, miner
 from goal_analysis.recombination.inputs import check_shapes
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.similarity import DOT
+from goal_analysis.symbolic.language.similarity import DOT
 from losses_catalog.weights import linear_pair, nca_triplet
 
 minings = pytest.mark.parametrize("mining", [Hardest(), All(), Softmax(5.0, 6.0)], ids=lambda mining: mining.name)

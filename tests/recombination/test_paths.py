@@ -1,7 +1,4 @@
-"""Laws of the ways that keep no matrix of scores: each gives what the general way through the matrix gives.
-
-This file is long because every law is held against every way.
-"""
+"""Laws of the ways that keep no matrix of scores: each gives what the general way through the matrix gives."""
 
 import copy
 from collections.abc import Callable
@@ -16,8 +13,8 @@ from goal_analysis.numeric.similarity import TANGENTIAL
 from goal_analysis.recombination import hardest, positives
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.paths import matches_of, quick_surrogate
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from losses_catalog.weights import (
     constant_pair,
     constant_triplet,

@@ -13,10 +13,10 @@ from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.rounding import LEAST, safe_at_the_ends
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.loss import Anchors
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p
-from goal_analysis.symbolic.similarity import COSINE, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors
 from goal_analysis.symbolic.weight import PairWeights
 from losses_catalog.weights import constant_triplet, nca_triplet
 

@@ -1,7 +1,4 @@
-"""Laws of a training step: what trainers do around a loss is right around an objective too, whichever way it takes.
-
-This file is long because all laws of a step share its models and objectives.
-"""
+"""Laws of a training step: what trainers do around a loss is right around an objective too, whichever way it takes."""
 
 import copy
 from collections.abc import Callable
@@ -14,8 +11,8 @@ from torch.nn.functional import normalize
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import All, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.symbolic.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet, relative_linear_pair
 
 Make = Callable[..., GradientObjective]

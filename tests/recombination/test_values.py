@@ -1,7 +1,4 @@
-"""The value of an integrable objective is a loss: autograd differentiates it to the weights that train.
-
-This file is long because every mining has its way to add a loss up.
-"""
+"""The value of an integrable objective is a loss: autograd differentiates it to the weights that train."""
 
 from __future__ import annotations
 
@@ -15,10 +12,15 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import All, DistanceWeighted, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL, direction
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import COSINE, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN, Similarity
-from goal_analysis.symbolic.twins import tangent_twin
+from goal_analysis.symbolic.analysis.twins import tangent_twin
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
+    NEGATIVE_EUCLIDEAN,
+    NEGATIVE_SQUARED_EUCLIDEAN,
+    Similarity,
+)
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
     circle_triplet,

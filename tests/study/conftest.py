@@ -8,10 +8,10 @@ from lightning_fabric import Fabric
 
 from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.run import start
+from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
+from goal_analysis.vse.folder.run import start
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 from losses_catalog import pair_weights, triplet_weights
 
 HOSTILE = (

@@ -15,8 +15,8 @@ from goal_analysis.study.jobs import Failure
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.tuning import storage
 from goal_analysis.symbolic.weight import PairWeights
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.run_folder import LOG, RunError
+from goal_analysis.vse.folder.run_folder import LOG, RunError
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 from losses_catalog.weights import nca_triplet
 
 BASE = {

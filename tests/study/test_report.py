@@ -12,10 +12,10 @@ from goal_analysis.study.report import report
 from goal_analysis.study.report.gallery import gallery
 from goal_analysis.study.report.runs import Run, gathered, read_one
 from goal_analysis.study.report.training_chart import by_epoch
-from goal_analysis.vse.data import RetrievalData, Split
-from goal_analysis.vse.metrics import ranks
-from goal_analysis.vse.run import trained
-from goal_analysis.vse.scoring import scores_of
+from goal_analysis.vse.data.split import RetrievalData, Split
+from goal_analysis.vse.folder.run import trained
+from goal_analysis.vse.retrieval.metrics import ranks
+from goal_analysis.vse.retrieval.scoring import scores_of
 
 
 class Page(HTMLParser):

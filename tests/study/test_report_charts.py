@@ -13,8 +13,8 @@ from goal_analysis.study.report.charts import numbers, script_json
 from goal_analysis.study.report.formulas import mathml
 from goal_analysis.study.report.surfaces import GRID, STEPS, around, surfaces
 from goal_analysis.study.report.weight_chart import weight_chart
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, unit
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.study.report import report
-from goal_analysis.vse.data import RetrievalData
+from goal_analysis.vse.data.split import RetrievalData
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
 from selenium.webdriver.common.keys import Keys  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 
 from goal_analysis.study.report import report
 from goal_analysis.study.report.runs import gathered
-from goal_analysis.vse.data import RetrievalData
+from goal_analysis.vse.data.split import RetrievalData
 
 RUN_FILES = ("run.json", "result.json", "log.jsonl")
 

@@ -5,7 +5,7 @@ import pytest
 from goal_analysis.numeric.mining import Hardest, Miner, SemiHard, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.scales import LEARNING_RATE, MINING_K, MINING_MARGIN, MINING_SCALE, Scale, scaled, scales_of
-from goal_analysis.symbolic.loss import Reduction
+from goal_analysis.symbolic.objective import Reduction
 from losses_catalog.weights import (
     constant_pair,
     constant_triplet,

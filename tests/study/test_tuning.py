@@ -1,7 +1,4 @@
-"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for.
-
-This file is long because of the runs that stand in for training.
-"""
+"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for."""
 
 import json
 from collections.abc import Callable
@@ -20,8 +17,8 @@ from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
 from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping, preset
-from goal_analysis.vse.run_folder import RUN, RunError
+from goal_analysis.vse.folder.run_folder import RUN, RunError
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
 
 BEST = {"hinge": 0.15, "nca": 4.0}

@@ -9,14 +9,14 @@ import time
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.algebra.identity import Undecided
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.primitives import detach, s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
-from goal_analysis.symbolic.primitives import detach, s_n, s_p
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.identity import Undecided
 
 FORMULAS = [
     "hinge(0.5 - abs(s_p)) - s_n",

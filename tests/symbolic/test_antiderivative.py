@@ -3,9 +3,9 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.antiderivative import antiderivative
-from goal_analysis.symbolic.algebra.identity import refute_zero
-from goal_analysis.symbolic.primitives import hinge, s_n, sigmoid, step
+from goal_analysis.symbolic.language.primitives import hinge, s_n, sigmoid, step
+from goal_analysis.symbolic.proof.antiderivative import antiderivative
+from goal_analysis.symbolic.proof.identity import refute_zero
 
 a = sp.Symbol("a", positive=True)
 ranges = {s_n: (sp.Integer(-1), sp.Integer(1)), a: (sp.Integer(1), sp.Integer(3))}

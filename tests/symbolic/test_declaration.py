@@ -1,14 +1,11 @@
-"""Losses from tables: both forms, the way back, and errors that name loss, field and what is accepted.
-
-This file is long because it lists everything that can be wrong with a declaration.
-"""
+"""Losses from tables: both forms, the way back, and errors that name loss, field and what is accepted."""
 
 import tomllib
 
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import (
+from goal_analysis.symbolic.language.aggregators import (
     EACH,
     LOGSUMEXP,
     MAX,
@@ -19,7 +16,7 @@ from goal_analysis.symbolic.aggregators import (
     Pool,
     softmax_active,
 )
-from goal_analysis.symbolic.hyperparameter import (
+from goal_analysis.symbolic.language.hyperparameter import (
     Hyperparameter,
     interval_text,
     nonnegative,
@@ -27,12 +24,12 @@ from goal_analysis.symbolic.hyperparameter import (
     real,
     unit,
 )
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.language.primitives import gap, hinge, logsumexp, s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, loss_to_mapping, losses_from_mapping
 from goal_analysis.symbolic.parsing.declaration_table import interval_from_text
 from goal_analysis.symbolic.parsing.formula_error import FormulaError
-from goal_analysis.symbolic.primitives import gap, hinge, logsumexp, s_n, s_p, softplus, x_n, x_p
-from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
 from losses_catalog import catalog
 
 tau = Hyperparameter("tau", 10, positive)

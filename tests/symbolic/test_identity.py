@@ -3,9 +3,7 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.identity import Undecided, find_witness, refute_zero
-from goal_analysis.symbolic.algebra.kernels import proves_zero
-from goal_analysis.symbolic.primitives import (
+from goal_analysis.symbolic.language.primitives import (
     cosine_of_shifted_angle,
     hinge,
     logsumexp,
@@ -18,6 +16,8 @@ from goal_analysis.symbolic.primitives import (
     step,
     where,
 )
+from goal_analysis.symbolic.proof.identity import Undecided, find_witness, refute_zero
+from goal_analysis.symbolic.proof.kernels import proves_zero
 
 t = sp.Symbol("t", positive=True)
 m = sp.Symbol("m", nonnegative=True)

@@ -3,13 +3,13 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import LOGSUMEXP
-from goal_analysis.symbolic.algebra.identity import refute_zero
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step
-from goal_analysis.symbolic.twins import NoTwin, tangent_twin, twin, u
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.analysis.twins import NoTwin, tangent_twin, twin, u
+from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
+from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import TripletWeight, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
 

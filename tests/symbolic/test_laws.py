@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.identity import refute_zero
-from goal_analysis.symbolic.algebra.kernels import proves_zero
-from goal_analysis.symbolic.algebra.tidying import tidy
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
-from goal_analysis.symbolic.primitives import s_n, s_p, undetach
-from goal_analysis.symbolic.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach
+from goal_analysis.symbolic.proof.identity import refute_zero
+from goal_analysis.symbolic.proof.kernels import proves_zero
+from goal_analysis.symbolic.proof.tidying import tidy
 from losses_catalog import catalog
 
 DISCONTINUOUS = {"selectively_hard_triplet"}

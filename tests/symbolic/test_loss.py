@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import EACH, LOGSUMEXP, MAX, Pool, Side
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, nonnegative, positive, unit
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
-from goal_analysis.symbolic.primitives import gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 
 tau = Hyperparameter("tau", 10.0, positive)
 stray = sp.Symbol("q", real=True)

@@ -3,11 +3,11 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.characteristics import characteristics
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.integrability import integrability
+from goal_analysis.numeric.characteristics import characteristics
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.parsing import parse
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
     Row,

@@ -1,7 +1,4 @@
-"""What the language of formulas means, what it refuses, and where its errors point.
-
-This file is long because it lists the language.
-"""
+"""What the language of formulas means, what it refuses, and where its errors point."""
 
 import json
 import pickle
@@ -12,8 +9,7 @@ import pytest
 import sympy as sp
 
 from goal_analysis.symbolic import parsing
-from goal_analysis.symbolic.parsing import FormulaError, formula_bounds, parse, syntax_walk
-from goal_analysis.symbolic.primitives import (
+from goal_analysis.symbolic.language.primitives import (
     detach,
     gap,
     hinge,
@@ -27,6 +23,7 @@ from goal_analysis.symbolic.primitives import (
     step,
     where,
 )
+from goal_analysis.symbolic.parsing import FormulaError, formula_bounds, parse, syntax_walk
 
 tau = sp.Symbol("tau", positive=True)
 greek_tau = sp.Symbol("τ", positive=True)

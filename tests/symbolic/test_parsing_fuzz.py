@@ -1,7 +1,4 @@
-"""Whatever text comes in: nothing is run, nothing hangs or fills the memory, and every refusal has a place.
-
-This file is long because the inputs stand beside the watch that they are held against.
-"""
+"""Whatever text comes in: nothing is run, nothing hangs or fills the memory, and every refusal has a place."""
 
 import builtins
 import json
@@ -18,8 +15,8 @@ import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
-from goal_analysis.symbolic.primitives import gap, s_n, s_p
 
 tau = sp.Symbol("tau", positive=True)
 SYMBOLS = {"s_n": s_n, "s_p": s_p, "tau": tau, "τ": sp.Symbol("τ", real=True), "gap": gap}

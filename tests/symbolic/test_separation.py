@@ -3,10 +3,10 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.algebra.evaluation import evaluate
-from goal_analysis.symbolic.algebra.identity import refute_zero
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.separation import separate
+from goal_analysis.symbolic.analysis.separation import separate
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid, step
+from goal_analysis.symbolic.proof.evaluation import evaluate
+from goal_analysis.symbolic.proof.identity import refute_zero
 
 t = sp.Symbol("t", positive=True)
 unit = (sp.Integer(-1), sp.Integer(1))

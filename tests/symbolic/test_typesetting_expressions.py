@@ -5,9 +5,7 @@ import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from goal_analysis.symbolic.parsing import MAX_CHARACTERS, parse
-from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.primitives import (
+from goal_analysis.symbolic.language.primitives import (
     PRIMITIVES,
     detach,
     gap,
@@ -22,6 +20,8 @@ from goal_analysis.symbolic.primitives import (
     x_n,
     x_p,
 )
+from goal_analysis.symbolic.parsing import MAX_CHARACTERS, parse
+from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.typesetting import latex, plain, printers
 
 tau = sp.Symbol("tau", positive=True)

@@ -3,8 +3,8 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog import pair_weights, triplet_weights
 

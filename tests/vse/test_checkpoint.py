@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from goal_analysis.vse.checkpoint import (
+from goal_analysis.vse.folder.checkpoint import (
     MODEL,
     STATE,
     UNFINISHED,
@@ -86,7 +86,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
             raise OSError(28, "No space left on device")
         raise safetensors.SafetensorError("IoError: No space left on device")
 
-    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else ("goal_analysis.vse.checkpoint.save_file",)), full)
+    monkeypatch.setattr(
+        *((os, "fsync") if failing == "fsync" else ("goal_analysis.vse.folder.checkpoint.save_file",)), full
+    )
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, checkpoint(2))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from goal_analysis.vse.coco_positives import CAPTIONS, IMAGES, coco_positives
+from goal_analysis.vse.retrieval.coco_positives import CAPTIONS, IMAGES, coco_positives
 
 OWN = {
     "i2t": [

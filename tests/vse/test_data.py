@@ -1,7 +1,4 @@
-"""Laws of what keeps images, of splits, and of standardising.
-
-This file is long because splits and what keeps their images share the arrays.
-"""
+"""Laws of what keeps images, of splits, and of standardising."""
 
 import pickle
 
@@ -9,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.vse.data import ArrayImages, ChosenImages, DataError, Images, RetrievalData, Split, statistics
-from goal_analysis.vse.images import check_finite, digest, pieces, spread
+from goal_analysis.vse.data.images import check_finite, digest, pieces, spread
+from goal_analysis.vse.data.split import ArrayImages, ChosenImages, DataError, Images, RetrievalData, Split, statistics
 
 SHAPES = {"pooled": (7, 5), "regions": (7, 3, 5), "pictures": (7, 3, 4, 6)}
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -107,7 +104,7 @@ def test_the_fingerprint_follows_every_number_of_small_images(shape: tuple[int, 
 
 
 def test_the_fingerprint_of_large_images_follows_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goal_analysis.vse.images.HASHED_WHOLE", 100)
+    monkeypatch.setattr("goal_analysis.vse.data.images.HASHED_WHOLE", 100)
     values = array((1000, 5))
     before = ArrayImages(values).fingerprint()
     seen = []

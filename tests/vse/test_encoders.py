@@ -1,7 +1,4 @@
-"""Laws over every encoder of images and of captions, and over every pooling.
-
-This file is long because the table of cases and the laws over it are to be read together.
-"""
+"""Laws over every encoder of images and of captions, and over every pooling."""
 
 from collections.abc import Sequence
 
@@ -9,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.encoders.backbones import Backbone
-from goal_analysis.vse.encoders.bag_of_words import BagOfWords
-from goal_analysis.vse.encoders.dropout import Dropout
-from goal_analysis.vse.encoders.linear import Linear, Standardise
-from goal_analysis.vse.encoders.pooling import POOLINGS, GeneralisedPooling, dropped, pooled, pooled_by_place
-from goal_analysis.vse.text import Tokens, Vocabulary
+from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
+from goal_analysis.vse.models.encoders.backbones import Backbone
+from goal_analysis.vse.models.encoders.bag_of_words import BagOfWords
+from goal_analysis.vse.models.encoders.dropout import Dropout
+from goal_analysis.vse.models.encoders.linear import Linear, Standardise
+from goal_analysis.vse.models.encoders.pooling import POOLINGS, GeneralisedPooling, dropped, pooled, pooled_by_place
+from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 DIM = 16
 CAPTIONS = ["a dog runs", "a red cat sits near a tree", "dog", "the the the dog and a cat", "zebra", "a cat"]

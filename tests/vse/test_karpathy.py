@@ -1,7 +1,4 @@
-"""Laws of photographs in files, of varying them, and of Karpathy's layout.
-
-This file is long because each way in which an entry can be wrong has its message held to.
-"""
+"""Laws of photographs in files, of varying them, and of Karpathy's layout."""
 
 import json
 import pickle
@@ -15,10 +12,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from goal_analysis.vse.data import DataError, DataWarning
-from goal_analysis.vse.datasets import load
-from goal_analysis.vse.datasets.faults import Fault
-from goal_analysis.vse.datasets.pictures import PictureFiles, path_inside, picture, undecodable
+from goal_analysis.vse.data import load
+from goal_analysis.vse.data.faults import Fault
+from goal_analysis.vse.data.pictures import PictureFiles, path_inside, picture, undecodable
+from goal_analysis.vse.data.split import DataError, DataWarning
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
 
@@ -213,7 +210,7 @@ def test_what_memory_does_not_hold_is_no_damaged_picture(
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.picture", full)
+    monkeypatch.setattr("goal_analysis.vse.data.pictures.picture", full)
     with pytest.raises(MemoryError):
         load(write(tmp_path, {"images": entries}), skip_bad=True)
 
@@ -284,7 +281,7 @@ def test_of_a_long_picture_only_the_middle_is_scaled(size: tuple[int, int], monk
     monkeypatch.setattr(Image.Image, "resize", measured)
     found = picture(Image.fromarray(values), 32)
     assert max(areas) <= 32 * 32 * 10
-    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.LONG", 10**9)
+    monkeypatch.setattr("goal_analysis.vse.data.pictures.LONG", 10**9)
     assert torch.equal(found, picture(Image.fromarray(values), 32))
 
 
@@ -299,7 +296,7 @@ def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: 
     photograph(tmp_path / "1.png", 9)
     changed = files.fingerprint()
     assert changed != before
-    monkeypatch.setattr("goal_analysis.vse.datasets.pictures.HASHED_WHOLE", 0)
+    monkeypatch.setattr("goal_analysis.vse.data.pictures.HASHED_WHOLE", 0)
     assert files.fingerprint() == changed
 
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from goal_analysis.cli.train import chosen_experiment, chosen_split
-from goal_analysis.vse.data import DataError
-from goal_analysis.vse.datasets import elsewhere, load, one_split
-from goal_analysis.vse.experiment import experiment_from_mapping, preset
+from goal_analysis.vse.data import elsewhere, load, one_split
+from goal_analysis.vse.data.split import DataError
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 
 SMALL = {"train": 3, "dev": 2, "test": 2}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from goal_analysis.vse.metrics import (
+from goal_analysis.vse.retrieval.metrics import (
     Ranks,
     RetrievalMetrics,
     mean_metrics,

@@ -1,7 +1,4 @@
-"""Models from tables: every encoder and scorer by its name, rebuilt from its state, and what errors say.
-
-This file is long because the stand-ins for packages and the tables of every encoder serve all its tests.
-"""
+"""Models from tables: every encoder and scorer by its name, rebuilt from its state, and what errors say."""
 
 import json
 import os
@@ -15,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.encoders.linear import Linear
-from goal_analysis.vse.encoders.pooling import GeneralisedPooling, Pooled
-from goal_analysis.vse.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
-from goal_analysis.vse.run import ARCHITECTURE, trained
-from goal_analysis.vse.run_folder import RunError
-from goal_analysis.vse.scorers import SCORERS, CrossModalScorer
-from goal_analysis.vse.scorers.reranking import Reranking
-from goal_analysis.vse.subwords import Subwords
-from goal_analysis.vse.text import Vocabulary
+from goal_analysis.vse.folder.run import ARCHITECTURE, trained
+from goal_analysis.vse.folder.run_folder import RunError
+from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
+from goal_analysis.vse.models.encoders.linear import Linear
+from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
+from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
+from goal_analysis.vse.models.scorers import SCORERS, CrossModalScorer
+from goal_analysis.vse.models.scorers.reranking import Reranking
+from goal_analysis.vse.models.subwords import Subwords
+from goal_analysis.vse.models.text import Vocabulary
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

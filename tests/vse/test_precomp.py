@@ -1,7 +1,4 @@
-"""Laws of features in the published layout, and of what is said of broken files.
-
-This file is long because each way in which a file can be broken has its message held to.
-"""
+"""Laws of features in the published layout, and of what is said of broken files."""
 
 import os
 import pickle
@@ -16,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goal_analysis.vse.data import ArrayImages, DataError, DataWarning
-from goal_analysis.vse.datasets.feature_file import open_features
-from goal_analysis.vse.datasets.precomp import load_precomp, load_split
+from goal_analysis.vse.data.feature_file import open_features
+from goal_analysis.vse.data.precomp import load_precomp, load_split
+from goal_analysis.vse.data.split import ArrayImages, DataError, DataWarning
 
 
 def features(images: int = 6, shape: tuple[int, ...] = (4,), kind: str = "float16", seed: int = 0) -> np.ndarray:
@@ -83,7 +80,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 def test_every_kind_of_array_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], kind: str, mapped: int
 ) -> None:
-    monkeypatch.setattr("goal_analysis.vse.datasets.feature_file.MAPPED", mapped)
+    monkeypatch.setattr("goal_analysis.vse.data.feature_file.MAPPED", mapped)
     images = features(6, shape, kind)
     found = load_split(write(tmp_path, "dev", images, lines(30)), "dev").images
     assert found.shape == (6, *shape)
@@ -249,7 +246,7 @@ def test_lines_end_where_line_feeds_are(tmp_path: Path) -> None:
 
 def test_large_features_are_checked_as_they_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil_number(folder)
-    monkeypatch.setattr("goal_analysis.vse.datasets.precomp.SCANNED", 0)
+    monkeypatch.setattr("goal_analysis.vse.data.precomp.SCANNED", 0)
     images = load_precomp(folder).dev.images
     images.batch(np.array([0, 1, 3]))
     with pytest.raises(DataError, match=r"dev_ims.npy: row 2: got a number that is not finite"):
@@ -317,7 +314,7 @@ LARGE = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from goal_analysis.vse.datasets.precomp import load_split
+from goal_analysis.vse.data.precomp import load_split
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 split = load_split(Path(sys.argv[1]), "train")
 rng = np.random.default_rng(0)

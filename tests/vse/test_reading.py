@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from goal_analysis.vse import reading
-from goal_analysis.vse.data import DataError, RetrievalData, Split, statistics
-from goal_analysis.vse.images import Rows
-from goal_analysis.vse.reading import ReadByWorkers, pictures_by_workers
-from goal_analysis.vse.run_folder import LOG
+from goal_analysis.vse.data import reading
+from goal_analysis.vse.data.images import Rows
+from goal_analysis.vse.data.reading import ReadByWorkers, pictures_by_workers
+from goal_analysis.vse.data.split import DataError, RetrievalData, Split, statistics
+from goal_analysis.vse.folder.run_folder import LOG
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 

@@ -8,16 +8,16 @@ from torch import Tensor
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.vse.data import ArrayImages, Split
-from goal_analysis.vse.evaluation import evaluate, first_places, measured, record_of
-from goal_analysis.vse.metrics import metrics
-from goal_analysis.vse.model import build_model
-from goal_analysis.vse.retrieval import captions_of_image, images_of_caption
-from goal_analysis.vse.scorers.reranking import Reranking, reranked, with_hardest
-from goal_analysis.vse.scoring import scores_of, ways_of, whole
-from goal_analysis.vse.surrogate import probed, surrogate
-from goal_analysis.vse.text import Vocabulary
+from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.vse.data.split import ArrayImages, Split
+from goal_analysis.vse.loop.surrogate import probed, surrogate
+from goal_analysis.vse.models.model import build_model
+from goal_analysis.vse.models.scorers.reranking import Reranking, reranked, with_hardest
+from goal_analysis.vse.models.text import Vocabulary
+from goal_analysis.vse.retrieval.evaluation import evaluate, first_places, measured, record_of
+from goal_analysis.vse.retrieval.metrics import metrics
+from goal_analysis.vse.retrieval.retrieval import captions_of_image, images_of_caption
+from goal_analysis.vse.retrieval.scoring import scores_of, ways_of, whole
 from losses_catalog.weights import linear_pair, nca_triplet
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits")

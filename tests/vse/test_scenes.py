@@ -1,7 +1,4 @@
-"""Laws of the scenes that the program makes: the same every time, told truly, and with a known ceiling.
-
-This file is long because pictures, captions and oracle are held to one truth.
-"""
+"""Laws of the scenes that the program makes: the same every time, told truly, and with a known ceiling."""
 
 import pickle
 
@@ -9,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.vse.data import DataError, Images, RetrievalData, Split
-from goal_analysis.vse.datasets.scenes import SceneImages, load_scenes, oracle_scores
-from goal_analysis.vse.datasets.scenes.rendering import COLOURS, SHAPES, TEXTURES, render
-from goal_analysis.vse.datasets.scenes.wording import RELATIONS, WORDS, Said
-from goal_analysis.vse.datasets.scenes.world import ABSENT, ATTRIBUTES, COLOUR, COLUMN, ROW, SHAPE, make_scenes
+from goal_analysis.vse.data.scenes import SceneImages, load_scenes, oracle_scores
+from goal_analysis.vse.data.scenes.rendering import COLOURS, SHAPES, TEXTURES, render
+from goal_analysis.vse.data.scenes.wording import RELATIONS, WORDS, Said
+from goal_analysis.vse.data.scenes.world import ABSENT, ATTRIBUTES, COLOUR, COLUMN, ROW, SHAPE, make_scenes
+from goal_analysis.vse.data.split import DataError, Images, RetrievalData, Split
 
 
 def made(count: int = 60, **options: object) -> RetrievalData:
@@ -187,7 +184,7 @@ def test_the_oracle_reckons_with_relations_and_numbers() -> None:
     pair = np.array([[left, right], swapped, [left, [ABSENT] * 6]])
     shapes = np.full((2, 6), ABSENT)
     shapes[:, SHAPE] = 0, 1
-    from goal_analysis.vse.datasets.scenes.oracle import fit
+    from goal_analysis.vse.data.scenes.oracle import fit
 
     truth, reversed_places, alone = fit(pair, Said(shapes, 0, None), 0.01)
     assert truth > reversed_places > alone
@@ -196,7 +193,7 @@ def test_the_oracle_reckons_with_relations_and_numbers() -> None:
 
 
 def test_the_oracle_refuses_other_images() -> None:
-    from goal_analysis.vse.data import ArrayImages
+    from goal_analysis.vse.data.split import ArrayImages
 
     split = Split("dev", ArrayImages(np.zeros((1, 2), np.float32)), ("words",), np.array([0]))
     with pytest.raises(DataError, match="oracle_scores: got ArrayImages but expected the images of scenes"):

@@ -1,7 +1,4 @@
-"""Scorers against the formulas of their papers, written as loops, and the laws that both obey.
-
-This file is long because the formulas of both papers are written out in it.
-"""
+"""Scorers against the formulas of their papers, written as loops, and the laws that both obey."""
 
 import math
 
@@ -9,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.encoders.pooling import Mean, Pooled
-from goal_analysis.vse.encoders.recurrent import Recurrent
-from goal_analysis.vse.encoders.regions import Regions
-from goal_analysis.vse.scorers import SCORERS, CrossModalScorer, fusion, strips
-from goal_analysis.vse.scorers.cross_attention import CrossAttention
-from goal_analysis.vse.scorers.fusion import Fusion
-from goal_analysis.vse.scorers.reranking import reranked
-from goal_analysis.vse.text import Tokens, Vocabulary
+from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
+from goal_analysis.vse.models.encoders.recurrent import Recurrent
+from goal_analysis.vse.models.encoders.regions import Regions
+from goal_analysis.vse.models.scorers import SCORERS, CrossModalScorer, fusion, strips
+from goal_analysis.vse.models.scorers.cross_attention import CrossAttention
+from goal_analysis.vse.models.scorers.fusion import Fusion
+from goal_analysis.vse.models.scorers.reranking import reranked
+from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 DIM = 8
 CAPTIONS = ["a dog runs", "a red cat sits near a tree", "dog", "the the the dog and a cat", "zebra"]

@@ -1,7 +1,4 @@
-"""Laws of tables of photographs with captions, and of data sets by name or path.
-
-This file is long because each way in which a table can be wrong has its message held to.
-"""
+"""Laws of tables of photographs with captions, and of data sets by name or path."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from goal_analysis.vse.data import DataError, DataWarning, RetrievalData
-from goal_analysis.vse.datasets import DATASETS, load
-from goal_analysis.vse.datasets.delimited import delimited_rows
-from goal_analysis.vse.datasets.faults import Fault
-from goal_analysis.vse.datasets.table import from_hugging_face
+from goal_analysis.vse.data import DATASETS, load
+from goal_analysis.vse.data.delimited import delimited_rows
+from goal_analysis.vse.data.faults import Fault
+from goal_analysis.vse.data.split import DataError, DataWarning, RetrievalData
+from goal_analysis.vse.data.table import from_hugging_face
 
 
 def photographs(folder: Path) -> list[Image.Image]:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goal_analysis.vse.text import PADDING, UNKNOWN, Tokens, Vocabulary, pad, words
+from goal_analysis.vse.models.text import PADDING, UNKNOWN, Tokens, Vocabulary, pad, words
 
 CAPTIONS = ["A dog runs.", "A cat and a dog!", "the CAT sits", "a tree", "…"]
 

@@ -1,7 +1,4 @@
-"""The training loop: it learns, ends as if never interrupted, and says what went wrong.
-
-This file is long because each way in which a run can end or go wrong is one of its tests.
-"""
+"""The training loop: it learns, ends as if never interrupted, and says what went wrong."""
 
 import csv
 import json
@@ -15,13 +12,15 @@ import torch
 from lightning_fabric import Fabric
 
 from goal_analysis.recombination.composition import Parts, parse_objective
-from goal_analysis.vse import checkpoint, training
-from goal_analysis.vse.batches import Share, order
-from goal_analysis.vse.checkpoint import load, save, steps
-from goal_analysis.vse.data import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.evaluation import evaluate
-from goal_analysis.vse.experiment import experiment_from_mapping, preset, with_settings
-from goal_analysis.vse.health import (
+from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
+from goal_analysis.vse.folder import checkpoint
+from goal_analysis.vse.folder.checkpoint import load, save, steps
+from goal_analysis.vse.folder.run import RESULT, start, trained
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, locked, read_log
+from goal_analysis.vse.loop import training
+from goal_analysis.vse.loop.batches import Share, order
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.health import (
     COLLAPSED,
     VANISHED,
     VANISHING_STEPS,
@@ -31,9 +30,8 @@ from goal_analysis.vse.health import (
     gradient_trouble,
     without_gradient,
 )
-from goal_analysis.vse.metrics import metrics
-from goal_analysis.vse.run import RESULT, start, trained
-from goal_analysis.vse.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, locked, read_log
+from goal_analysis.vse.retrieval.evaluation import evaluate
+from goal_analysis.vse.retrieval.metrics import metrics
 from losses_catalog import pair_weights, triplet_weights
 
 STEPS = 18

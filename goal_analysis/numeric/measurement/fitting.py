@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 
 Weights = Callable[[Sequence[float]], np.ndarray]
 """From the hyperparameters' values to w⁺ and w⁻ at the points."""
@@ -43,7 +43,7 @@ class Coordinate:
 def coordinate(h: Hyperparameter) -> Coordinate:
     """Logarithm above an open end, reflection at a closed one, logit between two ends, identity without any.
 
-    >>> from goal_analysis.symbolic.hyperparameter import positive
+    >>> from goal_analysis.symbolic.language.hyperparameter import positive
     >>> scale = coordinate(Hyperparameter("scale", 10, positive))
     >>> round(scale.to_value(scale.of_value(10.0)), 9), scale.to_value(-3.0) > 0
     (10.0, True)
@@ -94,7 +94,7 @@ def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -
         knobs: the hyperparameters; values stay within their domains.
         target: the weights to come near to, not all zero.
 
-    >>> from goal_analysis.symbolic.hyperparameter import positive
+    >>> from goal_analysis.symbolic.language.hyperparameter import positive
     >>> x = np.linspace(-1, 1, 9)
     >>> values, left = fit(lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x))
     >>> round(values[0], 6), left < 1e-9

@@ -1,7 +1,5 @@
 """The weights of any loss, measured over the plane, and whether they are a gradient.
 
-This file is long because all of what one measurement does is here, in its order.
-
 Nothing is known of the loss but its values and autograd's gradients. `constructed_embeddings` says which
 vectors it is given, `black_box` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of the constructed vectors,
 

@@ -22,12 +22,12 @@ import torch
 from goal_analysis.numeric.compilation import NUMPY, compiled
 from goal_analysis.numeric.measurement.fitting import best_factor, fit
 from goal_analysis.numeric.measurement.measured_weights import Measurement
-from goal_analysis.symbolic.algebra.evaluation import UnsupportedFunction
-from goal_analysis.symbolic.algebra.identity import Undecided
-from goal_analysis.symbolic.decomposition import decompose
-from goal_analysis.symbolic.loss import SymbolicLoss
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
+from goal_analysis.symbolic.proof.identity import Undecided
 
 TIE = 1e-6
 """Losses whose fitted weights are closer than this to each other are ties."""
@@ -80,10 +80,10 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
 
     >>> import torch
     >>> from goal_analysis.numeric.measurement.measuring import measure
-    >>> from goal_analysis.symbolic.aggregators import EACH
-    >>> from goal_analysis.symbolic.hyperparameter import Hyperparameter, positive
-    >>> from goal_analysis.symbolic.loss import Term
-    >>> from goal_analysis.symbolic.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+    >>> from goal_analysis.symbolic.objective import Term
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
     >>> term = Term(outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n))
     >>> ours = SymbolicLoss(name="soft_margin", title="Softmax margin", terms=(term,), hyperparameters=(scale,))

@@ -24,8 +24,8 @@ from goal_analysis.recombination.inputs import check_finite, lengths
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.paths import differentiable_once
 from goal_analysis.recombination.weighting import Weighting
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.objective import Anchors, Reduction
 
 Indices = Sequence[Tensor] | None
 """What a miner of the library returns: triplets, or pairs; or none."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.similarity import COSINE
+from goal_analysis.symbolic.language.similarity import COSINE
 
 
 class SentenceObjective(nn.Module):

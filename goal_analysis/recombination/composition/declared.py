@@ -22,7 +22,9 @@ from goal_analysis.recombination.composition.compact import changed_settings
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
 from goal_analysis.recombination.composition.parts import TWIN, Parts, side_by_side, twin_of
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Anchors, Reduction
+from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.parsing.declaration_table import Table
 from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
 from goal_analysis.symbolic.parsing.declared_weights import (
@@ -32,8 +34,6 @@ from goal_analysis.symbolic.parsing.declared_weights import (
     triplet_weight_to_mapping,
 )
 from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.symbolic.similarity import COSINE
-from goal_analysis.symbolic.twins import NoTwin
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 MAX_CHARACTERS = 100_000

@@ -14,12 +14,12 @@ from itertools import permutations
 import sympy as sp
 
 from goal_analysis.recombination.composition.parts import Parts
-from goal_analysis.symbolic.algebra.arithmetic import FLOAT
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.algebra.identity import Ranges, find_witness, random_points
-from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
 
 Formulas = tuple[sp.Expr, ...]
@@ -40,7 +40,7 @@ def parts_of(
         pair_weights: those that come first.
         decompositions: of losses.
 
-    >>> from goal_analysis.symbolic.decomposition import decompose
+    >>> from goal_analysis.symbolic.analysis.decomposition import decompose
     >>> from losses_catalog.circle import circle_loss
     >>> parts_of((), (), [decompose(circle_loss)]).pair("circle").positive
     m - s_p + 1

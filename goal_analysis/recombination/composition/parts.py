@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.analysis.twins import tangent_profile, u
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.twins import tangent_profile, u
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 TWIN = "_twin"
@@ -71,8 +71,8 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
 
     A hyperparameter that both have in common stays one: it is set for both.
 
-    >>> from goal_analysis.symbolic.hyperparameter import nonnegative
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.language.hyperparameter import nonnegative
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> one, other = (Hyperparameter("margin", default, nonnegative) for default in (0.2, 1))
     >>> t = TripletWeight(name="t", expression=s_n - s_p + one.symbol, hyperparameters=(one,))
     >>> p = PairWeights(name="p", positive=other.symbol - s_p, negative=s_n, hyperparameters=(other,))

@@ -1,7 +1,4 @@
-"""From an objective to the text of its file: what it settles, which fragments it needs, what they are called there.
-
-This file is long because everything that an objective decides about its file is in it.
-"""
+"""From an objective to the text of its file: what it settles, which fragments it needs, what they are called there."""
 
 from __future__ import annotations
 
@@ -28,8 +25,8 @@ from goal_analysis.recombination.export.formulas import formula_texts
 from goal_analysis.recombination.export.fragments.definition import example
 from goal_analysis.recombination.export.page import class_docstring, module_docstring
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Reduction
 
 MINED = {
     Hardest: "hardest",

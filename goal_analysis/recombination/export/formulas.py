@@ -14,9 +14,9 @@ from goal_analysis.recombination.export.page import one_line
 from goal_analysis.recombination.export.printing import float_lines, tensor_lines
 from goal_analysis.recombination.relative import READ
 from goal_analysis.recombination.weighting import Weighting
-from goal_analysis.symbolic.algebra.evaluation import program
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.relative import Counting, RelativeSimilarity, least_positive, other_positive
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.relative import Counting, RelativeSimilarity, least_positive, other_positive
+from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.typesetting import plain
 
 TAKEN = frozenset(["math", "torch", "s_p", "s_n", "o_p", "o_n", "l_p", "anchor", "positive", "negative", "scores"])

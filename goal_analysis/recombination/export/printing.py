@@ -11,7 +11,7 @@ import sympy as sp
 
 from goal_analysis.numeric.compilation import LINEAR_PAST
 from goal_analysis.numeric.formula import Formula
-from goal_analysis.symbolic.algebra.evaluation import Program, Step
+from goal_analysis.symbolic.proof.evaluation import Program, Step
 
 WIDTH = 80
 """Characters from which a value gets a name of its own."""
@@ -80,8 +80,8 @@ def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str]
 def float_lines(p: Program, names: Sequence[str]) -> tuple[list[str], str]:
     """Assignments and the expression that compute a program of one output in Python's floats.
 
-    >>> from goal_analysis.symbolic.algebra.evaluation import program
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p, sigmoid
+    >>> from goal_analysis.symbolic.proof.evaluation import program
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
     >>> float_lines(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), ["s_p", "s_n"])
     ([], 'sigmoid(10 * s_n - 10 * s_p)')
     """

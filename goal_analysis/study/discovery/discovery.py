@@ -22,8 +22,8 @@ from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
-from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.writing import write_json, write_whole
 
 DECLARED, TEXT = "discovery.json", "discovery.md"

@@ -11,7 +11,7 @@ from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.comparison import Comparison
 from goal_analysis.study.jobs import Failure
-from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.loop.experiment import Experiment
 
 
 @dataclass(frozen=True, eq=False)

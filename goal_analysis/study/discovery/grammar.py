@@ -21,8 +21,8 @@ from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL, Direction, direction_regularized
 from goal_analysis.recombination.composition.parts import twin_of
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.loss import Reduction
-from goal_analysis.symbolic.primitives import hinge, s_n, s_p, sigmoid
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
+from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 DIGITS = 3

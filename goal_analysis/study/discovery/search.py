@@ -5,8 +5,6 @@ al., NeurIPS 2011) from what the earlier ones reached, and ended by successive h
 Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. Objectives that are
 copies of an earlier one up to a factor, that no grammar can make or that were not asked for are not run, and do not
 count.
-
-This file is long because a trial's whole life is in it, from the draw to the record.
 """
 
 from __future__ import annotations
@@ -30,9 +28,9 @@ from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.study.tuning import TUNING_SEED
-from goal_analysis.symbolic.twins import NoTwin
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.run_folder import LOG, read_log
+from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.vse.folder.run_folder import LOG, read_log
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 FIRST_RUNG, REDUCTION = 1, 3
 """After so many epochs, and after so many times as many again and again, the best one in so many goes on."""

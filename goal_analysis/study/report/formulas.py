@@ -15,7 +15,7 @@ def mathml(formula: sp.Expr | str) -> Markup:
     Args:
         formula: an expression, or LaTeX.
 
-    >>> from goal_analysis.symbolic.primitives import s_p
+    >>> from goal_analysis.symbolic.language.primitives import s_p
     >>> mathml(1 - s_p)
     Markup('<math ...><mrow><mn>1</mn><mo>&#x02212;</mo><msub><mi>s</mi><mi>p</mi></msub></mrow></math>')
     """

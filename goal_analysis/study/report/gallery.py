@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from goal_analysis.study.report.runs import Run
-from goal_analysis.vse.data import RetrievalData, Split
-from goal_analysis.vse.dual_encoder import DualEncoder
-from goal_analysis.vse.experiment import Experiment
-from goal_analysis.vse.run import check_data, trained
-from goal_analysis.vse.scoring import scores_of
+from goal_analysis.vse.data.split import RetrievalData, Split
+from goal_analysis.vse.folder.run import check_data, trained
+from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.models.dual_encoder import DualEncoder
+from goal_analysis.vse.retrieval.scoring import scores_of
 
 TOP = 5
 """Places that are shown of every query."""

@@ -22,8 +22,8 @@ from goal_analysis.study.report.objectives import ObjectiveOf, told
 from goal_analysis.study.report.results import Results, results
 from goal_analysis.study.report.runs import Group, gathered
 from goal_analysis.study.report.training_chart import training_chart
-from goal_analysis.vse.data import RetrievalData
-from goal_analysis.vse.experiment import Experiment
+from goal_analysis.vse.data.split import RetrievalData
+from goal_analysis.vse.loop.experiment import Experiment
 
 QUERIES = 6
 """Images, and captions, in a gallery."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.vse.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.run import RESULT
-from goal_analysis.vse.run_folder import RUN, RunError, computed, read_log, read_run
+from goal_analysis.vse.folder.run import RESULT
+from goal_analysis.vse.folder.run_folder import RUN, RunError, computed, read_log, read_run
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")

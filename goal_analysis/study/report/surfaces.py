@@ -11,9 +11,9 @@ from jaxtyping import Float64
 
 from goal_analysis.numeric.compilation import NUMPY, compiled
 from goal_analysis.recombination.description import Description
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, exact
-from goal_analysis.symbolic.integrability import smooth_curl
-from goal_analysis.symbolic.primitives import s_n, s_p
+from goal_analysis.symbolic.analysis.integrability import smooth_curl
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
+from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 GRID = 33
@@ -90,7 +90,7 @@ def around(h: Hyperparameter, value: float) -> tuple[float, ...]:
         h: which keeps them in its domain.
         value: its own.
 
-    >>> from goal_analysis.symbolic.hyperparameter import unit
+    >>> from goal_analysis.symbolic.language.hyperparameter import unit
     >>> around(Hyperparameter("share", 0.5, unit), 0.5)
     (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0)
     """

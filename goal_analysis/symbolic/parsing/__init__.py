@@ -53,7 +53,7 @@ def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
     Raises:
         FormulaError: the formula holds anything but the language and these names, or goes past its bounds.
 
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> parse("hinge(s_n - s_p + 0.2)", {"s_n": s_n, "s_p": s_p})
     hinge(s_n - s_p + 1/5)
     >>> parse("s_n if s_n > s_p else 0", {"s_n": s_n, "s_p": s_p})

@@ -7,13 +7,13 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
-from goal_analysis.symbolic.loss import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
 from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
 from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
-from goal_analysis.symbolic.primitives import gap, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.similarity import COSINE
 from goal_analysis.symbolic.typesetting import plain
 
 Symbols = Mapping[str, sp.Symbol]
@@ -95,7 +95,7 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
     Raises:
         ValueError: the loss holds something that declarations cannot say.
 
-    >>> from goal_analysis.symbolic.primitives import hinge
+    >>> from goal_analysis.symbolic.language.primitives import hinge
     >>> term = Term(outer=hinge(gap), negatives=EACH(s_n))
     >>> loss_to_mapping(SymbolicLoss(name="hinged", title="Hinged", terms=(term,)))["terms"]
     [{'outer': 'hinge(x_n - x_p)', 'negatives': {'inner': 's_n', 'aggregator': 'each'}}]

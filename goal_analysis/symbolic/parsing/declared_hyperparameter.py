@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.symbolic.hyperparameter import Hyperparameter, interval_text, positive, real
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.parsing.declaration_table import Table
 
 

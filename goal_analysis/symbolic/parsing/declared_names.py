@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from goal_analysis.symbolic.loss import Anchors, Reduction
-from goal_analysis.symbolic.similarity import SIMILARITIES
+from goal_analysis.symbolic.language.similarity import SIMILARITIES
+from goal_analysis.symbolic.objective import Anchors, Reduction
 
 SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
 """Every similarity, by its name."""

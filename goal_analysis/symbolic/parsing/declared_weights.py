@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import sympy as sp
 
-from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
-from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
-from goal_analysis.symbolic.primitives import s_n, s_p
-from goal_analysis.symbolic.relative import (
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.relative import (
     Counting,
     RelativeSimilarity,
     least_positive,
     other_negative,
     other_positive,
 )
+from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
+from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 

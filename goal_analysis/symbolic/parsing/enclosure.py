@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import sympy as sp
 
-from goal_analysis.symbolic.primitives import hinge, logsumexp, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, sigmoid, softplus, step
 
 
 class Enclosure(NamedTuple):

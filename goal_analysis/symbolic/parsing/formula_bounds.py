@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.primitives import PRIMITIVES
 from goal_analysis.symbolic.parsing.enclosure import Enclosure, enclosure_of
-from goal_analysis.symbolic.primitives import PRIMITIVES
 
 MAX_BITS = 512
 """Bits of a numerator or denominator: its square still fits into a float64."""

@@ -10,6 +10,7 @@ import math
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.primitives import hinge
 from goal_analysis.symbolic.parsing.formula_bounds import (
     MAX_BITS,
     Bounds,
@@ -19,7 +20,6 @@ from goal_analysis.symbolic.parsing.formula_bounds import (
     check_root,
     in_words,
 )
-from goal_analysis.symbolic.primitives import hinge
 
 __all__ = ["Arithmetic", "Refused"]
 

@@ -11,10 +11,10 @@ from functools import partial, reduce
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
 from goal_analysis.symbolic.parsing.formula_bounds import MAX_BITS
 from goal_analysis.symbolic.parsing.formula_error import FormulaError, one_of
 from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
 
 MAX_NODES = 500
 """Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""

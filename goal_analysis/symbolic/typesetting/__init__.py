@@ -15,7 +15,7 @@ def plain(expression: sp.Expr) -> str:
     Args:
         expression: in the words that `parse` knows; others are written SymPy's way.
 
-    >>> from goal_analysis.symbolic.primitives import s_n, s_p
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> plain((s_n - s_p) ** 2 / 5 + sp.sqrt(s_n) / 3)
     'sqrt(s_n)/3 + 0.2*(s_n - s_p)**2'
     """
@@ -28,7 +28,7 @@ def latex(expression: sp.Expr) -> str:
     Args:
         expression: any; a symbol named after a Greek letter becomes the letter, longer names stand upright.
 
-    >>> from goal_analysis.symbolic.primitives import gap, hinge
+    >>> from goal_analysis.symbolic.language.primitives import gap, hinge
     >>> print(latex(hinge(gap + sp.Symbol("margin"))))
     \left[\mathrm{margin} + A^{-} - A^{+}\right]_{+}
     """

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from goal_analysis.symbolic.aggregators import Pool, Side
-from goal_analysis.symbolic.characteristics import Characteristics, Curve, Surface
-from goal_analysis.symbolic.decomposition import Decomposition
-from goal_analysis.symbolic.hyperparameter import interval_text
-from goal_analysis.symbolic.integrability import Integrability
-from goal_analysis.symbolic.loss import SymbolicLoss, Term
+from goal_analysis.numeric.characteristics import Characteristics, Curve, Surface
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import interval_text
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import WeightField
 
@@ -63,8 +63,8 @@ def loss_page(loss: SymbolicLoss, settings: Mapping[str, float] | None = None) -
 def shape(loss: SymbolicLoss) -> str:
     """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators.
 
-    >>> from goal_analysis.symbolic.aggregators import LOGSUMEXP, SOFTMIN
-    >>> from goal_analysis.symbolic.primitives import gap, s_n, s_p, softplus
+    >>> from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
+    >>> from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
     >>> term = Term(outer=softplus(gap), positives=SOFTMIN(s_p), negatives=LOGSUMEXP(s_n))
     >>> shape(SymbolicLoss(name="circle_like", title="", terms=(term,)))
     'φ(logsumexp⁻ − softmin⁺)'

@@ -12,7 +12,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
-from goal_analysis.symbolic.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 
 _PRODUCT, _POWER = PRECEDENCE["Mul"], PRECEDENCE["Pow"]
 

@@ -1,7 +1,4 @@
-"""The objective once more, one triplet at a time in Python's floats, and the test that compares.
-
-This file is long because it is read as a whole, as the second half of an exported file.
-"""
+"""The objective once more, one triplet at a time in Python's floats, and the test that compares."""
 
 from __future__ import annotations
 

@@ -1,0 +1,212 @@
+r"""The phase portrait: where gradient descent on unit vectors carries a triplet in the plane of s_p and s_n.
+
+Let a, p and n be unit vectors and L a loss of s_p = f(cos(a, p)) and s_n = f(cos(a, n)); write u = cos(a, p),
+v = cos(a, n), c = cos(p, n), and ω⁺ = w⁺·f′(u), ω⁻ = w⁻·f′(v) for the weights by cosines. Gradient descent in
+continuous time, kept on the sphere by taking from every gradient what lies along the vector itself, is
+
+    da/dt = ω⁺·(p − u·a) − ω⁻·(n − v·a),     dp/dt = ω⁺·(a − u·p),     dn/dt = −ω⁻·(a − v·n).
+
+The Gram matrix closes: by du/dt = p·da/dt + a·dp/dt, and likewise for the others,
+
+    du/dt = 2ω⁺·(1 − u²) − ω⁻·(c − u·v)
+    dv/dt = ω⁺·(c − u·v) − 2ω⁻·(1 − v²)
+    dc/dt = ω⁺·(v − u·c) − ω⁻·(u − v·c),
+
+and ds_p/dt = f′(u)·du/dt, ds_n/dt = f′(v)·dv/dt. The plane does not hold c: c − u·v = ρ·√(1 − u²)·√(1 − v²), where ρ in
+[−1, 1] is the cosine of the angle at which a sees p and n. So arrows and nullclines are of a slice, all triplets with
+one ρ, while trajectories start in it and then carry their own c. Independent random directions in many dimensions have
+ρ near 0, where pulling and pushing do not disturb each other; the captions of images, which resemble each other, have
+ρ > 0, and then a pushed negative takes the positive along.
+
+The plane, s_p across and s_n up, is the triplet diagram of Hard Negative Examples are Hard, but Useful (Xuan,
+Stylianou, Liu and Pless, ECCV 2020), https://arxiv.org/abs/2007.12749.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+
+from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.pictures.arrows import draw_arrows
+from goal_analysis.pictures.cosines import cosine_of, similarity_of, slope
+from goal_analysis.pictures.sampling import Objective, Settings, field_of, grid, kink_columns, weights_of, with_columns
+from goal_analysis.pictures.style import PULL, PUSH, RIGHT
+from goal_analysis.pictures.surfaces import draw_contours, similarity_axes
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+
+RHO = 0.5
+"""The cosine of the angle at which the anchor sees positive and negative, by default."""
+
+STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))
+"""Cosines (u, v) from which trajectories start by default."""
+
+STEP, STEPS = 0.01, 400
+"""How far a trajectory goes at a time in the space of cosines, and how often at most."""
+
+EDGE = 1 - 1e-12
+"""Cosines this near to ±1 count as this, where slopes are finite."""
+
+AT_REST = 1e-7
+"""A speed below this share of the largest is none."""
+
+
+def gram_flow(
+    weight_p: Float64[np.ndarray, " count"],
+    weight_n: Float64[np.ndarray, " count"],
+    u: Float64[np.ndarray, " count"],
+    v: Float64[np.ndarray, " count"],
+    c: Float64[np.ndarray, " count"],
+) -> Float64[np.ndarray, "3 count"]:
+    """du/dt, dv/dt and dc/dt, as derived above.
+
+    Args:
+        weight_p: ω⁺, the weight by the cosine u.
+        weight_n: ω⁻, by v.
+        u: cos(a, p).
+        v: cos(a, n).
+        c: cos(p, n).
+
+    >>> gram_flow(*np.array([[1.0], [1.0], [0.5], [0.5], [0.25]])).T.tolist()
+    [[1.5, -1.5, 0.0]]
+    """
+    coupling = c - u * v
+    return np.stack(
+        [
+            2 * weight_p * (1 - u**2) - weight_n * coupling,
+            weight_p * coupling - 2 * weight_n * (1 - v**2),
+            weight_p * (v - u * c) - weight_n * (u - v * c),
+        ]
+    )
+
+
+def portrait_frame(objective: Objective, settings: Settings = None, rho: float = RHO, count: int = 121) -> pd.DataFrame:
+    """The velocity of (s_p, s_n) on the slice of all triplets with one ρ.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        rho: in [−1, 1], the cosine of the angle at which the anchor sees positive and negative.
+        count: samples along each side of the square.
+
+    Returns:
+        ``s_p``, ``s_n``, ``ds_p``, ``ds_n`` (by time), and ``kink_0`` … of which each changes its sign along a kink.
+
+    Raises:
+        ValueError: a ρ outside [−1, 1].
+    """
+    if not -1 <= rho <= 1:
+        raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
+    weights, similarity = weights_of(objective, settings), field_of(objective).similarity
+    weights = {name: weights[name] for name in ("w_p", "w_n")}
+    frame = with_columns(grid(similarity, count), weights | kink_columns(list(weights.values())))
+    u, v = (cosine_of(frame[s], similarity) for s in ("s_p", "s_n"))
+    slope_p, slope_n = (slope(x, similarity) for x in (u, v))
+    flow = gram_flow(frame["w_p"].to_numpy() * slope_p, frame["w_n"].to_numpy() * slope_n, u, v, _seen(u, v, rho))
+    return frame.drop(columns=["w_p", "w_n"]).assign(ds_p=slope_p * flow[0], ds_n=slope_n * flow[1])
+
+
+def trajectories_frame(
+    objective: Objective,
+    settings: Settings = None,
+    starts: Sequence[tuple[float, float]] | None = None,
+    rho: float = RHO,
+) -> pd.DataFrame:
+    """Where gradient descent carries triplets, by Heun steps of equal length until they rest or reach the edge.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        starts: pairs (s_p, s_n); by default those of `STARTS`.
+        rho: of the starts; afterwards cos(p, n) goes its own way.
+
+    Returns:
+        ``trajectory`` (its number), ``point`` (from 0), ``s_p``, ``s_n``, ``cos_pn``.
+
+    >>> from goal_analysis.symbolic.weight import WeightField
+    >>> import sympy as sp
+    >>> pulled = WeightField(name="pulled", positive=sp.Integer(1), negative=sp.Integer(0))
+    >>> frame = trajectories_frame(pulled, starts=[(0.5, 0.0)], rho=0.0)
+    >>> bool(frame["s_p"].is_monotonic_increasing), bool(frame["s_p"].iloc[-1] > 0.98)
+    (True, True)
+    """
+    weights, similarity = weights_of(objective, settings), field_of(objective).similarity
+    function = compiled([weights["w_p"], weights["w_n"]], (s_p, s_n), NUMPY)
+    u, v = np.array(STARTS).T if starts is None else cosine_of(np.array(starts, dtype=float), similarity).T
+    state = np.stack([u, v, _seen(u, v, rho)])
+
+    def velocity(at: np.ndarray) -> np.ndarray:
+        at = np.clip(at, -EDGE, EDGE)
+        w_p, w_n = function(*similarity_of(at[:2], similarity))
+        return gram_flow(w_p * slope(at[0], similarity), w_n * slope(at[1], similarity), *at)
+
+    rows = pd.DataFrame(_followed(velocity, state)).sort_values(["trajectory", "point"], ignore_index=True)
+    for cosine, s in (("u", "s_p"), ("v", "s_n")):
+        rows[s] = similarity_of(rows[cosine], similarity)
+    return rows[["trajectory", "point", "s_p", "s_n", "cos_pn"]]
+
+
+def _seen(u: np.ndarray, v: np.ndarray, rho: float) -> np.ndarray:
+    """cos(p, n) of vectors that the anchor sees at an angle whose cosine is ρ."""
+    return u * v + rho * np.sqrt((1 - u**2) * (1 - v**2))
+
+
+def _followed(velocity: Callable[[np.ndarray], np.ndarray], state: np.ndarray) -> list[dict[str, int | float]]:
+    rows, alive, before = [], np.ones(state.shape[1], dtype=bool), np.zeros_like(state)
+    top = np.nanmax(_speed(velocity(state)), initial=0.0)
+    for point in range(STEPS + 1):
+        for i in np.flatnonzero(alive):
+            u, v, c = state[:, i].tolist()
+            rows.append({"trajectory": int(i), "point": point, "u": u, "v": v, "cos_pn": c})
+        first = velocity(state)
+        second = velocity(state + STEP * _direction(first))
+        step = STEP * (_direction(first) + _direction(second)) / 2
+        inside = (np.abs(state + step) <= 1).all(0)  # NaN is not
+        turns = (step * before).sum(0) < 0  # as it would around a point of rest, to and fro
+        alive &= (_speed(first) > AT_REST * top) & inside & ~turns
+        state, before = np.where(alive, state + step, state), step
+    return rows
+
+
+def draw_portrait(
+    frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
+) -> Axes:
+    """Arrows of the flow, the nullclines of s_p and of s_n, and trajectories with their starts and ends.
+
+    Args:
+        frame: of `portrait_frame`.
+        trajectories: of `trajectories_frame`.
+        ax: where.
+        similarity: what s_p and s_n measure.
+        every: of so many samples in a row one has its arrow.
+    """
+    place = frame[["s_p", "s_n"]].rank(method="dense").astype(int)
+    chosen = ((place - 1 - every // 2) % every == 0).all(axis=1)
+    some = frame[chosen].reset_index(drop=True)
+    draw_arrows(some, some["ds_p"], some["ds_n"], ax)
+    for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
+        if draw_contours(frame, column, ax, (0.0,), colour, 1.4):
+            ax.plot([], [], color=colour, label=rf"$\dot{{{symbol[0]}}}_{symbol[-1]} = 0$")
+    for _, line in trajectories.groupby("trajectory"):
+        ax.plot(line["s_p"], line["s_n"], color=RIGHT, linewidth=1.0, alpha=0.9)
+        for end, size, inside in ((0, 4, "white"), (-1, 3, RIGHT)):
+            at = line[["s_p", "s_n"]].iloc[end]
+            ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
+    ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
+    similarity_axes(ax, similarity)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
+    return ax
+
+
+def _speed(velocity: np.ndarray) -> np.ndarray:
+    return np.hypot(velocity[0], velocity[1])
+
+
+def _direction(velocity: np.ndarray) -> np.ndarray:
+    size = np.sqrt((velocity**2).sum(0))
+    return np.divide(velocity, size, out=np.zeros_like(velocity), where=size > 0)

@@ -1,0 +1,84 @@
+"""Figures as files, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from goal_analysis.pictures.style import style
+from goal_analysis.writing import write_whole_bytes
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def panels(
+    rows: int = 1,
+    columns: int = 1,
+    width: float = 3.4,
+    height: float = 2.8,
+    margins: tuple[float, float, float, float] | None = None,
+) -> tuple[Figure, np.ndarray]:
+    """A figure with so many Axes, in the project's style, apart from pyplot and its window.
+
+    Args:
+        rows: of Axes.
+        columns: of Axes.
+        width: of one, in inches.
+        height: of one, in inches.
+        margins: around every Axes: left, right, below and above, in inches. By default the layout finds room for all
+            labels, which takes longer than all the drawing.
+
+    Returns:
+        The figure, and its Axes of shape ``(rows, columns)``.
+    """
+    with style():
+        size = width * columns, height * rows
+        if margins is None:
+            figure = Figure(figsize=size, layout="constrained")
+            return figure, figure.subplots(rows, columns, squeeze=False)
+        left, right, below, above = margins
+        figure = Figure(figsize=size)
+        wide, high = width - left - right, height - below - above
+        figure.subplots_adjust(
+            left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
+            wspace=(left + right) / wide, hspace=(below + above) / high,
+        )  # fmt: skip
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def alone(
+    width: float = 3.4, height: float = 2.8, margins: tuple[float, float, float, float] | None = None
+) -> tuple[Figure, Axes]:
+    """A figure with one Axes, in the project's style, as `panels` makes it."""
+    figure, axes = panels(1, 1, width, height, margins)
+    return figure, axes[0, 0]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure; its text stays text in SVG and PDF.
+
+    Args:
+        figure: what is drawn.
+        path: its ending says the format.
+
+    Raises:
+        ValueError: another ending than those of `FORMATS`.
+        OSError: the file cannot be written; an old one is intact.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FORMATS)}")
+    content = io.BytesIO()
+    # Without a date the same picture is the same file.
+    with style():
+        if kind == "png":
+            FigureCanvasAgg(figure).print_png(content)  # savefig would draw twice
+        else:
+            dated = {"svg": "Date", "pdf": "CreationDate"}[kind]
+            figure.savefig(content, format=kind, metadata={dated: None})
+    write_whole_bytes(path, content.getvalue())

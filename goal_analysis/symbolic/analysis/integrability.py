@@ -1,0 +1,179 @@
+"""Is a field of weights the gradient of a loss? The curl, the reason, the potential and the loss where there is one.
+
+w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n have an L if and only if ∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, as a distribution: in every
+region between the kinks (the smooth curl), and across every kink g = 0 at which the weights jump (the jump of
+w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T is a function of U = ∫P⁻ds_n − ∫P⁺ds_p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+
+import sympy as sp
+
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.kinks import (
+    Jump,
+    curl_jumps,
+    in_steps_alone,
+    jump_across,
+    kinks_of,
+    refute_on_kink,
+    witness_against,
+)
+from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.relative import other_negative, other_positive
+from goal_analysis.symbolic.proof.identity import Undecided, Witness
+from goal_analysis.symbolic.weight import WeightField
+
+
+@dataclass(frozen=True)
+class Integrability:
+    """Whether a field is the gradient of a loss.
+
+    Args:
+        integrable: the verdict.
+        reason: why, in one sentence.
+        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
+        jumps: its concentrated part at kinks, zero on the kink where the field is integrable.
+        potential: U = ∫P⁻ds_n − ∫P⁺ds_p where the weights separate and a closed form was found.
+        loss: a closed form of L(s_p, s_n), unique up to a constant, where there is one and it was found.
+        witness: where a condition fails, a point at which it does.
+    """
+
+    integrable: bool
+    reason: str
+    curl: sp.Expr
+    jumps: tuple[Jump, ...]
+    potential: sp.Expr | None
+    loss: sp.Expr | None
+    witness: Witness | None = None
+
+    def _repr_markdown_(self) -> str:
+        from goal_analysis.symbolic.typesetting.pages import integrability_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
+
+        return to_markdown([integrability_page(self)])
+
+
+def integrability(objective: Decomposition | WeightField) -> Integrability:
+    """Decide whether the weights are the gradient of a loss.
+
+    A loss without a stopped gradient is integrable, and its curl says so. Where a gradient is stopped, or where a
+    weight reads other pairs of the batch, one triplet does not tell: then two positives with two negatives, or two
+    anchors, are looked at too.
+
+    Args:
+        objective: the decomposition of a loss, or any field of weights.
+
+    Raises:
+        Undecided: a condition could be neither proved nor refuted.
+
+    >>> from goal_analysis.symbolic.language.primitives import sigmoid
+    >>> integrability(
+    ...     WeightField(
+    ...         name="nca × linear",
+    ...         positive=sigmoid(s_n - s_p) * (1 - s_p),
+    ...         negative=sigmoid(s_n - s_p) * s_n,
+    ...     )
+    ... ).integrable
+    False
+    """
+    return _decided(objective)
+
+
+@lru_cache(maxsize=4096)
+def _decided(objective: Decomposition | WeightField) -> Integrability:
+    """The verdict, remembered: deciding takes up to a second."""
+    field = objective.field if isinstance(objective, Decomposition) else objective
+    curl = smooth_curl(objective)
+    jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
+    verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
+    for witness, what in _refutations(objective, field, curl, jumps):
+        if witness:
+            return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
+    declared = declared_loss(objective)
+    return replace(verdict, loss=recover_loss(field, verdict.potential) if declared is None else declared)
+
+
+def declared_loss(objective: Decomposition | WeightField) -> sp.Expr | None:
+    """The loss that was declared, on one triplet, if its weights are its gradient: it stops none and never jumps."""
+    if not isinstance(objective, Decomposition) or objective.loss.detaches:
+        return None
+    expression = in_steps_alone(objective.loss.expression())
+    for kink in kinks_of([expression], (s_p, s_n)):
+        jump = jump_across(kink, expression)
+        try:
+            if jump != 0 and refute_on_kink(Jump(kink, jump), (s_n, s_p), objective.field):
+                return None
+        except Undecided:
+            return None
+    return objective.loss.expression()
+
+
+_WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
+
+
+def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
+    """∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks; 0 for a loss that stops no gradient, by the symmetry of ∂²L/∂s_p∂s_n."""
+    if isinstance(objective, Decomposition):
+        if not objective.loss.detaches:
+            return sp.S.Zero
+        objective = objective.field
+    return sp.factor_terms(sp.diff(objective.positive, s_n) + sp.diff(objective.negative, s_p))
+
+
+def _refutations(objective, field, curl, jumps) -> Iterator[tuple[Witness | None, str]]:
+    """Of everything that has to vanish the witness against it, with what it is."""
+    yield witness_against(curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
+    for jump in jumps:
+        yield refute_on_kink(jump, (s_n, s_p), field), _across(jump)
+    if isinstance(objective, Decomposition) and objective.loss.detaches:
+        yield from _refutations_on_several_pairs(objective)
+    for condition, what in _relative_conditions(field):
+        yield witness_against(condition, field), what
+
+
+def _across(jump: Jump) -> str:
+    return f"the weights jump across {jump.kink} = 0, and the curl there"
+
+
+def _refutations_on_several_pairs(decomposition: Decomposition) -> Iterator[tuple[Witness | None, str]]:
+    """Symmetry of the weights of one anchor with two positives and two negatives, between kinks and across."""
+    field = decomposition.field
+    positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
+    weights_p, weights_n = decomposition.weights(positives, negatives)
+    pulls = (-weight for weight in weights_p)
+    gradient = dict(zip((*positives, *negatives), (*pulls, *weights_n), strict=True))
+    for a, b in combinations(gradient, 2):
+        asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
+        what = f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+        yield witness_against(asymmetry, field), what
+    for jump in curl_jumps(gradient):
+        yield refute_on_kink(jump, (*negatives, *positives), field), f"with several pairs, {_across(jump)}"
+
+
+def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
+    """Symmetry between the pairs that a relative similarity joins: another anchor's positive, with the roles
+    exchanged, and another negative of the anchor, which has no weight itself.
+    """
+    reads = {r.symbol: r.contribution for r in field.relative}
+    positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
+    if positive.has(other_positive):
+        elsewhere = sp.Symbol("s_n'", real=True)
+        exchanged = positive.subs({s_p: other_positive, other_positive: s_p, s_n: elsewhere}, simultaneous=True)
+        asymmetry = sp.diff(positive, other_positive) - sp.diff(exchanged, s_p)
+        yield (
+            asymmetry,
+            "P⁺ reads another anchor's positive, and the two weights' mutual derivatives differ: the difference",
+        )
+    for weight, name in ((positive, "w⁺"), (negative, "w⁻")):
+        if weight.has(other_negative):
+            yield (
+                sp.diff(weight, other_negative),
+                f"{name} reads a negative that has no weight, and the derivative by it",
+            )

@@ -1,0 +1,91 @@
+"""The way back from weights to a loss: the potential of pair weights, and the loss whose gradient a field is.
+
+With w⁺ = T·P⁺ and w⁻ = T·P⁻ and U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T.
+Where T is written as f(z) with z = a·U + b, that is F(z)/a with F′ = f, in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import sympy as sp
+
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.proof.antiderivative import antiderivative
+from goal_analysis.symbolic.proof.identity import Undecided, refute_zero
+from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
+from goal_analysis.symbolic.weight import WeightField
+
+
+def potential(field: WeightField) -> sp.Expr | None:
+    """U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, or None where the field does not separate or no closed form was found."""
+    if field.factors is None:
+        return None
+    positive, negative = field.factors.positive, field.factors.negative
+    read = positive.free_symbols | negative.free_symbols
+    return _potential(positive, negative, tuple((s, span) for s, span in field.ranges.items() if s in read))
+
+
+@lru_cache(maxsize=1024)
+def _potential(positive: sp.Expr, negative: sp.Expr, ranges: tuple) -> sp.Expr | None:
+    """U of pair weights, remembered: many objectives have the same ones."""
+    rising = antiderivative(negative, s_n, dict(ranges))
+    falling = antiderivative(positive, s_p, dict(ranges))
+    return None if rising is None or falling is None else rising - falling
+
+
+def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
+    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and f's variable; those come
+    first whose profile is more than a factor.
+    """
+    t = sp.Symbol("t", real=True)
+    found = []
+    for z in sorted(sp.preorder_traversal(triplet_weight), key=sp.count_ops, reverse=True):
+        if z.has(s_p) and z.has(s_n):
+            profile = triplet_weight.xreplace({z: t, -z: -t})
+            if not profile.has(s_p, s_n):
+                found.append((z, profile, t))
+    yield from sorted(found, key=lambda reading: sp.diff(reading[1], t, 2) == 0 and not reading[1].has(step))
+
+
+def recover_loss(field: WeightField, u: sp.Expr | None) -> sp.Expr | None:
+    """A closed form of the loss of an integrable field, checked against both weights; None if none was found.
+
+    Args:
+        field: weights whose curl vanishes.
+        u: their potential.
+    """
+    for candidate in _loss_candidates(field, u):
+        residues = (sp.diff(candidate, s_p) + field.positive, sp.diff(candidate, s_n) - field.negative)
+        try:
+            if not any(refute_zero(residue, field.ranges) for residue in residues):
+                return simplest(candidate)
+        except Undecided:
+            continue
+    return None
+
+
+def _loss_candidates(field: WeightField, u: sp.Expr | None) -> Iterator[sp.Expr]:
+    if u is not None and field.factors is not None:
+        if not field.factors.triplet.has(s_p, s_n):
+            yield field.factors.triplet * u
+        for z, profile, t in profiles(field.factors.triplet):
+            slope = _ratio(sp.diff(z, s_n), field.factors.negative)
+            primitive = antiderivative(profile, t, {**field.ranges, t: (sp.Integer(-1), sp.Integer(1))})
+            if slope is not None and primitive is not None:
+                yield primitive.subs(t, z) / slope
+    along_n = antiderivative(field.negative, s_n, field.ranges)
+    if along_n is not None:
+        rest = sp.simplify(-field.positive - sp.diff(along_n, s_p))
+        along_p = None if rest.has(s_n) else antiderivative(rest, s_p, field.ranges)
+        if along_p is not None:
+            yield along_n + along_p
+
+
+def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
+    """above/below if it does not depend on the similarities."""
+    if below == 0:
+        return None
+    ratio = bounded_factor((above / below).replace(hinge, lambda x: x * step(x)))
+    return None if ratio.has(s_p, s_n) else ratio

@@ -1,0 +1,1 @@
+"""The words of losses and objectives: primitives, hyperparameters, aggregators, similarities."""

@@ -1,0 +1,116 @@
+"""Aggregators: how an anchor turns its positives, or its negatives, into one quantity.
+
+The gradient of an aggregator is the *mining weight*: one-hot for the hardest, softmax for logsumexp,
+uniform for the mean. It is derived by differentiating `combine`, never written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, reduce
+
+import sympy as sp
+
+from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, maximum, minimum, step
+
+
+class Pool(Enum):
+    """Which pairs of an anchor a side gathers."""
+
+    OWN = "own"
+    """The positives on the side of the positives, the negatives on the side of the negatives."""
+    ALL = "all"
+    """Positives and negatives alike: a denominator that holds the positives too."""
+    BOTH_ENDS = "both ends"
+    """The negatives of the anchor and, for each positive, the negatives of that positive."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a term: ``aggregator`` over ``inner`` of every pair in ``pool``."""
+
+    aggregator: Aggregator
+    inner: sp.Expr
+    pool: Pool = Pool.OWN
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """A function from the values of several pairs to one value.
+
+    Args:
+        name: how formulas from outside call it.
+        combine: the aggregate as an expression of the values.
+        mining: the mining weight in words, for tables.
+        enumerates: the aggregation happens outside of φ: every pair gets a term of its own.
+        parameters: expressions that the aggregate reads besides the values, such as a temperature.
+    """
+
+    name: str
+    combine: Callable[[Sequence[sp.Expr]], sp.Expr]
+    mining: str
+    enumerates: bool = False
+    parameters: tuple[sp.Expr, ...] = ()
+
+    def __call__(self, inner: sp.Expr, pool: Pool = Pool.OWN) -> Side:
+        """The side of a term that aggregates ``inner`` this way."""
+        return Side(self, sp.sympify(inner), pool)
+
+    def weights(self, values: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
+        """The mining weights ∂A/∂xᵢ, derived."""
+        aggregate = self.combine(values)
+        return tuple(sp.diff(aggregate, value) for value in values)
+
+
+def _min(values: Sequence[sp.Expr]) -> sp.Expr:
+    # From the right, because `minimum` writes its first argument out twice.
+    return reduce(lambda least, value: minimum(value, least), reversed(values))
+
+
+def _mean(values: Sequence[sp.Expr]) -> sp.Expr:
+    return sp.Add(*values) / len(values)
+
+
+def _softmin(values: Sequence[sp.Expr]) -> sp.Expr:
+    return -logsumexp(*(-value for value in values))
+
+
+def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
+    if len(values) == 1:
+        return hinge(values[0])
+    count = sp.Add(*(step(value) for value in values))
+    return sp.Add(*(hinge(value) for value in values)) / detach(maximum(count, sp.S.One))
+
+
+MAX = Aggregator("max", lambda values: reduce(maximum, values), "one-hot at the largest")
+MIN = Aggregator("min", _min, "one-hot at the smallest")
+LOGSUMEXP = Aggregator("logsumexp", lambda values: logsumexp(*values), "softmax")
+SOFTMIN = Aggregator("softmin", _softmin, "softmax of the negated values")
+MEAN = Aggregator("mean", _mean, "uniform, 1/count")
+SUM = Aggregator("sum", lambda values: sp.Add(*values), "1 for every pair")
+MEAN_ACTIVE = Aggregator("mean_active", _mean_active, "uniform over the values above zero")
+EACH = Aggregator("each", lambda values: sp.Add(*values), "1 for every pair, outside of φ", enumerates=True)
+EACH_MEAN = Aggregator("each_mean", _mean, "1/count for every pair, outside of φ", enumerates=True)
+
+
+@cache
+def softmax_active(temperature: sp.Expr) -> Aggregator:
+    """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped.
+
+    There is one per temperature, so that losses that say the same are equal.
+    """
+
+    def combine(values: Sequence[sp.Expr]) -> sp.Expr:
+        def weight(i: int) -> sp.Expr:
+            others = (step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :]))
+            return step(values[i]) / (1 + sp.Add(*others))
+
+        return sp.Add(*(detach(weight(i)) * hinge(x) for i, x in enumerate(values)))
+
+    return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
+
+
+AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_MEAN)
+"""The aggregators that formulas from outside can name; `softmax_active` takes a temperature besides."""

@@ -1,0 +1,109 @@
+"""Hyperparameters: named numbers with a domain, a default and a meaning."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, s_n, s_p, x_n, x_p
+
+positive = sp.Interval.open(0, sp.oo)
+nonnegative = sp.Interval(0, sp.oo)
+real = sp.Interval(-sp.oo, sp.oo)
+unit = sp.Interval(0, 1)
+
+RESERVED = frozenset(
+    [symbol.name for symbol in (s_p, s_n, x_p, x_n)]
+    + [primitive.__name__ for primitive in PRIMITIVES]
+    + ["gap", "exp", "log", "sqrt", "sin", "cos", "max", "min", "abs", "pi"]
+)
+"""Names that already mean something in a formula."""
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A named number of a loss or of a weight.
+
+    Args:
+        name: an identifier, such as ``"margin"``; it is how the number is set from outside.
+        default: the value of the paper, inside the domain.
+        domain: the interval of values that make sense.
+        meaning: a few words for tables.
+
+    Raises:
+        ValueError: the name is taken or no identifier, or the default lies outside the domain.
+
+    >>> margin = Hyperparameter("margin", 0.2, nonnegative, "how much farther the negative has to be")
+    >>> margin.default, margin.symbol
+    (0.2, margin)
+    """
+
+    name: str
+    default: float
+    domain: sp.Interval = real
+    meaning: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or keyword.iskeyword(self.name) or self.name in RESERVED:
+            raise ValueError(
+                f"hyperparameter: got the name {self.name!r} but expected an identifier other than "
+                f"{', '.join(sorted(RESERVED))} and Python's own words"
+            )
+        self.check(self.default, f"hyperparameter {self.name!r}: default")
+
+    def check(self, value: float, what: str) -> float:
+        """Return ``value`` if it is a finite number inside the domain; otherwise say what was expected."""
+        is_number = isinstance(value, (numbers.Real, sp.Number)) and not isinstance(value, bool)
+        # NaN is between no two numbers, and SymPy reads neither it nor infinity from text.
+        is_finite = is_number and (isinstance(value, sp.Number) or -math.inf < value < math.inf)
+        if not is_finite or not exact(value).is_finite or exact(value) not in self.domain:
+            raise ValueError(f"{what}: got {value!r} but expected a number in {interval_text(self.domain)}")
+        return value
+
+    @property
+    def symbol(self) -> sp.Symbol:
+        """The symbol that stands for it in formulas, with the sign that the domain grants."""
+        if self.domain.start >= 0:
+            never_zero = self.domain.start > 0 or self.domain.left_open
+            return sp.Symbol(self.name, positive=True) if never_zero else sp.Symbol(self.name, nonnegative=True)
+        return sp.Symbol(self.name, real=True)
+
+
+def exact(value: float) -> sp.Expr:
+    """The decimal number that was written, as a rational: 0.2 is 1/5."""
+    return sp.Rational(str(value)) if isinstance(value, numbers.Real) else sp.sympify(value)
+
+
+def interval_text(domain: sp.Interval) -> str:
+    """An interval in the usual notation, such as ``(0, inf)``."""
+    opening = "(" if domain.left_open else "["
+    closing = ")" if domain.right_open else "]"
+    ends = (str(end).replace("oo", "inf") for end in (domain.start, domain.end))
+    return f"{opening}{', '.join(ends)}{closing}"
+
+
+def resolve(
+    hyperparameters: Iterable[Hyperparameter], settings: Mapping[str, float], owner: str
+) -> dict[sp.Symbol, sp.Expr]:
+    """The exact value of every hyperparameter's symbol: its default, or what ``settings`` says.
+
+    Args:
+        hyperparameters: what can be set.
+        settings: values by name.
+        owner: whose hyperparameters they are, for the error's text.
+
+    Raises:
+        ValueError: a name is unknown or a value lies outside its domain.
+    """
+    known = {h.name: h for h in hyperparameters}
+    for name, value in settings.items():
+        if name not in known:
+            expected = f"one of {', '.join(known)}" if known else "none: it has no hyperparameters"
+            raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}")
+        known[name].check(value, f"{owner}: {name}")
+    return {h.symbol: exact(settings.get(name, h.default)) for name, h in known.items()}

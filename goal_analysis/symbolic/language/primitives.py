@@ -1,0 +1,211 @@
+"""The words of the symbolic language: the similarities of a triplet and the functions that losses are made of.
+
+The functions stay opaque, so that SymPy never rewrites a stable form into one that overflows, and everything with a
+kink is made of two of them, `hinge` and `step`, so that one case distinction covers them all. Derivatives hold almost
+everywhere: a `step` differentiates to zero, and `integrability` looks at what happens across its jump.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.core.function import ArgumentIndexError
+
+s_p = sp.Symbol("s_p", real=True)
+"""Similarity of the anchor and its positive."""
+
+s_n = sp.Symbol("s_n", real=True)
+"""Similarity of the anchor and its negative."""
+
+x_p = sp.Symbol("x_p", real=True)
+"""The aggregated positives A⁺[k(s_p)] inside an outer function φ."""
+
+x_n = sp.Symbol("x_n", real=True)
+"""The aggregated negatives A⁻[h(s_n)] inside an outer function φ."""
+
+gap = x_n - x_p
+"""A⁻[h(s_n)] − A⁺[k(s_p)]; a side that a term does not have counts as zero."""
+
+
+class _Primitive(sp.Function):
+    """What the primitives share: one real argument gives one real value."""
+
+    nargs = 1
+
+    def _eval_is_real(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+    def _eval_is_nonnegative(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+
+def _sign(x: sp.Expr) -> int | None:
+    """The sign of a number; None of what has symbols, and where the digits do not tell it.
+
+    SymPy's `is_comparable` and `Max` would multiply powers out to find it, which can take forever.
+    """
+    digits = x.evalf(2) if x.is_number and not x.is_Number else x
+    told = digits.is_Rational or digits in (sp.oo, -sp.oo) or (digits.is_Float and digits._prec > 1)
+    return bool(digits > 0) - bool(digits < 0) if told else None
+
+
+class hinge(_Primitive):
+    """[x]₊ = max(x, 0); its derivative is `step`."""
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        sign = _sign(x)
+        return None if sign is None else x if sign > 0 else sp.S.Zero
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return step(self.args[0])
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        body = rf"\left[{printer._print(self.args[0])}\right]_{{+}}"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+class step(_Primitive):
+    """1[x > 0], and ½ at the kink; its derivative is zero almost everywhere."""
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        sign = _sign(x)
+        if sign is not None:
+            return sp.Rational(1 + sign, 2)
+        if x.is_Mul:
+            signed = [factor for factor in x.args if not factor.is_positive]
+            return cls(sp.Mul(*signed)) if len(signed) < len(x.args) else None
+        return None
+
+    def _eval_power(self, exponent: sp.Expr) -> sp.Expr | None:
+        return self if exponent.is_Integer and exponent.is_positive else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        body = rf"\mathbf{{1}}\left[{printer._print(self.args[0])} > 0\right]"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+class sigmoid(_Primitive):
+    """σ(x) = 1/(1 + exp(−x)); its derivative is σ(x)·σ(−x)."""
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        return {sp.S.Zero: sp.Rational(1, 2), sp.oo: sp.S.One, -sp.oo: sp.S.Zero}.get(x)
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sigmoid(self.args[0]) * sigmoid(-self.args[0])
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+    def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
+        return 1 / (1 + sp.exp(-x))
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"\sigma{power}\left({printer._print(self.args[0])}\right)"
+
+
+class softplus(_Primitive):
+    """log(1 + exp(x)); its derivative is `sigmoid`."""
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        return {sp.S.Zero: sp.log(2), sp.oo: sp.oo, -sp.oo: sp.S.Zero}.get(x)
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sigmoid(self.args[0])
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+    def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
+        return sp.log(1 + sp.exp(x))
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"\operatorname{{softplus}}{power}\left({printer._print(self.args[0])}\right)"
+
+
+class logsumexp(sp.Function):
+    """log Σ exp(xᵢ); its derivative by xᵢ is the softmax, σ(xᵢ − logsumexp of the others)."""
+
+    @classmethod
+    def eval(cls, *xs: sp.Expr) -> sp.Expr | None:
+        if len(xs) == 1:
+            return xs[0]
+        in_order = tuple(sorted(xs, key=sp.default_sort_key))
+        return None if in_order == xs else cls(*in_order)
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        if not 1 <= argindex <= len(self.args):
+            raise ArgumentIndexError(self, argindex)
+        x = self.args[argindex - 1]
+        return sigmoid(x - logsumexp(*self.args[: argindex - 1], *self.args[argindex:]))
+
+    def _eval_is_real(self) -> bool | None:
+        return True if all(x.is_real for x in self.args) else None
+
+    def _eval_rewrite_as_exp(self, *xs: sp.Expr, **_) -> sp.Expr:
+        return sp.log(sp.Add(*map(sp.exp, xs)))
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"\operatorname{{logsumexp}}{power}\left({', '.join(map(printer._print, self.args))}\right)"
+
+
+class detach(sp.Function):
+    """Stop-gradient: reads as its argument and differentiates to zero."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        return x if x.is_number or isinstance(x, detach) else None
+
+    def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
+        return sp.S.Zero
+
+    def _eval_is_real(self) -> bool | None:
+        return self.args[0].is_real
+
+    def _eval_is_nonnegative(self) -> bool | None:
+        return self.args[0].is_nonnegative
+
+    def _latex(self, printer, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"\operatorname{{sg}}{power}\left({printer._print(self.args[0])}\right)"
+
+
+def undetach(expression: sp.Expr) -> sp.Expr:
+    """Read every `detach(x)` as x: how a weight is read once the differentiation is done."""
+    while expression.has(detach):
+        expression = expression.replace(detach, lambda x: x)
+    return expression
+
+
+def maximum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    """max(a, b), spelt b + [a − b]₊, from the side of a zero if there is one."""
+    return hinge(b) if a == 0 else sp.sympify(b) + hinge(a - b)
+
+
+def minimum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    """min(a, b), spelt a − [a − b]₊, from the side of a zero if there is one."""
+    return -hinge(-a) if b == 0 else sp.sympify(a) - hinge(a - b)
+
+
+def where(condition: sp.Expr, when_positive: sp.Expr, otherwise: sp.Expr) -> sp.Expr:
+    """`when_positive` where condition > 0, else `otherwise`, as one sum with a `step`."""
+    return otherwise + step(condition) * (when_positive - otherwise)
+
+
+def cosine_of_shifted_angle(s: sp.Expr, shift: sp.Expr) -> sp.Expr:
+    """cos(θ + shift) for s = cos θ with θ in [0, π], spelt s·cos(shift) − √(1 − s²)·sin(shift)."""
+    return s * sp.cos(shift) - sp.sqrt(1 - s**2) * sp.sin(shift)
+
+
+PRIMITIVES = (hinge, step, sigmoid, softplus, logsumexp, detach)
+"""Every function that the language adds to SymPy's own arithmetic, exp, log, sqrt, sin and cos."""

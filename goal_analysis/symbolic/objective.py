@@ -1,0 +1,216 @@
+"""Losses as values: sums of terms Φ(A⁺[k(s_p)], A⁻[h(s_n)]), checked when they are constructed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+
+import sympy as sp
+
+from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
+from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+
+
+class Anchors(Enum):
+    """Which axis of the score matrix S (images × texts, or embeddings × class proxies) is the query."""
+
+    ROWS = "rows"
+    COLUMNS = "columns"
+    BOTH = "rows and columns, summed"
+
+
+class Reduction(Enum):
+    """How the losses of the anchors become the loss of a batch."""
+
+    SUM = "sum"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One summand Φ(A⁺[k(s_p)], A⁻[h(s_n)]) of an anchor's loss; mostly Φ = φ(gap), gap = A⁻ − A⁺.
+
+    Args:
+        outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart) and hyperparameters.
+        positives: the aggregator with k, an expression of ``s_p``; None where the term has no positives.
+        negatives: the aggregator with h, an expression of ``s_n``; None where the term has no negatives.
+    """
+
+    outer: sp.Expr
+    positives: Side | None = None
+    negatives: Side | None = None
+
+    @property
+    def effective_outer(self) -> sp.Expr:
+        """Φ with the side that the term does not have at zero."""
+        missing = {x: 0 for x, side in ((x_p, self.positives), (x_n, self.negatives)) if side is None}
+        return self.outer.subs(missing)
+
+    @property
+    def reads_gap_alone(self) -> bool:
+        """Whether Φ is φ(A⁻ − A⁺), so that one triplet weight φ′ serves both sides."""
+        return sp.expand(sp.diff(self.outer, x_p) + sp.diff(self.outer, x_n)) == 0
+
+    def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
+        """The term on an anchor with these similarities, as an expression of them."""
+        aggregated = self._aggregate(positives, negatives)
+        return sp.Add(*(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated))
+
+    def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
+        """Every (x_p, x_n) that Φ is applied to, with the factor that it is summed with."""
+        gathered_p = _gather(self.positives, s_p, positives, negatives, positives)
+        gathered_n = _gather(self.negatives, s_n, negatives, negatives, positives)
+        for factor_p, value_p in gathered_p:
+            for factor_n, value_n in gathered_n:
+                yield factor_p * factor_n, {x_p: value_p, x_n: value_n}
+
+
+def _gather(side, variable, own, negatives, positives) -> list[tuple[sp.Expr, sp.Expr]]:
+    if side is None:
+        return [(sp.S.One, sp.S.Zero)]
+    pool = (*positives, *negatives) if side.pool is Pool.ALL else own
+    values = [side.inner.subs(variable, s) for s in pool]
+    if not side.aggregator.enumerates:
+        return [(sp.S.One, side.aggregator.combine(values))]
+    places = [sp.Dummy() for _ in values]
+    return list(zip(side.aggregator.weights(places), values, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolicLoss:
+    """A loss of one anchor: the sum of its terms.
+
+    Args:
+        name: an identifier; how the command line calls it.
+        title: what papers call it.
+        terms: the summands.
+        hyperparameters: every free symbol of the terms besides the similarities.
+        reference: keys of the bibliography; the first is the source of the formula.
+        similarity: what s_p and s_n measure.
+        anchors: which axis of the score matrix is the query.
+        reduction: sum or mean over the anchors. A mean of a term is over the anchors that have what the term needs.
+        proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
+        note: what a reader has to know besides.
+
+    Raises:
+        ValueError: a stray symbol, an undeclared hyperparameter, an unused one, a name twice, no terms.
+        TypeError: a field holds something of another type.
+
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.hyperparameter import nonnegative
+    >>> from goal_analysis.symbolic.language.primitives import gap, hinge
+    >>> margin = Hyperparameter("margin", 0.2, nonnegative)
+    >>> triplet = SymbolicLoss(
+    ...     name="triplet",
+    ...     title="Triplet loss",
+    ...     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=EACH(s_n)),),
+    ...     hyperparameters=(margin,),
+    ... )
+    >>> triplet.expression()
+    hinge(margin + s_n - s_p)
+    """
+
+    name: str
+    title: str
+    terms: tuple[Term, ...]
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    reference: tuple[str, ...] = ()
+    similarity: Similarity = COSINE
+    anchors: Anchors = Anchors.BOTH
+    reduction: Reduction = Reduction.MEAN
+    proxies: bool = False
+    note: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"loss: got the name {self.name!r} but expected an identifier")
+        if not self.terms:
+            raise ValueError(f"loss {self.name!r}: got no terms but expected at least one")
+        names = [h.name for h in self.hyperparameters]
+        if len(set(names)) < len(names):
+            raise ValueError(f"loss {self.name!r}: hyperparameters: got {names} but expected every name once")
+        for i, term in enumerate(self.terms):
+            self._check_term(term, f"loss {self.name!r}: terms[{i}]")
+        unused = {h.symbol for h in self.hyperparameters} - set().union(*map(_symbols, self.terms))
+        if unused:
+            raise ValueError(
+                f"loss {self.name!r}: hyperparameters: got {_names(unused)}, which no term uses; "
+                "expected hyperparameters that occur in a formula"
+            )
+
+    def _check_term(self, term: Term, where: str) -> None:
+        if not isinstance(term, Term):
+            raise TypeError(f"{where}: got {term!r} but expected a Term")
+        if term.positives is None and term.negatives is None:
+            raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
+        declared = {h.symbol for h in self.hyperparameters}
+        _check_symbols(term.outer, {x_p, x_n} | declared, f"{where}.outer")
+        for what, side, variable, other in (
+            ("positives", term.positives, s_p, "negatives"),
+            ("negatives", term.negatives, s_n, "positives"),
+        ):
+            if side is None:
+                continue
+            if not isinstance(side, Side):
+                raise TypeError(
+                    f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({variable})"
+                )
+            _check_symbols(side.inner, {variable} | declared, f"{where}.{what}")
+            for parameter in side.aggregator.parameters:
+                _check_symbols(parameter, declared, f"{where}.{what}: parameter of {side.aggregator.name}")
+            if side.pool is not Pool.OWN and (what == "positives" or getattr(term, other) is None):
+                raise ValueError(
+                    f"{where}.{what}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside "
+                    "positives can gather more"
+                )
+
+    @property
+    def detaches(self) -> bool:
+        """Whether a gradient is stopped somewhere, so that the weights need not be the gradient of any loss."""
+        return self.expression(_PLACES[:2], _PLACES[2:]).has(detach)
+
+    def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
+        """The loss of one anchor with these positives and negatives, by default of one triplet."""
+        return _sum(self.terms, tuple(positives), tuple(negatives))
+
+    def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
+        """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
+        return resolve(self.hyperparameters, settings or {}, f"loss {self.name!r}")
+
+    def _repr_markdown_(self) -> str:
+        from goal_analysis.symbolic.typesetting.pages import loss_page
+        from goal_analysis.symbolic.typesetting.writers import to_markdown
+
+        return to_markdown([loss_page(self)])
+
+
+_PLACES = tuple(sp.Dummy() for _ in range(4))
+"""Two positives and two negatives, of which nothing is known."""
+
+
+@lru_cache(maxsize=1024)
+def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: tuple[sp.Symbol, ...]) -> sp.Expr:
+    """The loss of one anchor, remembered: every question about a loss begins with it."""
+    return sp.Add(*(term.value(positives, negatives) for term in terms))
+
+
+def _symbols(term: Term) -> set[sp.Symbol]:
+    sides = [side for side in (term.positives, term.negatives) if side is not None]
+    formulas = [term.outer, *(f for side in sides for f in (side.inner, *side.aggregator.parameters))]
+    return set().union(*(formula.free_symbols for formula in formulas))
+
+
+def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
+    if not isinstance(formula, sp.Expr):
+        raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
+    stray = formula.free_symbols - allowed
+    if stray:
+        raise ValueError(f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}")
+
+
+def _names(symbols: set[sp.Symbol]) -> str:
+    return ", ".join(sorted(str(symbol) for symbol in symbols))

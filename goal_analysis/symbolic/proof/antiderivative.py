@@ -1,0 +1,119 @@
+"""Antiderivatives in the language of losses: a table over linear arguments, SymPy for the rest, each one checked."""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.integrals.manualintegrate import manualintegrate
+
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, sigmoid, softplus, step
+from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
+from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
+
+MOST_OPERATIONS = 20
+"""Larger functions are not handed to SymPy, whose search takes seconds for them."""
+
+
+def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
+    """F with ∂F/∂variable = ``expression`` almost everywhere and F continuous, or None if none was found.
+
+    Args:
+        expression: any expression.
+        variable: the symbol to integrate over.
+        ranges: where the derivative is compared with the expression.
+
+    >>> from goal_analysis.symbolic.language.primitives import s_n
+    >>> antiderivative(sigmoid(10 * s_n), s_n, {s_n: (sp.S(-1), sp.S(1))})
+    softplus(10*s_n)/10
+    """
+    total = sp.S.Zero
+    for term in sp.Add.make_args(_expanded(expression, variable)):
+        constant, rest = term.as_independent(variable, as_Add=False)
+        primitive = _of_product(rest, variable)
+        if primitive is None:
+            return None
+        total += constant * primitive
+    try:
+        wrong = refute_zero(sp.diff(total, variable) - expression, ranges)
+    except (Undecided, UnsupportedFunction):
+        return None
+    return None if wrong else total
+
+
+def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
+    """A sum of products; quotients and what the variable does not enter stay whole."""
+    if not expression.has(hinge, step):
+        expanded = sp.expand(expression, power_exp=False, power_base=False, log=False)
+        return expression if _linear_table(expression, variable) is not None else expanded
+    return sp.expand(expression.replace(hinge, lambda x: x * step(x)))
+
+
+def _of_product(product: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    if not product.has(variable):
+        return product * variable
+    steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
+    if len(steps) == 1:
+        return _beyond_kink(sp.cancel(product / steps[0]), steps[0].args[0], variable)
+    found = _linear_table(product, variable)
+    if found is not None or steps:
+        return found
+    return _by_sympy(product, variable)
+
+
+def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    """∫ step(inside)·smooth = step(inside)·(F − F at the kink), with F that of the smooth factor."""
+    slope = sp.diff(inside, variable)
+    if slope.has(variable) or slope == 0:
+        return None
+    kinks = sp.solve(inside, variable)
+    if not kinks:  # a slope that SymPy takes for zero
+        return None
+    (kink,) = kinks
+    if smooth == 1:
+        return hinge(inside) / slope
+    whole = _of_product(smooth, variable)
+    return None if whole is None else step(inside) * sp.factor(whole - whole.subs(variable, kink))
+
+
+def _linear_table(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    """The antiderivative of f(a·variable + b) for the functions of the language."""
+    if function == variable:
+        return variable**2 / 2
+    if function.is_Pow and not function.exp.has(variable) and function.exp != -1:
+        base, power = function.as_base_exp()
+        slope = sp.diff(base, variable)
+        return None if slope.has(variable) else base ** (power + 1) / ((power + 1) * slope)
+    if function.is_Pow and function.exp == -1:
+        return _of_shifted_exponential(function.base, variable)
+    if len(function.args) != 1:
+        return None
+    inside = function.args[0]
+    slope = sp.diff(inside, variable)
+    if slope.has(variable):
+        return None
+    table = {
+        sigmoid: softplus(inside),
+        sp.exp: sp.exp(inside),
+        sp.sin: -sp.cos(inside),
+        sp.cos: sp.sin(inside),
+    }
+    return table[function.func] / slope if function.func in table else None
+
+
+def _of_shifted_exponential(base: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    """∫ 1/(exp(y) + c) = −log(1 + c·exp(−y))/(c·y′) for y linear in the variable."""
+    c, rest = base.as_independent(variable, as_Add=True)
+    if not isinstance(rest, sp.exp) or c == 0:
+        return None
+    slope = sp.diff(rest.args[0], variable)
+    return None if slope.has(variable) else -sp.log(1 + c * sp.exp(-rest.args[0])) / (c * slope)
+
+
+def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES):
+        return None  # SymPy knows these functions spelt with exp alone, and then searches for minutes
+    try:
+        found = manualintegrate(function, variable)
+    except Exception:  # its search gives up in many ways; that nothing was found is an answer here
+        return None
+    # What it finds may be an arc sine, which losses have no word for.
+    return found if all(f.func in FUNCTIONS for f in found.atoms(sp.Function)) and not found.has(sp.Integral) else None

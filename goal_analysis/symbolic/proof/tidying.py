@@ -1,0 +1,114 @@
+"""Tidying: the same expression in fewer words, without undoing a stable form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.size import degree_multiplied_out, terms_multiplied_out
+
+MOST_TERMS = 400
+"""Expressions that take more terms are not factored ..."""
+
+MOST_DEGREE = 100
+"""... nor those of a higher degree, which an exponential with a constant of many digits comes to."""
+
+
+def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
+    """``weight`` with `detach` read through and every `hinge` and `step` dropped whose argument has one sign
+    wherever unit vectors can go, in the simplest form.
+
+    >>> from goal_analysis.symbolic.language.similarity import COSINE
+    >>> tidy(hinge(2 - 2 * s_p), COSINE)
+    2*(1 - s_p)
+    """
+
+    def settled(primitive: type[sp.Function], when_positive: sp.Expr | None = None):
+        def settle(x: sp.Expr) -> sp.Expr:
+            sign = _sign_on_unit_vectors(x, similarity)
+            if sign > 0:
+                return x if when_positive is None else when_positive
+            return sp.S.Zero if sign < 0 else primitive(x)
+
+        return settle
+
+    read = undetach(weight)
+    return simplest(read.replace(hinge, settled(hinge)).replace(step, settled(step, sp.S.One)))
+
+
+def _sign_on_unit_vectors(x: sp.Expr, similarity: Similarity) -> int:
+    """1 or −1 if ``x`` is affine and nowhere of the other sign, else 0."""
+    if not x.is_polynomial(s_p, s_n) or sp.Poly(x, s_p, s_n).total_degree() > 1:
+        return 0
+    ends = (similarity.opposite, similarity.identical)
+    corners = [x.subs({s_p: p, s_n: n}) for p in ends for n in ends]
+    if all(corner.is_nonnegative for corner in corners):
+        return 1
+    return -1 if all(corner.is_nonpositive for corner in corners) else 0
+
+
+def simplest(expression: sp.Expr) -> sp.Expr:
+    """The form with the fewest operations among the expression, its factors, and its factors with x·1[x > 0]
+    written as [x]₊. What stands inside of a function stays as it is.
+    """
+    opened = _opened(expression)
+    shields = {f: sp.Dummy(real=True) for f in _outermost_functions(opened)}
+    factored = bounded_factor(opened.xreplace(shields)).xreplace({dummy: f for f, dummy in shields.items()})
+    folded = sp.Mul(*_with_hinges(sp.Mul.make_args(factored)))
+    candidates = (sp.factor_terms(expression), folded, expression)
+    return min(candidates, key=lambda e: (sp.count_ops(e), candidates.index(e)))
+
+
+def bounded_factor(expression: sp.Expr) -> sp.Expr:
+    """`sympy.factor`, unless it would take too long."""
+    return sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)
+
+
+def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, int]]]:
+    """`sympy.factor_list`, unless it would take too long: then the polynomial is its only factor.
+
+    >>> from sympy.abc import x, y
+    >>> bounded_factor_list(2 * x**2 * y - 2 * y)
+    (2, [(x - 1, 1), (y, 1), (x + 1, 1)])
+    >>> bounded_factor_list(x**3219 * y**222 + 1)
+    (1, [(x**3219*y**222 + 1, 1)])
+    """
+    return sp.factor_list(polynomial) if _can_be_factored(polynomial) else (sp.S.One, [(polynomial, 1)])
+
+
+def _can_be_factored(e: sp.Expr) -> bool:
+    """Whether it takes few terms when it is multiplied out, with which factoring begins, and has no high degree."""
+    return terms_multiplied_out(e) <= MOST_TERMS and degree_multiplied_out(e) <= MOST_DEGREE
+
+
+def _outermost_functions(e: sp.Expr) -> set[sp.Expr]:
+    if e.is_Function:
+        return {e}
+    return set().union(*map(_outermost_functions, e.args)) if e.args else set()
+
+
+def _opened(e: sp.Expr) -> sp.Expr:
+    """``e`` with [x]₊ written x·1[x > 0] where it is a factor or a summand, not inside of another function."""
+    if isinstance(e, hinge):
+        return e.args[0] * step(e.args[0])
+    if e.is_Pow and not (e.exp.is_Integer and e.exp.is_positive):
+        return e  # 1[x > 0] to a power below one would be 0 to that power, or worse
+    return e.func(*map(_opened, e.args)) if e.is_Add or e.is_Mul or e.is_Pow else e
+
+
+def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """x·1[x > 0] among the factors of a product, written [x]₊."""
+    left = list(factors)
+    for kink in [f for f in factors if isinstance(f, step)]:
+        inside = kink.args[0]
+        for f in factors:
+            sign = next((sign for sign in (1, -1) if sp.expand(sign * f - inside) == 0), None)
+            if sign is not None and f in left:
+                left.remove(f)
+                left.remove(kink)
+                left.append(sign * hinge(inside))
+                break
+    return left

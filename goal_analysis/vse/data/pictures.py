@@ -1,0 +1,194 @@
+"""Photographs in files: decoded when a batch asks for them, and cut to one size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+from torch import Tensor
+
+from goal_analysis.vse.data.faults import Fault
+from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
+from goal_analysis.vse.data.split import DataError
+
+SIZE = 224
+"""The side of a picture in pixels, by default."""
+LONG = 8
+"""How many times its shorter side what is scaled of an image may be long; more of it could fill the memory."""
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
+
+    Args:
+        folder: which holds them all.
+        names: their paths in it; see `path_inside`.
+        size: the side of the square that is cut from the middle, after the shorter side was scaled to it.
+        sources: the file and the row there that named each, for messages; by default the folder and the row here.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    size: int = SIZE
+    sources: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise DataError(f"{self.folder}: size: got {self.size} but expected at least 1")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(images, 3, size, size)``."""
+        return (len(self.names), 3, self.size, self.size)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
+        """These pictures, from 0 to 1; see `Images`."""
+        return decoded(self.read, rows, self.size)
+
+    def read(self, row: int) -> Tensor | Fault:
+        """A picture, or why it cannot be decoded."""
+        name = self.names[row]
+        try:
+            with Image.open(Path(self.folder) / name) as image:
+                return picture(image, self.size)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file fails in whatever way its decoder does
+            source, number = self.sources[row] if self.sources else (self.folder, row)
+            return Fault(source, number, f"got {name}, which cannot be decoded ({error}), but expected a picture")
+
+    def fingerprint(self) -> str:
+        """A hash of names, size and content; of many files, of some at even distances with the first and last."""
+        sizes = [_bytes(Path(self.folder) / name) for name in self.names]
+        rows = np.arange(len(self)) if sum(sizes) <= HASHED_WHOLE else spread(len(self), SAMPLED_ROWS)
+        content = [_digest(Path(self.folder) / self.names[row]) for row in rows]
+        return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
+
+
+def decoded(read: Callable[[int], Tensor | Fault], rows: Rows, size: int) -> Float32[Tensor, "batch 3 height width"]:
+    """These pictures, from 0 to 1.
+
+    Args:
+        read: gives a picture, or says why there is none.
+        rows: which.
+        size: their side in pixels.
+
+    Raises:
+        DataError: one cannot be decoded.
+    """
+    found = torch.empty(len(rows), 3, size, size, dtype=torch.float32)
+    for k, row in enumerate(np.asarray(rows).tolist()):
+        got = read(row)
+        if isinstance(got, Fault):
+            raise DataError(str(got))
+        found[k] = got
+    return found
+
+
+def undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:
+    """What is wrong with the pictures that cannot be decoded, by their rows; in threads, each is decoded once.
+
+    Args:
+        read: gives a picture, or says why there is none; it may be called from several threads.
+        rows: which pictures.
+    """
+
+    def fault(row: int) -> Fault | None:
+        got = read(row)
+        return got if isinstance(got, Fault) else None
+
+    # Left to the first image that needs them, formats register in one thread while another finds them missing.
+    Image.init()
+    with ThreadPoolExecutor() as pool:
+        return {row: found for row, found in zip(rows, pool.map(fault, rows), strict=True) if found is not None}
+
+
+def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
+    """The middle square of an image, from 0 to 1, its shorter side scaled to the size.
+
+    Args:
+        image: of any mode; it becomes RGB, on black where it is transparent, and 16 bits of grey become 8.
+        size: the side in pixels.
+    """
+    image = _rgb(image)
+    across, down = (max(0, side - LONG * min(image.size)) // 2 for side in image.size)
+    image = image.crop((across, down, image.width - across, image.height - down))
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(image).transpose(2, 0, 1) / np.float32(255))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    # Portable grey maps of 16 bits have a mode for 32.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        grey = np.asarray(image).astype(np.int32)
+        grey[grey == image.info.get("transparency", -1)] = 0
+        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def path_inside(folder: Path, name: str) -> str:
+    """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of its path.
+
+    Args:
+        folder: which the name may not leave.
+        name: a path.
+
+    Raises:
+        DataError: it is empty, begins elsewhere, or climbs out of the folder by ``..`` or by a link.
+    """
+    path = _below(folder, name.replace("\\", "/"))
+    given = f"got the path {name[:200]!r}"
+    named = "\0" not in name and is_text(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and named
+    if not inside or ":" in path.parts[0]:
+        raise DataError(f"{given} but expected one inside of {folder}, without '..'")
+    try:
+        found = (folder / path).resolve()
+    except (OSError, RuntimeError) as error:  # a name that is too long, or links that lead to one another
+        raise DataError(f"{given} but expected one inside of {folder}: {error}") from error
+    if not found.is_relative_to(folder.resolve()):
+        raise DataError(f"{given}, which leads out of {folder}, but expected one inside")
+    return str(path)
+
+
+def is_text(words: str) -> bool:
+    """Whether these are characters only: no lone surrogates, which stand for bytes that are not UTF-8."""
+    return words == words.encode("utf-8", "replace").decode("utf-8")
+
+
+def _below(folder: Path, name: str) -> PurePosixPath:
+    if Path(name).is_absolute():
+        for start in (folder.absolute(), folder.resolve()):
+            if Path(name).is_relative_to(start):
+                return PurePosixPath(Path(name).relative_to(start).as_posix())
+    return PurePosixPath(name)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a file that was left out
+        return -1
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""

@@ -1,0 +1,91 @@
+"""What is read by processes of their own, in the order in which it is asked for: batches, and pictures to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from goal_analysis.vse.data.images import Rows, pieces
+from goal_analysis.vse.data.split import DataError, Images, Split
+
+PIECE = 32
+"""Pictures that a process reads together."""
+
+
+def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
+    """What a data set has at these keys, one after the other.
+
+    Args:
+        dataset: gives one at a time.
+        keys: which.
+        workers: processes that read; 0 reads in this one.
+
+    Raises:
+        DataError: a row cannot be used.
+    """
+    own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=keys,  # pyright: ignore[reportArgumentType]
+        num_workers=workers,
+        generator=own,
+    )
+    try:
+        yield from loader
+    except DataError as problem:  # one of a worker comes with all that it was called by
+        raise DataError(str(problem).strip().rpartition("DataError: ")[2]) from problem
+
+
+@dataclass(frozen=True, eq=False)
+class ReadByWorkers:
+    """Images that are read by several processes where many are asked for at once; they are the same ones.
+
+    Args:
+        images: all of them.
+        workers: how many processes, 1 or more.
+    """
+
+    images: Images
+    workers: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the images."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
+        """These rows; see `Images`."""
+        asked = list(pieces(np.asarray(rows), PIECE))
+        if len(asked) < 2:
+            return self.images.batch(rows)
+        return torch.cat(list(read(_Rows(self.images), asked, min(self.workers, len(asked)))))
+
+    def fingerprint(self) -> str:
+        """That of the images."""
+        return self.images.fingerprint()
+
+
+def pictures_by_workers(split: Split, workers: int) -> Split:
+    """The split, its pictures read by so many processes; features, which nobody decodes, are left as they are."""
+    if not workers or len(split.images.shape) < 4:
+        return split
+    return replace(split, images=ReadByWorkers(split.images, workers))
+
+
+class _Rows(Dataset):
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __getitem__(self, rows: np.ndarray) -> Tensor:
+        return self.images.batch(rows)

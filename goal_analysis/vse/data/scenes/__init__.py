@@ -1,0 +1,150 @@
+"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part of it.
+
+Many images share most of what a caption says, so near misses abound, and a caption often fits more than one image. How
+far one can get is known: `oracle_scores` ranks by the scenes themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from torch import Tensor
+
+from goal_analysis.vse.data.images import Rows
+from goal_analysis.vse.data.scenes.oracle import fit
+from goal_analysis.vse.data.scenes.rendering import render
+from goal_analysis.vse.data.scenes.wording import Said, describe
+from goal_analysis.vse.data.scenes.world import make_scenes
+from goal_analysis.vse.data.split import ArrayImages, ChosenImages, DataError, Images, RetrievalData, Split
+
+__all__ = ["SceneImages", "load_scenes", "oracle_scores"]
+
+CAPTIONS = 5
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class SceneImages:
+    """Pictures of scenes, with what is in them and what their captions claim.
+
+    Args:
+        pictures: shape ``(images, 3, 64, 64)``, in bytes.
+        scenes: shape ``(images, things, 6)``; see `scenes.world`.
+        said: of each image, what each of its captions claims.
+        noise: with which probability a claim is false.
+    """
+
+    pictures: ArrayImages
+    scenes: Int64[np.ndarray, "images things attributes"]
+    said: tuple[tuple[Said, ...], ...]
+    noise: float | int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(images, 3, 64, 64)``."""
+        return self.pictures.shape
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 64 64"]:
+        """These pictures, from 0 to 1; see `Images`."""
+        return self.pictures.batch(rows)
+
+    def fingerprint(self) -> str:
+        """A hash of the pictures."""
+        return self.pictures.fingerprint()
+
+
+def load_scenes(
+    train: int = 3000,
+    dev: int = 500,
+    test: int = 500,
+    objects: int = 4,
+    completeness: float | int = 0.6,
+    noise: float | int = 0.02,
+    seed: int = 0,
+) -> RetrievalData:
+    """Make scenes, their pictures and five captions of each; the same at every call.
+
+    Args:
+        train: how many images to train on.
+        dev: how many to choose by.
+        test: how many to measure on; the images of a split do not depend on the number in another.
+        objects: a scene has one to so many things, 1 to 6; the more, the more a caption leaves out.
+        completeness: which share of things and attributes a caption tells, in (0, 1]; the less, the harder.
+        noise: which share of what it tells is false, in [0, 1).
+        seed: of the random numbers.
+
+    Raises:
+        DataError: a number outside its range.
+    """
+    for name, value, low, high in (
+        ("train", train, 1, 10**6),
+        ("dev", dev, 1, 10**6),
+        ("test", test, 1, 10**6),
+        ("objects", objects, 1, 6),
+        ("seed", seed, 0, 2**63),
+    ):
+        if not low <= value <= high:
+            raise DataError(f"scenes: {name}: got {value} but expected a whole number from {low} to {high}")
+    if not 0 < completeness <= 1:
+        raise DataError(f"scenes: completeness: got {completeness} but expected a number in (0, 1]")
+    if not 0 <= noise < 1:
+        raise DataError(f"scenes: noise: got {noise} but expected a number in [0, 1)")
+    splits = (
+        _split(name, count, objects, completeness, noise, np.random.default_rng([seed, number]))
+        for number, (name, count) in enumerate((("train", train), ("dev", dev), ("test", test)))
+    )
+    return RetrievalData("scenes", *splits)
+
+
+def _split(
+    name: str, count: int, objects: int, completeness: float | int, noise: float | int, rng: np.random.Generator
+) -> Split:
+    # Three streams, so that a picture does not depend on how its scene is described.
+    worlds, shades, words = rng.spawn(3)
+    scenes = make_scenes(count, objects, worlds)
+    pictures = ArrayImages(render(scenes, shades), f"scenes {name}")
+    captions, said = [], []
+    for scene in scenes:
+        told: dict[str, Said] = {}
+        for attempt in range(ATTEMPTS * CAPTIONS):
+            text, claims = describe(scene, completeness, noise, words)
+            # The same words again only where a scene does not give five different captions.
+            if text not in told or attempt >= ATTEMPTS * CAPTIONS - CAPTIONS:
+                told[text] = claims
+            if len(told) == CAPTIONS:
+                break
+        texts = [*told][:CAPTIONS] + [next(iter(told))] * (CAPTIONS - len(told))
+        captions += texts
+        said.append(tuple(told[text] for text in texts))
+    image_of = np.arange(count * CAPTIONS) // CAPTIONS
+    return Split(name, SceneImages(pictures, scenes, tuple(said), noise), tuple(captions), image_of)
+
+
+def oracle_scores(split: Split) -> Float64[np.ndarray, "images captions"]:
+    """How well each caption fits the truth of each image: the most that retrieval can know.
+
+    As captions tell only a part, and some of it false, even these scores do not rank every pair first.
+
+    Args:
+        split: of scenes, or a subset of one.
+
+    Raises:
+        DataError: the images are no scenes.
+    """
+    images, rows = _scenes_of(split.images, np.arange(len(split.images)))
+    said = [claims for row in rows.tolist() for claims in images.said[row]]
+    scenes = images.scenes[rows]
+    return np.stack([fit(scenes, claims, images.noise) for claims in said], 1)
+
+
+def _scenes_of(images: Images, rows: Int64[np.ndarray, " rows"]) -> tuple[SceneImages, Int64[np.ndarray, " rows"]]:
+    while isinstance(images, ChosenImages):
+        images, rows = images.images, images.rows[rows]
+    if not isinstance(images, SceneImages):
+        raise DataError(f"oracle_scores: got {type(images).__name__} but expected the images of scenes")
+    return images, rows

@@ -1,0 +1,200 @@
+"""Photographs with captions in a table: CSV, TSV, Parquet, or a data set of Hugging Face's.
+
+A row has the path of an image and a caption of it; the columns are called ``filepath`` and ``title`` unless told
+otherwise, as open_clip calls them. Rows with the same path are captions of one image. In CSV and TSV a row is a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+from torch import Tensor
+
+from goal_analysis.vse.data.delimited import SEPARATORS, column_place, delimited_rows
+from goal_analysis.vse.data.faults import Fault, split_without_faults
+from goal_analysis.vse.data.images import SAMPLED_ROWS, Rows, digest, spread
+from goal_analysis.vse.data.pictures import SIZE, decoded, picture, undecodable
+from goal_analysis.vse.data.rows import Row, data_of_rows, named_image, without_faults
+from goal_analysis.vse.data.split import DataError, RetrievalData, Split
+
+SPLITS = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
+SUFFIXES = (*SEPARATORS, ".parquet")
+
+
+def load_table(
+    path: Path,
+    skip_bad: bool = False,
+    dev: str | Path | None = None,
+    test: str | Path | None = None,
+    images: str | Path | None = None,
+    image: str = "filepath",
+    caption: str = "title",
+    split: str = "split",
+    size: int = SIZE,
+) -> RetrievalData:
+    """Read the captions; the photographs are decoded when they are needed.
+
+    Args:
+        path: of the table; of its train split where ``dev`` is given.
+        skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, unknown splits, images not
+            in the folder or that cannot be decoded (each is, for that), and captions that are empty or not in UTF-8.
+        dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
+        test: a table for the test split, along with ``dev``.
+        images: the folder of the photographs; by default the one of the table.
+        image: the column with the paths.
+        caption: the column with the captions.
+        split: the column with ``train``, ``dev`` (or ``val``, ``validation``) and ``test``.
+        size: the side of the pictures in pixels.
+
+    Raises:
+        DataError: a column, train or dev is missing, an image is in two splits, or, unless ``skip_bad``, a row is bad.
+    """
+    folder = path.parent if images is None else Path(images)
+    if dev is None and test is not None:
+        raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
+    tables = {None if dev is None else "train": path, "dev": dev, "test": test}
+    rows: list[Row] = []
+    faults: list[Fault] = []
+    for name, file in tables.items():
+        if file is not None:
+            found = _rows(Path(file), folder, image, caption, split if dev is None else None, name)
+            fine, faulty = without_faults(str(file), found, skip_bad)
+            rows, faults = rows + fine, faults + faulty
+    return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
+
+
+def _rows(
+    path: Path, folder: Path, image: str, caption: str, split: str | None, name: str | None
+) -> Iterator[Row | Fault]:
+    columns = [column for column in (image, caption, split) if column is not None]
+    for found in _read(path, columns):
+        if isinstance(found, Fault):
+            yield found
+            continue
+        number, texts = found
+        where = texts[2] if name is None else name
+        inside = named_image(folder, texts[0], str(path), number)
+        if not isinstance(inside, Fault) and where not in SPLITS:
+            inside = Fault(str(path), number, f"got the split {where!r} but expected one of {', '.join(SPLITS)}")
+        yield inside if isinstance(inside, Fault) else Row(SPLITS[where], inside, texts[1], str(path), number)
+
+
+def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fault]:
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: got a file called *{path.suffix} but expected one of {', '.join(SUFFIXES)}")
+    if path.suffix in SEPARATORS:
+        yield from delimited_rows(path, columns)
+        return
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise DataError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: got a table that cannot be read: {error}") from error
+    for column in columns:
+        column_place(path, list(frame.columns), column)
+    for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
+        yield number, ["" if value is None or value != value else str(value) for value in values]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnImages:
+    """Photographs in a column of a data set of Hugging Face's, decoded when they are needed.
+
+    Args:
+        dataset: rows are got by number, each a mapping; the column holds PIL images.
+        column: its name.
+        rows: the first row of each image.
+        size: the side of the pictures in pixels.
+        name: what the data set is called, for messages.
+    """
+
+    dataset: Any
+    column: str
+    rows: np.ndarray
+    size: int
+    name: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(images, 3, size, size)``."""
+        return (len(self.rows), 3, self.size, self.size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
+        """These pictures, from 0 to 1; see `Images`."""
+        return decoded(self.read, self.rows[np.asarray(rows)], self.size)
+
+    def read(self, row: int) -> Tensor | Fault:
+        """The picture in a row of the data set, or why it cannot be decoded."""
+        try:
+            return picture(self.dataset[row][self.column], self.size)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged picture fails in whatever way its decoder does
+            source = f"{self.name} {self.column}".strip()
+            return Fault(source, row, f"got what cannot be decoded ({error}) but expected a picture")
+
+    def fingerprint(self) -> str:
+        """A hash of the size and of the pictures; of many, of some at even distances with the first and last."""
+        rows = spread(len(self), SAMPLED_ROWS)
+        pictures = (self.read(row) for row in self.rows[rows].tolist())
+        content = [b"" if isinstance(found, Fault) else found.numpy().tobytes() for found in pictures]
+        return digest(str(self.shape), str(getattr(self.dataset, "_fingerprint", "")), *content)
+
+
+def from_hugging_face(
+    dataset: Mapping[str, Any],
+    image: str = "image",
+    caption: str = "caption",
+    size: int = SIZE,
+    skip_bad: bool = False,
+    name: str = "hugging_face",
+) -> RetrievalData:
+    """A data set of Hugging Face's (``datasets.DatasetDict``), each row an image with one caption or several.
+
+    Args:
+        dataset: its splits: ``train``, ``validation`` (or ``dev``, ``val``) and maybe ``test``.
+        image: the column with the photographs.
+        caption: the column with a caption, or with a list of them, each.
+        size: the side of the pictures in pixels.
+        skip_bad: decode every image once; leave out those that fail or lack a caption, and empty captions.
+        name: what the data set is called.
+
+    Raises:
+        DataError: a split or a column is missing, or, unless ``skip_bad``, a caption is empty.
+    """
+    found = {SPLITS[key]: rows for key, rows in dataset.items() if key in SPLITS}
+    for needed in ("train", "dev"):
+        if needed not in found:
+            raise DataError(f"{name}: got the splits {', '.join(dataset)} but expected train and validation")
+    splits = {key: _column_split(key, rows, image, caption, size, skip_bad) for key, rows in found.items()}
+    return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
+
+
+def _column_split(name: str, dataset: Any, image: str, caption: str, size: int, skip_bad: bool) -> Split:
+    for column in (image, caption):
+        if column not in dataset.column_names:
+            raise DataError(f"{name}: got columns {', '.join(dataset.column_names)} but expected {column!r} among them")
+    captions: list[str] = []
+    image_of: list[int] = []
+    faults: dict[int, Fault] = {}
+    for row, value in enumerate(dataset[caption]):
+        texts: Sequence[object] = [value] if isinstance(value, str) else (value or [""])
+        for text in texts:
+            words = " ".join(text.split()) if isinstance(text, str) else ""
+            if not words:
+                faults[len(captions)] = Fault(f"{name} {caption}", row, f"got {text!r} but expected words")
+            captions.append(words)
+            image_of.append(row)
+    images = ColumnImages(dataset, image, np.arange(len(dataset)), size, name)
+    broken = undecodable(images.read, range(len(dataset))) if skip_bad else {}
+    return split_without_faults(name, images, captions, np.array(image_of, dtype=np.int64), faults, broken, skip_bad)

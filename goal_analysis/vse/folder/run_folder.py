@@ -1,0 +1,181 @@
+"""The folder of a run: who writes in it, what was run, and the log.
+
+``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv`` those of the epochs,
+``seconds.jsonl`` the wall clock, which is kept apart so that a resumed run ends with the same log, bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.writing import read_back, write_json, write_whole
+
+RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
+    "run.json",
+    "log.jsonl",
+    "log.csv",
+    "seconds.jsonl",
+    "run.lock",
+    "checkpoints",
+)
+
+
+_held: list[IO[str]] = []
+"""The open locks of this process, which the workers that it forks have no part in."""
+
+
+def _let_go() -> None:
+    for file in _held:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+class RunError(ValueError):
+    """A folder that holds no run, another run, or a run that somebody else is writing."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else writes this run's folder meanwhile; the lock ends with the process, however that ends.
+
+    Raises:
+        RunError: another process has it.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder}: got a run that another process is writing but expected one at a time") from None
+        _held.append(file)
+        try:
+            yield
+        finally:
+            _held.remove(file)
+
+
+def write_run(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write what is run: ``run.json``."""
+    write_json(folder / RUN, record)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What was run.
+
+    Raises:
+        RunError: there is no run in this folder.
+    """
+    path = folder / RUN
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise RunError(f"{folder}: got {problem} but expected the folder of a run, with {RUN}") from problem
+    if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
+        raise RunError(f"{path}: got no experiment but expected what a run writes")
+    data = record.get("data")
+    for name in ("name", "fingerprint"):
+        if not isinstance(data, dict) or not isinstance(data.get(name), str):
+            raise RunError(f"{path}: data: got no {name!r} but expected what a run writes")
+    return record
+
+
+def check_same(folder: Path, experiment: Experiment) -> None:
+    """Raise unless the run in the folder is one of this experiment, by however many workers the images are read.
+
+    Raises:
+        RunError: it is one of another experiment, or there is none.
+    """
+    # What a run that was begun before an option existed does not say of it, is its default.
+    before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
+    if computed(experiment) != computed(before):
+        raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
+
+
+def computed(experiment: Experiment) -> dict[str, Any]:
+    """What of it decides the outcome, as it is read back: all but the workers, for whoever reads the images.
+
+    Where it is alike, experiments are the same one: what was begun with one goes on with the other.
+    """
+    return read_back(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
+
+
+class Log:
+    """The records of a run; every one has a step, and those after a step can be forgotten.
+
+    Args:
+        folder: of the run.
+        after: records of later steps, which a resumed run makes again, are dropped; None to begin anew.
+    """
+
+    def __init__(self, folder: Path, after: int | None = None) -> None:
+        self._folder = folder
+        for name in (LOG, SECONDS):
+            kept = [] if after is None else [r for r in read_log(folder, name) if r["step"] <= after]
+            write_whole(folder / name, "".join(_line(record) for record in kept))
+        self._write_table()
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record to the log; one of an epoch's end to the table too."""
+        self._append(LOG, record)
+        if record["kind"] == "epoch":
+            self._write_table()
+
+    def add_seconds(self, record: Mapping[str, Any]) -> None:
+        """Add a record of the wall clock."""
+        self._append(SECONDS, record)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_table(self) -> None:
+        rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
+        text = io.StringIO()
+        names = dict.fromkeys(name for row in rows for name in row if name != "kind")
+        table = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_whole(self._folder / TABLE, text.getvalue())
+
+
+def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
+    """The records of a run's log; a last line that was cut off is left out.
+
+    Raises:
+        RunError: a line is not what a run writes.
+    """
+    path = folder / name
+    if not path.exists():
+        return []
+    *whole, _ = path.read_bytes().split(b"\n")
+    return [_record(line, f"{path}: line {number}", name) for number, line in enumerate(whole, 1) if line]
+
+
+def _record(line: bytes, where: str, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{where}: got {problem} but expected a record as a run writes it") from problem
+    told = isinstance(record, dict) and type(record.get("step")) is int
+    if not told or (name == LOG and not isinstance(record.get("kind"), str)):
+        raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
+    return record
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"

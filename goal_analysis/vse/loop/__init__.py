@@ -1,0 +1,1 @@
+"""Training: experiments, options, batches, steps and health."""

@@ -1,0 +1,1 @@
+"""What embeds and scores: encoders, scorers, and the models made of them."""

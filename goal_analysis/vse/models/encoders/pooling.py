@@ -1,0 +1,198 @@
+"""From the vectors of an image's regions or a caption's words to one vector: the poolings, and unit rows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from goal_analysis.vse.models.encoders.dropout import check_share
+from goal_analysis.vse.models.text import Tokens
+
+TEMPERATURE = 0.1
+"""What the scores of the positions are divided by before their softmax, as in the authors' code."""
+
+Elements = tuple[Tensor, Tensor]
+"""Vectors, shape ``(rows, elements, dim)``, and the mask of those that are there."""
+
+
+def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
+    """The rows over their lengths; zero stays zero.
+
+    >>> unit(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    return nn.functional.normalize(x, dim=-1)
+
+
+def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "positions dim"]:
+    """The sines and cosines of positions 0, 1, … that a transformer adds to its input, in the kind of ``like``.
+
+    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
+    """
+    even = torch.arange(0, dim, 2, device=like.device, dtype=torch.float64)
+    angles = torch.arange(positions, device=like.device)[:, None] * torch.exp(even * (-math.log(10_000) / dim))
+    return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
+
+
+def dropped(mask: Bool[Tensor, "rows elements"], share: float | int) -> Bool[Tensor, "rows elements"]:
+    """The mask with about this share of every row's elements taken out at random, and one left at least."""
+    chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
+    first = torch.zeros_like(mask).scatter(1, chance.argmax(1, keepdim=True), True)
+    return mask & ((chance > share) | first)
+
+
+class Mean(nn.Module):
+    """The mean over the elements."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(
+        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
+    ) -> Float[Tensor, "rows dim"]:
+        """The mean of the elements where the mask is true."""
+        weights = mask.to(elements.dtype) / mask.sum(1, keepdim=True)
+        return torch.bmm(weights[:, None], elements.masked_fill(~mask[:, :, None], 0))[:, 0]
+
+
+class Max(nn.Module):
+    """The greatest value of every feature over the elements."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(
+        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
+    ) -> Float[Tensor, "rows dim"]:
+        """The greatest values where the mask is true."""
+        return elements.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+
+
+class Attention(nn.Module):
+    """A weighted mean: element z has the weight softmax(v·tanh(U·z)) among its row's.
+
+    See "A Structured Self-attentive Sentence Embedding" (Lin et al., ICLR 2017, https://arxiv.org/abs/1703.03130).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, max(dim // 4, 1), bias=False)
+        self.score = nn.Linear(self.hidden.out_features, 1, bias=False)
+
+    def forward(
+        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
+    ) -> Float[Tensor, "rows dim"]:
+        """The weighted mean where the mask is true."""
+        elements = elements.masked_fill(~mask[:, :, None], 0)
+        scores = self.score(self.hidden(elements).tanh())[:, :, 0]
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(1)
+        return torch.bmm(weights[:, None], elements)[:, 0]
+
+
+class GeneralisedPooling(nn.Module):
+    """GPO: every feature's values in falling order, weighted by their place, with weights that are learned.
+
+    Σₖ θₖ·max_k(φ): θ = softmax over the places k of f(k)/0.1, where f is a bidirectional GRU over the sinusoids of the
+    places. Mean (θ uniform) and max (θ one-hot) are among what it can learn. The weights depend on the number of
+    elements alone, so the GRU reads each number that occurs in a batch once.
+
+    See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
+    https://arxiv.org/abs/2011.04305).
+
+    Args:
+        dim: of the elements; their weights do not depend on it.
+        places: the width of the sinusoids.
+        hidden: the width of the GRU, either way.
+    """
+
+    def __init__(self, dim: int, places: int = 32, hidden: int = 32) -> None:
+        super().__init__()
+        self.places = places
+        self.gru = nn.GRU(places, hidden, batch_first=True, bidirectional=True)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def weights(self, lengths: Tensor, longest: int) -> Float[Tensor, "rows longest"]:
+        """θ for rows of these numbers of elements, shape ``(rows, longest)``: zero behind a row's length."""
+        kinds, of = lengths.unique(return_inverse=True)
+        places = sinusoids(longest, self.places, self.score.weight).expand(len(kinds), -1, -1)
+        packed = nn.utils.rnn.pack_padded_sequence(places, kinds.cpu(), batch_first=True, enforce_sorted=False)
+        both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
+        scores = self.score(torch.stack(both.chunk(2, dim=2)).mean(0))[:, :, 0]
+        behind = torch.arange(longest, device=lengths.device) >= kinds[:, None]
+        return (scores / TEMPERATURE).masked_fill(behind, -torch.inf).softmax(1)[of]
+
+    def forward(
+        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
+    ) -> Float[Tensor, "rows dim"]:
+        """The weighted sums of the sorted values where the mask is true."""
+        return pooled_by_place(elements, mask, self.weights(mask.sum(1), mask.shape[1]))
+
+
+def pooled_by_place(
+    elements: Float[Tensor, "rows elements dim"],
+    mask: Bool[Tensor, "rows elements"],
+    weights: Float[Tensor, "rows elements"],
+) -> Float[Tensor, "rows dim"]:
+    """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value.
+
+    >>> elements = torch.tensor([[[1.0], [4.0], [2.0]]])
+    >>> pooled_by_place(elements, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.5, 0.5, 0.0]]))
+    tensor([[3.]])
+    """
+    last = elements.masked_fill(~mask[:, :, None], -torch.inf).transpose(1, 2).contiguous()
+    falling = last.sort(dim=2, descending=True).values
+    behind = torch.arange(mask.shape[1], device=mask.device) >= mask.sum(1, keepdim=True)
+    return torch.bmm(falling.masked_fill(behind[:, None], 0), weights[:, :, None])[:, :, 0]
+
+
+class Pooled(nn.Module):
+    """An encoder of two parts: elements, and their pooling to one unit vector.
+
+    Args:
+        local: gives the elements and the mask that says which of them are there.
+        pooling: gives one vector for each row.
+        drop: in training, the share of every row's elements that is left out at random.
+    """
+
+    def __init__(self, local: nn.Module, pooling: nn.Module, drop: float | int = 0.0) -> None:
+        super().__init__()
+        self.local = local
+        self.pooling = pooling
+        self.drop = drop
+
+    def elements(
+        self, given: Tensor | Tokens
+    ) -> tuple[Float[Tensor, "rows elements dim"], Bool[Tensor, "rows elements"]]:
+        """The elements, and the mask of those that are there and not left out."""
+        elements, mask = self.local(given)
+        return elements, dropped(mask, self.drop) if self.training and self.drop else mask
+
+    def forward(self, given: Tensor | Tokens) -> Float[Tensor, "rows dim"]:
+        """Unit vectors of images or of captions."""
+        return unit(self.pooling(*self.elements(given)))
+
+
+def pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) -> Pooled:
+    """The encoder with a pooling by its name.
+
+    Args:
+        local: see `Pooled`.
+        pooling: a name in `POOLINGS`.
+        dim: of the elements.
+        drop: from 0 to below 1.
+
+    Raises:
+        ValueError: an unknown name, listing those that are known, or a share outside of [0, 1).
+    """
+    check_share("drop", drop)
+    for name, kind in POOLINGS:
+        if name == pooling:
+            return Pooled(local, kind(dim), drop)
+    raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(name for name, _ in POOLINGS)}")
+
+
+POOLINGS = (("mean", Mean), ("max", Max), ("attention", Attention), ("gpo", GeneralisedPooling))
+"""Every pooling with its name; each is built with the width of the elements."""

@@ -1,0 +1,166 @@
+"""Models from tables: dual encoders, and models whose score is no dot product."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from goal_analysis.vse.models.dual_encoder import DualEncoder
+from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
+from goal_analysis.vse.models.encoders.hugging_face import LanguageModel
+from goal_analysis.vse.models.encoders.linear import Statistics
+from goal_analysis.vse.models.scorers import SCORERS
+from goal_analysis.vse.models.scorers.reranking import Reranking
+from goal_analysis.vse.models.subwords import Subwords
+from goal_analysis.vse.models.text import Tokenizer, Vocabulary
+from goal_analysis.vse.named import check_options, made, named
+
+PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")
+"""The tables of a model."""
+
+RERANKING = ("negatives", "top", "share")
+"""The options of a table ``reranker`` that are not its scorer's."""
+
+
+def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
+    """The tokenizer of a model: by its table ``tokenizer``, or ``words``, or what lies with a pretrained encoder.
+
+    Args:
+        config: as `build_model` takes it.
+        captions: those trained on.
+
+    Raises:
+        ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
+
+    >>> tokenizer = build_tokenizer({"tokenizer": {"name": "words", "min_count": 2}}, ["a dog", "a cat"])
+    >>> tokenizer(["a cat"]).ids
+    tensor([[2, 1]])
+    """
+    text = config.get("text", {})
+    default = {"name": "words"}
+    if isinstance(text, Mapping) and text.get("name") == "hugging_face" and "path" in text:
+        default = {"name": "subwords", "path": text["path"]}
+    given = _table(config, "tokenizer", default)
+    return made("model.tokenizer", named(TOKENIZERS, given, "model.tokenizer")[0], given, captions)
+
+
+def restored_tokenizer(given: Any) -> Tokenizer:
+    """The tokenizer that ``to_json`` wrote.
+
+    Raises:
+        ValueError: an unknown kind, naming those that are known, or values that are no tokenizer's.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"tokenizer: got {type(given).__name__} but expected what its to_json wrote")
+    _, restore = named(TOKENIZERS, {"name": given.get("kind")}, "tokenizer")
+    try:
+        return restore(dict(given))
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"tokenizer: got {problem!r} but expected what its to_json wrote") from problem
+
+
+def build_model(
+    config: Mapping[str, Any], shape: tuple[int, ...], tokenizer: Tokenizer, statistics: Statistics | None = None
+) -> nn.Module:
+    """The model that a table describes, its weights as random as torch's seed makes them.
+
+    ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
+    both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
+    table ``reranker``, a scorer stands beside the dual encoder, see `Reranking`. A
+    table ``pictures`` takes the place of ``image`` where images are pictures, so that an experiment on features is one
+    on pictures too.
+
+    Args:
+        config: the tables ``image`` and ``text``; if wanted, ``pictures``, ``scorer`` or ``reranker``, and
+            ``tokenizer``, see `build_tokenizer`.
+        shape: of one image.
+        tokenizer: of the captions.
+        statistics: of the training images; none where the model's state brings them.
+
+    Returns:
+        A `DualEncoder`, a `goal_analysis.vse.models.scorers.CrossModalScorer` or a `Reranking`.
+
+    Raises:
+        ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
+
+    >>> import torch
+    >>> vocabulary = Vocabulary(("a", "dog"), (3, 2), captions=3)
+    >>> config = {"image": {"name": "linear", "dim": 4}, "text": {"name": "bag_of_words", "dropout": 0.3}}
+    >>> images, captions = build_model(config, (6,), vocabulary)(torch.ones(2, 6), vocabulary(["a dog", "dog", "a"]))
+    >>> images.shape, captions.shape
+    (torch.Size([2, 4]), torch.Size([3, 4]))
+    """
+    check_options("model", config, PARTS)
+    image, text = (_table(config, side, None) for side in ("image", "text"))
+    if "pictures" in config and len(shape) == 3:
+        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures", None)
+    dims = [table["dim"] for table in (image, text) if "dim" in table]
+    if len(dims) == 2 and dims[0] != dims[1]:
+        raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
+    for table in (image, text):
+        table.update({"dim": dims[0]} if dims else {})
+    if "scorer" in config and "reranker" in config:
+        raise ValueError("model: got a scorer and a reranker but expected one of them at most")
+    beside = next((part for part in ("scorer", "reranker") if part in config), None)
+    encode_image = named(IMAGE_ENCODERS, image, "model.image")
+    encode_text = named(TEXT_ENCODERS, text, "model.text")
+    if beside is None:
+        of_images = made("model.image", encode_image, image, shape, statistics)
+        return DualEncoder(of_images, made("model.text", encode_text, text, tokenizer))
+    where, scorer = f"model.{beside}", _table(config, beside, None)
+    score = named(SCORERS, scorer, where)
+    for side, table, known in (("image", image, IMAGE_ENCODERS), ("text", text, TEXT_ENCODERS)):
+        _check_gives_elements(f"model.{side}", table, known, beside)
+    unpooled = {"pooling": "mean"} if beside == "scorer" else {}  # it has no weights, and is not called
+    of_images = made("model.image", encode_image, image | unpooled, shape, statistics)
+    of_texts = made("model.text", encode_text, text | unpooled, tokenizer)
+    own = {name: scorer.pop(name) for name in RERANKING if beside == "reranker" and name in scorer}
+    built = made(where, score, scorer, of_images, of_texts)
+    return built if beside == "scorer" else made(where, Reranking, own, built)
+
+
+def portable(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """The tables that build the same model without a network or the folder that its weights came from.
+
+    What was pretrained is in the model's state, so here it has random weights: a language model is described by its
+    architecture, and a pretrained image encoder becomes one that is not.
+
+    Args:
+        config: as `build_model` took it.
+        model: what it built.
+    """
+    found = {part: dict(table) for part, table in config.items()}
+    found.pop("tokenizer", None)
+    for part in ("image", "pictures"):
+        if "pretrained" in found.get(part, {}):
+            found[part]["pretrained"] = False
+    local = getattr(model.text, "local", None)
+    if isinstance(local, LanguageModel):
+        found["text"].pop("path", None)
+        found["text"]["architecture"] = local.architecture()
+    return found
+
+
+def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = config.get(part, default)
+    if not isinstance(given, Mapping):
+        raise ValueError(f"model.{part}: got {given!r} but expected a table with a name")
+    return dict(given)
+
+
+def _check_gives_elements(where: str, table: Mapping[str, Any], known: Sequence[tuple[str, Any]], beside: str) -> None:
+    able = [name for name, build in known if "pooling" in inspect.signature(build).parameters]
+    if table["name"] not in able:
+        raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a {beside}: {', '.join(able)}")
+    if beside == "scorer" and "pooling" in table:
+        raise ValueError(f"{where}: got pooling {table['pooling']!r} but expected none beside a scorer")
+
+
+TOKENIZERS = (
+    ("words", (Vocabulary.built_on, Vocabulary.from_json)),
+    ("subwords", (Subwords.pretrained, Subwords.from_json)),
+)
+"""Every tokenizer's name, which is its ``kind`` in JSON, with what builds it on captions and what restores it."""

@@ -1,0 +1,210 @@
+"""Captions as numbers: words, a vocabulary of them, and padded batches of their numbers."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+PADDING, UNKNOWN = 0, 1
+"""The numbers of no word at all, and of a word that the vocabulary has not."""
+
+RUN = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Captions as rows of numbers, padded behind.
+
+    Args:
+        ids: shape ``(captions, longest)``; row i begins with the ``lengths[i]`` tokens of caption i, and is 0 behind.
+        lengths: shape ``(captions,)``, at least 1.
+
+    Raises:
+        ValueError: a length below 1, or above the width of the rows.
+    """
+
+    ids: Int64[Tensor, "captions longest"]
+    lengths: Int64[Tensor, " captions"]
+
+    def __post_init__(self) -> None:
+        if self.lengths.device.type != "cpu":
+            return  # looking would make the device wait
+        outside = ((self.lengths < 1) | (self.lengths > self.ids.shape[1])).nonzero()
+        for row in outside[:1, 0].tolist():
+            raise ValueError(
+                f"lengths: got {int(self.lengths[row])} for caption {row} but expected 1 to {self.ids.shape[1]}"
+            )
+
+    def __len__(self) -> int:
+        """How many captions."""
+        return len(self.ids)
+
+    @property
+    def mask(self) -> Bool[Tensor, "captions longest"]:
+        """True where there is a token, and False at the padding."""
+        return torch.arange(self.ids.shape[1], device=self.ids.device) < self.lengths[:, None]
+
+    def rows(self, index: Tensor | Sequence[int] | slice) -> Tokens:
+        """These captions only, no wider than the longest of them."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index, device=self.ids.device)
+        lengths = self.lengths[index]
+        return Tokens(self.ids[index, : int(lengths.max()) if len(lengths) else 1], lengths)
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """The same on another device."""
+        return Tokens(self.ids.to(device), self.lengths.to(device))
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What turns captions into `Tokens`; its numbers run from 0, the padding, to ``len(tokenizer) - 1``."""
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """The captions, in their order."""
+        ...
+
+    def __len__(self) -> int:
+        """How many different numbers there are, padding and unknown among them."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What restores the tokenizer, under ``kind`` the name of its kind."""
+        ...
+
+
+def words(caption: str) -> list[str]:
+    """The words of a caption in lower case: runs of letters, digits and the marks upon them, of any script.
+
+    >>> words("Two dogs' toys: a RED ball, 2 cafés_")
+    ['two', 'dogs', 'toys', 'a', 'red', 'ball', '2', 'cafés']
+    """
+    text = unicodedata.normalize("NFKC", caption).lower()
+    if text.isascii():
+        return RUN.findall(text)
+    return ["".join(run) for inside, run in groupby(text, _inside_a_word) if inside]
+
+
+def _inside_a_word(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNM"
+
+
+def pad(rows: Sequence[Sequence[int]]) -> Tokens:
+    """Rows of numbers, each with one at least, as `Tokens`.
+
+    >>> pad([[5], [3, 4]]).ids
+    tensor([[5, 0],
+            [3, 4]])
+    """
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+    longest = max((len(row) for row in rows), default=1)
+    ids = [list(row) + [PADDING] * (longest - len(row)) for row in rows]
+    return Tokens(torch.tensor(ids, dtype=torch.int64).reshape(len(rows), longest), lengths)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer of whole words: word k has the number k + 2, after padding and unknown.
+
+    Args:
+        words: in the order of their numbers.
+        document_frequencies: for each word, in how many captions it was seen.
+        captions: how many captions were read.
+
+    Raises:
+        ValueError: a word that comes twice, or frequencies that do not go with the words and the captions.
+
+    >>> vocabulary = Vocabulary.built_on(["a dog", "a cat", "a dog runs"], min_count=2)
+    >>> vocabulary.words, vocabulary.document_frequencies
+    (('a', 'dog'), (3, 2))
+    >>> vocabulary(["A cat.", "dog"]).ids
+    tensor([[2, 1],
+            [3, 0]])
+    """
+
+    words: tuple[str, ...]
+    document_frequencies: tuple[int, ...]
+    captions: int
+
+    def __post_init__(self) -> None:
+        if len(set(self.words)) != len(self.words):
+            twice = next(word for word, count in Counter(self.words).items() if count > 1)
+            raise ValueError(f"words: got {twice!r} more than once but expected every word once")
+        if len(self.words) != len(self.document_frequencies):
+            raise ValueError(
+                f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words "
+                "but expected one for each"
+            )
+        for word, count in zip(self.words, self.document_frequencies, strict=True):
+            if not 1 <= count <= self.captions:
+                raise ValueError(
+                    f"document_frequencies: got {count} for {word!r} but expected 1 to {self.captions} captions"
+                )
+
+    @classmethod
+    def built_on(cls, captions: Sequence[str], min_count: int = 5) -> Vocabulary:
+        """The words that are in ``min_count`` captions or more, the most frequent first.
+
+        Args:
+            captions: those trained on, and no others.
+            min_count: at least 1.
+
+        Raises:
+            ValueError: ``min_count`` below 1, or no word that is so frequent.
+        """
+        if min_count < 1:
+            raise ValueError(f"min_count: got {min_count} but expected 1 or more")
+        counts = Counter(word for caption in captions for word in set(words(caption)))
+        kept = sorted((w for w, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        if not kept:
+            most = max(counts.values(), default=0)
+            raise ValueError(
+                f"min_count: got {min_count} but expected at most {most}, in which the most frequent word is"
+                if most
+                else f"captions: got {len(captions)} without any word but expected words"
+            )
+        return cls(tuple(kept), tuple(counts[w] for w in kept), len(captions))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words, start=UNKNOWN + 1)}
+
+    def __len__(self) -> int:
+        """The words, padding and unknown."""
+        return len(self.words) + 2
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """The captions as numbers; one without words is one unknown word."""
+        find = self._numbers.get
+        return pad([[find(word, UNKNOWN) for word in words(caption)] or [UNKNOWN] for caption in captions])
+
+    def to_json(self) -> dict[str, Any]:
+        """The words with their frequencies."""
+        counts = list(self.document_frequencies)
+        return {"kind": "words", "words": list(self.words), "document_frequencies": counts, "captions": self.captions}
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Vocabulary:
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another type.
+            ValueError: words or frequencies that are no vocabulary's.
+        """
+        for name, kind in (("words", str), ("document_frequencies", int)):
+            if not isinstance(given[name], list) or any(type(value) is not kind for value in given[name]):
+                raise TypeError(f"{name}: expected a list of {kind.__name__}")
+        if type(given["captions"]) is not int:
+            raise TypeError("captions: expected a whole number")
+        return cls(tuple(given["words"]), tuple(given["document_frequencies"]), given["captions"])

@@ -1,0 +1,177 @@
+"""The scores of a split's images with its captions: by a dual encoder, by a scorer, or by one that re-ranks the other.
+
+Dual encoders are scored strip by strip, so that 5,000 images with 25,000 captions take the memory of their embeddings
+and of one strip. The scores of other models cost too much to be made twice, and are kept whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from goal_analysis.vse.data.images import pieces
+from goal_analysis.vse.data.split import Split
+from goal_analysis.vse.loop.memory import is_out_of_memory, within_memory
+from goal_analysis.vse.models.dual_encoder import DualEncoder
+from goal_analysis.vse.models.scorers.reranking import Reranking, reranked
+from goal_analysis.vse.models.text import Tokenizer
+from goal_analysis.vse.retrieval.metrics import Scores
+
+AT_A_TIME = 256
+"""Images or captions that are embedded or scored together."""
+
+PAIRS_AT_A_TIME = 2**14
+"""Pairs whose images and captions are read together for re-ranking."""
+
+Model = tuple[nn.Module, Tokenizer]
+"""A model with the tokenizer of its captions."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The scores to rank captions by, image by image, and to rank images by, caption by caption.
+
+    They are the same ones but where a model re-ranks the first few of every query.
+
+    Args:
+        of_captions: of a slice of the images with all captions.
+        of_images: likewise.
+    """
+
+    of_captions: Scores
+    of_images: Scores
+
+
+def ways_of(models: Sequence[Model], split: Split) -> Ways:
+    """The scores of a model, or the mean of several models' scores, each before it re-ranks.
+
+    Args:
+        models: each with the tokenizer of its captions.
+        split: what is retrieved from.
+    """
+    if len(models) == 1 and isinstance(models[0][0], Reranking):
+        return _reranked(models[0][0], split, models[0][1])
+    parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
+
+    def mean(rows: slice) -> Tensor:
+        return torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
+
+    scores = parts[0] if len(parts) == 1 else mean
+    return Ways(scores, scores)
+
+
+def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
+    """The scores of a slice of the images with all captions, by the model in evaluation mode.
+
+    Args:
+        model: left in the mode that it was in; of a `Reranking`, its dual encoder scores.
+        split: what is retrieved from.
+        tokenizer: of the captions.
+    """
+    with in_evaluation(model):
+        dual = model.dual if isinstance(model, Reranking) else model
+        if isinstance(dual, DualEncoder):
+            images, captions = embeddings(dual, split, tokenizer)
+            return lambda rows: images[rows] @ captions.T
+        scores = cross_modal_scores(model, split, tokenizer)
+        return lambda rows: scores[rows]
+
+
+def whole(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
+    """All the scores of a split at once."""
+    return torch.cat(
+        [scores(slice(int(r[0]), int(r[-1]) + 1)).cpu() for r in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    )
+
+
+@contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and then in the one that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def embeddings(
+    model: DualEncoder, split: Split, tokenizer: Tokenizer
+) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
+    """All images and all captions of a split, embedded by the model in the mode that it is in."""
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+    of_images = _in_pieces(
+        split,
+        len(split.images),
+        lambda rows: model.embed_images(split.images.batch(rows).to(parameter)),
+    )
+    of_captions = _in_pieces(
+        split, len(split), lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
+    )
+    return of_images, of_captions
+
+
+@torch.no_grad()
+def cross_modal_scores(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
+    """The scores of every image with every caption, by a model whose score is no dot product."""
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+
+    def strip(some: np.ndarray) -> Tensor:
+        images = split.images.batch(some).to(parameter)
+        columns = [
+            model(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
+            for captions in pieces(np.arange(len(split)), AT_A_TIME)
+        ]
+        return torch.cat(columns, 1)
+
+    return _in_pieces(split, len(split.images), strip)
+
+
+def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
+    """What is made of all rows, so many at a time, and half as many where that does not fit into the memory.
+
+    Raises:
+        OutOfMemory: not even one at a time fits.
+    """
+    size, done, found = AT_A_TIME, 0, []
+    while done < count:
+        rows = np.arange(done, min(done + size, count))
+        try:
+            found.append(of(rows))
+        except (RuntimeError, MemoryError) as problem:
+            if len(rows) == 1 or not is_out_of_memory(problem):
+                with within_memory(f"evaluating {split.name}, 1 at a time", "a smaller model, or smaller pictures"):
+                    raise
+            size = max(1, len(rows) // 2)
+            continue
+        done += len(rows)
+    with within_memory(f"evaluating {split.name}: {count} rows", "a part of the split, or a smaller model.image.dim"):
+        return torch.cat(found)
+
+
+@torch.no_grad()
+def _reranked(model: Reranking, split: Split, tokenizer: Tokenizer) -> Ways:
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+
+    def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
+        found = []
+        for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
+            images, of_images = rows[some].unique(return_inverse=True)
+            captions, of_captions = columns[some].unique(return_inverse=True)
+            features = split.images.batch(images).to(parameter)
+            words = tokens.rows(captions).to(parameter.device)
+            here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
+            found.append(model.score_pairs(features, words, *here).cpu())
+        return torch.cat(found)
+
+    scores = whole(scores_of(model, split, tokenizer), split)
+    with in_evaluation(model):
+        of_captions, of_images = reranked(scores, score_pairs, model.top)
+    return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])

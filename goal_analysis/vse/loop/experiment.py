@@ -153,4 +153,4 @@ def _value(text: str) -> Any:
 
 
 def _presets() -> Any:
-    return resources.files("goal_analysis.vse") / "presets"
+    return resources.files("goal_analysis.vse.loop") / "presets"

@@ -7,12 +7,11 @@ import inspect
 import re
 from collections.abc import Mapping
 
-from goal_analysis.numeric.characteristics import characteristics
+from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.typesetting.pages import (
-    characteristics_page,
     integrability_page,
     loss_page,
     weights_page,

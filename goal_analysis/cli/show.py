@@ -17,13 +17,12 @@ from goal_analysis.cli.choosing import (
     settings_of,
 )
 from goal_analysis.cli.tables import line_width
-from goal_analysis.numeric.characteristics import characteristics
+from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
-    characteristics_page,
     integrability_page,
     loss_page,
     weights_page,

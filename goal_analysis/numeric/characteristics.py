@@ -19,6 +19,7 @@ from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
 from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 
 CURVE_POINTS = 801
@@ -232,3 +233,45 @@ def _plateaus(grid, inside, ends, scale) -> Iterable[Plateau]:
             reached = s
         if reached is not None and reached != points[-1][0] and abs(reached - end) >= LONG * (grid[-1] - grid[0]):
             yield Plateau(min(end, reached), max(end, reached), limit)
+
+
+def characteristics_page(found: Characteristics) -> Page:
+    """Signs, limits, growth, saturation and scale, a row for every weight."""
+    positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
+    rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
+    for key, label, weight in (
+        ("positive", positive, found.positive),
+        ("negative", negative, found.negative),
+    ):
+        text = _curve_text(weight, key) if isinstance(weight, Curve) else _surface_text(weight)
+        rows.append(Row(key, label, text))
+    return Page("Characteristics", tuple(rows))
+
+
+def _surface_text(surface: Surface) -> str:
+    text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
+    bound = _bound(surface.scale, surface.easiest, surface.hardest)
+    return f"{text}; {bound}" + ("; negative somewhere" if surface.negative_somewhere else "")
+
+
+def _curve_text(curve: Curve, key: str) -> str:
+    ends = f"{number(curve.at_opposite)} for opposite, {number(curve.at_identical)} for identical vectors"
+    parts = [curve.growth.value, ends, _bound(curve.scale, curve.at_opposite, curve.at_identical)]
+    effect = "a negative attracts" if key == "negative" else "a positive repels"
+    if curve.negative_somewhere:
+        places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
+        parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
+    if math.isfinite(curve.at_opposite) and math.isfinite(curve.at_identical):
+        parts += [f"flat from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
+    return "; ".join(parts)
+
+
+def _bound(scale: float, *limits: float) -> str:
+    return "unbounded" if any(map(math.isinf, limits)) else f"at most {number(scale)}"
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.4g}" if math.isfinite(value) else str(value)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import sympy as sp
 
-from goal_analysis.numeric.characteristics import Characteristics, characteristics
+from goal_analysis.numeric.characteristics import Characteristics, characteristics, characteristics_page
 from goal_analysis.numeric.formula import Values
 from goal_analysis.numeric.mining import Miner
 from goal_analysis.numeric.similarity import Direction
@@ -22,7 +22,7 @@ from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.proof.arithmetic import FLOAT
 from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.typesetting import plain
-from goal_analysis.symbolic.typesetting.pages import Page, Row, characteristics_page, weights_page
+from goal_analysis.symbolic.typesetting.pages import Page, Row, weights_page
 from goal_analysis.symbolic.typesetting.writers import to_data, to_markdown, to_plain
 from goal_analysis.symbolic.weight import WeightField
 

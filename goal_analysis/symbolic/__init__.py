@@ -1,1 +1,3 @@
-"""Losses, weights and decompositions as SymPy expressions."""
+"""The mathematics of losses and weights, in SymPy alone."""
+
+from goal_analysis.symbolic.typesetting import writers as writers  # registers how every value shows itself

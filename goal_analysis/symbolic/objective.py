@@ -10,6 +10,7 @@ from functools import lru_cache
 import sympy as sp
 
 from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
@@ -80,8 +81,8 @@ def _gather(side, variable, own, negatives, positives) -> list[tuple[sp.Expr, sp
     return list(zip(side.aggregator.weights(places), values, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SymbolicLoss:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SymbolicLoss(Displayed):
     """A loss of one anchor: the sum of its terms.
 
     Args:
@@ -180,12 +181,6 @@ class SymbolicLoss:
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
         return resolve(self.hyperparameters, settings or {}, f"loss {self.name!r}")
-
-    def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting.pages import loss_page
-        from goal_analysis.symbolic.typesetting.writers import to_markdown
-
-        return to_markdown([loss_page(self)])
 
 
 _PLACES = tuple(sp.Dummy() for _ in range(4))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.relative import (
@@ -18,8 +19,8 @@ from goal_analysis.symbolic.language.relative import (
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 
-@dataclass(frozen=True, kw_only=True)
-class TripletWeight:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TripletWeight(Displayed):
     """A triplet weight T(s_p, s_n).
 
     Args:
@@ -49,8 +50,8 @@ class TripletWeight:
         return _arguments(self.expression, self.hyperparameters)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairWeights:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PairWeights(Displayed):
     """A positive pair weight P⁺(s_p) with a negative pair weight P⁻(s_n).
 
     Args:
@@ -102,8 +103,8 @@ class Factors:
     negative: sp.Expr
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightField:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WeightField(Displayed):
     """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n of a triplet, whether or not there is an L.
 
     Args:
@@ -123,12 +124,6 @@ class WeightField:
     hyperparameters: tuple[Hyperparameter, ...] = ()
     relative: tuple[RelativeSimilarity, ...] = ()
     similarity: Similarity = COSINE
-
-    def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting.pages import weights_page
-        from goal_analysis.symbolic.typesetting.writers import to_markdown
-
-        return to_markdown([weights_page(self)])
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""

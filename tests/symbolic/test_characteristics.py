@@ -5,10 +5,9 @@ import math
 import pytest
 import sympy as sp
 
-from goal_analysis.numeric.characteristics import Growth, characteristics
+from goal_analysis.numeric.characteristics import Growth, characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-from goal_analysis.symbolic.typesetting.pages import characteristics_page
 from goal_analysis.symbolic.typesetting.writers import to_plain
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights

@@ -1,9 +1,12 @@
 """Pages carry values; the writers decide how they look, and formulas in data read back."""
 
+import subprocess
+import sys
+
 import pytest
 import sympy as sp
 
-from goal_analysis.numeric.characteristics import characteristics
+from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
@@ -11,12 +14,12 @@ from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
     Row,
-    characteristics_page,
     integrability_page,
     loss_page,
     weights_page,
 )
 from goal_analysis.symbolic.typesetting.writers import to_data, to_latex, to_markdown, to_plain
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog import catalog
 
 losses = {loss.name: loss for loss in catalog}
@@ -58,6 +61,29 @@ def test_objects_show_themselves_in_notebooks():
     assert "P⁺(s_p)" in decomposition._repr_markdown_()
     assert "| integrable | no |" in integrability(decomposition)._repr_markdown_()
     assert "T(s_p, s_n)" in decomposition.field._repr_markdown_()
+
+
+def test_a_repr_is_one_line_with_the_formula():
+    nca = losses["nca"]
+    decomposition = decompose(nca)
+    weight = compose(TripletWeight(name="t", expression=s_n), PairWeights(name="p", positive=s_p, negative=s_n))
+    assert repr(nca) == "SymbolicLoss(nca: softplus(s_n - s_p))"
+    assert repr(decomposition) == "Decomposition(nca: T = sigmoid(s_n - s_p), P⁺ = 1, P⁻ = 1)"
+    assert repr(weight) == "WeightField(t × p: T = s_n, P⁺ = s_p, P⁻ = s_n)"
+    assert repr(integrability(decomposition)).startswith("Integrability(yes: ")
+    assert all("\n" not in repr(value) for loss in catalog for value in (loss, decompose(loss)))
+
+
+def test_values_show_themselves_when_only_their_own_module_is_imported():
+    program = (
+        "from goal_analysis.symbolic.weight import PairWeights, WeightField\n"
+        "from goal_analysis.symbolic.language.primitives import s_n, s_p\n"
+        "print(WeightField(name='w', positive=s_p, negative=s_n)._repr_markdown_())\n"
+        "print(PairWeights(name='p', positive=s_p, negative=s_n)._repr_markdown_())"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "| w⁺(s_p, s_n) | $s_p$ |" in shown
+    assert shown.endswith("None\n")
 
 
 def test_a_bar_in_a_cell_does_not_break_the_table():

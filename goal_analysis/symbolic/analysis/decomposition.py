@@ -16,6 +16,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.separation import Contradiction, separate
 from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.proof.arithmetic import FLOAT
@@ -50,8 +51,8 @@ class TermParts:
     inner_negative: sp.Expr
 
 
-@dataclass(frozen=True)
-class Decomposition:
+@dataclass(frozen=True, repr=False)
+class Decomposition(Displayed):
     """A loss with its derived weights.
 
     Args:
@@ -92,12 +93,6 @@ class Decomposition:
             for s, share in _term_gradient(parts, positives, negatives):
                 total[s] = sp.Add(total[s], share)
         return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
-
-    def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting.pages import loss_page, weights_page
-        from goal_analysis.symbolic.typesetting.writers import to_markdown
-
-        return to_markdown([loss_page(self.loss), weights_page(self)])
 
 
 def decompose(loss: SymbolicLoss) -> Decomposition:

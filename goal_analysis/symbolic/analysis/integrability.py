@@ -25,14 +25,15 @@ from goal_analysis.symbolic.analysis.kinks import (
     witness_against,
 )
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.relative import other_negative, other_positive
 from goal_analysis.symbolic.proof.identity import Undecided, Witness
 from goal_analysis.symbolic.weight import WeightField
 
 
-@dataclass(frozen=True)
-class Integrability:
+@dataclass(frozen=True, repr=False)
+class Integrability(Displayed):
     """Whether a field is the gradient of a loss.
 
     Args:
@@ -52,12 +53,6 @@ class Integrability:
     potential: sp.Expr | None
     loss: sp.Expr | None
     witness: Witness | None = None
-
-    def _repr_markdown_(self) -> str:
-        from goal_analysis.symbolic.typesetting.pages import integrability_page
-        from goal_analysis.symbolic.typesetting.writers import to_markdown
-
-        return to_markdown([integrability_page(self)])
 
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:

@@ -5,13 +5,11 @@ A row carries its value as it is, an expression, a number or words; `writers` de
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
 
-from goal_analysis.numeric.characteristics import Characteristics, Curve, Surface
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.aggregators import Pool, Side
@@ -129,45 +127,3 @@ def integrability_page(verdict: Integrability) -> Page:
     if verdict.loss is not None:
         rows.append(Row("loss", "L(s_p, s_n)", verdict.loss))
     return Page("Integrability", tuple(rows))
-
-
-def characteristics_page(found: Characteristics) -> Page:
-    """Signs, limits, growth, saturation and scale, a row for every weight."""
-    positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
-    rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
-    for key, label, weight in (
-        ("positive", positive, found.positive),
-        ("negative", negative, found.negative),
-    ):
-        text = _curve_text(weight, key) if isinstance(weight, Curve) else _surface_text(weight)
-        rows.append(Row(key, label, text))
-    return Page("Characteristics", tuple(rows))
-
-
-def _surface_text(surface: Surface) -> str:
-    text = f"{surface.growth.value}; {number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
-    bound = _bound(surface.scale, surface.easiest, surface.hardest)
-    return f"{text}; {bound}" + ("; negative somewhere" if surface.negative_somewhere else "")
-
-
-def _curve_text(curve: Curve, key: str) -> str:
-    ends = f"{number(curve.at_opposite)} for opposite, {number(curve.at_identical)} for identical vectors"
-    parts = [curve.growth.value, ends, _bound(curve.scale, curve.at_opposite, curve.at_identical)]
-    effect = "a negative attracts" if key == "negative" else "a positive repels"
-    if curve.negative_somewhere:
-        places = " and ".join(f"s = {number(s)}" for s in curve.sign_changes)
-        parts.append(f"{effect} where the weight is below zero" + (f": it changes sign at {places}" if places else ""))
-    if math.isfinite(curve.at_opposite) and math.isfinite(curve.at_identical):
-        parts += [f"flat from {number(p.low)} to {number(p.high)}" for p in curve.plateaus]
-    return "; ".join(parts)
-
-
-def _bound(scale: float, *limits: float) -> str:
-    return "unbounded" if any(map(math.isinf, limits)) else f"at most {number(scale)}"
-
-
-def number(value: float) -> str:
-    """Four significant digits."""
-    if math.isnan(value):
-        return "undefined"
-    return f"{value:.4g}" if math.isfinite(value) else str(value)

@@ -7,8 +7,13 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.language import display
+from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.typesetting import latex, plain
-from goal_analysis.symbolic.typesetting.pages import Page, Row
+from goal_analysis.symbolic.typesetting.pages import Page, Row, integrability_page, loss_page, weights_page
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
 
 
 def to_plain(pages: Sequence[Page], width: int | None = None) -> str:
@@ -82,3 +87,61 @@ def _words(value: sp.Expr | str | float | bool, write: Callable[[sp.Expr], str])
     if isinstance(value, bool):
         return "yes" if value else "no"
     return write(value) if isinstance(value, sp.Expr) else str(value)
+
+
+@display.markdown.register
+def _(loss: SymbolicLoss) -> str:
+    return to_markdown([loss_page(loss)])
+
+
+@display.markdown.register
+def _(field: WeightField) -> str:
+    return to_markdown([weights_page(field)])
+
+
+@display.markdown.register
+def _(decomposition: Decomposition) -> str:
+    return to_markdown([loss_page(decomposition.loss), weights_page(decomposition)])
+
+
+@display.markdown.register
+def _(verdict: Integrability) -> str:
+    return to_markdown([integrability_page(verdict)])
+
+
+@display.line.register
+def _(loss: SymbolicLoss) -> str:
+    return f"SymbolicLoss({loss.name}: {plain(loss.expression())})"
+
+
+@display.line.register
+def _(weight: TripletWeight) -> str:
+    return f"TripletWeight({weight.name}: T = {plain(weight.expression)})"
+
+
+@display.line.register
+def _(weights: PairWeights) -> str:
+    return f"PairWeights({weights.name}: P⁺ = {plain(weights.positive)}, P⁻ = {plain(weights.negative)})"
+
+
+@display.line.register
+def _(field: WeightField) -> str:
+    return f"WeightField({_weights(field)})"
+
+
+@display.line.register
+def _(decomposition: Decomposition) -> str:
+    return f"Decomposition({_weights(decomposition.field)})"
+
+
+@display.line.register
+def _(verdict: Integrability) -> str:
+    found = "" if verdict.loss is None else f"; L = {plain(verdict.loss)}"
+    return f"Integrability({_words(verdict.integrable, plain)}: {verdict.reason}{found})"
+
+
+def _weights(field: WeightField) -> str:
+    named = {"w⁺": field.positive, "w⁻": field.negative}
+    if field.factors is not None:
+        named = {"T": field.factors.triplet, "P⁺": field.factors.positive, "P⁻": field.factors.negative}
+    return f"{field.name}: " + ", ".join(f"{name} = {plain(weight)}" for name, weight in named.items())

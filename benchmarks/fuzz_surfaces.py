@@ -26,10 +26,9 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
 from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.vse.data.feature_file import open_features
-from goal_analysis.vse.data.karpathy import load_karpathy
 from goal_analysis.vse.data.pictures import path_inside
-from goal_analysis.vse.data.precomp import load_precomp
+from goal_analysis.vse.data.precomp import load_precomp, open_features
+from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.data.table import load_table
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointError, load, newest, save

@@ -47,7 +47,7 @@ def evaluate(
     """
     from goal_analysis.vse.folder.run import trained
     from goal_analysis.vse.loop.memory import OutOfMemory
-    from goal_analysis.vse.models.scorers.reranking import Reranking
+    from goal_analysis.vse.models.dual_encoder import Reranking
     from goal_analysis.vse.retrieval.coco_positives import coco_positives
     from goal_analysis.vse.retrieval.evaluation import first_places, measured
     from goal_analysis.vse.retrieval.scoring import ways_of

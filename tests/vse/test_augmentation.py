@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from goal_analysis.vse.models.encoders.augmentation import Augmentation, augmented
-from goal_analysis.vse.models.encoders.convolution import convolutional_encoder
+from goal_analysis.vse.models.encoders.pictures import Augmentation, augmented, convolutional_encoder
 
 
 def test_variations_follow_their_generator() -> None:

@@ -7,11 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.backbones import Backbone
-from goal_analysis.vse.models.encoders.bag_of_words import BagOfWords
-from goal_analysis.vse.models.encoders.dropout import Dropout
-from goal_analysis.vse.models.encoders.linear import Linear, Standardise
-from goal_analysis.vse.models.encoders.pooling import POOLINGS, GeneralisedPooling, dropped, pooled, pooled_by_place
+from goal_analysis.vse.models.encoders.captions import BagOfWords
+from goal_analysis.vse.models.encoders.features import Linear, Standardise
+from goal_analysis.vse.models.encoders.pictures import Backbone
+from goal_analysis.vse.models.encoders.pooling import (
+    POOLINGS,
+    Dropout,
+    GeneralisedPooling,
+    dropped,
+    pooled,
+    pooled_by_place,
+)
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 DIM = 16

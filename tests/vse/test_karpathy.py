@@ -13,9 +13,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data import load
-from goal_analysis.vse.data.faults import Fault
 from goal_analysis.vse.data.pictures import PictureFiles, path_inside, picture, undecodable
-from goal_analysis.vse.data.split import DataError, DataWarning
+from goal_analysis.vse.data.split import DataError, DataWarning, Fault
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
 

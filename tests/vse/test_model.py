@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.folder.run import ARCHITECTURE, trained
 from goal_analysis.vse.folder.run_folder import RunError
+from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.linear import Linear
+from goal_analysis.vse.models.encoders.features import Linear
 from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
 from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.models.scorers import SCORERS, CrossModalScorer
-from goal_analysis.vse.models.scorers.reranking import Reranking
-from goal_analysis.vse.models.subwords import Subwords
-from goal_analysis.vse.models.text import Vocabulary
+from goal_analysis.vse.models.text import Subwords, Vocabulary
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

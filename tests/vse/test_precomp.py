@@ -13,8 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goal_analysis.vse.data.feature_file import open_features
-from goal_analysis.vse.data.precomp import load_precomp, load_split
+from goal_analysis.vse.data.precomp import load_precomp, load_split, open_features
 from goal_analysis.vse.data.split import ArrayImages, DataError, DataWarning
 
 
@@ -80,7 +79,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 def test_every_kind_of_array_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], kind: str, mapped: int
 ) -> None:
-    monkeypatch.setattr("goal_analysis.vse.data.feature_file.MAPPED", mapped)
+    monkeypatch.setattr("goal_analysis.vse.data.precomp.MAPPED", mapped)
     images = features(6, shape, kind)
     found = load_split(write(tmp_path, "dev", images, lines(30)), "dev").images
     assert found.shape == (6, *shape)

@@ -11,8 +11,8 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.loop.surrogate import probed, surrogate
+from goal_analysis.vse.models.dual_encoder import Reranking, reranked, with_hardest
 from goal_analysis.vse.models.model import build_model
-from goal_analysis.vse.models.scorers.reranking import Reranking, reranked, with_hardest
 from goal_analysis.vse.models.text import Vocabulary
 from goal_analysis.vse.retrieval.evaluation import evaluate, first_places, measured, record_of
 from goal_analysis.vse.retrieval.metrics import metrics

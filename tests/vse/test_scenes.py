@@ -7,9 +7,20 @@ import pytest
 import torch
 
 from goal_analysis.vse.data.scenes import SceneImages, load_scenes, oracle_scores
-from goal_analysis.vse.data.scenes.rendering import COLOURS, SHAPES, TEXTURES, render
 from goal_analysis.vse.data.scenes.wording import RELATIONS, WORDS, Said
-from goal_analysis.vse.data.scenes.world import ABSENT, ATTRIBUTES, COLOUR, COLUMN, ROW, SHAPE, make_scenes
+from goal_analysis.vse.data.scenes.world import (
+    ABSENT,
+    ATTRIBUTES,
+    COLOUR,
+    COLOURS,
+    COLUMN,
+    ROW,
+    SHAPE,
+    SHAPES,
+    TEXTURES,
+    make_scenes,
+    render,
+)
 from goal_analysis.vse.data.split import DataError, Images, RetrievalData, Split
 
 
@@ -184,7 +195,7 @@ def test_the_oracle_reckons_with_relations_and_numbers() -> None:
     pair = np.array([[left, right], swapped, [left, [ABSENT] * 6]])
     shapes = np.full((2, 6), ABSENT)
     shapes[:, SHAPE] = 0, 1
-    from goal_analysis.vse.data.scenes.oracle import fit
+    from goal_analysis.vse.data.scenes import fit
 
     truth, reversed_places, alone = fit(pair, Said(shapes, 0, None), 0.01)
     assert truth > reversed_places > alone

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from goal_analysis.vse.models import scorers
+from goal_analysis.vse.models.dual_encoder import reranked
+from goal_analysis.vse.models.encoders.captions import Recurrent
+from goal_analysis.vse.models.encoders.features import Regions
 from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
-from goal_analysis.vse.models.encoders.recurrent import Recurrent
-from goal_analysis.vse.models.encoders.regions import Regions
-from goal_analysis.vse.models.scorers import SCORERS, CrossModalScorer, fusion, strips
-from goal_analysis.vse.models.scorers.cross_attention import CrossAttention
-from goal_analysis.vse.models.scorers.fusion import Fusion
-from goal_analysis.vse.models.scorers.reranking import reranked
+from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, CrossModalScorer, Fusion
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 DIM = 8
@@ -198,9 +197,9 @@ def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pyte
     images, tokens, upstream = torch.randn(5, 4, 10), VOCABULARY(CAPTIONS), torch.randn(5, 5)
     whole = model.score(images, tokens)
     expected = torch.autograd.grad((whole * upstream).sum(), list(model.parameters()))
-    asked, real = [], strips.checkpoint
-    monkeypatch.setattr(strips, "checkpoint", lambda f, rows, **kw: asked.append(rows) or real(f, rows, **kw))
-    monkeypatch.setattr(strips, "AT_A_TIME", 300)
+    asked, real = [], scorers.checkpoint
+    monkeypatch.setattr(scorers, "checkpoint", lambda f, rows, **kw: asked.append(rows) or real(f, rows, **kw))
+    monkeypatch.setattr(scorers, "AT_A_TIME", 300)
     found = model.score(images, tokens)
     assert len(asked) > 1
     torch.testing.assert_close(found, whole)
@@ -210,9 +209,9 @@ def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pyte
 
 
 def test_dropout_in_strips_is_the_same_when_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strips, "AT_A_TIME", 700)
+    monkeypatch.setattr(scorers, "AT_A_TIME", 700)
     model = scorer("fusion", dropout=0.5)
-    monkeypatch.setattr(fusion, "alignment", lambda v, *_: v.new_zeros(len(v)))
+    monkeypatch.setattr(scorers, "alignment", lambda v, *_: v.new_zeros(len(v)))
     nn.init.normal_(model.linear.weight)
     images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
     scores = model.score(images, tokens)

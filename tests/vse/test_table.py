@@ -11,10 +11,8 @@ import torch
 from PIL import Image
 
 from goal_analysis.vse.data import DATASETS, load
-from goal_analysis.vse.data.delimited import delimited_rows
-from goal_analysis.vse.data.faults import Fault
-from goal_analysis.vse.data.split import DataError, DataWarning, RetrievalData
-from goal_analysis.vse.data.table import from_hugging_face
+from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData
+from goal_analysis.vse.data.table import delimited_rows, from_hugging_face
 
 
 def photographs(folder: Path) -> list[Image.Image]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.vse.data.karpathy import load_karpathy
 from goal_analysis.vse.data.precomp import load_precomp, load_split, split_names
+from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.scenes import load_scenes
 from goal_analysis.vse.data.split import DataError, RetrievalData, Split
 from goal_analysis.vse.data.table import SUFFIXES, load_table

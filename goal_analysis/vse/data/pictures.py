@@ -14,9 +14,8 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
-from goal_analysis.vse.data.faults import Fault
 from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.split import DataError
+from goal_analysis.vse.data.split import DataError, Fault
 
 SIZE = 224
 """The side of a picture in pixels, by default."""

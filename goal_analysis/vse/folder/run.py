@@ -12,10 +12,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.vse.data.images import Images
+from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
-from goal_analysis.vse.data.standardization import statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, load, newest, steps
 from goal_analysis.vse.folder.provenance import revision, versions
 from goal_analysis.vse.folder.run_folder import (

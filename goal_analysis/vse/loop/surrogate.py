@@ -11,7 +11,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.vse.models.scorers.reranking import Mined
+from goal_analysis.vse.models.dual_encoder import Mined
 
 
 def surrogate(

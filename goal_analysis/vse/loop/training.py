@@ -39,7 +39,7 @@ from goal_analysis.vse.loop.progress import Progress, checkpoint_of, judged, res
 from goal_analysis.vse.loop.schedule import learning_rate
 from goal_analysis.vse.loop.surrogate import probed, surrogate
 from goal_analysis.vse.loop.training_options import TrainingOptions
-from goal_analysis.vse.models.scorers.reranking import Reranking
+from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.evaluation import record_of
 

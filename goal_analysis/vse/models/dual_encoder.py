@@ -1,10 +1,15 @@
-"""Images and captions embedded apart."""
+"""Models that embed: a dual encoder, and one whose first finds a scorer puts in a new order."""
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from goal_analysis.vse.models.encoders.pooling import unit
 from goal_analysis.vse.models.text import Tokens
 
 
@@ -34,3 +39,170 @@ class DualEncoder(nn.Module):
     ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
         """Both, the images first."""
         return self.image(images), self.text(tokens)
+
+
+PairScores = Callable[[Tensor, Tensor], Tensor]
+"""The scores of image ``rows[k]`` with caption ``columns[k]``, shape ``(pairs,)``."""
+
+
+class Mined(NamedTuple):
+    """What a `Reranking` gives of a batch.
+
+    Args:
+        images: unit vectors, shape ``(images, dim)``.
+        texts: unit vectors, shape ``(captions, dim)``.
+        scores: the scorer's, of the chosen pairs, and 0 elsewhere, shape ``(images, captions)``.
+        chosen: which pairs those are: the positives, and the negatives that were mined.
+    """
+
+    images: Tensor
+    texts: Tensor
+    scores: Tensor
+    chosen: Tensor
+
+
+class Reranking(nn.Module):
+    """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
+
+    The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
+    encoder has aligned, for A and B are the identity at the start. Both are trained by the objective: the dual encoder
+    on the whole batch, and f alone on its positives and on the negatives that are hardest by x·y. No gradient of f
+    reaches v or e, so that the dual encoder is what it would be by itself. g is not learnt: where s was trained
+    on hardest negatives it became negative, and the order worse.
+
+    In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
+    negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
+
+    Args:
+        scorer: a `goal_analysis.vse.models.scorers.CrossModalScorer` whose encoders ``image`` and ``text`` pool too.
+        negatives: mined for every image and every caption of a batch.
+        top: how many of every query's candidates are put in a new order in evaluation.
+        share: g, chosen on dev as any other option.
+    """
+
+    scorer: Any
+
+    def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.of_regions, self.of_words = _identity(self.image.local.dim), _identity(self.text.local.dim)
+        self.negatives, self.top, self.share = negatives, top, float(share)
+
+    @property
+    def image(self) -> Any:
+        """The encoder of images."""
+        return self.scorer.image
+
+    @property
+    def text(self) -> Any:
+        """The encoder of captions."""
+        return self.scorer.text
+
+    @property
+    def dual(self) -> DualEncoder:
+        """The dual encoder of both."""
+        return DualEncoder(self.image, self.text).train(self.training)
+
+    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
+        """Embeddings of a batch of pairs, and the scores of those that count.
+
+        Args:
+            images: as many as captions.
+            tokens: of the captions.
+            ids: the image of every pair; other captions of an image are positives of it.
+        """
+        x, y, score = self._read(images, tokens)
+        chosen = with_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
+        rows, columns = chosen.nonzero(as_tuple=True)
+        found = score(rows, columns)
+        scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
+        return Mined(x, y, scores, chosen)
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """s of image ``rows[k]`` with caption ``columns[k]``."""
+        x, y, score = self._read(images, tokens)
+        return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)
+
+    def _read(self, images: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, PairScores]:
+        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        regions = self.of_regions(v.detach()), there_v
+        words = self.of_words(e.detach()), there_e
+
+        def score(rows: Tensor, columns: Tensor) -> Tensor:
+            return self.scorer.score_elements(regions, words, rows, columns)
+
+        return unit(self.image.pooling(v, there_v)), unit(self.text.pooling(e, there_e)), score
+
+
+def _identity(dim: int) -> nn.Linear:
+    """A linear map that begins as the identity."""
+    found = nn.Linear(dim, dim)
+    nn.init.eye_(found.weight)
+    nn.init.zeros_(found.bias)
+    return found
+
+
+def with_hardest(
+    similarities: Float[Tensor, "rows columns"], positives: Bool[Tensor, "rows columns"], count: int
+) -> Bool[Tensor, "rows columns"]:
+    """The positives, and so many of the most similar negatives of every row and of every column.
+
+    >>> similarities = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.0], [0.5, 0.4, 0.7]])
+    >>> with_hardest(similarities, torch.eye(3, dtype=torch.bool), 1).int()
+    tensor([[1, 0, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.int32)
+    """
+    among = similarities.masked_fill(positives, -torch.inf)
+    chosen = positives.clone()
+    for axis in (1, 0):
+        hardest = among.topk(min(count, among.shape[axis]), axis).indices
+        chosen |= torch.zeros_like(positives).scatter(axis, hardest, True)
+    return chosen
+
+
+def reranked(
+    scores: Float[Tensor, "images captions"], score_pairs: PairScores, top: int
+) -> tuple[Float[Tensor, "images captions"], Float[Tensor, "images captions"]]:
+    """Scores by which the first ``top`` of every query stand in the scorer's order, and the others behind as before.
+
+    Args:
+        scores: of the dual encoder.
+        score_pairs: the scorer, asked for the pairs of one direction at a time; finite.
+        top: at least 1; the scorer reads ``top`` pairs for every image and every caption.
+
+    Returns:
+        The scores to rank captions by, image by image; and those to rank images by, caption by caption.
+
+    Raises:
+        ValueError: ``top`` below 1, or pair scores of another shape.
+
+    >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
+    >>> of_captions, _ = reranked(scores, lambda rows, columns: columns.float(), 2)
+    >>> of_captions.argsort(descending=True)
+    tensor([[1, 0, 2]])
+    """
+    if top < 1:
+        raise ValueError(f"top: got {top} but expected 1 or more")
+    scores = scores.double()  # so that the step between the two parts costs no digits
+    of_captions = first_in_rows(scores, score_pairs, top)
+    return of_captions, first_in_rows(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
+
+
+def first_in_rows(
+    scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
+) -> Float[Tensor, "rows columns"]:
+    """Scores by which the first ``top`` of every row stand in the scorer's order, and the others behind as before."""
+    top = min(top, scores.shape[1])
+    columns = scores.topk(top, dim=1).indices
+    rows = torch.arange(len(scores), device=scores.device)[:, None].expand_as(columns)
+    fresh = score_pairs(rows.flatten(), columns.flatten())
+    if fresh.shape != (columns.numel(),):
+        raise ValueError(f"score_pairs: got shape {tuple(fresh.shape)} but expected ({columns.numel()},)")
+    fresh = fresh.reshape(columns.shape).to(scores)
+    above = scores.amax(1, keepdim=True) - fresh.amin(1, keepdim=True) + 1
+    return scores.scatter(1, columns, fresh + above)

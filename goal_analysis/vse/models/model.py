@@ -8,14 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from goal_analysis.vse.models.dual_encoder import DualEncoder
+from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.hugging_face import LanguageModel
-from goal_analysis.vse.models.encoders.linear import Statistics
+from goal_analysis.vse.models.encoders.captions import LanguageModel
+from goal_analysis.vse.models.encoders.features import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
-from goal_analysis.vse.models.scorers.reranking import Reranking
-from goal_analysis.vse.models.subwords import Subwords
-from goal_analysis.vse.models.text import Tokenizer, Vocabulary
+from goal_analysis.vse.models.text import Subwords, Tokenizer, Vocabulary
 from goal_analysis.vse.named import check_options, made, named
 
 PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")

@@ -11,7 +11,7 @@ from torch import nn
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.memory import within_memory
-from goal_analysis.vse.models.scorers.reranking import Reranking
+from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, ways_of

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
-from goal_analysis.vse.models.dual_encoder import DualEncoder
-from goal_analysis.vse.models.scorers.reranking import Reranking, first_in_rows
+from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, first_in_rows
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, in_evaluation
 

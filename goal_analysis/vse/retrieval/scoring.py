@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.memory import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import DualEncoder
-from goal_analysis.vse.models.scorers.reranking import Reranking, reranked
+from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, reranked
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores
 

@@ -7,14 +7,14 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.vse.models.encoders.backbones import timm_encoder, torchvision_encoder
-from goal_analysis.vse.models.encoders.bag_of_words import BagOfWords
-from goal_analysis.vse.models.encoders.convolution import convolutional_encoder
-from goal_analysis.vse.models.encoders.hugging_face import hugging_face_encoder
-from goal_analysis.vse.models.encoders.linear import Linear
-from goal_analysis.vse.models.encoders.recurrent import recurrent_encoder
-from goal_analysis.vse.models.encoders.regions import region_encoder
-from goal_analysis.vse.models.encoders.transformer import transformer_encoder
+from goal_analysis.vse.models.encoders.captions import (
+    BagOfWords,
+    hugging_face_encoder,
+    recurrent_encoder,
+    transformer_encoder,
+)
+from goal_analysis.vse.models.encoders.features import Linear, region_encoder
+from goal_analysis.vse.models.encoders.pictures import convolutional_encoder, timm_encoder, torchvision_encoder
 from goal_analysis.vse.models.text import Tokens
 
 

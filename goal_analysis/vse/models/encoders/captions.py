@@ -1,0 +1,307 @@
+"""Encoders of captions: a bag of words, a recurrent network, a transformer, and a language model of Hugging Face."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, check_share, pooled, sinusoids, unit
+from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
+
+
+class BagOfWords(nn.Module):
+    """c ↦ unit(A·dropout(t) + b), t the TF-IDF of the caption's words: unit(t), tᵥ = (1 + ln count(v, c))·idf(v).
+
+    idf(v) = 1 + ln((1 + captions)/(1 + captions with v)) over the captions that the vocabulary was built on. Words
+    that it has not are passed over; a caption of them alone is unit(b). Dropout leaves out a word wherever it stands.
+
+    See "Term-weighting approaches in automatic text retrieval" (Salton and Buckley, Information Processing &
+    Management 24, 1988, https://doi.org/10.1016/0306-4573(88)90021-0).
+
+    Args:
+        tokenizer: a `Vocabulary`, for it has the frequencies.
+        dim: of the embedding.
+        dropout: of the words, from 0 to below 1.
+        hidden: the width of a hidden layer of rectified units; 0 for none.
+
+    Raises:
+        ValueError: a tokenizer of another kind.
+    """
+
+    idf: Tensor
+
+    def __init__(self, tokenizer: Tokenizer, *, dim: int = 512, dropout: float | int = 0.0, hidden: int = 0) -> None:
+        super().__init__()
+        if not isinstance(tokenizer, Vocabulary):
+            raise ValueError(f"bag_of_words: got {type(tokenizer).__name__} as tokenizer but expected Vocabulary")
+        seen = torch.tensor(tokenizer.document_frequencies, dtype=torch.get_default_dtype())
+        unseen = torch.zeros(UNKNOWN + 1)
+        self.register_buffer("idf", torch.cat((unseen, 1 + ((1 + tokenizer.captions) / (1 + seen)).log())))
+        bound = 1 / math.sqrt(len(tokenizer))  # as nn.Linear begins
+        width = hidden or dim
+        self.weight = nn.Parameter(torch.empty(len(tokenizer), width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
+        self.dropout = Dropout(dropout)
+        rest = (nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dim)) if hidden else ()
+        self.rest = nn.Sequential(*rest)
+
+    def weights(self, tokens: Tokens) -> Float[Tensor, "captions longest"]:
+        """TF-IDF at the first place of every word of a caption, and 0 at its others; rows of unit length."""
+        same = tokens.ids[:, :, None] == tokens.ids[:, None, :]
+        again = same.tril(-1).any(2)
+        weights = (1 + same.sum(2).to(self.idf.dtype).log()) * self.idf[tokens.ids]
+        return unit(weights.masked_fill(again | ~tokens.mask, 0))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
+        """Unit vectors of captions."""
+        weights = self.dropout(self.weights(tokens)).to(self.weight.dtype)
+        summed = nn.functional.embedding_bag(tokens.ids, self.weight, per_sample_weights=weights, mode="sum")
+        return unit(self.rest(summed + self.bias))
+
+
+def forgotten(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
+    """The numbers with about this share of the words made unknown at random."""
+    out = torch.rand(ids.shape, device=ids.device) < share
+    return ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
+
+
+class Recurrent(nn.Module):
+    """Word vectors through a GRU of both ways, whose two states are averaged; every word's is an element.
+
+    Captions are packed, so that nothing is computed for the padding.
+
+    Args:
+        tokenizer: of the captions.
+        dim: of the elements, and of the GRU either way.
+        words: the width of the word vectors.
+        dropout: of the word vectors, from 0 to below 1.
+        forget: in training, the share of words that are read as unknown.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, dim: int, words: int, dropout: float | int, forget: float | int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.forget = check_share("forget", forget)
+        self.vectors = nn.Embedding(len(tokenizer), words)
+        nn.init.uniform_(self.vectors.weight, -0.1, 0.1)  # as VSE++ and its successors begin
+        self.dropout = Dropout(dropout)
+        self.gru = nn.GRU(words, dim, batch_first=True, bidirectional=True)
+
+    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+        """The elements, zero at the padding, and where there is a word."""
+        ids = forgotten(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        vectors = self.dropout(self.vectors(ids))
+        packed = nn.utils.rnn.pack_padded_sequence(
+            vectors, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        longest = tokens.ids.shape[1]
+        both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
+        return torch.stack(both.chunk(2, dim=2)).mean(0), tokens.mask
+
+
+def recurrent_encoder(
+    tokenizer: Tokenizer,
+    *,
+    dim: int = 512,
+    words: int = 300,
+    dropout: float | int = 0.0,
+    forget: float | int = 0.0,
+    pooling: str = "gpo",
+    drop: float | int = 0.0,
+) -> Pooled:
+    """The encoder of captions by a GRU, as that of VSE∞.
+
+    See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
+    https://arxiv.org/abs/2011.04305).
+
+    Args:
+        tokenizer: of the captions.
+        dim: of the embedding, and of the GRU either way.
+        words: the width of the word vectors.
+        dropout: of the word vectors, from 0 to below 1.
+        forget: in training, the share of words that are read as unknown, from 0 to below 1.
+        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
+        drop: in training, the share of a caption's elements that is left out of the pooling.
+
+    Raises:
+        ValueError: an unknown pooling, or a share out of its range.
+    """
+    return pooled(Recurrent(tokenizer, dim, words, dropout, forget), pooling, dim, drop)
+
+
+def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
+    """A stack of self-attention, normalised before each of its parts and at the end, four times as wide inside.
+
+    Raises:
+        ValueError: no layer, a width that the heads do not divide, or a dropout outside of [0, 1).
+    """
+    if layers < 1:
+        raise ValueError(f"layers: got {layers} but expected 1 or more")
+    if heads < 1 or dim % heads:
+        raise ValueError(f"heads: got {heads} but expected a divisor of dim, {dim}")
+    check_share("dropout", dropout)
+    layer = nn.TransformerEncoderLayer(
+        dim, heads, 4 * dim, float(dropout), activation="gelu", batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
+
+
+class Transformer(nn.Module):
+    """Word vectors and the sinusoids of their places through self-attention; every word's is an element.
+
+    Args:
+        tokenizer: of the captions.
+        dim: of the elements and everything inside.
+        layers: of self-attention.
+        heads: of every layer, a divisor of ``dim``.
+        dropout: inside every layer, from 0 to below 1.
+        forget: in training, the share of words that are read as unknown.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, dim: int, layers: int, heads: int, dropout: float | int, forget: float | int
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.forget = check_share("forget", forget)
+        self.vectors = nn.Embedding(len(tokenizer), dim)
+        self.layers = layers_of(dim, layers, heads, dropout)
+
+    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+        """The elements, and where there is a word."""
+        ids = forgotten(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        vectors = self.vectors(ids)
+        places = sinusoids(ids.shape[1], self.dim, vectors)
+        return self.layers(vectors + places, src_key_padding_mask=~tokens.mask), tokens.mask
+
+
+def transformer_encoder(
+    tokenizer: Tokenizer,
+    *,
+    dim: int = 512,
+    layers: int = 2,
+    heads: int = 8,
+    dropout: float | int = 0.1,
+    forget: float | int = 0.0,
+    pooling: str = "mean",
+    drop: float | int = 0.0,
+) -> Pooled:
+    """The encoder of captions by self-attention.
+
+    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
+
+    Args:
+        tokenizer: of the captions.
+        dim: of the embedding and everything inside.
+        layers: of self-attention.
+        heads: of every layer, a divisor of ``dim``.
+        dropout: inside every layer, from 0 to below 1.
+        forget: in training, the share of words that are read as unknown, from 0 to below 1.
+        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
+        drop: in training, the share of a caption's elements that is left out of the pooling.
+
+    Raises:
+        ValueError: heads that do not divide ``dim``, an unknown pooling, or a share out of its range.
+    """
+    return pooled(Transformer(tokenizer, dim, layers, heads, dropout, forget), pooling, dim, drop)
+
+
+class LanguageModel(nn.Module):
+    """The last hidden states of a language model, mapped linearly; every token's is an element.
+
+    Of a caption longer than the model has positions, the rest is cut off.
+
+    Args:
+        tokenizer: of the captions.
+        model: what ``transformers.AutoModel`` gives; its pooler is taken out.
+        dim: of the elements.
+
+    Raises:
+        ValueError: a tokenizer with more tokens than the model.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, model: Any, dim: int) -> None:
+        super().__init__()
+        if len(tokenizer) > model.config.vocab_size:
+            raise ValueError(
+                f"hugging_face: got a tokenizer of {len(tokenizer)} tokens but expected at most "
+                f"{model.config.vocab_size}, which the model has"
+            )
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None
+        self.longest = _positions(model)
+        self.dim = dim
+        self.model = model
+        self.linear = nn.Linear(model.config.hidden_size, dim)
+
+    def architecture(self) -> dict[str, Any]:
+        """What the option of this name takes to build the same model without its weights."""
+        return json.loads(self.model.config.to_json_string(use_diff=False))
+
+    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+        """The elements, and where there is a token."""
+        mask = tokens.mask[:, : self.longest]
+        ids = tokens.ids[:, : self.longest].masked_fill(~mask, self.model.config.pad_token_id or 0)
+        states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self.linear(states), mask
+
+
+def _positions(model: Any) -> int | None:
+    """How many tokens have a position, if there is a limit; those of RoBERTa begin behind that of the padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    positions = (getattr(model.config, "max_position_embeddings", None) or 0) - max(padding, default=-1) - 1
+    return positions if positions > 0 else None
+
+
+def hugging_face_encoder(
+    tokenizer: Tokenizer,
+    *,
+    path: str = "",
+    architecture: dict | None = None,
+    dim: int = 512,
+    frozen: bool = False,
+    pooling: str = "mean",
+    drop: float | int = 0.0,
+) -> Pooled:
+    """The encoder of captions by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
+
+    Args:
+        tokenizer: of the captions; that of the model, ``subwords``, unless it is trained from nothing.
+        path: a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub.
+        architecture: instead of the path, what ``config.json`` holds: the same model with random weights.
+        dim: of the embedding.
+        frozen: whether the language model is left as it is.
+        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
+        drop: in training, the share of a caption's elements that is left out of the pooling.
+
+    Raises:
+        ValueError: the package ``transformers`` or the model is not there; not one of ``path`` and ``architecture``; an
+            unknown pooling; a share outside of [0, 1).
+    """
+    if bool(path) == bool(architecture):
+        raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError as problem:
+        raise ValueError("hugging_face: expected the package transformers: pip install transformers") from problem
+    try:
+        if architecture:
+            model = AutoModel.from_config(AutoConfig.for_model(**architecture))
+        else:
+            model = AutoModel.from_pretrained(path, use_safetensors=True)
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        raise ValueError(
+            f"hugging_face: got {path or architecture!r} ({problem}) but expected a folder with config.json and "
+            "model.safetensors, a name on the hub, or an architecture"
+        ) from problem
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if frozen:
+        model.requires_grad_(False)
+    return pooled(LanguageModel(tokenizer, model, dim), pooling, dim, drop)

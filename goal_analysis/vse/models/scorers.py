@@ -1,0 +1,286 @@
+"""Scorers: models that score an image with a caption by something else than a dot product of two vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from goal_analysis.vse.models.encoders.captions import layers_of
+from goal_analysis.vse.models.encoders.pooling import Elements, Pooled, unit
+from goal_analysis.vse.models.text import Tokens
+
+AT_A_TIME = 2**22
+"""Numbers that one tensor of a strip has at most, or as many as one row has."""
+
+
+def in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
+    """What ``score`` gives for all rows, asked for a strip of them at a time.
+
+    Where gradients are wanted, a strip is computed again when they are, and its intermediate tensors are not kept.
+
+    Args:
+        score: of a slice of the rows.
+        rows: how many there are, at least 1.
+        size: numbers in the largest tensor for one row.
+    """
+    step = max(1, AT_A_TIME // max(size, 1))
+    strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    if torch.is_grad_enabled() and len(strips) > 1:
+        return torch.cat([checkpoint(score, strip, use_reentrant=False) for strip in strips])
+    return torch.cat([score(strip) for strip in strips])
+
+
+@runtime_checkable
+class CrossModalScorer(Protocol):
+    """A module that scores images with captions; built with encoders that give elements, and options."""
+
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption."""
+        ...
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
+        ...
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The same from what the encoders gave."""
+        ...
+
+
+LEAST = 1e-12
+"""Below it a length counts as this, so that nothing is divided by zero."""
+
+QUERIES = ("both", "words", "regions")
+POOLS = ("mean", "logsumexp")
+
+
+class CrossAttention(nn.Module):
+    """SCAN: how well every word is met by the regions it attends to, and every region by the words.
+
+    With cosines s between regions v and words e, a word attends to the regions with α_rw = softmax_r(λ s̄_rw), where
+    s̄_rw = [s_rw]₊/√Σ_w′[s_rw′]₊², and its relevance is R_w = cos(e_w, Σ_r α_rw v_r). The score is the mean of R over
+    the words, or ln(Σ_w exp(μ R_w))/μ. With regions and words exchanged it is that of the other direction; the score
+    of both is their mean.
+
+    See "Stacked Cross Attention for Image-Text Matching" (Lee, Chen, Hua, Hu and He, ECCV 2018,
+    https://arxiv.org/abs/1803.08024).
+
+    Args:
+        image: gives regions.
+        text: gives words of the same width.
+        queries: ``words`` (the paper's text-to-image), ``regions`` (its image-to-text) or ``both``.
+        word_smoothing: λ where words attend to regions.
+        region_smoothing: λ where regions attend to words.
+        pool: ``mean`` or ``logsumexp``.
+        sharpness: μ, above 0.
+
+    Raises:
+        ValueError: another word for ``queries`` or ``pool``, or a ``sharpness`` that is not above 0.
+    """
+
+    def __init__(
+        self,
+        image: Pooled,
+        text: Pooled,
+        *,
+        queries: str = "both",
+        word_smoothing: float | int = 9.0,
+        region_smoothing: float | int = 4.0,
+        pool: str = "mean",
+        sharpness: float | int = 6.0,
+    ) -> None:
+        super().__init__()
+        for name, given, known in (("queries", queries, QUERIES), ("pool", pool, POOLS)):
+            if given not in known:
+                raise ValueError(f"cross_attention: {name}: got {given!r} but expected one of {', '.join(known)}")
+        if not sharpness > 0:
+            raise ValueError(f"cross_attention: sharpness: got {sharpness!r} but expected a number above 0")
+        self.image, self.text = image, text
+        self.queries, self.pool = queries, pool
+        self.word_smoothing, self.region_smoothing, self.sharpness = word_smoothing, region_smoothing, sharpness
+
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption, in strips of images that bound the memory."""
+        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        v, e = unit(v), unit(e)
+        gram_e = e @ e.mT
+
+        def strip(rows: slice) -> Tensor:
+            some = v[rows]
+            s = torch.einsum("ird,cwd->icrw", some, e)
+            return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
+
+        return in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
+        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
+        (v, there_v), (e, there_e) = regions, words
+        v, e = unit(v), unit(e)
+
+        def strip(some: slice) -> Tensor:
+            i, c = rows[some], columns[some]
+            return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
+
+        return in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
+
+    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """`score`."""
+        return self.score(images, tokens)
+
+    def _scores(
+        self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
+    ) -> Tensor:
+        """Scores of pairs from the cosines s of regions (last axis but one) and words (last), and among each."""
+        s = s * (there_v[..., :, None] & there_e[..., None, :])
+        found = []
+        if self.queries != "regions":
+            relevance = _relevance(s, gram_v, there_v, self.word_smoothing)
+            found.append(self._pooled(relevance, there_e))
+        if self.queries != "words":
+            relevance = _relevance(s.mT, gram_e, there_e, self.region_smoothing)
+            found.append(self._pooled(relevance, there_v))
+        return sum(found[1:], found[0]) / len(found)
+
+    def _pooled(self, relevance: Tensor, there: Tensor) -> Tensor:
+        if self.pool == "mean":
+            return (relevance * there).sum(-1) / there.sum(-1)
+        return (self.sharpness * relevance).masked_fill(~there, -torch.inf).logsumexp(-1) / self.sharpness
+
+
+def _relevance(s: Tensor, gram: Tensor, there: Tensor, smoothing: float | int) -> Tensor:
+    """R of every query (last axis), which attends to the keys (last but one) with these cosines among each other.
+
+    The attended vector a = Σ_k α_k k is never made: its cosine with the query is Σ_k α_k s_k/√(αᵀ·gram·α).
+    """
+    positive = s.relu()
+    lengths = torch.linalg.vector_norm(positive, dim=-1, keepdim=True).clamp_min(LEAST)
+    logits = (smoothing * positive / lengths).masked_fill(~there[..., :, None], -torch.inf)
+    alpha = logits.softmax(-2)
+    squared = (torch.einsum("...kl,...lq->...kq", gram, alpha) * alpha).sum(-2)
+    return (alpha * s).sum(-2) / squared.clamp_min(LEAST**2).sqrt()
+
+
+class Fusion(nn.Module):
+    """One stream of regions and words: f = mean_w max_r cos(e_w, v_r) + mean_r max_w cos(e_w, v_r) + a·h + b.
+
+    v and e are regions and words; h is what a vector beside them has gathered after all have attended to each other,
+    every element with the vector of its kind. a and b are 0 at the start, so that f begins as the alignment of what the
+    encoders give and has not to find it anew.
+
+    It computes a whole transformer for every pair, so it is for small batches and for `Reranking`.
+
+    In the manner of "UNITER: UNiversal Image-TExt Representation Learning" (Chen et al., ECCV 2020,
+    https://arxiv.org/abs/1909.11740), whose image-text matching is a·h + b, without its pretraining; the alignment is
+    that of "FILIP: Fine-grained Interactive Language-Image Pre-Training" (Yao et al., ICLR 2022,
+    https://arxiv.org/abs/2111.07783).
+
+    Args:
+        image: gives regions.
+        text: gives words of the same width.
+        layers: of self-attention.
+        heads: of every layer, a divisor of the width.
+        dropout: inside every layer, from 0 to below 1.
+
+    Raises:
+        ValueError: heads that do not divide the width, or a dropout outside of [0, 1).
+    """
+
+    def __init__(
+        self, image: Pooled, text: Pooled, *, layers: int = 2, heads: int = 8, dropout: float | int = 0.1
+    ) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+        dim = image.local.dim
+        assert isinstance(dim, int)
+        self.gather = nn.Parameter(torch.randn(dim))
+        self.kinds = nn.Parameter(torch.randn(2, dim))
+        self.layers = layers_of(dim, layers, heads, dropout)
+        self.linear = nn.Linear(dim, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption, in strips of pairs that bound the memory."""
+        rows = torch.arange(len(images), device=tokens.ids.device)
+        columns = torch.arange(len(tokens), device=tokens.ids.device)
+        pairs = torch.cartesian_prod(rows, columns).reshape(-1, 2)
+        return self.score_pairs(images, tokens, pairs[:, 0], pairs[:, 1]).reshape(len(images), len(tokens))
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
+        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
+
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
+        (v, there_v), (e, there_e) = regions, words
+        v, e = unit(v), unit(e)
+        # Captions of one length stand in one strip, which then has little padding.
+        last = (there_e * torch.arange(1, e.shape[1] + 1, device=e.device)).amax(1)[columns]
+        order, scale = last.argsort(), v.shape[2] ** 0.5  # so that an element's numbers are about 1
+
+        def strip(some: slice) -> Tensor:
+            i, c, longest = rows[order[some]], columns[order[some]], last[order[some]].amax()
+            some_v, some_e, masks = v[i], e[c, :longest], (there_v[i], there_e[c, :longest])
+            stream = torch.cat(
+                (self.gather.expand(len(i), 1, -1), scale * some_v + self.kinds[0], scale * some_e + self.kinds[1]), 1
+            )
+            padding = ~torch.cat((torch.ones_like(masks[0][:, :1]), *masks), 1)
+            gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
+            return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
+
+        found = in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        return found[order.argsort()]
+
+    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """`score`."""
+        return self.score(images, tokens)
+
+
+def alignment(
+    v: Float[Tensor, "pairs regions dim"],
+    e: Float[Tensor, "pairs words dim"],
+    there_v: Bool[Tensor, "pairs regions"],
+    there_e: Bool[Tensor, "pairs words"],
+) -> Float[Tensor, " pairs"]:
+    """mean_w max_r e_w·v_r + mean_r max_w e_w·v_r, over the regions and words that are there."""
+    s = v @ e.mT
+    of_words = s.masked_fill(~there_v[:, :, None], -torch.inf).amax(1).masked_fill(~there_e, 0)
+    of_regions = s.masked_fill(~there_e[:, None, :], -torch.inf).amax(2).masked_fill(~there_v, 0)
+    return of_words.sum(1) / there_e.sum(1) + of_regions.sum(1) / there_v.sum(1)
+
+
+SCORERS = (("cross_attention", CrossAttention), ("fusion", Fusion))
+"""Every scorer with its name."""

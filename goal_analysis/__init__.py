@@ -7,7 +7,9 @@ This is the symbolic surface; importing it loads SymPy and nothing larger.
 sigmoid(tau*(s_n - s_p))
 """
 
-from goal_analysis.numeric.characteristics import Characteristics, characteristics
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
 from goal_analysis.symbolic.analysis.twins import tangent_twin, twin
@@ -18,6 +20,9 @@ from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses
 from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
+
+if TYPE_CHECKING:
+    from goal_analysis.numeric.characteristics import Characteristics, characteristics
 
 __all__ = [
     "Characteristics",
@@ -43,3 +48,9 @@ __all__ = [
     "tangent_twin",
     "twin",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("Characteristics", "characteristics"):
+        raise AttributeError(f"module 'goal_analysis' has no attribute {name!r}")
+    return getattr(import_module("goal_analysis.numeric.characteristics"), name)  # which loads NumPy

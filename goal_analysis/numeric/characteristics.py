@@ -1,7 +1,8 @@
 """What a weight does over the range of its similarity: signs, limits, growth with hardness, saturation, scale.
 
-A pair is harder the lower s_p, or the higher s_n; a triplet is harder where both hold. Everything here is read off a
-grid of values at given hyperparameters; limits at the ends and the places of sign changes are refined from there.
+A pair is harder the lower s_p, or the higher s_n; a triplet is harder where both hold. Growth, saturation and scale
+are read off a grid of values at given hyperparameters. The grid spans `Similarity.window`. The limits at the ends of
+the range are taken in many digits, and sign changes are found by bisection between points of the grid.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
 
 import mpmath
+import numpy as np
 import sympy as sp
 
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import Program, program
 from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 
@@ -123,85 +126,91 @@ def characteristics(
     """
     field = objective.field if isinstance(objective, Decomposition) else objective
     values = field.values(settings) | {r.symbol: sp.S.Zero for r in field.relative}
-    low, high = float(field.similarity.opposite), float(field.similarity.identical)
+    of = field.similarity
     if field.factors is None:
-        surfaces = (_surface(weight.subs(values), low, high) for weight in (field.positive, field.negative))
+        surfaces = (_surface(weight.subs(values), of) for weight in (field.positive, field.negative))
         return Characteristics(None, *surfaces)
     return Characteristics(
-        _surface(field.factors.triplet.subs(values), low, high),
-        _curve(field.factors.positive.subs(values), s_p, low, high),
-        _curve(field.factors.negative.subs(values), s_n, low, high),
+        _surface(field.factors.triplet.subs(values), of),
+        _curve(field.factors.positive.subs(values), s_p, of),
+        _curve(field.factors.negative.subs(values), s_n, of),
     )
 
 
-def _curve(weight: sp.Expr, similarity: sp.Symbol, low: float, high: float) -> Curve:
+def _curve(weight: sp.Expr, similarity: sp.Symbol, of: Similarity) -> Curve:
     compiled = program([weight], [similarity])
-
-    def value(s: float) -> float:
-        return compiled.run(FLOAT, s)[0]
-
-    grid = [low + (high - low) * i / (CURVE_POINTS - 1) for i in range(CURVE_POINTS)]
-    inside = [(s, value(s)) for s in grid[1:-1]]
-    ends = (
-        _limit(weight, {similarity: low}, {similarity: 1}),
-        _limit(weight, {similarity: high}, {similarity: -1}),
-    )
-    finite = [v for v in (*(v for _, v in inside), *ends) if math.isfinite(v)]
-    scale = max(map(abs, finite), default=0.0)
-    harder = -1 if similarity == s_p else 1
+    low, high = map(float, of.window)
+    grid = np.linspace(low, high, CURVE_POINTS)
+    inside = _values(compiled, grid[1:-1])
+    at_opposite, at_identical = (_limit(compiled, (end,)) for end in ((of.opposite, 1), (of.identical, -1)))
+    finite, scale = _finite(inside, at_opposite, at_identical)
     return Curve(
-        tuple(_sign_changes(value, inside)),
-        *ends,
-        _growth([[v for _, v in inside]], harder, scale),
-        tuple(_plateaus(grid, inside, ends, scale)),
+        tuple(_sign_changes(lambda s: compiled.run(FLOAT, s)[0], grid[1:-1], inside)),
+        at_opposite,
+        at_identical,
+        _growth(inside, 0, -1 if similarity == s_p else 1, scale),
+        tuple(_plateaus(grid, inside, (at_opposite, at_identical), of, scale)),
         scale,
-        min(finite, default=0.0) < -1e-12 * scale,
+        bool(finite.min(initial=0.0) < -1e-12 * scale),
     )
 
 
-def _surface(weight: sp.Expr, low: float, high: float) -> Surface:
+def _surface(weight: sp.Expr, of: Similarity) -> Surface:
     compiled = program([weight], [s_p, s_n])
-    grid = [low + (high - low) * (i + 0.5) / SURFACE_POINTS for i in range(SURFACE_POINTS)]
-    rows = [[compiled.run(FLOAT, p, n)[0] for n in grid] for p in grid]
-    easiest = _limit(weight, {s_p: high, s_n: low}, {s_p: -1, s_n: 1})
-    hardest = _limit(weight, {s_p: low, s_n: high}, {s_p: 1, s_n: -1})
-    finite = [v for v in (*(v for row in rows for v in row), easiest, hardest) if math.isfinite(v)]
-    scale = max(map(abs, finite), default=0.0)
-    over_negatives = _growth(rows, 1, scale)
-    over_positives = _growth(list(map(list, zip(*rows, strict=True))), -1, scale)
-    moves = {over_negatives, over_positives} - {Growth.CONSTANT}
+    low, high = map(float, of.window)
+    grid = low + (high - low) * (np.arange(SURFACE_POINTS) + 0.5) / SURFACE_POINTS
+    values = _values(compiled, grid[:, None], grid[None, :])
+    at_opposite, at_identical = (of.opposite, 1), (of.identical, -1)
+    easiest = _limit(compiled, (at_identical, at_opposite))
+    hardest = _limit(compiled, (at_opposite, at_identical))
+    finite, scale = _finite(values, easiest, hardest)
+    moves = {_growth(values, 0, -1, scale), _growth(values, 1, 1, scale)} - {Growth.CONSTANT}
     growth = Growth.CONSTANT if not moves else moves.pop() if len(moves) == 1 else Growth.MIXED
-    return Surface(easiest, hardest, growth, scale, min(finite, default=0.0) < -1e-12 * scale)
+    return Surface(easiest, hardest, growth, scale, bool(finite.min(initial=0.0) < -1e-12 * scale))
 
 
-def _limit(weight: sp.Expr, end: Mapping[sp.Symbol, float], inward: Mapping[sp.Symbol, int]) -> float:
-    """The limit at ``end``, from points ever closer to it; infinite where the values keep growing."""
-    compiled = program([weight], tuple(end))
+def _values(compiled: Program, *grids: np.ndarray) -> np.ndarray:
+    (found,) = compiled.run({**NUMPY, "constant": FLOAT["constant"]}, *grids)
+    return np.broadcast_to(found, np.broadcast_shapes(*(grid.shape for grid in grids)))
+
+
+def _finite(values: np.ndarray, *limits: float) -> tuple[np.ndarray, float]:
+    """The finite ones of the values and limits, and the largest magnitude among them."""
+    known = np.append(values, limits)
+    finite = known[np.isfinite(known)]
+    return finite, float(np.abs(finite).max(initial=0.0))
+
+
+def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:
+    """The limit at the ends, each with the direction to the inside, from points ever closer; infinite where the
+    values keep growing.
+    """
     values = []
     with mpmath.workdps(60):
         for digits in (8, 16, 24):
-            away = mpmath.mpf(10) ** -digits
-            point = (s + inward[symbol] * away for symbol, s in end.items())
+            close = mpmath.mpf(10) ** -digits
+            point = (float(s) + inward * close if s.is_finite else -inward / close for s, inward in ends)
             values.append(compiled.run(MULTIPRECISION, *point)[0])
     first, _, last = values
     if not mpmath.isfinite(last):
         return float(last)
-    grows = abs(last) > 1e3 * abs(first) and abs(last) > 1e3
-    exact = compiled.run(FLOAT, *end.values())[0]
-    if grows:
+    if abs(last) > 1e3 * abs(first) and abs(last) > 1e3:
         return math.copysign(math.inf, last)
+    exact = compiled.run(FLOAT, *(float(s) for s, _ in ends))[0]
     agrees = math.isfinite(exact) and abs(exact - float(last)) < 1e-7 * (1 + abs(exact))
     return (exact if agrees else float(last)) + 0.0
 
 
-def _sign_changes(value: Callable[[float], float], inside: Sequence[tuple[float, float]]) -> Iterable[float]:
+def _sign_changes(value: Callable[[float], float], grid: np.ndarray, values: np.ndarray) -> Iterable[float]:
     """Where the weight goes from one sign to the other; of a stretch of zeros in between, both ends."""
-    signed = [(i, s, v < 0) for i, (s, v) in enumerate(inside) if v != 0 and math.isfinite(v)]
-    for (i, left, was_negative), (j, right, is_negative) in pairwise(signed):
-        if was_negative != is_negative:
-            yield _edge(left, right, lambda s, sign=was_negative: value(s) != 0 and (value(s) < 0) == sign)
-            if j > i + 2:
-                yield _edge(left, right, lambda s, sign=is_negative: value(s) == 0 or (value(s) < 0) != sign)
+    signed = np.flatnonzero((values != 0) & np.isfinite(values))
+    for k in np.flatnonzero(np.diff(values[signed] < 0)):
+        i, j = signed[k], signed[k + 1]
+        left, right = float(grid[i]), float(grid[j])
+        before, after = bool(values[i] < 0), bool(values[j] < 0)
+        yield _edge(left, right, lambda s, sign=before: value(s) != 0 and (value(s) < 0) == sign)
+        if j > i + 2:
+            yield _edge(left, right, lambda s, sign=after: value(s) == 0 or (value(s) < 0) != sign)
 
 
 def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
@@ -212,9 +221,11 @@ def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
     return round((left + right) / 2, 12) + 0.0
 
 
-def _growth(rows: Sequence[Sequence[float]], harder: int, scale: float) -> Growth:
-    steps = [harder * (b - a) for row in rows for a, b in pairwise(row) if math.isfinite(a) and math.isfinite(b)]
-    rises, falls = (any(sign * step > 1e-9 * scale for step in steps) for sign in (1, -1))
+def _growth(values: np.ndarray, axis: int, harder: int, scale: float) -> Growth:
+    with np.errstate(invalid="ignore"):
+        steps = harder * np.diff(values, axis=axis)
+    steps = steps[np.isfinite(steps)]
+    rises, falls = (bool((sign * steps > 1e-9 * scale).any()) for sign in (1, -1))
     return {
         (True, False): Growth.GROWS,
         (False, True): Growth.FALLS,
@@ -223,16 +234,20 @@ def _growth(rows: Sequence[Sequence[float]], harder: int, scale: float) -> Growt
     }[rises, falls]
 
 
-def _plateaus(grid, inside, ends, scale) -> Iterable[Plateau]:
+def _plateaus(
+    grid: np.ndarray, inside: np.ndarray, limits: Sequence[float], of: Similarity, scale: float
+) -> Iterable[Plateau]:
     """The flat stretch at either end, if it is long and less than everything."""
-    for end, limit, points in ((grid[0], ends[0], inside), (grid[-1], ends[1], inside[::-1])):
-        reached = None
-        for s, v in points:
-            if not abs(v - limit) <= FLAT * scale:
-                break
-            reached = s
-        if reached is not None and reached != points[-1][0] and abs(reached - end) >= LONG * (grid[-1] - grid[0]):
-            yield Plateau(min(end, reached), max(end, reached), limit)
+    shortest = LONG * (grid[-1] - grid[0])
+    for end, limit, s, values in (
+        (of.opposite, limits[0], grid[:-1], inside),
+        (of.identical, limits[1], grid[:0:-1], inside[::-1]),
+    ):
+        with np.errstate(invalid="ignore"):
+            leaves = np.flatnonzero(~(np.abs(values - limit) <= FLAT * scale * (1 + 1e-9)))
+        if len(leaves) and leaves[0] > 0 and abs(s[leaves[0]] - s[0]) >= shortest:
+            low, high = sorted((float(end), float(s[leaves[0]])))
+            yield Plateau(low, high, limit)
 
 
 def characteristics_page(found: Characteristics) -> Page:

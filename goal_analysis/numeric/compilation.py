@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import sympy as sp
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.lowering import function, lowered
+from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.proof.arithmetic import Table
 from goal_analysis.symbolic.proof.evaluation import Program, program
 
@@ -127,48 +126,6 @@ TORCH: Table = {
 filled in."""
 
 
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function; what overflows is infinite and what is undefined is NaN, without a warning."""
-    return np.errstate(all="ignore")(function)
-
-
-def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
-    given = [x for x in values if isinstance(x, np.ndarray)]
-    deciding = [x for x in given if x.ndim] or given or [np.asarray(x) for x in values]
-    kind = np.result_type(np.float32, *deciding)
-    return [np.asarray(x).astype(kind, copy=False) for x in values]
-
-
-def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
-    shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
-    kind = np.result_type(*inputs) if inputs else np.float64
-    return tuple(np.broadcast_to(np.asarray(x, dtype=kind), shape) for x in outputs)
-
-
-NUMPY: Table = {
-    "constant": float,
-    "add": _quiet(operator.add),
-    "sub": _quiet(operator.sub),
-    "mul": _quiet(operator.mul),
-    "div": _quiet(np.divide),
-    "neg": operator.neg,
-    "pow": _quiet(np.power),
-    "sqrt": _quiet(np.sqrt),
-    "exp": _quiet(np.exp),
-    "log": _quiet(np.log),
-    "sin": _quiet(np.sin),
-    "cos": _quiet(np.cos),
-    "hinge": lambda x: np.maximum(x, 0),
-    "step": lambda x: np.heaviside(x, 0.5),
-    "sigmoid": _quiet(lambda x: np.exp(-np.logaddexp(0, -x))),
-    "softplus": _quiet(lambda x: np.logaddexp(0, x)),
-    "logsumexp": _quiet(lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs))),
-    "inputs": _numpy_inputs,
-    "spread": _numpy_spread,
-}
-"""The same functions of NumPy arrays, for plots."""
-
-
 @dataclass(frozen=True)
 class Compiled:
     """Expressions as one function of tensors or arrays.
@@ -248,6 +205,7 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
     >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
     >>> weights(torch.tensor([0.5, 0.9]), torch.tensor([0.5, -0.9]))
     (tensor([5.0000e-01, 1.5230e-08]), tensor([1., 1.]))
+    >>> import numpy as np
     >>> compiled([sigmoid(1000 * s_n)], [s_n], NUMPY)(np.array([-1.0, 0.0, 1.0]))
     (array([0. , 0.5, 1. ]),)
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mpmath
+import numpy as np
 import sympy as sp
 
 from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION, Table
@@ -137,3 +139,45 @@ def _without_unused(p: Program) -> Program:
     steps = [p.steps[place - first] for place in kept]
     renamed = (Step(s.operation, tuple(new_place[i] for i in s.operands), s.constant) for s in steps)
     return Program(p.inputs, tuple(renamed), tuple(new_place[i] for i in p.outputs))
+
+
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function; what overflows is infinite and what is undefined is NaN, without a warning."""
+    return np.errstate(all="ignore")(function)
+
+
+def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
+    given = [x for x in values if isinstance(x, np.ndarray)]
+    deciding = [x for x in given if x.ndim] or given or [np.asarray(x) for x in values]
+    kind = np.result_type(np.float32, *deciding)
+    return [np.asarray(x).astype(kind, copy=False) for x in values]
+
+
+def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
+    shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
+    kind = np.result_type(*inputs) if inputs else np.float64
+    return tuple(np.broadcast_to(np.asarray(x, dtype=kind), shape) for x in outputs)
+
+
+NUMPY: Table = {
+    "constant": float,
+    "add": _quiet(operator.add),
+    "sub": _quiet(operator.sub),
+    "mul": _quiet(operator.mul),
+    "div": _quiet(np.divide),
+    "neg": operator.neg,
+    "pow": _quiet(np.power),
+    "sqrt": _quiet(np.sqrt),
+    "exp": _quiet(np.exp),
+    "log": _quiet(np.log),
+    "sin": _quiet(np.sin),
+    "cos": _quiet(np.cos),
+    "hinge": lambda x: np.maximum(x, 0),
+    "step": lambda x: np.heaviside(x, 0.5),
+    "sigmoid": _quiet(lambda x: np.exp(-np.logaddexp(0, -x))),
+    "softplus": _quiet(lambda x: np.logaddexp(0, x)),
+    "logsumexp": _quiet(lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs))),
+    "inputs": _numpy_inputs,
+    "spread": _numpy_spread,
+}
+"""What the operations of a program mean on NumPy arrays; ``inputs`` and ``spread`` are as in `compilation.TORCH`."""

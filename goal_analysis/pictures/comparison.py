@@ -15,7 +15,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.cosines import similarity_of, slope
 from goal_analysis.pictures.sampling import LABELS, Objective, Settings, field_of, grid, kink_columns, weights_of
 from goal_analysis.pictures.scales import PEAK, Scale

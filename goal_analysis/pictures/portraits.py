@@ -31,7 +31,8 @@ import pandas as pd
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.arrows import draw_arrows
 from goal_analysis.pictures.cosines import cosine_of, similarity_of, slope
 from goal_analysis.pictures.sampling import Objective, Settings, field_of, grid, kink_columns, weights_of, with_columns

@@ -13,7 +13,8 @@ import pandas as pd
 import sympy as sp
 from jaxtyping import Float64
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone, kinks_of
 from goal_analysis.symbolic.language.primitives import s_n, s_p

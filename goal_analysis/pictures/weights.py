@@ -9,7 +9,8 @@ import pandas as pd
 import sympy as sp
 from matplotlib.axes import Axes
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.sampling import (
     LABELS,
     OFF,

@@ -134,7 +134,7 @@ class WeightField(Displayed):
         """From where to where every symbol is worth trying: the similarities over their range on unit
         vectors, a hyperparameter around its default and within its domain.
         """
-        span = (self.similarity.opposite, self.similarity.identical)
+        span = self.similarity.window
         similarities = (s_p, s_n, other_positive, other_negative, least_positive)
         tried = dict.fromkeys(similarities, span)
         tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}

@@ -65,6 +65,7 @@ def test_an_unspoilt_copy_passes(copy: Path) -> None:
 FLOORS = "Imports run downwards, and every module of goal_analysis stands on a floor"
 CATALOG = "The catalog of losses stands on goal_analysis.symbolic alone"
 READERS = "Only the command line reads the catalog; everything else is handed losses"
+ROOMS = "Typesetting stands above the values that it writes, and parsing reads above all of them"
 SYMPY = "The symbolic floor and the catalog know SymPy alone"
 SURFACE = "Importing goal_analysis loads neither torch nor the catalog"
 
@@ -80,6 +81,7 @@ SURFACE = "Importing goal_analysis loads neither torch nor the catalog"
         ("goal_analysis.study", "losses_catalog", READERS),
         ("goal_analysis.recombination", "goal_analysis.cli", FLOORS),
         ("goal_analysis", "torch", SURFACE),
+        ("goal_analysis.symbolic.language", "goal_analysis.symbolic.typesetting", ROOMS),
         ("losses_catalog", "torch", SYMPY),
         ("losses_catalog", "goal_analysis.cli", CATALOG),
     ],

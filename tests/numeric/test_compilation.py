@@ -13,7 +13,8 @@ import sympy as sp
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
+from goal_analysis.numeric.compilation import TORCH, compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program

@@ -8,7 +8,8 @@ import pytest
 import sympy as sp
 import torch
 
-from goal_analysis.numeric.compilation import NUMPY, TORCH, compiled
+from goal_analysis.numeric.compilation import TORCH, compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION

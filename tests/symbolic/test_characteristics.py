@@ -7,7 +7,11 @@ import sympy as sp
 
 from goal_analysis.numeric.characteristics import Growth, characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, sigmoid, softplus
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.typesetting.writers import to_plain
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -82,3 +86,39 @@ def test_every_loss_has_characteristics(loss):
     found = characteristics(decompose(loss))
     assert found.positive.scale > 0 or found.negative.scale > 0
     assert to_plain([characteristics_page(found)]).count("\n") == (3 if found.triplet else 2)
+
+
+@pytest.mark.parametrize(
+    ("outer", "easiest", "hardest"),
+    [(softplus(gap), 0, 1), (sp.exp(gap), 0, math.inf), ((gap - 1) ** 2, -math.inf, math.inf)],
+    ids=["softplus", "exp", "square"],
+)
+def test_a_similarity_without_a_range_has_limits_at_infinity(outer, easiest, hardest):
+    log_ratio = Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)
+    term = Term(outer=outer, positives=EACH(s_p), negatives=EACH(s_n))
+    loss = SymbolicLoss(name="preference", title="", terms=(term,), similarity=log_ratio)
+    found = characteristics(decompose(loss))
+    assert (found.triplet.easiest, found.triplet.hardest) == (easiest, hardest)
+    assert found.triplet.growth is Growth.GROWS
+    assert found.positive.growth is Growth.CONSTANT
+    assert integrability(decompose(loss)).integrable
+
+
+@pytest.mark.parametrize(("low", "high"), [(-sp.oo, 0), (0, sp.oo)])
+def test_a_similarity_with_one_end_has_one_limit_at_infinity(low, high):
+    similarity = Similarity("half", "", sp.sympify(low), sp.sympify(high))
+    saturating = Factors(sp.Integer(1), sigmoid(-s_p), sp.cos(s_n))
+    field = WeightField(
+        name="half",
+        positive=saturating.positive,
+        negative=saturating.negative,
+        factors=saturating,
+        similarity=similarity,
+    )
+    found = characteristics(field)
+    ends = (found.positive.at_opposite, found.positive.at_identical)
+    assert ends == pytest.approx((1, 0.5) if high == 0 else (0.5, 0))
+    (plateau,) = found.positive.plateaus
+    assert math.isinf(plateau.low) == (high == 0)
+    assert math.isinf(plateau.high) == (low == 0)
+    assert "inf" in to_plain([characteristics_page(found)])

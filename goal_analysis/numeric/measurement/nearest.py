@@ -19,7 +19,8 @@ import pandas as pd
 import sympy as sp
 import torch
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.measurement.fitting import best_factor, fit
 from goal_analysis.numeric.measurement.measured_weights import Measurement
 from goal_analysis.symbolic.analysis.decomposition import decompose

@@ -9,7 +9,8 @@ import numpy as np
 import sympy as sp
 from jaxtyping import Float64
 
-from goal_analysis.numeric.compilation import NUMPY, compiled
+from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.recombination.description import Description
 from goal_analysis.symbolic.analysis.integrability import smooth_curl
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact

@@ -14,19 +14,33 @@ class Similarity:
     Args:
         name: an identifier.
         formula: the similarity in words of the embeddings.
-        opposite: its value for opposite unit vectors, the lower end of its range.
-        identical: its value for identical unit vectors, the upper end of its range.
+        opposite: the lower end of its range, its value for opposite unit vectors; −oo where it has no lower end.
+        identical: the upper end of its range, its value for identical unit vectors; oo where it has no upper end.
     """
 
     name: str
     formula: str
-    opposite: sp.Integer
-    identical: sp.Integer
+    opposite: sp.Expr
+    identical: sp.Expr
 
     @property
     def range(self) -> sp.Interval:
         """Its values on unit vectors."""
         return sp.Interval(self.opposite, self.identical)
+
+    @property
+    def window(self) -> tuple[sp.Expr, sp.Expr]:
+        """Where weights are tried and drawn: the whole range, or a stretch of 8 of a range without an end.
+
+        >>> COSINE.window, Similarity("log_ratio", "log p/q", -sp.oo, sp.oo).window
+        ((-1, 1), (-4, 4))
+        """
+        low, high = self.opposite, self.identical
+        if low.is_finite and high.is_finite:
+            return low, high
+        if low.is_finite:
+            return low, low + 8
+        return (high - 8, high) if high.is_finite else (sp.Integer(-4), sp.Integer(4))
 
 
 COSINE = Similarity("cosine", "cos(a, b)", sp.Integer(-1), sp.Integer(1))

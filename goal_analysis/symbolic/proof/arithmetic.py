@@ -52,8 +52,8 @@ FLOAT: Table = {
     "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
     "exp": _float_exp,
     "log": lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
-    "sin": math.sin,
-    "cos": math.cos,
+    "sin": lambda a: math.sin(a) if math.isfinite(a) else math.nan,
+    "cos": lambda a: math.cos(a) if math.isfinite(a) else math.nan,
     "hinge": lambda a: max(a, 0.0),
     "step": lambda a: 0.5 if a == 0 else float(a > 0),
     "sigmoid": lambda a: 1 / (1 + math.exp(-a)) if a >= 0 else _float_exp(a) / (1 + _float_exp(a)),
@@ -74,14 +74,15 @@ def _multiprecision_real(function: Callable[..., Any]) -> Callable[..., Any]:
     return real_or_nan
 
 
-def _multiprecision_constant(e: sp.Expr) -> Any:
+@lru_cache(maxsize=65536)
+def _multiprecision_constant(e: sp.Expr, digits: int) -> Any:
     if not e.is_extended_real:
         return mpmath.nan
-    return e.evalf(mpmath.mp.dps + 5)._to_mpmath(mpmath.mp.prec) if e.is_finite else mpmath.mpf(float(e))
+    return e.evalf(digits + 5)._to_mpmath(mpmath.mp.prec) if e.is_finite else mpmath.mpf(float(e))
 
 
 MULTIPRECISION: Table = {
-    "constant": _multiprecision_constant,
+    "constant": lambda e: _multiprecision_constant(e, mpmath.mp.dps),
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,

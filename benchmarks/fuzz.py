@@ -26,7 +26,7 @@ from sysconfig import get_path
 
 from fuzz_surfaces import SURFACES, Surface
 
-from goal_analysis.writing import write_whole
+from goal_analysis.files import write_whole
 
 RESULT = Path(__file__).parent / "results" / "fuzz.md"
 SECONDS = 5.0

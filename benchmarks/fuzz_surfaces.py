@@ -18,7 +18,7 @@ import sympy as sp
 import torch
 from PIL import Image
 
-from goal_analysis.naming import folder_name
+from goal_analysis.files import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
 from goal_analysis.study.report.runs import read_one
 from goal_analysis.study.runs import best_of

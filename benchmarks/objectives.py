@@ -35,10 +35,10 @@ from objective_goals import missed
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from goal_analysis.files import write_whole
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import Hardest, Miner, Softmax
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.writing import write_whole
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
 SCALE = 12.0

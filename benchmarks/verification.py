@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from goal_analysis.files import write_whole
 from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
-from goal_analysis.writing import write_whole
 from losses_catalog import catalog
 
 RESULTS = Path(__file__).parent / "results"

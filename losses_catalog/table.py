@@ -1,6 +1,5 @@
 """The tables of the README, made from the values: `python -m losses_catalog.table` writes them anew."""
 
-import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import sympy as sp
 
+from goal_analysis.files import write_whole
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import Pool, Side
@@ -63,14 +63,8 @@ def with_tables(readme: str, tables: str) -> str:
 
 
 def rewrite(path: Path = README) -> None:
-    """Write the tables into a README; a reader sees the old file or the new one, never half of one."""
-    text = with_tables(path.read_text(encoding="utf-8"), f"{catalog_table()}\n\n{weights_tables()}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write the tables into a README."""
+    write_whole(path, with_tables(path.read_text(encoding="utf-8"), f"{catalog_table()}\n\n{weights_tables()}"))
 
 
 def _loss_row(loss: SymbolicLoss) -> tuple[str, ...]:

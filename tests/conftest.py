@@ -2,7 +2,9 @@
 
 import os
 import random
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from hypothesis import settings
@@ -18,6 +20,22 @@ settings.load_profile("reproducible")
 def fixed_seed() -> None:
     """Start every test from the same random state."""
     random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which no file grows beyond so many bytes, as on a full disk."""
+
+    @contextmanager
+    def limited(most: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near", "tree", "house")

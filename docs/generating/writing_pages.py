@@ -10,7 +10,7 @@ from generating.catalog_pictures import draw_catalog
 from generating.command_line_page import command_line_page
 from generating.notebook_pages import notebook_pages
 from generating.results_pages import results_pages
-from goal_analysis.writing import write_whole
+from goal_analysis.files import write_whole
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ import typer
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.tables import print_table
 from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
+from goal_analysis.files import write_json
 from goal_analysis.symbolic.objective import SymbolicLoss
-from goal_analysis.writing import write_json
 from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute

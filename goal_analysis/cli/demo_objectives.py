@@ -10,7 +10,7 @@ import typer
 
 from goal_analysis.cli.objectives import objective_of
 from goal_analysis.cli.tables import print_table
-from goal_analysis.writing import write_json, write_whole
+from goal_analysis.files import write_json, write_whole
 
 OBJECTIVES = ("hinge/constant", "nca(tau=12)/constant@softmax:12", "nca/linear", "nca_twin/linear@top_k:5")
 """A baseline, InfoNCE, one that is the gradient of no loss, and its twin that is."""

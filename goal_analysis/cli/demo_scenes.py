@@ -13,7 +13,7 @@ from goal_analysis.cli.compare import compare
 from goal_analysis.cli.plot_loss import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.train import loaded_data, trained_objective
-from goal_analysis.writing import write_whole
+from goal_analysis.files import write_whole
 
 RETRIEVING = (
     "hinge/constant",

@@ -45,13 +45,13 @@ def evaluate(
     goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
     goal-analyze evaluate runs/a runs/b --json
     """
+    from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import trained
     from goal_analysis.vse.loop.memory import OutOfMemory
     from goal_analysis.vse.models.dual_encoder import Reranking
     from goal_analysis.vse.retrieval.coco_positives import coco_positives
     from goal_analysis.vse.retrieval.evaluation import first_places, measured
     from goal_analysis.vse.retrieval.scoring import ways_of
-    from goal_analysis.writing import write_whole
 
     if protocol is not None and protocol not in PROTOCOLS:
         refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")

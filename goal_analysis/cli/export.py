@@ -9,7 +9,7 @@ import typer
 
 from goal_analysis.cli.choosing import refuse
 from goal_analysis.cli.objective_options import Choice, choosing_an_objective, chosen_objective
-from goal_analysis.writing import write_whole
+from goal_analysis.files import write_whole
 
 
 @choosing_an_objective

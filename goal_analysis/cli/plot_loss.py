@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goal_analysis.cli.choosing import named, of_formula, refuse
-from goal_analysis.naming import folder_name
+from goal_analysis.files import folder_name
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.weight import WeightField

@@ -30,8 +30,8 @@ def report(
     goal-analyze report runs/mine -o report.html
     goal-analyze report comparison --baseline hinge/constant -o report.html
     """
+    from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
-    from goal_analysis.writing import write_whole
 
     try:
         text = page(runs, trained_objective, loaded_data, baseline, queries, sys.argv)

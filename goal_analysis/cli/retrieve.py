@@ -91,7 +91,7 @@ def save_pictures(split: Split, rows: list[int], path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from goal_analysis.writing import write_whole_bytes
+    from goal_analysis.files import write_whole
 
     if len(split.images.shape) != 4:
         raise ValueError(
@@ -105,4 +105,4 @@ def save_pictures(split: Split, rows: list[int], path: Path) -> None:
         axes.set_axis_off()
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix.removeprefix(".") or "png", dpi=150)
-    write_whole_bytes(path, content.getvalue())
+    write_whole(path, content.getvalue())

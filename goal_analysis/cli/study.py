@@ -74,10 +74,10 @@ def study(
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
+    from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
     from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
-    from goal_analysis.writing import write_whole
 
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")

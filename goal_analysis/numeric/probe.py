@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from goal_analysis.files import write_whole
 from goal_analysis.numeric.gradient_statistics import (
     QUANTILES,
     Rows,
@@ -22,7 +23,6 @@ from goal_analysis.numeric.gradient_statistics import (
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.weight import WeightField
-from goal_analysis.writing import write_whole
 
 
 class GradientProbe:

@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.animation import FFMpegWriter, PillowWriter
 from matplotlib.axes import Axes
 
+from goal_analysis.files import write_whole
 from goal_analysis.pictures.batch import draw_joint, triplets_frame
 from goal_analysis.pictures.saving import alone
 from goal_analysis.pictures.scales import scale_of
 from goal_analysis.pictures.style import PULL, PUSH, style
 from goal_analysis.pictures.surfaces import similarity_label
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
-from goal_analysis.writing import write_whole_bytes
 
 WRITERS = {".gif": PillowWriter, ".mp4": FFMpegWriter}
 
@@ -121,4 +121,4 @@ def save_film(
                 ax.clear()
                 draw(step, False)
                 writer.grab_frame()
-        write_whole_bytes(path, written.read_bytes())
+        write_whole(path, written.read_bytes())

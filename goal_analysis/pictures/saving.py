@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from goal_analysis.files import write_whole
 from goal_analysis.pictures.style import style
-from goal_analysis.writing import write_whole_bytes
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -81,4 +81,4 @@ def save(figure: Figure, path: Path) -> None:
         else:
             dated = {"svg": "Date", "pdf": "CreationDate"}[kind]
             figure.savefig(content, format=kind, metadata={dated: None})
-    write_whole_bytes(path, content.getvalue())
+    write_whole(path, content.getvalue())

@@ -9,7 +9,6 @@ Jobs are forked from a server that has everything imported, for what a short run
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import runpy
@@ -20,8 +19,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
 
+from filelock import FileLock
+
+from goal_analysis.files import try_lock
 from goal_analysis.study.interrupts import held_back, interrupted_by_sigterm
 
 BEGINNINGS = 3
@@ -61,20 +62,13 @@ class Job:
         """Whether there is nothing left to do."""
         return self.output.exists()
 
-    def claimed(self) -> IO[str] | None:
-        """The open file that claims the job until it is closed; None while another process has it."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        file = self.log.with_suffix(".claim").open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+    def claim(self) -> FileLock | None:
+        """Claim the job until the lock is released or the process ends; None while another process has claimed it."""
+        return try_lock(self.log.with_suffix(".claim"))
 
     def run(self, threads: int) -> None:
         """Make the call in this process, which ends with it."""
-        claim = self.claimed()
+        claim = self.claim()
         if claim is None:
             raise SystemExit(TAKEN)
         if self.done:  # by another, while this process was being started
@@ -146,8 +140,10 @@ def run_jobs(
     """
     if at_once < 1:
         raise ValueError(f"jobs: got {at_once} processes but expected 1 at least")
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(list(PRELOADED))
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    server = multiprocessing.get_context("forkserver") if forks else multiprocessing.get_context("spawn")
+    if forks:
+        server.set_forkserver_preload(list(PRELOADED))
     coming, exhausted = iter(jobs), False
     elsewhere: list[Job] = []
     looked = 0.0
@@ -159,11 +155,11 @@ def run_jobs(
         if job.done:
             report(job, None)
             return
-        claim = job.claimed()
+        claim = job.claim()
         if claim is None:
             elsewhere.append(job)
             return
-        claim.close()  # the process claims it for itself
+        claim.release()  # the process claims it for itself
         process = server.Process(target=job.run, args=(threads,), name=job.name)
         with held_back():  # it runs, and nobody could end it, before start() has heard from the server which one it is
             process.start()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goal_analysis.naming import folder_names
+from goal_analysis.files import folder_names
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.runs import best_of, check_same_data, run_job
 from goal_analysis.vse.loop.experiment import Experiment

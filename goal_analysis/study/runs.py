@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from goal_analysis.files import json_text, write_whole
 from goal_analysis.study.jobs import Job
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, read_run
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.writing import json_text, write_whole
 
 DECLARED = "experiment.json"
 

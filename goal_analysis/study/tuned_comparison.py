@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.naming import folder_names
+from goal_analysis.files import folder_names, json_value, write_json, write_whole
 from goal_analysis.study.beginning import begun
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
@@ -20,7 +20,6 @@ from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
 from goal_analysis.vse.folder.run_folder import RunError, computed
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.writing import read_back, write_json, write_whole
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
 
@@ -128,7 +127,7 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     """
     path = folder / STUDY
     experiment = replace(base, seed=0, objective="")
-    given = read_back(
+    given = json_value(
         {
             "experiment": experiment.mapping(),
             "budget": budget,

@@ -12,19 +12,20 @@ https://arxiv.org/abs/1907.10902).
 
 from __future__ import annotations
 
-import fcntl
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import optuna
+from filelock import FileLock
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
-from goal_analysis.naming import folder_name
+from goal_analysis.files import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
@@ -96,8 +97,8 @@ class Tuning:
     def __init__(self, folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
         self.folder, self.base, self.budget = folder, base, budget
         self.candidates = {c.name: c for c in candidates}
-        store = storage(folder)
-        with self._alone():  # two processes that begin at once would enqueue everything twice
+        store, self._lock = storage(folder), study_lock(folder)
+        with self._lock:  # two processes that begin at once would enqueue everything twice
             self._studies = {name: _study(store, c, budget) for name, c in self.candidates.items()}
         self._trials: dict[Job, tuple[str, int]] = {}
 
@@ -123,7 +124,7 @@ class Tuning:
         """Put the result of a trial's job into the storage, whoever ran it."""
         name, number = self._trials[job]
         study = self._studies[name]
-        with self._alone():  # others that waited for it tell of it too
+        with self._lock:  # others that waited for it tell of it too
             if study.trials[number].state.is_finished():
                 return
             if failure is None:
@@ -141,13 +142,6 @@ class Tuning:
         trials = self._studies[name].trials
         return [{**t.params, "state": t.state.name.lower(), "rsum": t.value} for t in trials]
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process that shares the folder is inside at the same time."""
-        with (self.folder / LOCK).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
     def _running(self) -> Iterator[Job]:
         """The trials that have begun, have not ended, and are no job of this process yet."""
         for name in self._studies:
@@ -157,7 +151,7 @@ class Tuning:
     def _next(self, name: str, state: TrialState) -> Job | None:
         """A candidate's next trial in this state that is no job of this process yet; None where there is no more."""
         study, candidate = self._studies[name], self.candidates[name]
-        with self._alone():  # where another takes the last one in between, Optuna makes one beyond the budget
+        with self._lock:  # where another takes the last one in between, Optuna makes one beyond the budget
             found = study.get_trials(deepcopy=False, states=(state,))
             found = [trial for trial in found if (name, trial.number) not in self._trials.values()]
             if not found:
@@ -182,20 +176,21 @@ def storage(folder: Path) -> JournalStorage:
         RunError: the journal is not what was written.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / JOURNAL
-    lock = JournalFileOpenLock(str(path))
-    if path.exists():
-        lock.acquire()
-        try:
-            with path.open("rb+") as file:
-                file.truncate(file.read().rfind(b"\n") + 1)
-        finally:
-            lock.release()
+    path, lock = folder / JOURNAL, study_lock(folder)
+    with lock, suppress(FileNotFoundError), path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock))
+        return JournalStorage(JournalFileBackend(str(path), cast(Any, lock)))  # which calls acquire() and release()
     except (ValueError, LookupError, TypeError) as problem:
         raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
+
+
+def study_lock(folder: Path) -> FileLock:
+    """The lock of a study's folder: of several processes that share the folder, one is inside, and the others wait.
+
+    A process has one for each folder, so whoever is inside can enter again.
+    """
+    return FileLock(folder / LOCK, is_singleton=True)
 
 
 def _study(store: JournalStorage, candidate: Candidate, budget: int) -> optuna.Study:

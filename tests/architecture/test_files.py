@@ -1,5 +1,6 @@
-"""Names of source files, and proof that one that says nothing is found."""
+"""Names of source files, proof that one that says nothing is found, and what modules import."""
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,3 +68,20 @@ def test_an_empty_name_is_found(tree: Path, name: str) -> None:
 def test_a_name_that_only_contains_one_is_not(tree: Path, name: str) -> None:
     (tree / "goal_analysis" / name).write_text('"""Things."""\n', encoding="utf-8")
     assert empty_names(tree) == []
+
+
+POSIX_ALONE = {"fcntl", "grp", "pwd", "resource", "termios"}
+
+
+def test_no_module_needs_a_posix_system_to_be_imported(project: Path) -> None:
+    """Inside of functions, where something else can be done without them, they may be imported."""
+    found = [
+        f"{file.relative_to(project)}:{node.lineno}"
+        for file in source_files(project)
+        if file.relative_to(project).parts[0] in ("goal_analysis", "losses_catalog")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name in POSIX_ALONE
+    ]
+    assert found == []

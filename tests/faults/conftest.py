@@ -2,8 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from lightning_fabric import Fabric
 
 from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.vse.data.images import Images, Rows
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run import RESULT, start
@@ -75,29 +81,75 @@ def _contents(folder: Path) -> dict[str, object]:
     return found | {name: t.numpy().tobytes() for name, t in {**last.model, **last.optimizer}.items()}
 
 
-def _killed() -> None:
-    """The end of this process by SIGKILL, which nothing can catch."""
+@dataclass(frozen=True, eq=False)
+class WatchedImages:
+    """Images of which each reading is announced by its number, from 1, before it is made."""
+
+    images: Images
+    look: Callable[[int], object]
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: Rows) -> torch.Tensor:
+        self.look(next(self.numbers))
+        return self.images.batch(rows)
+
+    def fingerprint(self) -> str:
+        return self.images.fingerprint()
+
+
+@pytest.fixture(scope="session")
+def breaking(data: RetrievalData) -> Callable[[int, Callable[[], object]], RetrievalData]:
+    """Makes data of which a reading of the images to train on, from 1, does something else first.
+
+    The first reading is that of the statistics, and then there is one a step.
+    """
+
+    def make(number: int, then: Callable[[], object] = kill_oneself) -> RetrievalData:
+        images = WatchedImages(data.train.images, lambda reading: then() if reading == number else None)
+        return replace(data, train=replace(data.train, images=images))
+
+    return make
+
+
+def kill_oneself() -> None:
+    """End this process by SIGKILL, which nothing can catch."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _at_call(number: int, function: Callable, then: Callable[[], object] = _killed) -> Callable:
-    """The function, but for its call of this number, from 1, in whose place something else happens."""
-    calls = 0
+def kill_at(event: str, name: str, number: int) -> None:
+    """Let this process be killed before it does something to a file for the so-many-th time.
 
-    def called(*arguments, **named):
-        nonlocal calls
-        calls += 1
-        return then() if calls == number else function(*arguments, **named)
+    Args:
+        event: as Python's audit events are named: ``open``, ``os.rename`` …
+        name: of the file, with ``*`` for anything.
+        number: from 1.
+    """
+    left = [number]
 
-    return called
+    def look(said: str, arguments: tuple[object, ...]) -> None:
+        paths = (Path(argument).name for argument in arguments if isinstance(argument, str | os.PathLike))
+        if said == event and any(fnmatch(path, name) for path in paths):
+            left[0] -= 1
+            if not left[0]:
+                kill_oneself()
+
+    sys.addaudithook(look)
 
 
-def _in_a_child(work: Callable[[], object]) -> int:
-    """The exit code of a forked process that does this; below 0, the signal that ended it."""
+def _in_a_child(work: Callable[[], object], *moment: Any) -> int:
     child = os.fork()
     if not child:
         torch.set_num_threads(1)
         try:
+            if moment:
+                kill_at(*moment)
             work()
         except BaseException:
             os._exit(1)
@@ -112,12 +164,9 @@ def contents() -> Callable[[Path], dict[str, object]]:
 
 
 @pytest.fixture(scope="session")
-def at_call() -> Callable[..., Callable]:
-    """A function that breaks at a call of it."""
-    return _at_call
+def in_a_child() -> Callable[..., int]:
+    """The exit code of a forked process that does some work, killed at a moment as `kill_at` takes it.
 
-
-@pytest.fixture(scope="session")
-def in_a_child() -> Callable[[Callable[[], object]], int]:
-    """A process of its own."""
+    Below 0, the code is the signal that ended the process.
+    """
     return _in_a_child

@@ -3,65 +3,71 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from goal_analysis import writing
+from goal_analysis.files import ABANDONED, write_whole
 from goal_analysis.study.tuning import JOURNAL, storage
-from goal_analysis.vse.folder import checkpoint, run_folder
-from goal_analysis.vse.folder import run as run_module
 from goal_analysis.vse.folder.run_folder import RunError
-from goal_analysis.vse.loop import batches, training
-from goal_analysis.writing import UNFINISHED, write_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 MOMENTS = {
-    "data loading": (batches._Batches, "__getitem__", 3),
-    "a step": (training, "_clipped", 6),
-    "a checkpoint's tensors": (checkpoint, "save_file", 3),
-    "a checkpoint before it is flushed": (checkpoint, "_flush", 5),
-    "a checkpoint before it has its name": (checkpoint.Path, "replace", 8),
-    "a record of the log": (run_folder.os, "fsync", 14),
-    "the evaluation of an epoch": (training, "record_of", 2),
-    "the architecture": (run_module, "write_json", 1),
-    "the result": (run_module, "write_json", 2),
+    "what is run gets its name": ("os.rename", "run.json", 1),
+    "the architecture gets its name": ("os.rename", "architecture.json", 1),
+    "a record is added to the log": ("open", "log.jsonl", 9),
+    "a checkpoint is begun": ("os.mkdir", ".step-*", 3),
+    "a checkpoint has one file": ("open", "model.safetensors", 2),
+    "a checkpoint has all but its state": ("open", "state.json", 3),
+    "a checkpoint gets its name": ("os.rename", "step-*", 2),
+    "an old checkpoint is removed": ("shutil.rmtree", "step-*", 1),
+    "the table gets its name": ("os.rename", "log.csv", 3),
+    "the result gets its name": ("os.rename", "result.json", 1),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
-    contents, at_call, in_a_child, train, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+def test_a_run_that_is_killed_before_this_goes_on_and_ends_as_if_it_had_not_been(
+    contents, in_a_child, train, whole: Path, tmp_path: Path, moment: str
 ) -> None:
-    owner, name, number = MOMENTS[moment]
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, at_call(number, getattr(owner, name)))
-        assert in_a_child(lambda: train(tmp_path / "run")) == -signal.SIGKILL
-    train(tmp_path / "run")
-    assert contents(tmp_path / "run") == contents(whole)
-    left = [path.name for path in (tmp_path / "run").rglob(".*")]
-    assert left == [], "of what was half-written nothing stays"
+    assert in_a_child(lambda: train(tmp_path / "run"), *MOMENTS[moment]) == -signal.SIGKILL
+    _check_that_it_goes_on(contents, train, whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("reading", [1, 2, 5, 9])
+def test_a_run_that_is_killed_while_data_are_read_goes_on(
+    contents, in_a_child, train, whole: Path, tmp_path: Path, breaking, reading: int
+) -> None:
+    """The first reading is that of the statistics, and then there is one a step."""
+    assert in_a_child(lambda: train(tmp_path / "run", on=breaking(reading))) == -signal.SIGKILL
+    _check_that_it_goes_on(contents, train, whole, tmp_path / "run")
+
+
+def _check_that_it_goes_on(contents, train, whole: Path, run: Path) -> None:
+    train(run)
+    assert contents(run) == contents(whole)
+    assert list(run.rglob(".*")) == [], "of what was half-written nothing stays"
 
 
 def test_a_child_that_is_left_alone_ends_by_itself(in_a_child, train, tmp_path: Path) -> None:
     assert in_a_child(lambda: train(tmp_path / "run")) == 0
 
 
-@pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_a_file_being_written_is_the_old_one(
-    at_call, in_a_child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+def test_a_file_being_written_is_the_old_one(in_a_child, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_whole(path, "old")
-    owner = writing.os if moment == "fsync" else writing.Path
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, moment, at_call(1, getattr(owner, moment)))
-        assert in_a_child(lambda: write_whole(path, "new, and longer than before")) == -signal.SIGKILL
+    moment = ("os.rename", "report.html", 1)
+    assert in_a_child(lambda: write_whole(path, "new, and longer than before"), *moment) == -signal.SIGKILL
     assert path.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f".report.html{UNFINISHED}", "report.html"]
+    (left,) = set(tmp_path.iterdir()) - {path}
     write_whole(path, "new")
     assert path.read_text() == "new"
+    assert left.exists(), "another process may still be writing it"
+    hours_ago = time.time() - 2 * ABANDONED
+    os.utime(left, (hours_ago, hours_ago))
+    write_whole(path, "newer")
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -6,7 +6,7 @@ import pytest
 import sympy as sp
 import torch
 
-from goal_analysis.naming import MOST_CHARACTERS, folder_name
+from goal_analysis.files import MOST_CHARACTERS, folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
 from goal_analysis.vse.folder.run import RESULT, trained
 from goal_analysis.vse.folder.run_folder import locked
-from goal_analysis.vse.loop import batches, training
+from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import WorkerError, dead_workers_named
 from goal_analysis.vse.loop.memory import OutOfMemory, within_memory
 from goal_analysis.vse.retrieval import scoring
@@ -36,15 +37,12 @@ def raising(problem: BaseException):
 
 
 def test_a_dead_worker_is_named_and_the_run_goes_on_as_it_says(
-    train, contents, whole: Path, at_call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train, contents, whole: Path, breaking, tmp_path: Path
 ) -> None:
-    read = batches._Batches.__getitem__
-    with monkeypatch.context() as patch:
-        patch.setattr(batches._Batches, "__getitem__", at_call(3, read))
-        with pytest.raises(
-            WorkerError, match=r"dead process of the 1 that read images: .*try training.workers=0, with which"
-        ):
-            train(tmp_path / "run", "training.workers=1")
+    with pytest.raises(
+        WorkerError, match=r"dead process of the 1 that read images: .*try training.workers=0, with which"
+    ):
+        train(tmp_path / "run", "training.workers=1", on=breaking(4))
     train(tmp_path / "run", "training.workers=0")
     assert contents(tmp_path / "run") == contents(whole)
 
@@ -91,10 +89,13 @@ def test_a_death_that_is_told_late_is_awaited() -> None:
 
 @pytest.mark.parametrize("problem", NO_MEMORY, ids=lambda p: type(p).__name__)
 def test_a_batch_that_does_not_fit_says_what_to_try(
-    train, contents, whole: Path, at_call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+    train, contents, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException
 ) -> None:
+    surrogate, calls = training.surrogate, count(1)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "surrogate", at_call(4, training.surrogate, raising(problem)))
+        patch.setattr(
+            training, "surrogate", lambda *given: surrogate(*given) if next(calls) != 4 else raising(problem)()
+        )
         said = r"^step 4: 20 pairs a batch: out of memory, with [\d.]+ GiB .* in use; try training.batch_size=10 with "
         with pytest.raises(OutOfMemory, match=said + "training.accumulate=2"):
             train(tmp_path / "run")
@@ -176,8 +177,11 @@ def test_a_trial_whose_process_is_killed_is_begun_again(
 
 
 @pytest.fixture
-def ranks(train, tmp_path: Path):
-    """Trains with two ranks, forked; what each said and its exit code, and how long the last of them took."""
+def ranks(train, data, breaking, tmp_path: Path):
+    """Trains with two ranks, forked; what each said and its exit code, and how long the last of them took.
+
+    A rank can be given what it does instead of its third step.
+    """
 
     def rank(number: int, port: int, broken: Callable[[], object] | None) -> None:
         os.environ |= {"LOCAL_RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
@@ -185,16 +189,8 @@ def ranks(train, tmp_path: Path):
         said = os.open(tmp_path / f"said-{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 2)
         torch.set_num_threads(1)
-        if broken:
-            clipped, calls = training._clipped, []
-
-            def breaking(model, clip):
-                calls.append(None)
-                return broken() if len(calls) == 3 else clipped(model, clip)
-
-            training._clipped = breaking
         try:
-            train(tmp_path / "run", devices=2)
+            train(tmp_path / "run", devices=2, on=breaking(4, broken) if broken else data)
         except BaseException as problem:
             os.write(2, f"{type(problem).__name__}: {problem}".encode())
             os._exit(1)

@@ -97,20 +97,6 @@ def test_rewriting_gives_the_readme_of_the_catalog(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_rewrite_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(MADE_UP, encoding="utf-8")
-
-    def fail(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="no space left"):
-        rewrite(path)
-    assert path.read_text(encoding="utf-8") == MADE_UP
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_an_aggregator_without_positives_is_shown_alone() -> None:
     from goal_analysis.symbolic.language.aggregators import MAX
 

@@ -63,9 +63,9 @@ def test_a_watched_job_is_ended_with_the_reason(tmp_path: Path) -> None:
 
 def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
     taken = job(tmp_path, "a")
-    claim = taken.claimed()
+    claim = taken.claim()
     assert claim is not None
-    assert taken.claimed() is None
+    assert taken.claim() is None
     looks = 0
 
     def watch(running: Job) -> str:
@@ -73,7 +73,7 @@ def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
         looks += 1
         if looks == 1:  # the other one is done now
             taken.output.write_text("by another")
-            claim.close()
+            claim.release()
         return ""
 
     ended: list[tuple[str, Failure | None]] = []
@@ -85,14 +85,14 @@ def test_what_another_has_claimed_is_waited_for(tmp_path: Path) -> None:
 def test_what_another_does_while_a_process_is_started_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claimed = Job.claimed
+    claimed = Job.claim
 
     def late(taken: Job) -> object:
         claim = claimed(taken)
         taken.output.write_text("by another")
         return claim
 
-    monkeypatch.setattr(Job, "claimed", late)  # of this process, not of the one that is started
+    monkeypatch.setattr(Job, "claim", late)  # of this process, not of the one that is started
     assert run_jobs([job(tmp_path, "a")], 1) == []
     assert job(tmp_path, "a").output.read_text() == "by another"
     assert not job(tmp_path, "a").log.exists()
@@ -137,12 +137,12 @@ def test_a_killed_caller_leaves_its_job_claimed_until_that_ends(tmp_path: Path) 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_caller_that_is_told_to_end_ends_its_jobs(tmp_path: Path, sent: signal.Signals) -> None:
     with calling(tmp_path, long) as caller:
-        assert long(tmp_path).claimed() is None
+        assert long(tmp_path).claim() is None
         os.kill(caller.pid, sent)
     assert caller.returncode == -signal.SIGINT
-    claim = long(tmp_path).claimed()
+    claim = long(tmp_path).claim()
     assert claim is not None, "its process goes on"
-    claim.close()
+    claim.release()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.naming import folder_name
+from goal_analysis.files import folder_name, write_json, write_whole
 from goal_analysis.recombination.composition import to_toml
 from goal_analysis.recombination.export import export
 from goal_analysis.study.beginning import begun
@@ -24,7 +24,6 @@ from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.folder.run_folder import RunError, computed
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.writing import write_json, write_whole
 
 DECLARED, TEXT = "discovery.json", "discovery.md"
 

@@ -21,7 +21,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from goal_analysis.naming import folder_name
+from goal_analysis.files import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal

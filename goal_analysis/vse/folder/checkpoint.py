@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from goal_analysis.files import json_text, whole_folder
+
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-UNFINISHED = ".unfinished-"
 KEPT = 2
 """How many of the newest are kept, besides the best."""
 
@@ -61,11 +60,8 @@ def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
     Raises:
         OSError: the folder cannot be written or the disk is full; the checkpoints before it are intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
-    try:
+    target = folder / _name(checkpoint.step)
+    with whole_folder(target) as unfinished:
         sums = {}
         for name, tensors in ((MODEL, checkpoint.model), (OPTIMIZER, checkpoint.optimizer)):
             try:
@@ -75,18 +71,7 @@ def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
             sums[name] = _sum(unfinished / name)
         state = {"step": checkpoint.step, "state": checkpoint.state}
         state["sha256"] = {**sums, STATE: _sum_of_state(state)}
-        (unfinished / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        for name in (MODEL, OPTIMIZER, STATE):
-            _flush(unfinished / name)
-        unfinished.chmod(0o755)
-        target = folder / _name(checkpoint.step)
-        if target.exists():
-            shutil.rmtree(target)
-        unfinished.replace(target)
-        _flush(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        (unfinished / STATE).write_text(json_text(state), encoding="utf-8")
     for old in steps(folder)[:-KEPT]:
         if old != best:
             shutil.rmtree(folder / _name(old), ignore_errors=True)
@@ -158,11 +143,3 @@ def _sum_of_state(record: Mapping[str, Any]) -> str:
     """Of the step and the state, however they are laid out."""
     said = {name: record[name] for name in ("step", "state")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

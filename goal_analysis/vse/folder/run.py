@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from goal_analysis.files import write_json, write_whole
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
@@ -35,7 +36,6 @@ from goal_analysis.vse.loop.ranks import together
 from goal_analysis.vse.loop.training import Progress, Report, steps_of_epoch, train
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
-from goal_analysis.writing import write_json, write_whole
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
 

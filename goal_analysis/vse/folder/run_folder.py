@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -15,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from goal_analysis.files import json_value, remove_unfinished, try_lock, write_json, write_whole
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
-from goal_analysis.writing import read_back, write_json, write_whole
 
 RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
     "run.json",
@@ -30,41 +29,27 @@ RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
 )
 
 
-_held: list[IO[str]] = []
-"""The open locks of this process, which the workers that it forks have no part in."""
-
-
-def _let_go() -> None:
-    for file in _held:
-        file.close()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
 class RunError(ValueError):
     """A folder that holds no run, another run, or a run that somebody else is writing."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else writes this run's folder meanwhile; the lock ends with the process, however that ends.
+    """Keep other processes from writing in a run's folder; the lock ends with the process, however that ends.
 
     Raises:
-        RunError: another process has it.
+        RunError: another process has the lock.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder}: got a run that another process is writing but expected one at a time") from None
-        _held.append(file)
-        try:
-            yield
-        finally:
-            _held.remove(file)
+    lock = try_lock(folder / LOCK)
+    if lock is None:
+        raise RunError(f"{folder}: got a run that another process is writing but expected one at a time")
+    try:
+        for left in (folder, folder / CHECKPOINTS):
+            remove_unfinished(left, seconds=0)
+        yield
+    finally:
+        lock.release()
 
 
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
@@ -109,7 +94,7 @@ def computed(experiment: Experiment) -> dict[str, Any]:
 
     Where it is alike, experiments are the same one: what was begun with one goes on with the other.
     """
-    return read_back(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
+    return json_value(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 
 class Log:

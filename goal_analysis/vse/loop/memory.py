@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,8 +47,15 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def in_use() -> str:
-    """How much memory the process has, and of the GPU's where there is one."""
-    parts = [f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB:.1f} GiB of memory at most"]
+    """How much memory the process has had at most, and how much of the GPU's is taken where there is one."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        parts = ["an unknown part of the memory"]
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        parts = [f"{peak / GIB:.1f} GiB of memory at most"]
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         parts.append(f"{(total - free) / GIB:.1f} of {total / GIB:.1f} GiB of the GPU's")

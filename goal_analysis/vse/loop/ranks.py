@@ -7,7 +7,6 @@ Ranks on machines that do not share the folder see those of their own machine al
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 from torch import distributed
 
+from goal_analysis.files import try_lock
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.health import TrainingTrouble
 
@@ -52,14 +52,13 @@ def together(folder: Path, fabric: Fabric) -> Iterator[None]:
         return
     rank, ranks = fabric.global_rank, fabric.world_size
     files = {other: folder / f"rank-{other}.lock" for other in range(ranks)}
-    file, problem = None, None
+    lock, problem = None, None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = files[rank].open("a+")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-    except BlockingIOError:
-        problem = f"{folder}: got a run that another process is writing but expected one at a time"
+        lock = try_lock(files[rank])
+        if lock is None:
+            problem = f"{folder}: got a run that another process is writing but expected one at a time"
+        else:
+            _last_words(files[rank]).unlink(missing_ok=True)
     except OSError as error:
         problem = str(error)
     told: list[str | None] = [None] * ranks
@@ -67,26 +66,25 @@ def together(folder: Path, fabric: Fabric) -> Iterator[None]:
     for other, said in enumerate(told):
         if said:
             raise RunError(f"rank {other}: {said}")
-    assert file is not None
+    assert lock is not None
     others = {other: path for other, path in files.items() if other != rank and path.exists()}
     over = threading.Event()
     threading.Thread(target=_watch, args=(folder, rank, others, over), daemon=True).start()
-    with file:
-        try:
-            yield
-        except BaseException as error:
-            over.set()
-            failed = isinstance(error, RuntimeError) and not isinstance(error, TrainingTrouble)
-            gone = _first_gone(others, GRACE) if failed else ""
-            file.write(gone or " ".join(f"{error!r}".split())[:500])
-            file.flush()
-            if gone:
-                raise RankError(gone) from error
-            raise
-        else:
-            over.set()
-            file.write(DONE)
-            file.flush()
+    try:
+        yield
+    except BaseException as error:
+        over.set()
+        failed = isinstance(error, RuntimeError) and not isinstance(error, TrainingTrouble)
+        gone = _first_gone(others, GRACE) if failed else ""
+        _last_words(files[rank]).write_text(gone or " ".join(f"{error!r}".split())[:500], "utf-8")
+        if gone:
+            raise RankError(gone) from error
+        raise
+    else:
+        over.set()
+        _last_words(files[rank]).write_text(DONE, "utf-8")
+    finally:
+        lock.release()
 
 
 def _watch(folder: Path, rank: int, others: Mapping[int, Path], over: threading.Event) -> None:
@@ -102,14 +100,19 @@ def _first_gone(others: Mapping[int, Path], seconds: float = 0.0) -> str:
     deadline = time.monotonic() + seconds
     while True:
         for other, path in others.items():
-            with path.open("r") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                said = file.read()
+            lock = try_lock(path)
+            if lock is None:
+                continue
+            lock.release()
+            words = _last_words(path)
+            said = words.read_text("utf-8") if words.exists() else ""
             if said != DONE:
                 return f"rank {other} has ended: {said or 'killed, without a word'}"
         if time.monotonic() >= deadline:
             return ""
         time.sleep(0.1)
+
+
+def _last_words(lock: Path) -> Path:
+    """The file in which the rank that has this lock says how it ended."""
+    return lock.with_suffix(".ended")

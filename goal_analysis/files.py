@@ -1,0 +1,179 @@
+"""Files and folders: written whole or not at all, locked by one process at a time, and named safely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+UNFINISHED = ".unfinished"
+"""The names of files and folders that are being written begin with a dot and end in this."""
+
+ABANDONED = 3600.0
+"""After so many seconds without a change, an unfinished file is taken for the remains of a killed process."""
+
+MOST_CHARACTERS = 100
+"""The longest name of a folder: file systems take some 250 characters, and other names are built from it."""
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file such that readers see the old file or the new one, never a part, whatever ends the process.
+
+    Args:
+        path: where; its folder is made if it is missing.
+        content: text is written in UTF-8.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the old file is intact.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _unfinished(path)
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    remove_unfinished(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to write files into, which takes the place of ``path`` at the end.
+
+    After an error or a kill, ``path`` is as it was.
+
+    Args:
+        path: the folder to be; the folder around it is made if it is missing.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    unfinished = _unfinished(path)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for file in unfinished.iterdir():
+            _flush(file)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(unfinished, path)
+        _flush(path.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    remove_unfinished(path.parent)
+
+
+def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    Args:
+        folder: which.
+        seconds: what has changed since so many seconds ago is kept; 0 where no other process writes in the folder.
+    """
+    for left in folder.glob(f".*{UNFINISHED}"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime >= seconds:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def try_lock(path: Path) -> FileLock | None:
+    """Lock a file until the lock is released or the process ends; None where the lock is held already.
+
+    The processes that this one forks have no part in the lock.
+
+    Args:
+        path: of the file, which is made, and its folder too; it stays there.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write what JSON can hold to ``path`` as `write_whole` does, in the form of `json_text`."""
+    write_whole(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text of a JSON file that people read too."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def json_value(value: Any) -> Any:
+    """The value that a JSON file gives back: lists for tuples, text for keys.
+
+    >>> json_value({"shape": (2, 3)})
+    {'shape': [2, 3]}
+    """
+    return json.loads(json_text(value))
+
+
+def folder_name(name: str) -> str:
+    """A name as one that files and folders can have; a long one ends in a hash of what is cut off.
+
+    >>> folder_name("nca(tau=12)/linear@softmax:12")
+    'nca_tau=12_linear_softmax_12'
+    """
+    found = re.sub(r"[^A-Za-z0-9._=-]+", "_", name)
+    if len(found) > MOST_CHARACTERS:
+        found = f"{found[: MOST_CHARACTERS - 17]}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    return f"_{found}" if not found.strip(".") else found
+
+
+def folder_names(names: Iterable[str]) -> dict[str, str]:
+    """The folder of each of some names that have folders side by side.
+
+    Raises:
+        ValueError: two names would have one folder.
+
+    >>> folder_names(["a/b", "a b"])
+    Traceback (most recent call last):
+    ...
+    ValueError: got 'a/b' and 'a b' but expected names that differ in letters and digits, for both have the folder a_b
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        other = owners.setdefault(folder_name(name), name)
+        if other != name:
+            raise ValueError(
+                f"got {other!r} and {name!r} but expected names that differ in letters and digits, "
+                f"for both have the folder {folder_name(name)}"
+            )
+    return {name: folder for folder, name in owners.items()}
+
+
+def _unfinished(path: Path) -> Path:
+    """A name beside ``path`` that no other process uses."""
+    return path.with_name(f".{path.name[:50]}-{secrets.token_hex(6)}{UNFINISHED}")
+
+
+def _flush(path: Path) -> None:
+    folder = path.is_dir()
+    if folder and os.name == "nt":  # which flushes no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -37,10 +37,7 @@ def measure_loss(
     goal-analyze measure pytorch_metric_learning.losses:CircleLoss
     goal-analyze measure my_package.losses:my_loss --inputs two_sets --json
     """
-    from goal_analysis.numeric.measurement.black_box import UnmeasurableLoss
-    from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
-    from goal_analysis.numeric.measurement.measuring import measure
-    from goal_analysis.numeric.measurement.nearest import nearest
+    from goal_analysis.numeric.measurement import Inputs, UnmeasurableLoss, measure, nearest
 
     if inputs is not None and inputs.upper() not in Inputs.__members__:
         refuse(f"--inputs: got {inputs!r} but expected one of {', '.join(kind.name.lower() for kind in Inputs)}")

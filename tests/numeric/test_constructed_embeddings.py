@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.measurement.black_box import pair_gradients
-from goal_analysis.numeric.measurement.constructed_embeddings import (
+from goal_analysis.numeric.measurement.inputs import (
     Inputs,
     batch_similarities,
     in_batch,

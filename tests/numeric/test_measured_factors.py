@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.measured_factors import measured_factors
-from goal_analysis.numeric.measurement.measuring import measure
+from goal_analysis.numeric.measurement import measure
+from goal_analysis.numeric.measurement.fields import measured_factors
 
 
 def stopped_objective(scores: Tensor) -> Tensor:

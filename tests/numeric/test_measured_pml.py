@@ -10,9 +10,8 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor, sigmoid
 from torch.func import functional_call
 
-from goal_analysis.numeric.measurement.black_box import LossFunction
-from goal_analysis.numeric.measurement.constructed_embeddings import Inputs
-from goal_analysis.numeric.measurement.measuring import against_references, measure
+from goal_analysis.numeric.measurement import Inputs, against_references, measure
+from goal_analysis.numeric.measurement.inputs import LossFunction
 
 
 def against_proxies(loss: torch.nn.Module, parameter: str, transposed: bool) -> LossFunction:
@@ -125,7 +124,7 @@ KNOWN: dict[str, tuple[LossFunction, Callable[[Tensor, Tensor], tuple[Tensor, Te
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_weights_are_those_of_the_formula(name: str) -> None:
     loss, formula = KNOWN[name]
-    found = measure(loss, Inputs.QUERIES, points=8, name=name)
+    found = measure(loss, Inputs.QUERIES, points=6, name=name)
     s_p, s_n = torch.meshgrid(found.s_p, found.s_n, indexing="ij")
     w_p, w_n = (w.expand_as(s_p).double() for w in formula(s_p, s_n))
     assert found.reached.all()
@@ -146,11 +145,11 @@ def test_a_wrong_formula_is_refused() -> None:
 
 
 def test_circle_loss_is_no_gradient_and_multi_similarity_is() -> None:
-    stopped = measure(pml.CircleLoss(), points=8)
+    stopped = measure(pml.CircleLoss(), points=5)
     assert stopped.non_integrability > 0.01
     assert stopped.curl_share > 0.03
     assert not stopped.integrable
-    whole = measure(pml.MultiSimilarityLoss(), points=8)
+    whole = measure(pml.MultiSimilarityLoss(), points=5)
     assert whole.non_integrability < 1e-8
     assert whole.integrable
 
@@ -165,7 +164,7 @@ def test_circle_loss_is_a_gradient_once_its_factors_are_differentiated() -> None
 
 
 def test_one_set_of_embeddings_gives_the_weights_of_a_triplet_seen_from_both_its_anchors() -> None:
-    found = measure(pml.NTXentLoss(temperature=0.2), points=9)
+    found = measure(pml.NTXentLoss(temperature=0.2), points=6)
     s_p, s_n = torch.meshgrid(found.s_p, found.s_n, indexing="ij")
     expected = torch.where(found.reached, 5 * sigmoid(5 * (s_n - s_p)), torch.nan)
     torch.testing.assert_close(found.w_p, expected, equal_nan=True)
@@ -173,7 +172,7 @@ def test_one_set_of_embeddings_gives_the_weights_of_a_triplet_seen_from_both_its
 
 
 def test_one_set_of_embeddings_has_the_negative_as_an_anchor_too() -> None:
-    found = measure(pml.MultiSimilarityLoss(alpha=2, beta=10, base=0.4), points=9)
+    found = measure(pml.MultiSimilarityLoss(alpha=2, beta=10, base=0.4), points=6)
     s_p, s_n = torch.meshgrid(found.s_p, found.s_n, indexing="ij")
     # Of three anchors two have one positive and one negative, the third has no positive and two negatives.
     w_p = 2 * sigmoid(2 * (0.4 - s_p)) / 3

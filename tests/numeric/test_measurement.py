@@ -7,13 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from goal_analysis.numeric.measurement.black_box import UnmeasurableLoss
-from goal_analysis.numeric.measurement.constructed_embeddings import (
-    Inputs,
-)
-from goal_analysis.numeric.measurement.measured_weights import Measurement
-from goal_analysis.numeric.measurement.measuring import against_references, measure
-from goal_analysis.numeric.measurement.signatures import infer_inputs
+from goal_analysis.numeric.measurement import Inputs, Measurement, UnmeasurableLoss, against_references, measure
+from goal_analysis.numeric.measurement.inputs import infer_inputs
 
 
 def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: float = 14.0) -> Tensor:

@@ -1,18 +1,26 @@
-"""The gradient by similarities of a loss from elsewhere, recovered from its gradients by embeddings.
+"""The gradient by similarities of any loss, recovered from its gradients by embeddings.
 
-Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that
-reads cosines or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products
-g_i = Σ_j c_ij·e_j, with c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted
-derivatives; that of e_i itself does not matter. Every pair is found twice, at its two ends: c is the mean,
-which is the least-squares solution in these coordinates, and what it leaves of the tangential gradient is
-reported as *unexplained*: zero for every function of the similarities, not zero if the gradient is stopped at
-one end of a pair, or if the loss reads something else.
+Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that reads cosines
+or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products g_i = Σ_j c_ij·e_j, with
+c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted derivatives; that of e_i itself does
+not matter. Every pair is found twice, at its two ends. c is the mean, which is the least-squares solution in these
+coordinates. What it leaves of the tangential gradient is *unexplained*. That is zero for every function of the
+similarities; it is not zero if the gradient is stopped at one end of a pair, or if the loss reads something else.
+
+On a batch, W(S) holds the gradients by all measured similarities. It is the gradient of a function if and only if its
+Jacobian J = ∂W/∂S is symmetric. The *non-integrability index* over random batches is
+
+    ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖)        (Frobenius; 0 for a gradient, less than 1 for a field that only turns)
+
+by central differences of W. ‖W‖ stands beside ‖J‖, as similarities are of order one, so that the rounding of constant
+weights is not compared with itself. The second derivative of the loss would not do: where a loss stops a gradient, W is
+what trains, and the loss knows nothing of it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +28,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.constructed_embeddings import Arrangement, Inputs, vectors_with
+from goal_analysis.numeric.measurement.fields import (
+    NEARBY,
+    STEPS,
+    Field,
+    Turning,
+    largest,
+    scatter,
+    turning,
+    usual_noise,
+)
+from goal_analysis.numeric.measurement.inputs import (
+    ACCEPTED,
+    Arrangement,
+    Inputs,
+    LossFunction,
+    UnmeasurableLoss,
+    batch_similarities,
+    in_batch,
+    name_of,
+    reachable,
+    vectors_with,
+)
 
-LossFunction = Callable[..., Any]
-"""A function that takes one of `Inputs` and returns a scalar tensor."""
-
-
-class UnmeasurableLoss(ValueError):
-    """A callable is no loss of one of the accepted kinds."""
+ROUNDING = 1e-8
+"""Slopes below this share of the largest weight are rounding: the weights are constant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +72,6 @@ class PairGradients:
     norm: Float[Tensor, " points"]
     connected: bool
     precision: float
-
-
-def name_of(loss_fn: LossFunction) -> str:
-    """How error messages call a loss."""
-    return getattr(loss_fn, "__name__", type(loss_fn).__name__)
 
 
 def copied(loss_fn: LossFunction) -> LossFunction:
@@ -80,11 +100,6 @@ def forget_graphs(loss_fn: LossFunction) -> None:
         for name, held in list(vars(module).items()):
             if isinstance(held, Tensor) and not held.is_leaf:
                 setattr(module, name, held.detach())
-
-
-def accepted() -> str:
-    """What `Inputs` there are, in words."""
-    return "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
 
 
 def pair_gradients(
@@ -181,5 +196,79 @@ def _value(loss_fn: LossFunction, arrangement: Arrangement, leaf: Tensor) -> Any
         raise UnmeasurableLoss(
             f"{name_of(loss_fn)}: called with {arrangement.inputs.value}, tensors of {given}, it raised "
             f"{type(error).__name__}: {error}. A module with parameters of its own wants .double() and dim=; "
-            f"what it takes can be said by inputs=, one of {accepted()}"
+            f"what it takes can be said by inputs=, one of {ACCEPTED}"
         ) from error
+
+
+def weight_jacobian(
+    loss_fn: LossFunction, inputs: Inputs, *, seed: int = 0, dim: int | None = None, step: float = STEPS[0]
+) -> Float[Tensor, "pairs pairs"]:
+    """J[i, k] = ∂W_i/∂s_k over the measured pairs of a small random batch; other similarities are held.
+
+    Raises:
+        UnmeasurableLoss: the call fails, or returns no finite scalar.
+
+    >>> weight_jacobian(lambda scores: (scores**3).sum() / 6, Inputs.SCORES).count_nonzero()
+    tensor(9)
+    """
+    weights, _ = _weights_in_batch(loss_fn, inputs, _moved_similarities(inputs, seed, step), dim)
+    above, below = weights.chunk(2)
+    jacobian = ((above - below) / (2 * step)).T
+    return jacobian.masked_fill(jacobian.abs() < ROUNDING * weights.abs().max(), 0.0)
+
+
+def non_integrability(
+    loss_fn: LossFunction, inputs: Inputs, *, batches: int = 2, seed: int = 0, dim: int | None = None
+) -> Turning:
+    """The index of the module's formula over several random batches, and how much of it is believed.
+
+    Raises:
+        UnmeasurableLoss: the call fails, or returns no finite scalar.
+
+    >>> stopped = lambda scores: 100 * (scores.detach() ** 9 * scores.roll(1, 0)).sum()
+    >>> non_integrability(stopped, Inputs.SCORES).believed > 0.3, non_integrability(torch.sum, Inputs.SCORES).share
+    (True, 0.0)
+    """
+    seeds = range(seed, seed + batches)
+    nearby = torch.stack([_nearby_similarities(inputs, s) for s in seeds], 1)
+    around, (precision, *_) = zip(*(_weights_in_batch(loss_fn, inputs, s, dim) for s in nearby), strict=True)
+    at = around[2]
+    noise = max(usual_noise(scatter(torch.stack(around))), precision / 2 * largest(at))
+
+    def fields() -> Iterator[Field]:
+        for step in STEPS:
+            moved = (_moved_similarities(inputs, s, step) for s in seeds)
+            if inputs is not Inputs.SCORES and not all(reachable(similarities).all() for similarities in moved):
+                return
+            jacobians = torch.stack([weight_jacobian(loss_fn, inputs, seed=s, dim=dim, step=step) for s in seeds])
+            yield Field(step, (jacobians - jacobians.mT) / 2, (jacobians.norm() + at.norm()).item())
+
+    return turning(fields(), noise)
+
+
+def _weights_in_batch(
+    loss_fn: LossFunction, inputs: Inputs, similarities: Tensor, dim: int | None
+) -> tuple[Tensor, float]:
+    """The gradients by the measured pairs, and the precision of the loss."""
+    arrangement = in_batch(inputs)
+    found = pair_gradients(loss_fn, arrangement, similarities, dim)
+    return found.gradients[:, arrangement.measured], found.precision
+
+
+def _moved_similarities(inputs: Inputs, seed: int, step: float) -> Tensor:
+    """The similarities of a batch with one pair after the other moved up, then down."""
+    arrangement = in_batch(inputs)
+    first, second = arrangement.measured.nonzero(as_tuple=True)
+    pairs = torch.arange(len(first))
+    moved = batch_similarities(arrangement, seed).repeat(2 * len(pairs), 1, 1)
+    for sign, block in ((1, pairs), (-1, pairs + len(pairs))):
+        moved[block, first, second] += sign * step
+        moved[block, second, first] += sign * step
+    return moved
+
+
+def _nearby_similarities(inputs: Inputs, seed: int) -> Tensor:
+    """The similarities of a batch in the middle of four that are as good as equal to it."""
+    at = batch_similarities(in_batch(inputs), seed)
+    to = torch.randn(at.shape, generator=torch.Generator().manual_seed(seed), dtype=at.dtype).sign().triu(1)
+    return torch.stack([at + sign * NEARBY * (to + to.T) for sign in range(-2, 3)])

@@ -1,17 +1,20 @@
 """Which known losses have the weights that were measured, with which hyperparameters?
 
-The distance of a loss is that of its weights (w⁺, w⁻) from the measured ones over the plane, up to one
-positive factor k that is common to both and is the best possible:
+The distance of a loss is that of its weights (w⁺, w⁻) from the measured ones over the plane, up to one positive factor
+k that is common to both and is the best possible:
 
     min_k ‖w − k·ŵ‖/‖w‖        (0: the same up to scale; 1: nothing in common)
 
-Losses are fitted one by one (`fitting`). Several that come to the same weights on a triplet, and differ only
-on whole batches, are ties: one triplet cannot tell them apart.
+Losses are fitted one by one, in coordinates without bounds. From several starts a coordinate search finds the
+neighbourhood, which also works where weights are steps and have no slope. Levenberg's and Marquardt's method then adds
+the digits. Several losses that come to the same weights on a triplet, and differ only on larger batches, are ties: one
+triplet cannot tell them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,9 +24,9 @@ import torch
 
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
-from goal_analysis.numeric.measurement.fitting import best_factor, fit
-from goal_analysis.numeric.measurement.measured_weights import Measurement
+from goal_analysis.numeric.measurement.measuring import Measurement
 from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import SymbolicLoss
@@ -39,8 +42,22 @@ OF_COSINE = {
     NEGATIVE_SQUARED_EUCLIDEAN: lambda s: 2 * s - 2,
     NEGATIVE_EUCLIDEAN: lambda s: -sp.sqrt(2 - 2 * s),
 }
-"""Every similarity of unit vectors as a function of their cosine, which is what measurements are made
-over."""
+"""Every similarity of unit vectors as a function of their cosine, over which measurements are made."""
+
+Weights = Callable[[Sequence[float]], np.ndarray]
+"""From the hyperparameters' values to w⁺ and w⁻ at the points."""
+
+STARTS = (1.0, 0.2, 5.0)
+"""What the defaults are multiplied by, all together and one at a time, to start from."""
+
+FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 60
+"""The first and the last step of the coordinate search, and the most rounds of it and of the polishing."""
+
+EXACT = 1e-13
+"""A distance that is rounding alone; the search ends there."""
+
+FARTHEST = 700.0
+"""Coordinates stay within ±this, so that their exponential is a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +96,7 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     Raises:
         ValueError: no weights were measured, or no losses were given.
 
-    >>> import torch
-    >>> from goal_analysis.numeric.measurement.measuring import measure
+    >>> from goal_analysis.numeric.measurement import measure
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
     >>> from goal_analysis.symbolic.objective import Term
@@ -102,12 +118,8 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     at = [s[reached].numpy() for s in torch.meshgrid(measurement.s_p, measurement.s_n, indexing="ij")]
     found = [neighbour for loss in losses if (neighbour := _fitted(loss, at, target)) is not None]
     tied = [replace(one, ties=tuple(o.loss.name for o in found if o is not one and _tie(one, o))) for one in found]
-    return tuple(sorted(tied, key=lambda n: (_rounded(n.distance), len(n.settings), n.loss.name)))
-
-
-def _rounded(distance: float) -> float:
-    """Distances that only rounding tells apart are one, so that fewer knobs come first."""
-    return round(distance / TIE) * TIE
+    # Distances that only rounding tells apart are one, so that fewer knobs come first.
+    return tuple(sorted(tied, key=lambda n: (round(n.distance / TIE), len(n.settings), n.loss.name)))
 
 
 def _tie(one: Neighbour, other: Neighbour) -> bool:
@@ -145,3 +157,146 @@ def frame(neighbours: Sequence[Neighbour]) -> pd.DataFrame:
     columns = ["loss", "distance", "factor", "settings", "ties"]
     rows = [(n.loss.name, n.distance, n.factor, n.settings, ", ".join(n.ties)) for n in neighbours]
     return pd.DataFrame(rows, columns=columns)
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A hyperparameter as a function of a number without bounds."""
+
+    to_value: Callable[[float], float]
+    of_value: Callable[[float], float]
+
+
+def coordinate(h: Hyperparameter) -> Coordinate:
+    """Logarithm above an open end, reflection at a closed one, logit between two ends, identity without any.
+
+    >>> from goal_analysis.symbolic.language.hyperparameter import positive
+    >>> scale = coordinate(Hyperparameter("scale", 10, positive))
+    >>> round(scale.to_value(scale.of_value(10.0)), 9), scale.to_value(-3.0) > 0
+    (10.0, True)
+    """
+    low, high, tiny = float(h.domain.start), float(h.domain.end), 1e-12
+    match bool(np.isfinite(low)), bool(np.isfinite(high)):
+        case True, True:
+            return Coordinate(
+                lambda u: low + (high - low) / (1 + np.exp(-u)),
+                lambda x: float(np.log((x - low + tiny) / (high - x + tiny))),
+            )
+        case True, False if h.domain.left_open:
+            return Coordinate(lambda u: low + float(np.exp(u)), lambda x: float(np.log(x - low)))
+        case True, False:
+            return Coordinate(lambda u: low + abs(u), lambda x: x - low)
+        case False, True:
+            return Coordinate(lambda u: high - abs(u), lambda x: high - x)
+    return Coordinate(lambda u: u, lambda x: x)
+
+
+def best_factor(fitted: np.ndarray, target: np.ndarray) -> float:
+    """The positive k that brings k·fitted nearest to the target; 0 where only a negative one would.
+
+    >>> best_factor(np.array([1.0, 2.0]), np.array([3.0, 6.0]))
+    3.0
+    """
+    size = float((fitted**2).sum())
+    return max(0.0, float((fitted * target).sum()) / size) if np.isfinite(size) and size > 0 else 0.0
+
+
+def distance(fitted: np.ndarray, target: np.ndarray) -> float:
+    """min_k ‖target − k·fitted‖/‖target‖, 0 to 1; 1 where the weights are not finite.
+
+    >>> distance(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
+    0.7071
+    """
+    factor = best_factor(fitted, target)
+    return float(np.linalg.norm(target - factor * fitted) / np.linalg.norm(target)) if factor else 1.0
+
+
+def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -> tuple[tuple[float, ...], float]:
+    """The values of the hyperparameters with the smallest distance found, and that distance.
+
+    Args:
+        weights: from values, in the order of ``knobs``, to weights of the shape of ``target``.
+        knobs: the hyperparameters; values stay within their domains.
+        target: the weights to come near to, not all zero.
+
+    >>> from goal_analysis.symbolic.language.hyperparameter import positive
+    >>> x = np.linspace(-1, 1, 9)
+    >>> values, left = fit(lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x))
+    >>> round(values[0], 6), left < 1e-9
+    (3.0, True)
+    """
+    coordinates = [coordinate(h) for h in knobs]
+
+    def values(place: np.ndarray) -> tuple[float, ...]:
+        return tuple(float(c.to_value(u)) for c, u in zip(coordinates, place, strict=True))
+
+    def at(place: np.ndarray) -> np.ndarray:
+        return weights(values(place))
+
+    def cost(place: np.ndarray) -> float:
+        return distance(at(place), target)
+
+    with np.errstate(all="ignore"):
+        found: list[np.ndarray] = []
+        for start in _starts(knobs, coordinates):
+            found.append(_search(cost, start))
+            if cost(found[-1]) < EXACT:
+                break
+        best = min((_polish(at, cost, place, target) for place in sorted(found, key=cost)[:2]), key=cost)
+        return values(best), cost(best)
+
+
+def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) -> list[np.ndarray]:
+    """The defaults, and what the factors of `STARTS` make of them where the domains allow."""
+    count, starts = len(knobs), []
+    combinations = list(itertools.product(STARTS, repeat=count))
+    if count > 2:
+        combinations = [(factor,) * count for factor in STARTS]
+        combinations += [tuple(f if i == k else 1.0 for i in range(count)) for k in range(count) for f in STARTS[1:]]
+    for factors in combinations:
+        tried = [factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)]
+        if all(value in h.domain for value, h in zip(tried, knobs, strict=True)):
+            starts.append(np.array([c.of_value(value) for c, value in zip(coordinates, tried, strict=True)]))
+    return starts
+
+
+def _search(cost: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:
+    """The best place found by steps along one coordinate at a time, which shrink when none helps."""
+    place, best, step = start.copy(), cost(start), FIRST_STEP
+    for _ in range(SWEEPS if len(place) else 0):
+        moved = False
+        for k, sign in itertools.product(range(len(place)), (1, -1)):
+            tried = place.copy()
+            tried[k] = np.clip(tried[k] + sign * step, -FARTHEST, FARTHEST)
+            if (value := cost(tried)) < best - 1e-12:
+                place, best, moved = tried, value, True
+        step = step if moved else step / 2
+        if step < LAST_STEP or best < EXACT:
+            break
+    return place
+
+
+def _polish(
+    at: Callable[[np.ndarray], np.ndarray], cost: Callable[[np.ndarray], float], start: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """Levenberg–Marquardt on what the best multiple of the weights leaves of the target."""
+
+    def rest(place: np.ndarray) -> np.ndarray:
+        fitted = at(place)
+        return (target - best_factor(fitted, target) * fitted).ravel()
+
+    place, best, damping = start, cost(start), 1e-3
+    for _ in range(SWEEPS if len(start) else 0):
+        steps = np.diag(1e-6 * np.maximum(1.0, np.abs(place)))
+        slopes = np.stack([(rest(place + h) - rest(place - h)) / (2 * h.sum()) for h in steps], axis=1)
+        if not np.isfinite(slopes).all() or not slopes.any():
+            break
+        normal = slopes.T @ slopes
+        scale = np.diag(np.maximum(np.diag(normal), 1e-12 * np.trace(normal)))
+        step = np.linalg.solve(normal + damping * scale, slopes.T @ rest(place))
+        tried = np.clip(place - step, -FARTHEST, FARTHEST)
+        value = cost(tried)
+        place, best, damping = (tried, value, damping / 5) if value < best else (place, best, damping * 5)
+        if damping > 1e8 or best < EXACT:
+            break
+    return place

@@ -31,7 +31,17 @@ from goal_analysis.vse.data.precomp import load_precomp, open_features
 from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.data.table import load_table
-from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointError, load, newest, save
+from goal_analysis.vse.folder.checkpoint import (
+    MODEL,
+    OPTIMIZER,
+    STATE,
+    Checkpoint,
+    CheckpointError,
+    Progress,
+    load,
+    newest,
+    save,
+)
 from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
 from goal_analysis.vse.loop.memory import OutOfMemory
@@ -300,7 +310,7 @@ def _make_checkpoints(folder: Path) -> None:
         for step in (1, 2):
             save(
                 folder / "valid",
-                Checkpoint(step, tensors, {"0.step": torch.ones(())}, {"step": step, "best_rsum": 1.0}),
+                Checkpoint(Progress(step, best_rsum=1.0), tensors, {"0.step": torch.ones(())}),
             )
     shutil.rmtree(folder / "now", ignore_errors=True)
     shutil.copytree(folder / "valid", folder / "now")

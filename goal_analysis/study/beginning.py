@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import experiment_from_mapping
 
 
 def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     """What was declared when it was begun; None where nothing was.
 
-    Of its experiment there is what `computed` has. What it does not say of that, for it was begun before an option
+    Of its experiment there is what `identity` has. What it does not say of that, for it was begun before an option
     existed, is the option's default.
 
     Args:
@@ -33,4 +33,4 @@ def begun(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     expected = {"experiment": dict, **kinds}
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
         raise RunError(f"{path}: got no {', '.join(expected)} but expected what a study writes")
-    return found | {"experiment": computed(experiment_from_mapping(found["experiment"], f"{path}: experiment"))}
+    return found | {"experiment": identity(experiment_from_mapping(found["experiment"], f"{path}: experiment"))}

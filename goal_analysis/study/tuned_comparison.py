@@ -18,7 +18,7 @@ from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
-from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import Experiment
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
@@ -139,7 +139,7 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
     )
     before = begun(path, {"budget": int, "candidates": dict})
     if before is not None:
-        for name, value in (("experiment", computed(experiment)), ("budget", budget)):
+        for name, value in (("experiment", identity(experiment)), ("budget", budget)):
             if before[name] != value:
                 raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
         for name, candidate in given["candidates"].items():

@@ -19,11 +19,10 @@ from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.images import Images, Rows
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.folder.checkpoint import load, steps
+from goal_analysis.vse.folder.checkpoint import Progress, load, steps
 from goal_analysis.vse.folder.run import RESULT, start
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, TABLE
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
-from goal_analysis.vse.loop.training import Progress
 from losses_catalog import pair_weights, triplet_weights
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near")

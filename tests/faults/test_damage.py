@@ -16,7 +16,7 @@ from goal_analysis.study.runs import best_of
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
 from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, trained
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, locked, read_log
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, lock_run, read_log
 
 NOBODY = 65534
 
@@ -131,7 +131,7 @@ def test_numbers_in_the_data_that_are_not_finite_are_refused_with_their_row(
 
 
 def test_two_runs_do_not_write_one_folder(contents, train, run: Path, whole: Path) -> None:
-    with locked(run), pytest.raises(RunError, match="another process is writing"):
+    with lock_run(run), pytest.raises(RunError, match="another process is writing"):
         train(run)
     train(run)
     assert contents(run) == contents(whole)

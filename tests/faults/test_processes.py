@@ -14,7 +14,7 @@ import torch
 
 from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
 from goal_analysis.vse.folder.run import RESULT, trained
-from goal_analysis.vse.folder.run_folder import locked
+from goal_analysis.vse.folder.run_folder import lock_run
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import WorkerError, dead_workers_named
 from goal_analysis.vse.loop.memory import OutOfMemory, within_memory
@@ -248,7 +248,7 @@ def test_a_rank_that_waits_for_one_that_is_gone_is_ended(ranks) -> None:
 
 
 def test_another_run_in_the_folder_is_refused_by_all_ranks(ranks, tmp_path: Path) -> None:
-    with locked(tmp_path / "run"):
+    with lock_run(tmp_path / "run"):
         codes, said, seconds = ranks({})
     assert codes == [1, 1]
     assert "another process is writing" in said[0]

@@ -13,9 +13,9 @@ from lightning_fabric import Fabric
 
 from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.folder.checkpoint import load, save, steps
+from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
 from goal_analysis.vse.folder.run import RESULT, start, trained
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, locked, read_log
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, lock_run, read_log
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import Share, order
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, object]:
     last = load(folder / CHECKPOINTS, steps(folder / CHECKPOINTS)[-1])
     tensors = {**last.model, **{f"optimizer {k}": t for k, t in last.optimizer.items()}}
     found: dict[str, object] = {name: t.numpy().tobytes() for name, t in tensors.items()}
-    return found | {name: (folder / name).read_bytes() for name in (LOG, TABLE, RESULT)} | {"state": last.state}
+    return found | {name: (folder / name).read_bytes() for name in (LOG, TABLE, RESULT)} | {"progress": last.progress}
 
 
 def test_it_learns(trained_small, tmp_path: Path, data: RetrievalData) -> None:
@@ -106,7 +106,7 @@ def test_another_experiment_or_other_data_do_not_go_on(trained_small, tmp_path: 
 
 
 def test_two_runs_do_not_write_one_folder(trained_small, tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(RunError, match="another process is writing"):
+    with lock_run(tmp_path), pytest.raises(RunError, match="another process is writing"):
         trained_small(tmp_path)
     trained_small(tmp_path)
 
@@ -254,7 +254,7 @@ def test_steps_without_a_gradient_are_counted_across_a_resumption(
         patch.setattr(training, "_clipped", dying)
         with pytest.raises(Killed):
             trained_small(tmp_path, *settings)
-    assert load(tmp_path / CHECKPOINTS, 10).state["zero_steps"] == 10
+    assert load(tmp_path / CHECKPOINTS, 10).progress.zero_steps == 10
     with pytest.raises(TrainingTrouble, match="step 20: vanishing gradient"):
         trained_small(tmp_path, *settings)
 
@@ -262,10 +262,12 @@ def test_steps_without_a_gradient_are_counted_across_a_resumption(
 def test_a_checkpoint_that_does_not_count_them_has_none(trained_small, tmp_path: Path) -> None:
     trained_small(tmp_path)
     last = load(tmp_path / CHECKPOINTS, STEPS)
-    for state, expected in (({**last.state, "zero_steps": 5}, 5), (last.state, 0)):
-        old = {name: value for name, value in state.items() if name != "zero_steps" or value}
-        save(tmp_path / CHECKPOINTS, replace(last, state=old), old["best_step"])
-        assert trained_small(tmp_path).zero_steps == expected
+    saved = save(tmp_path / CHECKPOINTS, replace(last, progress=replace(last.progress, zero_steps=5)))
+    assert trained_small(tmp_path).zero_steps == 5
+    record = json.loads((saved / STATE).read_text())
+    del record["state"]["zero_steps"], record["sha256"][STATE]
+    (saved / STATE).write_text(json.dumps(record))
+    assert trained_small(tmp_path).zero_steps == 0
 
 
 def test_health_has_its_bounds() -> None:

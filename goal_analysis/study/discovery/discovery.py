@@ -22,7 +22,7 @@ from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.study.over_seeds import over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
-from goal_analysis.vse.folder.run_folder import RunError, computed
+from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import Experiment
 
 DECLARED, TEXT = "discovery.json", "discovery.md"
@@ -127,6 +127,6 @@ def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
         goes_on = earlier["budgets"].keys() == budgets.keys() and all(
             earlier["budgets"][n] <= budgets[n] for n in budgets
         )
-        if earlier["experiment"] != computed(base) or not goes_on:
+        if earlier["experiment"] != identity(base) or not goes_on:
             raise RunError(f"{folder}: got another experiment or smaller budgets than this discovery was begun with")
     write_json(path, {"experiment": base.mapping(), "budgets": budgets})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RUN, RunError, computed, read_log, read_run
+from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_log, read_run
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -142,7 +142,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _but_for_the_seed(run: Run) -> str:
-    same = computed(replace(run.experiment, seed=0))
+    same = identity(replace(run.experiment, seed=0))
     return json.dumps([same, run.data["fingerprint"]], sort_keys=True, default=str)
 
 

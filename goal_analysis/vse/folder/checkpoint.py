@@ -1,9 +1,7 @@
-"""Checkpoints: tensors as safetensors, everything else as JSON, in folders that appear whole or not at all.
+"""Checkpoints: where a run stands, in folders that appear whole or not at all.
 
-A checkpoint is the folder ``step-00001180`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``,
-which holds the SHA-256 of both and of itself. It is written under another name, flushed to the disk and renamed, so
-that whatever ends the process, a folder of that name is complete. One with a wrong sum is refused, and the one before
-it named.
+A checkpoint is the folder ``step-00001180`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``.
+The state is the `Progress`, and it has the SHA-256 of both files and of itself, so a damaged checkpoint is refused.
 """
 
 from __future__ import annotations
@@ -12,24 +10,75 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from goal_analysis.files import json_text, whole_folder
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 KEPT = 2
-"""How many of the newest are kept, besides the best."""
+"""So many of the newest are kept, besides the best."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not there, not complete or not what was written."""
+    """A checkpoint that is missing, incomplete or damaged, or that belongs to another model."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, tensors apart.
+
+    Args:
+        step: how many steps were made.
+        best_rsum: the best on dev, at the end of an epoch.
+        best_step: when; None before the first.
+        worse_epochs: since then.
+        stopped: why the run ended before its last epoch; empty if it did not.
+        zero_steps: how many steps in a row, up to this one, had no gradient; 0 where a checkpoint does not say.
+    """
+
+    step: int = 0
+    best_rsum: float = -1.0
+    best_step: int | None = None
+    worse_epochs: int = 0
+    stopped: str = ""
+    zero_steps: int = 0
+
+    def after_epoch(self, rsum: float, patience: int) -> Progress:
+        """The progress after an epoch with this RSUM on dev.
+
+        Args:
+            rsum: of the epoch.
+            patience: after so many epochs that are no better than the best, the run stops; 0 for never.
+        """
+        if rsum > self.best_rsum:
+            return replace(self, best_rsum=rsum, best_step=self.step, worse_epochs=0)
+        worse = self.worse_epochs + 1
+        stopped = f"no better dev RSUM in {worse} epochs" if patience and worse >= patience else ""
+        return replace(self, worse_epochs=worse, stopped=stopped)
+
+    @classmethod
+    def from_mapping(cls, state: Mapping[str, Any]) -> Progress:
+        """The progress that a checkpoint's state says.
+
+        Raises:
+            ValueError: a value of another type, or below 0.
+            TypeError: an unknown name.
+        """
+        found, default = cls(**state), cls()
+        for name, value in state.items():
+            accepted = (int, type(None)) if name == "best_step" else (type(getattr(default, name)),)
+            if type(value) not in accepted or (type(value) is int and value < 0):
+                raise ValueError(
+                    f"{name}: got {value!r} but expected {' or '.join(kind.__name__ for kind in accepted)}"
+                )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,31 +86,104 @@ class Checkpoint:
     """What a run needs to go on.
 
     Args:
-        step: how many steps were made.
+        progress: where it stands.
         model: the parameters and buffers by name.
-        optimizer: its tensors by name.
-        state: everything else, as JSON can hold it.
+        optimizer: its tensors by the parameter's number and their name, such as ``0.exp_avg``.
     """
 
-    step: int
+    progress: Progress
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
-    state: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: nn.Module, optimizer: Any, progress: Progress) -> Checkpoint:
+        """The checkpoint of a model and its optimizer as they are now."""
+        moments = optimizer.state_dict()["state"].items()
+        tensors = {f"{number}.{name}": value for number, values in moments for name, value in values.items()}
+        return cls(progress, model.state_dict(), tensors)
+
+    def restore_model(self, model: nn.Module) -> None:
+        """Put the parameters and buffers into a model.
+
+        Raises:
+            CheckpointError: they are another model's.
+        """
+        try:
+            model.load_state_dict(dict(self.model))
+        except RuntimeError as problem:
+            said = " ".join(str(problem).split())[:300]
+            raise CheckpointError(
+                f"step {self.progress.step}: got {said} but expected the tensors of this model"
+            ) from problem
+
+    def restore_optimizer(self, optimizer: Any, parameters: list[nn.Parameter]) -> None:
+        """Put the moments into an AdamW of these parameters.
+
+        Raises:
+            CheckpointError: they are other parameters', or another optimizer's.
+        """
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in self.optimizer.items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number) if number.isdecimal() else -1, {})[key] = value
+        for number, tensors in state.items():
+            at = f"step {self.progress.step}: got"
+            if not 0 <= number < len(parameters) or set(tensors) != {"step", "exp_avg", "exp_avg_sq"}:
+                raise CheckpointError(
+                    f"{at} {sorted(tensors)} of parameter {number} but expected AdamW's step and moments"
+                )
+            shape = parameters[number].shape
+            if any(tensors[name].shape != shape for name in ("exp_avg", "exp_avg_sq")) or tensors["step"].numel() != 1:
+                raise CheckpointError(
+                    f"{at} moments of another shape than parameter {number} but expected {tuple(shape)}"
+                )
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
-    """Write a checkpoint into the folder of a run's checkpoints; older ones but the newest and the best are removed.
+def resume(
+    folder: Path, model: nn.Module, optimizer: Any, report: Callable[[int, str], None] = lambda step, problem: None
+) -> Progress:
+    """Put the newest checkpoint that is intact into a model and its optimizer.
+
+    Args:
+        folder: of the checkpoints.
+        model: as it was built.
+        optimizer: of its parameters.
+        report: is handed the step that is gone on from, and what is wrong with a newer checkpoint.
+
+    Returns:
+        Where the checkpoint stands; the start where there is none.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none is intact, or they are another model's.
+    """
+    found, problems = newest(folder)
+    if found is None:
+        if problems:
+            raise CheckpointError("\n".join(problems))
+        return Progress()
+    for problem in problems:
+        report(found.progress.step, problem)
+    try:
+        found.restore_model(model)
+        found.restore_optimizer(optimizer, list(model.parameters()))
+    except CheckpointError as problem:
+        raise CheckpointError(f"{folder}: {problem}") from problem
+    return found.progress
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint into the folder of a run's checkpoints, and remove all but the newest and the best.
 
     Args:
         folder: of all checkpoints of the run; made if it is missing.
         checkpoint: what is written.
-        best: the step of the one that is kept however old it is.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; the checkpoints before it are intact.
     """
-    target = folder / _name(checkpoint.step)
-    with whole_folder(target) as unfinished:
+    progress, path = checkpoint.progress, folder / _name(checkpoint.progress.step)
+    with whole_folder(path) as unfinished:
         sums = {}
         for name, tensors in ((MODEL, checkpoint.model), (OPTIMIZER, checkpoint.optimizer)):
             try:
@@ -69,13 +191,12 @@ def save(folder: Path, checkpoint: Checkpoint, best: int | None = None) -> Path:
             except SafetensorError as problem:  # which is how it says that the disk is full
                 raise OSError(f"{folder}: {problem}") from problem
             sums[name] = _sum(unfinished / name)
-        state = {"step": checkpoint.step, "state": checkpoint.state}
-        state["sha256"] = {**sums, STATE: _sum_of_state(state)}
-        (unfinished / STATE).write_text(json_text(state), encoding="utf-8")
+        state = {"step": progress.step, "state": vars(progress)}
+        (unfinished / STATE).write_text(json_text({**state, "sha256": {**sums, STATE: _sum_of_state(state)}}), "utf-8")
     for old in steps(folder)[:-KEPT]:
-        if old != best:
+        if old != progress.best_step:
             shutil.rmtree(folder / _name(old), ignore_errors=True)
-    return target
+    return path
 
 
 def steps(folder: Path) -> list[int]:
@@ -89,38 +210,24 @@ def load(folder: Path, step: int) -> Checkpoint:
     """The checkpoint of this step.
 
     Raises:
-        CheckpointError: a file is missing, or is not the one that was written; says which, and what else there is.
+        CheckpointError: a file is missing or damaged; says which, and what other checkpoints there are.
     """
     path = folder / _name(step)
-    before = [other for other in steps(folder) if other < step]
-    others = f"; there are checkpoints of the steps {steps(folder)}"
-    others += f", the one before it is that of step {before[-1]}" if before else ", none before it"
     try:
-        record = json.loads((path / STATE).read_text("utf-8"))
-        sums = record["sha256"]
-        for name in (*sums, MODEL, OPTIMIZER):
-            if name not in (MODEL, OPTIMIZER, STATE) or name not in sums:
-                raise CheckpointError(
-                    f"{path / STATE}: got the file {name!r} but expected {MODEL} and {OPTIMIZER}{others}"
-                )
-        for name, expected in sums.items():
-            found = _sum_of_state(record) if name == STATE else _sum(path / name)
-            if found != expected:
-                raise CheckpointError(
-                    f"{path / name}: got SHA-256 {found[:12]}… but expected {expected[:12]}…, as it was written{others}"
-                )
-        model, optimizer = load_file(path / MODEL), load_file(path / OPTIMIZER)
-        if record["step"] != step or not isinstance(record["state"], dict):
-            raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}{others}")
-        return Checkpoint(step, model, optimizer, record["state"])
-    except CheckpointError:
-        raise
+        return _read(path, step)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
-        raise CheckpointError(f"{path}: got {problem!r} but expected a checkpoint{others}") from problem
+        said = (
+            str(problem)
+            if isinstance(problem, CheckpointError)
+            else f"{path}: got {problem!r} but expected a checkpoint"
+        )
+        before = [other for other in steps(folder) if other < step]
+        others = f"the one before it is that of step {before[-1]}" if before else "none before it"
+        raise CheckpointError(f"{said}; there are checkpoints of the steps {steps(folder)}, {others}") from problem
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is what was written, and what was wrong with newer ones."""
+    """The newest checkpoint that is intact, and what is wrong with newer ones."""
     problems = []
     for step in reversed(steps(folder)):
         try:
@@ -128,6 +235,23 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except CheckpointError as problem:
             problems.append(str(problem))
     return None, problems
+
+
+def _read(path: Path, step: int) -> Checkpoint:
+    record = json.loads((path / STATE).read_text("utf-8"))
+    sums = record["sha256"]
+    if not {MODEL, OPTIMIZER} <= sums.keys() <= {MODEL, OPTIMIZER, STATE}:
+        raise CheckpointError(f"{path / STATE}: got the files {list(sums)} but expected {MODEL} and {OPTIMIZER}")
+    for name, expected in sums.items():
+        found = _sum_of_state(record) if name == STATE else _sum(path / name)
+        if found != expected:
+            raise CheckpointError(
+                f"{path / name}: got SHA-256 {found[:12]}… but expected {expected[:12]}…, as it was written"
+            )
+    progress = Progress.from_mapping(record["state"])
+    if not record["step"] == progress.step == step:
+        raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
+    return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))
 
 
 def _name(step: int) -> str:

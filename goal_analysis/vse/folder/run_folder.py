@@ -1,7 +1,7 @@
 """The folder of a run: who writes in it, what was run, and the log.
 
-``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv`` those of the epochs,
-``seconds.jsonl`` the wall clock, which is kept apart so that a resumed run ends with the same log, bit for bit.
+``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv`` has the records of the
+epochs. The wall clock has a file of its own, ``seconds.jsonl``, so a resumed run ends with the same log, bit for bit.
 """
 
 from __future__ import annotations
@@ -10,31 +10,27 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from goal_analysis.files import json_value, remove_unfinished, try_lock, write_json, write_whole
+from goal_analysis.files import json_value, remove_unfinished, try_lock, write_whole
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
-RUN, LOG, TABLE, SECONDS, LOCK, CHECKPOINTS = (
-    "run.json",
-    "log.jsonl",
-    "log.csv",
-    "seconds.jsonl",
-    "run.lock",
-    "checkpoints",
-)
+RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
+CHECKPOINTS = "checkpoints"
+
+T = TypeVar("T")
 
 
 class RunError(ValueError):
-    """A folder that holds no run, another run, or a run that somebody else is writing."""
+    """A folder that holds no run, another run, or a run that another process is writing."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Keep other processes from writing in a run's folder; the lock ends with the process, however that ends.
 
     Raises:
@@ -52,9 +48,22 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_run(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write what is run: ``run.json``."""
-    write_json(folder / RUN, record)
+def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
+    """What a function makes of the content of a JSON file.
+
+    Args:
+        path: of the file.
+        expected: what the file should be, for the message.
+        build: may raise what reading values of wrong types raises.
+
+    Raises:
+        RunError: there is no such file, or it is not what was written.
+    """
+    try:
+        return build(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
+        said = problem if isinstance(problem, OSError | ValueError) else repr(problem)
+        raise RunError(f"{path}: got {said} but expected {expected}") from problem
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -63,18 +72,17 @@ def read_run(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: there is no run in this folder.
     """
-    path = folder / RUN
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise RunError(f"{folder}: got {problem} but expected the folder of a run, with {RUN}") from problem
-    if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
-        raise RunError(f"{path}: got no experiment but expected what a run writes")
-    data = record.get("data")
-    for name in ("name", "fingerprint"):
-        if not isinstance(data, dict) or not isinstance(data.get(name), str):
-            raise RunError(f"{path}: data: got no {name!r} but expected what a run writes")
-    return record
+
+    def checked(record: Any) -> dict[str, Any]:
+        if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
+            raise ValueError("no experiment")
+        data = record.get("data")
+        for name in ("name", "fingerprint"):
+            if not isinstance(data, dict) or not isinstance(data.get(name), str):
+                raise ValueError(f"no {name!r} of data")
+        return record
+
+    return read_record(folder / RUN, f"the folder of a run, with {RUN}", checked)
 
 
 def check_same(folder: Path, experiment: Experiment) -> None:
@@ -85,20 +93,20 @@ def check_same(folder: Path, experiment: Experiment) -> None:
     """
     # What a run that was begun before an option existed does not say of it, is its default.
     before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
-    if computed(experiment) != computed(before):
+    if identity(experiment) != identity(before):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
 
 
-def computed(experiment: Experiment) -> dict[str, Any]:
-    """What of it decides the outcome, as it is read back: all but the workers, for whoever reads the images.
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """The part of an experiment that decides its outcome, as JSON gives it back: all but the number of workers.
 
-    Where it is alike, experiments are the same one: what was begun with one goes on with the other.
+    Experiments with the same identity are the same one: the run of one goes on as that of the other.
     """
     return json_value(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 
 class Log:
-    """The records of a run; every one has a step, and those after a step can be forgotten.
+    """The records of a run; each has a step.
 
     Args:
         folder: of the run.
@@ -113,7 +121,7 @@ class Log:
         self._write_table()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record to the log; one of an epoch's end to the table too."""
+        """Add a record to the log; that of an epoch's end goes into the table too."""
         self._append(LOG, record)
         if record["kind"] == "epoch":
             self._write_table()
@@ -147,8 +155,8 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
     path = folder / name
     if not path.exists():
         return []
-    *whole, _ = path.read_bytes().split(b"\n")
-    return [_record(line, f"{path}: line {number}", name) for number, line in enumerate(whole, 1) if line]
+    *lines, _ = path.read_bytes().split(b"\n")
+    return [_record(line, f"{path}: line {number}", name) for number, line in enumerate(lines, 1) if line]
 
 
 def _record(line: bytes, where: str, name: str) -> dict[str, Any]:
@@ -156,8 +164,8 @@ def _record(line: bytes, where: str, name: str) -> dict[str, Any]:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{where}: got {problem} but expected a record as a run writes it") from problem
-    told = isinstance(record, dict) and type(record.get("step")) is int
-    if not told or (name == LOG and not isinstance(record.get("kind"), str)):
+    has_step = isinstance(record, dict) and type(record.get("step")) is int
+    if not has_step or (name == LOG and not isinstance(record.get("kind"), str)):
         raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
     return record
 

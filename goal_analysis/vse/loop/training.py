@@ -22,7 +22,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
-from goal_analysis.vse.folder.checkpoint import save
+from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import Share, epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment
@@ -35,7 +35,6 @@ from goal_analysis.vse.loop.health import (
     without_gradient,
 )
 from goal_analysis.vse.loop.memory import within_memory
-from goal_analysis.vse.loop.progress import Progress, checkpoint_of, judged, resumed
 from goal_analysis.vse.loop.schedule import learning_rate
 from goal_analysis.vse.loop.surrogate import probed, surrogate
 from goal_analysis.vse.loop.training_options import TrainingOptions
@@ -81,12 +80,12 @@ def train(
     )
     wrapped, optimizer = fabric.setup(_OnTensors(model), optimizer)
 
-    def tell(step: int, problem: str) -> None:
+    def pass_over(step: int, problem: str) -> None:
         if fabric.is_global_zero:
             cause = f"{problem}; it is passed over, and the run goes on from step {step}"
             report({"kind": "trouble", "step": step, "trouble": "damaged checkpoint", "cause": cause})
 
-    progress = resumed(folder / CHECKPOINTS, model, optimizer, tell)
+    progress = resume(folder / CHECKPOINTS, model, optimizer, pass_over)
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
@@ -103,7 +102,7 @@ def train(
 
     def checkpoint() -> None:
         if fabric.is_global_zero:
-            save(folder / CHECKPOINTS, checkpoint_of(model, optimizer, progress), progress.best_step)
+            save(folder / CHECKPOINTS, Checkpoint.of(model, optimizer, progress))
         fabric.barrier()
 
     for epoch in range(progress.step // epoch_steps, options.epochs):
@@ -158,7 +157,7 @@ def train(
                 checkpoint()
         batches.close()
         found = record_of(model, dev, tokenizer)
-        progress = judged(progress, found["rsum"], options.patience)
+        progress = progress.after_epoch(found["rsum"], options.patience)
         write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)
         checkpoint()
     return progress

@@ -1,0 +1,149 @@
+"""Aggregators of many sets of values at once, with their mining weights.
+
+A set of values is the last axis of a tensor, with a boolean tensor of the same shape that says which of them are
+members. An empty set aggregates to zero and its mining weights are zero, so that nothing in it is NaN.
+
+Among equal values the first is the largest, or the smallest. At a kink [x]₊ has the slope ½, as in the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """An aggregator of the last axis.
+
+    Args:
+        name: an identifier.
+        value: A of (values, members), differentiable, of shape ``(…)``.
+        weights: the mining weights ∂A/∂xᵢ of (values, members), of shape ``(…, members)``, zero outside of the members.
+        enumerates: whether every pair gets a term of its own; ``weights`` are then what it counts for.
+        scale: β where A[x] = log Σ exp(β·x)/β.
+    """
+
+    name: str
+    value: Callable[[Tensor, Tensor], Tensor]
+    weights: Callable[[Tensor, Tensor], Tensor]
+    enumerates: bool = False
+    scale: float = 1.0
+
+
+def filled(values: Tensor, members: Tensor, absent: float) -> Tensor:
+    """The values with ``absent`` outside of the members, and zeros where there are none."""
+    return values.masked_fill(~members, absent).masked_fill(~members.any(-1, keepdim=True), 0.0)
+
+
+def maximum(values: Tensor, members: Tensor) -> Tensor:
+    return filled(values, members, -torch.inf).max(-1).values
+
+
+def at_largest(values: Tensor, members: Tensor) -> Tensor:
+    at = filled(values, members, -torch.inf).argmax(-1, keepdim=True)
+    return torch.zeros_like(values).scatter(-1, at, 1.0).masked_fill(~members, 0.0)
+
+
+def minimum(values: Tensor, members: Tensor) -> Tensor:
+    return -maximum(-values, members)
+
+
+def at_smallest(values: Tensor, members: Tensor) -> Tensor:
+    return at_largest(-values, members)
+
+
+def scaled_logsumexp(values: Tensor, members: Tensor, scale: float) -> Tensor:
+    """log Σ exp(scale·x)/scale: a soft maximum for a positive scale, a soft minimum for a negative one."""
+    total = torch.logsumexp(filled(values if scale == 1 else scale * values, members, -torch.inf), -1)
+    return (total if scale == 1 else total / scale).masked_fill(~members.any(-1), 0.0)
+
+
+def softmax(values: Tensor, members: Tensor, scale: float) -> Tensor:
+    logits = filled(values if scale == 1 else scale * values, members, -torch.inf)
+    return torch.softmax(logits, -1).masked_fill(~members, 0.0)
+
+
+def total(values: Tensor, members: Tensor) -> Tensor:
+    return values.masked_fill(~members, 0.0).sum(-1)
+
+
+def ones(values: Tensor, members: Tensor) -> Tensor:
+    return members.to(values.dtype)
+
+
+def mean(values: Tensor, members: Tensor) -> Tensor:
+    return total(values, members) / members.sum(-1).clamp(min=1)
+
+
+def uniform(values: Tensor, members: Tensor) -> Tensor:
+    return members.to(values.dtype) / members.sum(-1, keepdim=True).clamp(min=1)
+
+
+def active(values: Tensor, members: Tensor) -> Tensor:
+    """1[x > 0] of the members, ½ at the kink."""
+    half = torch.full((), 0.5, dtype=values.dtype, device=values.device)
+    return torch.heaviside(values.detach(), half).masked_fill(~members, 0.0)
+
+
+def positive_part(values: Tensor, members: Tensor) -> Tensor:
+    return torch.maximum(values.masked_fill(~members, 0.0), values.new_zeros(()))
+
+
+def mean_active(values: Tensor, members: Tensor) -> Tensor:
+    return positive_part(values, members).sum(-1) / active(values, members).sum(-1).clamp(min=1)
+
+
+def uniform_over_active(values: Tensor, members: Tensor) -> Tensor:
+    is_active = active(values, members)
+    return is_active / is_active.sum(-1, keepdim=True).clamp(min=1)
+
+
+def active_softmax(values: Tensor, members: Tensor, temperature: float) -> Tensor:
+    """Softmax of temperature·x over the members above zero; one at the kink counts half for the others."""
+    is_active = active(values, members)
+    scaled = filled(temperature * values, is_active > 0, -torch.inf)
+    relative = torch.exp(scaled - scaled.amax(-1, keepdim=True))
+    mass = (is_active * relative).sum(-1, keepdim=True) + (1 - is_active) * relative
+    return is_active * relative / torch.where(is_active > 0, mass, 1.0)
+
+
+def softmax_active_value(values: Tensor, members: Tensor, temperature: float) -> Tensor:
+    return (active_softmax(values.detach(), members, temperature) * positive_part(values, members)).sum(-1)
+
+
+def softmax_active_weights(values: Tensor, members: Tensor, temperature: float) -> Tensor:
+    return active_softmax(values, members, temperature) * active(values, members)
+
+
+def soft(name: str, scale: float) -> Aggregator:
+    """A[x] = log Σ exp(scale·x)/scale."""
+    value, weights = partial(scaled_logsumexp, scale=scale), partial(softmax, scale=scale)
+    return Aggregator(name, value, weights, scale=scale)
+
+
+def softmax_active(temperature: float) -> Aggregator:
+    """Σ wᵢ·[xᵢ]₊ with w the softmax of temperature·x over the values above zero, its gradient stopped."""
+    value = partial(softmax_active_value, temperature=temperature)
+    return Aggregator("softmax_active", value, partial(softmax_active_weights, temperature=temperature))
+
+
+AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
+    "max": lambda: Aggregator("max", maximum, at_largest),
+    "min": lambda: Aggregator("min", minimum, at_smallest),
+    "logsumexp": lambda: soft("logsumexp", 1.0),
+    "softmin": lambda: soft("softmin", -1.0),
+    "soft_max": lambda scale: soft("soft_max", scale),
+    "soft_min": lambda scale: soft("soft_min", -scale),
+    "mean": lambda: Aggregator("mean", mean, uniform),
+    "sum": lambda: Aggregator("sum", total, ones),
+    "mean_active": lambda: Aggregator("mean_active", mean_active, uniform_over_active),
+    "softmax_active": softmax_active,
+    "each": lambda: Aggregator("each", total, ones, enumerates=True),
+    "each_mean": lambda: Aggregator("each_mean", mean, uniform, enumerates=True),
+}
+"""Every aggregator of the language by its name, from its parameters."""

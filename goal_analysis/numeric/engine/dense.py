@@ -1,0 +1,178 @@
+"""The dense way: the weight matrix W and the loss of a batch, from the whole matrix of scores.
+
+Anchors are rows here; where columns are anchors the matrices are turned. What a side hands over has a column per pair
+where the pairs are enumerated, and one column where they are aggregated, so that T, too, is a matrix or one column. An
+anchor without what a term needs contributes nothing to it, and the mean of a term does not count it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from goal_analysis.numeric.engine.functions import Functions, Side, Term
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What one side of a term hands over for every anchor.
+
+    Args:
+        x: x_p or x_n, shape ``(anchors, 1)`` or ``(anchors, pairs)``.
+        factor: what each of them counts for.
+        present: where there is one.
+        mining: q over the gathered pairs; None where they are enumerated, and for a side that the term does not have.
+        similarities: of the gathered pairs, shape ``(anchors, pairs)``; the middle of the range where there is none.
+        members: which of the gathered pairs count.
+    """
+
+    x: Tensor
+    factor: Tensor
+    present: Tensor
+    mining: Tensor | None = None
+    similarities: Tensor | None = None
+    members: Tensor | None = None
+
+
+def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """W = ∂L/∂S, or what takes its place: negative where pairs are pulled together, positive where pushed apart.
+
+    Args:
+        functions: the objective.
+        scores: S, shape ``(rows, columns)``, in float32 at least.
+        positives: which pairs match, of the same shape.
+        negatives: which pairs are to be told apart.
+    """
+    result = torch.zeros_like(scores)
+    for term in functions.terms:
+        parts, anchors = [], scores.new_zeros(())
+        for turned, s, positive, negative in axes(functions, scores, positives, negatives):
+            w, present = torch.zeros_like(s), torch.zeros_like(positive[:, :1])
+            for p, n, spread in term.meet(term, s, positive, negative, functions.middle):
+                w = w + spread(*weights_of(term, p, n, s, negative))
+                present = present | (p.present & n.present).any(1, keepdim=True)
+            parts.append(w.T if turned else w)
+            anchors = anchors + present.sum()
+        result = result + sum(parts) / (anchors.clamp(min=1) if functions.mean else 1)
+    return result
+
+
+def loss(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """The loss of the batch, differentiable: the mean, or the sum, over the anchors of every term, added up."""
+    result = 0 * scores.sum()
+    for term in functions.terms:
+        value, anchors = scores.new_zeros(()), scores.new_zeros(())
+        for _, s, positive, negative in axes(functions, scores, positives, negatives):
+            present = torch.zeros_like(positive[:, :1])
+            for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle):
+                there = p.present & n.present
+                x_p, x_n, factor = (e.expand(there.shape)[there] for e in (p.x, n.x, (p.factor * n.factor).detach()))
+                value = value + (factor * term.outer(x_p, x_n)).sum()
+                present = present | there.any(1, keepdim=True)
+            anchors = anchors + present.sum()
+        result = result + value / (anchors.clamp(min=1) if functions.mean else 1)
+    return result
+
+
+def axes(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor
+) -> Iterator[tuple[bool, Tensor, Tensor, Tensor]]:
+    """Whether the columns are the anchors, and the matrices with the anchors as rows."""
+    if functions.rows and scores.numel():
+        yield False, scores, positives, negatives
+    if functions.columns and scores.numel():
+        yield True, scores.T, positives.T, negatives.T
+
+
+def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """What the pairs that either side gathered get: −T⁺·q·P⁺ and T⁻·q·P⁻; None for a side that the term does not have."""
+    there = p.present & n.present
+    factor = (p.factor * n.factor).masked_fill(~there, 0)
+    read = () if term.relative is None else term.relative(p.x, n.x, there, s, negatives)
+    found = []
+    for side, h, t in ((term.positives, p, -term.pull(p.x, n.x)), (term.negatives, n, term.push(p.x, n.x))):
+        if side is None:
+            found.append(None)
+            continue
+        received = (t * factor).masked_fill(~there, 0)
+        if read:  # the pair weights read the triplet, whose own similarity is what was handed over
+            received = (received * side.weight(h.x, *read)).masked_fill(~there, 0)
+        received = received.sum_to_size(h.members.shape) if h.mining is None else received.sum(1, True) * h.mining
+        weights = received if read else received * side.weight(h.similarities)
+        found.append(weights.masked_fill(~h.members, 0))
+    return found[0], found[1]
+
+
+def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+    """All positives of an anchor meet its negatives at once: where at most one side enumerates its pairs."""
+    p = handed(term.positives, s, positives, middle)
+    members = negatives | positives if term.negatives is not None and term.negatives.pool == "all" else negatives
+    n = handed(term.negatives, s, members, middle, p.x)
+    yield p, n, lambda *parts: sum(part for part in parts if part is not None)
+
+
+def one_by_one(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+    """Every positive of an anchor meets the negatives by itself: where both sides enumerate, or a selection reads it."""
+    weight = term.positives.aggregator.weights(s, positives)
+    members = negatives | positives if term.negatives.pool == "all" else negatives
+    for column, present in slots(positives):
+        p = own_positive(term.positives, s, column, present, weight, middle)
+        n = handed(term.negatives, s, members & present, middle, p.x)
+        yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
+
+
+def with_both_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+    """Every positive meets the negatives of its anchor and its own, which stand in its column."""
+    weight = term.positives.aggregator.weights(s, positives)
+    for column, present in slots(positives):
+        p = own_positive(term.positives, s, column, present, weight, middle)
+        end = column[:, 0]
+        members = torch.cat((negatives & present, negatives[:, end].T & present), 1)
+        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, p.x)
+
+        def spread(pull: Tensor, push: Tensor, column: Tensor = column, end: Tensor = end) -> Tensor:
+            of_anchors, of_ends = push.split((s.shape[1], len(end)), 1)
+            return of_anchors.scatter_add(1, column, pull).index_add(1, end, of_ends.T)
+
+        yield p, n, spread
+
+
+def handed(side: Side | None, s: Tensor, members: Tensor, middle: float, other: Tensor | None = None) -> Handed:
+    """What a side makes of the members of every row."""
+    if side is None:
+        return Handed(s.new_zeros((len(s), 1)), s.new_ones((len(s), 1)), members.new_ones((len(s), 1)))
+    if side.selection is not None:
+        members = side.selection(s, members, other) & members
+    similarities = s.masked_fill(~members, middle)
+    values = side.inner(similarities)
+    weights = side.aggregator.weights(values, members)
+    if side.aggregator.enumerates:
+        return Handed(values, weights, members, None, similarities, members)
+    x = side.aggregator.value(values, members).unsqueeze(1)
+    return Handed(x, torch.ones_like(x), members.any(1, keepdim=True), weights, similarities, members)
+
+
+def own_positive(side: Side, s: Tensor, column: Tensor, present: Tensor, weight: Tensor, middle: float) -> Handed:
+    """What the positives hand over that stand in one column of every anchor."""
+    similarities = s.gather(1, column).masked_fill(~present, middle)
+    factor = weight.gather(1, column) * present
+    return Handed(side.inner(similarities), factor, present, None, similarities, present)
+
+
+def slots(positives: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The column of every anchor's first positive and whether it has one, then of its second, and so on."""
+    most = int(positives.sum(1).max()) if positives.numel() else 0
+    columns = positives.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    for column in columns.split(1, 1):
+        yield column, positives.gather(1, column)
+
+
+def valued(term: Term) -> Term:
+    """The term with inner functions that autograd differentiates as they are meant."""
+    positives, negatives = (
+        side and replace(side, inner=side.valued or side.inner) for side in (term.positives, term.negatives)
+    )
+    return replace(term, positives=positives, negatives=negatives)

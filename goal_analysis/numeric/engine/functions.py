@@ -1,0 +1,86 @@
+"""What the engine is told of an objective: callables, aggregators and which axes are anchors.
+
+    x_p = A⁺[k(s_p)],   x_n = A⁻[h(s_n)],   W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p),   W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n),   q = ∂A
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from goal_analysis.numeric.engine.aggregators import Aggregator
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a term.
+
+    Args:
+        aggregator: A.
+        inner: k or h, elementwise.
+        weight: P, elementwise; of relative similarities besides, where the term has some.
+        pool: which pairs are gathered: "own", "all" (positives too) or "both ends".
+        selection: keeps some of these pairs; called with the similarities, the members, and what the other side hands
+            over (None for the positives).
+        valued: k or h as autograd is to differentiate it, through everything but what is detached.
+        rises: whether the inner function rises with the similarity, so that both have their maximum at one pair.
+        constant: P where it is one number.
+        line: (a, b) where the inner function is a·s + b.
+        bound: the largest magnitude of the inner function over the similarities of unit vectors; infinite if unknown.
+    """
+
+    aggregator: Aggregator
+    inner: Callable[[Tensor], Tensor]
+    weight: Callable[..., Tensor]
+    pool: str = "own"
+    selection: Callable[..., Tensor] | None = None
+    valued: Callable[[Tensor], Tensor] | None = None
+    rises: bool = False
+    constant: float | None = None
+    line: tuple[float, float] | None = None
+    bound: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of an objective.
+
+    Args:
+        positives: the side of the positives; None where the term has none.
+        negatives: the side of the negatives.
+        pull: T⁺(x_p, x_n) = −∂Φ/∂x_p, or what is prescribed instead.
+        push: T⁻(x_p, x_n) = ∂Φ/∂x_n, or what is prescribed instead.
+        meet: which positives meet the negatives at a time; see `dense`.
+        outer: Φ(x_p, x_n), differentiable; None where the term is no loss.
+        relative: what the pair weights read from other pairs of the batch; see `relative`.
+    """
+
+    positives: Side | None
+    negatives: Side | None
+    pull: Callable[[Tensor, Tensor], Tensor]
+    push: Callable[[Tensor, Tensor], Tensor]
+    meet: Callable[..., Any]
+    outer: Callable[[Tensor, Tensor], Tensor] | None = None
+    relative: Callable[..., tuple[Tensor, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Functions:
+    """An objective as the engine reads it.
+
+    Args:
+        terms: the summands.
+        rows: whether the rows of the scores are anchors.
+        columns: whether the columns are.
+        mean: whether a term is averaged over the anchors, of both axes, that have what it needs; otherwise summed.
+        middle: a similarity in the middle of the range; it stands where there is no pair.
+    """
+
+    terms: tuple[Term, ...]
+    rows: bool = True
+    columns: bool = True
+    mean: bool = True
+    middle: float = 0.0

@@ -1,0 +1,82 @@
+"""What the scores of embeddings are, made in place from their dot products, and what weights of the scores make of them.
+
+The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′ = W·g(s) and r the row's sum of W′, or 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CLOSE = 0.01
+"""Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
+
+TOLERANCE = 0.02
+"""By how much a length may exceed 1 and still count as that of a unit vector."""
+
+DISTANCES = {"negative_squared_euclidean": False, "negative_euclidean": True}
+"""The similarities that are distances, and whether the root is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The embeddings of a batch and what is measured between them.
+
+    Args:
+        x: shape ``(rows, dim)``.
+        y: shape ``(columns, dim)``.
+        similarity: "dot" (also for the cosine of unit vectors), "negative_squared_euclidean" or "negative_euclidean".
+        of_x: ‖xᵢ‖², where distances are measured.
+        of_y: ‖yⱼ‖².
+    """
+
+    x: Tensor
+    y: Tensor
+    similarity: str
+    of_x: Tensor | None = None
+    of_y: Tensor | None = None
+
+    @classmethod
+    def of(cls, similarity: str, x: Tensor, y: Tensor) -> Geometry:
+        """The geometry of these embeddings."""
+        if similarity not in DISTANCES:
+            return cls(x, y, similarity)
+        return cls(x, y, similarity, *(e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
+
+    @property
+    def unit(self) -> bool:
+        """Whether no score is larger in magnitude than those of unit vectors."""
+        most = 0.0
+        for e in (self.x, self.y):
+            lengths = torch.linalg.vector_norm(e, dim=1, dtype=torch.promote_types(e.dtype, torch.float32))
+            most = max(most, float(lengths.max()) if len(lengths) else 0.0)
+        return most <= 1 + TOLERANCE
+
+    @property
+    def transposed(self) -> Geometry:
+        """The same with rows and columns exchanged."""
+        return Geometry(self.y, self.x, self.similarity, self.of_y, self.of_x)
+
+    def strip(self, top: int, bottom: int) -> Geometry:
+        """The same of a run of rows."""
+        of_x = None if self.of_x is None else self.of_x[top:bottom]
+        return Geometry(self.x[top:bottom], self.y, self.similarity, of_x, self.of_y)
+
+    def score(self, s: Tensor, down: slice, across: slice) -> None:
+        """Turn a tile's dot products into scores, in place."""
+        if self.of_x is None or self.of_y is None:
+            return
+        sizes = self.of_x[down, None] + self.of_y[None, across]
+        squared = sizes - 2 * s
+        i, j = (squared < CLOSE * sizes).nonzero(as_tuple=True)
+        x, y = (e.to(squared.dtype) for e in (self.x[down], self.y[across]))
+        for part in torch.arange(len(i), device=s.device).split(len(s) + 1):  # a collapsed batch has all pairs there
+            squared[i[part], j[part]] = (x[i[part]] - y[j[part]]).square().sum(1)
+        torch.neg(squared.sqrt_() if DISTANCES[self.similarity] else squared, out=s)
+
+    def by_products(self, w: Tensor, s: Tensor) -> None:
+        """Turn a tile's weights of scores into W′, in place."""
+        if self.similarity in DISTANCES:
+            w.mul_(2) if not DISTANCES[self.similarity] else w.div_(-s).masked_fill_(s == 0, 0)

@@ -1,0 +1,173 @@
+"""Selections: which of an anchor's pairs are aggregated at all.
+
+A selection is called with the similarities, shape ``(anchors, candidates)``, with which of them are members, and with
+what the term's other side hands over, shape ``(anchors, 1)``: the similarity of the positive that the negatives meet. It
+returns which pairs it keeps. It reads numbers only: no gradient flows through the choice.
+
+``depends`` says how the choice depends on the scores: "not", "order" (of the scores alone), "threshold" or "random".
+Where a selection does not say it, nobody knows, and whether its weights are the gradient of a loss stays open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k largest.
+
+    Args:
+        k: how many; from the number of members on it is all of them.
+
+    Raises:
+        ValueError: k is not at least 1.
+    """
+
+    k: int = 5
+    name: ClassVar[str] = "top_k"
+    depends: ClassVar[str] = "order"
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.k != int(self.k):
+            raise ValueError(f"selection top_k: k: got {self.k} but expected a whole number of at least 1")
+        object.__setattr__(self, "k", int(self.k))
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the pairs are kept; of equal ones the first."""
+        order = torch.sort(s.detach().masked_fill(~members, -torch.inf), dim=1, descending=True, stable=True).indices
+        return torch.zeros_like(members).scatter(1, order[:, : self.k], True) & members
+
+
+@dataclass(frozen=True)
+class SemiHard:
+    """Negatives with 0 < s_p − s_n ≤ margin: in the right order, but too close.
+
+    "FaceNet: A Unified Embedding for Face Recognition and Clustering" (Schroff, Kalenichenko and Philbin, 2015,
+    https://arxiv.org/abs/1503.03832).
+
+    Args:
+        margin: how close is too close, on the scale of the similarities.
+
+    Raises:
+        ValueError: the margin is negative or not finite.
+    """
+
+    margin: float = 0.2
+    name: ClassVar[str] = "semi_hard"
+    depends: ClassVar[str] = "threshold"
+
+    def __post_init__(self) -> None:
+        check_nonnegative(self.name, "margin", self.margin)
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """Formulas of s_p and s_n that are above zero where a pair is kept."""
+        return ("s_p - s_n", f"{self.margin!r} - s_p + s_n")
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the pairs are kept."""
+        ahead = other.detach() - s.detach()
+        return members & (ahead > 0) & (ahead <= self.margin)
+
+
+@dataclass(frozen=True)
+class SelectivelyHard:
+    """The largest, or all where it is as similar as the positive.
+
+    Where |s_p − s_n| < ε, s_p being the hardest positive and s_n the hardest negative, the gradient of the hardest
+    triplet almost vanishes, and all negatives take its place.
+
+    "Selectively Hard Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng and
+    Du, 2023, https://arxiv.org/abs/2303.00181).
+
+    Args:
+        epsilon: ε.
+
+    Raises:
+        ValueError: ε is negative or not finite.
+    """
+
+    epsilon: float = 0.01
+    name: ClassVar[str] = "selectively_hard"
+    depends: ClassVar[str] = "threshold"
+
+    def __post_init__(self) -> None:
+        check_nonnegative(self.name, "epsilon", self.epsilon)
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the pairs are kept."""
+        s = s.detach().masked_fill(~members, -torch.inf)
+        largest, at = s.max(1, keepdim=True)
+        close = (other.detach() - largest).abs() < self.epsilon
+        return (torch.zeros_like(members).scatter(1, at, True) | close) & members
+
+
+@dataclass(frozen=True)
+class DistanceWeighted:
+    """One negative, drawn so that all distances are equally likely.
+
+    P(n | a) ∝ 1/q(d) with d = √(2 − 2s), raised to ``cutoff`` at least, and q(d) ∝ dᵐ⁻²(1 − d²/4)^((m−3)/2), the density
+    of distances on the unit sphere in m dimensions. Negatives from ``reach`` on are not drawn, as a margin loss would not
+    feel them.
+
+    "Sampling Matters in Deep Embedding Learning" (Wu, Manmatha, Smola and Krähenbühl, 2017,
+    https://arxiv.org/abs/1706.07567).
+
+    Args:
+        dim: m, the dimension of the embeddings; the similarities are their cosines.
+        cutoff: the distance below which all are equally likely.
+        reach: the distance from which none is drawn.
+        generator: the source of randomness, on the device of the similarities; torch's own by default.
+
+    Raises:
+        ValueError: a dimension below 2, or a distance that two points of the sphere do not have.
+    """
+
+    dim: int = 512
+    cutoff: float = 0.5
+    reach: float = 1.4
+    generator: torch.Generator | None = None
+    name: ClassVar[str] = "distance_weighted"
+    depends: ClassVar[str] = "random"
+
+    def __post_init__(self) -> None:
+        if self.dim != int(self.dim) or self.dim < 2:
+            raise ValueError(f"selection {self.name}: dim: got {self.dim} but expected a whole number of at least 2")
+        if not 0 < self.cutoff < 2:
+            raise ValueError(f"selection {self.name}: cutoff: got {self.cutoff} but expected a number in (0, 2)")
+        if not 0 < self.reach <= 2:
+            raise ValueError(f"selection {self.name}: reach: got {self.reach} but expected a number in (0, 2]")
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the pairs are kept: one of every row that has one within reach."""
+        chances = self.chances(s.detach(), members)
+        drawable = chances.any(1, keepdim=True)
+        if not chances.numel():
+            return members
+        drawn = torch.multinomial(chances + ~drawable, 1, generator=self.generator)
+        return torch.zeros_like(members).scatter(1, drawn, True) & drawable
+
+    def chances(self, s: Tensor, members: Tensor) -> Tensor:
+        """P(n | a), of the shape of the similarities; zeros for an anchor without negatives within reach."""
+        distance = (2 - 2 * s).clamp_min(0).sqrt()
+        d = distance.clamp_min(self.cutoff)
+        log_q = (self.dim - 2) * d.log() + (self.dim - 3) / 2 * torch.log1p(-d * d / 4)
+        drawable = members & (distance < self.reach)
+        empty = ~drawable.any(1, keepdim=True)
+        logits = (-log_q).masked_fill(~drawable, -torch.inf).masked_fill(empty, 0)
+        return torch.softmax(logits, 1).masked_fill(~drawable, 0)
+
+
+def check_nonnegative(owner: str, name: str, value: float) -> None:
+    """Raise a ValueError unless a number is finite and at least zero."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"selection {owner}: {name}: got {value} but expected a finite number of at least 0")
+
+
+SELECTIONS = (TopK, SemiHard, SelectivelyHard, DistanceWeighted)
+"""The selections that text can name."""

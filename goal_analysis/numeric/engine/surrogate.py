@@ -1,0 +1,148 @@
+"""The surrogate ⟨stop_gradient(W), S⟩: which way its gradients are made, and how autograd is told.
+
+All ways give the same gradients up to rounding. An objective whose aggregates are maxima has few weights an anchor, one
+whose aggregates are exponential or linear passes over the scores in tiles, and everything else goes through the whole
+matrix of scores.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.geometry import Geometry
+from goal_analysis.numeric.engine.pairs import Pairs
+from goal_analysis.numeric.engine.products import dtype_of_products, factors
+from goal_analysis.numeric.engine.sparse import SparseWeights
+from goal_analysis.numeric.engine.tiled import hardest, tileable, tiled
+
+
+def quick_surrogate(
+    functions: Functions,
+    similarity: str,
+    x: Tensor,
+    y: Tensor,
+    row_ids: Tensor | None = None,
+    column_ids: Tensor | None = None,
+) -> Tensor | None:
+    """The surrogate without a matrix of scores, or None where there is no such way.
+
+    Args:
+        functions: the objective.
+        similarity: see `Geometry`.
+        x: shape ``(rows, dim)``.
+        y: shape ``(columns, dim)``.
+        row_ids: shape ``(rows,)``; equal ids match; None for pairs.
+        column_ids: shape ``(columns,)``; None where column i comes with row i.
+    """
+    if not x.numel() or not len(y) or not tileable(functions):
+        return None
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        if row_ids is None:
+            pairs = Pairs.of_diagonal(len(x), x.device)
+        else:
+            pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
+        if pairs is None:
+            return None
+        geometry = Geometry.of(similarity, *factors(x, y))
+        aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
+        if aggregators <= {"max"}:
+            entries, value = hardest(functions, geometry, pairs)
+            if similarity == "dot":
+                return Sparse.apply(x, y, entries.row, entries.column, entries.weight, value)
+            return None
+        return Prescribed.apply(x, y, *tiled(functions, geometry, pairs))
+
+
+def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
+    """This value, with these gradients times the upstream gradient."""
+    return Prescribed.apply(x, y, to_x, to_y, value)
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.compiler.disable` that does not import torch._dynamo before anybody compiles."""
+    off: Callable[..., Any] | None = None
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        nonlocal off
+        if "torch._dynamo" not in sys.modules:
+            return function(*args, **kwargs)
+        off = off or torch.compiler.disable(function)
+        return off(*args, **kwargs)
+
+    return inner
+
+
+def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
+    """The backward pass of prescribed gradients: with ``create_graph=True`` it runs, but they have no derivative.
+
+    `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
+    what it returns would pass for a constant, and a gradient penalty would silently do nothing.
+    """
+
+    @functools.wraps(backward)
+    def way(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = backward(ctx, *upstream)
+        if not torch.is_grad_enabled():
+            return found
+        return tuple(g if g is None else NoDerivative.apply(g, g.new_zeros((), requires_grad=True)) for g in found)
+
+    return way
+
+
+class NoDerivative(torch.autograd.Function):
+    """A number as it is, which refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "got the gradient of a gradient objective to differentiate but expected to differentiate it once: "
+            "its gradient is prescribed, and has no derivative"
+        )
+
+
+class Prescribed(torch.autograd.Function):
+    """A value with given gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
+        ctx.save_for_backward(*(g for g in (to_x, to_y) if g is not None))
+        ctx.dtypes = [e.dtype for e in (x, y) if e is not None]
+        return value.clone()
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found = [(upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
+        return (*found, *([None] * (5 - len(found))))
+
+
+class Sparse(torch.autograd.Function):
+    """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, row: Tensor, column: Tensor, weight: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y, row, column, weight)
+        return value.clone()
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, y, row, column, weight = ctx.saved_tensors
+        entries = SparseWeights(row, column, upstream * weight)
+        dtype = dtype_of_products(weight)
+        to_x = entries.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        to_y = entries.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        return to_x, to_y, None, None, None, None

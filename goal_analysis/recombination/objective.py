@@ -28,7 +28,7 @@ from goal_analysis.recombination.description import Description, described
 from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
 from goal_analysis.recombination.paths import matches_of, prescribed, quick_surrogate
 from goal_analysis.recombination.products import wide
-from goal_analysis.recombination.rounding import safe_at_the_ends, safe_weights
+from goal_analysis.numeric.rounding import safe_at_the_ends, safe_weights
 from goal_analysis.recombination.values import batch_loss, loss_of
 from goal_analysis.recombination.weighting import Weighting, refusal
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity

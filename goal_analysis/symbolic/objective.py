@@ -1,11 +1,21 @@
-"""Losses as values: sums of terms Φ(A⁺[k(s_p)], A⁻[h(s_n)]), checked when they are constructed."""
+"""The one value: an objective is a loss whose derivatives may be prescribed, checked when it is constructed.
+
+An objective is a sum of terms. Of an anchor with positives P and negatives N a term makes
+
+    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]
+    W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)        q = ∂A
+
+In a loss everything is derived: T from the outer function Φ(x_p, x_n), P⁺ = k′, P⁻ = h′. Any of T, P⁺ and P⁻ may be
+prescribed instead. An objective in which nothing is prescribed is a loss.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 
@@ -13,7 +23,8 @@ from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+from goal_analysis.symbolic.language.relative import RelativeSimilarity
+from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, Similarity
 
 
 class Anchors(Enum):
@@ -21,7 +32,7 @@ class Anchors(Enum):
 
     ROWS = "rows"
     COLUMNS = "columns"
-    BOTH = "rows and columns, summed"
+    BOTH = "rows and columns"
 
 
 class Reduction(Enum):
@@ -33,28 +44,52 @@ class Reduction(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One summand Φ(A⁺[k(s_p)], A⁻[h(s_n)]) of an anchor's loss; mostly Φ = φ(gap), gap = A⁻ − A⁺.
+    """One summand of an anchor's objective: Φ(A⁺[k(s_p)], A⁻[h(s_n)]), mostly φ(gap) with gap = A⁻ − A⁺.
 
     Args:
-        outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart) and hyperparameters.
+        outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart) and hyperparameters; None where the triplet
+            weight is prescribed.
         positives: the aggregator with k, an expression of ``s_p``; None where the term has no positives.
         negatives: the aggregator with h, an expression of ``s_n``; None where the term has no negatives.
+        triplet: T, prescribed, an expression of ``x_p`` and ``x_n``; None where it is derived from Φ.
     """
 
-    outer: sp.Expr
+    outer: sp.Expr | None = None
     positives: Side | None = None
     negatives: Side | None = None
+    triplet: sp.Expr | None = None
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those that the term has."""
+        return tuple(side for side in (self.positives, self.negatives) if side is not None)
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether nothing is prescribed."""
+        return self.triplet is None and all(side.weight is None for side in self.sides)
 
     @property
     def effective_outer(self) -> sp.Expr:
         """Φ with the side that the term does not have at zero."""
-        missing = {x: 0 for x, side in ((x_p, self.positives), (x_n, self.negatives)) if side is None}
-        return self.outer.subs(missing)
+        return self._without_missing(sp.S.Zero if self.outer is None else self.outer)
+
+    @property
+    def triplet_weights(self) -> tuple[sp.Expr, sp.Expr]:
+        """T⁺ = −∂Φ/∂x_p and T⁻ = ∂Φ/∂x_n, or twice what is prescribed."""
+        if self.triplet is not None:
+            prescribed = self._without_missing(self.triplet)
+            return prescribed, prescribed
+        outer = self.effective_outer
+        return -sp.diff(outer, x_p), sp.diff(outer, x_n)
+
+    def _without_missing(self, expression: sp.Expr) -> sp.Expr:
+        return expression.subs({x: 0 for x, side in ((x_p, self.positives), (x_n, self.negatives)) if side is None})
 
     @property
     def reads_gap_alone(self) -> bool:
-        """Whether Φ is φ(A⁻ − A⁺), so that one triplet weight φ′ serves both sides."""
-        return sp.expand(sp.diff(self.outer, x_p) + sp.diff(self.outer, x_n)) == 0
+        """Whether one triplet weight serves both sides: it is prescribed, or Φ is φ(A⁻ − A⁺)."""
+        return self.outer is None or sp.expand(sp.diff(self.outer, x_p) + sp.diff(self.outer, x_n)) == 0
 
     def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
         """The term on an anchor with these similarities, as an expression of them."""
@@ -82,11 +117,11 @@ def _gather(side, variable, own, negatives, positives) -> list[tuple[sp.Expr, sp
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class SymbolicLoss(Displayed):
-    """A loss of one anchor: the sum of its terms.
+class Objective(Displayed):
+    """A loss of one anchor, or what takes its place: the sum of its terms.
 
     Args:
-        name: an identifier; how the command line calls it.
+        name: an identifier, or the line of text that stands for a recombination, such as ``nca/linear@softmax:12``.
         title: what papers call it.
         terms: the summands.
         hyperparameters: every free symbol of the terms besides the similarities.
@@ -94,6 +129,9 @@ class SymbolicLoss(Displayed):
         similarity: what s_p and s_n measure.
         anchors: which axis of the score matrix is the query.
         reduction: sum or mean over the anchors. A mean of a term is over the anchors that have what the term needs.
+        direction: along what the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
+            similarity's own gradient.
+        relative: what prescribed pair weights read from other pairs of the batch.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
         note: what a reader has to know besides.
 
@@ -105,7 +143,7 @@ class SymbolicLoss(Displayed):
     >>> from goal_analysis.symbolic.language.hyperparameter import nonnegative
     >>> from goal_analysis.symbolic.language.primitives import gap, hinge
     >>> margin = Hyperparameter("margin", 0.2, nonnegative)
-    >>> triplet = SymbolicLoss(
+    >>> triplet = Objective(
     ...     name="triplet",
     ...     title="Triplet loss",
     ...     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=EACH(s_n)),),
@@ -123,23 +161,31 @@ class SymbolicLoss(Displayed):
     similarity: Similarity = COSINE
     anchors: Anchors = Anchors.BOTH
     reduction: Reduction = Reduction.MEAN
+    direction: Any = None
+    relative: tuple[RelativeSimilarity, ...] = ()
     proxies: bool = False
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
-            raise ValueError(f"loss: got the name {self.name!r} but expected an identifier")
+        owner = f"objective {self.name!r}"
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"objective: got the name {self.name!r} but expected an identifier")
         if not self.terms:
-            raise ValueError(f"loss {self.name!r}: got no terms but expected at least one")
+            raise ValueError(f"{owner}: got no terms but expected at least one")
+        for field_name, kinds in (("anchors", Anchors), ("reduction", Reduction), ("similarity", Similarity)):
+            accepted = {s.name: s for s in SIMILARITIES} if kinds is Similarity else _names_of(kinds)
+            given = getattr(self, field_name)
+            object.__setattr__(self, field_name, _understood(given, kinds, accepted, f"{owner}: {field_name}"))
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
-            raise ValueError(f"loss {self.name!r}: hyperparameters: got {names} but expected every name once")
+            raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
         for i, term in enumerate(self.terms):
-            self._check_term(term, f"loss {self.name!r}: terms[{i}]")
-        unused = {h.symbol for h in self.hyperparameters} - set().union(*map(_symbols, self.terms))
+            self._check_term(term, f"{owner}: terms[{i}]")
+        used = set().union(*map(_symbols, self.terms), *(r.contribution.free_symbols for r in self.relative))
+        unused = {h.symbol for h in self.hyperparameters} - used.union(*(r.member.free_symbols for r in self.relative))
         if unused:
             raise ValueError(
-                f"loss {self.name!r}: hyperparameters: got {_names(unused)}, which no term uses; "
+                f"{owner}: hyperparameters: got {_names(unused)}, which no term uses; "
                 "expected hyperparameters that occur in a formula"
             )
 
@@ -148,8 +194,13 @@ class SymbolicLoss(Displayed):
             raise TypeError(f"{where}: got {term!r} but expected a Term")
         if term.positives is None and term.negatives is None:
             raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
+        if (term.outer is None) == (term.triplet is None):
+            given = "neither" if term.outer is None else "both"
+            raise ValueError(f"{where}: got {given} an outer function and a triplet weight but expected one of them")
         declared = {h.symbol for h in self.hyperparameters}
-        _check_symbols(term.outer, {x_p, x_n} | declared, f"{where}.outer")
+        relative = {r.symbol for r in self.relative}
+        given, what = (term.outer, "outer") if term.triplet is None else (term.triplet, "triplet")
+        _check_symbols(given, {x_p, x_n} | declared, f"{where}.{what}")
         for what, side, variable, other in (
             ("positives", term.positives, s_p, "negatives"),
             ("negatives", term.negatives, s_n, "positives"),
@@ -161,6 +212,10 @@ class SymbolicLoss(Displayed):
                     f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({variable})"
                 )
             _check_symbols(side.inner, {variable} | declared, f"{where}.{what}")
+            if side.weight is not None:
+                _check_symbols(side.weight, {variable} | declared | relative, f"{where}.{what}.weight")
+            if side.selection is not None and not callable(side.selection):
+                raise TypeError(f"{where}.{what}: got the selection {side.selection!r} but expected a callable")
             for parameter in side.aggregator.parameters:
                 _check_symbols(parameter, declared, f"{where}.{what}: parameter of {side.aggregator.name}")
             if side.pool is not Pool.OWN and (what == "positives" or getattr(term, other) is None):
@@ -168,6 +223,24 @@ class SymbolicLoss(Displayed):
                     f"{where}.{what}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside "
                     "positives can gather more"
                 )
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether nothing is prescribed."""
+        return all(term.is_loss for term in self.terms)
+
+    def with_settings(self, settings: Mapping[str, float]) -> Objective:
+        """The objective with other values of its hyperparameters.
+
+        Args:
+            settings: values by name.
+
+        Raises:
+            ValueError: a name is unknown or a value lies outside its domain.
+        """
+        resolve(self.hyperparameters, settings, f"objective {self.name!r}")
+        changed = (replace(h, default=settings.get(h.name, h.default)) for h in self.hyperparameters)
+        return replace(self, hyperparameters=tuple(changed))
 
     @property
     def detaches(self) -> bool:
@@ -180,7 +253,7 @@ class SymbolicLoss(Displayed):
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
-        return resolve(self.hyperparameters, settings or {}, f"loss {self.name!r}")
+        return resolve(self.hyperparameters, settings or {}, f"objective {self.name!r}")
 
 
 _PLACES = tuple(sp.Dummy() for _ in range(4))
@@ -194,9 +267,23 @@ def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: t
 
 
 def _symbols(term: Term) -> set[sp.Symbol]:
-    sides = [side for side in (term.positives, term.negatives) if side is not None]
-    formulas = [term.outer, *(f for side in sides for f in (side.inner, *side.aggregator.parameters))]
+    formulas = [f for f in (term.outer, term.triplet) if f is not None]
+    for side in term.sides:
+        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
     return set().union(*(formula.free_symbols for formula in formulas))
+
+
+def _names_of(kinds: type[Enum]) -> dict[str, Enum]:
+    return {kind.name.lower(): kind for kind in kinds}
+
+
+def _understood(given: Any, kind: type, accepted: Mapping[str, Any], where: str) -> Any:
+    """A value, or the one that a name stands for."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, str) or given not in accepted:
+        raise ValueError(f"{where}: got {given!r} but expected one of {', '.join(accepted)}")
+    return accepted[given]
 
 
 def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
@@ -209,3 +296,6 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
 
 def _names(symbols: set[sp.Symbol]) -> str:
     return ", ".join(sorted(str(symbol) for symbol in symbols))
+
+
+SymbolicLoss = Objective

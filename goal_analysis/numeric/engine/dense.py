@@ -140,6 +140,23 @@ def with_both_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, 
         yield p, n, spread
 
 
+def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+    """The positives, aggregated, meet the negatives of their anchor and those of every positive."""
+    p = handed(term.positives, s, positives, middle)
+    ends = [(column[:, 0], present) for column, present in slots(positives)]
+    gathered = torch.cat((s, *(s[:, end].T for end, _ in ends)), 1)
+    members = torch.cat((negatives, *(negatives[:, end].T & present for end, present in ends)), 1)
+    n = handed(term.negatives, gathered, members, middle, p.x)
+
+    def spread(pull: Tensor, push: Tensor) -> Tensor:
+        of_anchors, *of_ends = push.split((s.shape[1], *(len(end) for end, _ in ends)), 1)
+        for (end, _), weights in zip(ends, of_ends, strict=True):
+            of_anchors = of_anchors.index_add(1, end, weights.T)
+        return of_anchors + pull
+
+    yield p, n, spread
+
+
 def handed(side: Side | None, s: Tensor, members: Tensor, middle: float, other: Tensor | None = None) -> Handed:
     """What a side makes of the members of every row."""
     if side is None:

@@ -41,7 +41,9 @@ def quick_surrogate(
         row_ids: shape ``(rows,)``; equal ids match; None for pairs.
         column_ids: shape ``(columns,)``; None where column i comes with row i.
     """
-    if not x.numel() or not len(y) or not tileable(functions):
+    aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
+    few = aggregators <= {"max"}
+    if not x.numel() or not len(y) or not tileable(functions) or (few and similarity != "dot"):
         return None
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         if row_ids is None:
@@ -51,13 +53,11 @@ def quick_surrogate(
         if pairs is None:
             return None
         geometry = Geometry.of(similarity, *factors(x, y))
-        aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
-        if aggregators <= {"max"}:
+        if not few:
+            made = tiled(functions, geometry, pairs)
+        else:
             entries, value = hardest(functions, geometry, pairs)
-            if similarity == "dot":
-                return Sparse.apply(x, y, entries.row, entries.column, entries.weight, value)
-            return None
-        return Prescribed.apply(x, y, *tiled(functions, geometry, pairs))
+    return Sparse.apply(x, y, entries.row, entries.column, entries.weight, value) if few else Prescribed.apply(x, y, *made)
 
 
 def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:

@@ -382,7 +382,7 @@ def _settle(look: Look, functions: Functions, pairs: Pairs, of_pairs: Tensor, di
             continue
         anchor, there = axis.segments.anchor, _present(term, axis.segments.lengths, axis.opposite)
         if look.kind == "each":
-            axis.weight += there * _share(n, axis) / divisor
+            axis.weight += there.to(axis.weight.dtype) * _share(n, axis) / divisor
             continue
         x_p, factor, q = _of_positives(p, of_pairs, axis.segments, len(there))
         per_pair = p is not None and q is None
@@ -414,7 +414,7 @@ def _share(side: Side, axis: Axis) -> Tensor | float:
     if side.aggregator.name in EXPONENTIAL:
         return constant / axis.total.masked_fill(axis.total == 0, 1)
     if side.aggregator.name in ("mean", "each_mean"):
-        return constant / (axis.opposite - axis.segments.lengths).clamp(min=1)
+        return constant / (axis.opposite - axis.segments.lengths).clamp(min=1).to(axis.total.dtype)
     return constant
 
 

@@ -118,6 +118,8 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 @lru_cache(maxsize=1024)
 def _decomposed(loss: SymbolicLoss) -> Decomposition:
     """The decomposition of a loss, remembered: deriving it takes a tenth of a second."""
+    if not loss.is_loss:
+        return _prescribed(loss)
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
     derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
     positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
@@ -131,6 +133,41 @@ def _decomposed(loss: SymbolicLoss) -> Decomposition:
     factors, contradiction = separate(positive, negative, field.ranges)
     _check(derivatives, field, factors)
     return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
+
+
+def _prescribed(objective: SymbolicLoss) -> Decomposition:
+    """The weights on one triplet where some of their factors are prescribed: what one term says itself, or the sum."""
+    parts = tuple(map(_parts, objective.terms))
+    field = WeightField(
+        name=objective.name,
+        positive=sp.S.Zero,
+        negative=sp.S.Zero,
+        hyperparameters=objective.hyperparameters,
+        relative=objective.relative,
+        similarity=objective.similarity,
+    )
+    bare = Decomposition(objective, field, parts, None)
+    (positive,), (negative,) = bare.weights((s_p,), (s_n,))
+    only = parts[0]
+    if len(parts) == 1 and only.outer_positive == only.outer_negative:
+        factors = _own_factors(only)
+        return replace(bare, field=replace(field, positive=positive, negative=negative, factors=factors))
+    factors, contradiction = separate(positive, negative, field.ranges)
+    field = replace(field, positive=positive, negative=negative, factors=factors)
+    return replace(bare, field=field, contradiction=contradiction)
+
+
+def _own_factors(parts: TermParts) -> Factors:
+    """T, P⁺ and P⁻ of a term on one triplet, as they stand there, times the mining weights of a single pair."""
+    at, shares = {}, []
+    for x, side, s, slope in (
+        (x_p, parts.term.positives, s_p, parts.inner_positive),
+        (x_n, parts.term.negatives, s_n, parts.inner_negative),
+    ):
+        ((_, value, members),) = _gathered(side, s, slope, (s,), (s_p,) if s is s_n else (s,))
+        at[x] = value
+        shares.append(sp.Add(*(share for _, share in members)))
+    return Factors(undetach(parts.outer_positive.subs(at, simultaneous=True)), *shares)
 
 
 def _check(derivatives: Sequence[sp.Expr], field: WeightField, factors: Factors | None) -> None:
@@ -160,16 +197,8 @@ def _pairwise(*xs: sp.Expr) -> sp.Expr:
 
 
 def _parts(term: Term) -> TermParts:
-    outer = term.effective_outer
-    inner_positive = term.positives.inner if term.positives else sp.S.Zero
-    inner_negative = term.negatives.inner if term.negatives else sp.S.Zero
-    derivatives = (
-        -sp.diff(outer, x_p),
-        sp.diff(outer, x_n),
-        sp.diff(inner_positive, s_p),
-        sp.diff(inner_negative, s_n),
-    )
-    return TermParts(term, *map(undetach, derivatives))
+    inner = (side.slope(s) if side else sp.S.Zero for side, s in ((term.positives, s_p), (term.negatives, s_n)))
+    return TermParts(term, *map(undetach, (*term.triplet_weights, *inner)))
 
 
 def _term_gradient(parts: TermParts, positives, negatives):

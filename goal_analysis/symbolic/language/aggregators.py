@@ -7,9 +7,10 @@ uniform for the mean. It is derived by differentiating `combine`, never written 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, reduce
+from typing import Any
 
 import sympy as sp
 
@@ -29,11 +30,26 @@ class Pool(Enum):
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a term: ``aggregator`` over ``inner`` of every pair in ``pool``."""
+    """One side of a term: ``aggregator`` over ``inner`` of every pair in ``pool`` that the selection keeps.
+
+    Args:
+        aggregator: A.
+        inner: k or h, an expression of the pair's similarity.
+        pool: which pairs are gathered.
+        weight: the pair weight where it is prescribed; by default it is the derivative of the inner function.
+        selection: keeps some of the pairs, called on tensors; see `goal_analysis.numeric.engine.selections`. What it
+            says of itself in ``depends`` ("not", "order", "threshold", "random") is what verdicts go by.
+    """
 
     aggregator: Aggregator
     inner: sp.Expr
     pool: Pool = Pool.OWN
+    weight: sp.Expr | None = None
+    selection: Any = None
+
+    def slope(self, variable: sp.Symbol) -> sp.Expr:
+        """The pair weight: what is prescribed, or the derivative of the inner function."""
+        return sp.diff(self.inner, variable) if self.weight is None else self.weight
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,8 @@ class Aggregator:
         mining: the mining weight in words, for tables.
         enumerates: the aggregation happens outside of φ: every pair gets a term of its own.
         parameters: expressions that the aggregate reads besides the values, such as a temperature.
+        tensors: the same on tensors, a `goal_analysis.numeric.engine.aggregators.Aggregator`, for an aggregator that is
+            not one of this file's.
     """
 
     name: str
@@ -53,6 +71,7 @@ class Aggregator:
     mining: str
     enumerates: bool = False
     parameters: tuple[sp.Expr, ...] = ()
+    tensors: Any = field(default=None, compare=False)
 
     def __call__(self, inner: sp.Expr, pool: Pool = Pool.OWN) -> Side:
         """The side of a term that aggregates ``inner`` this way."""
@@ -112,5 +131,28 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
     return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
 
 
+@cache
+def soft_max(scale: sp.Expr) -> Aggregator:
+    """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum; there is one a scale."""
+    return Aggregator("soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,))
+
+
+@cache
+def soft_min(scale: sp.Expr) -> Aggregator:
+    """−log Σ exp(−scale·x)/scale; there is one a scale."""
+
+    def combine(values: Sequence[sp.Expr]) -> sp.Expr:
+        return -logsumexp(*(-scale * x for x in values)) / scale
+
+    return Aggregator("soft_min", combine, "softmax of the negated values", parameters=(scale,))
+
+
+SCALED: dict[str, Callable[[sp.Expr], Aggregator]] = {
+    "softmax_active": softmax_active,
+    "soft_max": soft_max,
+    "soft_min": soft_min,
+}
+"""The aggregators that take a temperature, or a scale."""
+
 AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_MEAN)
-"""The aggregators that formulas from outside can name; `softmax_active` takes a temperature besides."""
+"""The aggregators that formulas from outside can name; those of `SCALED` take a number besides."""

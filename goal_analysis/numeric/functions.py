@@ -1,0 +1,207 @@
+"""An objective as the engine reads it: its formulas compiled, its aggregators as tensors work them out."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy as sp
+import torch
+from torch import Tensor
+
+from goal_analysis.numeric.engine.aggregators import AGGREGATORS
+from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
+from goal_analysis.numeric.engine.dense import loss, one_by_one, together, weight_matrix, with_all_ends, with_both_ends
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.functions import Side as SideFunctions
+from goal_analysis.numeric.engine.functions import Term as TermFunctions
+from goal_analysis.numeric.engine.relative import Relative, Relatives
+from goal_analysis.numeric.formula import Formula, Values, formula
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.rounding import safe_at_the_ends
+from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.relative import (
+    RelativeSimilarity,
+    least_positive,
+    other_negative,
+    other_positive,
+)
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
+
+READ = (s_p, s_n, other_positive, other_negative, least_positive)
+"""What contributions and memberships of relative similarities read, in this order."""
+
+GRID = 33
+"""Similarities at which the bound of an inner function is read."""
+
+
+@lru_cache(maxsize=1024)
+def functions_of(objective: Objective) -> Functions:
+    """The functions of an objective at the values that it has; made once for equal objectives.
+
+    Raises:
+        ValueError: an aggregator without a form on tensors.
+        UnsupportedFunction: naming a function that programs do not know.
+    """
+    values = tuple(objective.values().items())
+    low, high = float(objective.similarity.opposite), float(objective.similarity.identical)
+    return Functions(
+        terms=tuple(_term(term, objective, values) for term in objective.terms),
+        rows=objective.anchors is not Anchors.COLUMNS,
+        columns=objective.anchors is not Anchors.ROWS,
+        mean=objective.reduction is Reduction.MEAN,
+        middle=(low + high) / 2,
+    )
+
+
+def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
+    """The loss of a batch: the mean, or the sum, over the anchors of every term.
+
+    A mean of a term is over the anchors, of both axes where both are, that have what the term needs. Autograd
+    differentiates the value, and stops at every `detach`.
+
+    Args:
+        objective: one in which nothing is prescribed.
+        scores: the similarities S, shape ``(rows, columns)``; computed with in float32 at least.
+        matches: which pairs are positives and which negatives, of the same shape.
+        settings: hyperparameters that differ from the objective's own values.
+
+    Raises:
+        ValueError: a prescribed part; an unknown hyperparameter, or one outside of its domain; scores of another shape
+            than the matches.
+
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
+    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
+    >>> soft = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
+    >>> loss_value(soft, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
+    tensor(0.4214)
+    """
+    if not objective.is_loss:
+        raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
+    matches.check(scores, f"objective {objective.name!r}")
+    functions = functions_of(objective.with_settings(settings or {}))
+    return loss(functions, _wide(scores), matches.positives, matches.negatives)
+
+
+def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
+    """W(S) = ∂L/∂S, or what takes its place: −w⁺ at positives and w⁻ at negatives.
+
+    It is computed without autograd, in float32 at least. Where the scores require a gradient the result carries a graph,
+    as W is differentiable in turn.
+
+    Args:
+        objective: any.
+        scores: the similarities S, shape ``(rows, columns)``.
+        matches: which pairs are positives and which negatives, of the same shape.
+        settings: hyperparameters that differ from the objective's own values.
+
+    Raises:
+        ValueError: an unknown hyperparameter, or one outside of its domain; scores of another shape than the matches.
+
+    >>> from goal_analysis.symbolic.language.aggregators import EACH
+    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
+    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
+    >>> soft = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
+    >>> weights_of_scores(soft, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
+    tensor([[-0.1661,  0.1604],
+            [ 0.1829, -0.1774]])
+    """
+    matches.check(scores, f"objective {objective.name!r}")
+    functions = functions_of(objective.with_settings(settings or {}))
+    return weight_matrix(functions, _wide(scores), matches.positives, matches.negatives)
+
+
+def _wide(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
+    similarity, relative = objective.similarity, objective.relative
+    pull, push = (_of_triplet(weight, similarity, values) for weight in term.triplet_weights)
+    return TermFunctions(
+        positives=term.positives and _side(term.positives, s_p, similarity, relative, values),
+        negatives=term.negatives and _side(term.negatives, s_n, similarity, relative, values),
+        pull=pull,
+        push=push,
+        meet=_meeting(term),
+        outer=formula(term.effective_outer, (x_p, x_n), values) if term.is_loss else None,
+        relative=Relatives(tuple(_relative(r, values) for r in relative)) if relative else None,
+    )
+
+
+def _of_triplet(weight: sp.Expr, similarity: Similarity, values: Values) -> Formula:
+    of_similarities = weight.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    safe = safe_at_the_ends(undetach(of_similarities), similarity, values)
+    return formula(safe, (s_p, s_n), values)
+
+
+def _meeting(term: Term):
+    positives, negatives = term.positives, term.negatives
+    if positives is None or negatives is None:
+        return together
+    if not positives.aggregator.enumerates:
+        return with_all_ends if negatives.pool is Pool.BOTH_ENDS else together
+    if negatives.pool is Pool.BOTH_ENDS:
+        return with_both_ends
+    return one_by_one if negatives.aggregator.enumerates or negatives.selection is not None else together
+
+
+def _side(
+    side: Side, variable: sp.Symbol, similarity: Similarity, relative: tuple[RelativeSimilarity, ...], values: Values
+) -> SideFunctions:
+    inner = undetach(side.inner)
+    weight = safe_at_the_ends(undetach(side.slope(variable)), similarity, values)
+    at = dict(values)
+    exact_inner, exact_weight = inner.subs(at), sp.sympify(weight).subs(at)
+    line = None
+    if exact_inner.is_polynomial(variable) and sp.degree(exact_inner, variable) == 1:
+        line = float(sp.diff(exact_inner, variable)), float(exact_inner.subs(variable, 0))
+    return SideFunctions(
+        aggregator=on_tensors(side.aggregator, values),
+        inner=formula(inner, (variable,), values),
+        weight=formula(weight, (variable, *(r.symbol for r in relative)), values),
+        pool=side.pool.value,
+        selection=side.selection,
+        valued=formula(side.inner, (variable,), values),
+        rises=line is not None and line[0] > 0,
+        constant=float(exact_weight) if exact_weight.is_number else None,
+        line=line,
+        bound=_bound(exact_inner, variable, similarity),
+    )
+
+
+def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
+    """An aggregator as tensors work it out.
+
+    Raises:
+        ValueError: it is none of the language's, and does not say how.
+    """
+    if aggregator.tensors is not None:
+        return aggregator.tensors
+    if aggregator.name not in AGGREGATORS:
+        raise ValueError(
+            f"aggregator: got {aggregator.name!r} without tensors but expected one of {', '.join(AGGREGATORS)}, or the "
+            "same on tensors besides"
+        )
+    return AGGREGATORS[aggregator.name](*(float(p.subs(dict(values))) for p in aggregator.parameters))
+
+
+def _bound(inner: sp.Expr, variable: sp.Symbol, similarity: Similarity) -> float:
+    """The largest magnitude of an inner function over the similarities of unit vectors, read off a grid."""
+    low, high = float(similarity.opposite), float(similarity.identical)
+    compiled = program([inner], (variable,))
+    found = [abs(compiled.run(FLOAT, low + (high - low) * i / (GRID - 1))[0]) for i in range(GRID)]
+    return max(found) if all(value == value for value in found) else float("inf")
+
+
+def _relative(declared: RelativeSimilarity, values: Values) -> Relative:
+    return Relative(
+        contribution=formula(declared.contribution, READ, values),
+        member=formula(declared.member, READ, values),
+        of_positives=declared.other == other_positive,
+        counts=declared.counting.name.lower(),
+    )

@@ -114,7 +114,7 @@ def _composed(choice: Choice) -> GradientObjective:
 
 
 def _weights(choice: Choice, settings: Mapping[str, float]) -> tuple[TripletWeight, PairWeights]:
-    from goal_analysis.recombination.composition.parts import TWIN, side_by_side, twin_of
+    from goal_analysis.recombination.parts import TWIN, side_by_side, twin_of
 
     halves = (choice.positive_formula, choice.negative_formula)
     if (choice.triplet is None) == (choice.triplet_formula is None):

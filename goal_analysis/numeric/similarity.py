@@ -263,6 +263,9 @@ def _of(similarity: Similarity, table: dict) -> Any:
     return table[similarity]
 
 
+SCORES = frozenset(s.name for s in (DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN))
+"""The similarities that `goal_analysis.numeric.engine.geometry` makes of dot products."""
+
 TANGENTIAL = Direction("tangential", "of x: y − (y·x̂)x̂; of y: x − (x·ŷ)ŷ", _tangential_gradients)
 """The dot product's direction without what normalisation would undo: of its gradient g an embedding x takes
 g − (g·x̂)x̂. On unit vectors it is the direction of the cosine; on others it lacks the factor 1/‖x‖.

@@ -14,7 +14,7 @@ from goal_analysis.numeric.mining import Hardest, Miner, SemiHard, Softmax, TopK
 from goal_analysis.recombination.batch_integrability import BatchIntegrability, batch_integrability
 from goal_analysis.recombination.composition.compact import compact
 from goal_analysis.recombination.composition.minings import mining_text
-from goal_analysis.recombination.composition.parts import TWIN, Parts
+from goal_analysis.recombination.parts import TWIN, Parts
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.twins import NoTwin

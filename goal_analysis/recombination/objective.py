@@ -1,4 +1,4 @@
-"""Gradient objectives: what trains is the weight matrix W, whether or not a loss has it as its gradient.
+"""Objectives that train: modules whose gradient is the weight matrix W, whether or not a loss has it as its gradient.
 
 The value that an objective returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the
 embeddings what the direction makes of W; both are multiplied by the upstream gradient, so mixed precision with a
@@ -8,96 +8,87 @@ gradient of a loss, `GradientObjective.value` is that loss.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-import sympy as sp
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Hardest, Miner
-from goal_analysis.numeric.similarity import Direction, embedding_gradients
+from goal_analysis.numeric.engine.dense import loss, weight_matrix
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.products import wide
+from goal_analysis.numeric.engine.surrogate import prescribed, quick_surrogate, uncompiled
+from goal_analysis.numeric.functions import functions_of
+from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.batch_integrability import BatchIntegrability, along, batch_integrability
 from goal_analysis.recombination.description import Description, described
 from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
-from goal_analysis.recombination.paths import matches_of, prescribed, quick_surrogate
-from goal_analysis.recombination.products import wide
-from goal_analysis.numeric.rounding import safe_at_the_ends, safe_weights
-from goal_analysis.recombination.values import batch_loss, loss_of
-from goal_analysis.recombination.weighting import Weighting, refusal
+from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
+from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
-from goal_analysis.symbolic.objective import Anchors, Reduction
-from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
+from goal_analysis.symbolic.objective import Objective
 
 
 class GradientObjective(nn.Module):
-    """Triplet weight × pair weights × mining, acting along a direction.
+    """An objective as a module.
 
-        W = Σ over mined triplets (a, p, n) of m·T(s_p, s_n)·(P⁻(s_n) at (a, n), −P⁺(s_p) at (a, p))
+        W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
+
+    Embeddings of the cosine that are no unit vectors are normalised, with one warning.
 
     Args:
-        triplet_weight: T.
-        pair_weights: P⁺ and P⁻.
-        mining: which triplets count, or how softly; see `goal_analysis.numeric.mining`.
-        similarity: of the embeddings, for `forward`. The cosine of unit embeddings is their dot product, which is
-            computed as such; embeddings that are no unit vectors are normalised, with one warning.
-        direction: what the weights of the pairs make of the embeddings; by default the similarity's own gradient.
-        reduction: the sum over the anchors, or the mean over those that have a triplet.
-        anchors: which axes of the scores are queries; of both, the weights are summed.
-        settings: hyperparameters that differ from their defaults.
+        objective: the value: a loss, or a recombination.
         refuse_nonfinite: whether NaN and infinities in the input raise an error instead of passing through.
 
     Raises:
-        ValueError: an unknown hyperparameter or a value outside its domain; softmax mining of a triplet weight that is
-            not real beyond the range of the similarity, or of relative pair weights.
+        TypeError: what was given is no `Objective`.
+        ValueError: a weight that is no real number within the range of the similarity, or where soft aggregates go.
 
+    >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> objective = GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0})
+    >>> objective = GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0}))
     >>> scores = torch.tensor([[0.9, 0.1], [0.3, 0.8]], requires_grad=True)
     >>> objective.from_scores(scores, Matches.of_pairs(2)).backward()
     >>> scores.grad
-    tensor([[-0.6644,  0.6418],
-            [ 0.7319, -0.7094]])
+    tensor([[-0.1661,  0.1604],
+            [ 0.1830, -0.1773]])
     """
 
-    def __init__(
-        self,
-        triplet_weight: TripletWeight,
-        pair_weights: PairWeights,
-        mining: Miner | None = None,
-        similarity: Similarity = COSINE,
-        direction: Direction | None = None,
-        reduction: Reduction = Reduction.SUM,
-        anchors: Anchors = Anchors.BOTH,
-        settings: Mapping[str, float | int] | None = None,
-        refuse_nonfinite: bool = True,
-    ) -> None:
+    def __init__(self, objective: Objective, refuse_nonfinite: bool = True) -> None:
         super().__init__()
-        self.triplet_weight = triplet_weight
-        self.pair_weights = pair_weights
-        self.mining: Miner = mining or Hardest()
-        self.similarity = similarity
-        self.direction = direction
-        self.reduction = reduction
-        self.anchors = anchors
-        self.settings = dict(settings or {})
-        self.refuse_nonfinite = refuse_nonfinite
-        self.field: WeightField = replace(compose(triplet_weight, pair_weights), similarity=similarity)
-        values = tuple(self.field.values(self.settings).items())
-        safe = safe_weights(triplet_weight, pair_weights, similarity, values)
-        self.weighting = Weighting(*safe, self.mining, anchors, values)
-        refused = refusal(triplet_weight, pair_weights, self.mining, similarity, values)
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                f"objective: got {objective!r} but expected an Objective, such as "
+                "goal_analysis.objective('nca/linear') makes of text"
+            )
+        refused = refusal(objective)
         if refused:
             raise ValueError(refused)
+        self.objective = objective
+        self.refuse_nonfinite = refuse_nonfinite
         self._warned = False
 
-    @torch.compiler.disable
+    @property
+    def functions(self) -> Functions:
+        """The objective as the engine reads it."""
+        return functions_of(self.objective)
+
+    @property
+    def similarity(self) -> Similarity:
+        """What the scores measure."""
+        return self.objective.similarity
+
+    @property
+    def name(self) -> str:
+        """The objective's name."""
+        return self.objective.name
+
+    @uncompiled
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         image_embeddings: Float[Tensor, "images dim"],
@@ -118,13 +109,14 @@ class GradientObjective(nn.Module):
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        if self.direction is None and self.similarity in (COSINE, DOT):
-            value = quick_surrogate(self.weighting, self.reduction, x, y, image_ids, text_ids)
+        if self.objective.direction is None:
+            name = DOT.name if self.similarity == COSINE else self.similarity.name
+            value = quick_surrogate(self.functions, name, x, y, image_ids, text_ids) if name in SCORES else None
             if value is not None:
                 return value
         return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))
 
-    @torch.compiler.disable
+    @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
         """The surrogate of scores from anywhere, such as a model whose score is no dot product.
 
@@ -142,7 +134,7 @@ class GradientObjective(nn.Module):
             value = (w * scores).sum()
         return prescribed(scores, None, w, None, value)
 
-    @torch.compiler.disable
+    @uncompiled
     def value(
         self,
         image_embeddings: Float[Tensor, "images dim"],
@@ -162,20 +154,21 @@ class GradientObjective(nn.Module):
             ValueError: the objective is the gradient of no loss, or of none with a known closed form, with the reason;
                 or what `forward` refuses.
 
+        >>> from goal_analysis.recombination.recombine import composed
         >>> from losses_catalog.weights import constant_pair, nca_triplet
-        >>> objective = GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0})
+        >>> objective = GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0}))
         >>> objective.value(torch.eye(2), torch.eye(2))
-        tensor(1.2530)
+        tensor(0.3133)
         """
-        loss = self._loss(self._verdict())
+        functions = self._loss(self.verdict())
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        of_unit = DOT if self.similarity == COSINE and self.direction is None else self.similarity
+        of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
         matches = matches_of(len(x), x.device, image_ids, text_ids)
-        return batch_loss(self.weighting, loss, self.reduction, s, matches)
+        return loss(functions, s, matches.positives, matches.negatives)
 
-    @torch.compiler.disable
+    @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
         """The loss of scores from anywhere whose gradient by the scores is W; the direction does not matter.
 
@@ -187,67 +180,66 @@ class GradientObjective(nn.Module):
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
                 reason; or what `from_scores` refuses.
         """
-        loss = self._loss(self._verdict_on_scores())
+        functions = self._loss(verdict_on_scores(self.objective))
         self._check_scores(scores, matches)
-        return batch_loss(self.weighting, loss, self.reduction, scores, matches)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return loss(functions, scores, matches.positives, matches.negatives)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
-        """W(S), which takes the place of a loss's ∂L/∂S; in float32 at least."""
-        w, anchors = self.weighting.matrix(scores, matches)
-        return w / max(anchors, 1) if self.reduction is Reduction.MEAN else w
+        """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
+        with torch.no_grad():
+            s = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
+            return weight_matrix(self.functions, s, matches.positives, matches.negatives)
+
+    def verdict(self) -> Integrability:
+        """Whether what trains is the gradient of a loss of the embeddings."""
+        return verdict(self.objective)
 
     def describe(self) -> Description:
         """What the objective is: its weights, whether what trains is the gradient of a loss, and of which.
 
+        >>> from goal_analysis.recombination.recombine import composed
         >>> from losses_catalog.weights import constant_pair, nca_triplet
-        >>> found = GradientObjective(nca_triplet, constant_pair).describe()
+        >>> found = GradientObjective(composed(nca_triplet, constant_pair)).describe()
         >>> found.name, found.integrable, found.loss
-        ('nca / constant @ hardest', True, softplus(tau*(s_n - s_p))/tau)
+        ('nca/constant', True, softplus(tau*(s_n - s_p))/tau)
         """
-        return described(
-            self.field,
-            name=f"{self.triplet_weight.name} / {self.pair_weights.name} @ {self.mining.name}",
-            mining=self.mining,
-            verdict=self._verdict(),
-            direction=self.direction or self.similarity,
-            reduction=self.reduction,
-            anchors=self.anchors,
-            values=self.weighting.values,
-        )
+        return described(self.objective, self.verdict())
 
-    def _loss(self, verdict: BatchIntegrability) -> sp.Expr:
-        return safe_at_the_ends(loss_of(repr(self), verdict), self.similarity, self.weighting.values)
-
-    def _verdict(self) -> BatchIntegrability:
-        """On what trains: the weights of the scores, along the direction."""
-        return along(self.similarity, self.direction, self._verdict_on_scores())
-
-    def _verdict_on_scores(self) -> BatchIntegrability:
-        return batch_integrability(self.field, self.mining, self.reduction, self.settings)
+    def _loss(self, found: Integrability) -> Functions:
+        expected = "but expected one that is the gradient of a loss with a closed form, as `describe` tells"
+        if found.integrable is not True:
+            known = "not known to be" if found.integrable is None else "not"
+            raise ValueError(
+                f"{self.name}: got an objective that is {known} the gradient of a loss ({found.reason}) {expected}"
+            )
+        of = loss_of(self.objective)
+        if of is None:
+            raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
+        return functions_of(of)
 
     def extra_repr(self) -> str:
-        """The composition."""
-        parts = [
-            f"triplet_weight={self.triplet_weight.name}",
-            f"pair_weights={self.pair_weights.name}",
-            f"mining={self.mining}",
-            f"direction={(self.direction or self.similarity).name}",
-            f"reduction={self.reduction.value}",
-        ]
-        values = {h.name: float(self.field.values(self.settings)[h.symbol]) for h in self.field.hyperparameters}
-        return ", ".join([*parts, *(f"{name}={value:g}" for name, value in values.items())])
+        """The objective in a line."""
+        o = self.objective
+        parts = [o.name, f"{o.reduction.value} over {o.anchors.value}", (o.direction or o.similarity).name]
+        return ", ".join([*parts, *(f"{h.name}={float(h.default):g}" for h in o.hyperparameters)])
 
     def replaced(self, **changes: Any) -> GradientObjective:
-        """The objective with other arguments of its construction.
+        """The objective with other fields of its value, or other ``settings``.
 
         Args:
-            changes: by the names of the arguments.
+            changes: by the names of the fields of `Objective`, ``settings`` or ``refuse_nonfinite``.
 
         Raises:
             ValueError: as the construction.
         """
-        names = inspect.signature(type(self).__init__).parameters.keys() - {"self"}
-        return GradientObjective(**{name: getattr(self, name) for name in names} | changes)
+        settings: Mapping[str, float] = changes.pop("settings", {})
+        refuse = changes.pop("refuse_nonfinite", self.refuse_nonfinite)
+        known = {f.name for f in fields(Objective)}
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(sorted(known))}, settings")
+        return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse)
 
     def _check_scores(self, scores: Tensor, matches: object) -> None:
         if not isinstance(matches, Matches):
@@ -255,7 +247,7 @@ class GradientObjective(nn.Module):
                 f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
                 "or Matches.of_image_ids(images, texts)"
             )
-        matches.check(scores, repr(self))
+        matches.check(scores, self.name)
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
 
@@ -278,7 +270,7 @@ class GradientObjective(nn.Module):
             x, y = wide(unit_images, unit_texts)
             s = pairwise(similarity, x, y)
             w = self.weight_matrix(s, matches)
-            gradients = embedding_gradients(self.direction or similarity, w, x, y)
+            gradients = embedding_gradients(self.objective.direction or similarity, w, x, y)
             value = (w * s).sum()
         return prescribed(unit_images, unit_texts, *gradients, value)
 

@@ -26,7 +26,7 @@ from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_re
 from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective, to_toml
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
-from goal_analysis.recombination.composition.parts import side_by_side, twin_of
+from goal_analysis.recombination.parts import side_by_side, twin_of
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive

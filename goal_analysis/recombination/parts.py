@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from goal_analysis.symbolic.analysis.twins import tangent_profile, u
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.twins import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
@@ -20,33 +23,42 @@ OF_PAIR = "_pair"
 
 @dataclass(frozen=True)
 class Parts:
-    """The weights that names resolve to.
+    """What names resolve to: weights, and losses.
 
     Args:
         triplet_weights: by name.
         pair_weights: by name.
+        losses: by name; one that separates also gives its pair weights under its name.
 
     Raises:
-        ValueError: a name twice, or one that ends in ``_twin``.
+        ValueError: a name twice, one that ends in ``_twin``, or a loss and a weight of one name.
     """
 
     triplet_weights: tuple[TripletWeight, ...] = ()
     pair_weights: tuple[PairWeights, ...] = ()
+    losses: tuple[Objective, ...] = ()
 
     def __post_init__(self) -> None:
-        for kind, weights in (("triplet weights", self.triplet_weights), ("pair weights", self.pair_weights)):
-            names = [weight.name for weight in weights]
+        of_losses = {loss.name for loss in self.losses}
+        for kind, values in (
+            ("triplet weights", self.triplet_weights),
+            ("pair weights", self.pair_weights),
+            ("losses", self.losses),
+        ):
+            names = [value.name for value in values]
             for name in names:
                 if names.count(name) > 1 or name.endswith(TWIN):
                     expected = "every name once" if names.count(name) > 1 else f"a name that does not end in {TWIN}"
                     raise ValueError(f"{kind}: got {name!r} among {', '.join(names)} but expected {expected}")
+                if kind != "losses" and name in of_losses:
+                    raise ValueError(f"{kind}: got {name!r}, which is a loss, but expected a name of its own")
 
     def resolved(self, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights]:
         """The weights of these names, with distinct names of their hyperparameters; see `side_by_side`.
 
         Args:
             triplet: a triplet weight's name, or that name and ``_twin``: its tangent twin beside the pair weights.
-            pair: a name of pair weights.
+            pair: a name of pair weights, or of a loss that separates.
 
         Raises:
             ValueError: an unknown name, listing those that are known.
@@ -62,8 +74,42 @@ class Parts:
         return _named(self.triplet_weights, name, "triplet weight")
 
     def pair(self, name: str) -> PairWeights:
-        """The pair weights of this name."""
-        return _named(self.pair_weights, name, "pair weights")
+        """The pair weights of this name, or those of the loss of this name.
+
+        Raises:
+            ValueError: an unknown name, or a loss whose weights do not separate.
+        """
+        for loss in self.losses:
+            if loss.name == name:
+                return weights_of_loss(loss)[1]
+        return _named(self.pair_weights, name, "pair weights", (loss.name for loss in self.losses))
+
+    def loss(self, name: str) -> Objective:
+        """The loss of this name."""
+        return _named(self.losses, name, "loss")
+
+
+@lru_cache(maxsize=256)
+def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
+    """T and (P⁺, P⁻) of a loss on one triplet, under its name.
+
+    They carry over as formulas of s_p and s_n, whatever the loss measures by them: those of a loss of distances, where
+    s = −d lies in [−2, 0], are defined for a cosine too, but there they say something else.
+
+    Raises:
+        ValueError: the weights do not separate.
+    """
+    field = decompose(loss).field
+    if field.factors is None:
+        raise ValueError(f"loss {loss.name}: got weights that do not separate but expected T, P⁺ and P⁻")
+    t, p, n = field.factors.triplet, field.factors.positive, field.factors.negative
+    of_t, of_p = (
+        tuple(h for h in field.hyperparameters if any(e.has(h.symbol) for e in formulas)) for formulas in ((t,), (p, n))
+    )
+    return (
+        TripletWeight(name=loss.name, expression=t, hyperparameters=of_t, reference=loss.reference),
+        PairWeights(name=loss.name, positive=p, negative=n, hyperparameters=of_p, reference=loss.reference),
+    )
 
 
 def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeight, PairWeights]:
@@ -127,8 +173,9 @@ def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
     )
 
 
-def _named(weights: Sequence, name: str, kind: str):
-    for weight in weights:
-        if weight.name == name:
-            return weight
-    raise ValueError(f"{kind}: got {name!r} but expected one of {one_of((w.name for w in weights), name)}")
+def _named(values: Sequence, name: str, kind: str, more: Iterable[str] = ()):
+    for value in values:
+        if value.name == name:
+            return value
+    known = [*(value.name for value in values), *more]
+    raise ValueError(f"{kind}: got {name!r} but expected one of {one_of(known, name)}")

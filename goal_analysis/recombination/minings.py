@@ -1,0 +1,195 @@
+"""Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text.
+
+A mining is an aggregator of the positives, one of the negatives, and perhaps a selection of negatives before it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
+from goal_analysis.symbolic.language.hyperparameter import exact
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.parsing.formula_error import one_of
+from goal_analysis.symbolic.parsing.number import number_of, number_text
+
+
+@dataclass(frozen=True)
+class Mining:
+    """How the pairs of an anchor are aggregated.
+
+    Args:
+        positives: the aggregator of the positives.
+        negatives: the aggregator of the negatives.
+        selection: which negatives are aggregated; None for all.
+    """
+
+    positives: Aggregator
+    negatives: Aggregator
+    selection: Any = None
+
+
+def hardest() -> Mining:
+    """The least similar positive with the most similar negative: "In Defense of the Triplet Loss for Person
+    Re-Identification" (Hermans, Beyer and Leibe, 2017, https://arxiv.org/abs/1703.07737).
+    """
+    return Mining(MIN, MAX)
+
+
+def softmax(positive_scale: float = 10.0, negative_scale: float = 10.0) -> Mining:
+    """Soft extremes log Σ exp(β·s)/β; at scale 0 the mean."""
+    for name, value in (("positive_scale", positive_scale), ("negative_scale", negative_scale)):
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"mining softmax: {name}: got {value} but expected a finite number of at least 0")
+    return Mining(
+        soft_min(exact(positive_scale)) if positive_scale else MEAN,
+        soft_max(exact(negative_scale)) if negative_scale else MEAN,
+    )
+
+
+def mean() -> Mining:
+    """The means of the similarities: all pairs, with one weight an anchor."""
+    return Mining(MEAN, MEAN)
+
+
+def every() -> Mining:
+    """Every positive with every negative: all triplets."""
+    return Mining(EACH, EACH)
+
+
+def top_k(k: int = 5) -> Mining:
+    """The least similar positive with each of the k most similar negatives; their weights are averaged."""
+    return Mining(MIN, EACH_MEAN, TopK(k))
+
+
+def semi_hard(margin: float = 0.2) -> Mining:
+    """All triplets with 0 < s_p − s_n ≤ margin."""
+    return Mining(EACH, EACH, SemiHard(margin))
+
+
+def selectively_hard(epsilon: float = 0.01) -> Mining:
+    """The hardest triplet, or all negatives where it is undecided."""
+    return Mining(MIN, EACH_MEAN, SelectivelyHard(epsilon))
+
+
+def distance_weighted(dim: int = 512, cutoff: float = 0.5, reach: float = 1.4) -> Mining:
+    """For every positive one negative, drawn so that all distances are equally likely."""
+    return Mining(EACH, EACH, DistanceWeighted(int(dim), cutoff, reach))
+
+
+MININGS: dict[str, Callable[..., Mining]] = {
+    "hardest": hardest,
+    "semi_hard": semi_hard,
+    "all": every,
+    "top_k": top_k,
+    "distance_weighted": distance_weighted,
+    "selectively_hard": selectively_hard,
+    "softmax": softmax,
+    "mean": mean,
+}
+"""The minings that text can name."""
+
+_CALL = re.compile(r"\s*(\w+)\s*(?::([^()]*)|\(([^()]*)\))?\s*")
+
+
+def mining_of(text: str | Mining) -> Mining:
+    """The mining of a text.
+
+    Args:
+        text: a name with its numbers, as many as are not to be at their defaults: ``hardest``, ``top_k:5``,
+            ``softmax:6,12`` for the scales of positives and negatives (one number is both), or by their names as in
+            ``softmax(positive_scale=6, negative_scale=12)``. A `Mining` is itself.
+
+    Raises:
+        ValueError: an unknown name, more numbers than the mining has, or a number that it does not accept.
+
+    >>> mining_of("top_k:3").selection
+    TopK(k=3)
+    """
+    if isinstance(text, Mining):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"mining: got {text!r} but expected a text such as hardest or softmax:12, or a Mining")
+    call = _CALL.fullmatch(text)
+    name = call[1] if call else text.strip()
+    if call is None or name not in MININGS:
+        raise ValueError(f"mining: got {name!r} but expected one of {one_of(MININGS, name)}")
+    accepted = list(inspect.signature(MININGS[name]).parameters)
+    parts = [part for part in (call[2] if call[2] is not None else call[3] or "").split(",") if part.strip()]
+    if len(parts) > len(accepted):
+        expected = f"up to {len(accepted)}: {', '.join(accepted)}" if accepted else "none"
+        raise ValueError(f"mining {name}: got {len(parts)} numbers in {text!r} but expected {expected}")
+    numbers: dict[str, float] = {}
+    for place, part in enumerate(parts):
+        key, equals, value = (piece.strip() for piece in part.rpartition("="))
+        key = key if equals else accepted[place]
+        if key not in accepted or key in numbers:
+            raise ValueError(f"mining {name}: got {part.strip()!r} but expected each of {', '.join(accepted)} once")
+        try:
+            numbers[key] = number_of(value)
+        except ValueError as problem:
+            raise ValueError(f"mining {name}: {key}: {problem}") from None
+    if name == "softmax" and len(parts) == 1 and "=" not in parts[0]:
+        numbers = dict.fromkeys(accepted, *numbers.values())
+    return MININGS[name](**numbers)
+
+
+def numbers_of(mining: Mining) -> tuple[str, dict[str, float]] | None:
+    """The name of a mining among `MININGS`, and its numbers; None of another one."""
+    if mining.selection is not None:
+        own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
+        scales: tuple[float, ...] = ()
+    else:
+        own = {}
+        scales = tuple(float(a.parameters[0]) if a.parameters else 0.0 for a in (mining.positives, mining.negatives))
+    for name, make in MININGS.items():
+        accepted = list(inspect.signature(make).parameters)
+        numbers = dict(zip(accepted, scales, strict=True)) if name == "softmax" and scales else own
+        if set(numbers) == set(accepted) and make(**numbers) == mining:
+            return name, numbers
+    return None
+
+
+def mining_text(mining: Mining, named: bool = False) -> str:
+    """The text that `mining_of` reads as this mining; a source of randomness is not written.
+
+    Args:
+        mining: one that `MININGS` can make.
+        named: whether numbers stand by their names, as in ``top_k(k=3)``.
+
+    Raises:
+        ValueError: another one, which has no text.
+
+    >>> mining_text(softmax(12, 12)), mining_text(top_k(3), named=True)
+    ('softmax:12', 'top_k(k=3)')
+    """
+    found = numbers_of(mining)
+    if found is None:
+        raise ValueError(f"mining: got {mining!r} but expected one of {', '.join(MININGS)}: others have no text")
+    name, numbers = found
+    if named:
+        inside = ", ".join(f"{key}={number_text(value)}" for key, value in numbers.items())
+        return f"{name}({inside})" if inside else name
+    values = list(numbers.values())
+    if name == "softmax" and len(set(values)) == 1:
+        values = values[:1]
+    return ":".join([name, *([",".join(map(number_text, values))] if values else [])])
+
+
+def mining_in(objective: Objective) -> Mining | None:
+    """The mining of an objective all of whose terms aggregate similarities in one way; None of another one."""
+    found = set()
+    for term in objective.terms:
+        p, n = term.positives, term.negatives
+        if p is None or n is None or (p.inner, n.inner) != (s_p, s_n) or p.selection is not None:
+            return None
+        if p.pool.name != "OWN" or n.pool.name != "OWN":
+            return None
+        found.add(Mining(p.aggregator, n.aggregator, n.selection))
+    return found.pop() if len(found) == 1 else None

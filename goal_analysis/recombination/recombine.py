@@ -1,0 +1,199 @@
+"""Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from goal_analysis.recombination.minings import Mining, mining_of
+from goal_analysis.recombination.parts import side_by_side
+from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+
+
+def composed(
+    triplet: TripletWeight, pair: PairWeights, mining: Mining | str = "hardest", name: str | None = None, **fields
+) -> Objective:
+    """The objective T·P⁺, T·P⁻ on mined pairs, whether or not it is the gradient of a loss.
+
+    Args:
+        triplet: T, which reads the aggregates in the place of s_p and s_n.
+        pair: P⁺ and P⁻.
+        mining: how the pairs of an anchor are aggregated.
+        name: of the objective; by default triplet/pair@mining.
+        fields: other fields of `Objective`.
+
+    Raises:
+        ValueError: both have a hyperparameter of one name that is not the same; a mining that is not known.
+
+    >>> from losses_catalog.weights import linear_pair, nca_triplet
+    >>> composed(nca_triplet, linear_pair).terms[0].triplet
+    sigmoid(tau*(x_n - x_p))
+    """
+    triplet, pair = side_by_side(triplet, pair)
+    mined = mining_of(mining)
+    term = Term(
+        triplet=sp.sympify(triplet.expression).subs({s_p: x_p, s_n: x_n}, simultaneous=True),
+        positives=Side(mined.positives, s_p, weight=sp.sympify(pair.positive)),
+        negatives=Side(mined.negatives, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
+    )
+    both = tuple(dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters)))
+    used = _free(term) | {s for r in pair.relative for s in (r.contribution.free_symbols | r.member.free_symbols)}
+    text = name or f"{triplet.name}/{pair.name}" + (f"@{mining}" if isinstance(mining, str) and mining != "hardest" else "")
+    return Objective(
+        name=text,
+        title=text,
+        terms=(term,),
+        hyperparameters=tuple(h for h in both if h.symbol in used),
+        reference=tuple(dict.fromkeys((*triplet.reference, *pair.reference))),
+        relative=pair.relative,
+        **fields,
+    )
+
+
+def recombine(
+    objective: Objective,
+    *,
+    triplet: TripletWeight | None = None,
+    pair: PairWeights | None = None,
+    mining: Mining | str | None = None,
+    name: str | None = None,
+) -> Objective:
+    """An objective with parts exchanged; what is exchanged for itself stays as it is.
+
+    Args:
+        objective: a loss, or any other objective.
+        triplet: another T. It reads similarities, so the inner functions of the objective have to be lines, or the
+            mining has to be exchanged too.
+        pair: other P⁺ and P⁻, on every side of every term. Where a term's own weight is negative (it reads −s), the new
+            one is taken negative.
+        mining: other aggregators, of the similarities: T, or Φ, then reads k(x_p) and h(x_n).
+        name: of the result.
+
+    Raises:
+        ValueError: a triplet weight for aggregates that are no similarities; a hyperparameter of one name that is not the
+            same; relative pair weights on an objective that does not aggregate similarities.
+
+    >>> from losses_catalog.circle import circle_loss
+    >>> from losses_catalog.weights import linear_pair
+    >>> recombine(circle_loss, pair=linear_pair).terms[0].negatives.weight
+    s_n
+    """
+    terms, hyperparameters = objective.terms, objective.hyperparameters
+    relative = objective.relative
+    if mining is not None:
+        mined = mining_of(mining)
+        terms = tuple(_mined(term, mined) for term in terms)
+    if triplet is not None:
+        terms = tuple(_with_triplet(term, triplet, objective.name) for term in terms)
+        hyperparameters = _joined(hyperparameters, triplet.hyperparameters, objective.name)
+    if pair is not None:
+        pair = side_by_side(TripletWeight(name="t", expression=sp.S.One, hyperparameters=hyperparameters), pair)[1]
+        if pair.relative and any(side.inner not in (s_p, s_n) for term in terms for side in term.sides):
+            raise ValueError(
+                f"{objective.name}: got pair weights {pair.name} that read other pairs, but expected weights of their own "
+                "pair, or a mining such as hardest besides"
+            )
+        terms = tuple(_with_pair(term, pair) for term in terms)
+        hyperparameters = _joined(hyperparameters, pair.hyperparameters, objective.name)
+        relative = pair.relative
+    used = set().union(*map(_free, terms), *(r.contribution.free_symbols | r.member.free_symbols for r in relative))
+    changed = replace(
+        objective,
+        terms=terms,
+        hyperparameters=tuple(h for h in hyperparameters if h.symbol in used),
+        relative=relative,
+    )
+    if changed == objective:
+        return objective
+    given = name or f"{objective.name} recombined"
+    return replace(changed, name=given, title=given)
+
+
+def _mined(term: Term, mining: Mining) -> Term:
+    """The term with other aggregators, of the similarities where T can read them through k and h."""
+    p, n = term.positives, term.negatives
+    if not term.reads_gap_alone and len(term.sides) == 2:
+        return replace(
+            term,
+            positives=p and replace(p, aggregator=mining.positives),
+            negatives=n and replace(n, aggregator=mining.negatives, selection=mining.selection, pool=Pool.OWN),
+        )
+    read = {x: side.inner.subs(s, x) for x, side, s in ((x_p, p, s_p), (x_n, n, s_n)) if side is not None}
+    # A pair weight c of a line k = c·s + d is in Φ(k(x)) already; all others stand beside T.
+    inside = term.is_loss and all(_is_line(side.inner, s) for side, s in ((p, s_p), (n, s_n)) if side is not None)
+    if inside:
+        return replace(
+            term,
+            outer=sp.sympify(term.outer).subs(read, simultaneous=True),
+            positives=p and Side(mining.positives, s_p),
+            negatives=n and Side(mining.negatives, s_n, selection=mining.selection),
+        )
+    t = term.triplet_weights[0 if p is not None else 1]
+    return Term(
+        triplet=undetach(t.subs({x: undetach(e) for x, e in read.items()}, simultaneous=True)),
+        positives=p and Side(mining.positives, s_p, weight=undetach(p.slope(s_p))),
+        negatives=n and Side(mining.negatives, s_n, weight=undetach(n.slope(s_n)), selection=mining.selection),
+    )
+
+
+def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
+    read = {}
+    for x, side, s in ((x_p, term.positives, s_p), (x_n, term.negatives, s_n)):
+        if side is None or not _is_line(side.inner, s):
+            raise ValueError(
+                f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining besides, "
+                "such as hardest: this objective aggregates other quantities"
+            )
+        slope = sp.diff(side.inner, s)
+        read[s] = (x - side.inner.subs(s, 0)) / slope
+    weight = sp.sympify(triplet.expression).subs(read, simultaneous=True)
+    if term.outer is not None and term.reads_gap_alone and sp.expand(weight - term.triplet_weights[0]) == 0:
+        return term
+    return replace(term, outer=None, triplet=weight)
+
+
+def _with_pair(term: Term, pair: PairWeights) -> Term:
+    def exchanged(side: Side | None, s: sp.Symbol, weight: sp.Expr) -> Side | None:
+        if side is None:
+            return None
+        own = undetach(sp.diff(side.inner, s))
+        signed = sp.sympify(weight) * _sign(undetach(side.slope(s)), s)
+        return replace(side, weight=None if sp.expand(own - signed) == 0 and own == sp.diff(side.inner, s) else signed)
+
+    return replace(
+        term,
+        positives=exchanged(term.positives, s_p, pair.positive),
+        negatives=exchanged(term.negatives, s_n, pair.negative),
+    )
+
+
+def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
+    return bool(inner.is_polynomial(s)) and sp.degree(inner, s) == 1
+
+
+def _sign(slope: sp.Expr, s: sp.Symbol) -> int:
+    """−1 where a pair weight is negative in the middle of the range, with every hyperparameter at one half."""
+    at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
+    value = at.evalf(5)
+    return -1 if value.is_number and value.is_real and value < 0 else 1
+
+
+def _free(term: Term) -> set[sp.Symbol]:
+    formulas = [f for f in (term.outer, term.triplet) if f is not None]
+    for side in term.sides:
+        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
+    return set().union(*(f.free_symbols for f in formulas))
+
+
+def _joined(
+    own: tuple[Hyperparameter, ...], more: tuple[Hyperparameter, ...], owner: str
+) -> tuple[Hyperparameter, ...]:
+    both = tuple(dict.fromkeys((*own, *more)))
+    if len({h.name for h in both}) < len(both):
+        raise ValueError(f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names")
+    return both

@@ -1,0 +1,433 @@
+"""Objectives as text and as TOML, read into values and written back.
+
+    LOSS[(name=value, …)][/PAIR[(name=value, …)]][@MINING]          circle(gamma=80)    circle(gamma=80)/linear
+    TRIPLET[(name=value, …)]/PAIR[(name=value, …)][@MINING]         nca(tau=12)/linear@softmax:12
+
+A loss stands for itself; with pair weights or a mining behind it, these take the place of its own. A triplet weight needs
+pair weights, and without a mining it is ``hardest``; its name with ``_twin`` at the end is its integrable twin beside
+them. Pair weights may be those of a loss, by its name. A formula of s_p and s_n is a loss of every triplet. What a
+Python module has is named ``module:name`` or ``file.py:name``: an `Objective`, with whatever aggregators, selections,
+directions and similarities it is made of.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
+from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
+from goal_analysis.recombination.parts import OF_PAIR, TWIN, Parts, side_by_side, twin_of
+from goal_analysis.recombination.recombine import composed, recombine
+from goal_analysis.symbolic.language.hyperparameter import exact
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, loss_to_mapping
+from goal_analysis.symbolic.parsing.declaration_table import Table
+from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
+from goal_analysis.symbolic.parsing.declared_weights import (
+    pair_weights_from_mapping,
+    pair_weights_to_mapping,
+    triplet_weight_from_mapping,
+    triplet_weight_to_mapping,
+)
+from goal_analysis.symbolic.parsing.document import read_toml
+from goal_analysis.symbolic.parsing.formula_error import one_of
+from goal_analysis.symbolic.parsing.number import number_of, number_text
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+
+MAX_CHARACTERS = 500
+"""Characters of an objective in one line."""
+
+MAX_DECLARATION = 100_000
+"""Characters of a declaration."""
+
+EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
+
+RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
+"""Names that a weight and a loss once shared, and what the other of them is called now."""
+
+KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
+
+_MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
+_CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
+_LINE = re.compile(_CALL.format(rf"{_MODULE}|[^\W\d]\w*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
+
+
+def parse_objective(
+    text: str, parts: Parts, settings: Mapping[str, float | int] | None = None, **fields: Any
+) -> Objective:
+    """The objective of a line of text.
+
+    Args:
+        text: a line as above.
+        parts: what the names stand for.
+        settings: hyperparameters besides those of the text; of a formula, all of its names.
+        fields: fields of `Objective` other than the text says, such as ``reduction`` or ``anchors``.
+
+    Raises:
+        ValueError: the text, with what of it was not understood and what would be accepted.
+
+    >>> from losses_catalog import catalog, pair_weights, triplet_weights
+    >>> parts = Parts(triplet_weights, pair_weights, catalog)
+    >>> parse_objective("circle(gamma=80)", parts).values()
+    {gamma: 80, m: 1/4}
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"objective: got {text!r} but expected text such as {EXAMPLE}")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
+    if re.search(r"\b(s_p|s_n|gap)\b", text):
+        given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
+        return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
+    match = _LINE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"objective: got {text!r} but expected a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}")
+    head, of_head, pair, of_pair, mining = match.groups()
+    try:
+        found = _unset(head, pair, None if mining is None else mining.strip(), parts)
+        said = [*_settings(of_head, found, head), *_settings(of_pair, found, pair or "", parts)]
+        for name, value in (settings or {}).items():
+            said.append((name, value))
+        names = [name for name, _ in said]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"settings: got {name} {names.count(name)} times but expected every one once")
+        return _with_fields(found.with_settings(dict(said)), fields)
+    except ValueError as problem:
+        raise ValueError(f"objective {text!r}: {problem}") from problem
+
+
+def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
+    """The objective of these names, at its defaults."""
+    losses = {loss.name: loss for loss in parts.losses}
+    triplets = [t.name for t in parts.triplet_weights]
+    mined = None if mining is None else mining_text(mining_of(mining))
+    name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
+    if ":" in head or head in losses:
+        own = imported(head) if ":" in head else losses[head]
+        weights = None if pair is None else parts.pair(pair)
+        if weights is None and mined is None:
+            return replace(own, name=name) if ":" in head else own
+        return recombine(own, pair=weights, mining=mined, name=name)
+    if head.removesuffix(TWIN) not in triplets:
+        known = (*losses, *triplets)
+        raise ValueError(f"got {head!r} but expected one of {one_of(known, head)}")
+    if pair is None:
+        other = f"; the loss is called {RENAMED[head]}" if head in RENAMED else ""
+        raise ValueError(f"got the triplet weight {head} alone but expected pair weights behind it, as in {head}/linear{other}")
+    mined = mined or "hardest"
+    name = f"{head}/{pair}" + (f"@{mined}" if mined != "hardest" else "")
+    return composed(*parts.resolved(head, pair), mined, name)
+
+
+def imported(target: str) -> Objective:
+    """The objective ``name`` of ``module:name`` or ``file.py:name``; its module is run.
+
+    Raises:
+        ValueError: there is none, or it is no objective.
+    """
+    module, _, name = target.rpartition(":")
+    try:
+        if module.endswith(".py"):
+            found = _module_of(Path(module).resolve())
+        else:
+            sys.path.insert(0, str(Path.cwd()))
+            try:
+                found = importlib.import_module(module)
+            finally:
+                sys.path.pop(0)
+        value = getattr(found, name)
+    except (ImportError, AttributeError, OSError, SyntaxError) as problem:
+        raise ValueError(f"{target}: {problem}") from problem
+    value = getattr(value, "objective", value)
+    if not isinstance(value, Objective):
+        raise ValueError(f"{target}: got {value!r} but expected an Objective")
+    return value
+
+
+@lru_cache(maxsize=64)
+def _module_of(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"got no file {path} but expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _settings(text: str | None, objective: Objective, owner: str, parts: Parts | None = None) -> Iterator[tuple[str, float]]:
+    """Pairs of a hyperparameter's name in the objective and its value."""
+    if not text or not text.strip():
+        return
+    known = {h.name: h for h in objective.hyperparameters}
+    if parts is not None:  # pair weights call their hyperparameters by their own names
+        for h in parts.pair(owner).hyperparameters:
+            known[h.name] = known.get(h.name + OF_PAIR, known.get(h.name, h))
+    for assignment in text.split(","):
+        name, equals, value = (part.strip() for part in assignment.partition("="))
+        if not equals:
+            raise ValueError(f"{owner}: got {assignment.strip()!r} but expected NAME=VALUE, such as tau=12")
+        if name not in known:
+            expected = f"one of {one_of(known, name)}" if known else "none: it has no hyperparameters"
+            other = f"; the triplet weight {owner} is called {RENAMED[owner]} now" if owner in RENAMED else ""
+            raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}{other}")
+        try:
+            number = number_of(value)
+        except ValueError as problem:
+            raise ValueError(f"{owner}: {name}: {problem}") from None
+        yield known[name].name, known[name].check(number, f"{owner}: {name}")
+
+
+def _with_fields(objective: Objective, fields: Mapping[str, Any]) -> Objective:
+    given = {name: value for name, value in fields.items() if value is not None}
+    if isinstance(given.get("direction"), str):
+        given["direction"] = direction_of(given["direction"])
+    return replace(objective, **given) if given else objective
+
+
+def written(objective: Objective, parts: Parts) -> str:
+    """The line that `parse_objective` reads as this objective, or the declaration that `from_toml` does.
+
+    Raises:
+        ValueError: the objective holds something that neither can say.
+    """
+    line = line_of(objective, parts)
+    return to_toml(objective, parts) if line is None else line
+
+
+def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) -> str | None:
+    """The line that `parse_objective` reads as this objective; None where no line says it all.
+
+    Args:
+        objective: any.
+        parts: what names stand for.
+        ignoring: fields of the objective that something else says.
+
+    >>> from losses_catalog import catalog, pair_weights, triplet_weights
+    >>> parts = Parts(triplet_weights, pair_weights, catalog)
+    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts), parts)
+    'nca(tau=12)/linear@softmax:10,12'
+    """
+    try:
+        base = parse_objective(objective.name, parts)
+    except (ValueError, TypeError):
+        return None
+    defaults = {h.name: exact(h.default) for h in base.hyperparameters}
+    settings = {
+        h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)
+    }
+    try:
+        same = base.with_settings(settings)
+    except ValueError:
+        return None
+    if _plain(replace(same, **{name: getattr(objective, name) for name in ignoring})) != _plain(objective):
+        return None
+    inside = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
+    if not inside:
+        return objective.name
+    head = re.match(rf"{_MODULE}|\w+", objective.name)
+    assert head is not None
+    return f"{head[0]}({inside}){objective.name[head.end() :]}"
+
+
+def _plain(objective: Objective) -> Objective:
+    """The objective without its title, and with exact numbers, of which 12 and 12.0 are one."""
+    exactly = tuple(replace(h, default=exact(h.default)) for h in objective.hyperparameters)
+    return replace(objective, title="", hyperparameters=exactly)
+
+
+def direction_of(text: str | Direction) -> Direction:
+    """The direction of a text: its name, and after a colon the strength of the regularised one.
+
+    Raises:
+        ValueError: an unknown name, or a number that is not accepted.
+
+    >>> direction_of("direction_regularized:0.5").name
+    'direction_regularized'
+    """
+    if isinstance(text, Direction):
+        return text
+    name, colon, strength = (part.strip() for part in text.partition(":"))
+    found = direction(name)
+    if not colon:
+        return found
+    if not isinstance(found.gradients, partial):
+        raise ValueError(f"direction {name}: got the number {strength!r} but expected none")
+    return direction_regularized(number_of(strength))
+
+
+def direction_text(direction: Direction) -> str:
+    """The text that `direction_of` reads as this direction.
+
+    Raises:
+        ValueError: a direction that is not one of `goal_analysis.numeric.similarity.DIRECTIONS`.
+    """
+    strength = direction.gradients.args if isinstance(direction.gradients, partial) else ()
+    text = ":".join([direction.name, *map(number_text, strength)])
+    if direction_of(text).formula != direction.formula:
+        raise ValueError(f"direction: got {direction.name!r} but expected one of `DIRECTIONS`: others have no text")
+    return text
+
+
+def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a frozen value
+    """The objective that a TOML document declares.
+
+    Args:
+        text: the document: ``objective``, a line; or ``triplet``, ``pair`` and ``mining``, where weights are names or
+            tables of formulas; or a loss with its ``terms`` or ``formula``. Besides, ``similarity``, ``direction``,
+            ``reduction``, ``anchors`` and ``settings``.
+        parts: what names stand for.
+
+    Raises:
+        FormulaError: a formula is not understood; it shows the place.
+        ValueError: no TOML, or a key, a name or a number that is not one of those that are accepted.
+        TypeError: a key holds something of another type.
+
+    >>> from_toml('''
+    ... mining = "softmax:12"
+    ... triplet = { formula = "sigmoid(tau*(s_n - s_p))", hyperparameters = { tau = 10 } }
+    ... pair = { positive = "1 - s_p", negative = "s_n" }
+    ... ''').terms[0].positives.weight
+    1 - s_p
+    """
+    if len(text) > MAX_DECLARATION:
+        raise ValueError(f"objective: got {len(text):,} characters but expected up to {MAX_DECLARATION:,}")
+    try:
+        document = read_toml(text)
+    except ValueError as problem:
+        raise ValueError(f"objective: got what is no TOML: {problem}") from None
+    if "terms" in document or "formula" in document:
+        name = document.pop("name", "declared")
+        return loss_from_mapping(name, document)
+    table = Table(document, "objective", KEYS)
+    settings = table.table("settings")
+    fields = {
+        "similarity": table.choice("similarity", SIMILARITY_OF, COSINE) if "similarity" in table else None,
+        "direction": direction_of(table.text("direction")) if "direction" in table else None,
+        "reduction": table.choice("reduction", REDUCTION_OF, Reduction.MEAN) if "reduction" in table else None,
+        "anchors": table.choice("anchors", ANCHORS_OF, Anchors.BOTH) if "anchors" in table else None,
+    }
+    numbers = {name: float(settings.number(name)) for name in settings}
+    if "objective" in table:
+        for key in ("triplet", "pair", "mining"):
+            if key in table:
+                raise ValueError(f"{table.where}: got {key} beside objective but expected it in the line")
+        return parse_objective(table.text("objective"), parts, numbers, **fields)
+    mining = table.text("mining", "hardest")
+    t, p = _weights(table, parts)
+    named = isinstance(table["triplet"], str) and isinstance(table["pair"], str)
+    name = f"{t.name}/{p.name}" + ("" if mining == "hardest" else f"@{mining_text(mining_of(mining))}")
+    found = composed(t, p, mining, name if named else f"declared {name}")
+    return _with_fields(found.with_settings(numbers), fields)
+
+
+def _weights(table: Table, parts: Parts) -> tuple[TripletWeight, PairWeights]:
+    missing = [key for key in ("triplet", "pair") if key not in table]
+    if missing:
+        raise ValueError(f"{table.where}: got no {missing[0]} but expected a name or a table of formulas")
+    triplet, pair = table["triplet"], table["pair"]
+    weights = parts.pair(pair) if isinstance(pair, str) else pair_weights_from_mapping(pair)
+    if not isinstance(triplet, str):
+        return side_by_side(triplet_weight_from_mapping(triplet), weights)
+    t, p = side_by_side(parts.triplet(triplet.removesuffix(TWIN)), weights)
+    return (twin_of(t, p) if triplet.endswith(TWIN) else t), p
+
+
+def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 - a frozen value
+    """The TOML document that `from_toml` reads as this objective.
+
+    Args:
+        objective: any whose formulas have names.
+        parts: what is written as names; everything else is written as formulas.
+
+    Raises:
+        ValueError: the objective holds something that declarations cannot say.
+
+    >>> from losses_catalog import catalog, pair_weights, triplet_weights
+    >>> parts = Parts(triplet_weights, pair_weights, catalog)
+    >>> print(to_toml(parse_objective("circle(gamma=80)", parts, anchors="both"), parts), end="")
+    objective = "circle(gamma=80)"
+    anchors = "both"
+    """
+    own = ("similarity", "direction", "reduction", "anchors")
+    line = line_of(objective, parts, own)
+    if line is not None:
+        plain = parse_objective(line, parts)
+        document: dict[str, Any] = {"objective": line}
+    else:
+        weights = _as_weights(objective)
+        if weights is None:
+            return "\n".join(_lines(loss_to_mapping(objective))) + "\n"
+        triplet, pair, mining = weights
+        plain = composed(triplet, pair, mining)
+        document = {
+            "triplet": triplet_weight_to_mapping(triplet),
+            "pair": pair_weights_to_mapping(pair),
+            "mining": mining_text(mining),
+        }
+    written = {
+        "similarity": objective.similarity.name,
+        "direction": None if objective.direction is None else direction_text(objective.direction),
+        "reduction": objective.reduction.value,
+        "anchors": objective.anchors.name.lower(),
+    }
+    document |= {k: v for k, v in written.items() if v is not None and getattr(plain, k) != getattr(objective, k)}
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _as_weights(objective: Objective):
+    """T, P⁺ with P⁻, and the mining of an objective that is made of them; None of another one."""
+    mining = mining_in(objective)
+    if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
+        return None
+    term = objective.terms[0]
+    positive, negative = term.positives.slope(s_p), term.negatives.slope(s_n)
+    t = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    reads = [f for r in objective.relative for f in (r.contribution, r.member)]
+    of_t = tuple(h for h in objective.hyperparameters if t.has(h.symbol))
+    of_p = tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in (positive, negative, *reads)))
+    return (
+        TripletWeight(name="declared", expression=t, hyperparameters=of_t),
+        PairWeights(
+            name="declared", positive=positive, negative=negative, hyperparameters=of_p, relative=objective.relative
+        ),
+        mining,
+    )
+
+
+def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Numbers and texts first, then tables, then lists of tables."""
+    tables = {k: v for k, v in document.items() if isinstance(v, dict) and v}
+    lists = {k: v for k, v in document.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    for key, value in document.items():
+        if not isinstance(value, dict) and key not in lists:
+            yield f"{_key(key)} = {_value(value)}"
+    for key, value in tables.items():
+        place = f"{path}{_key(key)}"
+        if not all(isinstance(inner, dict) for inner in value.values()):
+            yield f"\n[{place}]"
+        yield from _lines(value, f"{place}.")
+    for key, values in lists.items():
+        for value in values:
+            yield f"\n[[{path}{_key(key)}]]"
+            yield from _lines(value, f"{path}{_key(key)}.")
+
+
+def _key(key: str) -> str:
+    return key if key.isascii() and key.replace("_", "a").isalnum() else _value(key)
+
+
+def _value(value: Any) -> str:
+    """A text, a number, a boolean or a list of them; the escapes of JSON are TOML's too, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

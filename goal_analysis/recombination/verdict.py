@@ -1,0 +1,426 @@
+"""Is the weight matrix W(S) of an objective the gradient of a loss of the scores, and of which?
+
+On a batch the aggregators have their say. W is the gradient of a loss if its Jacobian is symmetric between the kinks and
+if, where it jumps, it jumps along the kink's normal. The anchors of one axis share no score, and two scores that share an
+anchor of one axis share none of the other: so one anchor tells, for both axes.
+
+- Where nothing is prescribed and nothing selected, the declared loss decides.
+- Choices of pairs (each, max, min) add up G(s_p, s_n), which is continuous where the choice changes. So does a selection
+  by order alone. One that keeps pairs by a threshold cuts the triplet weight off; one that draws at random is no function
+  of the scores; of one that says nothing of itself nothing is known.
+- Soft aggregates x_p and x_n with the derivatives q have the weights −T(x_p, x_n)·q_p·P⁺(s_p) and
+  T(x_p, x_n)·q_n·P⁻(s_n). Of their Jacobian, what is not symmetric is
+
+      between negatives j, k:        q_j·q_k·(∂T/∂x_n − β⁻·T)·(P⁻(s_j) − P⁻(s_k))
+      between positives i, l:        −q_i·q_l·(∂T/∂x_p + β⁺·T)·(P⁺(s_i) − P⁺(s_l))
+      between positive i, negative j:   q_i·q_j·(P⁻(s_j)·∂T/∂x_p + P⁺(s_i)·∂T/∂x_n)
+
+  Where P⁺ and P⁻ are multiples of k′ and h′ the last alone is left, which is the condition on one triplet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import sympy as sp
+
+from goal_analysis.numeric.similarity import TANGENTIAL
+from goal_analysis.numeric.similarity import direction as direction_of
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
+from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import exact
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
+from goal_analysis.symbolic.objective import Objective, Reduction, Term
+from goal_analysis.symbolic.parsing import parse
+from goal_analysis.symbolic.proof.antiderivative import antiderivative
+from goal_analysis.symbolic.proof.identity import Undecided, Witness
+from goal_analysis.symbolic.weight import Factors, WeightField
+
+CHOICES = frozenset(("each", "each_mean", "max", "min"))
+"""Aggregators that choose or enumerate pairs."""
+
+LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
+"""Aggregators whose mining weights do not depend on the scores."""
+
+SOFT = {"soft_max": 1, "soft_min": -1, "logsumexp": 1, "softmin": -1}
+"""Aggregators log Σ exp(β·x)/β, and the sign of β."""
+
+BEYOND = 4
+"""By how much aggregates are taken to leave the range of the scores: up to log(pairs)/β, a million pairs at β = 3.5."""
+
+
+@lru_cache(maxsize=4096)
+def verdict(objective: Objective) -> Integrability:
+    """Decide whether what trains is the gradient of a loss of the embeddings, for batches of any size.
+
+    The verdict is for the hyperparameters that the objective has. Where it is yes, `loss_of` is the loss.
+
+    Args:
+        objective: any.
+
+    >>> from goal_analysis.recombination.recombine import composed
+    >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
+    >>> verdict(composed(nca_triplet, constant_pair)).loss
+    softplus(tau*(s_n - s_p))/tau
+    >>> verdict(composed(nca_triplet, linear_pair)).integrable
+    False
+    """
+    of_scores = verdict_on_scores(objective)
+    moved = objective.direction
+    similarity = objective.similarity
+    own = (similarity.name, DOT.name, TANGENTIAL.name) if similarity == COSINE else (similarity.name,)
+    if moved is None or moved.name in own and moved in map(direction_of, own) or of_scores.loss == 0:
+        return of_scores
+    why = f"the direction {moved.name} is not the gradient of the similarity {similarity.name}"
+    return Integrability(False, why, potential=of_scores.potential)
+
+
+@lru_cache(maxsize=4096)
+def verdict_on_scores(objective: Objective) -> Integrability:
+    """The same on the weights of the scores, wherever the embeddings move."""
+    try:
+        found = _decided(objective)
+        if found.integrable is True or not objective.hyperparameters:
+            return found
+        here = _decided(_at_values(objective))
+        return here if here.integrable is not False or found.integrable is None else found
+    except Undecided as undecided:
+        return Integrability(None, f"undecided: {undecided}")
+
+
+@lru_cache(maxsize=4096)
+def _decided(objective: Objective) -> Integrability:
+    field = decompose(objective).field
+    if field.positive == 0 and field.negative == 0:
+        return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
+    selections = [side.selection for term in objective.terms for side in term.sides if side.selection is not None]
+    if selections:
+        return _selected(objective, field, selections)
+    if objective.is_loss:
+        return integrability(decompose(objective))
+    aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
+    if aggregators <= CHOICES:
+        return _chosen(field)
+    if len(objective.terms) > 1:
+        return _several(objective, field)
+    return _soft(objective, field)
+
+
+def loss_of(objective: Objective) -> Objective | None:
+    """The loss whose gradient the objective is, as an objective in which nothing is prescribed; None where there is
+    none, or no closed form of it was found.
+    """
+    if objective.is_loss and not any(side.selection for term in objective.terms for side in term.sides):
+        return objective if verdict_on_scores(objective).integrable is not False else None
+    found = verdict_on_scores(objective)
+    if not found.integrable or found.loss is None or len(objective.terms) != 1:
+        return None
+    term = objective.terms[0]
+    p, n = term.positives, term.negatives
+    selection = None if n is None or getattr(n.selection, "bounds", None) else n.selection
+    linear = _linear_parts(objective)
+    if linear is not None:
+        outer, k, h = linear
+        plain = Term(outer=outer, positives=p and replace(p, inner=k, weight=None), negatives=n and replace(n, inner=h, weight=None))
+    else:
+        at = {s_p: x_p, s_n: x_n}
+        bare = (p and replace(p, weight=None), n and replace(n, weight=None, selection=selection))
+        plain = Term(outer=found.loss.subs(at, simultaneous=True), positives=bare[0], negatives=bare[1])
+    free = plain.outer.free_symbols.union(*(side.inner.free_symbols | _free(side) for side in plain.sides))
+    hyperparameters = tuple(h for h in objective.hyperparameters if h.symbol in free)
+    return replace(objective, terms=(plain,), hyperparameters=hyperparameters, relative=())
+
+
+def _free(side: Side) -> set[sp.Symbol]:
+    return set().union(*(parameter.free_symbols for parameter in side.aggregator.parameters))
+
+
+def _at_values(objective: Objective) -> Objective:
+    """The objective with numbers for hyperparameters."""
+    values = objective.values()
+
+    def side_at(side: Side | None) -> Side | None:
+        if side is None:
+            return None
+        weight = None if side.weight is None else side.weight.subs(values)
+        return replace(side, inner=side.inner.subs(values), weight=weight)
+
+    terms = tuple(
+        Term(
+            outer=None if term.outer is None else term.outer.subs(values),
+            triplet=None if term.triplet is None else term.triplet.subs(values),
+            positives=side_at(term.positives),
+            negatives=side_at(term.negatives),
+        )
+        for term in objective.terms
+    )
+    relative = tuple(
+        replace(r, contribution=r.contribution.subs(values), member=r.member.subs(values)) for r in objective.relative
+    )
+    used = {s for term in terms for side in term.sides for s in _free(side)}
+    kept = tuple(h for h in objective.hyperparameters if h.symbol in used)
+    return replace(objective, terms=terms, hyperparameters=kept, relative=relative)
+
+
+def _chosen(field: WeightField) -> Integrability:
+    of_one = integrability(field)
+    if of_one.integrable is not True:
+        return of_one
+    why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
+    return replace(of_one, reason=why)
+
+
+def _selected(objective: Objective, field: WeightField, selections: list) -> Integrability:
+    """The verdict on an objective that aggregates some pairs only, by what its selections say of themselves."""
+    depends = {getattr(selection, "depends", "unknown") for selection in selections}
+    names = ", ".join(getattr(selection, "name", repr(selection)) for selection in selections)
+    if "random" in depends:
+        why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
+        return Integrability(False, why)
+    if not depends <= {"not", "order", "threshold"}:
+        return Integrability(None, f"open: the selection {names} does not say how it depends on the scores")
+    bare = replace(objective, terms=tuple(_unselected(term) for term in objective.terms))
+    if "threshold" not in depends:
+        of_all = _decided(bare)
+        sides = [side for term in objective.terms for side in term.sides if side.selection is not None]
+        if of_all.integrable is True and "order" in depends and not all(s.aggregator in (EACH_MEAN, EACH) for s in sides):
+            return Integrability(None, f"open: what the selection {names} leaves out may jump", potential=of_all.potential)
+        if of_all.integrable is True:
+            why = f"{of_all.reason}, and the loss of the selected pairs is continuous where others are selected"
+            return replace(of_all, reason=why)
+        return of_all
+    only = selections[0]
+    if len(objective.terms) == 1 and len(selections) == 1:
+        if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:
+            return _bounded(objective, field, only)
+        if getattr(only, "epsilon", None) is not None:
+            return _exchanging(field, only.epsilon)
+    return Integrability(None, f"open: nothing is known of what happens at the threshold of the selection {names}")
+
+
+def _unselected(term: Term) -> Term:
+    p, n = (side and replace(side, selection=None) for side in (term.positives, term.negatives))
+    return replace(term, positives=p, negatives=n)
+
+
+def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
+    """All triplets within bounds: what jumps there jumps as any weight does."""
+    bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
+    if getattr(selection, "margin", None) == 0:
+        why = "no triplet is within a margin of 0: W is zero"
+        return Integrability(True, why, potential=sp.S.Zero, loss=sp.S.Zero)
+    cut = _times(field, sp.Mul(*map(step, bounds)))
+    of_cut = integrability(cut)
+    if of_cut.integrable is not True:
+        return replace(of_cut, reason=f"among the selected triplets {of_cut.reason}")
+    whole = integrability(field)
+    if objective.reduction is Reduction.MEAN or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
+        if (witness_against(cut.positive, cut) or witness_against(cut.negative, cut)) is None:
+            return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
+        why = (
+            "the mean is over the anchors with a selected triplet: where one anchor's last triplet is no longer "
+            "selected, the weights of the others jump"
+        )
+        return Integrability(False, why, potential=whole.potential)
+    why = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes between the kinks and at the selection's bounds"
+    margin = getattr(selection, "margin", None)
+    loss = None if margin is None else _clipped(whole.loss, exact(margin))
+    return Integrability(True, why, potential=whole.potential, loss=loss)
+
+
+def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
+    """The loss of semi-hard triplets, held at its value outside of the margin."""
+    if loss is None:
+        return None
+    between = sp.Symbol("gap", real=True)
+    of_gap = sp.simplify(loss.subs(s_n, s_p + between))
+    if not of_gap.has(s_p):
+        return of_gap.subs(between, hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin)
+    harder, easier = (loss.subs({s_p: at, s_n: 0}, simultaneous=True) for at in (0, margin))
+    inside = step(s_p - s_n) * step(s_n - s_p + margin)
+    return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
+
+
+def _exchanging(field: WeightField, epsilon: float) -> Integrability:
+    """The hardest negative, or all of them where |s_p − s_n| < ε."""
+    as_hardest = _chosen(field)
+    if as_hardest.integrable is not True or epsilon == 0:
+        return as_hardest
+    witness = witness_against(field.negative * step(s_p + exact(epsilon) - s_n), field)
+    if witness is None:
+        return as_hardest
+    why = (
+        f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump, "
+        f"by their share of w⁻, which is {witness}"
+    )
+    return Integrability(False, why, potential=as_hardest.potential, witness=witness)
+
+
+def _times(field: WeightField, factor: sp.Expr) -> WeightField:
+    """The field with another factor in its triplet weight."""
+    factors = field.factors
+    return replace(
+        field,
+        positive=field.positive * factor,
+        negative=field.negative * factor,
+        factors=None if factors is None else replace(factors, triplet=factors.triplet * factor),
+    )
+
+
+def _several(objective: Objective, field: WeightField) -> Integrability:
+    """Several terms with prescribed parts beside soft aggregates: each by itself, or a witness against the whole."""
+    singles = [_decided(replace(objective, terms=(term,), **_of_term(objective, term))) for term in objective.terms]
+    if all(one.integrable is True for one in singles):
+        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
+    witness = next(filter(None, _witnesses(objective, field)), None)
+    if witness is not None:
+        return Integrability(False, witness[1], witness=witness[0])
+    return Integrability(None, "open: no asymmetry of several pairs of an anchor was found, nor a proof")
+
+
+def _of_term(objective: Objective, term: Term) -> dict:
+    formulas = [f for f in (term.outer, term.triplet) if f is not None]
+    for side in term.sides:
+        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
+    free = set().union(*(f.free_symbols for f in formulas))
+    return {"hyperparameters": tuple(h for h in objective.hyperparameters if h.symbol in free)}
+
+
+def _soft(objective: Objective, field: WeightField) -> Integrability:
+    """One term with soft aggregates."""
+    if objective.relative:
+        return Integrability(None, "open: pair weights that read other pairs beside soft aggregates")
+    of_one = integrability(field)
+    if of_one.integrable is False:
+        return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
+    term = objective.terms[0]
+    if _linear_parts(objective) is not None:
+        k_and_h = _linear_parts(objective)
+        loss = k_and_h[0].subs({x_p: k_and_h[1], x_n: k_and_h[2]}, simultaneous=True)
+        why = "T is constant, and the mining weights do not depend on the scores"
+        return Integrability(True, why, potential=of_one.potential, loss=loss)
+    multiples = _multiples(term)
+    if multiples is not None:
+        return _of_aggregates(objective, field, of_one, multiples)
+    witness = next(filter(None, _witnesses(objective, field)), None)
+    if witness is not None:
+        return Integrability(False, witness[1], potential=of_one.potential, witness=witness[0])
+    if _symmetric(term, field):
+        why = "the Jacobian of W is symmetric for two positives and two negatives of an anchor, whatever x_p and x_n"
+        return Integrability(True, why, potential=of_one.potential)
+    return Integrability(None, "open: no asymmetry of several pairs of an anchor was found, nor a proof", potential=of_one.potential)
+
+
+def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
+    """T·(A⁻[H] − A⁺[K]) of a constant T where no mining weight depends on the scores: Φ, K = ∫P⁺ and H = ∫P⁻."""
+    if len(objective.terms) != 1 or objective.relative:
+        return None
+    term = objective.terms[0]
+    t = term.triplet_weights[0 if term.positives is not None else 1]
+    if t.has(x_p, x_n) or not {side.aggregator.name for side in term.sides} <= LINEAR:
+        return None
+    ranges = decompose(objective).field.ranges
+    k, h = (
+        sp.S.Zero if side is None else antiderivative(side.slope(s), s, ranges)
+        for side, s in ((term.positives, s_p), (term.negatives, s_n))
+    )
+    return None if k is None or h is None else (t * gap, k, h)
+
+
+def _multiples(term: Term) -> tuple[sp.Expr, sp.Expr] | None:
+    """c⁺ and c⁻ with P⁺ = c⁺·k′ and P⁻ = c⁻·h′; None where there are none."""
+    found = []
+    for side, s in ((term.positives, s_p), (term.negatives, s_n)):
+        if side is None:
+            found.append(sp.S.Zero)
+            continue
+        ratio = sp.simplify(side.slope(s) / sp.diff(side.inner, s))
+        if ratio.has(s_p, s_n):
+            return None
+        found.append(ratio)
+    return found[0], found[1]
+
+
+def _of_aggregates(
+    objective: Objective, field: WeightField, of_one: Integrability, multiples: tuple[sp.Expr, sp.Expr]
+) -> Integrability:
+    """W is the field of one triplet at (x_p, x_n), by the chain rule; x_p may fall below the range of the scores, and
+    x_n exceed it. Moving x_p lets both have one range.
+    """
+    term = objective.terms[0]
+    if term.sides and all(side.inner in (s_p, s_n) for side in term.sides):
+        moved, wider = {s_p: s_p - BEYOND}, BEYOND
+    else:
+        moved, wider = {}, 0
+    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True).subs(moved)
+    factors = Factors(t, *multiples)
+    similarity = replace(field.similarity, identical=field.similarity.identical + wider)
+    of_aggregates = integrability(
+        replace(field, positive=t * multiples[0], negative=t * multiples[1], factors=factors, similarity=similarity)
+    )
+    if of_aggregates.integrable is not True:
+        why = "the aggregates x_p and x_n leave the range of the scores, and there ∂w⁺/∂s_n + ∂w⁻/∂s_p does not vanish"
+        open_ = of_aggregates.integrable is None
+        return replace(of_aggregates, reason=of_aggregates.reason if open_ else why, potential=of_one.potential, loss=None)
+    loss = None if of_aggregates.loss is None else of_aggregates.loss.subs(s_p, s_p + wider)
+    if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
+        loss = of_one.loss  # without the constant that moving x_p leaves
+    of_anchor = None if loss is None else loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+    why = "the pair weights are multiples of k′ and h′, and T is a function of the potential of the aggregates"
+    return Integrability(True, why, potential=of_one.potential, loss=of_anchor)
+
+
+def _symmetric(term: Term, field: WeightField) -> bool:
+    """Whether the conditions hold for every x_p and x_n, whatever the similarities of the pairs."""
+    t, p, n = term.triplet_weights[0], term.positives, term.negatives
+    if p is None or n is None or (p.inner, n.inner) != (s_p, s_n) or in_steps_alone(t).has(step):
+        return False
+    scales = []
+    for side in (p, n):
+        if side.aggregator.name in ("max", "min"):
+            scales.append(None)
+        elif side.aggregator.name in SOFT:
+            parameters = side.aggregator.parameters or (sp.S.One,)
+            scales.append(parameters[0])
+        else:
+            return False
+    weight_p, weight_n = p.slope(s_p), n.slope(s_n)
+    conditions = [weight_n * sp.diff(t, x_p) + weight_p * sp.diff(t, x_n)]
+    if scales[1] is not None:
+        conditions.append((sp.diff(t, x_n) - scales[1] * t) * sp.diff(weight_n, s_n))
+    if scales[0] is not None:
+        conditions.append((sp.diff(t, x_p) + scales[0] * t) * sp.diff(weight_p, s_p))
+    wide = replace(
+        field,
+        similarity=replace(
+            field.similarity,
+            opposite=field.similarity.opposite - BEYOND,
+            identical=field.similarity.identical + BEYOND,
+        ),
+    )
+    return not any(witness_against(condition, wide) for condition in conditions)
+
+
+def _witnesses(objective: Objective, field: WeightField) -> Iterator[tuple[Witness, str] | None]:
+    """Asymmetries of the weights of one anchor with two negatives, or with two positives, and jumps across kinks."""
+    taken_apart = decompose(objective)
+    for positives, negatives, what in ((1, 2, "two negatives"), (2, 1, "two positives")):
+        of_p, of_n = (
+            tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
+            for s, count in (("s_p", positives), ("s_n", negatives))
+        )
+        weights_p, weights_n = taken_apart.weights(of_p, of_n)
+        gradient = dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
+        first, second = of_n if negatives == 2 else of_p
+        asymmetry = sp.diff(gradient[first], second) - sp.diff(gradient[second], first)
+        witness = witness_against(asymmetry, field)
+        where = f"with {what} of an anchor the difference of ∂W/∂s across the two"
+        yield witness and (witness, f"{where} is {witness}")
+        for jump in curl_jumps(gradient):
+            found = refute_on_kink(jump, tuple(gradient), field)
+            yield found and (found, f"with {what} of an anchor the weights jump across {jump.kink} = 0: {found}")

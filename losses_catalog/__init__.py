@@ -6,7 +6,7 @@
 Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
 """
 
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from losses_catalog.arc_face import arc_face_loss
 from losses_catalog.binomial_deviance import binomial_deviance_loss
 from losses_catalog.circle import circle_loss
@@ -22,7 +22,7 @@ from losses_catalog.lmnn import lmnn_loss
 from losses_catalog.margin import margin_loss
 from losses_catalog.multi_similarity import multi_similarity_loss
 from losses_catalog.n_pair import n_pair_loss
-from losses_catalog.nca import nca_loss
+from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
 from losses_catalog.proxy_anchor import proxy_anchor_loss
 from losses_catalog.proxy_nca import proxy_nca_loss
@@ -44,7 +44,7 @@ from losses_catalog.weights import pair_weights, triplet_weights
 
 __all__ = ["catalog", "pair_weights", "triplet_weights"]
 
-catalog: tuple[SymbolicLoss, ...] = (
+catalog: tuple[Objective, ...] = (
     # triplets
     triplet_loss,
     triplet_squared_euclidean_loss,
@@ -68,7 +68,7 @@ catalog: tuple[SymbolicLoss, ...] = (
     dcl_loss,
     sup_con_loss,
     sup_con_in_loss,
-    nca_loss,
+    neighbourhood_components_loss,
     tuplet_margin_loss,
     # all positives against all negatives
     lifted_structure_loss,

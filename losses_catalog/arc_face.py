@@ -15,7 +15,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import cosine_of_shifted_angle, gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("scale", 64, positive, "1/temperature of the softmax"),
@@ -24,7 +24,7 @@ hyperparameters = (
 scale, margin = (h.symbol for h in hyperparameters)
 own_class = scale * cosine_of_shifted_angle(s_p, margin)
 
-arc_face_loss = SymbolicLoss(
+arc_face_loss = Objective(
     name="arc_face",
     title="ArcFace, additive angular margin loss",
     terms=(Term(outer=softplus(gap), positives=EACH(own_class), negatives=LOGSUMEXP(scale * s_n)),),

@@ -14,7 +14,7 @@ in place of α·C.
 from goal_analysis.symbolic.language.aggregators import EACH_MEAN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
 from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 2, positive, "scale of the similarities"),
@@ -23,7 +23,7 @@ hyperparameters = (
 )
 alpha, beta, cost = (h.symbol for h in hyperparameters)
 
-binomial_deviance_loss = SymbolicLoss(
+binomial_deviance_loss = Objective(
     name="binomial_deviance",
     title="Binomial deviance loss",
     terms=(

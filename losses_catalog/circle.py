@@ -14,7 +14,7 @@ and m = 0.4, γ = 80 for fine-grained retrieval.
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, unit
 from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("gamma", 256, positive, "scale of the similarities"),
@@ -23,7 +23,7 @@ hyperparameters = (
 gamma, m = (h.symbol for h in hyperparameters)
 alpha_p, alpha_n = detach(hinge(1 + m - s_p)), detach(hinge(s_n + m))
 
-circle_loss = SymbolicLoss(
+circle_loss = Objective(
     name="circle",
     title="Circle loss",
     terms=(

@@ -14,7 +14,7 @@ below zero is drawn up towards zero.
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, unit
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("gamma", 256, positive, "scale of the similarities"),
@@ -22,7 +22,7 @@ hyperparameters = (
 )
 gamma, m = (h.symbol for h in hyperparameters)
 
-circle_undetached_loss = SymbolicLoss(
+circle_undetached_loss = Objective(
     name="circle_undetached",
     title="Circle loss without stopped gradients",
     terms=(

@@ -13,11 +13,11 @@ from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 1, positive, "distance beyond which a negative is far enough")
 
-contrastive_loss = SymbolicLoss(
+contrastive_loss = Objective(
     name="contrastive",
     title="Contrastive loss",
     terms=(
@@ -28,6 +28,5 @@ contrastive_loss = SymbolicLoss(
     reference=("hadsell2006contrastive",),
     similarity=NEGATIVE_EUCLIDEAN,
     anchors=Anchors.ROWS,
-    reduction=Reduction.SUM,
     note="the paper does not normalise its embeddings and names no default margin",
 )

@@ -15,7 +15,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 cosines = sp.Interval(-1, 1)
 hyperparameters = (
@@ -24,7 +24,7 @@ hyperparameters = (
 )
 pos_margin, neg_margin = (h.symbol for h in hyperparameters)
 
-contrastive_cosine_loss = SymbolicLoss(
+contrastive_cosine_loss = Objective(
     name="contrastive_cosine",
     title="Contrastive loss on cosines",
     terms=(

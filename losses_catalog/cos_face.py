@@ -12,7 +12,7 @@ the gap, and leaves both pair weights constant.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("scale", 64, positive, "1/temperature of the softmax"),
@@ -20,7 +20,7 @@ hyperparameters = (
 )
 scale, margin = (h.symbol for h in hyperparameters)
 
-cos_face_loss = SymbolicLoss(
+cos_face_loss = Objective(
     name="cos_face",
     title="CosFace, large margin cosine loss",
     terms=(Term(outer=softplus(gap), positives=EACH(scale * (s_p - margin)), negatives=LOGSUMEXP(scale * s_n)),),

@@ -13,12 +13,12 @@ weighted variant (DCLW) reads the other anchors' positives and is left out.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-dcl_loss = SymbolicLoss(
+dcl_loss = Objective(
     name="dcl",
     title="Decoupled contrastive loss (DCL)",
     terms=(Term(outer=gap, positives=EACH(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),

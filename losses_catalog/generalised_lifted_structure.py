@@ -14,11 +14,11 @@ from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 1, nonnegative, "by how much the negatives' distance has to be larger")
 
-generalised_lifted_structure_loss = SymbolicLoss(
+generalised_lifted_structure_loss = Objective(
     name="generalised_lifted_structure",
     title="Generalised lifted structure loss",
     terms=(Term(outer=hinge(gap), positives=SOFTMIN(s_p), negatives=LOGSUMEXP(margin.symbol + s_n)),),

@@ -15,12 +15,12 @@ positives has a softmax for each, without the other positives in it (`sup_con` h
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-info_nce_loss = SymbolicLoss(
+info_nce_loss = Objective(
     name="info_nce",
     title="InfoNCE (NT-Xent)",
     terms=(Term(outer=softplus(gap), positives=EACH(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),

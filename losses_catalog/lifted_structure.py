@@ -13,11 +13,11 @@ from goal_analysis.symbolic.language.aggregators import EACH_MEAN, LOGSUMEXP, Po
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 1, nonnegative, "by how much the negatives' distance has to be larger")
 
-lifted_structure_loss = SymbolicLoss(
+lifted_structure_loss = Objective(
     name="lifted_structure",
     title="Lifted structured loss",
     terms=(

@@ -14,12 +14,12 @@ from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, unit
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, x_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 balance = Hyperparameter("mu", 0.5, unit, "balance of pushing against pulling")
 mu = balance.symbol
 
-lmnn_loss = SymbolicLoss(
+lmnn_loss = Objective(
     name="lmnn",
     title="Large-margin nearest neighbours (LMNN)",
     terms=(
@@ -30,5 +30,4 @@ lmnn_loss = SymbolicLoss(
     reference=("weinberger2009lmnn",),
     similarity=NEGATIVE_SQUARED_EUCLIDEAN,
     anchors=Anchors.ROWS,
-    reduction=Reduction.SUM,
 )

@@ -15,7 +15,7 @@ from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 0.2, nonnegative, "half the width of the gap between positives and negatives"),
@@ -23,7 +23,7 @@ hyperparameters = (
 )
 alpha, beta = (h.symbol for h in hyperparameters)
 
-margin_loss = SymbolicLoss(
+margin_loss = Objective(
     name="margin",
     title="Margin loss",
     terms=(

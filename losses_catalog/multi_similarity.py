@@ -13,7 +13,7 @@ of the least alike positive or above it, and positives likewise) is not part of 
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
 from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 2, positive, "scale of the positives"),
@@ -22,7 +22,7 @@ hyperparameters = (
 )
 alpha, beta, lam = (h.symbol for h in hyperparameters)
 
-multi_similarity_loss = SymbolicLoss(
+multi_similarity_loss = Objective(
     name="multi_similarity",
     title="Multi-similarity loss",
     terms=(

@@ -14,9 +14,9 @@ scale.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
 from goal_analysis.symbolic.language.similarity import DOT
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-n_pair_loss = SymbolicLoss(
+n_pair_loss = Objective(
     name="n_pair",
     title="N-pair loss",
     terms=(Term(outer=softplus(gap), positives=EACH(s_p), negatives=LOGSUMEXP(s_n)),),

@@ -13,12 +13,12 @@ proxies a class, pooled before they come here, it is the soft triple loss.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 20, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-normalised_softmax_loss = SymbolicLoss(
+normalised_softmax_loss = Objective(
     name="normalised_softmax",
     title="Normalised softmax loss",
     terms=(Term(outer=softplus(gap), positives=EACH(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),

@@ -13,7 +13,7 @@ and −δ.
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 32, positive, "scale of the similarities"),
@@ -21,7 +21,7 @@ hyperparameters = (
 )
 alpha, delta = (h.symbol for h in hyperparameters)
 
-proxy_anchor_loss = SymbolicLoss(
+proxy_anchor_loss = Objective(
     name="proxy_anchor",
     title="Proxy anchor loss",
     terms=(

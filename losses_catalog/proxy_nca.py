@@ -13,9 +13,9 @@ with scale 1.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-proxy_nca_loss = SymbolicLoss(
+proxy_nca_loss = Objective(
     name="proxy_nca",
     title="Proxy-NCA loss",
     terms=(Term(outer=gap, positives=EACH(s_p), negatives=LOGSUMEXP(s_n)),),

@@ -14,12 +14,12 @@ from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
 from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 9, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-proxy_nca_pp_loss = SymbolicLoss(
+proxy_nca_pp_loss = Objective(
     name="proxy_nca_pp",
     title="ProxyNCA++ loss",
     terms=(Term(outer=softplus(gap), positives=EACH(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),

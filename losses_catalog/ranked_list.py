@@ -14,7 +14,7 @@ from goal_analysis.symbolic.language.aggregators import MEAN_ACTIVE, softmax_act
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 1.2, positive, "distance beyond which a negative is far enough"),
@@ -24,7 +24,7 @@ hyperparameters = (
 )
 alpha, margin, temperature, lam = (h.symbol for h in hyperparameters)
 
-ranked_list_loss = SymbolicLoss(
+ranked_list_loss = Objective(
     name="ranked_list",
     title="Ranked list loss",
     terms=(

@@ -14,7 +14,7 @@ those of the authors' code, which also counts every negative above 0.8 as hard. 
 from goal_analysis.symbolic.language.aggregators import MAX
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, where, x_n
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("lam", 1, nonnegative, "weight of a negative that is harder than the positive"),
@@ -22,7 +22,7 @@ hyperparameters = (
 )
 lam, scale = (h.symbol for h in hyperparameters)
 
-selectively_hard_triplet_loss = SymbolicLoss(
+selectively_hard_triplet_loss = Objective(
     name="selectively_hard_triplet",
     title="Selectively contrastive triplet loss (SCT)",
     terms=(Term(outer=where(gap, lam * x_n, softplus(scale * gap)), positives=MAX(s_p), negatives=MAX(s_n)),),

@@ -12,7 +12,7 @@ bias are learned in the paper, from 10 and −10 on; here they are hyperparamete
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
 from goal_analysis.symbolic.language.primitives import s_n, s_p, softplus, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("scale", 10, positive, "1/temperature"),
@@ -20,7 +20,7 @@ hyperparameters = (
 )
 scale, bias = (h.symbol for h in hyperparameters)
 
-siglip_loss = SymbolicLoss(
+siglip_loss = Objective(
     name="siglip",
     title="Sigmoid loss (SigLIP)",
     terms=(

@@ -14,12 +14,12 @@ negative for a positive far closer than the others. The paper sums over the anch
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, MEAN, Pool
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-sup_con_loss = SymbolicLoss(
+sup_con_loss = Objective(
     name="sup_con",
     title="Supervised contrastive loss (SupCon, out)",
     terms=(Term(outer=gap, positives=MEAN(scale * s_p), negatives=LOGSUMEXP(scale * s_n, Pool.ALL)),),

@@ -14,12 +14,12 @@ softmax: the closest is pulled the most, where `sup_con` pulls the farthest the 
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 temperature = Hyperparameter("scale", 10, positive, "1/temperature of the softmax")
 scale = temperature.symbol
 
-sup_con_in_loss = SymbolicLoss(
+sup_con_in_loss = Objective(
     name="sup_con_in",
     title="Supervised contrastive loss (SupCon, in)",
     terms=(Term(outer=softplus(gap), positives=LOGSUMEXP(scale * s_p), negatives=LOGSUMEXP(scale * s_n)),),

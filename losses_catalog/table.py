@@ -12,7 +12,7 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.primitives import x_n, x_p
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import plain
 from losses_catalog import catalog, pair_weights, triplet_weights
 
@@ -21,7 +21,7 @@ BIBLIOGRAPHY = Path(__file__).with_name("references.bib")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
-def catalog_table(losses: Iterable[SymbolicLoss] = catalog) -> str:
+def catalog_table(losses: Iterable[Objective] = catalog) -> str:
     """Every loss with its formula and what follows from it: its weights, and whether they are a gradient."""
     header = ("loss", "s", "of one anchor", "T", "P⁺", "P⁻", "separable", "integrable", "reference")
     return _table(header, map(_loss_row, losses))
@@ -39,7 +39,7 @@ def weights_tables() -> str:
     )
 
 
-def formula(loss: SymbolicLoss) -> str:
+def formula(loss: Objective) -> str:
     """The loss of one anchor in a line, with the aggregators as functions of a pair.
 
     >>> from losses_catalog.vse_pp import vse_pp_loss
@@ -67,7 +67,7 @@ def rewrite(path: Path = README) -> None:
     write_whole(path, with_tables(path.read_text(encoding="utf-8"), f"{catalog_table()}\n\n{weights_tables()}"))
 
 
-def _loss_row(loss: SymbolicLoss) -> tuple[str, ...]:
+def _loss_row(loss: Objective) -> tuple[str, ...]:
     decomposition = decompose(loss)
     factors = decomposition.field.factors
     weights = (

@@ -14,11 +14,11 @@ formula.
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the positive has to be more alike")
 
-triplet_loss = SymbolicLoss(
+triplet_loss = Objective(
     name="triplet",
     title="Triplet loss",
     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=EACH(s_n)),),

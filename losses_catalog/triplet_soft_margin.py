@@ -13,9 +13,9 @@ mean. On unit vectors d stays below 2 and the loss between 0.13 and 2.13: it nev
 from goal_analysis.symbolic.language.aggregators import MAX, MIN
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-triplet_soft_margin_loss = SymbolicLoss(
+triplet_soft_margin_loss = Objective(
     name="triplet_soft_margin",
     title="Softmax-margin batch-hard triplet loss",
     terms=(Term(outer=softplus(gap), positives=MIN(s_p), negatives=MAX(s_n)),),

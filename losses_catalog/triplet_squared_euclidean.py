@@ -14,11 +14,11 @@ from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the negative's squared distance has to be larger")
 
-triplet_squared_euclidean_loss = SymbolicLoss(
+triplet_squared_euclidean_loss = Objective(
     name="triplet_squared_euclidean",
     title="FaceNet triplet loss",
     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=EACH(s_n)),),
@@ -26,5 +26,4 @@ triplet_squared_euclidean_loss = SymbolicLoss(
     reference=("schroff2015facenet",),
     similarity=NEGATIVE_SQUARED_EUCLIDEAN,
     anchors=Anchors.ROWS,
-    reduction=Reduction.SUM,
 )

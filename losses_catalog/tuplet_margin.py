@@ -16,7 +16,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import EACH_MEAN, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
 from goal_analysis.symbolic.language.primitives import cosine_of_shifted_angle, gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("scale", 64, positive, "1/temperature of the softmax"),
@@ -24,7 +24,7 @@ hyperparameters = (
 )
 scale, slack = (h.symbol for h in hyperparameters)
 
-tuplet_margin_loss = SymbolicLoss(
+tuplet_margin_loss = Objective(
     name="tuplet_margin",
     title="Tuplet margin loss",
     terms=(

@@ -13,7 +13,7 @@ are this catalog's: the margin of VSE++, and γ = 20, which wants tuning.
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("gamma", 20, positive, "1/temperature of the softmax over the negatives"),
@@ -21,7 +21,7 @@ hyperparameters = (
 )
 gamma, margin = (h.symbol for h in hyperparameters)
 
-unified_loss = SymbolicLoss(
+unified_loss = Objective(
     name="unified",
     title="Unified loss of pair similarity optimization",
     terms=(

@@ -14,7 +14,7 @@ and below 0.096 too, where w⁻ is negative and an easy negative is attracted.
 from goal_analysis.symbolic.language.aggregators import EACH, MAX
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, real
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 a_0, a_1, a_2 = a = tuple(
     Hyperparameter(f"a_{i}", value, real, f"coefficient of s_p to the power of {i}")
@@ -25,7 +25,7 @@ b_0, b_1, b_2 = b = tuple(
     for j, value in enumerate((0.03, -0.4, 0.9))
 )
 
-universal_weighting_loss = SymbolicLoss(
+universal_weighting_loss = Objective(
     name="universal_weighting",
     title="Polynomial loss of universal weighting",
     terms=(

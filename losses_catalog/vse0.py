@@ -13,16 +13,15 @@ negatives.
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the positive has to be more alike")
 
-vse0_loss = SymbolicLoss(
+vse0_loss = Objective(
     name="vse0",
     title="VSE0, sum of hinges",
     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=EACH(s_n)),),
     hyperparameters=(margin,),
     reference=("faghri2018vsepp",),
     anchors=Anchors.BOTH,
-    reduction=Reduction.SUM,
 )

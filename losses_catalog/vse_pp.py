@@ -13,16 +13,15 @@ negatives.
 from goal_analysis.symbolic.language.aggregators import EACH, MAX
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 margin = Hyperparameter("margin", 0.2, nonnegative, "by how much the positive has to be more alike")
 
-vse_pp_loss = SymbolicLoss(
+vse_pp_loss = Objective(
     name="vse_pp",
     title="VSE++, max of hinges",
     terms=(Term(outer=hinge(gap + margin.symbol), positives=EACH(s_p), negatives=MAX(s_n)),),
     hyperparameters=(margin,),
     reference=("faghri2018vsepp", "chen2021vseinfty"),
     anchors=Anchors.BOTH,
-    reduction=Reduction.SUM,
 )

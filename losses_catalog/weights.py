@@ -45,8 +45,8 @@ nca_triplet = TripletWeight(
     reference=goal,
 )
 
-circle_triplet = TripletWeight(
-    name="circle",
+circular_triplet = TripletWeight(
+    name="circular",
     expression=sigmoid(tau.symbol * ((1 - s_p) ** 2 + s_n**2 - sp.Rational(1, 2))),
     hyperparameters=(tau,),
     reference=goal,
@@ -127,7 +127,7 @@ polynomial_pair = PairWeights(
     "its hinges, so that below s_n = 0.22 P⁻ is negative and draws the negative closer",
 )
 
-triplet_weights = (constant_triplet, hinge_triplet, nca_triplet, circle_triplet)
+triplet_weights = (constant_triplet, hinge_triplet, nca_triplet, circular_triplet)
 """Every triplet weight of the catalog."""
 
 pair_weights = (

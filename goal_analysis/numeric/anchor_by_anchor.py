@@ -54,8 +54,8 @@ def anchor_by_anchor(
 ) -> AnchorByAnchor:
     """The loss of a batch and its gradient by the scores, one anchor after the other.
 
-    At ties `max` and `min` are `torch.amax` and `torch.amin`, which share the gradient out evenly; every other
-    aggregator is its formula, with what is detached detached.
+    Among equal values the first is the largest, or the smallest; every other aggregator is its formula, with what is
+    detached detached.
 
     Args:
         loss: any loss of the declarable shape.
@@ -73,23 +73,24 @@ def anchor_by_anchor(
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> found = anchor_by_anchor(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
     >>> round(found.value.item(), 4), found.gradient.numpy().round(4).tolist()
-    (0.8429, [[-0.3322, 0.3209], [0.3659, -0.3547]])
+    (0.4214, [[-0.1661, 0.1604], [0.1829, -0.1774]])
     """
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
     positives, negatives = matches.positives.tolist(), matches.negatives.tolist()
     copies: list[Tensor] = []
     total = torch.zeros((), dtype=torch.float64)
-    for by_columns in DIRECTIONS[loss.anchors]:
-        tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
-        for term in loss.terms:
+    for term in loss.terms:
+        anchors: list[Tensor] = []
+        for by_columns in DIRECTIONS[loss.anchors]:
+            tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
             # The two sides read copies, so that their shares of the gradient are told apart.
             own = [s.clone().requires_grad_() for _ in range(2)]
             copies += own
             of_positives, of_negatives = (copy.T if by_columns else copy for copy in own)
-            anchors = list(_anchors(term, of_positives, of_negatives, tables[0], tables[1], values))
-            count = len(anchors) if loss.reduction is Reduction.MEAN else 1
-            total = total + sum(anchors, torch.zeros_like(total)) / max(count, 1)
+            anchors += _anchors(term, of_positives, of_negatives, tables[0], tables[1], values)
+        count = len(anchors) if loss.reduction is Reduction.MEAN else 1
+        total = total + sum(anchors, torch.zeros_like(total)) / max(count, 1)
     if total.requires_grad:
         shares = torch.stack(torch.autograd.grad(total, copies, materialize_grads=True))
     else:
@@ -160,9 +161,9 @@ def _handed(
         with torch.no_grad():
             return torch.stack(_weights(aggregator, len(pairs), values)(*of_pairs.unbind())), of_pairs
     if aggregator == MAX:
-        aggregate = of_pairs.amax()
+        aggregate = of_pairs[of_pairs.argmax()]
     elif aggregator == MIN:
-        aggregate = of_pairs.amin()
+        aggregate = of_pairs[of_pairs.argmin()]
     else:
         aggregate = _combined(aggregator, len(pairs), values)(*of_pairs.unbind())
     return scores.new_ones(1), aggregate.reshape(1)

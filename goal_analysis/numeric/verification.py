@@ -16,8 +16,7 @@ Past `ROWS` rows or columns the loops would take too long: L is left out, and W 
 A relative error is the largest absolute one over the largest magnitude of its quantity in the batch. What is
 no more than the rounding of the summands that cancel in it is none, and given relative to those. The error of
 ∂L/∂X is over the largest sum of a row's |W| if this is larger, as the gradient of a collapsed batch cancels
-to zero. At ties and kinks W follows the conventions of `aggregation`, which are those of autograd, and is
-compared there too.
+to zero. At ties and kinks W follows the conventions of the engine's aggregators, and is compared there too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,9 +30,9 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import BATCHES, Batch
 from goal_analysis.numeric.formula import Values, formula
+from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -215,7 +214,7 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
         reference = _gradients(loss_value(loss, exact, batch.matches, settings), exact)[0]
         summed = 0.0
     _check_singularities(decomposition, exact, reference, values)
-    w = weight_matrix(decomposition, similarities, matches, settings)
+    w = weights_of_scores(loss, similarities, matches, settings)
     yield _Compared("W", w, reference, summed=summed)
 
     leaves = [_leaf(e) for e in embeddings]

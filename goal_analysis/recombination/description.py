@@ -6,19 +6,18 @@ Everything is derived from the objective's own parts, at its own settings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy as sp
 
 from goal_analysis.numeric.characteristics import Characteristics, characteristics, characteristics_page
 from goal_analysis.numeric.formula import Values
-from goal_analysis.numeric.mining import Miner
-from goal_analysis.numeric.similarity import Direction
-from goal_analysis.recombination.batch_integrability import BatchIntegrability
+from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.objective import Anchors, Reduction
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.arithmetic import FLOAT
 from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.typesetting import plain
@@ -42,35 +41,55 @@ class Description:
     """What an objective is.
 
     Args:
-        name: triplet weight / pair weights @ mining.
-        weights: w⁺, w⁻ and their factors T, P⁺ and P⁻.
-        mining: which triplets count, with its numbers.
-        direction: along what the embeddings move.
-        reduction: "sum" or "mean", over the anchors.
-        anchors: which axes are queries.
-        settings: the value of every hyperparameter.
-        integrable: whether what trains is the gradient of a loss; None where it was neither proved nor refuted.
-        reason: why, in one sentence.
-        loss: the loss of one triplet, or with ``x_p`` and ``x_n`` of one anchor of softmax mining; None where there
-            is none or no closed form was found.
-        potential: U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, where a closed form was found.
+        objective: the value.
+        weights: w⁺, w⁻ and their factors T, P⁺ and P⁻ on one triplet.
+        mining: how pairs are aggregated, as `mining_of` reads it where it is one of those.
+        verdict: whether what trains is the gradient of a loss, and of which.
         sign: one of `SIGNS`.
         characteristics: limits, growth, saturation and scale of the weights.
     """
 
-    name: str
+    objective: Objective
     weights: WeightField
     mining: str
-    direction: str
-    reduction: str
-    anchors: str
-    settings: Mapping[str, float]
-    integrable: bool | None
-    reason: str
-    loss: sp.Expr | None
-    potential: sp.Expr | None
+    verdict: Integrability
     sign: str
     characteristics: Characteristics
+
+    @property
+    def name(self) -> str:
+        """The objective's name."""
+        return self.objective.name
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """The value of every hyperparameter."""
+        return {h.name: float(h.default) for h in self.objective.hyperparameters}
+
+    @property
+    def direction(self) -> str:
+        """Along what the embeddings move."""
+        return (self.objective.direction or self.objective.similarity).name
+
+    @property
+    def integrable(self) -> bool | None:
+        """Whether what trains is the gradient of a loss; None where it is open."""
+        return self.verdict.integrable
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        return self.verdict.reason
+
+    @property
+    def loss(self) -> sp.Expr | None:
+        """The loss of one triplet, or with ``x_p`` and ``x_n`` of one anchor; None where none was found."""
+        return self.verdict.loss
+
+    @property
+    def potential(self) -> sp.Expr | None:
+        """U(s_p, s_n) = ∫P⁻ds_n − ∫P⁺ds_p, where a closed form was found."""
+        return self.verdict.potential
 
     def __str__(self) -> str:
         return self.to_plain()
@@ -93,8 +112,8 @@ class Description:
             "weights": {name: plain(formula) for name, formula in formulas.items()},
             "mining": self.mining,
             "direction": self.direction,
-            "reduction": self.reduction,
-            "anchors": self.anchors,
+            "reduction": self.objective.reduction.value,
+            "anchors": self.objective.anchors.name.lower(),
             "settings": dict(self.settings),
             "integrable": self.integrable,
             "reason": self.reason,
@@ -110,8 +129,8 @@ class Description:
         rows = [
             Row("mining", "mining", self.mining),
             Row("direction", "direction", self.direction),
-            Row("reduction", "reduction", f"{self.reduction} over the anchors"),
-            Row("anchors", "anchors", self.anchors),
+            Row("reduction", "reduction", f"{self.objective.reduction.value} over the anchors"),
+            Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
         ]
         return (
@@ -122,7 +141,7 @@ class Description:
         )
 
     def _verdict(self) -> list[Row]:
-        verdict = "undecided" if self.integrable is None else self.integrable
+        verdict = "open" if self.integrable is None else self.integrable
         rows = [Row("integrable", "integrable", verdict), Row("reason", "because", self.reason)]
         if self.potential is not None:
             rows.append(Row("potential", "U(s_p, s_n)", self.potential))
@@ -134,48 +153,39 @@ class Description:
         return to_markdown(self.pages)
 
 
-def described(
-    field: WeightField,
-    name: str,
-    mining: Miner,
-    verdict: BatchIntegrability,
-    direction: Direction | Similarity,
-    reduction: Reduction,
-    anchors: Anchors,
-    values: Values,
-) -> Description:
-    """The description of an objective with these parts.
+def described(objective: Objective, found: Integrability) -> Description:
+    """The description of an objective.
 
-    The arguments are those of `Description` as objects, with the verdict on what trains.
+    Args:
+        objective: at its own values.
+        found: the verdict on what trains.
     """
-    sign, found = _shape(field, values)
-    return Description(
-        name=name,
-        weights=field,
-        mining=_with_numbers(mining),
-        direction=direction.name,
-        reduction=reduction.value,
-        anchors=anchors.value,
-        settings={symbol.name: float(value) for symbol, value in values},
-        integrable=verdict.integrable,
-        reason=verdict.reason,
-        loss=verdict.loss,
-        potential=verdict.potential,
-        sign=sign,
-        characteristics=found,
-    )
+    field = decompose(objective).field
+    sign, shape = _shape(field, tuple(objective.values().items()))
+    return Description(objective, field, mining_words(objective), found, sign, shape)
 
 
-def _with_numbers(mining: Miner) -> str:
-    """A miner's name with its numbers.
+def mining_words(objective: Objective) -> str:
+    """How an objective aggregates its pairs: the mining by its name and numbers, or every term's aggregators.
 
-    >>> from goal_analysis.numeric.mining import TopK
-    >>> _with_numbers(TopK(3))
-    'top_k(k=3)'
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> mining_words(info_nce_loss)
+    'positives each, negatives logsumexp'
     """
-    numbers = {f.name: getattr(mining, f.name) for f in fields(mining)}  # pyright: ignore[reportArgumentType]
-    text = ", ".join(f"{name}={value:g}" for name, value in numbers.items() if isinstance(value, float | int))
-    return f"{mining.name}({text})" if text else mining.name
+    mining = mining_in(objective)
+    if mining is not None and numbers_of(mining) is not None:
+        return mining_text(mining, named=True)
+    return "; ".join(_aggregators(term) for term in objective.terms)
+
+
+def _aggregators(term: Term) -> str:
+    said = []
+    for what, side in (("positives", term.positives), ("negatives", term.negatives)):
+        if side is not None:
+            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
+    return ", ".join(said)
 
 
 @lru_cache(maxsize=4096)

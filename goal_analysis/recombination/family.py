@@ -1,6 +1,6 @@
-"""The family: every triplet weight × pair weights × mining, and the integrable twins, as one product.
+"""The family: every triplet weight × pair weights × mining, the integrable twins, and every loss with other pair weights.
 
-The published grid is its beginning, on the hardest negatives; every weight of a loss widens it, and so do the minings.
+The published grid is its beginning, on the hardest negatives; pair weights of losses widen it, and so do the minings.
 """
 
 from __future__ import annotations
@@ -8,24 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import permutations, product
 
-from goal_analysis.numeric.mining import Hardest, Miner, SemiHard, Softmax, TopK
-from goal_analysis.recombination.batch_integrability import BatchIntegrability, batch_integrability
-from goal_analysis.recombination.composition.compact import compact
-from goal_analysis.recombination.composition.minings import mining_text
-from goal_analysis.recombination.parts import TWIN, Parts
-from goal_analysis.recombination.description import SIGNS, Description
-from goal_analysis.recombination.objective import GradientObjective
+import sympy as sp
+
+from goal_analysis.recombination.description import SIGNS, Description, described
+from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
+from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
+from goal_analysis.recombination.recombine import composed, recombine
+from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.verdict import verdict
+from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.identity import find_witness, random_points
+from goal_analysis.symbolic.weight import PairWeights
 
-MININGS: tuple[Miner, ...] = (Hardest(), Softmax(12.0, 12.0), TopK(5), SemiHard(0.2))
+FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
 """The minings of the family."""
 
 TWINNED = ("hinge", "nca")
 """Triplet weights whose twins are in the family: a step and a sigmoid. Those of others are the same, or steeper."""
+
+SPAN = (sp.Integer(-1), sp.Integer(1))
+"""Over which similarities pair weights are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +44,27 @@ class Member:
     """An objective of the family.
 
     Args:
-        name: the line of text that stands for it, such as ``nca/linear@softmax:12``.
         objective: at its defaults.
+        parts: the names of its triplet weight, or loss, and of its pair weights.
     """
 
-    name: str
-    objective: GradientObjective
+    objective: Objective
+    parts: tuple[str, str]
 
     @property
-    def parts(self) -> tuple[str, str]:
-        """The names of its triplet weight and of its pair weights."""
-        return self.objective.triplet_weight.name, self.objective.pair_weights.name
+    def name(self) -> str:
+        """The line of text that stands for it, such as ``nca/linear@softmax:12``."""
+        return self.objective.name
 
     @cached_property
-    def verdict(self) -> BatchIntegrability:
+    def verdict(self) -> Integrability:
         """Whether what trains is the gradient of a loss; derived when it is first asked for."""
-        o = self.objective
-        return batch_integrability(o.field, o.mining, o.reduction, o.settings)
+        return verdict(self.objective)
 
     @cached_property
     def description(self) -> Description:
         """What it is; derived when it is first asked for."""
-        return self.objective.describe()
+        return described(self.objective, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class LeftOut:
 
 
 def combinations(
-    parts: Parts, minings: Iterable[Miner] = MININGS, twinned: Iterable[str] = TWINNED
+    parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
 ) -> Iterator[Member | LeftOut]:
     """Every combination of parts, as an objective or with the reason why there is none.
 
@@ -83,24 +93,39 @@ def combinations(
     Raises:
         ValueError: a name among ``twinned`` that is not among the parts.
     """
-    of_parts = tuple(t.name for t in parts.triplet_weights)
-    twins = tuple(parts.triplet(name).name + TWIN for name in twinned)
+    pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
+    heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     resolved = lru_cache(maxsize=None)(lambda t, p: _resolved(parts, t, p))
-    for mining, triplet, pair in product(minings, (*of_parts, *twins), (p.name for p in parts.pair_weights)):
-        found = resolved(triplet, pair)
-        try:
-            if isinstance(found, str):
-                raise ValueError(found)
-            objective = GradientObjective(*found, mining)
-        except ValueError as problem:
-            yield LeftOut(f"{triplet}/{pair}@{mining_text(mining)}", str(problem))
-        else:
-            yield Member(compact(objective), objective)
+    for mining in minings:
+        mined = mining_text(mining)
+        behind = "" if mined == "hardest" else f"@{mined}"
+        for head, pair in product(heads, pairs):
+            name = f"{head}/{pair}{behind}"
+            found = resolved(head, pair)
+            yield _member(name, (head, pair), found, lambda found=found, name=name: composed(*found, mining, name))
+        for loss, pair in product(parts.losses, parts.pair_weights):
+            name = f"{loss.name}/{pair.name}@{mined}"
+            make = lambda loss=loss, pair=pair, name=name: recombine(loss, pair=pair, mining=mining, name=name)  # noqa: E731
+            yield _member(
+                name, (loss.name, pair.name), "" if loss.similarity == COSINE else "its scores are distances", make
+            )
+
+
+def _member(name: str, of: tuple[str, str], found, make) -> Member | LeftOut:
+    try:
+        if isinstance(found, str) and found:
+            raise ValueError(found)
+        objective = make()
+        if refused := refusal(objective):
+            raise ValueError(refused)
+        return Member(objective, of)
+    except ValueError as problem:
+        return LeftOut(name, str(problem))
 
 
 def family(
     parts: Parts,
-    minings: Iterable[Miner] = MININGS,
+    minings: Iterable[Mining] = FAMILY_MININGS,
     twinned: Iterable[str] = TWINNED,
     *,
     integrable: bool | None = None,
@@ -115,20 +140,20 @@ def family(
         twinned: see `combinations`.
         integrable: whether what trains is to be the gradient of a loss; None for either.
         sign: what w⁺ and w⁻ do, one of `goal_analysis.recombination.description.SIGNS`; None for any.
-        using: names of weights of which a member has at least one; none for all.
+        using: names of weights or losses of which a member has at least one; none for all.
 
     Raises:
         ValueError: a sign or a name that is not known, listing those that are.
 
     >>> from losses_catalog.weights import pair_weights, triplet_weights
-    >>> found = family(Parts(triplet_weights, pair_weights), [Hardest()], integrable=True, using=["circle"])
+    >>> found = family(Parts(triplet_weights, pair_weights), [hardest()], integrable=True, using=["circular"])
     >>> [member.name for member in found]
-    ['circle/linear']
+    ['circular/linear']
     """
     if sign is not None and sign not in SIGNS:
         raise ValueError(f"sign: got {sign!r} but expected one of {', '.join(SIGNS)}")
     wanted = frozenset(using)
-    names = {weight.name for weight in (*parts.triplet_weights, *parts.pair_weights)}
+    names = {value.name for value in (*parts.triplet_weights, *parts.pair_weights, *parts.losses)}
     names |= {t.name + TWIN for t in parts.triplet_weights}
     for name in sorted(wanted - names):
         raise ValueError(f"part: got {name!r} but expected one of {one_of(names, name)}")
@@ -142,7 +167,50 @@ def family(
     )
 
 
-def _resolved(parts: Parts, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights] | str:
+def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
+    """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up to
+    the names of hyperparameters are left out.
+    """
+    found: list[PairWeights] = []
+    for loss in parts.losses:
+        try:
+            pair = weights_of_loss(loss)[1]
+        except ValueError:
+            continue
+        if not any(_equal(pair, known) for known in (*parts.pair_weights, *found)):
+            found.append(pair)
+    return tuple(found)
+
+
+def _equal(one: PairWeights, other: PairWeights) -> bool:
+    """Whether pair weights are equal under some pairing of their hyperparameters."""
+    if one.relative or other.relative:
+        return False
+    own, its = ([h.symbol for h in p.hyperparameters] for p in (one, other))
+    if len(own) != len(its):
+        return False
+    ranges = {s_p: SPAN, s_n: SPAN} | {symbol: (sp.Rational(1, 2), sp.Integer(2)) for symbol in own}
+    for order in permutations(own):
+        renamed = dict(zip(its, order, strict=True))
+        differences = [
+            a - b.xreplace(renamed) for a, b in ((one.positive, other.positive), (one.negative, other.negative))
+        ]
+        if not any(_differs(difference, ranges) for difference in differences):
+            return True
+    return False
+
+
+def _differs(difference: sp.Expr, ranges: dict) -> bool:
+    """Whether a difference is not zero: clearly so at one of a few points in floats, or else by a witness."""
+    symbols = tuple(sorted(difference.free_symbols, key=str))
+    compiled = program([difference], symbols)
+    for point in random_points(symbols, ranges, 4):
+        if abs(compiled.run(FLOAT, *map(float, point.values()))[0]) > 1e-3:
+            return True
+    return find_witness(difference, ranges) is not None
+
+
+def _resolved(parts: Parts, triplet: str, pair: str):
     """The two weights, or why there are none."""
     try:
         t, p = parts.resolved(triplet, pair)

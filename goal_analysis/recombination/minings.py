@@ -90,8 +90,8 @@ MININGS: dict[str, Callable[..., Mining]] = {
     "top_k": top_k,
     "distance_weighted": distance_weighted,
     "selectively_hard": selectively_hard,
-    "softmax": softmax,
     "mean": mean,
+    "softmax": softmax,
 }
 """The minings that text can name."""
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from goal_analysis.symbolic.analysis.twins import tangent_profile, u
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.twins import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter

@@ -43,7 +43,9 @@ def composed(
     )
     both = tuple(dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters)))
     used = _free(term) | {s for r in pair.relative for s in (r.contribution.free_symbols | r.member.free_symbols)}
-    text = name or f"{triplet.name}/{pair.name}" + (f"@{mining}" if isinstance(mining, str) and mining != "hardest" else "")
+    text = name or f"{triplet.name}/{pair.name}" + (
+        f"@{mining}" if isinstance(mining, str) and mining != "hardest" else ""
+    )
     return Objective(
         name=text,
         title=text,
@@ -195,5 +197,7 @@ def _joined(
 ) -> tuple[Hyperparameter, ...]:
     both = tuple(dict.fromkeys((*own, *more)))
     if len({h.name for h in both}) < len(both):
-        raise ValueError(f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names")
+        raise ValueError(
+            f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names"
+        )
     return both

@@ -124,7 +124,9 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
         raise ValueError(f"got {head!r} but expected one of {one_of(known, head)}")
     if pair is None:
         other = f"; the loss is called {RENAMED[head]}" if head in RENAMED else ""
-        raise ValueError(f"got the triplet weight {head} alone but expected pair weights behind it, as in {head}/linear{other}")
+        raise ValueError(
+            f"got the triplet weight {head} alone but expected pair weights behind it, as in {head}/linear{other}"
+        )
     mined = mined or "hardest"
     name = f"{head}/{pair}" + (f"@{mined}" if mined != "hardest" else "")
     return composed(*parts.resolved(head, pair), mined, name)
@@ -166,7 +168,9 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _settings(text: str | None, objective: Objective, owner: str, parts: Parts | None = None) -> Iterator[tuple[str, float]]:
+def _settings(
+    text: str | None, objective: Objective, owner: str, parts: Parts | None = None
+) -> Iterator[tuple[str, float]]:
     """Pairs of a hyperparameter's name in the objective and its value."""
     if not text or not text.strip():
         return
@@ -224,9 +228,7 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     except (ValueError, TypeError):
         return None
     defaults = {h.name: exact(h.default) for h in base.hyperparameters}
-    settings = {
-        h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)
-    }
+    settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
     try:
         same = base.with_settings(settings)
     except ValueError:

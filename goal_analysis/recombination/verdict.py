@@ -31,7 +31,7 @@ from goal_analysis.numeric.similarity import direction as direction_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
 from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
-from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Pool, Side
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
@@ -74,7 +74,7 @@ def verdict(objective: Objective) -> Integrability:
     moved = objective.direction
     similarity = objective.similarity
     own = (similarity.name, DOT.name, TANGENTIAL.name) if similarity == COSINE else (similarity.name,)
-    if moved is None or moved.name in own and moved in map(direction_of, own) or of_scores.loss == 0:
+    if moved is None or (moved.name in own and moved in map(direction_of, own)) or of_scores.loss == 0:
         return of_scores
     why = f"the direction {moved.name} is not the gradient of the similarity {similarity.name}"
     return Integrability(False, why, potential=of_scores.potential)
@@ -126,7 +126,11 @@ def loss_of(objective: Objective) -> Objective | None:
     linear = _linear_parts(objective)
     if linear is not None:
         outer, k, h = linear
-        plain = Term(outer=outer, positives=p and replace(p, inner=k, weight=None), negatives=n and replace(n, inner=h, weight=None))
+        plain = Term(
+            outer=outer,
+            positives=p and replace(p, inner=k, weight=None),
+            negatives=n and replace(n, inner=h, weight=None),
+        )
     else:
         at = {s_p: x_p, s_n: x_n}
         bare = (p and replace(p, weight=None), n and replace(n, weight=None, selection=selection))
@@ -188,8 +192,14 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
     if "threshold" not in depends:
         of_all = _decided(bare)
         sides = [side for term in objective.terms for side in term.sides if side.selection is not None]
-        if of_all.integrable is True and "order" in depends and not all(s.aggregator in (EACH_MEAN, EACH) for s in sides):
-            return Integrability(None, f"open: what the selection {names} leaves out may jump", potential=of_all.potential)
+        if (
+            of_all.integrable is True
+            and "order" in depends
+            and not all(s.aggregator in (EACH_MEAN, EACH) for s in sides)
+        ):
+            return Integrability(
+                None, f"open: what the selection {names} leaves out may jump", potential=of_all.potential
+            )
         if of_all.integrable is True:
             why = f"{of_all.reason}, and the loss of the selected pairs is continuous where others are selected"
             return replace(of_all, reason=why)
@@ -313,7 +323,9 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     if _symmetric(term, field):
         why = "the Jacobian of W is symmetric for two positives and two negatives of an anchor, whatever x_p and x_n"
         return Integrability(True, why, potential=of_one.potential)
-    return Integrability(None, "open: no asymmetry of several pairs of an anchor was found, nor a proof", potential=of_one.potential)
+    return Integrability(
+        None, "open: no asymmetry of several pairs of an anchor was found, nor a proof", potential=of_one.potential
+    )
 
 
 def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
@@ -366,7 +378,9 @@ def _of_aggregates(
     if of_aggregates.integrable is not True:
         why = "the aggregates x_p and x_n leave the range of the scores, and there ∂w⁺/∂s_n + ∂w⁻/∂s_p does not vanish"
         open_ = of_aggregates.integrable is None
-        return replace(of_aggregates, reason=of_aggregates.reason if open_ else why, potential=of_one.potential, loss=None)
+        return replace(
+            of_aggregates, reason=of_aggregates.reason if open_ else why, potential=of_one.potential, loss=None
+        )
     loss = None if of_aggregates.loss is None else of_aggregates.loss.subs(s_p, s_p + wider)
     if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
         loss = of_one.loss  # without the constant that moving x_p leaves

@@ -1,6 +1,6 @@
 """What the engine is told of an objective: callables, aggregators and which axes are anchors.
 
-    x_p = A⁺[k(s_p)],   x_n = A⁻[h(s_n)],   W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p),   W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n),   q = ∂A
+x_p = A⁺[k(s_p)],   x_n = A⁻[h(s_n)],   W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p),   W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n),   q = ∂A
 """
 
 from __future__ import annotations

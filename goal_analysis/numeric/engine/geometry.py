@@ -43,7 +43,9 @@ class Geometry:
         """The geometry of these embeddings."""
         if similarity not in DISTANCES:
             return cls(x, y, similarity)
-        return cls(x, y, similarity, *(e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
+        return cls(
+            x, y, similarity, *(e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+        )
 
     @property
     def unit(self) -> bool:

@@ -57,7 +57,9 @@ def quick_surrogate(
             made = tiled(functions, geometry, pairs)
         else:
             entries, value = hardest(functions, geometry, pairs)
-    return Sparse.apply(x, y, entries.row, entries.column, entries.weight, value) if few else Prescribed.apply(x, y, *made)
+    return (
+        Sparse.apply(x, y, entries.row, entries.column, entries.weight, value) if few else Prescribed.apply(x, y, *made)
+    )
 
 
 def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:

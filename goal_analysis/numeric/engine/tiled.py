@@ -291,12 +291,16 @@ def _gradients(
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.
     consumed = scores.single and len(pushing) == 1 and pushing[0].keeps and not distances
-    consumed = consumed and pushing[0].term.negatives.constant is not None and pushing[0].term.negatives.line is not None
+    consumed = (
+        consumed and pushing[0].term.negatives.constant is not None and pushing[0].term.negatives.line is not None
+    )
     names = {id(look): "scores" if consumed else f"weights {i * scores.single}" for i, look in enumerate(pushing)}
     of_pairs = to_x.new_zeros(len(pairs))
     for tile, s, part, place in scores:
         flat = scores.room("scores", tile)
-        of_pairs[part] = flat[place] if scores.single else torch.where(place < len(flat) - 1, flat[place], of_pairs[part])
+        of_pairs[part] = (
+            flat[place] if scores.single else torch.where(place < len(flat) - 1, flat[place], of_pairs[part])
+        )
         for look in gathering:
             look.first(tile, s, scores.room(names[id(look)], tile), place)
     for look, divisor in zip(looks, divisors, strict=True):
@@ -369,7 +373,9 @@ def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tens
             continue
         segments, n = (pairs.by_column if axis else pairs.by_row), pairs.shape[axis]
         lowest = torch.finfo(like.dtype).min if kind == "exponential" and not shared else 0.0
-        axes.append(Axis(segments, pairs.shape[1 - axis], like.new_zeros(n), like.new_full((n,), lowest), like.new_zeros(n)))
+        axes.append(
+            Axis(segments, pairs.shape[1 - axis], like.new_zeros(n), like.new_full((n,), lowest), like.new_zeros(n))
+        )
     whole = axes[1] is None
     return Look(term, kind, (axes[0], axes[1]), whole, shared, like.new_zeros(len(pairs)))
 
@@ -472,10 +478,14 @@ def hardest(
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     of_pairs = like.new_zeros(len(pairs))
     axes = [axis for axis, used in ((0, functions.rows), (1, functions.columns)) if used]
-    best = [(like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device)) for n in pairs.shape]
+    best = [
+        (like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device)) for n in pairs.shape
+    ]
     for tile, s, part, place in scores:
         flat = scores.room("scores", tile)
-        of_pairs[part] = flat[place] if scores.single else torch.where(place < len(flat) - 1, flat[place], of_pairs[part])
+        of_pairs[part] = (
+            flat[place] if scores.single else torch.where(place < len(flat) - 1, flat[place], of_pairs[part])
+        )
         flat[place] = -torch.inf
         for axis in axes:
             found = (largest_of_columns if axis else largest_of_rows)(s)

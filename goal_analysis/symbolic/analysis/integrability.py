@@ -46,12 +46,12 @@ class Integrability(Displayed):
         witness: where a condition fails, a point at which it does.
     """
 
-    integrable: bool
+    integrable: bool | None
     reason: str
-    curl: sp.Expr
-    jumps: tuple[Jump, ...]
-    potential: sp.Expr | None
-    loss: sp.Expr | None
+    curl: sp.Expr | None = None
+    jumps: tuple[Jump, ...] = ()
+    potential: sp.Expr | None = None
+    loss: sp.Expr | None = None
     witness: Witness | None = None
 
 

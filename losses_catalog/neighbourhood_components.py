@@ -12,15 +12,14 @@ without unit vectors and hence without a scale; on unit vectors −d² = 2s − 
 from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
 from goal_analysis.symbolic.language.similarity import NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-nca_loss = SymbolicLoss(
-    name="nca",
+neighbourhood_components_loss = Objective(
+    name="neighbourhood_components",
     title="Neighbourhood components analysis (NCA)",
     terms=(Term(outer=softplus(gap), positives=LOGSUMEXP(s_p), negatives=LOGSUMEXP(s_n)),),
     reference=("goldberger2004nca",),
     similarity=NEGATIVE_SQUARED_EUCLIDEAN,
     anchors=Anchors.ROWS,
-    reduction=Reduction.SUM,
     note="the paper does not normalise its embeddings",
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
 from goal_analysis.numeric.engine.dense import loss, one_by_one, together, weight_matrix, with_all_ends, with_both_ends
-from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.functions import Functions, Hints
 from goal_analysis.numeric.engine.functions import Side as SideFunctions
 from goal_analysis.numeric.engine.functions import Term as TermFunctions
 from goal_analysis.numeric.engine.relative import Relative, Relatives
@@ -167,10 +167,12 @@ def _side(
         pool=side.pool.value,
         selection=side.selection,
         valued=formula(side.inner, (variable,), values),
-        rises=line is not None and line[0] > 0,
-        constant=float(exact_weight) if exact_weight.is_number else None,
-        line=line,
-        bound=_bound(exact_inner, variable, similarity),
+        hints=Hints(
+            rises=line is not None and line[0] > 0,
+            constant=float(exact_weight) if exact_weight.is_number else None,
+            line=line,
+            bound=_bound(exact_inner, variable, similarity),
+        ),
     )
 
 

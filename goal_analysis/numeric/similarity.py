@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from goal_analysis.numeric.engine.geometry import CLOSE
 from goal_analysis.symbolic.language.similarity import (
     COSINE,
     DOT,
@@ -23,9 +24,6 @@ from goal_analysis.symbolic.language.similarity import (
     NEGATIVE_SQUARED_EUCLIDEAN,
     Similarity,
 )
-
-CLOSE = 0.01
-"""Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
 
 Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -42,7 +42,7 @@ def hardest() -> Mining:
     return Mining(MIN, MAX)
 
 
-def softmax(positive_scale: float = 10.0, negative_scale: float = 10.0) -> Mining:
+def softmax(positive_scale: float | int = 10.0, negative_scale: float | int = 10.0) -> Mining:
     """Soft extremes log Σ exp(β·s)/β; at scale 0 the mean."""
     for name, value in (("positive_scale", positive_scale), ("negative_scale", negative_scale)):
         if not 0 <= value < float("inf"):
@@ -68,17 +68,17 @@ def top_k(k: int = 5) -> Mining:
     return Mining(MIN, EACH_MEAN, TopK(k))
 
 
-def semi_hard(margin: float = 0.2) -> Mining:
+def semi_hard(margin: float | int = 0.2) -> Mining:
     """All triplets with 0 < s_p − s_n ≤ margin."""
     return Mining(EACH, EACH, SemiHard(margin))
 
 
-def selectively_hard(epsilon: float = 0.01) -> Mining:
+def selectively_hard(epsilon: float | int = 0.01) -> Mining:
     """The hardest triplet, or all negatives where it is undecided."""
     return Mining(MIN, EACH_MEAN, SelectivelyHard(epsilon))
 
 
-def distance_weighted(dim: int = 512, cutoff: float = 0.5, reach: float = 1.4) -> Mining:
+def distance_weighted(dim: int = 512, cutoff: float | int = 0.5, reach: float | int = 1.4) -> Mining:
     """For every positive one negative, drawn so that all distances are equally likely."""
     return Mining(EACH, EACH, DistanceWeighted(int(dim), cutoff, reach))
 
@@ -120,12 +120,13 @@ def mining_of(text: str | Mining) -> Mining:
     name = call[1] if call else text.strip()
     if call is None or name not in MININGS:
         raise ValueError(f"mining: got {name!r} but expected one of {one_of(MININGS, name)}")
-    accepted = list(inspect.signature(MININGS[name]).parameters)
+    parameters = inspect.signature(MININGS[name]).parameters
+    accepted = list(parameters)
     parts = [part for part in (call[2] if call[2] is not None else call[3] or "").split(",") if part.strip()]
     if len(parts) > len(accepted):
         expected = f"up to {len(accepted)}: {', '.join(accepted)}" if accepted else "none"
         raise ValueError(f"mining {name}: got {len(parts)} numbers in {text!r} but expected {expected}")
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | int] = {}
     for place, part in enumerate(parts):
         key, equals, value = (piece.strip() for piece in part.rpartition("="))
         key = key if equals else accepted[place]
@@ -135,12 +136,16 @@ def mining_of(text: str | Mining) -> Mining:
             numbers[key] = number_of(value)
         except ValueError as problem:
             raise ValueError(f"mining {name}: {key}: {problem}") from None
+        if parameters[key].annotation == "int":
+            if numbers[key] != int(numbers[key]):
+                raise ValueError(f"mining {name}: {key}: got {value} but expected a whole number")
+            numbers[key] = int(numbers[key])
     if name == "softmax" and len(parts) == 1 and "=" not in parts[0]:
         numbers = dict.fromkeys(accepted, *numbers.values())
     return MININGS[name](**numbers)
 
 
-def numbers_of(mining: Mining) -> tuple[str, dict[str, float]] | None:
+def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
     """The name of a mining among `MININGS`, and its numbers; None of another one."""
     if mining.selection is not None:
         own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
-from goal_analysis.numeric.engine.products import wide
+from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches, matches_of
@@ -265,14 +265,18 @@ class GradientObjective(nn.Module):
         return self._unit(images, of_images), self._unit(texts, of_texts)
 
     def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
-        similarity = DOT if self.similarity == COSINE else self.similarity
-        with torch.no_grad(), torch.autocast(unit_images.device.type, enabled=False):
-            x, y = wide(unit_images, unit_texts)
-            s = pairwise(similarity, x, y)
-            w = self.weight_matrix(s, matches)
-            gradients = embedding_gradients(self.objective.direction or similarity, w, x, y)
-            value = (w * s).sum()
-        return prescribed(unit_images, unit_texts, *gradients, value)
+        similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
+        with torch.autocast(unit_images.device.type, enabled=False):
+            x, y = alike(unit_images, unit_texts)
+            if moved is None:
+                s = pairwise(similarity, x, y)
+                w = self.weight_matrix(s, matches)
+                return prescribed(s, None, w, None, (w * s.detach()).sum())
+            with torch.no_grad():
+                s = pairwise(similarity, x, y)
+                w = self.weight_matrix(s, matches)
+                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
+            return prescribed(x, y, *made)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

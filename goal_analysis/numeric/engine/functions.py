@@ -15,6 +15,23 @@ from goal_analysis.numeric.engine.aggregators import Aggregator
 
 
 @dataclass(frozen=True)
+class Hints:
+    """What the tiled way makes use of, where it is known of a side.
+
+    Args:
+        rises: the inner function rises with the similarity, so that both have their maximum at one pair.
+        constant: P where it is one number.
+        line: (a, b) where the inner function is a·s + b.
+        bound: the largest magnitude of the inner function over the similarities of unit vectors.
+    """
+
+    rises: bool = False
+    constant: float | None = None
+    line: tuple[float, float] | None = None
+    bound: float = float("inf")
+
+
+@dataclass(frozen=True)
 class Side:
     """One side of a term.
 
@@ -26,10 +43,7 @@ class Side:
         selection: keeps some of these pairs; called with the similarities, the members, and what the other side hands
             over (None for the positives).
         valued: k or h as autograd is to differentiate it, through everything but what is detached.
-        rises: whether the inner function rises with the similarity, so that both have their maximum at one pair.
-        constant: P where it is one number.
-        line: (a, b) where the inner function is a·s + b.
-        bound: the largest magnitude of the inner function over the similarities of unit vectors; infinite if unknown.
+        hints: for the tiled way.
     """
 
     aggregator: Aggregator
@@ -38,10 +52,7 @@ class Side:
     pool: str = "own"
     selection: Callable[..., Tensor] | None = None
     valued: Callable[[Tensor], Tensor] | None = None
-    rises: bool = False
-    constant: float | None = None
-    line: tuple[float, float] | None = None
-    bound: float = float("inf")
+    hints: Any = None
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 
-def wide(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers without their history, of one dtype: the wider one of both, and float32 at least."""
+def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers in one dtype: the wider one of both, and float32 at least."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.detach().to(dtype), y.detach().to(dtype)
+    return x.to(dtype), y.to(dtype)
 
 
 def factors(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The numbers without their history, as they are multiplied by `product` and `add_product`."""
     as_they_are = x.is_cuda and x.dtype == y.dtype == torch.bfloat16
-    return (x.detach(), y.detach()) if as_they_are else wide(x, y)
+    return (x.detach(), y.detach()) if as_they_are else alike(x.detach(), y.detach())
 
 
 def dtype_of_products(x: Tensor) -> torch.dtype:

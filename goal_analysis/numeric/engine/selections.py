@@ -57,7 +57,7 @@ class SemiHard:
         ValueError: the margin is negative or not finite.
     """
 
-    margin: float = 0.2
+    margin: float | int = 0.2
     name: ClassVar[str] = "semi_hard"
     depends: ClassVar[str] = "threshold"
 
@@ -92,7 +92,7 @@ class SelectivelyHard:
         ValueError: ε is negative or not finite.
     """
 
-    epsilon: float = 0.01
+    epsilon: float | int = 0.01
     name: ClassVar[str] = "selectively_hard"
     depends: ClassVar[str] = "threshold"
 
@@ -129,8 +129,8 @@ class DistanceWeighted:
     """
 
     dim: int = 512
-    cutoff: float = 0.5
-    reach: float = 1.4
+    cutoff: float | int = 0.5
+    reach: float | int = 1.4
     generator: torch.Generator | None = None
     name: ClassVar[str] = "distance_weighted"
     depends: ClassVar[str] = "random"
@@ -163,7 +163,7 @@ class DistanceWeighted:
         return torch.softmax(logits, 1).masked_fill(~drawable, 0)
 
 
-def check_nonnegative(owner: str, name: str, value: float) -> None:
+def check_nonnegative(owner: str, name: str, value: float | int) -> None:
     """Raise a ValueError unless a number is finite and at least zero."""
     if not 0 <= value < float("inf"):
         raise ValueError(f"selection {owner}: {name}: got {value} but expected a finite number of at least 0")

@@ -56,7 +56,7 @@ def _kind(term: Term) -> str | None:
         return "none"
     name = n.aggregator.name
     if name == "max":
-        return "max" if n.rises and n.pool == "own" else None
+        return "max" if n.hints.rises and n.pool == "own" else None
     if name in EXPONENTIAL:
         return "exponential" if n.pool != "both ends" or (p is not None and p.aggregator.enumerates) else None
     if n.pool != "own":
@@ -191,7 +191,7 @@ class Look:
                         shifted = torch.add(-axis.shift[where], values, alpha=side.aggregator.scale)
                         parts.append(shifted.exp_().mul_(weight))
                 chunk.copy_(parts[0]) if len(parts) == 1 else torch.add(*parts, out=chunk)
-            if side.constant is None:
+            if side.hints.constant is None:
                 chunk.mul_(side.weight(scores))
         if side.pool != "all":
             flat[place] = 0
@@ -204,10 +204,10 @@ def _chunks(shape: tuple[int, int]) -> list[slice]:
 
 def _inner(side: Side, s: Tensor, scale: float, out: Tensor) -> None:
     """scale·h(s), which may be put where s is."""
-    if side.line is None:
+    if side.hints.line is None:
         torch.mul(side.inner(s), scale, out=out)
         return
-    slope, offset = side.line
+    slope, offset = side.hints.line
     torch.mul(s, scale * slope, out=out)
     if offset:
         out.add_(scale * offset)
@@ -292,7 +292,9 @@ def _gradients(
     # One term whose weights need the scores no more leaves its exponentials in their place.
     consumed = scores.single and len(pushing) == 1 and pushing[0].keeps and not distances
     consumed = (
-        consumed and pushing[0].term.negatives.constant is not None and pushing[0].term.negatives.line is not None
+        consumed
+        and pushing[0].term.negatives.hints.constant is not None
+        and pushing[0].term.negatives.hints.line is not None
     )
     names = {id(look): "scores" if consumed else f"weights {i * scores.single}" for i, look in enumerate(pushing)}
     of_pairs = to_x.new_zeros(len(pairs))
@@ -364,7 +366,7 @@ class _Scores:
 def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tensor, small: float) -> Look:
     kind, side = _kind(term) or "none", term.negatives
     shared = side is not None and kind == "exponential" and unit
-    shared = shared and abs(side.aggregator.scale) * side.bound * 1.05 <= small
+    shared = shared and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= small
     ends = side is not None and side.pool == "both ends"
     axes: list[Axis | None] = []
     for used, axis in ((functions.rows, 0), (functions.columns, 1)):
@@ -416,7 +418,7 @@ def _settle(look: Look, functions: Functions, pairs: Pairs, of_pairs: Tensor, di
 
 def _share(side: Side, axis: Axis) -> Tensor | float:
     """What the mining weight of a negative is, but for its exponential, times P⁻ where that is one number."""
-    constant = 1.0 if side.constant is None else side.constant
+    constant = 1.0 if side.hints.constant is None else side.hints.constant
     if side.aggregator.name in EXPONENTIAL:
         return constant / axis.total.masked_fill(axis.total == 0, 1)
     if side.aggregator.name in ("mean", "each_mean"):
@@ -425,7 +427,7 @@ def _share(side: Side, axis: Axis) -> Tensor | float:
 
 
 def _weight(side: Side, s: Tensor) -> Tensor | float:
-    return side.weight(s) if side.constant is None else side.constant
+    return side.weight(s) if side.hints.constant is None else side.hints.constant
 
 
 def _of_negatives(look: Look, axis: Axis) -> Tensor:

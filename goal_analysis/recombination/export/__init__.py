@@ -1,4 +1,4 @@
-"""An objective as one Python file that stands alone, and gives the same gradients to the last bit."""
+"""Objectives as one Python file that needs torch alone, cut from the engine's own source."""
 
 from goal_analysis.recombination.export.exporting import export
 

@@ -1,256 +1,410 @@
-"""From an objective to the text of its file: what it settles, which fragments it needs, what they are called there."""
+"""An objective as the text of one Python file: what it is, its formulas, the engine that makes its gradient, a check."""
 
 from __future__ import annotations
 
-import math
+import inspect
+import keyword
 import re
-from collections.abc import Mapping
+import textwrap
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import fields as dataclass_fields
 from functools import partial
+from typing import Any
 
+import sympy as sp
 import torch
+from torch import Tensor
 
-from goal_analysis.numeric.mining import (
-    MINERS,
-    All,
-    DistanceWeighted,
-    Hardest,
-    SelectivelyHard,
-    SemiHard,
-    Softmax,
-    TopK,
-)
-from goal_analysis.numeric.similarity import DIRECTIONS
-from goal_analysis.recombination.export.assembly import closure, imports, used_names
-from goal_analysis.recombination.export.formulas import formula_texts
-from goal_analysis.recombination.export.fragments.definition import example
-from goal_analysis.recombination.export.page import class_docstring, module_docstring
+from goal_analysis.numeric.engine.aggregators import Aggregator
+from goal_analysis.numeric.engine.functions import Functions, Side
+from goal_analysis.numeric.engine.relative import Relatives
+from goal_analysis.numeric.formula import Formula
+from goal_analysis.numeric.functions import functions_of
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.recombination.export.cutting import FOLLOWED, Cutting
+from goal_analysis.recombination.export.printing import tensor_lines
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction
+from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.typesetting import latex, plain
 
-MINED = {
-    Hardest: "hardest",
-    SemiHard: "semi_hard",
-    All: "all",
-    TopK: "top_k",
-    SelectivelyHard: "selectively_hard",
-    DistanceWeighted: "distance_weighted",
-    Softmax: "softmax",
-}
-"""Miners by the names of their fragments."""
-
-SCORES = {
-    COSINE: "dot_products",  # of unit vectors
-    DOT: "dot_products",
-    NEGATIVE_SQUARED_EUCLIDEAN: "negative_squared_distances",
-    NEGATIVE_EUCLIDEAN: "negative_distances",
-}
-OWN = {COSINE: "dot", DOT: "dot", NEGATIVE_SQUARED_EUCLIDEAN: "squared", NEGATIVE_EUCLIDEAN: "euclidean"}
-ALONG = {
-    "cosine": "cosine",
-    "dot": "dot",
-    "negative_squared_euclidean": "squared",
-    "negative_euclidean": "euclidean",
-    "tangential": "tangential",
-    "direction_regularized": "regularized",
-}
-"""Directions by the names of their fragments."""
-
-ALWAYS_BELOW, ALWAYS_ABOVE = 39, 41
-"""Scales of unit vectors, each up to a hundredth too long or too short, whose exponents stay below 40, or exceed it."""
-
-MEANINGS = {
-    "MARGIN": "How close is too close.",
-    "K": "How many of the most similar negatives count.",
-    "DIM": "The dimension of the embeddings whose distances are drawn from.",
-    "CUTOFF": "The distance below which all are equally likely.",
-    "REACH": "The distance from which none is drawn.",
-    "EPSILON": "How close the hardest negative is to the hardest positive where the mean takes its place.",
-    "POSITIVE_SCALE": "β⁺, how steep the softmin over an anchor's positives is.",
-    "NEGATIVE_SCALE": "β⁻, how steep the softmax over an anchor's negatives is.",
-    "STRENGTH": "How much of the movement along the line from anchor to positive is taken away.",
-    "NEGATIVE_WEIGHT": "P⁻.",
-}
+WIDTH = 116
+ENGINE = "goal_analysis.numeric.engine"
+WAYS = ("dense", "tiled")
+ROWS, DIM = 5, 4
+"""Of the embeddings that an exported file checks itself on."""
 
 
-def export(objective: GradientObjective, name: str | None = None) -> str:
-    """The source of one Python file that is the objective, needs torch alone, and gives the same gradients.
+def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
+    """The text of a Python file that trains with an objective and needs torch alone.
 
-    On a CPU they are the same to the last bit, in float32 and float64, for ``forward`` and for ``from_scores``. Run as
-    a program, the file compares itself with loops over triplets, prints what it found, and exits with 1 if it differs.
+    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way, to the
+    last bit. Run as a program it checks itself.
 
     Args:
-        objective: any of known minings and directions.
-        name: of the class, an identifier, to which ``Objective`` is added; by default that of the weights.
+        objective: any whose selections and direction have a source that can be read.
+        name: of the class, an identifier; by default made of the objective's name.
+        way: "dense", which is short and goes through the whole matrix of scores; or "tiled", with the ways that keep no
+            matrix of scores too.
 
     Raises:
-        ValueError: a miner or a direction of your own, or a name that is no identifier.
+        ValueError: a name that is no identifier; another way; a selection or direction without a source that can be
+            read, or one that needs more than torch.
 
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> text = export(GradientObjective(nca_triplet, constant_pair))
-    >>> "class NcaConstantObjective(nn.Module):" in text, "goal_analysis" in text
-    (True, False)
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> "class InfoNce(nn.Module):" in export(info_nce_loss)
+    True
     """
-    title = class_name(objective, name)
-    mining, along = _miner(objective), _direction(objective)
-    flags, numbers = _flags(objective), _numbers(objective)
-    weighted = mining in ("top_k", "selectively_hard")
-    soft = mining == "softmax"
-    stand_for = {
-        "Objective": title,
-        "weights_of_rows": "softmax_weights_of_rows" if soft else "mined_weights_of_rows",
-        "add_rows": "add_softmax_rows" if soft else "add_mined_rows",
-        "weighted_triplets" if weighted else "unweighted_triplets": f"{mining}_triplets",
-        "defined_triplets": f"defined_{mining}",
-        "similarities": SCORES[objective.similarity],
-        "embedding_gradients": f"{along}_gradients",
-        "defined_gradients": f"defined_{along}",
-    }
-    own = formula_texts(objective.weighting)
-    own["changed_settings"] = _changed_settings(numbers)
-    found = closure(["Objective", "self_test"], own, flags, stand_for)
-    found["Objective"] = found["Objective"].replace('"""CLASS_DOCSTRING."""', class_docstring(objective))
-    tested = [n for n in found if n.startswith(("defined_", "add_m", "add_so")) or n in _TESTING]
-    main = 'if __name__ == "__main__":\n    sys.exit(0 if self_test() else 1)'
-    used = {n for text in (*found.values(), main) for n in used_names(text)}
-    constants = [f'{n} = {v!r}\n"""{MEANINGS[n]}"""' for n, v in numbers.items() if n in used]
-    test = [found.pop(n) for n in sorted(tested, key=lambda n: n != "self_test")]
-    if "RECORDED" in used:
-        test.insert(0, _recorded(objective))
-        used |= used_names(test[0])
-    code = "\n\n\n".join([*found.values(), _HEADING, *test, main])
-    head = [module_docstring(objective), "from __future__ import annotations", imports(used), *constants]
-    return "\n\n".join(head) + "\n\n\n" + code.replace(_HEADING + "\n\n\n", _HEADING + "\n\n") + "\n"
+    module = objective if isinstance(objective, GradientObjective) else GradientObjective(objective)
+    value = module.objective
+    class_name = _class_name(value.name) if name is None else name
+    if not class_name.isidentifier() or keyword.iskeyword(class_name):
+        raise ValueError(f"name: got {name!r} but expected an identifier, such as NcaLinear")
+    if way not in WAYS:
+        raise ValueError(f"way: got {way!r} but expected one of {', '.join(WAYS)}")
+    functions = functions_of(value)
+    file = _File(Cutting(_own_modules(value)), way)
+    stated = file.functions(functions)
+    if value.is_loss:
+        file.cutting.take(f"{ENGINE}.dense", "loss")
+    file.cutting.take(f"{ENGINE}.dense", "weight_matrix")
+    file.cutting.take(f"{ENGINE}.surrogate", "prescribed")
+    if way == "tiled":
+        file.cutting.take(f"{ENGINE}.surrogate", "quick_surrogate")
+    similarity = _similarity(value, file)
+    direction = None if value.direction is None else file.callable(value.direction.gradients)
+    imports, cut = file.cutting.text()
+    extra = ["import torch", "from torch import Tensor, nn"]
+    lines = [line for line in imports.splitlines() if not re.fullmatch(r"import torch|from torch import .*", line)]
+    head = "\n".join(["from __future__ import annotations", "", *lines, "", *extra])
+    body = [f"FUNCTIONS = {stated}", _class(class_name, value, similarity, direction, way), _check(class_name, module)]
+    parts = [_docstring(module, class_name), head, *file.formulas, cut, *body]
+    return _tidy("\n\n".join(part.strip("\n") for part in parts) + "\n")
 
 
-def class_name(objective: GradientObjective, name: str | None) -> str:
-    """What the class is called: the given name, or that of the weights, with ``Objective`` at its end.
+class _File:
+    """The definitions that a file is going to have."""
 
-    Raises:
-        ValueError: the given name is no identifier of ASCII letters, digits and underscores, or too long.
-    """
-    if name is None:
-        words = re.findall("[A-Za-z0-9]+", f"{objective.triplet_weight.name} {objective.pair_weights.name}")
-        name = "".join(word[0].upper() + word[1:] for word in words)[:60]
-        name = name if name[:1].isalpha() else f"Composed{name}"
-    elif not re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,79}", name):
-        raise ValueError(
-            f"export: name: got {name[:100]!r} but expected a class's name, up to 80 letters, digits and underscores"
+    def __init__(self, cutting: Cutting, way: str) -> None:
+        self.cutting, self.way = cutting, way
+        self.formulas: list[str] = []
+        self._named: dict[Any, str] = {}
+
+    def functions(self, functions: Functions) -> str:
+        """The functions of an objective, as Python states them."""
+        self.cutting.take(f"{ENGINE}.functions", "Functions")
+        terms = []
+        for i, term in enumerate(functions.terms):
+            self.cutting.take(f"{ENGINE}.functions", "Term")
+            self.cutting.take(f"{ENGINE}.dense", term.meet.__name__)
+            tail = str(i + 1) if len(functions.terms) > 1 else ""
+            fields = {
+                "positives": "None" if term.positives is None else self.side(term.positives, "positive", tail, "s_p"),
+                "negatives": "None" if term.negatives is None else self.side(term.negatives, "negative", tail, "s_n"),
+                "pull": self.formula(term.pull, f"pull{tail}", ("x_p", "x_n"), "T⁺(x_p, x_n)"),
+                "push": self.formula(term.push, f"push{tail}", ("x_p", "x_n"), "T⁻(x_p, x_n)"),
+                "meet": term.meet.__name__,
+            }
+            if term.outer is not None:
+                fields["outer"] = self.formula(term.outer, f"outer{tail}", ("x_p", "x_n"), "Φ(x_p, x_n)")
+            if isinstance(term.relative, Relatives):
+                fields["relative"] = self.relative(term.relative, tail)
+            terms.append(f"Term({_joined(fields)})")
+        fields = {"terms": f"({', '.join(terms)},)", "rows": str(functions.rows), "columns": str(functions.columns)}
+        return f"Functions({_joined(fields | {'mean': str(functions.mean), 'middle': repr(functions.middle)})})"
+
+    def side(self, side: Side, what: str, tail: str, variable: str) -> str:
+        """One side of a term."""
+        self.cutting.take(f"{ENGINE}.functions", "Side")
+        compiled = side.weight.whole.program.inputs if isinstance(side.weight, Formula) else ()
+        reads = (variable, *(f"r{i}" for i in range(1, len(compiled))))
+        of_inner, of_weight = ("k(s_p)", "P⁺") if what == "positive" else ("h(s_n)", "P⁻")
+        fields = {
+            "aggregator": self.aggregator(side.aggregator),
+            "inner": self.formula(side.inner, f"{what}_inner{tail}", (variable,), of_inner),
+            "weight": self.formula(side.weight, f"{what}_weight{tail}", reads, of_weight),
+        }
+        if side.pool != "own":
+            fields["pool"] = repr(side.pool)
+        if side.selection is not None:
+            fields["selection"] = self.value(side.selection)
+        if side.valued is not None and isinstance(side.valued, Formula) and side.valued.stopped.program.outputs:
+            fields["valued"] = self.formula(
+                side.valued, f"{what}_valued{tail}", (variable,), "the same, differentiable"
+            )
+        if self.way == "tiled":
+            self.cutting.take(f"{ENGINE}.functions", "Hints")
+            fields["hints"] = repr(side.hints).replace("=inf", "=float('inf')")
+        return f"Side({_joined(fields)})"
+
+    def aggregator(self, aggregator: Aggregator) -> str:
+        """An aggregator by its functions."""
+        self.cutting.take(f"{ENGINE}.aggregators", "Aggregator")
+        fields = [repr(aggregator.name), self.callable(aggregator.value), self.callable(aggregator.weights)]
+        if aggregator.enumerates:
+            fields.append("enumerates=True")
+        if aggregator.scale != 1:
+            fields.append(f"scale={aggregator.scale!r}")
+        return f"Aggregator({', '.join(fields)})"
+
+    def relative(self, relatives: Relatives, tail: str) -> str:
+        """What pair weights read from other pairs."""
+        self.cutting.take(f"{ENGINE}.relative", "Relatives")
+        self.cutting.take(f"{ENGINE}.relative", "Relative")
+        read = ("s_p", "s_n", "o_p", "o_n", "l_p")
+        declared = []
+        for i, one in enumerate(relatives.declared):
+            contribution = self.formula(one.contribution, f"contribution{tail}_{i}", read, "what another pair adds")
+            member = self.formula(one.member, f"member{tail}_{i}", read, "at least zero where it counts")
+            declared.append(f"Relative({contribution}, {member}, {one.of_positives}, {one.counts!r})")
+        return f"Relatives(({', '.join(declared)},))"
+
+    def formula(self, formula: Callable[..., Tensor], name: str, arguments: tuple[str, ...], said: str) -> str:
+        """A compiled formula as a function of the file, operation for operation; its name."""
+        if not isinstance(formula, Formula):
+            return self.callable(formula)
+        key = (formula.whole.program, formula.stopped.program, arguments)
+        if key in self._named:
+            return self._named[key]
+        lines, value = tensor_lines(formula, arguments, arguments[0])
+        if len(arguments) > 1 and not all(a in value + "".join(lines) for a in arguments):
+            shapes = ", ".join(f"{a}.shape" for a in arguments)
+            value = f"({value}).expand(torch.broadcast_shapes({shapes}))"
+        head = f"def {name}({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
+        body = [f'    """{said}."""', *(f"    {line}" for line in lines), f"    return {value}"]
+        self.formulas.append("\n".join([head, *body]))
+        self._named[key] = name
+        return name
+
+    def callable(self, function: Any) -> str:
+        """A function of a module, or one with some arguments given."""
+        if isinstance(function, partial):
+            self.cutting._imports["from functools import partial"] = None
+            given = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in function.keywords.items())]
+            return f"partial({self.callable(function.func)}, {', '.join(given)})"
+        if inspect.isfunction(function) and function.__qualname__ == function.__name__:
+            self.cutting.take(function.__module__, function.__name__)
+            return function.__name__
+        return self.value(function)
+
+    def value(self, value: Any) -> str:
+        """A selection, or anything callable, as its class's call."""
+        kind = type(value)
+        if inspect.isfunction(value) or not hasattr(value, "__dataclass_fields__"):
+            raise ValueError(f"export: got {value!r} but expected a function of a module, or a dataclass")
+        self.cutting.take(kind.__module__, kind.__name__)
+        fields = {f.name: getattr(value, f.name) for f in dataclass_fields(value)}
+        fields = {name: v for name, v in fields.items() if not isinstance(v, torch.Generator)}
+        return f"{kind.__name__}({', '.join(f'{n}={v!r}' for n, v in fields.items())})"
+
+
+def _own_modules(value: Objective) -> frozenset[str]:
+    found = [side.selection for term in value.terms for side in term.sides if side.selection is not None]
+    found += [] if value.direction is None else [value.direction.gradients]
+    found += [side.aggregator.tensors.value for term in value.terms for side in term.sides if side.aggregator.tensors]
+    modules = set()
+    for one in found:
+        one = one.func if isinstance(one, partial) else one
+        modules.add(one.__module__ if inspect.isfunction(one) else type(one).__module__)
+    return frozenset(m for m in modules if m.split(".")[0] != FOLLOWED)
+
+
+def _similarity(value: Objective, file: _File) -> str:
+    """The expression of the scores of ``x`` and ``y``."""
+    plain_dot = value.similarity.name in ("cosine", "dot")
+    if plain_dot:
+        return "x @ y.T"
+    root = value.similarity.name == "negative_euclidean"
+    name = "_distances" if root else "_squared_distances"
+    file.cutting.take("goal_analysis.numeric.similarity", name)
+    return f"-{name}(x, y)"
+
+
+def _class(name: str, value: Objective, similarity: str, direction: str | None, way: str) -> str:
+    unit = (
+        ""
+        if value.similarity != COSINE
+        else (
+            "        if not all(((e.detach().norm(dim=1) - 1).abs() <= 1e-2).all() for e in (x, y)):\n"
+            "            x, y = nn.functional.normalize(x, dim=1), nn.functional.normalize(y, dim=1)\n"
         )
-    return name if name.endswith("Objective") and name != "Objective" else f"{name}Objective"
-
-
-_TESTING = frozenset(
-    {
-        "self_test",
-        "formula_difference",
-        "example",
-        "transposed",
-        "soft",
-        "drawn_triplets",
-        "changed_settings",
-        "log",
-        "exp",
-        "hinge",
-        "step",
-        "sigmoid",
-        "softplus",
-        "logsumexp",
-    }
-)
-_HEADING = "# --- the self-test: the same by its definition, in Python's floats ".ljust(100, "-")
-
-
-def _miner(objective: GradientObjective) -> str:
-    mining = objective.mining
-    if type(mining) not in MINED:
-        raise ValueError(
-            f"export: mining: got {mining!r} but expected one of {', '.join(m.name for m in MINERS)}: "
-            "a miner of your own stays in your own code"
-        )
-    return MINED[type(mining)]
-
-
-def _direction(objective: GradientObjective) -> str:
-    if objective.direction is None:
-        return OWN[objective.similarity]
-    if objective.direction in DIRECTIONS or _strength(objective) is not None:
-        return ALONG[objective.direction.name]
-    raise ValueError(
-        f"export: direction: got {objective.direction.name!r} but expected one of "
-        f"{', '.join(d.name for d in DIRECTIONS)}: a direction of your own stays in your own code"
     )
+    kind = "dot" if value.similarity.name in ("cosine", "dot") else value.similarity.name
+    quick = (
+        ""
+        if way == "dense" or direction
+        else (
+            f"        value = quick_surrogate(FUNCTIONS, {kind!r}, x, y, row_ids, column_ids)\n"
+            "        if value is not None:\n            return value\n"
+        )
+    )
+    if direction is None:
+        scored = f"        return self.from_scores({similarity}, positives, ~positives)"
+    else:
+        scored = (
+            f"        with torch.no_grad():\n            s = {similarity}\n"
+            "            w = weight_matrix(FUNCTIONS, s, positives, ~positives)\n"
+            f"            made = (*{direction}(w, x, y), (w * s).sum())\n        return prescribed(x, y, *made)"
+        )
+    loss = (
+        ""
+        if not value.is_loss or value.direction is not None
+        else f'''
+
+    def loss(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+        """The loss whose gradient this is, but where it is detached; fit for a curve."""
+        positives = self.matches(x, y, row_ids, column_ids)
+        return loss(FUNCTIONS, {similarity}, positives, ~positives)'''
+    )
+    dtype = "torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)"
+    return f'''class {name}(nn.Module):
+    """{_one_line(value.name)}, by its gradient: the value trains, times the upstream gradient, and is no loss."""
+
+    def forward(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+        """The surrogate of embeddings, rows x and columns y; equal ids match, by default row i and column i."""
+        x, y = (e.to({dtype}) for e in (x, y))
+{unit}{quick}        positives = self.matches(x, y, row_ids, column_ids)
+{scored}
+
+    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The surrogate of scores from anywhere, and of which pairs match and which do not."""
+        with torch.no_grad():
+            w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives)
+        return prescribed(s, None, w, None, (w * s.detach()).sum()){loss}
+
+    @staticmethod
+    def matches(x: Tensor, y: Tensor, row_ids: Tensor | None, column_ids: Tensor | None) -> Tensor:
+        """Which pairs match."""
+        if row_ids is None and len(x) != len(y):
+            raise ValueError(f"got {{len(x)}} rows and {{len(y)}} columns without ids but expected the ids, or as many")
+        rows = torch.arange(len(x), device=x.device) if row_ids is None else row_ids
+        columns = rows if column_ids is None else column_ids
+        if len(rows) != len(x) or len(columns) != len(y):
+            raise ValueError(f"got {{len(rows)}} and {{len(columns)}} ids but expected {{len(x)}} and {{len(y)}}")
+        return rows[:, None] == columns'''
 
 
-def _strength(objective: GradientObjective) -> float | None:
-    """That of a regularised direction; None of any other."""
-    made, known = getattr(objective.direction, "gradients", None), DIRECTIONS[-1].gradients
-    same = isinstance(made, partial) and isinstance(known, partial) and made.func is known.func
-    return float(made.args[0]) if same and isinstance(made, partial) else None
-
-
-def _flags(objective: GradientObjective) -> Mapping[str, bool]:
-    mining, pairs = objective.mining, objective.pair_weights
-    values = objective.weighting.values
-    negative = pairs.negative.subs(values)
-    scales = (mining.positive_scale, mining.negative_scale) if isinstance(mining, Softmax) else (1.0, 1.0)
-    quick = objective.direction is None and objective.similarity in (COSINE, DOT) and not pairs.relative
-    unit = objective.similarity == COSINE
-    return {
-        "COSINE": unit,
-        "CHECK_FINITE": objective.refuse_nonfinite,
-        "BOTH_ASK": objective.anchors is Anchors.BOTH,
-        "IMAGES_ASK": objective.anchors is not Anchors.COLUMNS,
-        "TEXTS_ASK": objective.anchors is not Anchors.ROWS,
-        "MEAN": objective.reduction is Reduction.MEAN,
-        "QUICK_HARDEST": quick and isinstance(mining, Hardest),
-        "QUICK_SOFTMAX": quick and isinstance(mining, Softmax) and min(scales) > 0,
-        "WEIGHTED": isinstance(mining, TopK | SelectivelyHard),
-        "RELATIVE": bool(pairs.relative),
-        "RANDOM": isinstance(mining, DistanceWeighted),
-        "UNIFORM": 0 in scales,
-        "HAS_SETTINGS": bool(_numbers(objective).keys() - {"NEGATIVE_WEIGHT"}),
-        "NEGATIVE_IS_CONSTANT": bool(negative.is_number),
-        "NEGATIVE_IS_ONE": bool(negative.is_number) and float(negative) == 1,
-        "SMALL_OR_LARGE": not unit or ALWAYS_BELOW < scales[1] < ALWAYS_ABOVE,
-        "ALWAYS_SMALL": unit and scales[1] <= ALWAYS_BELOW,
-    }
-
-
-def _numbers(objective: GradientObjective) -> dict[str, float | int]:
-    """The constants of the file."""
-    mining = objective.mining
-    names = ("margin", "k", "dim", "cutoff", "reach", "epsilon", "positive_scale", "negative_scale")
-    found: dict[str, float | int] = {
-        name.upper(): getattr(mining, name) for name in names if isinstance(getattr(mining, name, None), float | int)
-    }
-    strength = _strength(objective)
-    if strength is not None:
-        found["STRENGTH"] = strength
-    negative = objective.pair_weights.negative.subs(objective.weighting.values)
-    if negative.is_number:
-        found["NEGATIVE_WEIGHT"] = float(negative)
-    return found
-
-
-def _changed_settings(numbers: Mapping[str, float | int]) -> str:
-    pairs = ", ".join(f'"{n}": ({n}, {value!r})' for n, value in numbers.items() if n != "NEGATIVE_WEIGHT")
+def checked_batch(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings with ids that exported files check themselves on."""
+    x = torch.sin(torch.arange(1.0, ROWS * DIM + 1, dtype=dtype)).view(ROWS, DIM)
+    y = x + torch.cos(torch.arange(1.0, ROWS * DIM + 1, dtype=dtype) * 3).view(ROWS, DIM) / 2
     return (
-        "def changed_settings() -> list[str]:\n"
-        '    """Names of constants that are not what they were when the numbers below were recorded."""\n'
-        f"    settings = {{{pairs}}}\n"
-        "    return [name for name, (now, then) in settings.items() if now != then]"
+        torch.nn.functional.normalize(x, dim=1),
+        torch.nn.functional.normalize(y, dim=1),
+        torch.tensor([0, 1, 1, 2, 3]),
     )
 
 
-def _recorded(objective: GradientObjective) -> str:
-    x, y, ids = example()
-    total = torch.zeros(8, dtype=torch.float64)
-    for image_ids in (None, ids):
-        x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
-        total += torch.cat([g.abs().sum(0) for g in torch.autograd.grad(objective(x, y, image_ids), (x, y))])
-    texts = [f"{value:.10g}" if math.isfinite(value) else "math.nan" for value in total.tolist()]
-    line = f"RECORDED = ({', '.join(texts)})"
-    if len(line) > 120:
-        line = "\n".join(["RECORDED = (", *(f"    {text}," for text in texts), ")"])
-    return f'{line}\n"""Sums of the gradients of the example, as they were when this file was written."""'
+def _check(name: str, module: GradientObjective) -> str:
+    x, y, ids = checked_batch()
+    torch.manual_seed(0)
+    recorded = module.weight_matrix(_scores(module, x, y), Matches.of_image_ids(ids))
+    rows = ",\n            ".join(f"[{', '.join(f'{v:.10g}' for v in row)}]" for row in recorded.tolist())
+    return f'''def check() -> None:
+    """Hold W on a made batch against what it was when this file was written, and the gradient against W."""
+    x = torch.sin(torch.arange(1.0, {ROWS * DIM + 1}, dtype=torch.float64)).view({ROWS}, {DIM})
+    y = x + torch.cos(torch.arange(1.0, {ROWS * DIM + 1}, dtype=torch.float64) * 3).view({ROWS}, {DIM}) / 2
+    x, y = (nn.functional.normalize(e, dim=1).requires_grad_() for e in (x, y))
+    ids = torch.tensor([0, 1, 1, 2, 3])
+    recorded = torch.tensor(
+        [
+            {rows},
+        ],
+        dtype=torch.float64,
+    )
+    torch.manual_seed(0)
+    s = ({_similarity_text(module)}).detach().requires_grad_()
+    (w,) = torch.autograd.grad({name}().from_scores(s, ids[:, None] == ids, ids[:, None] != ids), s)
+    assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {{w}} but expected {{recorded}}"
+    torch.manual_seed(0)
+    assert torch.autograd.grad(2 * {name}()(x, y, ids), x)[0].isfinite().all(), "got a gradient that is not finite"
+    print("{name}: as it was written")
+
+
+if __name__ == "__main__":
+    check()'''
+
+
+def _similarity_text(module: GradientObjective) -> str:
+    names = {"negative_squared_euclidean": "-_squared_distances(x, y)", "negative_euclidean": "-_distances(x, y)"}
+    return names.get(module.similarity.name, "x @ y.T")
+
+
+def _scores(module: GradientObjective, x: Tensor, y: Tensor) -> Tensor:
+    from goal_analysis.numeric.similarity import scores
+    from goal_analysis.symbolic.language.similarity import DOT
+
+    return scores(DOT if module.similarity == COSINE else module.similarity, x, y)
+
+
+def _docstring(module: GradientObjective, name: str) -> str:
+    """What a file says of itself: formula, derivation, verdict."""
+    value, found = module.objective, module.describe()
+    settings = ", ".join(f"{h} = {number:g}" for h, number in found.settings.items())
+    verdict = {
+        True: "is the gradient of a loss",
+        False: "is the gradient of no loss",
+        None: "may be the gradient of a loss",
+    }
+    paragraphs = [
+        _filled(
+            f"{_one_line(value.name)}: an objective by its gradient, for pairs of embeddings such as images and texts."
+        ),
+        "    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]      q = ∂A\n"
+        "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
+        "\n".join(_formulas(value)),
+        *([settings] if settings else []),
+        _filled(f"{value.reduction.value} over the anchors, which are {value.anchors.value}; {found.mining}."),
+        _filled(f"W {verdict[found.integrable]}: {_one_line(found.reason)}."),
+        *([f"The loss, in LaTeX: {latex(found.loss)}"] if found.loss is not None else []),
+        _filled(
+            f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}."
+        ),
+    ]
+    return f'r"""{_harmless(chr(10).join(p + chr(10) for p in paragraphs)).rstrip()}\n"""'
+
+
+def _formulas(value: Objective) -> Iterator[str]:
+    for i, term in enumerate(value.terms, 1):
+        tail = str(i) if len(value.terms) > 1 else ""
+        pull, push = term.triplet_weights
+        if term.outer is not None:
+            yield f"    Φ{tail} = {plain(term.effective_outer)}"
+        yield f"    T⁺{tail} = {plain(pull)}" if pull != push else f"    T{tail} = T⁺{tail} = T⁻{tail} = {plain(pull)}"
+        if pull != push:
+            yield f"    T⁻{tail} = {plain(push)}"
+        for label, inner, side, s in (("P⁺", "k", term.positives, "s_p"), ("P⁻", "h", term.negatives, "s_n")):
+            if side is not None:
+                weight = plain(side.slope(sp.Symbol(s, real=True)))
+                derived = "prescribed" if side.weight is not None else f"{inner}{tail}′"
+                yield f"    {inner}{tail} = {plain(side.inner)}      {label}{tail} = {weight} ({derived})"
+
+
+def _class_name(name: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    made = "".join(word[:1].upper() + word[1:] for word in words)
+    return made if made.isidentifier() and not keyword.iskeyword(made) else f"Objective{made}"
+
+
+def _joined(fields: dict[str, str]) -> str:
+    return ", ".join(f"{name}={text}" for name, text in fields.items())
+
+
+def _filled(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, WIDTH))
+
+
+def _harmless(text: str) -> str:
+    """Text that cannot end a docstring or show as what it is not: no double quote, no character without a shape."""
+    shapeless = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    seen = (" " if c != "\n" and unicodedata.category(c) in shapeless else c for c in text)
+    return "".join(seen).replace('"', "'")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_harmless(text).replace("\\", "/").split())
+
+
+def _tidy(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

@@ -33,13 +33,6 @@ TORCH: Mapping[str, str] = {
 }
 """The functions of `goal_analysis.numeric.compilation.TORCH`, where nothing is differentiated."""
 
-FLOAT: Mapping[str, str] = {
-    **{name: f"{name}({{}})" for name in ("exp", "log", "sigmoid", "hinge", "step", "softplus", "logsumexp")},
-    **{name: f"math.{name}({{}})" for name in ("sqrt", "sin", "cos")},
-    "pow": "math.pow({}, {})",
-}
-"""The functions of `fragments.float_functions` and of Python."""
-
 INFIX = {"add": (" + ", SUM), "sub": (" - ", SUM), "mul": (" * ", PRODUCT), "div": (" / ", PRODUCT)}
 
 
@@ -68,25 +61,13 @@ def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str]
         names: of its inputs.
         like: a tensor of the shape that a constant is to have.
     """
-    lines, stopped = _lines(f.stopped.program, list(map(Text, names)), TORCH, "d")
-    more, (value,) = _lines(f.whole.program, [*map(Text, names), *stopped], TORCH, "z")
+    lines, stopped = _lines(f.stopped.program, list(map(Text, names)), "d")
+    more, (value,) = _lines(f.whole.program, [*map(Text, names), *stopped], "z")
     (place,) = f.whole.program.outputs
     is_constant = place >= len(f.whole.program.inputs) and f.whole.program.steps[place - len(f.whole.program.inputs)]
     if is_constant and is_constant.constant is not None:
         return [], "torch.ones_like(" + like + ")" if value.text == "1" else f"torch.full_like({like}, {value.text})"
     return [*lines, *more], value.text
-
-
-def float_lines(p: Program, names: Sequence[str]) -> tuple[list[str], str]:
-    """Assignments and the expression that compute a program of one output in Python's floats.
-
-    >>> from goal_analysis.symbolic.proof.evaluation import program
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-    >>> float_lines(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), ["s_p", "s_n"])
-    ([], 'sigmoid(10 * s_n - 10 * s_p)')
-    """
-    lines, (value,) = _lines(p, list(map(Text, names)), FLOAT, "z")
-    return lines, value.text
 
 
 def number(value: float) -> str:
@@ -100,7 +81,7 @@ def number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(value)
 
 
-def _lines(p: Program, texts: list[Text], table: Mapping[str, str], letter: str) -> tuple[list[str], list[Text]]:
+def _lines(p: Program, texts: list[Text], letter: str) -> tuple[list[str], list[Text]]:
     first = len(p.inputs)
     uses = Counter([*p.outputs, *(i for s in p.steps for i in s.operands)])
     lines: list[str] = []
@@ -109,9 +90,9 @@ def _lines(p: Program, texts: list[Text], table: Mapping[str, str], letter: str)
             texts.append(_constant(s.constant))
             continue
         operands = [texts[i] for i in s.operands]
-        if s.operation in ("step", "logsumexp") and table is TORCH:
+        if s.operation in ("step", "logsumexp"):
             operands = [_named(t, lines, letter) for t in operands]
-        text = _written(s, operands, table)
+        text = _written(s, operands)
         if len(text.text) > WIDTH or (uses[place] > 1 and place not in p.outputs):
             text = _named(text, lines, letter)
         texts.append(text)
@@ -131,7 +112,7 @@ def _named(text: Text, lines: list[str], letter: str) -> Text:
     return Text(name)
 
 
-def _written(s: Step, operands: list[Text], table: Mapping[str, str]) -> Text:
+def _written(s: Step, operands: list[Text]) -> Text:
     if s.operation == "neg":
         return Text(f"-{operands[0].within(ATOM)}", NEGATIVE)
     if s.operation in INFIX:
@@ -140,14 +121,11 @@ def _written(s: Step, operands: list[Text], table: Mapping[str, str]) -> Text:
         if s.operation == "add" and right.text.startswith("-") and right.strength == NEGATIVE:
             sign, right = " - ", Text(right.text[1:])
         return Text(left.within(strength) + sign + right.within(strength + 1), strength)
-    if s.operation == "logsumexp" and table is TORCH:
-        return _folded(operands)
-    if s.operation == "hinge" and table is TORCH:
-        return Text(table["hinge"].format(operands[0].within(ATOM)))
-    texts = [t.text for t in operands]
     if s.operation == "logsumexp":
-        return Text(table["logsumexp"].format(", ".join(texts)))
-    return Text(table[s.operation].format(*texts))
+        return _folded(operands)
+    if s.operation == "hinge":
+        return Text(TORCH["hinge"].format(operands[0].within(ATOM)))
+    return Text(TORCH[s.operation].format(*(t.text for t in operands)))
 
 
 def _folded(operands: list[Text]) -> Text:

@@ -134,7 +134,7 @@ def _judged(field: WeightField, mining: Miner, reduction: Reduction) -> BatchInt
 def _chosen(field: WeightField) -> BatchIntegrability:
     of_one = integrability(field)
     if not of_one.integrable:
-        return BatchIntegrability(False, of_one.reason, of_one.potential)
+        return BatchIntegrability(of_one.integrable, of_one.reason, of_one.potential)
     why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
     return BatchIntegrability(True, why, of_one.potential, of_one.loss)
 
@@ -146,7 +146,7 @@ def _semi_hard(field: WeightField, mining: SemiHard, reduction: Reduction) -> Ba
     cut = _times(field, step(s_p - s_n) * step(margin - s_p + s_n))
     of_cut = integrability(cut)
     if not of_cut.integrable:
-        return BatchIntegrability(False, f"among semi-hard triplets {of_cut.reason}", of_cut.potential)
+        return BatchIntegrability(of_cut.integrable, f"among semi-hard triplets {of_cut.reason}", of_cut.potential)
     whole = integrability(field)
     if reduction is Reduction.MEAN:
         if (witness_against(cut.positive, cut) or witness_against(cut.negative, cut)) is None:

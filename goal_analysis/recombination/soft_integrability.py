@@ -44,7 +44,9 @@ def softmax_integrability(field: WeightField, mining: Softmax) -> BatchIntegrabi
     """
     of_one = integrability(field)
     if not of_one.integrable:
-        return BatchIntegrability(False, f"with one positive and one negative {of_one.reason}", of_one.potential)
+        return BatchIntegrability(
+            of_one.integrable, f"with one positive and one negative {of_one.reason}", of_one.potential
+        )
     wide = replace(field, similarity=_beyond(field.similarity))
     factors = field.factors
     assert factors is not None
@@ -85,6 +87,8 @@ def _softmax_of_constants(field: WeightField, of_one: Integrability) -> BatchInt
             similarity=replace(field.similarity, identical=field.similarity.identical + BEYOND),
         )
     )
+    if of_aggregates.integrable is None:
+        return BatchIntegrability(None, of_aggregates.reason, of_one.potential)
     if not of_aggregates.integrable:
         why = (
             "the aggregates x_p and x_n leave the range of the scores, and beyond it ∂w⁺/∂s_n + ∂w⁻/∂s_p does "

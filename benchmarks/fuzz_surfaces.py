@@ -44,7 +44,7 @@ from goal_analysis.vse.folder.checkpoint import (
 )
 from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
-from goal_analysis.vse.loop.memory import OutOfMemory
+from goal_analysis.vse.loop.health import OutOfMemory
 from goal_analysis.vse.models.model import build_model, build_tokenizer, restored_tokenizer
 from losses_catalog import pair_weights, triplet_weights
 

@@ -55,7 +55,11 @@ def print_summary(records: list[dict[str, object]]) -> None:
     """Print the records as a table, each with its first reference."""
     print_table(
         COLUMNS,
-        ({**record, "reference": author_and_year(str(record["reference"]))} for record in records),
+        (
+            {key: "open" if value is None else value for key, value in record.items()}
+            | {"reference": author_and_year(str(record["reference"]))}
+            for record in records
+        ),
         wrapped=("shape",),
     )
     typer.echo(f"{len(records)} losses")

@@ -36,7 +36,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     from goal_analysis.pictures.saving import alone
     from goal_analysis.vse.folder.run import check_data, trained
     from goal_analysis.vse.retrieval.metrics import ranks_of_scores
-    from goal_analysis.vse.retrieval.scoring import scores_of, whole
+    from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
     model = trained(folder)
     if data is None:
@@ -47,7 +47,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         split = chosen_split(model.experiment, data, "dev")
         model.check_images(split.images, folder)
     with torch.no_grad():
-        scores = whole(scores_of(model.model, split, model.tokenizer), split).float()
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks_of_scores(scores, split.image_of)
     figures = {"batch": _batch(model, split, scores)}
     figure, ax = alone()

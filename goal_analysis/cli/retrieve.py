@@ -40,9 +40,9 @@ def retrieve(
     import torch
 
     from goal_analysis.vse.folder.run import trained
-    from goal_analysis.vse.loop.memory import OutOfMemory
+    from goal_analysis.vse.loop.health import OutOfMemory
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
-    from goal_analysis.vse.retrieval.retrieval import captions_of_image, images_of_caption
+    from goal_analysis.vse.retrieval.evaluation import captions_of_image, images_of_caption
 
     if (text is None) == (image is None):
         refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")

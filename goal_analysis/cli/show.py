@@ -17,10 +17,8 @@ from goal_analysis.cli.choosing import (
     settings_of,
 )
 from goal_analysis.cli.tables import line_width
-from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
     integrability_page,
@@ -49,6 +47,8 @@ def show(
     goal-analyze show --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
     goal-analyze show mine --catalog my_losses.toml --json
     """
+    from goal_analysis.numeric.characteristics import characteristics, characteristics_page  # loads NumPy
+
     if (loss is None) == (formula is None):
         refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
     if as_latex + as_markdown + as_json > 1:
@@ -63,9 +63,6 @@ def show(
             integrability_page(integrability(decomposition)),
             characteristics_page(characteristics(decomposition, settings)),
         ]
-    except Undecided as problem:
-        typer.echo(f"{chosen.name}: {problem}", err=True)
-        raise typer.Exit(1) from problem
     except ValueError as problem:
         refuse(problem)
     typer.echo(_written(pages, as_latex, as_markdown, as_json))

@@ -48,11 +48,9 @@ def run(
     from lightning_fabric import Fabric
 
     from goal_analysis.vse.folder.run import start
-    from goal_analysis.vse.loop.batches import WorkerError
-    from goal_analysis.vse.loop.health import TrainingTrouble
-    from goal_analysis.vse.loop.memory import OutOfMemory
-    from goal_analysis.vse.loop.ranks import RankError
-    from goal_analysis.vse.loop.tensorboard import tensorboard_log
+    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
+    from goal_analysis.vse.loop.processes import RankError, WorkerError
+    from goal_analysis.vse.loop.training import tensorboard_log
 
     try:
         fabric = Fabric(

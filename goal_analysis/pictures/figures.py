@@ -13,9 +13,7 @@ from goal_analysis.pictures.sampling import Objective, Settings, field_of, weigh
 from goal_analysis.pictures.saving import alone, panels
 from goal_analysis.pictures.style import style
 from goal_analysis.pictures.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
-from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
-from goal_analysis.symbolic.analysis.recovery import potential
-from goal_analysis.symbolic.proof.identity import Undecided
+from goal_analysis.symbolic.analysis.integrability import integrability
 
 LETTERS, LINE = 13, 0.17
 """Letters of a title to an inch, and the height of its lines in inches."""
@@ -82,12 +80,12 @@ def _triplet(objective: Objective, settings: Settings) -> tuple[Figure, list[str
 
 def _field(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
     field = field_of(objective)
-    try:
-        verdict = integrability(objective)
-        said = "the gradient of a loss" if verdict.integrable else "not the gradient of any loss"
-    except Undecided as problem:
-        verdict = Integrability(False, str(problem), smooth_curl(objective), (), potential(field), None)
-        said = "undecided whether it is the gradient of a loss"
+    verdict = integrability(objective)
+    said = {
+        True: "the gradient of a loss",
+        False: "not the gradient of any loss",
+        None: "open whether it is the gradient of a loss",
+    }[verdict.integrable]
     curl = curl_frame(objective, settings, verdict)
     scale_beside = 0.95 if curl["curl"].any() else 0.2
     figure, ax = alone(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))

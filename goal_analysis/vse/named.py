@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-from goal_analysis.vse.loop.memory import within_memory
+from goal_analysis.vse.loop.health import within_memory
 
 MOST = 10_000_000
 """The largest whole number that an option may be: no width, count or length is larger."""

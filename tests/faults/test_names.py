@@ -12,7 +12,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from goal_analysis.vse.data.rows import Row, data_of_rows
 from goal_analysis.vse.data.split import DataError
-from goal_analysis.vse.loop.memory import OutOfMemory
+from goal_analysis.vse.loop.health import OutOfMemory
 from goal_analysis.vse.models.model import build_model, restored_tokenizer
 from goal_analysis.vse.models.text import Vocabulary
 from losses_catalog.weights import constant_triplet, linear_pair

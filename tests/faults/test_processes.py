@@ -16,8 +16,8 @@ from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
 from goal_analysis.vse.folder.run import RESULT, trained
 from goal_analysis.vse.folder.run_folder import lock_run
 from goal_analysis.vse.loop import training
-from goal_analysis.vse.loop.batches import WorkerError, dead_workers_named
-from goal_analysis.vse.loop.memory import OutOfMemory, within_memory
+from goal_analysis.vse.loop.health import OutOfMemory, within_memory
+from goal_analysis.vse.loop.processes import WorkerError, name_dead_workers
 from goal_analysis.vse.retrieval import scoring
 from goal_analysis.vse.retrieval.scoring import embeddings
 
@@ -56,10 +56,10 @@ def test_a_death_told_in_the_midst_of_another_error_is_named() -> None:
         except RuntimeError as problem:
             raise TypeError("its argument could not be checked") from problem
 
-    with pytest.raises(WorkerError, match=r"of the 2 that read images: DataLoader .* killed"), dead_workers_named(2):
+    with pytest.raises(WorkerError, match=r"of the 2 that read images: DataLoader .* killed"), name_dead_workers(2):
         told_while_checking()
 
-    with pytest.raises(TypeError, match="alone"), dead_workers_named(2):
+    with pytest.raises(TypeError, match="alone"), name_dead_workers(2):
         raise TypeError("alone")
 
 
@@ -77,13 +77,13 @@ def test_a_death_that_is_told_late_is_awaited() -> None:
 
     before = signal.signal(signal.SIGALRM, tell)
     try:
-        with pytest.raises(WorkerError, match="of the 2 that read images: reset by peer"), dead_workers_named(2):
+        with pytest.raises(WorkerError, match="of the 2 that read images: reset by peer"), name_dead_workers(2):
             fetch()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert told
-    with pytest.raises(ConnectionResetError, match="elsewhere"), dead_workers_named(0):
+    with pytest.raises(ConnectionResetError, match="elsewhere"), name_dead_workers(0):
         raise ConnectionResetError("elsewhere")
 
 

@@ -6,9 +6,21 @@ import sympy as sp
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.analysis.twins import NoTwin, tangent_twin, twin, u
-from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
-from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, SUM
+from goal_analysis.symbolic.language.primitives import (
+    detach,
+    gap,
+    hinge,
+    maximum,
+    s_n,
+    s_p,
+    sigmoid,
+    softplus,
+    step,
+    x_n,
+)
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import TripletWeight, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -161,3 +173,88 @@ def test_weights_that_jump_when_another_pair_leaves_the_active_set_are_no_gradie
     assert verdict.curl == 0
     assert not verdict.integrable
     assert "with several pairs, the weights jump across" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "(s_n - s_p) if abs(s_n) > 0.5 else 0",
+        "(s_n - s_p) if abs(s_n) > 0.51 else 0",
+        "hinge(s_n - s_p + 0.2) if s_n**2 > 0.25 else 0",
+        "(s_n - s_p)*step(1 - sqrt(2 - 2*s_n))",
+        "softplus(10*(s_n - s_p)) if abs(s_p) < 0.75 else 0",
+        "step(s_n**3)*s_p",
+        "s_p*step(exp(s_n) + s_p - 0.3)",
+    ],
+)
+def test_a_loss_that_jumps_across_any_kind_of_kink_is_no_gradient(formula):
+    verdict = integrability(decompose(loss_from_mapping("jumps", {"formula": formula})))
+    assert verdict.integrable is False
+    assert verdict.witness is not None
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "(1 - s_p)*hinge(s_n - 0.3)",
+        "(1 - s_p)*hinge(s_n - 0.2)",
+        "max(s_n - s_p + 0.2, 0, s_n - 0.5)",
+        "hinge(hinge(hinge(s_n - s_p + 0.1)**2 + s_n)**2 + s_n - 0.2)",
+        "-log(exp(s_p)/(exp(s_p) + max(exp(s_n) - 0.1*exp(s_p), exp(-1))))",
+        "hinge(s_n**2 + s_p**2 - 0.5)",
+        "(s_n**2 + s_p**2 - 0.5)*sin(s_n) if s_n**2 + s_p**2 > 0.5 else 0",
+    ],
+)
+def test_what_is_continuous_and_stops_no_gradient_is_integrable_whatever_its_form(formula):
+    decomposition = decompose(loss_from_mapping("continuous", {"formula": formula}))
+    verdict = integrability(decomposition)
+    assert verdict.integrable is True
+    assert "continuous" in verdict.reason
+    assert verdict.loss == decomposition.loss.expression()
+
+
+def test_a_separation_that_stays_open_takes_nothing_else_away():
+    decomposition = decompose(loss_from_mapping("open", {"formula": "max(s_n - s_p + 0.2, 0, s_n - 0.5)"}))
+    assert decomposition.separable is None
+    assert decomposition.field.factors is None
+    assert "neither factors" in decomposition.reason
+    assert "| separable | open |" in decomposition._repr_markdown_()
+
+
+def test_pairs_that_jump_together_beyond_the_range_of_one_are_no_gradient():
+    term = Term(outer=step(x_n - sp.Rational(3, 2)) * gap, positives=EACH(s_p), negatives=SUM(s_n))
+    verdict = integrability(decompose(SymbolicLoss(name="together", title="", terms=(term,))))
+    assert verdict.integrable is False
+    assert "with several pairs" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("kink", "expected"),
+    [
+        (maximum(s_n, -s_n) - sp.Rational(1, 2), False),
+        (s_n**2 + s_p**2 - sp.Rational(1, 2), False),
+        (s_n**2 + (1 - s_p) ** 2 - sp.Rational(1, 2), True),  # T is a function of U
+        ((s_n - 1) ** 2 + (s_p - 1) ** 2 + sp.Rational(1, 2), True),  # positive everywhere
+        (s_n + sp.exp(s_p) + 9, True),  # beyond the range, as interval arithmetic proves
+    ],
+)
+def test_yes_is_a_proof_no_is_a_witness(kink, expected):
+    linear = next(p for p in pair_weights if p.name == "linear")
+    verdict = integrability(compose(TripletWeight(name="kinked", expression=step(kink)), linear))
+    assert verdict.integrable is expected, verdict.reason
+    assert (verdict.witness is not None) == (expected is False)
+    assert verdict.potential is not None
+
+
+def test_a_curl_that_is_zero_wherever_a_kink_is_met_proves_nothing():
+    kink = sp.exp(s_n) + sp.exp(s_p) - 2
+    smooth = ((sp.exp(s_n) + sp.exp(s_p)) ** 2 - 4) ** 2 * s_p
+    field = WeightField(
+        name="hidden", positive=-sp.diff(smooth, s_p) * step(kink), negative=sp.diff(smooth, s_n) * step(kink)
+    )
+    verdict = integrability(field)
+    assert verdict.integrable is None
+    assert verdict.reason.startswith("open: ")
+    assert "on it the curl is at most" in verdict.reason
+    assert "| integrable | open |" in verdict._repr_markdown_()
+    assert repr(verdict).startswith("Integrability(open: ")

@@ -28,7 +28,7 @@ def data(of_words) -> RetrievalData:
     return RetrievalData("made up", split("train", 60, 1), split("dev", 20, 2))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def objective() -> GradientObjective:
     return GradientObjective(
         nca_triplet, constant_pair, Softmax(8.0, 8.0), reduction=Reduction.MEAN, settings={"tau": 8}
@@ -53,7 +53,7 @@ def small(*settings: str) -> Experiment:
     return experiment_from_mapping(given)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trained_small(data: RetrievalData, objective: GradientObjective):
     """Trains the small experiment in a folder."""
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.loop.batches import order
-from goal_analysis.vse.loop.surrogate import surrogate
+from goal_analysis.vse.loop.training import surrogate
 from goal_analysis.vse.loop.training_options import TrainingOptions, options_from_mapping
 from losses_catalog.weights import linear_pair, nca_triplet
 

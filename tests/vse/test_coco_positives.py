@@ -4,13 +4,14 @@ import sys
 
 import pytest
 
-from goal_analysis.vse.retrieval.coco_positives import CAPTIONS, IMAGES, coco_positives
+from goal_analysis.vse.retrieval.metrics import COCO_CAPTIONS, COCO_IMAGES, coco_positives
 
 OWN = {
     "i2t": [
-        [5 * row + k for k in range(5)] + [(5 * row + 5 + k) % CAPTIONS for k in range(45)] for row in range(IMAGES)
+        [5 * row + k for k in range(5)] + [(5 * row + 5 + k) % COCO_CAPTIONS for k in range(45)]
+        for row in range(COCO_IMAGES)
     ],
-    "t2i": [[(row // 5 + k) % IMAGES for k in range(50)] for row in range(CAPTIONS)],
+    "t2i": [[(row // 5 + k) % COCO_IMAGES for k in range(50)] for row in range(COCO_CAPTIONS)],
 }
 
 

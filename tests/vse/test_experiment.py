@@ -12,14 +12,8 @@ from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import start
 from goal_analysis.vse.folder.run_folder import read_log
-from goal_analysis.vse.loop.experiment import (
-    experiment_from_mapping,
-    preset,
-    presets,
-    read_experiment,
-    with_settings,
-)
-from goal_analysis.vse.loop.schedule import learning_rate
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
+from goal_analysis.vse.loop.training import learning_rate
 from goal_analysis.vse.loop.training_options import TrainingOptions
 from losses_catalog.weights import constant_pair, hinge_triplet
 

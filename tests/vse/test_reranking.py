@@ -10,14 +10,20 @@ from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, Split
-from goal_analysis.vse.loop.surrogate import probed, surrogate
+from goal_analysis.vse.loop.training import probe_weights, surrogate
 from goal_analysis.vse.models.dual_encoder import Reranking, reranked, with_hardest
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
-from goal_analysis.vse.retrieval.evaluation import evaluate, first_places, measured, record_of
+from goal_analysis.vse.retrieval.evaluation import (
+    captions_of_image,
+    evaluate,
+    evaluate_models,
+    first_places,
+    images_of_caption,
+    record_of,
+)
 from goal_analysis.vse.retrieval.metrics import metrics
-from goal_analysis.vse.retrieval.retrieval import captions_of_image, images_of_caption
-from goal_analysis.vse.retrieval.scoring import scores_of, ways_of, whole
+from goal_analysis.vse.retrieval.scoring import all_scores, scores_of, ways_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits")
@@ -101,7 +107,7 @@ def test_the_objective_acts_on_both(model: Reranking, split: Split) -> None:
     assert of_scores[found.chosen & matches.negatives].all()
     alone = OBJECTIVE(found.images, found.texts, ids, ids)
     torch.testing.assert_close(of_images, torch.autograd.grad(alone, found.images)[0])
-    assert "push_share" in probed(OBJECTIVE, found, ids)
+    assert "push_share" in probe_weights(OBJECTIVE, found, ids)
 
 
 def test_the_first_of_every_query_are_ranked_by_both(model: Reranking, split: Split) -> None:
@@ -113,7 +119,7 @@ def test_the_first_of_every_query_are_ranked_by_both(model: Reranking, split: Sp
     expected = reranked(images @ texts.T, lambda rows, columns: every[rows, columns], 3)
     ways = ways_of([(model, VOCABULARY)], split)
     for found, wanted in zip((ways.of_captions, ways.of_images), expected, strict=True):
-        torch.testing.assert_close(whole(found, split), wanted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(all_scores(found, split), wanted, atol=1e-5, rtol=0)
     assert not expected[0].argsort(1).equal((images @ texts.T).argsort(1))
     places = first_places(ways, split, 4)
     assert places["i2t"] == expected[0].topk(4, 1).indices.tolist()
@@ -133,14 +139,16 @@ def test_both_are_reported(model: Reranking, split: Split) -> None:
     assert record["dual_rsum"] == metrics(evaluate(model.dual, split, VOCABULARY)).rsum != record["rsum"]
     assert "dual_rsum" not in record_of(model.dual, split, VOCABULARY)
     folds = [metrics(evaluate(model, split.subset(range(top, top + 3)), VOCABULARY)) for top in (0, 3, 6)]
-    assert measured([(model, VOCABULARY)], split, 3).rsum == pytest.approx(np.mean([fold.rsum for fold in folds]))
+    assert evaluate_models([(model, VOCABULARY)], split, 3).rsum == pytest.approx(
+        np.mean([fold.rsum for fold in folds])
+    )
 
 
 def test_an_ensemble_averages_what_is_not_re_ranked(model: Reranking, split: Split) -> None:
     torch.manual_seed(1)
     other = build_model(CONFIG, (3, 5), VOCABULARY)
     ways = ways_of([(model, VOCABULARY), (other, VOCABULARY)], split)
-    parts = [whole(scores_of(m, split, VOCABULARY), split) for m in (model.dual, other)]
-    torch.testing.assert_close(whole(ways.of_captions, split), (parts[0] + parts[1]) / 2)
+    parts = [all_scores(scores_of(m, split, VOCABULARY), split) for m in (model.dual, other)]
+    torch.testing.assert_close(all_scores(ways.of_captions, split), (parts[0] + parts[1]) / 2)
     with pytest.raises(ValueError, match="got 9 images but expected a multiple of 4 for folds"):
-        measured([(model, VOCABULARY)], split, 4)
+        evaluate_models([(model, VOCABULARY)], split, 4)

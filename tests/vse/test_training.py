@@ -3,7 +3,10 @@
 import csv
 import json
 import multiprocessing
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +29,8 @@ from goal_analysis.vse.loop.health import (
     TrainingTrouble,
     collapse,
     collapse_of_scores,
+    count_without_gradient,
     gradient_trouble,
-    without_gradient,
 )
 from goal_analysis.vse.retrieval.evaluation import evaluate
 from goal_analysis.vse.retrieval.metrics import metrics
@@ -62,47 +65,82 @@ def test_it_learns(trained_small, tmp_path: Path, data: RetrievalData) -> None:
     assert json.loads((tmp_path / RESULT).read_text())["best"]["rsum"] == progress.best_rsum
 
 
-def test_the_seed_decides_everything(trained_small, tmp_path: Path) -> None:
-    for name, settings in (("a", ()), ("b", ()), ("c", ("seed=1",))):
+@pytest.fixture(scope="module")
+def finished(trained_small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs; not to be written in."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    trained_small(folder)
+    return folder
+
+
+@pytest.fixture
+def again(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(finished, tmp_path / "again"))
+
+
+def test_the_seed_decides_everything(trained_small, finished: Path, tmp_path: Path) -> None:
+    for name, settings in (("same", ()), ("other", ("seed=1",))):
         trained_small(tmp_path / name, *settings)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert contents(tmp_path / "a") != contents(tmp_path / "c")
+    assert contents(tmp_path / "same") == contents(finished)
+    assert contents(tmp_path / "other") != contents(finished)
 
 
-@pytest.mark.parametrize("settings", [(), ("training.checkpoint_steps=2", "training.accumulate=2")])
-@pytest.mark.parametrize("at", [1, 4, 8])
-def test_a_run_ends_as_if_it_had_not_been_interrupted(trained_small, tmp_path: Path, settings: tuple, at: int) -> None:
-    settings = (*settings, "training.probe_steps=3", "training.epochs_on_all=1")
-    trained_small(tmp_path / "whole", *settings)
-    records: list[object] = []
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch):
+    """Runs something that ends when it calls a function of the loop for so many a time."""
 
-    def interrupt(record: object) -> None:
-        records.append(record)
-        if len(records) == at:
-            raise Killed
+    def run(work: Callable[[], object], name: str, number: int) -> None:
+        right, calls = getattr(training, name), count(1)
 
-    with pytest.raises(Killed):
-        trained_small(tmp_path / "interrupted", *settings, report=interrupt)
-    trained_small(tmp_path / "interrupted", *settings)
-    assert contents(tmp_path / "interrupted") == contents(tmp_path / "whole")
+        def dying(*arguments):
+            if next(calls) == number:
+                raise Killed
+            return right(*arguments)
 
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, dying)
+            with pytest.raises(Killed):
+                work()
 
-def test_a_run_that_is_done_is_left_as_it_is(trained_small, tmp_path: Path) -> None:
-    trained_small(tmp_path)
-    before = contents(tmp_path)
-    trained_small(tmp_path)
-    assert contents(tmp_path) == before
+    return run
 
 
-def test_another_experiment_or_other_data_do_not_go_on(trained_small, tmp_path: Path, data: RetrievalData) -> None:
-    trained_small(tmp_path)
+INTERRUPTED = ("training.probe_steps=3", "training.epochs_on_all=1")
+
+
+@pytest.fixture(scope="module", params=[(), ("training.checkpoint_steps=2", "training.accumulate=2")], ids=str)
+def interrupted(request: pytest.FixtureRequest, trained_small, tmp_path_factory: pytest.TempPathFactory):
+    """Settings, and what a run of them leaves that nothing interrupts."""
+    settings = (*request.param, *INTERRUPTED)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    trained_small(folder, *settings)
+    return settings, contents(folder)
+
+
+@pytest.mark.parametrize("moment", [("learning_rate", 3), ("learning_rate", 8), ("surrogate", 9), ("record_of", 2)])
+def test_a_run_ends_as_if_it_had_not_been_killed(
+    trained_small, tmp_path: Path, killed, interrupted: tuple, moment: tuple[str, int]
+) -> None:
+    settings, expected = interrupted
+    killed(lambda: trained_small(tmp_path, *settings), *moment)
+    trained_small(tmp_path, *settings)
+    assert contents(tmp_path) == expected
+
+
+def test_a_run_that_is_done_is_left_as_it_is(trained_small, finished: Path, again: Path) -> None:
+    trained_small(again)
+    assert contents(again) == contents(finished)
+
+
+def test_another_experiment_or_other_data_do_not_go_on(trained_small, again: Path, data: RetrievalData) -> None:
     with pytest.raises(RunError, match="the run of another experiment"):
-        trained_small(tmp_path, "seed=2")
+        trained_small(again, "seed=2")
     features = data.train.images.batch(np.arange(60)).numpy()
     features[17, 3] += 1
     changed = Split("train", ArrayImages(features), data.train.captions, data.train.image_of)
     with pytest.raises(RunError, match=r"fingerprint .* has changed since the run began"):
-        trained_small(tmp_path, on=RetrievalData("made up", changed, data.dev))
+        trained_small(again, on=RetrievalData("made up", changed, data.dev))
 
 
 def test_two_runs_do_not_write_one_folder(trained_small, tmp_path: Path) -> None:
@@ -220,54 +258,41 @@ def test_in_a_run_of_fewer_steps_it_has_vanished_if_there_never_was_one(
 def test_a_gradient_that_comes_back_has_not_vanished(trained_small, tmp_path: Path, without_weights) -> None:
     """And one that vanishes for good, where that stops nothing, is told every so many steps."""
     without_weights(first=1, but=(20, 40))
-    trained_small(tmp_path / "back", "training.epochs=9")
+    trained_small(tmp_path / "back", "training.epochs=9", "training.log_steps=50")
     without_weights(first=1, but=(20,))
-    trained_small(tmp_path / "gone", "training.epochs=10", "training.on_trouble=continue")
+    trained_small(tmp_path / "gone", "training.epochs=10", "training.on_trouble=continue", "training.log_steps=50")
     for name, expected in (("back", []), ("gone", [40, 60])):
         assert [r["step"] for r in read_log(tmp_path / name) if r["kind"] == "trouble"] == expected
 
 
 def test_a_batch_without_negatives_is_a_step_as_any_other(trained_small, tmp_path: Path) -> None:
     """Two captions of one image, whose features are the same where nothing is dropped."""
-    small_batches = ("training.batch_size=2", "training.log_steps=1", "model.image.dropout=0.0", "training.epochs=2")
-    assert trained_small(tmp_path, *small_batches).step == 120
+    small_batches = ("training.batch_size=2", "training.log_steps=1", "model.image.dropout=0.0", "training.epochs=1")
+    assert trained_small(tmp_path, *small_batches).step == 60
     norms = [r["gradient_norm"] for r in read_log(tmp_path) if r["kind"] == "step"]
     assert min(norms) == 0
     assert np.median(norms) > 1e-3
 
 
 def test_steps_without_a_gradient_are_counted_across_a_resumption(
-    trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weights
+    trained_small, tmp_path: Path, killed, without_weights
 ) -> None:
     settings = ("training.epochs=9", "training.checkpoint_steps=2")
     without_weights(first=1)
-    calls, right = 0, training._clipped
-
-    def dying(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 12:
-            raise Killed
-        return right(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_clipped", dying)
-        with pytest.raises(Killed):
-            trained_small(tmp_path, *settings)
+    killed(lambda: trained_small(tmp_path, *settings), "learning_rate", 12)
     assert load(tmp_path / CHECKPOINTS, 10).progress.zero_steps == 10
     with pytest.raises(TrainingTrouble, match="step 20: vanishing gradient"):
         trained_small(tmp_path, *settings)
 
 
-def test_a_checkpoint_that_does_not_count_them_has_none(trained_small, tmp_path: Path) -> None:
-    trained_small(tmp_path)
-    last = load(tmp_path / CHECKPOINTS, STEPS)
-    saved = save(tmp_path / CHECKPOINTS, replace(last, progress=replace(last.progress, zero_steps=5)))
-    assert trained_small(tmp_path).zero_steps == 5
+def test_a_checkpoint_that_does_not_count_them_has_none(trained_small, again: Path) -> None:
+    last = load(again / CHECKPOINTS, STEPS)
+    saved = save(again / CHECKPOINTS, replace(last, progress=replace(last.progress, zero_steps=5)))
+    assert trained_small(again).zero_steps == 5
     record = json.loads((saved / STATE).read_text())
     del record["state"]["zero_steps"], record["sha256"][STATE]
     (saved / STATE).write_text(json.dumps(record))
-    assert trained_small(tmp_path).zero_steps == 0
+    assert trained_small(again).zero_steps == 0
 
 
 def test_health_has_its_bounds() -> None:
@@ -276,7 +301,7 @@ def test_health_has_its_bounds() -> None:
     assert "no gradient for 1 step, " in str(gradient_trouble(0.0, 1, 1, 1))
     assert gradient_trouble(0.0, 99, VANISHING_STEPS - 1, 100) is None
     assert gradient_trouble(0.0, 99, VANISHING_STEPS, 100) is not None
-    assert without_gradient(float("nan"), 3) == without_gradient(VANISHED, 3) == 0
+    assert count_without_gradient(float("nan"), 3) == count_without_gradient(VANISHED, 3) == 0
     assert collapse(torch.eye(3), "image", 1) is None
     assert collapse(torch.ones(1, 3), "image", 1) is None
     assert collapse(torch.ones(2, 3), "image", 1) is not None
@@ -312,23 +337,11 @@ def test_what_cannot_begin_leaves_the_folder_to_another(trained_small, tmp_path:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(("first", "then"), [(1, 0), (0, 2)])
 def test_another_number_of_workers_goes_on(
-    trained_small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, then: int
+    trained_small, finished: Path, tmp_path: Path, killed, first: int, then: int
 ) -> None:
-    trained_small(tmp_path / "whole")
-    found, right = [], training.epoch_batches
-
-    def begun(*arguments, **named):
-        found.append(arguments[7])
-        if len(found) == 2:
-            raise Killed
-        return right(*arguments, **named)
-
-    monkeypatch.setattr(training, "epoch_batches", begun)
-    with pytest.raises(Killed):
-        trained_small(tmp_path / "killed", f"training.workers={first}")
-    trained_small(tmp_path / "killed", f"training.workers={then}")
-    assert found == [first, first, then, then]
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    killed(lambda: trained_small(tmp_path, f"training.workers={first}"), "epoch_batches", 2)
+    trained_small(tmp_path, f"training.workers={then}")
+    assert contents(tmp_path) == contents(finished)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -7,11 +7,12 @@ outer derivative × mining weight × inner derivative.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
+import mpmath
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.separation import Contradiction, separate
@@ -19,17 +20,20 @@ from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
+from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
 from goal_analysis.symbolic.proof.evaluation import program
-from goal_analysis.symbolic.proof.identity import Undecided, random_points
+from goal_analysis.symbolic.proof.identity import random_points
 from goal_analysis.symbolic.proof.tidying import tidy
-from goal_analysis.symbolic.weight import Factors, WeightField
+from goal_analysis.symbolic.weight import WeightField
 
 CHECKED = 24
 """Points at which simplified weights are compared with the bare derivatives."""
 
 TOLERANCE = 1e-6
-"""By how much they may differ there, relatively: floats lose digits where large exponentials cancel."""
+"""By how much they may differ there, relatively."""
+
+DIGITS = 60
+"""Digits with which a difference in floats is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Decomposition(Displayed):
         loss: the loss.
         field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
         parts: the derivatives of the pieces, term by term.
-        contradiction: where the field does not separate, what T·P would imply and where it fails.
+        contradiction: where the field does not separate, what T·P would imply and where it fails; None also where
+            neither factors nor a contradiction were found.
     """
 
     loss: SymbolicLoss
@@ -68,15 +73,17 @@ class Decomposition(Displayed):
     contradiction: Contradiction | None
 
     @property
-    def separable(self) -> bool:
-        """Whether w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone."""
-        return self.field.factors is not None
+    def separable(self) -> bool | None:
+        """Whether w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone; None where that is open."""
+        return True if self.field.factors is not None else None if self.contradiction is None else False
 
     @property
     def reason(self) -> str:
         """Why the weights separate, or why not, in one sentence."""
         if self.separable:
             return "w⁺/w⁻ is a function of s_p alone times a function of s_n alone"
+        if self.contradiction is None:
+            return "neither factors of w⁺ and w⁻ were found nor a contradiction that they would lead to"
         return (
             "w⁺/w⁻ is no product of a function of s_p and one of s_n: at two values of each, "
             f"{self.contradiction}, which T·P makes 0"
@@ -100,9 +107,6 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 
     Args:
         loss: any loss of the declarable shape.
-
-    Raises:
-        Undecided: the weights seem to separate but neither proof nor counterexample was found.
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.primitives import gap
@@ -130,8 +134,13 @@ def _decomposed(loss: SymbolicLoss) -> Decomposition:
         hyperparameters=loss.hyperparameters,
         similarity=loss.similarity,
     )
+    if not _agree(derivatives, (positive, negative), field):
+        positive, negative = map(undetach, derivatives)
+        field = replace(field, positive=positive, negative=negative)
     factors, contradiction = separate(positive, negative, field.ranges)
-    _check(derivatives, field, factors)
+    if factors is not None:
+        products = factors.triplet * factors.positive, factors.triplet * factors.negative
+        factors = factors if _agree(derivatives, products, field) else None
     return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
 
 
@@ -170,22 +179,21 @@ def _own_factors(parts: TermParts) -> Factors:
     return Factors(undetach(parts.outer_positive.subs(at, simultaneous=True)), *shares)
 
 
-def _check(derivatives: Sequence[sp.Expr], field: WeightField, factors: Factors | None) -> None:
-    """Compare what was simplified and factored with the bare derivatives, at points where both are defined."""
-    written = [field.positive, field.negative]
-    if factors is not None:
-        written += [factors.triplet * factors.positive, factors.triplet * factors.negative]
+def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
+    """Whether what was simplified or factored is the bare derivatives, at points where both are defined."""
     symbols = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
     computed = program([*map(undetach, derivatives), *written], symbols)
     for point in random_points(symbols, field.ranges, CHECKED):
-        values = computed.run(FLOAT, *map(float, point.values()))
-        for i, value in enumerate(values[2:]):
-            exact = values[i % 2]
-            if math.isfinite(exact) and not abs(value - exact) <= TOLERANCE * (1 + abs(exact)):
-                place = ", ".join(f"{symbol} = {float(x):.4g}" for symbol, x in point.items())
-                raise Undecided(
-                    f"the weights of {field.name}: simplified they are {value:.6g}, not {exact:.6g}, at {place}"
-                )
+        if _differ(computed.run(FLOAT, *map(float, point.values()))):
+            with mpmath.workdps(DIGITS):  # floats lose digits where large exponentials cancel
+                if _differ(computed.run(MULTIPRECISION, *(mpmath.mpf(x.p) / x.q for x in point.values()))):
+                    return False
+    return True
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    pairs = zip(values[:2], values[2:], strict=True)
+    return any(mpmath.isfinite(a) and not abs(b - a) <= TOLERANCE * (1 + abs(a)) for a, b in pairs)
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:

@@ -1,48 +1,42 @@
-"""Is a field of weights the gradient of a loss? The curl, the reason, the potential and the loss where there is one.
+"""Is a field of weights the gradient of a loss? The verdict, why, the potential, and the loss where there is one.
 
-w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n have an L if and only if ∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, as a distribution: in every
+w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n have an L if and only if ∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes as a distribution: in every
 region between the kinks (the smooth curl), and across every kink g = 0 at which the weights jump (the jump of
 w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T is a function of U = ∫P⁻ds_n − ∫P⁺ds_p.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
 
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
-from goal_analysis.symbolic.analysis.kinks import (
-    Jump,
-    curl_jumps,
-    in_steps_alone,
-    jump_across,
-    kinks_of,
-    refute_on_kink,
-    witness_against,
-)
+from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuous, refute_on_kink, witness_against
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.relative import other_negative, other_positive
+from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.proof.identity import Undecided, Witness
 from goal_analysis.symbolic.weight import WeightField
 
 
 @dataclass(frozen=True, repr=False)
 class Integrability(Displayed):
-    """Whether a field is the gradient of a loss.
+    """Whether weights are the gradient of a loss.
 
     Args:
-        integrable: the verdict.
-        reason: why, in one sentence.
+        integrable: True where that is proved, False where a witness refutes it, None where it is open.
+        reason: the proof, the witness, or what was tried, in one sentence.
         curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
-        jumps: its concentrated part at kinks, zero on the kink where the field is integrable.
+        jumps: what the curl is concentrated to at kinks; zero on the kink where the field is integrable.
         potential: U = ∫P⁻ds_n − ∫P⁺ds_p where the weights separate and a closed form was found.
-        loss: a closed form of L(s_p, s_n), unique up to a constant, where there is one and it was found.
+        loss: a closed form of the loss where there is one and it was found, unique up to a constant. It is that of one
+            triplet, L(s_p, s_n), or with ``x_p`` and ``x_n`` that of one anchor of a batch.
         witness: where a condition fails, a point at which it does.
     """
 
@@ -55,18 +49,19 @@ class Integrability(Displayed):
     witness: Witness | None = None
 
 
+Condition = tuple[Callable[[], Witness | None], str]
+"""What has to vanish: the search for a witness against it, and its name."""
+
+
 def integrability(objective: Decomposition | WeightField) -> Integrability:
     """Decide whether the weights are the gradient of a loss.
 
-    A loss without a stopped gradient is integrable, and its curl says so. Where a gradient is stopped, or where a
-    weight reads other pairs of the batch, one triplet does not tell: then two positives with two negatives, or two
-    anchors, are looked at too.
+    The weights of a declared loss that is continuous and stops no gradient are its gradient. Otherwise the curl
+    decides. Where a gradient is stopped, where the loss jumps, or where a weight reads other pairs of the batch, one
+    triplet does not tell. Then two positives with two negatives, or two anchors, are looked at too.
 
     Args:
         objective: the decomposition of a loss, or any field of weights.
-
-    Raises:
-        Undecided: a condition could be neither proved nor refuted.
 
     >>> from goal_analysis.symbolic.language.primitives import sigmoid
     >>> integrability(
@@ -87,30 +82,43 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
-    verdict = Integrability(True, _WHY, curl, jumps, potential(field), None)
-    for witness, what in _refutations(objective, field, curl, jumps):
+    verdict = Integrability(True, _WHY, curl, jumps, potential(field))
+    if isinstance(objective, Decomposition) and is_continuous_loss(objective.loss):
+        return replace(verdict, reason=_CONTINUOUS, loss=objective.loss.expression())
+    untold = None
+    for search, what in _conditions(objective, field, curl, jumps):
+        try:
+            witness = search()
+        except Undecided as undecided:
+            untold = untold or f"open: whether {what} vanishes was neither proved nor refuted: {undecided}"
+            continue
         if witness:
             return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
-    declared = declared_loss(objective)
-    return replace(verdict, loss=recover_loss(field, verdict.potential) if declared is None else declared)
-
-
-def declared_loss(objective: Decomposition | WeightField) -> sp.Expr | None:
-    """The loss that was declared, on one triplet, if its weights are its gradient: it stops none and never jumps."""
-    if not isinstance(objective, Decomposition) or objective.loss.detaches:
-        return None
-    expression = in_steps_alone(objective.loss.expression())
-    for kink in kinks_of([expression], (s_p, s_n)):
-        jump = jump_across(kink, expression)
-        try:
-            if jump != 0 and refute_on_kink(Jump(kink, jump), (s_n, s_p), objective.field):
-                return None
-        except Undecided:
-            return None
-    return objective.loss.expression()
+    if untold:
+        return replace(verdict, integrable=None, reason=untold)
+    return replace(verdict, loss=recover_loss(field, verdict.potential))
 
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
+_CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights are its gradient"
+
+
+def is_continuous_loss(loss: SymbolicLoss) -> bool:
+    """Whether a loss is proved to be continuous and to stop no gradient, for any number of pairs; False proves nothing.
+
+    A loss is continuous where its inner functions, its aggregators and its outer functions are.
+    """
+    return not loss.detaches and all(map(_is_continuous_term, loss.terms))
+
+
+def _is_continuous_term(term: Term) -> bool:
+    places = tuple(sp.Dummy(real=True) for _ in range(2))
+    sides = ((term.positives, s_p), (term.negatives, s_n))
+    return is_continuous(term.effective_outer, (x_p, x_n)) and all(
+        is_continuous(side.inner, (s,)) and is_continuous(side.aggregator.combine(places), places)
+        for side, s in sides
+        if side is not None
+    )
 
 
 def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
@@ -122,22 +130,22 @@ def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
     return sp.factor_terms(sp.diff(objective.positive, s_n) + sp.diff(objective.negative, s_p))
 
 
-def _refutations(objective, field, curl, jumps) -> Iterator[tuple[Witness | None, str]]:
-    """Of everything that has to vanish the witness against it, with what it is."""
-    yield witness_against(curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
+def _conditions(objective, field, curl, jumps) -> Iterator[Condition]:
+    """Everything that has to vanish."""
+    yield partial(witness_against, curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
-        yield refute_on_kink(jump, (s_n, s_p), field), _across(jump)
-    if isinstance(objective, Decomposition) and objective.loss.detaches:
-        yield from _refutations_on_several_pairs(objective)
+        yield partial(refute_on_kink, jump, (s_n, s_p), field), _across(jump)
+    if isinstance(objective, Decomposition):
+        yield from _conditions_on_several_pairs(objective)
     for condition, what in _relative_conditions(field):
-        yield witness_against(condition, field), what
+        yield partial(witness_against, condition, field), what
 
 
 def _across(jump: Jump) -> str:
     return f"the weights jump across {jump.kink} = 0, and the curl there"
 
 
-def _refutations_on_several_pairs(decomposition: Decomposition) -> Iterator[tuple[Witness | None, str]]:
+def _conditions_on_several_pairs(decomposition: Decomposition) -> Iterator[Condition]:
     """Symmetry of the weights of one anchor with two positives and two negatives, between kinks and across."""
     field = decomposition.field
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
@@ -147,9 +155,9 @@ def _refutations_on_several_pairs(decomposition: Decomposition) -> Iterator[tupl
     for a, b in combinations(gradient, 2):
         asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
         what = f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
-        yield witness_against(asymmetry, field), what
+        yield partial(witness_against, asymmetry, field), what
     for jump in curl_jumps(gradient):
-        yield refute_on_kink(jump, (*negatives, *positives), field), f"with several pairs, {_across(jump)}"
+        yield partial(refute_on_kink, jump, (*negatives, *positives), field), f"with several pairs, {_across(jump)}"
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:

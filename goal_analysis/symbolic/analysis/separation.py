@@ -8,15 +8,19 @@ relative to P⁺.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, refute_zero
+from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, random_points, refute_zero
 from goal_analysis.symbolic.proof.kernels import factored_in_exponentials
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
 from goal_analysis.symbolic.weight import Factors
+
+BASES = 4
+"""Points through which factors are read off the weights where the algebra shows none."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,8 @@ class Contradiction:
 
 
 def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
-    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to.
-
-    Raises:
-        Undecided: neither was found.
+    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to, or
+    neither where neither was found.
     """
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
@@ -123,13 +125,15 @@ def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Cont
     return None
 
 
-def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors:
-    base = {s_p: sp.Rational(7, 10), s_n: sp.Rational(3, 10)}
-    of_p = (positive / negative).subs(s_n, base[s_n])
-    of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
-    triplet = positive / of_p
-    if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo):
-        raise Undecided(f"whether the weights {positive} and {negative} separate")
-    if refute_zero(triplet * of_n - negative, ranges):
-        raise Undecided(f"whether the weights {positive} and {negative} separate")
-    return _normalised(triplet, of_p, of_n)
+def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors | None:
+    """The factors read off the weights along the two lines through a point, if their products are the weights."""
+    for base in random_points((s_p, s_n), ranges, BASES):
+        of_p = (positive / negative).subs(s_n, base[s_n])
+        of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
+        if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo) or of_p == 0:
+            continue
+        triplet = positive / of_p
+        with suppress(Undecided):
+            if refute_zero(triplet * of_n - negative, ranges) is None:
+                return _normalised(triplet, of_p, of_n)
+    return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import mpmath
 import sympy as sp
+from mpmath import iv
 
 Table = Mapping[str, Callable[..., Any]]
 """What every operation of a program means, by name; ``constant`` takes an exact SymPy number."""
@@ -101,3 +102,60 @@ MULTIPRECISION: Table = {
     "logsumexp": lambda *xs: mpmath.log(mpmath.fsum(mpmath.exp(x) for x in xs)),
 }
 """Numbers of as many digits as mpmath's context says, for witnesses that no rounding can explain."""
+
+
+def _interval_constant(e: sp.Expr) -> Any:
+    if e.is_Rational:
+        return iv.mpf(e.p) / e.q
+    number = e.evalf(30) if e.is_extended_real else sp.nan
+    around = iv.mpf(str(number)) if number.is_finite else _EVERYTHING
+    return around * (1 + iv.mpf([-1e-14, 1e-14]))
+
+
+_EVERYTHING = iv.mpf([-mpmath.inf, mpmath.inf])
+
+
+def _interval_or_everything(function: Callable[..., Any]) -> Callable[..., Any]:
+    def interval(*values: Any) -> Any:
+        try:
+            found = function(*values)
+        except (ValueError, ZeroDivisionError, OverflowError, NotImplementedError):
+            return _EVERYTHING
+        return found if isinstance(found, type(_EVERYTHING)) and found.a <= found.b else _EVERYTHING
+
+    return interval
+
+
+def _interval_sigmoid(x: Any) -> Any:
+    return iv.mpf([(1 / (1 + iv.exp(-x.a))).a, (1 / (1 + iv.exp(-x.b))).b])
+
+
+def _interval_step(x: Any) -> Any:
+    return iv.mpf([1 if x.a > 0 else 0, 0 if x.b < 0 else 1])
+
+
+INTERVAL: Table = {
+    "constant": _interval_constant,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "neg": lambda a: -a,
+    "hinge": lambda x: iv.mpf([max(x.a, iv.mpf(0).a), max(x.b, iv.mpf(0).b)]),
+    "step": _interval_step,
+    **{
+        name: _interval_or_everything(function)
+        for name, function in {
+            "div": lambda a, b: a / b,
+            "pow": lambda a, b: a**b,
+            "sqrt": iv.sqrt,
+            "exp": iv.exp,
+            "log": iv.log,
+            "sin": iv.sin,
+            "cos": iv.cos,
+            "sigmoid": _interval_sigmoid,
+            "softplus": lambda x: iv.log(1 + iv.exp(x)),
+            "logsumexp": lambda *xs: iv.log(sum(map(iv.exp, xs))),
+        }.items()
+    },
+}
+"""Intervals that hold every value of their operands' intervals, for proofs about whole boxes."""

@@ -61,7 +61,7 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
         return None
     witness = find_witness(expression, ranges)
     if witness is None and not proves_zero(expression):
-        raise Undecided(f"neither a proof nor a witness that this is zero: {expression}")
+        raise Undecided(f"neither a proof nor a witness that this is zero: {expression}; none of {POINTS} points tells")
     return witness
 
 

@@ -21,11 +21,14 @@ from goal_analysis.symbolic.weight import WeightField
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a page: a key for data, a label for people, the value, and a label in LaTeX where it differs."""
+    """One line of a page: a key for data, a label for people, the value, and a label in LaTeX where it differs.
+
+    The value None is that of an open question.
+    """
 
     key: str
     label: str
-    value: sp.Expr | str | float | bool
+    value: sp.Expr | str | float | bool | None
     latex_label: str = ""
 
 
@@ -102,7 +105,8 @@ def _term_rows(term: Term, index: str) -> Iterable[Row]:
 def weights_page(objective: Decomposition | WeightField) -> Page:
     """The derived weights: T, P⁺ and P⁻ where they exist, else w⁺ and w⁻."""
     field = objective.field if isinstance(objective, Decomposition) else objective
-    rows: list[Row] = [Row("separable", "separable", field.factors is not None)]
+    separable = objective.separable if isinstance(objective, Decomposition) else field.factors is not None
+    rows: list[Row] = [Row("separable", "separable", separable)]
     if field.factors is not None:
         rows += [
             Row("triplet_weight", "T(s_p, s_n)", field.factors.triplet),

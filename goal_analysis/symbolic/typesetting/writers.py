@@ -74,7 +74,7 @@ _LATEX_LABELS = {
 }
 
 
-def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool]:
+def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool | None]:
     """Keys and values, formulas as text that `parse` reads back."""
     return {
         row.key: plain(row.value) if isinstance(row.value, sp.Expr) else row.value
@@ -83,7 +83,9 @@ def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool]:
     }
 
 
-def _words(value: sp.Expr | str | float | bool, write: Callable[[sp.Expr], str]) -> str:
+def _words(value: sp.Expr | str | float | bool | None, write: Callable[[sp.Expr], str]) -> str:
+    if value is None:
+        return "open"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return write(value) if isinstance(value, sp.Expr) else str(value)

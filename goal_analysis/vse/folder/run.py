@@ -32,10 +32,9 @@ from goal_analysis.vse.folder.run_folder import (
     read_record,
     read_run,
 )
-from goal_analysis.vse.loop.batches import dead_workers_named
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
-from goal_analysis.vse.loop.memory import within_memory
-from goal_analysis.vse.loop.ranks import together
+from goal_analysis.vse.loop.health import within_memory
+from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
@@ -104,7 +103,7 @@ def start(
         WorkerError: a process that reads images has died.
     """
     leads = fabric.is_global_zero
-    with together(folder, fabric), lock_run(folder) if leads else nullcontext():
+    with watch_ranks(folder, fabric), lock_run(folder) if leads else nullcontext():
         if leads and (folder / RUN).exists():
             check_same(folder, experiment)
             check_data(folder, data)
@@ -113,7 +112,7 @@ def start(
         torch.manual_seed(experiment.seed)
         workers = experiment.training.workers
         tokenizer = build_tokenizer(experiment.model, data.train.captions)
-        with dead_workers_named(workers):
+        with name_dead_workers(workers):
             found = statistics(pictures_by_workers(data.train, workers).images)
         model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, found)
         if leads:
@@ -121,7 +120,7 @@ def start(
                 write_json(folder / RUN, _record(experiment, data, command))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable(experiment.model, model))
-        with dead_workers_named(workers):
+        with name_dead_workers(workers):
             progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
         if leads:
             epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import time
-import traceback
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,14 +13,8 @@ from torch.utils.data import Dataset
 
 from goal_analysis.vse.data.reading import read
 from goal_analysis.vse.data.split import Split
+from goal_analysis.vse.loop.training_options import TrainingOptions
 from goal_analysis.vse.models.text import Tokens
-
-AWAITED = 1.0
-"""Seconds within which a process that reads images is dead after it has stopped to answer."""
-
-
-class WorkerError(RuntimeError):
-    """A process that reads images has died."""
 
 
 class Batch(NamedTuple):
@@ -45,7 +35,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every batch a process has.
+    """The part of every batch that a process has.
 
     Args:
         rank: of the process.
@@ -56,7 +46,7 @@ class Share:
     ranks: int = 1
 
     def of(self, pairs: np.ndarray) -> np.ndarray:
-        """Its consecutive part of these."""
+        """The process's consecutive part of these."""
         return np.array_split(pairs, self.ranks)[self.rank]
 
 
@@ -87,76 +77,28 @@ def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.
 
 
 def epoch_batches(
-    split: Split,
-    tokens: Tokens,
-    size: int,
-    seed: int,
-    epoch: int,
-    first: int,
-    share: Share,
-    workers: int,
-    together: int = 1,
+    split: Split, tokens: Tokens, options: TrainingOptions, seed: int, epoch: int, first: int, share: Share
 ) -> Generator[Batch, None, None]:
     """The batches of an epoch from a given one on; the last incomplete one is left out.
 
-    The processes that read images live until it is at its end or closed.
+    The processes that read images live until the generator is at its end or closed.
 
     Args:
         split: the images and which caption is whose.
         tokens: of all captions of the split.
-        size: pairs a batch over all processes.
+        options: pairs a batch over all processes, captions of an image side by side, processes that read images.
         seed: of the order.
         epoch: counted from 0.
         first: how many batches are passed over.
-        share: the part that this process has.
-        workers: processes that read images.
-        together: see `order`.
+        share: the part of this process.
 
     Raises:
         DataError: a row cannot be used.
     """
-    pairs = order(split.image_of, seed, epoch, together)
+    size = options.batch_size
+    pairs = order(split.image_of, seed, epoch, options.captions_per_image)
     chosen = [share.of(pairs[i * size : (i + 1) * size]) for i in range(first, len(pairs) // size)]
-    yield from read(_Batches(split, tokens), chosen, workers)
-
-
-@contextmanager
-def dead_workers_named(workers: int) -> Iterator[None]:
-    """Say what died where a process that reads images has, which PyTorch tells wherever the program is.
-
-    Args:
-        workers: how many read.
-
-    Raises:
-        WorkerError: one of them has died.
-    """
-    try:
-        yield
-    except Exception as problem:
-        chain = list(_chain(problem))
-        told = [e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)]
-        lost = [e for e in chain if workers and isinstance(e, ConnectionError | EOFError)]
-        if not told and not lost:
-            raise
-        if not told:  # what a dying one had sent could not be fetched; PyTorch's handler tells of it in a moment
-            with suppress(RuntimeError):
-                time.sleep(AWAITED)
-        death = (told or lost)[0]
-        for error in chain:  # with the reader that their frames hold goes what tells of the death again and again
-            traceback.clear_frames(error.__traceback__)
-        gc.collect()
-        said = str(death).rstrip(". ") or type(death).__name__
-        raise WorkerError(
-            f"got a dead process of the {workers} that read images: {said}. The system ends them where memory is "
-            f"short: try training.workers={workers // 2}, with which the run goes on too"
-        ) from problem
-
-
-def _chain(problem: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it was raised while handling: PyTorch tells of a death in the midst of anything."""
-    while problem is not None:
-        yield problem
-        problem = problem.__context__
+    yield from read(_Batches(split, tokens), chosen, options.workers)
 
 
 class _Batches(Dataset):

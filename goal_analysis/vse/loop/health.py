@@ -1,17 +1,20 @@
-"""What goes wrong in training, found and named: numbers that are not finite, collapse, vanishing gradients."""
+"""What goes wrong in training, found and named: a gradient that is not finite or vanishes, collapse, short memory."""
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 COLLAPSED = 1e-3
-"""Distance to the mean embedding below which all embeddings pass for one: similarities then differ by less.
+"""Embeddings closer than this to their mean pass for one point: their similarities then differ by less.
 
-Of scores that no embeddings give, the difference itself.
+Scores that no embeddings give have collapsed where they differ by less.
 """
 
 COLLAPSES = (
@@ -23,10 +26,12 @@ VANISHED = 1e-10
 """Norm of the gradient of all parameters below which nothing is learnt."""
 
 VANISHING_STEPS = 20
-"""So many steps in a row without a gradient, or all steps of a shorter run, and it has vanished.
+"""So many steps in a row without a gradient, or all steps of a shorter run, and the gradient has vanished.
 
 One alone says nothing: in a small batch all pairs may be of one image, which leaves no negatives, or meet the margin.
 """
+
+GIB = 2**30
 
 
 class TrainingTrouble(RuntimeError):
@@ -40,7 +45,7 @@ class Trouble:
     Args:
         kind: ``not finite``, ``collapse`` or ``vanishing gradient``.
         step: at which step.
-        cause: what it likely comes from, and what helps.
+        cause: the likely cause, and what helps.
     """
 
     kind: str
@@ -51,29 +56,29 @@ class Trouble:
         return f"step {self.step}: {self.kind}: {self.cause}"
 
 
-def without_gradient(norm: float, before: int) -> int:
-    """How many steps in a row nothing was learnt in, after one with a gradient of this norm.
+def count_without_gradient(norm: float, before: int) -> int:
+    """Count the steps in a row without a gradient, after a step with a gradient of this norm.
 
-    >>> without_gradient(0.0, before=3), without_gradient(0.5, before=3)
+    >>> count_without_gradient(0.0, before=3), count_without_gradient(0.5, before=3)
     (4, 0)
 
     Args:
         norm: of the gradient of all parameters.
-        before: how many there were before it.
+        before: the count before this step.
     """
     return before + 1 if norm < VANISHED else 0
 
 
 def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
-    """What the norm of the gradient of all parameters says: it is not finite, or has vanished.
+    """Find a gradient that is not finite, or has vanished.
 
     A gradient has vanished after `VANISHING_STEPS` steps in a row without one, which is said again after as many more.
 
     Args:
-        norm: before clipping.
+        norm: of the gradient of all parameters, before clipping.
         step: at which.
-        zero_steps: how many in a row, this one among them, had no gradient; see `without_gradient`.
-        steps: of the whole run.
+        zero_steps: as `count_without_gradient` counts them, this step among them.
+        steps: of the run.
     """
     if not math.isfinite(norm):
         return Trouble(
@@ -84,22 +89,19 @@ def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Tro
             "training.clip",
         )
     if zero_steps and zero_steps % min(VANISHING_STEPS, steps) == 0:
+        counted = "1 step" if zero_steps == 1 else f"{zero_steps} steps in a row"
         return Trouble(
             "vanishing gradient",
             step,
-            f"got no gradient for {_steps(zero_steps)}, the last of norm {norm:.3g}, but expected one of "
+            f"got no gradient for {counted}, the last of norm {norm:.3g}, but expected one of "
             f"{VANISHED:g} at least; no triplet has a weight any more: the margin is met everywhere, the scale "
             "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives",
         )
     return None
 
 
-def _steps(number: int) -> str:
-    return "1 step" if number == 1 else f"{number} steps in a row"
-
-
 def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
-    """Whether all embeddings are one point, so that all similarities are equal.
+    """Find embeddings that are all one point, so that all similarities are equal.
 
     Hardest negatives from a random start can do this: the gradient pulls every embedding to the mean before any
     structure is learnt ("Hard Negative Examples are Hard, but Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020,
@@ -107,31 +109,77 @@ def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
 
     Args:
         embeddings: shape ``(embeddings, dim)``; unit vectors, of different images or texts.
-        which: what they are, for the message.
+        which: ``image`` or ``text``, for the message.
         step: at which.
     """
     e = embeddings.detach().float()
-    if len(e) < 2:
-        return None
-    spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax())
+    spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax()) if len(e) > 1 else math.inf
     return _collapse(spread, f"{which} embeddings", "their mean", step)
 
 
 def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
-    """Whether all scores of a model that gives no embeddings are equal, which is what collapse means of those.
+    """Find scores that are all equal, which is what collapse means of a model that gives no embeddings.
 
     Args:
         scores: shape ``(images, captions)``; of two different images at least.
         step: at which.
     """
     s = scores.detach().float()
-    if s.numel() < 2:
-        return None
-    spread = float(s.amax() - s.amin())
-    return _collapse(spread, "scores", "each other", step)
+    return _collapse(float(s.amax() - s.amin()) if s.numel() > 1 else math.inf, "scores", "each other", step)
 
 
 def _collapse(spread: float, what: str, whom: str, step: int) -> Trouble | None:
     if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
         return None
     return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}")
+
+
+class OutOfMemory(RuntimeError):
+    """Something does not fit into the memory; the message says what would need less."""
+
+
+@contextmanager
+def within_memory(doing: str, less: str) -> Iterator[None]:
+    """Turn what NumPy, Python and PyTorch raise where memory is short into an `OutOfMemory`.
+
+    Args:
+        doing: what is done, with its sizes.
+        less: what would need less.
+
+    Raises:
+        OutOfMemory: what is done does not fit.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as problem:
+        if isinstance(problem, OutOfMemory) or not is_out_of_memory(problem):
+            raise
+        raise OutOfMemory(f"{doing}: out of memory, with {_memory_in_use()} in use; try {less}") from problem
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an error says that memory was short, on the CPU or on a GPU.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not fit"))
+    (True, False)
+    """
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError | OutOfMemory):
+        return True
+    said = str(problem)
+    return isinstance(problem, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
+
+
+def _memory_in_use() -> str:
+    """The most memory that the process has had, and how much of the GPU's is taken where there is one."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        parts = ["an unknown part of the memory"]
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        parts = [f"{peak / GIB:.1f} GiB of memory at most"]
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        parts.append(f"{(total - free) / GIB:.1f} of {total / GIB:.1f} GiB of the GPU's")
+    return " and ".join(parts)

@@ -1,14 +1,15 @@
 """The training loop: it reads from top to bottom, and a run that was killed ends as if it had not been.
 
 All randomness of a step is a function of the seed, the step and the process, so a checkpoint holds no random state. Of
-several processes every one has its share of every batch, and the objective sees the batch whole.
+several processes every one has its share of every batch, and the objective sees the joined batch.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import All, Softmax, TopK
+from goal_analysis.numeric.probe import GradientProbe
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
-from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save
+from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import Share, epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment
@@ -31,18 +34,20 @@ from goal_analysis.vse.loop.health import (
     Trouble,
     collapse,
     collapse_of_scores,
+    count_without_gradient,
     gradient_trouble,
-    without_gradient,
+    within_memory,
 )
-from goal_analysis.vse.loop.memory import within_memory
-from goal_analysis.vse.loop.schedule import learning_rate
-from goal_analysis.vse.loop.surrogate import probed, surrogate
 from goal_analysis.vse.loop.training_options import TrainingOptions
-from goal_analysis.vse.models.dual_encoder import Reranking
+from goal_analysis.vse.models.dual_encoder import Mined, Reranking
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.evaluation import record_of
 
 Report = Callable[[Mapping[str, Any]], None]
+"""What is handed every record of a run's log."""
+
+TENSORBOARD = "tensorboard"
+"""The folder in a run's folder; ``tensorboard --logdir RUN`` shows it."""
 
 
 def train(
@@ -79,13 +84,11 @@ def train(
         model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
     )
     wrapped, optimizer = fabric.setup(_OnTensors(model), optimizer)
-
-    def pass_over(step: int, problem: str) -> None:
-        if fabric.is_global_zero:
-            cause = f"{problem}; it is passed over, and the run goes on from step {step}"
-            report({"kind": "trouble", "step": step, "trouble": "damaged checkpoint", "cause": cause})
-
-    progress = resume(folder / CHECKPOINTS, model, optimizer, pass_over)
+    problems: list[str] = []
+    progress = resume(folder / CHECKPOINTS, model, optimizer, lambda step, problem: problems.append(problem))
+    for problem in problems if fabric.is_global_zero else ():
+        cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
+        report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
@@ -94,10 +97,11 @@ def train(
     one_kind = (float(options.image_image), float(options.text_text))
     start = time.perf_counter()
 
-    def write(record: Mapping[str, Any]) -> None:
+    def write(kind: str, **record: Any) -> None:
         if log is not None:
+            record = {"kind": kind, "step": progress.step, **record}
             log.add(record)
-            log.add_seconds({"step": record["step"], "seconds": round(time.perf_counter() - start, 3)})
+            log.add_seconds({"step": progress.step, "seconds": round(time.perf_counter() - start, 3)})
             report(record)
 
     def checkpoint() -> None:
@@ -108,27 +112,16 @@ def train(
     for epoch in range(progress.step // epoch_steps, options.epochs):
         if progress.stopped:
             break
-        begins = epoch < options.epochs_on_all
-        mined = on_all_negatives(objective, options.batch_size) if begins else objective
-        mined = mined.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
-        joined = AcrossProcesses(mined)
-        first = (progress.step - epoch * epoch_steps) * options.accumulate
-        batches = epoch_batches(
-            data.train,
-            tokens,
-            options.batch_size,
-            experiment.seed,
-            epoch,
-            first,
-            share,
-            options.workers,
-            options.captions_per_image,
-        )
-        for _ in range(progress.step - epoch * epoch_steps, epoch_steps):
+        trained = on_all_negatives(objective, options.batch_size) if epoch < options.epochs_on_all else objective
+        trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
+        joined = AcrossProcesses(trained)
+        done = progress.step - epoch * epoch_steps  # steps of this epoch
+        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, done * options.accumulate, share)
+        while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _seed(_number(experiment.seed, progress.step, share.rank), fabric.device)
+            _seed(experiment.seed, progress.step, share.rank, fabric.device)
             optimizer.zero_grad()
             outputs, ids = None, torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
@@ -137,34 +130,35 @@ def train(
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
-            norm = _clipped(model, float(options.clip))
-            progress.step += 1
-            progress.zero_steps = without_gradient(norm, progress.zero_steps)
-            trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
+            norm = _clip(model, float(options.clip))
+            progress.step, done = progress.step + 1, done + 1
+            progress.zero_steps = count_without_gradient(norm, progress.zero_steps)
             due = progress.step % options.log_steps == 0
+            trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
             if trouble is None and due:
-                trouble = _collapse(outputs, ids, progress.step)
+                trouble = _find_collapse(outputs, ids, progress.step)
             if trouble is not None:
-                _meet(trouble, options.on_trouble, write)
+                write("trouble", trouble=trouble.kind, cause=trouble.cause)
+                if options.on_trouble == "stop":
+                    raise TrainingTrouble(str(trouble))
             if trouble is None or trouble.kind != "not finite":
                 optimizer.step()
             if due:
-                write({"kind": "step", "step": progress.step, "learning_rate": rate, "gradient_norm": norm})
+                write("step", learning_rate=rate, gradient_norm=norm)
             if options.probe_steps and progress.step % options.probe_steps == 0:
-                write({"kind": "probe", "step": progress.step} | probed(mined, outputs, ids))
-            done = progress.step - epoch * epoch_steps
+                write("probe", **probe_weights(trained, outputs, ids))
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
         batches.close()
         found = record_of(model, dev, tokenizer)
         progress = progress.after_epoch(found["rsum"], options.patience)
-        write({"kind": "epoch", "step": progress.step, "epoch": epoch + 1} | found)
+        write("epoch", epoch=epoch + 1, **found)
         checkpoint()
     return progress
 
 
 def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
-    """How many steps an epoch of so many pairs has; what is left of them makes none.
+    """The number of steps in an epoch of so many pairs; what is left of the pairs makes none.
 
     Raises:
         ValueError: not even one.
@@ -178,16 +172,29 @@ def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
     return pairs // size
 
 
-class _OnTensors(nn.Module):
-    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
+def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
+    """The learning rate of a step, counted from 0.
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows
+    ½(1 + cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
 
-    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
-        mined_by = (ids,) if isinstance(self.model, Reranking) else ()
-        return self.model(images, Tokens(tokens, lengths), *mined_by)
+    Args:
+        options: schedule, warm-up and the highest learning rate.
+        step: which.
+        epoch_steps: how many an epoch has.
+
+    >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
+    >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
+    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if step < options.warm_up_steps:
+        return options.learning_rate * (step + 1) / options.warm_up_steps
+    if options.schedule == "constant":
+        return float(options.learning_rate)
+    if options.schedule == "step":
+        return options.learning_rate * options.step_factor ** (step // epoch_steps // options.step_epochs)
+    after, last = step - options.warm_up_steps, options.epochs * epoch_steps - options.warm_up_steps
+    return options.learning_rate * (1 + math.cos(math.pi * after / max(last, 1))) / 2
 
 
 def on_all_negatives(objective: GradientObjective, negatives: int) -> GradientObjective:
@@ -205,26 +212,88 @@ def on_all_negatives(objective: GradientObjective, negatives: int) -> GradientOb
     return objective.replaced(mining=TopK(negatives), pair_weights=objective.pair_weights.without_relative)
 
 
-def _number(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+def surrogate(
+    objective: GradientObjective | AcrossProcesses,
+    outputs: Any,
+    ids: Tensor,
+    within: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
+    """The objective on what a model gives: embeddings of images and texts, or the scores of them.
+
+        objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
+
+    Among embeddings of one kind, others of the same image are positives, and none is compared with itself.
+
+    On `Mined` the objective acts twice, and the sum trains: on the embeddings, and on the scores of the chosen pairs.
+    The other pairs are neither positives nor negatives there. Scores, and the terms within one kind, are those of a
+    process's own share of the batch.
+
+    Args:
+        objective: what trains.
+        outputs: a pair of embeddings, scores of shape ``(images, texts)``, or `Mined`.
+        ids: shape ``(pairs,)``; the image of every pair.
+        within: the factors of the terms among the images, and among the texts.
+
+    Raises:
+        ValueError: something is to be added, but the model gives scores alone.
+    """
+    from_scores: Any = (objective.objective if isinstance(objective, AcrossProcesses) else objective).from_scores
+    if isinstance(outputs, Tensor):
+        if any(within):
+            raise ValueError(f"image_image, text_text: got {within} but expected 0, for the model gives no embeddings")
+        return from_scores(outputs, Matches.of_image_ids(ids, ids))
+    total = objective(outputs[0], outputs[1], ids, ids)
+    if isinstance(outputs, Mined):
+        matches = Matches.of_image_ids(ids, ids)
+        total = total + from_scores(outputs.scores, Matches(matches.positives, matches.negatives & outputs.chosen))
+    for factor, e in zip(within, outputs[:2], strict=True):
+        if factor:
+            total = total + factor * from_scores(e @ e.T, Matches.of_labels(ids))
+    return total
 
 
-def _seed(number: int, device: torch.device) -> None:
+def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> dict[str, float]:
+    """The objective's weights on this batch, by the names of the probe's columns; of `Mined`, on the embeddings."""
+    with torch.no_grad():
+        scores = outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T
+    scores = scores.detach().float().requires_grad_()
+    matches = Matches.of_image_ids(ids, ids)
+    with GradientProbe(anchors=None) as probe:
+        probe.watch(scores, matches)
+        objective.from_scores(scores, matches).backward()  # pyright: ignore[reportCallIssue]
+    row = probe.frame().drop(columns=["step", "backwards"]).iloc[0]
+    return {str(name): float(value) for name, value in row.items()}
+
+
+class _OnTensors(nn.Module):
+    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
+        mined_by = (ids,) if isinstance(self.model, Reranking) else ()
+        return self.model(images, Tokens(tokens, lengths), *mined_by)
+
+
+def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
     """As `torch.manual_seed`, which where there is no GPU formats the call stack at every step, for a millisecond."""
+    number = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)
 
 
-def _clipped(model: nn.Module, clip: float) -> float:
-    """The norm of the gradient, which is clipped if it is finite."""
+def _clip(model: nn.Module, clip: float) -> float:
+    """Clip the gradient if its norm is finite, and return the norm that it had."""
     norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if clip and norm.isfinite():
         nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
     return float(norm)
 
 
-def _collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
+def _find_collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
     if len(ids.unique()) < 2:  # what a model gives of one image may well be alike
         return None
     if isinstance(outputs, Tensor):
@@ -232,7 +301,32 @@ def _collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
     return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)
 
 
-def _meet(trouble: Trouble, on_trouble: str, write: Report) -> None:
-    write({"kind": "trouble", "step": trouble.step, "trouble": trouble.kind, "cause": trouble.cause})
-    if on_trouble == "stop":
-        raise TrainingTrouble(str(trouble))
+@contextmanager
+def tensorboard_log(folder: Path) -> Iterator[Report]:
+    """What takes the records of a run and writes their numbers as ``step/gradient_norm``, ``epoch/rsum`` and so on.
+
+    Records after the newest checkpoint, which a resumed run makes again, are dropped.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        ValueError: the package tensorboard is not there.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as problem:
+        raise ValueError("tensorboard: expected the package tensorboard: pip install tensorboard") from problem
+    newest_step = max(steps(folder / CHECKPOINTS), default=-1)
+    writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
+
+    def report(record: Mapping[str, Any]) -> None:
+        for name, value in record.items():
+            if name != "step" and isinstance(value, int | float):
+                writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        writer.flush()
+
+    try:
+        yield report
+    finally:
+        writer.close()

@@ -1,23 +1,27 @@
-"""What a model retrieves on a split: the ranks by its scores, and what is measured of them."""
+"""What a model retrieves: ranks and metrics on a split, the first answers to every query, and scores of one query."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
-from goal_analysis.vse.loop.memory import within_memory
-from goal_analysis.vse.models.dual_encoder import Reranking
-from goal_analysis.vse.models.text import Tokenizer
+from goal_analysis.vse.loop.health import within_memory
+from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, first_in_rows
+from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
-from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, ways_of
+from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, image_slices, ways_of
 
 FIRST = 50
 """Places that are written out for other evaluations."""
+
+Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
+"""From the numbers of some candidates to images and captions: the candidates, and the query beside them."""
 
 
 def evaluate(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Ranks:
@@ -39,7 +43,7 @@ def record_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> dict[str,
     return record
 
 
-def measured(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
+def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
     """The metrics on a split, or their mean over consecutive folds of so many images.
 
     Args:
@@ -55,7 +59,9 @@ def measured(models: Sequence[Model], split: Split, fold: int | None = None) -> 
         return metrics(_ranks(ways_of(models, split), split))
     if images % fold:
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
-    return mean_metrics([measured(models, split.subset(range(top, top + fold))) for top in range(0, images, fold)])
+    return mean_metrics(
+        [evaluate_models(models, split.subset(range(top, top + fold))) for top in range(0, images, fold)]
+    )
 
 
 def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
@@ -69,7 +75,7 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
     Returns:
         ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
     """
-    rows = [slice(int(r[0]), int(r[-1]) + 1) for r in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    rows = image_slices(split)
     i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
     best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)
     for some in rows:
@@ -79,6 +85,69 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
         best, order = best.topk(min(places, best.shape[1]), dim=1)
         t2i = t2i.gather(1, order)
     return {"i2t": torch.cat(i2t).tolist(), "t2i": t2i.tolist()}
+
+
+def images_of_caption(model: nn.Module, tokenizer: Tokenizer, split: Split, caption: str) -> Float[Tensor, " images"]:
+    """The score of every image of the split with a caption.
+
+    Args:
+        model: a trained one.
+        tokenizer: of its captions.
+        split: what is retrieved from.
+        caption: the query.
+
+    Raises:
+        ValueError: a caption without a word.
+    """
+    if not caption.strip():
+        raise ValueError("caption: got no words but expected a caption")
+    tokens = tokenizer([caption])
+    return _scores_of_query(model, len(split.images), lambda rows: (split.images.batch(rows), tokens))
+
+
+def captions_of_image(model: nn.Module, tokenizer: Tokenizer, split: Split, image: int) -> Float[Tensor, " captions"]:
+    """The score of every caption of the split with an image.
+
+    Args:
+        model: a trained one.
+        tokenizer: of its captions.
+        split: what is retrieved from.
+        image: its row.
+
+    Raises:
+        ValueError: no such image.
+    """
+    if not 0 <= image < len(split.images):
+        raise ValueError(f"image: got {image} but expected a row from 0 to {len(split.images) - 1}")
+    one, tokens = split.images.batch(np.array([image])), tokenizer(split.captions)
+    return _scores_of_query(model, len(split), lambda rows: (one, tokens.rows(torch.as_tensor(rows))))
+
+
+@torch.no_grad()
+def _scores_of_query(model: nn.Module, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
+    """The scores of all candidates with the query."""
+    parameter = next(model.parameters())
+
+    def given(rows: Int64[np.ndarray, " rows"]) -> tuple[Tensor, Tokens]:
+        images, tokens = read(rows)
+        return images.to(parameter), tokens.to(parameter.device)
+
+    def scores(rows: Int64[np.ndarray, " rows"]) -> Tensor:
+        scorer = model.dual if isinstance(model, Reranking) else model
+        found = scorer(*given(rows))
+        return (found[0] @ found[1].T if isinstance(scorer, DualEncoder) else found).flatten().float().cpu()
+
+    with evaluation_mode(model):
+        found = torch.cat([scores(rows) for rows in pieces(np.arange(candidates), AT_A_TIME)])
+        if not isinstance(model, Reranking):
+            return found
+
+        def score_pairs(_: Tensor, columns: Tensor) -> Tensor:
+            images, tokens = given(columns.numpy())
+            pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(tokens))).T.to(parameter.device)
+            return model.score_pairs(images, tokens, pairs[0], pairs[1]).float().cpu()
+
+        return first_in_rows(found[None], score_pairs, model.top)[0]
 
 
 def _ranks(ways: Ways, split: Split) -> Ranks:

@@ -1,14 +1,15 @@
-"""Retrieval measured: the ranks of what is right, and Recall@K, median and mean rank of them.
+"""The ranks of right answers, and their metrics: Recall@K, median and mean rank, and those of COCO's other positives.
 
-Both ways are measured: of every image the captions are ranked, and of every caption the images. An image's rank is that
-of its best-placed caption, so that Recall@K from images is the hit rate "any of the image's captions among the first
-K", as the literature has it. Ties count against the model: what is wrong and as similar as what is right stands before
-it, so a model that gives every pair one score does not look perfect.
+Both ways are measured: captions are ranked for every image, and images for every caption. An image's rank is that of
+its best-placed caption, so that Recall@K from images is the hit rate "any of the image's captions in the top K", as in
+the literature. Ties count against the model: a wrong answer stands before a right one of the same score, so that a
+model that gives every pair one score does not look perfect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,19 +24,22 @@ CUTOFFS = (1, 5, 10)
 """The K of Recall@K."""
 
 DIGITS = 10
-"""Decimals that a percentage keeps: a count's has fewer, and what a float adds to them is no measurement."""
+"""Decimals that a percentage keeps: that of a count has fewer, and what a float adds to them is no measurement."""
+
+COCO_IMAGES, COCO_CAPTIONS = 5000, 25_000
+COCO_METRICS = ("eccv_map_at_r", "eccv_rprecision", "eccv_r1", "cxc_recalls")
 
 Scores = Callable[[slice], Tensor]
-"""The scores of these images (rows) with all captions (columns); the same numbers whenever it is asked."""
+"""From a slice of the images (rows) to their scores with all captions (columns), the same at every call."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Where what is right stands, the first place being 1.
+    """The ranks of the right answers, the first rank being 1.
 
     Args:
-        of_captions: shape ``(images,)``; queries are images: the place of the best-placed of its captions among all.
-        of_images: shape ``(captions,)``; queries are captions: the place of its image among all images.
+        of_captions: shape ``(images,)``; queries are images: the rank of the best of an image's captions.
+        of_images: shape ``(captions,)``; queries are captions: the rank of a caption's image.
     """
 
     of_captions: np.ndarray
@@ -74,9 +78,9 @@ class RetrievalMetrics:
 
 
 def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -> Ranks:
-    """The ranks of all images and captions, from scores that are made in strips and never held together.
+    """The ranks of all images and captions, from scores that are made in strips.
 
-    Every strip is asked for twice: for the scores of what is right, and to count what stands before it.
+    Every strip is made twice: once for the scores of the right answers, and once to count what stands before them.
 
     Args:
         scores: gives the scores of a slice of the images with all captions, shape ``(strip, captions)``.
@@ -139,13 +143,47 @@ def metrics(found: Ranks) -> RetrievalMetrics:
 
 
 def mean_metrics(found: list[RetrievalMetrics]) -> RetrievalMetrics:
-    """The mean of every number over folds, as the COCO 1K protocol has it."""
+    """The mean of every number over folds, as in the COCO 1K protocol."""
+    names = ("i2t", "t2i", "median_ranks", "mean_ranks")
+    means = (np.mean([getattr(one, name) for one in found], axis=0) for name in names)
+    return RetrievalMetrics(*(tuple(mean.tolist()) for mean in means))
 
-    def mean(name: str) -> tuple[float, ...]:
-        return tuple(float(x) for x in np.mean([getattr(one, name) for one in found], axis=0))
 
-    medians, means = mean("median_ranks"), mean("mean_ranks")
-    return RetrievalMetrics(mean("i2t"), mean("t2i"), (medians[0], medians[1]), (means[0], means[1]))
+def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, float]:
+    """The metrics of ECCV Caption and of CxC in percent, such as ``i2t_eccv_map_at_r`` and ``t2i_cxc_r1``.
+
+    They count more positives of COCO's 5,000 test images than the images' own captions. "ECCV Caption: Correcting False
+    Negatives by Collecting Machine-and-Human-verified Image-Caption Associations for MS-COCO" (Chun, Kim, Park, Chang
+    and Oh, ECCV 2022, https://arxiv.org/abs/2204.03359), whose package has the positives of both; "Crisscrossed
+    Captions" (Parekh, Baldridge, Cer, Waters and Yang, EACL 2021, https://arxiv.org/abs/2004.15020).
+
+    Args:
+        places: what `first_places` gives for the test split of COCO in the order of Karpathy's, which is that of the
+            VSE++ features: ``i2t`` by image, ``t2i`` by caption.
+
+    Raises:
+        ValueError: the package eccv_caption is not there, or not as many images and captions as the split has.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that it could be a little quicker
+            from eccv_caption import Metrics
+    except ImportError as problem:
+        raise ValueError("eccv: expected the package eccv_caption: pip install eccv-caption") from problem
+    counts = (len(places["i2t"]), len(places["t2i"]))
+    if counts != (COCO_IMAGES, COCO_CAPTIONS):
+        raise ValueError(
+            f"eccv: got {counts[0]} images and {counts[1]} captions but expected {COCO_IMAGES} and {COCO_CAPTIONS}"
+        )
+    metrics = Metrics()
+    captions = metrics.coco_ids.tolist()
+    images = [
+        metrics.coco_gts["t2i"][captions[row]][0] for row in range(0, COCO_CAPTIONS, COCO_CAPTIONS // COCO_IMAGES)
+    ]
+    i2t = {images[row]: [captions[c] for c in found] for row, found in enumerate(places["i2t"])}
+    t2i = {captions[row]: [images[i] for i in found] for row, found in enumerate(places["t2i"])}
+    found = metrics.compute_all_metrics(i2t, t2i, target_metrics=COCO_METRICS, Ks=(1, 5, 10), verbose=False)
+    return {f"{way}_{name}": 100 * float(value) for name, ways in found.items() for way, value in ways.items()}
 
 
 def _strips(images: int, tile: int) -> Iterator[slice]:

@@ -1,7 +1,7 @@
 """The scores of a split's images with its captions: by a dual encoder, by a scorer, or by one that re-ranks the other.
 
 Dual encoders are scored strip by strip, so that 5,000 images with 25,000 captions take the memory of their embeddings
-and of one strip. The scores of other models cost too much to be made twice, and are kept whole.
+and of one strip. The scores of other models cost too much to be made twice, and are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
-from goal_analysis.vse.loop.memory import is_out_of_memory, within_memory
+from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, reranked
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores
@@ -34,13 +34,9 @@ Model = tuple[nn.Module, Tokenizer]
 
 @dataclass(frozen=True)
 class Ways:
-    """The scores to rank captions by, image by image, and to rank images by, caption by caption.
+    """The scores by which captions are ranked for an image, and those by which images are ranked for a caption.
 
-    They are the same ones but where a model re-ranks the first few of every query.
-
-    Args:
-        of_captions: of a slice of the images with all captions.
-        of_images: likewise.
+    They differ only where a model re-ranks the first few of every query.
     """
 
     of_captions: Scores
@@ -73,7 +69,7 @@ def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
         split: what is retrieved from.
         tokenizer: of the captions.
     """
-    with in_evaluation(model):
+    with evaluation_mode(model):
         dual = model.dual if isinstance(model, Reranking) else model
         if isinstance(dual, DualEncoder):
             images, captions = embeddings(dual, split, tokenizer)
@@ -82,16 +78,19 @@ def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
         return lambda rows: scores[rows]
 
 
-def whole(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
+def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
     """All the scores of a split at once."""
-    return torch.cat(
-        [scores(slice(int(r[0]), int(r[-1]) + 1)).cpu() for r in pieces(np.arange(len(split.images)), AT_A_TIME)]
-    )
+    return torch.cat([scores(rows).cpu() for rows in image_slices(split)])
+
+
+def image_slices(split: Split) -> list[slice]:
+    """The images of a split as slices, `AT_A_TIME` each."""
+    return [slice(int(rows[0]), int(rows[-1]) + 1) for rows in pieces(np.arange(len(split.images)), AT_A_TIME)]
 
 
 @contextmanager
-def in_evaluation(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and then in the one that it was in."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode, and back in the end into the mode that it was in."""
     training = model.training
     model.eval()
     try:
@@ -107,9 +106,7 @@ def embeddings(
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
     of_images = _in_pieces(
-        split,
-        len(split.images),
-        lambda rows: model.embed_images(split.images.batch(rows).to(parameter)),
+        split, len(split.images), lambda rows: model.embed_images(split.images.batch(rows).to(parameter))
     )
     of_captions = _in_pieces(
         split, len(split), lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
@@ -134,7 +131,7 @@ def cross_modal_scores(model: nn.Module, split: Split, tokenizer: Tokenizer) -> 
 
 
 def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
-    """What is made of all rows, so many at a time, and half as many where that does not fit into the memory.
+    """What is made of all rows, `AT_A_TIME` at a time, and half as many where that does not fit into the memory.
 
     Raises:
         OutOfMemory: not even one at a time fits.
@@ -170,7 +167,7 @@ def _reranked(model: Reranking, split: Split, tokenizer: Tokenizer) -> Ways:
             found.append(model.score_pairs(features, words, *here).cpu())
         return torch.cat(found)
 
-    scores = whole(scores_of(model, split, tokenizer), split)
-    with in_evaluation(model):
+    scores = all_scores(scores_of(model, split, tokenizer), split)
+    with evaluation_mode(model):
         of_captions, of_images = reranked(scores, score_pairs, model.top)
     return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])

@@ -1,17 +1,20 @@
-"""The processes of one training run: when one has ended, however it ended, the others end too and say which.
+"""The processes of a training run: the readers of images and the ranks, and what is said when one of them dies.
 
-A process that waits for another in the middle of an exchange may wait for half an hour, or for ever. So every rank
-holds a lock in the run's folder, which ends with the process, and a thread of each looks at the locks of the others.
-Ranks on machines that do not share the folder see those of their own machine alone.
+A rank that waits for another in the middle of an exchange may wait for half an hour, or for ever. So every rank holds a
+lock in the run's folder, which ends with the process, and a thread of each rank looks at the locks of the others. When
+one rank has ended, however it ended, the others end too and say which. Ranks on machines that do not share the folder
+see those of their own machine alone.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -21,8 +24,11 @@ from goal_analysis.files import try_lock
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.health import TrainingTrouble
 
+AWAITED = 1.0
+"""Seconds in which the death of a reader is known after the reader has stopped to answer."""
+
 LOOK = 1.0
-"""Seconds between two looks at the others."""
+"""Seconds between two looks at the other ranks."""
 
 GRACE = 3.0
 """Seconds in which a failed exchange is traced to a rank that has ended."""
@@ -30,13 +36,58 @@ GRACE = 3.0
 DONE = "done"
 
 
+class WorkerError(RuntimeError):
+    """A process that reads images has died."""
+
+
 class RankError(RuntimeError):
     """Another process of the run has ended; the message names its rank."""
 
 
 @contextmanager
-def together(folder: Path, fabric: Fabric) -> Iterator[None]:
-    """Meanwhile the end of one rank is the end of all, within seconds; for one process alone nothing happens.
+def name_dead_workers(workers: int) -> Iterator[None]:
+    """Turn whatever the death of a process that reads images has raised into a `WorkerError`.
+
+    PyTorch raises an error of its own wherever the program is at that moment.
+
+    Args:
+        workers: how many read.
+
+    Raises:
+        WorkerError: one of them has died.
+    """
+    try:
+        yield
+    except Exception as problem:
+        chain = list(_chain(problem))
+        deaths = [e for e in chain if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)]
+        lost = [e for e in chain if workers and isinstance(e, ConnectionError | EOFError)]
+        if not deaths and not lost:
+            raise
+        if not deaths:  # what a dying one had sent could not be fetched; PyTorch's handler tells of it in a moment
+            with suppress(RuntimeError):
+                time.sleep(AWAITED)
+        death = (deaths or lost)[0]
+        for error in chain:  # their frames hold the loader, which would tell of the death again and again
+            traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        said = str(death).rstrip(". ") or type(death).__name__
+        raise WorkerError(
+            f"got a dead process of the {workers} that read images: {said}. The system ends them where memory is "
+            f"short: try training.workers={workers // 2}, with which the run goes on too"
+        ) from problem
+
+
+def _chain(problem: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised while handling."""
+    while problem is not None:
+        yield problem
+        problem = problem.__context__
+
+
+@contextmanager
+def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
+    """Let the end of one rank be the end of all within seconds; one process alone is let be.
 
     Args:
         folder: of the run.
@@ -61,9 +112,9 @@ def together(folder: Path, fabric: Fabric) -> Iterator[None]:
             _last_words(files[rank]).unlink(missing_ok=True)
     except OSError as error:
         problem = str(error)
-    told: list[str | None] = [None] * ranks
-    distributed.all_gather_object(told, problem)
-    for other, said in enumerate(told):
+    problems: list[str | None] = [None] * ranks
+    distributed.all_gather_object(problems, problem)
+    for other, said in enumerate(problems):
         if said:
             raise RunError(f"rank {other}: {said}")
     assert lock is not None

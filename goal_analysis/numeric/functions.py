@@ -82,7 +82,7 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
-    matches.check(scores, f"objective {objective.name!r}")
+    matches.check(scores, objective.owner)
     functions = functions_of(objective.with_settings(settings or {}))
     return loss(functions, _wide(scores), matches.positives, matches.negatives)
 
@@ -110,7 +110,7 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     tensor([[-0.1661,  0.1604],
             [ 0.1829, -0.1774]])
     """
-    matches.check(scores, f"objective {objective.name!r}")
+    matches.check(scores, objective.owner)
     functions = functions_of(objective.with_settings(settings or {}))
     return weight_matrix(functions, _wide(scores), matches.positives, matches.negatives)
 

@@ -27,6 +27,10 @@ from goal_analysis.symbolic.language.relative import RelativeSimilarity
 from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, Similarity
 
 
+TEXT = frozenset("/@:(*+-")
+"""What a name has that is no identifier but the text of a recombination or a formula."""
+
+
 class Anchors(Enum):
     """Which axis of the score matrix S (images × texts, or embeddings × class proxies) is the query."""
 
@@ -167,9 +171,9 @@ class Objective(Displayed):
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        owner = f"objective {self.name!r}"
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise ValueError(f"objective: got the name {self.name!r} but expected an identifier")
+        if not isinstance(self.name, str) or not (self.name.isidentifier() or set(self.name) & TEXT):
+            raise ValueError(f"loss: got the name {self.name!r} but expected an identifier")
+        owner = self.owner
         if not self.terms:
             raise ValueError(f"{owner}: got no terms but expected at least one")
         for field_name, kinds in (("anchors", Anchors), ("reduction", Reduction), ("similarity", Similarity)):
@@ -229,6 +233,14 @@ class Objective(Displayed):
         """Whether nothing is prescribed."""
         return all(term.is_loss for term in self.terms)
 
+    @property
+    def owner(self) -> str:
+        """How messages call it."""
+        sides = (side for term in self.terms if isinstance(term, Term) for side in term.sides)
+        prescribes = any(isinstance(term, Term) and term.triplet is not None for term in self.terms)
+        prescribes |= any(isinstance(side, Side) and side.weight is not None for side in sides)
+        return f"{'objective' if prescribes else 'loss'} {self.name!r}"
+
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
         """The objective with other values of its hyperparameters.
 
@@ -238,7 +250,7 @@ class Objective(Displayed):
         Raises:
             ValueError: a name is unknown or a value lies outside its domain.
         """
-        resolve(self.hyperparameters, settings, f"objective {self.name!r}")
+        resolve(self.hyperparameters, settings, self.owner)
         changed = (replace(h, default=settings.get(h.name, h.default)) for h in self.hyperparameters)
         return replace(self, hyperparameters=tuple(changed))
 
@@ -253,7 +265,7 @@ class Objective(Displayed):
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
-        return resolve(self.hyperparameters, settings or {}, f"objective {self.name!r}")
+        return resolve(self.hyperparameters, settings or {}, self.owner)
 
 
 _PLACES = tuple(sp.Dummy() for _ in range(4))

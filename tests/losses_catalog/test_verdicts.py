@@ -25,7 +25,7 @@ from losses_catalog.unified import unified_loss
 from losses_catalog.universal_weighting import universal_weighting_loss
 from losses_catalog.vse_pp import vse_pp_loss
 from losses_catalog.weights import (
-    circle_triplet,
+    circular_triplet,
     constant_pair,
     constant_triplet,
     hinge_triplet,
@@ -80,7 +80,7 @@ INTEGRABLE_PARTS = {
     ("constant", "polynomial"),
     ("hinge", "constant"),
     ("nca", "constant"),
-    ("circle", "linear"),
+    ("circular", "linear"),
 }
 PAIRS = (
     constant_pair,
@@ -92,7 +92,7 @@ PAIRS = (
 )
 
 
-@pytest.mark.parametrize("triplet_weight", [constant_triplet, hinge_triplet, nca_triplet, circle_triplet])
+@pytest.mark.parametrize("triplet_weight", [constant_triplet, hinge_triplet, nca_triplet, circular_triplet])
 @pytest.mark.parametrize("pair_weights", PAIRS, ids=lambda pair_weights: pair_weights.name)
 def test_the_family_is_integrable_where_the_triplet_weight_fits_the_pairs(triplet_weight, pair_weights) -> None:
     field = compose(triplet_weight, pair_weights)
@@ -157,7 +157,7 @@ def test_the_published_family_number_by_number(p: float, n: float) -> None:
         return float(expression.subs(values).subs({s_p: p, s_n: n}).rewrite(sp.exp))
 
     assert value(nca_triplet.expression) == pytest.approx(sigmoid_form(10 * (p - n)))
-    assert value(circle_triplet.expression) == pytest.approx(sigmoid_form(10 * (p * (2 - p) - n**2 - 0.5)))
+    assert value(circular_triplet.expression) == pytest.approx(sigmoid_form(10 * (p * (2 - p) - n**2 - 0.5)))
     assert value(sigmoid_pair.positive) == pytest.approx(sigmoid_form(2 * (p - 0.5)))
     assert value(sigmoid_pair.negative) == pytest.approx(sigmoid_form(-10 * (n - 0.5)))
     assert (value(linear_pair.positive), value(linear_pair.negative)) == pytest.approx((1 - p, n))

@@ -34,7 +34,7 @@ from goal_analysis.symbolic.proof.evaluation import evaluate
 from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
-    circle_triplet,
+    circular_triplet,
     constant_pair,
     constant_triplet,
     hinge_triplet,
@@ -63,7 +63,7 @@ def twin_of(triplet: TripletWeight, pairs: PairWeights) -> TripletWeight:
 
 OWN = [p for p in pair_weights if not p.relative]
 PARTS = [(t, p) for t in triplet_weights for p in OWN] + [
-    (twin_of(t, p), p) for t in (hinge_triplet, nca_triplet, circle_triplet) for p in OWN
+    (twin_of(t, p), p) for t in (hinge_triplet, nca_triplet, circular_triplet) for p in OWN
 ]
 MININGS: tuple[Miner, ...] = (
     Hardest(),
@@ -156,7 +156,7 @@ def weights_of_each(objective: GradientObjective, batches: Tensor, matches: Matc
 def test_batches_beside_each_other_have_their_own_weights() -> None:
     batches, matches = torch.rand(3, 4, 5), Matches.of_image_ids(*IDS)
     for mining in WHOLE:
-        objective = GradientObjective(circle_triplet, linear_pair, mining)
+        objective = GradientObjective(circular_triplet, linear_pair, mining)
         expected = torch.stack([objective.weight_matrix(s, matches) for s in batches])
         torch.testing.assert_close(weights_of_each(objective, batches, matches), expected)
 
@@ -334,7 +334,7 @@ def test_other_directions_than_the_similaritys_gradient_are_the_gradient_of_noth
 def test_verdicts_of_the_published_family() -> None:
     verdicts = {
         (t.name, p.name, m.name): batch_integrability(compose(t, p), m).integrable
-        for t in (constant_triplet, hinge_triplet, nca_triplet, circle_triplet)
+        for t in (constant_triplet, hinge_triplet, nca_triplet, circular_triplet)
         for p in (constant_pair, linear_pair, sigmoid_pair, relative_linear_pair)
         for m in (Hardest(), SemiHard(), Softmax())
     }

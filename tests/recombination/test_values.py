@@ -23,7 +23,7 @@ from goal_analysis.symbolic.language.similarity import (
 from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (
-    circle_triplet,
+    circular_triplet,
     constant_pair,
     constant_triplet,
     hinge_triplet,
@@ -59,7 +59,7 @@ def twin_of(triplet: TripletWeight, pairs: PairWeights) -> TripletWeight:
 
 OWN = [p for p in pair_weights if not p.relative]
 PARTS = [(t, p) for t in triplet_weights for p in OWN]
-PARTS += [(twin_of(t, p), p) for t in (hinge_triplet, nca_triplet, circle_triplet) for p in OWN]
+PARTS += [(twin_of(t, p), p) for t in (hinge_triplet, nca_triplet, circular_triplet) for p in OWN]
 PARTS += [(constant_triplet, PairWeights(name="half_linear", positive=sp.S.One, negative=1 + s_n))]
 
 
@@ -171,9 +171,9 @@ def test_the_hinge_on_the_hardest_negative_is_max_violation() -> None:
 
 def test_steps_along_the_gradient_lower_the_value() -> None:
     for mining in (Hardest(), All(), Softmax(3.0, 6.0)):
-        o = GradientObjective(circle_triplet if isinstance(mining, All) else nca_triplet, constant_pair, mining)
+        o = GradientObjective(circular_triplet if isinstance(mining, All) else nca_triplet, constant_pair, mining)
         if not o.describe().integrable:
-            o = GradientObjective(circle_triplet, linear_pair, mining)
+            o = GradientObjective(circular_triplet, linear_pair, mining)
         s = random_scores()
         before = o.value_from_scores(s, Matches.of_image_ids(*IDS))
         (to_s,) = gradient(before, s)

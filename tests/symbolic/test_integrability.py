@@ -28,7 +28,7 @@ from losses_catalog import catalog, pair_weights, triplet_weights
 INTEGRABLE = {
     "constant": {"constant", "linear", "sigmoid", "polynomial"},
     "nca": {"constant"},
-    "circle": {"linear"},
+    "circular": {"linear"},
     "hinge": {"constant"},
 }
 """Which pair weights every triplet weight is integrable with; the relative ones are with none."""
@@ -75,7 +75,7 @@ def test_closed_forms_of_the_table():
         ("constant", "constant"): s_n - s_p,
         ("constant", "linear"): square / 2,
         ("nca", "constant"): softplus(tau * (s_n - s_p)) / tau,
-        ("circle", "linear"): softplus(tau * (square - sp.Rational(1, 2))) / (2 * tau),
+        ("circular", "linear"): softplus(tau * (square - sp.Rational(1, 2))) / (2 * tau),
         ("hinge", "constant"): hinge(s_n - s_p + margin),
     }.items():
         field, verdict = the_cell(*cell)
@@ -146,9 +146,9 @@ def test_every_objective_has_an_integrable_twin(triplet_weight, pairs):
 
 def test_the_published_circle_weight_is_the_twin_of_nca_on_linear_pairs():
     twin_of_nca = tangent_twin(the_cell("nca", "linear")[0])[0]
-    circle = the_cell("circle", "linear")[0]
+    circle = the_cell("circular", "linear")[0]
     assert refute_zero(twin_of_nca.factors.triplet - circle.factors.triplet, circle.ranges) is None
-    twin_of_circle = tangent_twin(the_cell("circle", "constant")[0])[0]
+    twin_of_circle = tangent_twin(the_cell("circular", "constant")[0])[0]
     nca = the_cell("nca", "constant")[0]
     assert refute_zero(twin_of_circle.factors.triplet - nca.factors.triplet, nca.ranges) is None
 

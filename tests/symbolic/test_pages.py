@@ -64,11 +64,11 @@ def test_objects_show_themselves_in_notebooks():
 
 
 def test_a_repr_is_one_line_with_the_formula():
-    nca = losses["nca"]
+    nca = losses["neighbourhood_components"]
     decomposition = decompose(nca)
     weight = compose(TripletWeight(name="t", expression=s_n), PairWeights(name="p", positive=s_p, negative=s_n))
-    assert repr(nca) == "SymbolicLoss(nca: softplus(s_n - s_p))"
-    assert repr(decomposition) == "Decomposition(nca: T = sigmoid(s_n - s_p), P⁺ = 1, P⁻ = 1)"
+    assert repr(nca) == "Objective(neighbourhood_components: softplus(s_n - s_p))"
+    assert repr(decomposition) == "Decomposition(neighbourhood_components: T = sigmoid(s_n - s_p), P⁺ = 1, P⁻ = 1)"
     assert repr(weight) == "WeightField(t × p: T = s_n, P⁺ = s_p, P⁻ = s_n)"
     assert repr(integrability(decomposition)).startswith("Integrability(yes: ")
     assert all("\n" not in repr(value) for loss in catalog for value in (loss, decompose(loss)))

@@ -113,7 +113,7 @@ def _(verdict: Integrability) -> str:
 
 @display.line.register
 def _(loss: SymbolicLoss) -> str:
-    return f"SymbolicLoss({loss.name}: {plain(loss.expression())})"
+    return f"Objective({loss.name}: {plain(loss.expression())})"
 
 
 @display.line.register

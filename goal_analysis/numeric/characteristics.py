@@ -20,8 +20,7 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import Program, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 

@@ -17,7 +17,7 @@ from goal_analysis.recombination.composition.minings import mining_text
 from goal_analysis.recombination.composition.parts import TWIN, Parts
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 

@@ -11,7 +11,7 @@ from goal_analysis.numeric.formula import Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.relative import (
+from goal_analysis.symbolic.language.similarity import (
     Counting,
     RelativeSimilarity,
     least_positive,

@@ -27,8 +27,7 @@ from goal_analysis.recombination.relative import relative_similarities
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Anchors
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)

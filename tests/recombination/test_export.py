@@ -31,11 +31,17 @@ from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_re
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.export.assembly import decided
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.analysis.twins import tangent_twin
+from goal_analysis.symbolic.analysis.recovery import tangent_twin
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, softplus
-from goal_analysis.symbolic.language.relative import RelativeSimilarity, other_negative
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, SIMILARITIES, Similarity
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
+    DOT,
+    SIMILARITIES,
+    RelativeSimilarity,
+    Similarity,
+    other_negative,
+)
 from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import (

@@ -22,8 +22,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Anchors
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 minings = pytest.mark.parametrize("mining", MININGS, ids=lambda mining: mining.name)

@@ -22,7 +22,7 @@ from goal_analysis.recombination.composition.compact import changed_settings
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
 from goal_analysis.recombination.composition.parts import TWIN, Parts, side_by_side, twin_of
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Anchors, Reduction
 from goal_analysis.symbolic.parsing.declaration_table import Table

@@ -17,8 +17,7 @@ from goal_analysis.recombination.composition.parts import Parts
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
 

@@ -15,7 +15,7 @@ from goal_analysis.recombination.export.printing import float_lines, tensor_line
 from goal_analysis.recombination.relative import READ
 from goal_analysis.recombination.weighting import Weighting
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.relative import Counting, RelativeSimilarity, least_positive, other_positive
+from goal_analysis.symbolic.language.similarity import Counting, RelativeSimilarity, least_positive, other_positive
 from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.typesetting import plain
 

@@ -28,7 +28,7 @@ from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_of, run_job
 from goal_analysis.study.tuning import TUNING_SEED
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.vse.folder.run_folder import LOG, read_log
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 

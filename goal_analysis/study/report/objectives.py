@@ -15,8 +15,7 @@ from goal_analysis.study.report.formulas import mathml
 from goal_analysis.study.report.surfaces import surfaces
 from goal_analysis.study.report.weight_chart import weight_chart
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
-from goal_analysis.symbolic.typesetting.pages import Row
-from goal_analysis.symbolic.typesetting.writers import latex_label
+from goal_analysis.symbolic.typesetting.pages import Row, latex_label
 
 ObjectiveOf = Callable[[str], GradientObjective]
 

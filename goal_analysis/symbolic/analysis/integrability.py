@@ -19,7 +19,7 @@ from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuou
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.relative import other_negative, other_positive
+from goal_analysis.symbolic.language.similarity import other_negative, other_positive
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.proof.identity import Undecided, Witness
 from goal_analysis.symbolic.weight import WeightField

@@ -17,17 +17,16 @@ import sympy as sp
 from mpmath import iv
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, step
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, INTERVAL, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import Program, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, INTERVAL, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
     Undecided,
     Witness,
     find_witness,
+    proves_zero,
     random_points,
     refute_zero,
 )
-from goal_analysis.symbolic.proof.kernels import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, tidy
 from goal_analysis.symbolic.weight import WeightField
 

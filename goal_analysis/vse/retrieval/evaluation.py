@@ -14,8 +14,8 @@ from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, first_in_rows
 from goal_analysis.vse.models.text import Tokenizer, Tokens
-from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
-from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, image_slices, ways_of
+from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
+from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
 
 FIRST = 50
 """Places that are written out for other evaluations."""
@@ -75,7 +75,7 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
     Returns:
         ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
     """
-    rows = image_slices(split)
+    rows = list(strips(len(split.images), AT_A_TIME))
     i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
     best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)
     for some in rows:

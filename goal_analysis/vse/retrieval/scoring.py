@@ -20,7 +20,7 @@ from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, reranked
 from goal_analysis.vse.models.text import Tokenizer
-from goal_analysis.vse.retrieval.metrics import Scores
+from goal_analysis.vse.retrieval.metrics import Scores, strips
 
 AT_A_TIME = 256
 """Images or captions that are embedded or scored together."""
@@ -80,12 +80,7 @@ def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
 
 def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
     """All the scores of a split at once."""
-    return torch.cat([scores(rows).cpu() for rows in image_slices(split)])
-
-
-def image_slices(split: Split) -> list[slice]:
-    """The images of a split as slices, `AT_A_TIME` each."""
-    return [slice(int(rows[0]), int(rows[-1]) + 1) for rows in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    return torch.cat([scores(rows).cpu() for rows in strips(len(split.images), AT_A_TIME)])
 
 
 @contextmanager

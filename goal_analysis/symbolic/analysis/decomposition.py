@@ -41,10 +41,10 @@ CHECKED = 24
 """Points at which simplified weights are compared with the bare derivatives."""
 
 TOLERANCE = 1e-6
-"""By how much they may differ there, relatively."""
+"""The largest relative difference between them there."""
 
 DIGITS = 60
-"""Digits with which a difference in floats is looked at again."""
+"""Digits with which a difference in floats is checked."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 
 @lru_cache(maxsize=1024)
 def _decomposed(loss: SymbolicLoss) -> Decomposition:
-    """The decomposition of a loss, remembered: deriving it takes a tenth of a second."""
+    """The decomposition of a loss. It is cached, because deriving it takes a tenth of a second."""
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
     derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
     positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
@@ -154,7 +154,7 @@ def _decomposed(loss: SymbolicLoss) -> Decomposition:
 
 
 def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
-    """Whether what was simplified or factored is the bare derivatives, at points where both are defined."""
+    """Whether the weights as they are written equal the bare derivatives at points where both are defined."""
     symbols = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
     computed = program([*map(undetach, derivatives), *written], symbols)
     for point in random_points(symbols, field.ranges, CHECKED):
@@ -227,11 +227,11 @@ BASES = 4
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Why there are no factors: something that T·P makes zero is not.
+    """Why there are no factors: T·P would make an expression zero that is not zero.
 
     Args:
-        what: the expression that would vanish, in words of the weights at points (s_p1, s_n1), (s_p1, s_n2), ...
-        witness: where it does not.
+        what: that expression, in terms of the weights at points (s_p1, s_n1), (s_p1, s_n2), ...
+        witness: a point at which it is not zero.
     """
 
     what: str
@@ -281,7 +281,7 @@ def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
 
 
 def _divides_by_a_step(factors: Factors) -> bool:
-    """Whether a factor is infinite on a whole region, so that the products say nothing there."""
+    """Whether a factor is infinite on a whole region. The products say nothing there."""
     powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
     return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
 
@@ -299,7 +299,7 @@ def _positive_content(weight: sp.Expr) -> sp.Expr:
 
 
 def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
-    """What T·P implies at any two values of each similarity, across kinks and zeros too, and where it fails."""
+    """An identity that T·P implies at two values of each similarity, with a point at which it fails."""
     p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
     n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
     wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
@@ -311,7 +311,7 @@ def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Cont
         return negative.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
 
     def vanishes(weight: sp.Expr) -> sp.Expr:
-        """1 where a weight is exactly zero, which a kink can make it on a whole region."""
+        """1 where a weight is exactly zero. Beyond a kink it can be zero on a whole region."""
         return 4 * (1 - step(weight)) * (1 - step(-weight))
 
     implied = {

@@ -34,15 +34,16 @@ def potential(field: WeightField) -> sp.Expr | None:
 
 @lru_cache(maxsize=1024)
 def _potential(positive: sp.Expr, negative: sp.Expr, ranges: tuple) -> sp.Expr | None:
-    """U of pair weights, remembered: many objectives have the same ones."""
+    """U of pair weights. It is cached, because many objectives have the same pair weights."""
     rising = antiderivative(negative, s_n, dict(ranges))
     falling = antiderivative(positive, s_p, dict(ranges))
     return None if rising is None or falling is None else rising - falling
 
 
 def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
-    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and f's variable; those come
-    first whose profile is more than a factor.
+    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and the variable of f.
+
+    Profiles that are more than a factor come first.
     """
     t = sp.Symbol("t", real=True)
     found = []
@@ -104,7 +105,7 @@ CENTRE = {s_p: sp.Rational(1, 2), s_n: sp.Rational(1, 2)}
 
 
 class NoTwin(ValueError):
-    """The pair weights have no closed potential, or the triplet weight no scalar argument."""
+    """The pair weights have no potential in closed form, or the triplet weight is no function of one scalar."""
 
 
 def twin(field: WeightField, profile: sp.Expr, name: str | None = None) -> tuple[WeightField, sp.Expr | None]:
@@ -179,5 +180,5 @@ def _factors_and_potential(field: WeightField) -> tuple[Factors, sp.Expr]:
 
 
 def _slope_at_centre(e: sp.Expr) -> sp.Expr:
-    """The derivative along s_p + s_n = 1, towards the harder side."""
+    """The derivative at the centre along s_p + s_n = 1, in the direction of harder triplets."""
     return simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE))

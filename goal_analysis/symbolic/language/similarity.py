@@ -28,11 +28,6 @@ class Similarity:
     identical: sp.Expr
 
     @property
-    def range(self) -> sp.Interval:
-        """Its values on unit vectors."""
-        return sp.Interval(self.opposite, self.identical)
-
-    @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:
         """Where weights are tried and drawn: the whole range, or a stretch of 8 of a range without an end.
 

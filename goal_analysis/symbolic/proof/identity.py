@@ -25,10 +25,10 @@ Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
 """From where to where every symbol is tried."""
 
 POINTS = 160
-"""Points that floats screen; an identity that fails does so almost everywhere in some region."""
+"""Points that are tried in floats. A false identity fails almost everywhere in some region."""
 
 PROMISING = 6
-"""Of these, the points with the largest values, and as many others, are looked at in many digits."""
+"""How many points with the largest values, and how many others, are then tried in many digits."""
 
 
 class Undecided(ValueError):
@@ -110,13 +110,13 @@ def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.m
 
 
 MOST_OPERATIONS = 600
-"""Of expressions with more operations no proof is tried ..."""
+"""No proof is tried for expressions with more operations ..."""
 
 MOST_TERMS = 20_000
-"""... or of more terms when the numerator is multiplied out ..."""
+"""... or with more terms after the numerator is multiplied out ..."""
 
 MOST_KINKS = 10
-"""... and of those with more kinks, as every combination of signs is a case."""
+"""... or with more kinks: every combination of signs is a case."""
 
 
 def proves_zero(expression: sp.Expr) -> bool:

@@ -14,15 +14,16 @@ from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, un
 from goal_analysis.symbolic.language.similarity import Similarity
 
 MOST_TERMS = 400
-"""Expressions that take more terms are not factored ..."""
+"""Expressions with more terms are not factored ..."""
 
 MOST_DEGREE = 100
-"""... nor those of a higher degree, which an exponential with a constant of many digits comes to."""
+"""... nor those of a higher degree. An exponential with a constant of many digits has a high degree."""
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
-    """``weight`` with `detach` read through and every `hinge` and `step` dropped whose argument has one sign
-    wherever unit vectors can go, in the simplest form.
+    """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` whose argument has one sign.
+
+    Signs are those over the range of the similarity.
 
     >>> from goal_analysis.symbolic.language.similarity import COSINE
     >>> tidy(hinge(2 - 2 * s_p), COSINE)
@@ -83,7 +84,7 @@ def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Exp
 
 
 def _can_be_factored(e: sp.Expr) -> bool:
-    """Whether it takes few terms when it is multiplied out, with which factoring begins, and has no high degree."""
+    """Whether it has few terms after it is multiplied out, which factoring begins with, and a low degree."""
     return terms_multiplied_out(e) <= MOST_TERMS and degree_multiplied_out(e) <= MOST_DEGREE
 
 
@@ -118,7 +119,7 @@ def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
 
 
 ENDLESS = 1e9
-"""Counts stop here."""
+"""The largest count."""
 
 
 def terms_multiplied_out(e: sp.Expr) -> float:

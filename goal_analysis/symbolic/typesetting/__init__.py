@@ -88,7 +88,7 @@ def _place(factor: sp.Expr) -> tuple:
 
 
 def _is_divisor(factor: sp.Expr) -> bool:
-    """Whether a factor is 1/x for an x that gives it back; 1/1[x > 0]² does not, as 1[x > 0]² is 1[x > 0]."""
+    """Whether a factor is 1/x with an x whose inverse is the factor. 1/1[x > 0]² is none: 1[x > 0]² is 1[x > 0]."""
     return factor.is_Pow and factor.exp.is_Rational and factor.exp.is_negative and 1 / (1 / factor) == factor
 
 
@@ -189,7 +189,7 @@ class Latex(_Order, LatexPrinter):
         return super()._print_Pow(power)
 
     def _juxtaposed(self, number: str, factors: list[sp.Expr], bare: bool) -> str:
-        """A product without a sign between the factors; ``bare`` if a sum needs no parentheses around it."""
+        """A product without a sign between its factors. A single sum in it gets no parentheses if ``bare``."""
         if number == "1" and len(factors) == 1 and bare:
             return self._print(factors[0])
         text = "" if number == "1" and factors else number

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from goal_analysis.files import write_whole
-from goal_analysis.study.runs import best_of
+from goal_analysis.study.runs import best_rsum
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
 from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, trained
@@ -103,7 +103,7 @@ def test_foreign_names_among_the_checkpoints_are_passed_over(run: Path) -> None:
 def test_damaged_records_are_refused_by_name(run: Path, name: str, said: str, content: bytes) -> None:
     (run / name).write_bytes(content + b"\n")
     with pytest.raises(RunError, match=said):
-        {RUN: trained, LOG: read_log, TOKENIZER: trained, ARCHITECTURE: trained, RESULT: best_of}[name](run)
+        {RUN: trained, LOG: read_log, TOKENIZER: trained, ARCHITECTURE: trained, RESULT: best_rsum}[name](run)
 
 
 def test_changed_data_are_refused_by_their_fingerprint(contents, train, run: Path, data: RetrievalData) -> None:

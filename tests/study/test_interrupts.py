@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from goal_analysis.study.interrupts import held_back, interrupted_by_sigterm
+from goal_analysis.study.jobs import delayed_signals, sigterm_as_interrupt
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +33,7 @@ def test_a_signal_is_answered_at_the_end(sent: signal.Signals, problem: Exceptio
         if problem:
             raise problem
 
-    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm(), held_back():
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt(), delayed_signals():
         work()
     assert done == [sent]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -48,7 +48,7 @@ def test_whoever_answers_a_signal_still_does() -> None:
 
     for number in SIGNALS:
         signal.signal(number, answer)
-    with interrupted_by_sigterm(), held_back():
+    with sigterm_as_interrupt(), delayed_signals():
         for number in SIGNALS:
             signal.raise_signal(number)
         assert heard == []
@@ -59,7 +59,7 @@ def test_whoever_answers_a_signal_still_does() -> None:
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """As Ctrl-C is for what a shell has begun in the background, and for what that starts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with held_back():
+    with delayed_signals():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)
 
@@ -68,7 +68,7 @@ def test_other_threads_hold_nothing_back() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with interrupted_by_sigterm(), held_back():
+        with sigterm_as_interrupt(), delayed_signals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

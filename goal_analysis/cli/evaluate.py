@@ -46,7 +46,7 @@ def evaluate(
     goal-analyze evaluate runs/a runs/b --json
     """
     from goal_analysis.files import write_whole
-    from goal_analysis.vse.folder.run import trained
+    from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.loop.health import OutOfMemory
     from goal_analysis.vse.models.dual_encoder import Reranking
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
@@ -56,7 +56,7 @@ def evaluate(
     if protocol is not None and protocol not in PROTOCOLS:
         refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
     try:
-        models = [trained(folder) for folder in runs]
+        models = [load_model(folder) for folder in runs]
         measured_split, size = chosen_split(models[0].experiment, data, split, skip_bad), None
         for folder, model in zip(runs, models, strict=True):
             model.check_images(measured_split.images, folder)

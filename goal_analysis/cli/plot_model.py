@@ -34,11 +34,11 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     from goal_analysis.pictures.gallery import draw_gallery, gallery_size
     from goal_analysis.pictures.ranking import draw_recall, recall_frame
     from goal_analysis.pictures.saving import alone
-    from goal_analysis.vse.folder.run import check_data, trained
+    from goal_analysis.vse.folder.run import check_data, load_model
     from goal_analysis.vse.retrieval.metrics import ranks_of_scores
     from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
-    model = trained(folder)
+    model = load_model(folder)
     if data is None:
         loaded = loaded_data(model.experiment)
         check_data(folder, loaded)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from goal_analysis.study.jobs import ATTEMPTS, Failure, Job, run_jobs
-from goal_analysis.vse.folder.run import RESULT, trained
+from goal_analysis.vse.folder.run import RESULT, load_model
 from goal_analysis.vse.folder.run_folder import lock_run
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.health import OutOfMemory, within_memory
@@ -122,7 +122,7 @@ def test_the_allocator_itself_is_understood() -> None:
 def test_evaluation_takes_smaller_pieces_and_says_so_when_none_fits(
     whole: Path, data, monkeypatch: pytest.MonkeyPatch, problem: BaseException
 ) -> None:
-    found = trained(whole)
+    found = load_model(whole)
     expected = embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
     embed, sizes = found.model.embed_images, []
 

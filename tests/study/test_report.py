@@ -13,7 +13,7 @@ from goal_analysis.study.report.gallery import gallery
 from goal_analysis.study.report.runs import Run, gathered, read_one
 from goal_analysis.study.report.training_chart import by_epoch
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.run import trained
+from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.retrieval.metrics import ranks
 from goal_analysis.vse.retrieval.scoring import scores_of
 
@@ -85,7 +85,7 @@ def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
 def test_the_gallerys_ranks_are_the_measures(runs: Path, picture_data: RetrievalData) -> None:
     run = read_one(runs / "nca(tau=4)_linear" / "seed-0")
     found = gallery(run, lambda experiment: picture_data, 8)
-    model, dev = trained(run.folder), picture_data.dev
+    model, dev = load_model(run.folder), picture_data.dev
     expected = ranks(scores_of(model.model, dev, model.tokenizer), dev.image_of, len(dev.images))
     assert [query.rank for query in found.of_images] == expected.of_captions.tolist()
     assert [query.rank for query in found.of_captions] == expected.of_images.tolist()[::2]

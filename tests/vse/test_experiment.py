@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.folder.run import start
+from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.folder.run_folder import read_log
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
 from goal_analysis.vse.loop.training import learning_rate
@@ -53,9 +53,9 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
     fabric = Fabric(accelerator="cpu", devices=1)
     if name == "scenes" and len(shape) < 3:
         with pytest.raises(ValueError, match=r"model.image: convolution: .* but expected pictures"):
-            start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+            run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
         return
-    progress = start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+    progress = run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
     assert progress.step == 2
     assert read_log(tmp_path)[-1].keys() >= ({"rsum", "dual_rsum"} if name == "fusion" else {"rsum"})
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.folder.run import ARCHITECTURE, trained
+from goal_analysis.vse.folder.run import ARCHITECTURE, load_model
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
@@ -150,14 +150,14 @@ def test_a_run_needs_nothing_of_where_its_language_model_came_from(trained_small
     shutil.copytree(bert, origin)
     text = ("model.text.name=hugging_face", f"model.text.path={origin}")
     trained_small(run, "training.epochs=1", *text, f"model.tokenizer={{name='subwords', path='{origin}'}}")
-    before = trained(run)
+    before = load_model(run)
     tokens = before.tokenizer(CAPTIONS)
     shutil.rmtree(origin)
-    after = trained(run)
+    after = load_model(run)
     assert after.model.embed_texts(after.tokenizer(CAPTIONS)).equal(before.model.embed_texts(tokens))
     (run / ARCHITECTURE).write_text(json.dumps(after.experiment.model))  # as it was given, it does need that
     with pytest.raises(RunError, match="origin"):
-        trained(run)
+        load_model(run)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in SCORERS])
@@ -235,8 +235,8 @@ def test_what_is_frozen_is_not_trained(packages: list, bert: Path) -> None:
     given["image"]["frozen"] = given["text"]["frozen"] = True
     tokenizer = build_tokenizer(given, CAPTIONS)
     model = build_model(given, (3, 16, 16), tokenizer)
-    trained = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
-    assert trained == {"image.local.linear", "text.local.linear"}
+    learned = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"image.local.linear", "text.local.linear"}
 
 
 def test_pretrained_networks_are_standardised_as_they_were_trained(packages: list) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.run import check_data, trained
+from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.vse.models.dual_encoder import DualEncoder
 from goal_analysis.vse.retrieval.scoring import scores_of
@@ -95,7 +95,7 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
         DataError: the data cannot be used.
         OSError: something cannot be read.
     """
-    model = trained(run.folder)
+    model = load_model(run.folder)
     data = load(run.experiment)
     check_data(run.folder, data)
     split = data.dev

@@ -63,7 +63,7 @@ class TrainedModel:
     shape: tuple[int, ...]
 
     def check_images(self, images: Images, where: Path) -> None:
-        """Raise unless images are such as those trained on: features, or pictures of whatever height and width.
+        """Raise unless images have the features or channels of those trained on; pictures may have any size.
 
         Args:
             images: that are to be embedded.
@@ -77,7 +77,7 @@ class TrainedModel:
             raise RunError(f"{where}: got images of shape {found} but expected {self.shape}, as it was trained on")
 
 
-def start(
+def run_experiment(
     experiment: Experiment,
     objective: GradientObjective,
     data: RetrievalData,
@@ -86,7 +86,7 @@ def start(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with the same one that was begun there.
+    """Run an experiment in an empty or new folder, or go on with it where it has begun.
 
     Args:
         experiment: what is run; where it goes on, the number of workers may be another.
@@ -129,7 +129,7 @@ def start(
     return progress
 
 
-def trained(folder: Path, step: int | None = None) -> TrainedModel:
+def load_model(folder: Path, step: int | None = None) -> TrainedModel:
     """The model of a run, by default with the weights that were best on dev.
 
     Raises:

@@ -16,7 +16,6 @@ from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data.split import RetrievalData, Split
 from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.vse.models.dual_encoder import DualEncoder
 from goal_analysis.vse.retrieval.scoring import scores_of
 
 TOP = 5
@@ -99,7 +98,7 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
     data = load(run.experiment)
     check_data(run.folder, data)
     split = data.dev
-    if not isinstance(model.model, DualEncoder):
+    if not model.model.embeds:
         split = split.subset(range(min(OTHERS, len(split.images))))
     images = len(split.images)
     with torch.no_grad():

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.recombination.objective import GradientObjective
@@ -36,6 +35,7 @@ from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mappin
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
+from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
 
@@ -57,7 +57,7 @@ class TrainedModel:
     """
 
     experiment: Experiment
-    model: nn.Module
+    model: RetrievalModel
     tokenizer: Tokenizer
     step: int
     shape: tuple[int, ...]
@@ -155,7 +155,7 @@ def load_model(folder: Path, step: int | None = None) -> TrainedModel:
         raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
     tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restored_tokenizer)
 
-    def built(tables: Any) -> nn.Module:
+    def built(tables: Any) -> RetrievalModel:
         if not isinstance(tables, dict):
             raise ValueError(f"{tables!r:.100}")
         return build_model(tables, tuple(shape[1:]), tokenizer)

@@ -51,8 +51,8 @@ def plot(
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """
-    from goal_analysis.pictures.figures import KINDS
-    from goal_analysis.pictures.saving import FORMATS
+    from goal_analysis.pictures.canvas import FORMATS
+    from goal_analysis.pictures.weight_figures import KINDS
 
     if form not in FORMATS:
         refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")

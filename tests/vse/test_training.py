@@ -18,7 +18,7 @@ from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
 from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, lock_run, read_log
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, read_log
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import Share, order
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
@@ -141,12 +141,6 @@ def test_another_experiment_or_other_data_do_not_go_on(trained_small, again: Pat
     changed = Split("train", ArrayImages(features), data.train.captions, data.train.image_of)
     with pytest.raises(RunError, match=r"fingerprint .* has changed since the run began"):
         trained_small(again, on=RetrievalData("made up", changed, data.dev))
-
-
-def test_two_runs_do_not_write_one_folder(trained_small, tmp_path: Path) -> None:
-    with lock_run(tmp_path), pytest.raises(RunError, match="another process is writing"):
-        trained_small(tmp_path)
-    trained_small(tmp_path)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

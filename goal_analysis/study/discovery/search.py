@@ -2,8 +2,8 @@
 
 Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
 al., NeurIPS 2011) from what the earlier ones reached, and ended by successive halving ("A System for Massively Parallel
-Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. Objectives that are
-copies of an earlier one up to a factor, that no grammar can make or that were not asked for are not run, and do not
+Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. An objective that
+is a copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
 count.
 """
 
@@ -95,16 +95,16 @@ class Search:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """Those that were run or are running, without those that were rejected."""
+        """The trials that were run or are running, without those that were rejected."""
         return [t for t in self.study.get_trials(deepcopy=False) if EXPERIMENT in t.user_attrs]
 
     @property
     def left(self) -> int:
-        """How many trials have not ended or begun."""
+        """How many trials have not ended, those included that have not begun."""
         return self.rules.budget - sum(t.state.is_finished() for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that has not ended, as a job: first those that were begun before; then new ones are drawn."""
+        """Every trial that has not ended, as a job: first the trials that have begun, then new ones that are drawn."""
         for parameters in self.first:
             self.study.enqueue_trial(parameters, skip_if_exists=True)
         for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
@@ -122,7 +122,7 @@ class Search:
                 yield self._job(trial, experiment)
 
     def watch(self, job: Job) -> str:
-        """Hand the dev RSUM of the epochs that have ended to the pruner; why the job is to end, or nothing."""
+        """Hand the dev RSUM of the epochs that have ended to the pruner; give its reason to end the job, or nothing."""
         epoch, rsum = self._report_epochs(job)
         if 0 < epoch < self.rules.base.training.epochs and self._jobs[job].should_prune():
             return f"ended after epoch {epoch} with a dev RSUM of {rsum:.1f}: others promise more"
@@ -169,7 +169,7 @@ class Search:
         return replace(declared, training=replace(declared.training, workers=workers))
 
     def _report_epochs(self, job: Job) -> tuple[int, float]:
-        """Report the epochs that have ended since the last look; the last of them and its dev RSUM, or zeros."""
+        """Report the epochs that have ended since the last look; give the last one and its dev RSUM, or zeros."""
         trial, folder = self._jobs[job], job.output.parent
         log = folder / LOG
         size = log.stat().st_size if log.exists() else 0

@@ -21,7 +21,7 @@ from PIL import Image
 from goal_analysis.files import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
 from goal_analysis.study.report.runs import read_one
-from goal_analysis.study.runs import best_of
+from goal_analysis.study.runs import best_rsum
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
@@ -376,7 +376,7 @@ def _change_run(rng: random.Random, folder: Path) -> None:
 def _read_run(folder: Path) -> None:
     read_run(folder)
     read_log(folder)
-    best_of(folder)
+    best_rsum(folder)
     read_one(folder)
 
 

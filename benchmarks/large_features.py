@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 
 from goal_analysis.cli.train import trained_objective
 from goal_analysis.vse.data import load
-from goal_analysis.vse.folder.run import start
+from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
 
 IMAGES, REGIONS, FEATURES = 113_287, 36, 2048
@@ -86,7 +86,7 @@ def main(where: Path, steps: int = 20) -> int:
 
     try:
         fabric = Fabric(accelerator="cpu", devices=1)
-        start(experiment, trained_objective("nca/constant"), data, where / "run", fabric, report=report)
+        run_experiment(experiment, trained_objective("nca/constant"), data, where / "run", fabric, report=report)
     except Enough:
         pass
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
-from goal_analysis.symbolic.analysis.twins import tangent_twin, twin
+from goal_analysis.symbolic.analysis.recovery import tangent_twin, twin
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.parsing import FormulaError, parse

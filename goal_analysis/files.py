@@ -130,7 +130,7 @@ def json_value(value: Any) -> Any:
 
 
 def folder_name(name: str) -> str:
-    """A name as one that files and folders can have; a long one ends in a hash of what is cut off.
+    """Make a name one that files and folders can have; a long name is cut off and ends in a hash.
 
     >>> folder_name("nca(tau=12)/linear@softmax:12")
     'nca_tau=12_linear_softmax_12'
@@ -142,7 +142,7 @@ def folder_name(name: str) -> str:
 
 
 def folder_names(names: Iterable[str]) -> dict[str, str]:
-    """The folder of each of some names that have folders side by side.
+    """The folder of each name, where the folders stand side by side.
 
     Raises:
         ValueError: two names would have one folder.

@@ -11,7 +11,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, real
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.language.relative import (
+from goal_analysis.symbolic.language.similarity import (
     Counting,
     RelativeSimilarity,
     least_positive,

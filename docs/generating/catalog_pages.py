@@ -14,9 +14,9 @@ from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.typesetting.pages import (
     integrability_page,
     loss_page,
+    to_markdown,
     weights_page,
 )
-from goal_analysis.symbolic.typesetting.writers import to_markdown
 from losses_catalog import catalog
 from losses_catalog.table import BIBLIOGRAPHY, weights_tables
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from goal_analysis.pictures.fields import curl_frame, draw_field, field_frame
-from goal_analysis.pictures.sampling import field_of
-from goal_analysis.pictures.saving import panels, save
+from goal_analysis.pictures.canvas import panels, save
 from goal_analysis.pictures.style import style
-from goal_analysis.pictures.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
+from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_surface
+from goal_analysis.pictures.weight_frames import curl_frame, field_frame, field_of, pair_frame, surface_frame
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from losses_catalog import catalog
 

@@ -18,6 +18,7 @@ def command_line_page() -> str:
         "# The command line",
         f"{group.help} Exit codes: 0 all is well, 1 a check failed or a run stopped, 2 the command was not understood.",
         "```console\n$ goal-analyze COMMAND --help\n```",
+        _table(group.params),
         *(command_text(name, command) for name, command in group.commands.items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -34,12 +35,15 @@ def command_text(name: str, command: Any) -> str:
     said, examples = _help_and_examples(command.help or "")
     usage = " ".join(["goal-analyze", name, *(_argument(p) for p in parameters if p.param_type_name == "argument")])
     parts = [f"## {name}", said, f"```console\n$ {usage} [OPTIONS]\n```"]
-    rows = [_row(p) for p in parameters]
-    if rows:
-        parts.append("\n".join(["| | | default |", "| --- | --- | --- |", *rows]))
+    if parameters:
+        parts.append(_table(parameters))
     if examples:
         parts.append("```console\n" + "\n".join(f"$ {line}" for line in examples) + "\n```")
     return "\n\n".join(parts)
+
+
+def _table(parameters: list[Any]) -> str:
+    return "\n".join(["| | | default |", "| --- | --- | --- |", *map(_row, parameters)])
 
 
 def _help_and_examples(text: str) -> tuple[str, list[str]]:

@@ -13,6 +13,7 @@ from goal_analysis.cli.demo import demo
 from goal_analysis.cli.discover import discover
 from goal_analysis.cli.evaluate import evaluate
 from goal_analysis.cli.export import export
+from goal_analysis.cli.extensions import load_extensions
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
 )
+app.callback()(load_extensions)
 app.command("list")(list_losses)
 app.command("show")(show)
 app.command("verify")(verify_losses)

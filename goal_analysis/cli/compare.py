@@ -44,8 +44,7 @@ def compare(
     """
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
-    from goal_analysis.study.over_seeds import reached, seed_jobs
-    from goal_analysis.study.runs import best_of
+    from goal_analysis.study.runs import best_by_seed, best_rsum, seed_jobs
 
     if not files and not presets:
         refuse("got no experiment but expected files or --preset")
@@ -74,7 +73,7 @@ def compare(
     def report(job: Job, failure: Failure | None) -> None:
         nonlocal done
         done += 1
-        said = "failed" if failure else f"dev RSUM {best_of(job.output.parent):.1f}"
+        said = "failed" if failure else f"dev RSUM {best_rsum(job.output.parent):.1f}"
         typer.echo(f"{done}/{len(runs)} {job.name}: {said}", err=as_json)
 
     failures, interrupted = [], False
@@ -86,7 +85,7 @@ def compare(
     for failure in failures:
         typer.echo(str(failure), err=True)
     try:
-        found = reached(runs)
+        found = best_by_seed(runs)
     except ValueError as problem:
         refuse(problem)
     if first not in found:

@@ -46,9 +46,8 @@ def evaluate(
     goal-analyze evaluate runs/a runs/b --json
     """
     from goal_analysis.files import write_whole
-    from goal_analysis.vse.folder.run import trained
+    from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.loop.health import OutOfMemory
-    from goal_analysis.vse.models.dual_encoder import Reranking
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
     from goal_analysis.vse.retrieval.metrics import coco_positives
     from goal_analysis.vse.retrieval.scoring import ways_of
@@ -56,7 +55,7 @@ def evaluate(
     if protocol is not None and protocol not in PROTOCOLS:
         refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
     try:
-        models = [trained(folder) for folder in runs]
+        models = [load_model(folder) for folder in runs]
         measured_split, size = chosen_split(models[0].experiment, data, split, skip_bad), None
         for folder, model in zip(runs, models, strict=True):
             model.check_images(measured_split.images, folder)
@@ -70,8 +69,10 @@ def evaluate(
         pairs = [(m.model, m.tokenizer) for m in models]
         found = evaluate_models(pairs, measured_split, size)
         alone = {}
-        if len(pairs) == 1 and isinstance(reranking := models[0].model, Reranking):
-            alone["dual_rsum"] = evaluate_models([(reranking.dual, models[0].tokenizer)], measured_split, size).rsum
+        if len(pairs) == 1 and models[0].model.top:
+            alone["dual_rsum"] = evaluate_models(
+                [(models[0].model.dual, models[0].tokenizer)], measured_split, size
+            ).rsum
         places = first_places(ways_of(pairs, measured_split), measured_split) if ranks_file or eccv else {}
         if ranks_file is not None:
             write_whole(ranks_file, json.dumps(places) + "\n")

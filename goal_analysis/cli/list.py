@@ -13,8 +13,7 @@ from goal_analysis.cli.tables import print_table
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.objective import SymbolicLoss
-from goal_analysis.symbolic.typesetting.pages import shape, weights_page
-from goal_analysis.symbolic.typesetting.writers import to_data
+from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 

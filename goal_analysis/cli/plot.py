@@ -12,7 +12,6 @@ import typer
 
 from goal_analysis.cli.choosing import CatalogOption, SetOption, losses, refuse, settings_of
 from goal_analysis.cli.plot_loss import Wanted, draw_beside, draw_one
-from goal_analysis.symbolic.proof.identity import Undecided
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -51,8 +50,8 @@ def plot(
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """
-    from goal_analysis.pictures.figures import KINDS
-    from goal_analysis.pictures.saving import FORMATS
+    from goal_analysis.pictures.canvas import FORMATS
+    from goal_analysis.pictures.weight_figures import KINDS
 
     if form not in FORMATS:
         refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")
@@ -113,9 +112,6 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
             return _in_processes(jobs, chosen if beside else (), folder, form)
         written = [path for job in jobs for path in draw_one(*job)]
         return [*written, draw_beside(chosen, folder, form)] if beside else written
-    except Undecided as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from problem
     except (OSError, ValueError) as problem:
         refuse(problem)
 

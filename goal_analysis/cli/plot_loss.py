@@ -14,7 +14,7 @@ from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.weight import WeightField
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
-    from goal_analysis.pictures.sampling import Objective
+    from goal_analysis.pictures.weight_frames import Objective
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def draw_kinds(
     form: str = "png",
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
-    from goal_analysis.pictures.figures import KINDS, figures
-    from goal_analysis.pictures.saving import save
+    from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.weight_figures import KINDS, figures
 
     written = []
     for kind, figure in figures(objective, title, KINDS if kinds is None else kinds, settings):
@@ -71,9 +71,10 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     """Draw and write the losses beside each other."""
     from matplotlib.figure import Figure
 
-    from goal_analysis.pictures.comparison import comparison_frame, draw_comparison
-    from goal_analysis.pictures.saving import save
+    from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.cosine_frames import comparison_frame
     from goal_analysis.pictures.style import style
+    from goal_analysis.pictures.weight_figures import draw_comparison
 
     with style():
         figure = Figure()

@@ -15,7 +15,7 @@ from goal_analysis.cli.plot_model import pictures_of_model
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
 
-    from goal_analysis.pictures.training import Records
+    from goal_analysis.pictures.run_frames import Records
 
 PROBED = ("effective_negatives", "push_share", "active_share")
 """What is drawn of the probes of several objectives beside each other."""
@@ -33,7 +33,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     Returns:
         The files.
     """
-    from goal_analysis.pictures.saving import save
+    from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.style import style
 
     try:
@@ -60,7 +60,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 
 def _records(folder: Path) -> Records:
-    from goal_analysis.pictures.training import Records
+    from goal_analysis.pictures.run_frames import Records
     from goal_analysis.vse.folder.run_folder import read_log, read_run
 
     experiment = read_run(folder)["experiment"]
@@ -72,9 +72,9 @@ def _rsums(run: Records) -> list[float]:
 
 
 def _of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
-    from goal_analysis.pictures.ranking import draw_ranking, ranking_frame
-    from goal_analysis.pictures.saving import alone, panels
-    from goal_analysis.pictures.training import draw_curves, draw_quantiles, log_frame
+    from goal_analysis.pictures.canvas import alone, panels
+    from goal_analysis.pictures.run_figures import draw_curves, draw_quantiles, draw_ranking
+    from goal_analysis.pictures.run_frames import log_frame, ranking_frame
 
     figures: dict[str, Figure] = {}
     epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")

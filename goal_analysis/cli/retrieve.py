@@ -39,7 +39,7 @@ def retrieve(
     """
     import torch
 
-    from goal_analysis.vse.folder.run import trained
+    from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.loop.health import OutOfMemory
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
     from goal_analysis.vse.retrieval.evaluation import captions_of_image, images_of_caption
@@ -47,7 +47,7 @@ def retrieve(
     if (text is None) == (image is None):
         refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
     try:
-        model = trained(folder)
+        model = load_model(folder)
         chosen = chosen_split(model.experiment, data, split, skip_bad)
         model.check_images(chosen.images, folder)
         if text is not None:

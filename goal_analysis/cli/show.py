@@ -23,9 +23,12 @@ from goal_analysis.symbolic.typesetting.pages import (
     Page,
     integrability_page,
     loss_page,
+    to_data,
+    to_latex,
+    to_markdown,
+    to_plain,
     weights_page,
 )
-from goal_analysis.symbolic.typesetting.writers import to_data, to_latex, to_markdown, to_plain
 
 
 def show(

@@ -23,7 +23,8 @@ ExperimentArgument = Annotated[
 ]
 PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes with the package.")]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
+    str | None,
+    typer.Option(metavar="DIR/NAME", help="Other data: a folder, a file, or the name of a data set."),
 ]
 SkipBadOption = Annotated[
     bool,
@@ -95,7 +96,7 @@ def chosen_experiment(
         ValueError: neither or both of file and preset, or a setting that is not understood.
         OSError: the file cannot be read.
     """
-    from goal_analysis.vse.data import elsewhere
+    from goal_analysis.vse.data import carry_options
     from goal_analysis.vse.loop import experiment as experiments
 
     if (file is None) == (preset is None):
@@ -104,7 +105,7 @@ def chosen_experiment(
     tables: Mapping[str, Any] = experiments.read_experiment(file) if file else experiments.preset(preset or "")
     if data is not None:
         before = tables.get("data", {})
-        tables = {**tables, "data": elsewhere(before if isinstance(before, dict) else {}, data)}
+        tables = {**tables, "data": carry_options(before if isinstance(before, dict) else {}, data)}
     tables = experiments.with_settings(tables, [*assignments, *(["data.skip_bad=true"] if skip_bad else [])])
     over: dict[str, Any] = {"objective": objective, "seed": seed}
     tables = {**tables, **{name: value for name, value in over.items() if value is not None}}
@@ -155,12 +156,12 @@ def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad:
         DataError: the data cannot be used, or have no such split.
         OSError: it cannot be read.
     """
-    from goal_analysis.vse.data import elsewhere, one_split
+    from goal_analysis.vse.data import carry_options, load_split
 
-    given = elsewhere(experiment.data, data) if data else dict(experiment.data)
+    given = carry_options(experiment.data, data) if data else dict(experiment.data)
     if skip_bad:
         given["skip_bad"] = True
-    return one_split(given.pop("name"), split, **given)
+    return load_split(given.pop("name"), split, **given)
 
 
 def _names() -> str:

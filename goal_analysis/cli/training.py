@@ -47,7 +47,7 @@ def run(
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
     from lightning_fabric import Fabric
 
-    from goal_analysis.vse.folder.run import start
+    from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
     from goal_analysis.vse.loop.processes import RankError, WorkerError
     from goal_analysis.vse.loop.training import tensorboard_log
@@ -92,7 +92,7 @@ def run(
         try:
             if tensorboard and fabric.is_global_zero:
                 logs.append(stack.enter_context(tensorboard_log(folder)))
-            progress = start(experiment, objective, loaded, folder, fabric, sys.argv, report)
+            progress = run_experiment(experiment, objective, loaded, folder, fabric, sys.argv, report)
         except TrainingTrouble as problem:
             typer.echo(f"{folder}: stopped at {problem}", err=True)
             raise typer.Exit(1) from None

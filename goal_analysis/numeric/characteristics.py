@@ -20,8 +20,7 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import Program, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 
@@ -30,7 +29,7 @@ SURFACE_POINTS = 33
 """Grid points along each similarity."""
 
 FLAT = 0.01
-"""A weight has saturated where it stays within this share of its scale from its limit ..."""
+"""A weight has saturated where it differs from its limit by at most this share of its scale ..."""
 
 LONG = 0.05
 """... over at least this share of the range: a straight line would leave the limit sooner."""
@@ -99,8 +98,9 @@ class Surface:
 
 @dataclass(frozen=True)
 class Characteristics:
-    """Those of T, P⁺ and P⁻ where the weights separate; otherwise ``triplet`` is None and the others are surfaces
-    of w⁺ and w⁻.
+    """The characteristics of T, P⁺ and P⁻, or of w⁺ and w⁻ where the weights do not separate.
+
+    In the second case ``triplet`` is None, and ``positive`` and ``negative`` are surfaces.
     """
 
     triplet: Surface | None
@@ -182,8 +182,9 @@ def _finite(values: np.ndarray, *limits: float) -> tuple[np.ndarray, float]:
 
 
 def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:
-    """The limit at the ends, each with the direction to the inside, from points ever closer; infinite where the
-    values keep growing.
+    """The limit at the ends, from points ever closer to them. It is infinite where the values keep growing.
+
+    Every end comes with the sign of the direction to the inside of the range.
     """
     values = []
     with mpmath.workdps(60):
@@ -202,7 +203,7 @@ def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:
 
 
 def _sign_changes(value: Callable[[float], float], grid: np.ndarray, values: np.ndarray) -> Iterable[float]:
-    """Where the weight goes from one sign to the other; of a stretch of zeros in between, both ends."""
+    """Where the weight changes sign. A stretch of zeros between two signs gives both of its ends."""
     signed = np.flatnonzero((values != 0) & np.isfinite(values))
     for k in np.flatnonzero(np.diff(values[signed] < 0)):
         i, j = signed[k], signed[k + 1]
@@ -237,7 +238,7 @@ def _growth(values: np.ndarray, axis: int, harder: int, scale: float) -> Growth:
 def _plateaus(
     grid: np.ndarray, inside: np.ndarray, limits: Sequence[float], of: Similarity, scale: float
 ) -> Iterable[Plateau]:
-    """The flat stretch at either end, if it is long and less than everything."""
+    """The flat stretch at either end, if it is long and not the whole range."""
     shortest = LONG * (grid[-1] - grid[0])
     for end, limit, s, values in (
         (of.opposite, limits[0], grid[:-1], inside),

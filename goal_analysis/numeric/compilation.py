@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.lowering import NUMPY, function, lowered
-from goal_analysis.symbolic.proof.arithmetic import Table
-from goal_analysis.symbolic.proof.evaluation import Program, program
+from goal_analysis.symbolic.proof.evaluation import Program, Table, program
 
 LINEAR_PAST = 40.0
 """Where log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits."""

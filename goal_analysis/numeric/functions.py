@@ -20,16 +20,15 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
-from goal_analysis.symbolic.language.relative import (
+from goal_analysis.symbolic.language.similarity import (
     RelativeSimilarity,
+    Similarity,
     least_positive,
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
 READ = (s_p, s_n, other_positive, other_negative, least_positive)
 """What contributions and memberships of relative similarities read, in this order."""

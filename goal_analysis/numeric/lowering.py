@@ -11,8 +11,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION, Table
-from goal_analysis.symbolic.proof.evaluation import Program, Step
+from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, Step, Table
 
 DIGITS = 30
 """Digits with which constants are computed before they are rounded to floats."""
@@ -39,7 +38,7 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
         p: a program, best a lowered one.
         table: what the operations mean; ``constant`` makes what its own steps stand for.
 
-    >>> from goal_analysis.symbolic.proof.arithmetic import FLOAT
+    >>> from goal_analysis.symbolic.proof.evaluation import FLOAT
     >>> from goal_analysis.symbolic.proof.evaluation import program
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
     >>> function(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), FLOAT)(0.5, 0.5)

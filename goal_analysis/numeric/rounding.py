@@ -16,8 +16,7 @@ import sympy as sp
 from goal_analysis.numeric.formula import Values
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 LEAST = sp.Rational(1, 2**23)

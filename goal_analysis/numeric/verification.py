@@ -38,8 +38,7 @@ from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.objective import SymbolicLoss
-from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
 BOUND = 1e-10
 """The largest relative error in float64."""

@@ -1,16 +1,21 @@
-"""One restrained style for every picture: legible in print and to the colour-blind, text that stays text.
+"""One palette, one style and one rule from numbers to colours, for every picture and every chart.
 
-The colours are those of Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
+The colours are those of Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/, without those
+that are hard to see on white or on black.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
+from numpy.typing import ArrayLike
 
 INK, FAINT = "#222222", "#8c8c8c"
 """Of text and axes, and of what stands back."""
@@ -21,13 +26,22 @@ PULL, PUSH = "#0072B2", "#D55E00"
 RIGHT, WRONG = "#009E73", "#B3B3B3"
 """Of a retrieved item that matches, and of one that does not."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#222222")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
 """Of lines beside each other; where these do not suffice, dashes tell them apart."""
 
 DASHES = ("-", "--", ":", "-.")
 
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"
 """Colour maps of what is never negative, and of what has two signs."""
+
+LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}
+"""The weights by the names of their columns, in LaTeX."""
+
+DECADES = 4
+"""How many powers of ten a logarithmic scale shows."""
+
+PEAK = 3.0
+"""A largest value more than so many times as large as all but a hundredth of the values is clipped."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.edgecolor": INK,
@@ -62,7 +76,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in the style of this project; what was set before is set again afterwards.
+    """Draw and save in the style of this project, and restore what was set before.
 
     >>> with style():
     ...     mpl.rcParams["svg.fonttype"]
@@ -75,8 +89,130 @@ def style() -> Iterator[None]:
 def line_of(place: int) -> dict[str, Any]:
     """Colour and dashes of the line at this place in a row of lines, the same wherever it is drawn.
 
-    >>> line_of(0)["color"] == line_of(7)["color"], line_of(0)["linestyle"] == line_of(7)["linestyle"]
+    >>> line_of(0)["color"] == line_of(6)["color"], line_of(0)["linestyle"] == line_of(6)["linestyle"]
     (True, False)
     """
     dash, colour = divmod(place, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": DASHES[dash % len(DASHES)]}
+
+
+def colour_scale(colours: str, count: int = 11) -> list[tuple[float, str]]:
+    """A colour map as shares with their colours, as Plotly takes it.
+
+    >>> colour_scale("PuOr", 3)
+    [(0.0, '#7f3b08'), (0.5, '#f6f6f7'), (1.0, '#2d004b')]
+    """
+    return [(float(share), to_hex(mpl.colormaps[colours](share))) for share in np.linspace(0, 1, count)]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """A scale of colours.
+
+    Args:
+        low: the number at the lower end.
+        high: the number at the upper end.
+        kind: ``linear``, ``log`` or ``symlog``.
+        floor: the smallest size that a ``log`` or ``symlog`` scale tells from zero.
+        levels: where contours are drawn, ascending.
+        extend: at which end values are clipped, in the words of matplotlib's colour bars.
+        note: what the label says of the scale; empty of a linear scale that clips nothing.
+    """
+
+    low: float
+    high: float
+    kind: str = "linear"
+    floor: float = 0.0
+    levels: tuple[float, ...] = ()
+    extend: str = "neither"
+    note: str = ""
+
+    @property
+    def colours(self) -> str:
+        """The name of the colour map."""
+        return DIVERGING if self.low < 0 else SEQUENTIAL
+
+    @property
+    def norm(self) -> Normalize:
+        """The scale as matplotlib takes it."""
+        if self.kind == "log":
+            return LogNorm(self.low, self.high)
+        if self.kind == "symlog":
+            return SymLogNorm(linthresh=self.floor, vmin=self.low, vmax=self.high)
+        return Normalize(self.low, self.high)
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """The numbers at the bar of a ``symlog`` scale, and of every logarithmic scale on a page."""
+        if self.kind != "symlog":
+            return self.levels
+        powers = [level for level in self.levels if level > 0][1:]  # beside zero there is no room for the first
+        return (*(-power for power in reversed(powers)), 0.0, *powers)
+
+    def even(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The numbers on an axis without powers: by a logarithmic scale, 1 + log₁₀ of the size over the floor.
+
+        >>> Scale(1e-3, 1.0, "log", 1e-3).even([1e-3, 1.0]).tolist()
+        [1.0, 4.0]
+        """
+        values = np.asarray(values, dtype=float)
+        if self.kind == "linear":
+            return values
+        sizes = np.abs(values) / self.floor
+        return np.sign(values) * np.where(sizes < 1, sizes, 1 + np.log10(np.maximum(sizes, 1)))
+
+
+def top_of(values: ArrayLike) -> tuple[float, bool]:
+    """The largest size that is shown of these numbers, and whether larger ones are clipped, as near a pole.
+
+    >>> top_of([*[1.0] * 199, 50.0, np.inf]), top_of([1.0, -2.0]), top_of([])
+    ((1.0, True), (2.0, False), (0.0, False))
+    """
+    sizes = np.abs(np.asarray(values, dtype=float).ravel())
+    sizes = sizes[np.isfinite(sizes)]
+    if not len(sizes):
+        return 0.0, False
+    top, most = float(sizes.max()), float(np.quantile(sizes, 0.99))
+    return (most, True) if top > PEAK * most > 0 else (top, False)
+
+
+def scale_of(values: ArrayLike, contours: int = 7, signed: bool = False) -> Scale:
+    """The scale that shows these numbers; what is not finite does not count.
+
+    Numbers whose middle nine tenths span more than `DECADES` are shown on a logarithmic scale of as many decades below
+    the largest. Numbers that rise to a peak, as near a pole, are clipped there.
+
+    Args:
+        values: of any shape.
+        contours: about how many.
+        signed: give both signs their colours, even if only one of them is there.
+
+    >>> scale_of([0.0, 0.5, 1.0]).note
+    ''
+    >>> scale_of([1e-9, 1e-6, 1e-3, 1.0]).note
+    'log scale, clipped below 0.0001'
+    """
+    finite = np.asarray(values, dtype=float).ravel()
+    finite = finite[np.isfinite(finite)]
+    sizes = np.abs(finite[finite != 0])
+    if not len(sizes):
+        return Scale(-1.0 if signed else 0.0, 1.0)
+    signed = signed or bool((finite < 0).any())
+    low, high = np.quantile(sizes, [0.05, 0.95])
+    if high > 10**DECADES * low:
+        return _logarithmic(float(sizes.max()), signed)
+    top, clipped = top_of(finite)
+    low = -top if signed else 0.0
+    levels = tuple(np.linspace(low, top, contours + 2)[1:-1].tolist())
+    extend = ("both" if signed else "max") if clipped else "neither"
+    note = f"clipped {'beyond ±' if signed else 'above '}{top:.2g}" if clipped else ""
+    return Scale(low, top, levels=levels, extend=extend, note=note)
+
+
+def _logarithmic(top: float, signed: bool) -> Scale:
+    floor = top / 10**DECADES
+    powers = 10.0 ** np.arange(np.ceil(np.log10(floor) + 1e-9), np.floor(np.log10(top) - 1e-9) + 1)
+    if signed:
+        note = f"symlog scale, linear within ±{floor:.2g}"
+        return Scale(-top, top, "symlog", floor, (*-powers[::-1], *powers), "neither", note)
+    return Scale(floor, top, "log", floor, tuple(powers), "min", f"log scale, clipped below {floor:.2g}")

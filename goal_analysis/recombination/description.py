@@ -18,11 +18,9 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.typesetting import plain
-from goal_analysis.symbolic.typesetting.pages import Page, Row, weights_page
-from goal_analysis.symbolic.typesetting.writers import to_data, to_markdown, to_plain
+from goal_analysis.symbolic.typesetting.pages import Page, Row, to_data, to_markdown, to_plain, weights_page
 from goal_analysis.symbolic.weight import WeightField
 
 SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "mixed", "none")
@@ -125,7 +123,7 @@ class Description:
 
     @property
     def pages(self) -> tuple[Page, ...]:
-        """What `goal_analysis.symbolic.typesetting.writers` write."""
+        """What `goal_analysis.symbolic.typesetting.pages` write."""
         rows = [
             Row("mining", "mining", self.mining),
             Row("direction", "direction", self.direction),

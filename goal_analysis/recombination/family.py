@@ -19,13 +19,12 @@ from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.recombination.refusal import refusal
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.symbolic.analysis.integrability import Integrability
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import find_witness, random_points
 from goal_analysis.symbolic.weight import PairWeights
 

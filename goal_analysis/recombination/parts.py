@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.twins import tangent_profile, u
+from goal_analysis.symbolic.analysis.recovery import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.parsing.formula_error import one_of

@@ -10,8 +10,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
 INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
 """Where in the range of the similarity a weight is tried."""

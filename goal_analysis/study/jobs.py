@@ -1,10 +1,11 @@
 """Jobs in parallel processes: each is a call of ``goal-analyze`` with a folder of its own, and is run once.
 
-Several callers may have the same jobs at the same time, on one machine or on several that share the folders: whoever
-locks a job's claim runs it, and the others wait for its end. The lock is the running process's own, so it outlives a
-caller that was killed for as long as the process does.
+Several callers may have the same jobs at the same time, on one machine or on several that share the folders. One of
+them claims a job and runs it, and the others wait for its end. The claim is a lock of the process that runs the job, so
+the claim of a caller that was killed lasts as long as its process goes on.
 
-Jobs are forked from a server that has everything imported, for what a short run does takes no longer than importing.
+Jobs are forked from a server that has everything imported, where the system can fork: importing takes as long as a
+short run.
 """
 
 from __future__ import annotations
@@ -14,28 +15,31 @@ import os
 import runpy
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 
 from filelock import FileLock
 
 from goal_analysis.files import try_lock
-from goal_analysis.study.interrupts import held_back, interrupted_by_sigterm
 
-BEGINNINGS = 3
-"""How often a job is begun whose process is killed, as the system does where memory is short; a run goes on."""
+ATTEMPTS = 3
+"""A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""
 
 POLL = 0.1
 """Seconds between two looks at what is running."""
 
-LOOK_ELSEWHERE = 2.0
-"""Seconds between two looks at what others are running."""
+POLL_OTHERS = 2.0
+"""Seconds between two looks at what other callers are running."""
 
 TAKEN = 75
-"""The exit code of a job that another process has claimed."""
+"""The exit code of a process whose job another process has claimed."""
 
 PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.composition")
 """What the server imports."""
@@ -48,8 +52,8 @@ class Job:
     Args:
         name: how messages call it.
         words: the arguments of the call.
-        output: the file that it writes last; where it is there, the job is done.
-        log: where what it prints goes; the claim lies beside it.
+        output: the file that the call writes last; the job is done when the file exists.
+        log: the file for what the call prints; the claim lies beside it.
     """
 
     name: str
@@ -67,7 +71,7 @@ class Job:
         return try_lock(self.log.with_suffix(".claim"))
 
     def run(self, threads: int) -> None:
-        """Make the call in this process, which ends with it."""
+        """Make the call in this process, which then ends."""
         claim = self.claim()
         if claim is None:
             raise SystemExit(TAKEN)
@@ -90,7 +94,7 @@ class Failure:
     Args:
         job: which.
         code: its exit code.
-        why: the caller ended it, for this reason; empty where it ended by itself.
+        why: the reason why the caller ended it; empty where it ended by itself.
     """
 
     job: Job
@@ -108,13 +112,52 @@ class Failure:
         return f"{self.job.name}: {how}: {' '.join(last) or 'without a word'}; see {self.job.log}"
 
 
-@dataclass(eq=False)
-class _Running:
-    process: BaseProcess
-    why: str = ""
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Turn a SIGTERM, which schedulers send, into a KeyboardInterrupt where it would end the process."""
+    if not _is_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-@interrupted_by_sigterm()
+@contextmanager
+def delayed_signals() -> Iterator[None]:
+    """Delay a Ctrl-C or a SIGTERM to the end of the context, also where an error ends the context.
+
+    The signals are handled and not blocked, because processes that are started inside would have them blocked for
+    ever. A signal that the process ignores, or that ends it, stays so.
+    """
+    if not _is_main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    handlers = {n: handler for n in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(n))}
+    try:
+        for number in handlers:
+            signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in received:
+            signal.raise_signal(number)
+
+
+def _is_main_thread() -> bool:
+    """Whether this thread may say what a signal does; no other one may."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@sigterm_as_interrupt()
 def run_jobs(
     jobs: Iterable[Job],
     at_once: int,
@@ -122,17 +165,17 @@ def run_jobs(
     report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
     watch: Callable[[Job], str] = lambda job: "",
 ) -> list[Failure]:
-    """Run those that are not done, so many at once; those that fail do not stop the others.
+    """Run the jobs that are not done, so many at once; a job that fails does not stop the others.
 
-    One whose process is killed is begun again, up to `BEGINNINGS` times in all. Ctrl-C ends them all; so does a
-    SIGTERM, which schedulers send, unless the caller handles that itself.
+    A job whose process is killed is begun again, up to `ATTEMPTS` times in all. Ctrl-C ends all jobs; so does a
+    SIGTERM, unless the caller handles that itself.
 
     Args:
         jobs: in the order in which they are begun; the next is asked for when there is room for it.
         at_once: processes.
         threads: of each.
-        report: is handed every job that ended, and its failure if it failed; the jobs that were done before, too.
-        watch: is asked about every running job again and again; what is not empty says why it is ended.
+        report: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
+        watch: is asked about every running job again and again; a text ends the job, and is the reason why.
 
     Raises:
         ValueError: fewer than one process.
@@ -145,10 +188,11 @@ def run_jobs(
     if forks:
         server.set_forkserver_preload(list(PRELOADED))
     coming, exhausted = iter(jobs), False
-    elsewhere: list[Job] = []
+    running: dict[Job, BaseProcess] = {}
+    reasons: dict[Job, str] = {}
+    claimed_by_others: list[Job] = []
     looked = 0.0
-    running: dict[Job, _Running] = {}
-    kills: dict[Job, int] = {}
+    kills: Counter[Job] = Counter()
     failures: list[Failure] = []
 
     def begin(job: Job) -> None:
@@ -157,50 +201,51 @@ def run_jobs(
             return
         claim = job.claim()
         if claim is None:
-            elsewhere.append(job)
+            claimed_by_others.append(job)
             return
         claim.release()  # the process claims it for itself
         process = server.Process(target=job.run, args=(threads,), name=job.name)
-        with held_back():  # it runs, and nobody could end it, before start() has heard from the server which one it is
+        with delayed_signals():  # before start() knows the process's id, nobody could end the process
             process.start()
-            running[job] = _Running(process)
+            running[job] = process
 
     def end(job: Job, code: int) -> None:
-        why = running.pop(job).why
+        del running[job]
+        why = reasons.pop(job, "")
         if code == TAKEN:
-            elsewhere.append(job)
+            claimed_by_others.append(job)
             return
-        if code < 0 and not why and not job.done and kills.get(job, 0) + 1 < BEGINNINGS:
-            kills[job] = kills.get(job, 0) + 1
-            begin(job)
-            return
+        if code < 0 and not why and not job.done:
+            kills[job] += 1
+            if kills[job] < ATTEMPTS:
+                begin(job)
+                return
         failure = None if job.done else Failure(job, code, why)
         failures.extend([failure] if failure else [])
         report(job, failure)
 
     try:
-        while not (exhausted and not running and not elsewhere):
-            if elsewhere and time.monotonic() - looked > LOOK_ELSEWHERE:
-                looked, again = time.monotonic(), elsewhere[:]
-                elsewhere.clear()
+        while not (exhausted and not running and not claimed_by_others):
+            if claimed_by_others and time.monotonic() - looked > POLL_OTHERS:
+                looked, again = time.monotonic(), claimed_by_others[:]
+                claimed_by_others.clear()
                 for job in again:
-                    begin(job) if job.done or len(running) < at_once else elsewhere.append(job)
+                    begin(job) if job.done or len(running) < at_once else claimed_by_others.append(job)
             while not exhausted and len(running) < at_once:
                 job = next(coming, None)
                 exhausted = job is None
                 if job is not None:
                     begin(job)
-            for job, one in list(running.items()):
-                code = one.process.exitcode
-                if code is not None:
-                    end(job, code)
-                elif not one.why and (why := watch(job)):
-                    one.why = why
-                    one.process.terminate()
+            for job, process in list(running.items()):
+                if process.exitcode is not None:
+                    end(job, process.exitcode)
+                elif job not in reasons and (why := watch(job)):
+                    reasons[job] = why
+                    process.terminate()
             time.sleep(POLL)
         return failures
     finally:
-        for one in running.values():
-            one.process.terminate()
-        for one in running.values():
-            one.process.join()
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()

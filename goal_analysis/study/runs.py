@@ -1,18 +1,22 @@
-"""Training runs as jobs of a study."""
+"""Training runs as jobs of a study, alone or over several seeds, and the declaration that a study begins with."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from goal_analysis.files import json_text, write_whole
-from goal_analysis.study.jobs import Job
+from goal_analysis.files import folder_names, json_text, write_whole
+from goal_analysis.study.jobs import Failure, Job, run_jobs
 from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, read_run
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 DECLARED = "experiment.json"
+
+Jobs = dict[tuple[str, int], Job]
+"""By the name of the experiment and the seed, seed by seed."""
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
@@ -24,7 +28,7 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
         folder: of the run.
 
     Raises:
-        RunError: in the folder is a run of another experiment, or what is none.
+        RunError: the folder holds a run of another experiment, or a damaged one.
     """
     if (folder / RUN).exists():
         check_same(folder, experiment)
@@ -36,24 +40,21 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     return Job(name, words, folder / RESULT, folder / "output.log")
 
 
-def best_of(folder: Path) -> float:
+def best_rsum(folder: Path) -> float:
     """The best dev RSUM of a run that is done.
 
     Raises:
         RunError: its result is not what a run writes.
     """
-    path = folder / RESULT
-    try:
-        return float(json.loads(path.read_text("utf-8"))["best"]["rsum"])
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
-        raise RunError(f"{path}: got {problem!r} but expected the result that a run writes") from problem
+    expected = "the result that a run writes"
+    return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
 
 
 def check_same_data(folders: Iterable[Path]) -> None:
-    """Raise unless runs that name the same data were begun on the same.
+    """Raise unless all runs that name the same data have seen the same content.
 
     Raises:
-        RunError: the data of one have changed since another was begun, or a folder has no run.
+        RunError: data have changed between two of the runs, or a folder has no run.
     """
     first: dict[str, tuple[Path, str]] = {}
     for folder in folders:
@@ -65,3 +66,90 @@ def check_same_data(folders: Iterable[Path]) -> None:
                 f"{folder}: got data with the fingerprint {found} but expected {expected}, as in {before}: "
                 "they have changed in between, and such runs are not compared"
             )
+
+
+def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> Jobs:
+    """The runs of experiments over seeds.
+
+    Args:
+        folder: where every experiment has a folder, and every seed one in that.
+        experiments: by name; their own seeds do not matter.
+        seeds: 0 to ``seeds`` − 1.
+
+    Raises:
+        ValueError: two of the names would have one folder, or one holds a run of another experiment.
+    """
+    folders = folder_names(experiments)
+    return {
+        (name, seed): run_job(
+            f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folders[name] / f"seed-{seed}"
+        )
+        for seed in range(seeds)
+        for name, experiment in experiments.items()
+    }
+
+
+def best_by_seed(jobs: Jobs) -> dict[str, dict[int, float]]:
+    """The best dev RSUM by name and seed of the runs that are done; a name without any is left out.
+
+    Raises:
+        RunError: a result is not what a run writes, or data have changed between the runs.
+    """
+    done = {run: job.output.parent for run, job in jobs.items() if job.done}
+    check_same_data(done.values())
+    found: dict[str, dict[int, float]] = {}
+    for (name, seed), folder in done.items():
+        found.setdefault(name, {})[seed] = best_rsum(folder)
+    return found
+
+
+def run_over_seeds(
+    folder: Path,
+    experiments: Mapping[str, Experiment],
+    seeds: int,
+    processes: int,
+    report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
+) -> tuple[dict[str, dict[int, float]], list[Failure]]:
+    """Run what is not done, seed by seed.
+
+    Args:
+        folder: as for `seed_jobs`.
+        experiments: as for `seed_jobs`.
+        seeds: as for `seed_jobs`.
+        processes: runs at once, each on one thread.
+        report: is handed every run that ended, and its failure.
+
+    Returns:
+        What `best_by_seed` says, and what failed.
+    """
+    jobs = seed_jobs(folder, experiments, seeds)
+    failures = run_jobs(jobs.values(), processes, report=report)
+    return best_by_seed(jobs), failures
+
+
+def read_declaration(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """What a study wrote into its folder when it began, so the same command goes on there and another one is refused.
+
+    Of its experiment, the `identity` is given. An option that is newer than the study has its default there.
+
+    Args:
+        path: of the declaration.
+        kinds: the names that the declaration has besides ``experiment``, and the types of their values.
+
+    Returns:
+        The declaration; None where no study has begun.
+
+    Raises:
+        RunError: the file is not what was written.
+    """
+    if not path.exists():
+        return None
+    expected = {"experiment": dict, **kinds}
+
+    def checked(found: Any) -> dict[str, Any]:
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
+            raise ValueError(f"no {', '.join(expected)}")
+        return found
+
+    found = read_record(path, "what a study writes", checked)
+    return found | {"experiment": identity(experiment_from_mapping(found["experiment"], f"{path}: experiment"))}

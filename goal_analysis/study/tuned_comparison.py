@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from goal_analysis.files import folder_names, json_value, write_json, write_whole
-from goal_analysis.study.beginning import begun
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.study.over_seeds import over_seeds
+from goal_analysis.study.runs import read_declaration, run_over_seeds
 from goal_analysis.study.tuning import Candidate, Tuning
 from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import Experiment
@@ -80,7 +79,7 @@ def tuned_comparison(
     failures = run_jobs(tuning.jobs(), processes, report=trial_ended)
     chosen = {c.name: tuning.best(c.name) or {s.name: s.own for s in c.scales} for c in candidates}
     tuned = {c.name: c.experiment(probed, chosen[c.name], 0) for c in candidates}
-    found, failed = over_seeds(
+    found, failed = run_over_seeds(
         folder / COMPARISON, tuned, seeds, processes, lambda job, failure: report(job, failure, runs)
     )
     failures += failed
@@ -137,7 +136,7 @@ def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budg
             },
         }
     )
-    before = begun(path, {"budget": int, "candidates": dict})
+    before = read_declaration(path, {"budget": int, "candidates": dict})
     if before is not None:
         for name, value in (("experiment", identity(experiment)), ("budget", budget)):
             if before[name] != value:

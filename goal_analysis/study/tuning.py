@@ -1,12 +1,11 @@
-"""Tuning: every objective's scales, each with the same number of trials, in a storage that processes can share.
+"""Tuning: the scales of every objective get the same number of trials, in a storage that processes can share.
 
-The trials of an objective are its own values and then points that fill its ranges evenly (Sobol's sequence,
-scrambled): no trial waits for another, an objective with two scales gets as many as one with one, and the same study
-begun twice has the same trials. A trial is a training run in a folder of its own, so one whose process was killed goes
-on where it was.
+The first trial of an objective has its own values. The others fill its ranges evenly (Sobol's sequence, scrambled), so
+no trial waits for another, and the same study has the same trials when it begins again. A trial is a training run in a
+folder of its own, so a trial whose process was killed goes on where it was.
 
-The storage is Optuna's journal, one file that processes on one machine, or on several that share the folder, append to
-("Optuna: A Next-generation Hyperparameter Optimization Framework", Akiba et al., KDD 2019,
+The storage is Optuna's journal, one file to which all processes append, on one machine or on several that share the
+folder ("Optuna: A Next-generation Hyperparameter Optimization Framework", Akiba et al., KDD 2019,
 https://arxiv.org/abs/1907.10902).
 """
 
@@ -28,7 +27,7 @@ from optuna.trial import Trial, TrialState
 from goal_analysis.files import folder_name
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
-from goal_analysis.study.runs import best_of, run_job
+from goal_analysis.study.runs import best_rsum, run_job
 from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled, scales_of
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.experiment import Experiment
@@ -110,8 +109,8 @@ class Tuning:
     def jobs(self) -> Iterator[Job]:
         """Every trial that has not ended, as a job.
 
-        First come those that were begun before, then rounds over all candidates, and at last those that others have
-        begun meanwhile and that still run, without which each would find another trial the best.
+        First come the trials that began before, then rounds over all candidates. At last come the trials that other
+        processes have begun meanwhile and that still run: without them each process would choose another best trial.
         """
         yield from self._running()
         for _ in range(self.budget):
@@ -128,7 +127,7 @@ class Tuning:
             if study.trials[number].state.is_finished():
                 return
             if failure is None:
-                study.tell(number, best_of(job.output.parent))
+                study.tell(number, best_rsum(job.output.parent))
             else:
                 study.tell(number, state=TrialState.FAIL)
 
@@ -170,7 +169,7 @@ class Tuning:
 
 
 def storage(folder: Path) -> JournalStorage:
-    """The journal of a study's folder; a last line that a killed process did not finish is cut off.
+    """Open the journal of a study's folder, and cut off a last line that a killed process did not finish.
 
     Raises:
         RunError: the journal is not what was written.
@@ -186,9 +185,9 @@ def storage(folder: Path) -> JournalStorage:
 
 
 def study_lock(folder: Path) -> FileLock:
-    """The lock of a study's folder: of several processes that share the folder, one is inside, and the others wait.
+    """The lock of a study's folder: one process holds it, and the others that share the folder wait.
 
-    A process has one for each folder, so whoever is inside can enter again.
+    Within a process all calls for a folder give the same lock, which can be taken again while it is held.
     """
     return FileLock(folder / LOCK, is_singleton=True)
 

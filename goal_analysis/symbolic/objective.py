@@ -23,9 +23,7 @@ from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.relative import RelativeSimilarity
-from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, Similarity
-
+from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, RelativeSimilarity, Similarity
 
 TEXT = frozenset("/@:(*+-")
 """What a name has that is no identifier but the text of a recombination or a formula."""

@@ -10,13 +10,14 @@ import sympy as sp
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.relative import (
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
     RelativeSimilarity,
+    Similarity,
     least_positive,
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from goal_analysis.files import write_whole
-from goal_analysis.study.runs import best_of
+from goal_analysis.study.runs import best_rsum
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
-from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, trained
+from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, load_model
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, lock_run, read_log
 
 NOBODY = 65534
@@ -46,7 +46,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
     with pytest.raises(CheckpointError, match=rf"the one before it is that of step {before}"):
         load(run / CHECKPOINTS, last)
     with pytest.raises(CheckpointError, match=rf"step {before}; goal-analyze train --resume \S+ goes on from that"):
-        trained(run)
+        load_model(run)
     told = []
     train(run, report=told.append)
     (trouble,) = [record for record in told if record["kind"] == "trouble"]
@@ -59,7 +59,7 @@ def test_an_undamaged_run_is_not_complained_of(train, run: Path) -> None:
     told = []
     train(run, report=told.append)
     assert told == []
-    assert trained(run).step in steps(run / CHECKPOINTS)
+    assert load_model(run).step in steps(run / CHECKPOINTS)
 
 
 @pytest.mark.parametrize("name", ["rsum", "step"])
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_model_is_refused(train, run: Path, tmp_path: Pa
     train(tmp_path / "other", "model.image.dim=4")
     shutil.rmtree(run / CHECKPOINTS)
     shutil.copytree(tmp_path / "other" / CHECKPOINTS, run / CHECKPOINTS)
-    for call in (trained, train):
+    for call in (load_model, train):
         with pytest.raises(CheckpointError, match=r"step \d+: got .* but expected the tensors of this model"):
             call(run)
 
@@ -103,7 +103,7 @@ def test_foreign_names_among_the_checkpoints_are_passed_over(run: Path) -> None:
 def test_damaged_records_are_refused_by_name(run: Path, name: str, said: str, content: bytes) -> None:
     (run / name).write_bytes(content + b"\n")
     with pytest.raises(RunError, match=said):
-        {RUN: trained, LOG: read_log, TOKENIZER: trained, ARCHITECTURE: trained, RESULT: best_of}[name](run)
+        {RUN: load_model, LOG: read_log, TOKENIZER: load_model, ARCHITECTURE: load_model, RESULT: best_rsum}[name](run)
 
 
 def test_changed_data_are_refused_by_their_fingerprint(contents, train, run: Path, data: RetrievalData) -> None:
@@ -164,4 +164,4 @@ def test_a_read_only_folder_is_named_and_left_as_it_was(train, read_only: Path) 
     with pytest.raises(PermissionError, match=str(read_only)):
         write_whole(read_only / "report.html", "x")
     assert {path: path.read_bytes() for path in before} == before
-    assert trained(read_only).step, "it can still be read"
+    assert load_model(read_only).step, "it can still be read"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.study.jobs import BEGINNINGS, Failure, Job, run_jobs
-from goal_analysis.vse.folder.run import RESULT, trained
+from goal_analysis.study.jobs import ATTEMPTS, Failure, Job, run_jobs
+from goal_analysis.vse.folder.run import RESULT, load_model
 from goal_analysis.vse.folder.run_folder import lock_run
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.health import OutOfMemory, within_memory
@@ -122,7 +122,7 @@ def test_the_allocator_itself_is_understood() -> None:
 def test_evaluation_takes_smaller_pieces_and_says_so_when_none_fits(
     whole: Path, data, monkeypatch: pytest.MonkeyPatch, problem: BaseException
 ) -> None:
-    found = trained(whole)
+    found = load_model(whole)
     expected = embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
     embed, sizes = found.model.embed_images, []
 
@@ -156,7 +156,7 @@ def _killed_or_done(job: Job, threads: int) -> None:
     (folder / "done").write_text("done")
 
 
-@pytest.mark.parametrize("times", [0, BEGINNINGS - 1, BEGINNINGS])
+@pytest.mark.parametrize("times", [0, ATTEMPTS - 1, ATTEMPTS])
 def test_a_trial_whose_process_is_killed_is_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
@@ -168,9 +168,9 @@ def test_a_trial_whose_process_is_killed_is_begun_again(
     monkeypatch.setattr(type(forked), "set_forkserver_preload", lambda *_: None, raising=False)
     ended: list[Failure | None] = []
     failures = run_jobs([killing(tmp_path, times)], 1, report=lambda job, failure: ended.append(failure))
-    assert (tmp_path / "begun").stat().st_size == min(times + 1, BEGINNINGS)
+    assert (tmp_path / "begun").stat().st_size == min(times + 1, ATTEMPTS)
     assert len(ended) == 1
-    if times < BEGINNINGS:
+    if times < ATTEMPTS:
         assert failures == []
     else:
         assert str(failures[0]).startswith("a: killed by SIGKILL: without a word")

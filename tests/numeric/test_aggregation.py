@@ -3,8 +3,8 @@
 import pytest
 import sympy as sp
 import torch
-
 from goal_analysis.numeric.aggregation import MASKED, masked
+
 from goal_analysis.numeric.formula import formula
 from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, MAX, MIN, Aggregator, softmax_active
 

@@ -16,8 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from goal_analysis.numeric.compilation import TORCH, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction, evaluate, program
+from goal_analysis.symbolic.proof.evaluation import (
+    FLOAT,
+    FUNCTIONS,
+    MULTIPRECISION,
+    UnsupportedFunction,
+    evaluate,
+    program,
+)
 
 EVERYTHING = sp.Add(
     hinge(s_p - s_n) + 2 * step(s_n) - sigmoid(3 * s_p) / softplus(s_n),

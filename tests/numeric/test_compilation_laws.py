@@ -12,8 +12,7 @@ from goal_analysis.numeric.compilation import TORCH, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-from goal_analysis.symbolic.proof.arithmetic import MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 from goal_analysis.symbolic.weight import WeightField, compose
 
 SCALE = 256

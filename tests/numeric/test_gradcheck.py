@@ -5,11 +5,11 @@ from functools import cache
 
 import pytest
 import torch
+from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.autograd.gradcheck import GradcheckError
 
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import several_captions
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.analysis.decomposition import decompose

@@ -4,11 +4,6 @@ import math
 
 import pytest
 import torch
-from pytorch_metric_learning import miners as pml
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.utils import loss_and_miner_utils
-
-from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import (
     MINERS,
     All,
@@ -22,6 +17,11 @@ from goal_analysis.numeric.mining import (
     Triplets,
     miner,
 )
+from pytorch_metric_learning import miners as pml
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.utils import loss_and_miner_utils
+
+from goal_analysis.numeric.matches import Matches
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3])
 SUM_TO_ONE = (Hardest(), TopK(3), SelectivelyHard(0.1), Softmax(3.0, 5.0))

@@ -10,9 +10,9 @@ from functools import cache
 
 import pytest
 import torch
+from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from torch import Tensor
 
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.analysis.decomposition import decompose

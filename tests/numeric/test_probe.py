@@ -83,14 +83,18 @@ def test_two_backward_passes_through_the_same_scores_count_twice() -> None:
 
 
 def test_sampling_of_steps_and_of_anchors() -> None:
-    with GradientProbe(every=3, anchors=4, quantiles=(0.5,)) as probe:
+    scores = random_scores()
+    with GradientProbe(every=3, anchors=4, quantiles=(0.0, 1 / 3, 2 / 3, 1.0)) as probe:
         for _ in range(7):
-            scores = random_scores()
             probe.watch(scores, Matches.of_pairs(12))
             info_nce(scores).backward()
-    assert list(probe.frame().step) == [0, 3, 6]
-    chosen = probe._choose(torch.zeros(12, 12))
-    assert len(chosen) == len(set(chosen.tolist())) == 4
+    frame = probe.frame()
+    assert list(frame.step) == [0, 3, 6]
+    # The quantiles of four anchors are their own numbers.
+    looked_at = [tuple(row) for row in frame.filter(like="s_p_q").round(9).to_numpy()]
+    diagonal = set(scores.detach().diagonal().numpy().round(9))
+    assert all(len(set(row)) == 4 and set(row) <= diagonal for row in looked_at)
+    assert len(set(looked_at)) > 1, "other anchors every time"
 
 
 def test_the_factors_of_a_decomposition_are_followed() -> None:

@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 import sympy as sp
 import torch
+from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from torch import Tensor
 
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from goal_analysis.numeric.batches import BATCHES, Batch, random_pairs, several_captions
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.matches import Matches

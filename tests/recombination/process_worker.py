@@ -18,10 +18,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
+from goal_analysis.numeric.mining import DistanceWeighted, Hardest, Miner, Softmax, TopK
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from goal_analysis.numeric.mining import DistanceWeighted, Hardest, Miner, Softmax, TopK
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses

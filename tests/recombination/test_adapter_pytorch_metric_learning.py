@@ -4,13 +4,13 @@ import pickle
 
 import pytest
 import torch
+from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from pytorch_metric_learning import losses, miners, reducers
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from goal_analysis.numeric.similarity import TANGENTIAL, embedding_gradients
 from goal_analysis.recombination.adapters.pytorch_metric_learning import MetricObjective, ObjectiveMemory
 from goal_analysis.recombination.objective import GradientObjective

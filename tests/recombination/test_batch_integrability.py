@@ -8,9 +8,6 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 import torch
-from torch import Tensor
-
-from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import (
     All,
     DistanceWeighted,
@@ -21,11 +18,14 @@ from goal_analysis.numeric.mining import (
     Softmax,
     TopK,
 )
-from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, direction
 from goal_analysis.recombination.batch_integrability import batch_integrability
-from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.soft_integrability import soft_gradient
-from goal_analysis.symbolic.analysis.twins import tangent_twin
+from torch import Tensor
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, direction
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.analysis.recovery import tangent_twin
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, real
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN

@@ -6,11 +6,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
-
-from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.mining import (
     MINERS,
     All,
@@ -22,12 +17,17 @@ from goal_analysis.numeric.mining import (
     Softmax,
     TopK,
 )
-from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_regularized
 from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective, to_toml
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
-from goal_analysis.recombination.parts import side_by_side, twin_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_regularized
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import side_by_side, twin_of
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid

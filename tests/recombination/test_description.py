@@ -8,8 +8,8 @@ import re
 import pytest
 import sympy as sp
 import torch
-
 from goal_analysis.numeric.mining import MINERS, DistanceWeighted, Hardest, Miner, SelectivelyHard, SemiHard, Softmax
+
 from goal_analysis.numeric.similarity import TANGENTIAL, direction_regularized
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective

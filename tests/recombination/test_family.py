@@ -8,22 +8,21 @@ from itertools import permutations
 import pytest
 import sympy as sp
 import torch
+from goal_analysis.numeric.mining import Hardest, SemiHard, Softmax, TopK
+from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective, parts_of, to_toml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Hardest, SemiHard, Softmax, TopK
-from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective, parts_of, to_toml
 from goal_analysis.recombination.description import SIGNS
 from goal_analysis.recombination.family import MININGS, LeftOut, Member, combinations, family
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Anchors
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 minings = pytest.mark.parametrize("mining", MININGS, ids=lambda mining: mining.name)

@@ -4,11 +4,11 @@ import warnings
 
 import pytest
 import torch
+from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, miner
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, miner
 from goal_analysis.recombination.inputs import check_shapes
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.similarity import DOT

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from goal_analysis.numeric.mining import Hardest, Miner, Softmax, TopK
+from goal_analysis.recombination.paths import matches_of, quick_surrogate
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.mining import Hardest, Miner, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL
 from goal_analysis.recombination import hardest, positives
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.recombination.paths import matches_of, quick_surrogate
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.objective import Anchors, Reduction
 from losses_catalog.weights import (

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from goal_analysis.numeric.mining import Hardest, Miner, Softmax
+from goal_analysis.recombination.products import factors
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.mining import Hardest, Miner, Softmax
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.recombination.products import factors
 from losses_catalog.weights import linear_pair, nca_triplet
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,14 +5,14 @@ import math
 import pytest
 import sympy as sp
 import torch
+from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
+from goal_analysis.numeric.rounding import LEAST, safe_at_the_ends
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.numeric.rounding import LEAST, safe_at_the_ends
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, NEGATIVE_EUCLIDEAN

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from goal_analysis.numeric.mining import All, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.objective import Reduction

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 import torch
+from goal_analysis.numeric.mining import All, DistanceWeighted, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, DistanceWeighted, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL, direction
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.analysis.twins import tangent_twin
+from goal_analysis.symbolic.analysis.recovery import tangent_twin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import (
     COSINE,

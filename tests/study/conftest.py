@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from goal_analysis.recombination.composition import Parts, parse_objective
 from lightning_fabric import Fabric
 
-from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.folder.run import start
+from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 from losses_catalog import pair_weights, triplet_weights
 
@@ -72,5 +72,5 @@ def runs(picture_data: RetrievalData, tmp_path_factory: pytest.TempPathFactory) 
             where = folder / objective.replace("/", "_") / f"seed-{seed}"
             fabric = Fabric(accelerator="cpu", devices=1)
             words = ["goal-analyze", "train", "-o", str(where), "<script>"]
-            start(declared(objective, seed), parsed(objective), picture_data, where, fabric, words)
+            run_experiment(declared(objective, seed), parsed(objective), picture_data, where, fabric, words)
     return folder

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import sympy as sp
-
 from goal_analysis.recombination.composition import from_toml, to_toml
+
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.discovery import _begin
 from goal_analysis.study.discovery.grammar import Proposal

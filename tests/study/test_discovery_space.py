@@ -3,15 +3,15 @@
 import optuna
 import pytest
 import torch
+from goal_analysis.numeric.mining import Softmax
+from goal_analysis.recombination.composition import from_toml, to_toml
 from optuna.trial import FixedTrial
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.mining import Softmax
-from goal_analysis.recombination.composition import from_toml, to_toml
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import any_objective
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet

@@ -1,21 +1,30 @@
 """What the report says of runs: the groups, the numbers, the formulas; and that nothing in it can hurt a reader."""
 
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import sympy as sp
 
+from goal_analysis.cli.study import FAMILIES
+from goal_analysis.cli.study_options import BASELINES
+from goal_analysis.pictures.run_frames import log_frame, over_seeds
 from goal_analysis.study.comparison import compare
 from goal_analysis.study.report import report
 from goal_analysis.study.report.gallery import gallery
-from goal_analysis.study.report.runs import Run, gathered, read_one
-from goal_analysis.study.report.training_chart import by_epoch
+from goal_analysis.study.report.objectives import mathml, told
+from goal_analysis.study.report.runs import Group, gathered, read_one
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.run import trained
+from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.retrieval.metrics import ranks
 from goal_analysis.vse.retrieval.scoring import scores_of
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 
 class Page(HTMLParser):
@@ -71,21 +80,24 @@ def test_the_table_has_the_comparisons_numbers(runs: Path, page: Page) -> None:
 def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
     (group, _), _ = gathered([runs])
     one, other = (run.epochs for run in group.runs)
-    epochs, mean, low, high = by_epoch(group, "rsum")
-    assert epochs.tolist() == [1, 2]
-    assert mean[1] == pytest.approx((one[1]["rsum"] + other[1]["rsum"]) / 2)
-    assert low[1] == pytest.approx(min(one[1]["rsum"], other[1]["rsum"]))
-    assert high[1] == pytest.approx(max(one[1]["rsum"], other[1]["rsum"]))
-    shorter = Run(**{**vars(group.runs[1]), "epochs": other[:1]})
-    epochs, mean, low, _ = by_epoch(type(group)("x", (group.runs[0], shorter)), "rsum")
-    assert mean[1] == one[1]["rsum"]
-    assert np.isnan(low[1])
+
+    def at_second_epoch(of: Group) -> pd.Series:
+        frame = log_frame(of.records, "epoch", ["rsum"])
+        return over_seeds(frame, ("objective", "epoch")).set_index(["objective", "epoch"]).loc[(of.label, 2)]
+
+    both = at_second_epoch(group)
+    values = [one[1]["rsum"], other[1]["rsum"]]
+    assert both[["mean", "low", "high"]].tolist() == pytest.approx([np.mean(values), min(values), max(values)])
+    shorter = replace(group.runs[1], epochs=other[:1])
+    alone = at_second_epoch(Group("x", (group.runs[0], shorter)))
+    assert alone["mean"] == one[1]["rsum"]
+    assert np.isnan(alone["low"])
 
 
 def test_the_gallerys_ranks_are_the_measures(runs: Path, picture_data: RetrievalData) -> None:
     run = read_one(runs / "nca(tau=4)_linear" / "seed-0")
     found = gallery(run, lambda experiment: picture_data, 8)
-    model, dev = trained(run.folder), picture_data.dev
+    model, dev = load_model(run.folder), picture_data.dev
     expected = ranks(scores_of(model.model, dev, model.tokenizer), dev.image_of, len(dev.images))
     assert [query.rank for query in found.of_images] == expected.of_captions.tolist()
     assert [query.rank for query in found.of_captions] == expected.of_images.tolist()[::2]
@@ -120,6 +132,32 @@ def test_an_objective_that_is_not_known_is_said(runs: Path) -> None:
 
     text = Page(report([runs], unknown, no_data, queries=0)).text
     assert "its formulas are not known: got 'hinge/constant' but expected <another>" in text
+
+
+@pytest.mark.parametrize("name", [*FAMILIES["all"], *BASELINES])
+def test_every_objective_of_a_family_is_drawn(name: str, objective_of) -> None:
+    (one,) = told([name], objective_of)
+    assert one.trouble == ""
+    assert one.chart is not None
+    drawn = json.loads(one.chart.content)["data"]
+    assert all(None not in row for trace in drawn if "z" in trace for row in trace["z"])
+
+
+def test_every_formula_of_the_catalog_is_typeset() -> None:
+    formulas = {formula for t in triplet_weights for formula in (t.expression,)}
+    formulas |= {formula for p in pair_weights for formula in (p.positive, p.negative)}
+    for loss in catalog:
+        field = decompose(loss).field
+        formulas |= {field.positive, field.negative}
+    for formula in formulas:
+        written = mathml(formula)
+        assert written.startswith("<math")
+        assert "\\" not in written, f"{formula}: a command is left"
+
+
+@pytest.mark.parametrize("name", ["_", "tau_pair", "λ", "x1", "lam", "long_name_2"])
+def test_any_name_is_typeset(name: str) -> None:
+    assert "\\" not in mathml(sp.Symbol(name) + 1)
 
 
 # --- the page -------------------------------------------------------------------------------------

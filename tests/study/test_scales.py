@@ -1,8 +1,8 @@
 """Scales: what is tuned of an objective, in which range, and what becomes of it."""
 
 import pytest
-
 from goal_analysis.numeric.mining import Hardest, Miner, SemiHard, Softmax, TopK
+
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.scales import LEARNING_RATE, MINING_K, MINING_MARGIN, MINING_SCALE, Scale, scaled, scales_of
 from goal_analysis.symbolic.objective import Reduction

@@ -6,17 +6,18 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.study import over_seeds
+from goal_analysis.study import runs as runs_module
 from goal_analysis.study import tuned_comparison as tuned_comparison_module
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
-from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate
+from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate, storage
 from goal_analysis.vse.folder.run_folder import RUN, RunError
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
@@ -67,7 +68,7 @@ def standing_in(jobs, processes, report, fails=lambda job: False, dies_after: in
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, run_jobs: Callable[..., list[Failure]]) -> None:
     """Put this in the place of `run_jobs`, for the trials and for the runs over seeds."""
-    for module in (tuned_comparison_module, over_seeds):
+    for module in (tuned_comparison_module, runs_module):
         monkeypatch.setattr(module, "run_jobs", run_jobs)
 
 
@@ -159,7 +160,7 @@ def test_whoever_is_through_has_what_another_began_late_too(tmp_path: Path) -> N
 def test_a_trial_whose_process_was_killed_before_it_had_its_values_gets_them(tmp_path: Path) -> None:
     begun, whole = (Tuning(tmp_path / name, base(), candidates()[:1], 2) for name in ("begun", "whole"))
     for _ in range(2):
-        begun._studies["hinge"].ask()
+        optuna.load_study(storage=storage(tmp_path / "begun"), study_name="hinge").ask()
     for tuning in (begun, whole):
         for job in tuning.jobs():
             train(job)

@@ -14,8 +14,7 @@ from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Undecided
 
 FORMULAS = [

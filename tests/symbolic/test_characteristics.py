@@ -12,7 +12,7 @@ from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, sigmoid, softplus
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
-from goal_analysis.symbolic.typesetting.writers import to_plain
+from goal_analysis.symbolic.typesetting.pages import to_plain
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
 

@@ -8,8 +8,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, s_n, s_p, sigmoid, softplus, step
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction, evaluate, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, UnsupportedFunction, evaluate, program
 from losses_catalog import catalog
 
 

@@ -16,8 +16,7 @@ from goal_analysis.symbolic.language.primitives import (
     step,
     where,
 )
-from goal_analysis.symbolic.proof.identity import Undecided, find_witness, refute_zero
-from goal_analysis.symbolic.proof.kernels import proves_zero
+from goal_analysis.symbolic.proof.identity import Undecided, find_witness, proves_zero, refute_zero
 
 t = sp.Symbol("t", positive=True)
 m = sp.Symbol("m", nonnegative=True)

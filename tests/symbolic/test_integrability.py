@@ -5,7 +5,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.analysis.twins import NoTwin, tangent_twin, twin, u
+from goal_analysis.symbolic.analysis.recovery import NoTwin, tangent_twin, twin, u
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, SUM
 from goal_analysis.symbolic.language.primitives import (
     detach,

@@ -9,8 +9,7 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach
-from goal_analysis.symbolic.proof.identity import refute_zero
-from goal_analysis.symbolic.proof.kernels import proves_zero
+from goal_analysis.symbolic.proof.identity import proves_zero, refute_zero
 from goal_analysis.symbolic.proof.tidying import tidy
 from losses_catalog import catalog
 

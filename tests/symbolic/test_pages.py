@@ -16,9 +16,12 @@ from goal_analysis.symbolic.typesetting.pages import (
     Row,
     integrability_page,
     loss_page,
+    to_data,
+    to_latex,
+    to_markdown,
+    to_plain,
     weights_page,
 )
-from goal_analysis.symbolic.typesetting.writers import to_data, to_latex, to_markdown, to_plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog import catalog
 

@@ -3,7 +3,7 @@
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.separation import separate
+from goal_analysis.symbolic.analysis.decomposition import separate
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.proof.evaluation import evaluate
 from goal_analysis.symbolic.proof.identity import refute_zero

@@ -9,9 +9,8 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import EACH, MAX, MEAN
 from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step, undetach
 from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import evaluate
-from goal_analysis.symbolic.proof.kernels import proves_zero
+from goal_analysis.symbolic.proof.evaluation import FLOAT, evaluate
+from goal_analysis.symbolic.proof.identity import proves_zero
 from losses_catalog import catalog
 
 losses = {loss.name: loss for loss in catalog}

@@ -22,7 +22,7 @@ from goal_analysis.symbolic.language.primitives import (
 )
 from goal_analysis.symbolic.parsing import MAX_CHARACTERS, parse
 from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.typesetting import latex, plain, printers
+from goal_analysis.symbolic.typesetting import Plain, latex, plain
 
 tau = sp.Symbol("tau", positive=True)
 margin = sp.Symbol("margin", nonnegative=True)
@@ -130,7 +130,7 @@ def test_every_expression_of_the_language_reads_back(expression: sp.Expr) -> Non
 def test_the_law_notices_a_printer_that_loses_the_parentheses(monkeypatch: pytest.MonkeyPatch) -> None:
     expression = sp.Mul(2, s_p + 1, s_n + 1)
     assert plain(expression) == "2*((s_n + 1)*(s_p + 1))"
-    monkeypatch.setattr(printers.Plain, "_print_Mul", lambda self, e: "*".join(map(self._print, e.args)))
+    monkeypatch.setattr(Plain, "_print_Mul", lambda self, e: "*".join(map(self._print, e.args)))
     assert parse(plain(expression), SYMBOLS) != expression
 
 

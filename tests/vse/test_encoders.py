@@ -78,7 +78,7 @@ def statistics(features: int) -> tuple[Tensor, Tensor]:
 IMAGES: dict[str, tuple[tuple[int, ...], dict]] = {
     "linear": ((10,), {}),
     "linear, hidden": ((10,), {"hidden": 8}),
-    **{f"regions, {name}": ((5, 10), {"pooling": name, "hidden": 8}) for name, _ in POOLINGS},
+    **{f"regions, {name}": ((5, 10), {"pooling": name, "hidden": 8}) for name in POOLINGS},
     "convolution": ((3, 32, 24), {"width": 8}),
     "convolution, gpo": ((3, 16, 16), {"width": 8, "pooling": "max"}),
     "timm": ((3, 16, 20), {}),
@@ -87,7 +87,7 @@ IMAGES: dict[str, tuple[tuple[int, ...], dict]] = {
 TEXTS: dict[str, dict] = {
     "bag_of_words": {},
     "bag_of_words, hidden": {"hidden": 8},
-    **{f"recurrent, {name}": {"pooling": name, "words": 6} for name, _ in POOLINGS},
+    **{f"recurrent, {name}": {"pooling": name, "words": 6} for name in POOLINGS},
     "transformer": {"heads": 4, "layers": 2, "dropout": 0.0},
     "transformer, gpo": {"heads": 4, "layers": 1, "pooling": "gpo", "dropout": 0.0},
     "hugging_face": {"architecture": TINY_BERT, "pooling": "attention"},
@@ -100,13 +100,13 @@ def image_encoder(case: str, **more) -> nn.Module:
     features = shape[0] if len(shape) == 3 else shape[-1]
     if name in ("timm", "torchvision"):  # neither is a dependency: a trunk of our own is handed to the same seam
         return pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), "mean", DIM)
-    return dict(IMAGE_ENCODERS)[name](shape, statistics(features), **{"dim": DIM, **options, **more})
+    return IMAGE_ENCODERS[name](shape, statistics(features), **{"dim": DIM, **options, **more})
 
 
 def text_encoder(case: str, **more) -> nn.Module:
     if case == "hugging_face":
         pytest.importorskip("transformers")
-    return dict(TEXT_ENCODERS)[case.split(",")[0]](VOCABULARY, **{"dim": DIM, **TEXTS[case], **more})
+    return TEXT_ENCODERS[case.split(",")[0]](VOCABULARY, **{"dim": DIM, **TEXTS[case], **more})
 
 
 CASES = [*(f"image: {case}" for case in IMAGES), *(f"text: {case}" for case in TEXTS)]
@@ -125,8 +125,8 @@ def permuted(given: Tensor | Tokens, order: Tensor) -> Tensor | Tokens:
 
 
 def test_every_encoder_is_here() -> None:
-    assert {case.split(",")[0] for case in IMAGES} == {name for name, _ in IMAGE_ENCODERS}
-    assert {case.split(",")[0] for case in TEXTS} == {name for name, _ in TEXT_ENCODERS}
+    assert {case.split(",")[0] for case in IMAGES} == set(IMAGE_ENCODERS)
+    assert {case.split(",")[0] for case in TEXTS} == set(TEXT_ENCODERS)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -289,9 +289,9 @@ def test_dropout_keeps_the_mean(shape: tuple[int, ...]) -> None:
         assert all((a * b).mean().abs() < 0.01 for a in neighbours for b in neighbours if a is not b)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in POOLINGS])
+@pytest.mark.parametrize("name", list(POOLINGS))
 def test_poolings_pass_over_what_is_not_there(name: str) -> None:
-    pooling = dict(POOLINGS)[name](DIM)
+    pooling = POOLINGS[name](DIM)
     elements, mask = torch.randn(4, 6, DIM), torch.rand(4, 6) < 0.6
     mask[:, 0] = True
     found = pooling(elements, mask)
@@ -308,7 +308,7 @@ def test_uniform_weights_are_the_mean_and_one_hot_the_greatest() -> None:
     uniform = mask / mask.sum(1, keepdim=True)
     one_hot = torch.zeros(4, 6)
     one_hot[:, 0] = 1
-    mean, greatest = (dict(POOLINGS)[name](DIM)(elements, mask) for name in ("mean", "max"))
+    mean, greatest = (POOLINGS[name](DIM)(elements, mask) for name in ("mean", "max"))
     torch.testing.assert_close(pooled_by_place(elements, mask, uniform), mean)
     torch.testing.assert_close(pooled_by_place(elements, mask, one_hot), greatest)
     assert not pooled_by_place(elements, mask, uniform).allclose(greatest)
@@ -338,7 +338,7 @@ def test_features_of_regions_and_of_the_whole_fit_either_encoder() -> None:
     standardised = of_whole.layers[0](regions).mean(1)
     expected = nn.functional.normalize(of_whole.layers[2](standardised))
     torch.testing.assert_close(of_whole(regions), expected)
-    of_regions = dict(IMAGE_ENCODERS)["regions"]((10,), statistics(10), dim=DIM).eval()
+    of_regions = IMAGE_ENCODERS["regions"]((10,), statistics(10), dim=DIM).eval()
     torch.testing.assert_close(of_regions(whole), nn.functional.normalize(of_regions.local(whole)[0][:, 0]))
 
 
@@ -366,8 +366,8 @@ def test_forgetting_and_dropping_are_for_training(case: str) -> None:
         (lambda: image_encoder("regions, gpo", drop=1.5), "drop: got 1.5 but expected a number from 0"),
         (lambda: image_encoder("convolution", width=12), "width: got 12 but expected a multiple of 8"),
         (lambda: Linear((3, 8, 8)), r"linear: got images of shape \(3, 8, 8\) but expected features.*convolution"),
-        (lambda: dict(IMAGE_ENCODERS)["regions"]((3, 8, 8)), r"regions: got images of shape \(3, 8, 8\) but expected"),
-        (lambda: dict(IMAGE_ENCODERS)["convolution"]((3, 8, 64)), r"convolution: got images of shape \(3, 8, 64\)"),
+        (lambda: IMAGE_ENCODERS["regions"]((3, 8, 8)), r"regions: got images of shape \(3, 8, 8\) but expected"),
+        (lambda: IMAGE_ENCODERS["convolution"]((3, 8, 64)), r"convolution: got images of shape \(3, 8, 64\)"),
         (lambda: Backbone(Trunk(), (10,), None, DIM), r"backbone: got images of shape \(10,\) but expected pictures"),
         (lambda: Standardise((4,), statistics(3)), r"statistics: got the mean of shape \(3,\) .* but expected \(4,\)"),
         (lambda: text_encoder("transformer", heads=3), "heads: got 3 but expected a divisor of dim, 16"),

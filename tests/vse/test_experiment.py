@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
-from goal_analysis.vse.folder.run import start
+from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.folder.run_folder import read_log
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
 from goal_analysis.vse.loop.training import learning_rate
@@ -53,9 +53,9 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
     fabric = Fabric(accelerator="cpu", devices=1)
     if name == "scenes" and len(shape) < 3:
         with pytest.raises(ValueError, match=r"model.image: convolution: .* but expected pictures"):
-            start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+            run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
         return
-    progress = start(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+    progress = run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
     assert progress.step == 2
     assert read_log(tmp_path)[-1].keys() >= ({"rsum", "dual_rsum"} if name == "fusion" else {"rsum"})
 
@@ -72,9 +72,9 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
         ({"training": {"schedule": "linear"}}, "schedule: got 'linear' but expected one of cosine, step, constant"),
         ({"training": 3}, "training: got 3 but expected a table"),
         ({"objective": 3}, "objective: got 3 but expected a text"),
-        ({"data": {}}, "data: name: got None but expected scenes or a path"),
+        ({"data": {}}, "data: name: got None but expected the name of a data set or a path"),
         ({"data": {"name": "scenes", "skip_bad": "yes"}}, "data: skip_bad: got 'yes' but expected true or false"),
-        ({"data": {"name": 5}}, "data: name: got 5 but expected scenes or a path"),
+        ({"data": {"name": 5}}, "data: name: got 5 but expected the name of a data set or a path"),
         ({"seed": -1}, "seed: got -1 but expected a whole number"),
         ({"name": "a\nb"}, "name: got 'a\\\\nb' but expected a printable text"),
     ],

@@ -1,9 +1,9 @@
 """The first epochs of training, on all negatives alike."""
 
 import torch
+from goal_analysis.numeric.mining import Softmax, TopK
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Softmax, TopK
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.loop.training import on_all_negatives
 from losses_catalog.weights import linear_pair, nca_triplet, relative_linear_pair

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from goal_analysis.cli.train import chosen_experiment, chosen_split
-from goal_analysis.vse.data import elsewhere, load, one_split
+from goal_analysis.vse.data import carry_options, load, load_split
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 
@@ -46,27 +46,27 @@ def test_options_that_are_none_are_refused(options: dict[str, Any], message: str
     with pytest.raises(DataError, match=message):
         load("scenes", **{**SMALL, **options})
     with pytest.raises(DataError, match=message):
-        one_split("scenes", "dev", **{**SMALL, **options})
+        load_split("scenes", "dev", **{**SMALL, **options})
 
 
 def test_one_split_of_features_needs_no_other(tmp_path: Path) -> None:
     folder = features(tmp_path / "some", "test", "testall")
-    assert [len(one_split(folder, name).images) for name in ("test", "testall")] == [2, 3]
+    assert [len(load_split(folder, name).images) for name in ("test", "testall")] == [2, 3]
     with pytest.raises(DataError, match="split: got 'dev' but expected one of test, testall"):
-        one_split(folder, "dev")
+        load_split(folder, "dev")
     with pytest.raises(DataError, match=r"train_ims.npy"):
         load(folder)
     with pytest.raises(DataError, match="split: got 'dev' but expected one of none"):
-        one_split(features(tmp_path / "nothing"), "dev")
+        load_split(features(tmp_path / "nothing"), "dev")
 
 
 def test_one_split_may_be_the_one_to_measure_on_of_any_name(tmp_path: Path) -> None:
     folder = features(tmp_path / "some", "train", "dev", "second")
-    assert len(one_split(folder, "second", test="second").images) == 4
+    assert len(load_split(folder, "second", test="second").images) == 4
     with pytest.raises(DataError, match=r"split: got 'second' but expected one of train, dev$"):
-        one_split(folder, "second")
+        load_split(folder, "second")
     with pytest.raises(DataError, match=r"split: got 'third' but expected one of train, dev$"):
-        one_split(folder, "third", test="third")
+        load_split(folder, "third", test="third")
 
 
 def test_seeds_of_scenes_are_any_that_scenes_take() -> None:
@@ -78,7 +78,7 @@ def test_seeds_of_scenes_are_any_that_scenes_take() -> None:
 def test_one_split_is_that_of_the_whole() -> None:
     whole = load("scenes", **SMALL)
     for split in whole.splits():
-        assert one_split("scenes", split.name, **SMALL).fingerprint() == split.fingerprint()
+        assert load_split("scenes", split.name, **SMALL).fingerprint() == split.fingerprint()
     assert whole.dev.fingerprint() != whole.train.fingerprint()
 
 
@@ -92,14 +92,14 @@ def test_other_data_are_read_in_the_same_way(tmp_path: Path) -> None:
         "dev": "dev.csv",
         "skip_bad": True,
     }
-    assert elsewhere(given, path) == {"name": path, "size": 24, "image": "path"}
-    assert elsewhere({"name": "scenes", **SMALL, "objects": 2}, path) == {"name": path}
-    assert elsewhere({"name": "scenes", **SMALL}, "scenes") == {"name": "scenes", **SMALL}
-    assert elsewhere(given, "nowhere") == {"name": "nowhere"}
-    assert elsewhere({"name": 3}, "nowhere") == {"name": "nowhere"}
+    assert carry_options(given, path) == {"name": path, "size": 24, "image": "path"}
+    assert carry_options({"name": "scenes", **SMALL, "objects": 2}, path) == {"name": path}
+    assert carry_options({"name": "scenes", **SMALL}, "scenes") == {"name": "scenes", **SMALL}
+    assert carry_options(given, "nowhere") == {"name": "nowhere"}
+    assert carry_options({"name": 3}, "nowhere") == {"name": "nowhere"}
     same = str(Path("mine.csv").resolve())
-    assert elsewhere(given, same) == {**given, "name": same}
-    assert elsewhere({"name": str(Path("scenes").resolve()), "test": "val"}, "scenes") == {"name": "scenes"}
+    assert carry_options(given, same) == {**given, "name": same}
+    assert carry_options({"name": str(Path("scenes").resolve()), "test": "val"}, "scenes") == {"name": "scenes"}
     trained_on = experiment_from_mapping({**preset("scenes"), "data": given})
     assert chosen_split(trained_on, path, "dev").images.shape == (1, 3, 24, 24)
 

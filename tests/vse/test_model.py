@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.folder.run import ARCHITECTURE, trained
+from goal_analysis.vse.folder.run import ARCHITECTURE, load_model
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.features import Linear
 from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
 from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
-from goal_analysis.vse.models.scorers import SCORERS, CrossModalScorer
+from goal_analysis.vse.models.scorers import SCORERS, Scorer
 from goal_analysis.vse.models.text import Subwords, Vocabulary
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -117,8 +117,8 @@ def statistics(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 def test_every_encoder_is_here() -> None:
-    assert set(IMAGES) == {name for name, _ in IMAGE_ENCODERS}
-    assert set(TEXTS) == {name for name, _ in TEXT_ENCODERS}
+    assert set(IMAGES) == set(IMAGE_ENCODERS)
+    assert set(TEXTS) == set(TEXT_ENCODERS)
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -150,24 +150,24 @@ def test_a_run_needs_nothing_of_where_its_language_model_came_from(trained_small
     shutil.copytree(bert, origin)
     text = ("model.text.name=hugging_face", f"model.text.path={origin}")
     trained_small(run, "training.epochs=1", *text, f"model.tokenizer={{name='subwords', path='{origin}'}}")
-    before = trained(run)
+    before = load_model(run)
     tokens = before.tokenizer(CAPTIONS)
     shutil.rmtree(origin)
-    after = trained(run)
+    after = load_model(run)
     assert after.model.embed_texts(after.tokenizer(CAPTIONS)).equal(before.model.embed_texts(tokens))
     (run / ARCHITECTURE).write_text(json.dumps(after.experiment.model))  # as it was given, it does need that
     with pytest.raises(RunError, match="origin"):
-        trained(run)
+        load_model(run)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in SCORERS])
+@pytest.mark.parametrize("name", list(SCORERS))
 def test_a_scorer_takes_the_place_of_the_pooling(name: str, bert: Path) -> None:
     for text in ("recurrent", "transformer", "hugging_face"):
         given = config("regions", text, bert, scorer={"name": name})
         del given["image"]["pooling"]
         tokenizer = build_tokenizer(given, CAPTIONS)
         model = build_model(given, (4, 10), tokenizer, statistics((4, 10))).eval()
-        assert isinstance(model, CrossModalScorer)
+        assert isinstance(model, Scorer)
         assert not any(isinstance(part, GeneralisedPooling) for part in model.modules())
         images, tokens = torch.rand(2, 4, 10), tokenizer(CAPTIONS)
         found = model(images, tokens)
@@ -235,8 +235,8 @@ def test_what_is_frozen_is_not_trained(packages: list, bert: Path) -> None:
     given["image"]["frozen"] = given["text"]["frozen"] = True
     tokenizer = build_tokenizer(given, CAPTIONS)
     model = build_model(given, (3, 16, 16), tokenizer)
-    trained = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
-    assert trained == {"image.local.linear", "text.local.linear"}
+    learned = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"image.local.linear", "text.local.linear"}
 
 
 def test_pretrained_networks_are_standardised_as_they_were_trained(packages: list) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from goal_analysis.numeric.mining import Softmax
 from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, Split

@@ -11,7 +11,7 @@ from goal_analysis.vse.models.dual_encoder import reranked
 from goal_analysis.vse.models.encoders.captions import Recurrent
 from goal_analysis.vse.models.encoders.features import Regions
 from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
-from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, CrossModalScorer, Fusion
+from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, Fusion, Scorer
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 DIM = 8
@@ -45,7 +45,7 @@ class SomeRegions(nn.Module):
 def scorer(name: str, local: nn.Module | None = None, **options) -> nn.Module:
     image = Pooled(local or SomeRegions(), Mean(DIM))
     text = Pooled(Recurrent(VOCABULARY, DIM, 6, 0.0, 0.0), Mean(DIM))
-    return dict(SCORERS)[name](image, text, **{**OPTIONS[name], **options})
+    return SCORERS[name](image, text, **{**OPTIONS[name], **options})
 
 
 def elements(model: nn.Module, images: Tensor, tokens: Tokens) -> tuple[list[Tensor], list[Tensor]]:
@@ -144,15 +144,15 @@ def attention_layer(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
     return x + layer.linear2(nn.functional.gelu(layer.linear1(layer.norm2(x))))
 
 
-@pytest.fixture(params=[name for name, _ in SCORERS])
+@pytest.fixture(params=list(SCORERS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 def test_every_scorer_keeps_the_protocol(name: str) -> None:
     model = scorer(name)
-    assert isinstance(model, CrossModalScorer)
-    assert not isinstance(nn.Linear(1, 1), CrossModalScorer)
+    assert isinstance(model, Scorer)
+    assert not isinstance(nn.Linear(1, 1), Scorer)
     images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
     found = model.score(images, tokens)
     assert found.shape == (3, 5)
@@ -286,4 +286,4 @@ def test_what_is_refused(make, message: str) -> None:
 
 
 def test_both_are_here() -> None:
-    assert {kind for _, kind in SCORERS} == {CrossAttention, Fusion}
+    assert set(SCORERS.values()) == {CrossAttention, Fusion}

@@ -413,7 +413,7 @@ def test_bad_data_sets_of_hugging_face_are_refused(tmp_path: Path) -> None:
 
 
 def test_data_sets_are_found_by_name() -> None:
-    assert [name for name, _ in DATASETS] == ["scenes", "precomp", "karpathy", "table"]
+    assert list(DATASETS) == ["scenes", "precomp", "karpathy", "table"]
     assert load("scenes", train=2, dev=1, test=1).name == "scenes"
 
 

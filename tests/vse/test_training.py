@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from goal_analysis.recombination.composition import Parts, parse_objective
 from lightning_fabric import Fabric
 
-from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
-from goal_analysis.vse.folder.run import RESULT, start, trained
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, lock_run, read_log
+from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, read_log
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import Share, order
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
@@ -57,7 +57,7 @@ def test_it_learns(trained_small, tmp_path: Path, data: RetrievalData) -> None:
     first, *_, last = [r["rsum"] for r in read_log(tmp_path) if r["kind"] == "epoch"]
     assert last > first
     assert progress.best_rsum > 400, "twenty images; chance has about 145"
-    model = trained(tmp_path)
+    model = load_model(tmp_path)
     assert model.step == progress.best_step
     assert metrics(evaluate(model.model, data.dev, model.tokenizer)).rsum == progress.best_rsum
     rows = list(csv.DictReader((tmp_path / TABLE).read_text().splitlines()))
@@ -143,15 +143,9 @@ def test_another_experiment_or_other_data_do_not_go_on(trained_small, again: Pat
         trained_small(again, on=RetrievalData("made up", changed, data.dev))
 
 
-def test_two_runs_do_not_write_one_folder(trained_small, tmp_path: Path) -> None:
-    with lock_run(tmp_path), pytest.raises(RunError, match="another process is writing"):
-        trained_small(tmp_path)
-    trained_small(tmp_path)
-
-
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"expected the folder of a run, with run\.json"):
-        trained(tmp_path)
+        load_model(tmp_path)
 
 
 def test_it_stops_early_when_asked(trained_small, tmp_path: Path) -> None:
@@ -188,7 +182,7 @@ def test_numbers_that_are_not_finite_are_found(
             trained_small(tmp_path)
     else:
         trained_small(tmp_path, "training.on_trouble=continue")
-        assert all(bool(t.isfinite().all()) for t in trained(tmp_path).model.parameters())
+        assert all(bool(t.isfinite().all()) for t in load_model(tmp_path).model.parameters())
     assert [r["step"] for r in read_log(tmp_path) if r["kind"] == "trouble"] == [4]
 
 
@@ -212,7 +206,7 @@ def test_collapse_of_scores_is_found(tmp_path: Path, of_words) -> None:
         regions = ArrayImages(features.reshape(60, 3, 4))
         split = Split("train", regions, captions, np.arange(60))
         fabric = Fabric(accelerator="cpu", devices=1)
-        start(experiment, objective, RetrievalData("x", split, split), folder, fabric)
+        run_experiment(experiment, objective, RetrievalData("x", split, split), folder, fabric)
 
     with pytest.raises(
         TrainingTrouble, match=r"step 2: collapse: all scores .* of each other; .* \(training.epochs_on_all=1\)"

@@ -11,8 +11,7 @@ from goal_analysis.numeric.mining import Softmax
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.proof.arithmetic import FLOAT
-from goal_analysis.symbolic.proof.evaluation import program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
 
 SCREENED = 6

@@ -15,12 +15,11 @@ import pandas as pd
 from goal_analysis.files import folder_name, write_json, write_whole
 from goal_analysis.recombination.composition import to_toml
 from goal_analysis.recombination.export import export
-from goal_analysis.study.beginning import begun
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.discovery.finding import Contender, Discovery, text_of
 from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.study.over_seeds import over_seeds
+from goal_analysis.study.runs import read_declaration, run_over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import Experiment
@@ -81,7 +80,7 @@ def discover(
         # By trial, for the best of a search that went on is another.
         experiments = {c.experiment.name: replace(c.experiment, data=dict(data)) for c in contenders}
         where = folder / COMPARISON / folder_name(name)
-        reached, failed = over_seeds(where, experiments, seeds, processes, run_ended)
+        reached, failed = run_over_seeds(where, experiments, seeds, processes, run_ended)
         by_name = {c.name: reached[c.experiment.name] for c in contenders if c.experiment.name in reached}
         comparisons[name] = compare(by_name, baselines[0].name)
         failures += failed
@@ -122,7 +121,7 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
     """Write down what is searched for, or refuse if something else was begun here."""
     path = folder / DECLARED
-    earlier = begun(path, {"budgets": dict})
+    earlier = read_declaration(path, {"budgets": dict})
     if earlier is not None:
         goes_on = earlier["budgets"].keys() == budgets.keys() and all(
             earlier["budgets"][n] <= budgets[n] for n in budgets

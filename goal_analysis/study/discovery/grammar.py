@@ -19,8 +19,8 @@ from optuna.trial import BaseTrial
 
 from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL, Direction, direction_regularized
-from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import twin_of
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight

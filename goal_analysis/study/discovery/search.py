@@ -2,8 +2,8 @@
 
 Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
 al., NeurIPS 2011) from what the earlier ones reached, and ended by successive halving ("A System for Massively Parallel
-Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. Objectives that are
-copies of an earlier one up to a factor, that no grammar can make or that were not asked for are not run, and do not
+Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. An objective that
+is a copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
 count.
 """
 
@@ -26,9 +26,9 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
-from goal_analysis.study.runs import best_of, run_job
+from goal_analysis.study.runs import best_rsum, run_job
 from goal_analysis.study.tuning import TUNING_SEED
-from goal_analysis.symbolic.analysis.twins import NoTwin
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.vse.folder.run_folder import LOG, read_log
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
@@ -86,8 +86,8 @@ class Search:
             load_if_exists=True,
             pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
         )
-        begun = len(self.study.trials)  # another process, and this one begun again, is to draw something else
-        seed = zlib.crc32(f"{name} {begun}".encode())
+        known = len(self.study.trials)  # so another process, and a search that goes on, draw something else
+        seed = zlib.crc32(f"{name} {known}".encode())
         self.study.sampler = _sampler(seed, max(10, rules.budget // RANDOM_SHARE))
         self._jobs: dict[Job, Trial] = {}
         self._seen: dict[Job, tuple[int, int]] = {}
@@ -95,35 +95,35 @@ class Search:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """Those that were run or are running, without those that were rejected."""
+        """The trials that were run or are running, without those that were rejected."""
         return [t for t in self.study.get_trials(deepcopy=False) if EXPERIMENT in t.user_attrs]
 
     @property
     def left(self) -> int:
-        """How many trials have not ended or begun."""
+        """How many trials have not ended, those included that have not begun."""
         return self.rules.budget - sum(t.state.is_finished() for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that has not ended, as a job: first those that were begun before; then new ones are drawn."""
+        """Every trial that has not ended, as a job: first the trials that have begun, then new ones that are drawn."""
         for parameters in self.first:
             self.study.enqueue_trial(parameters, skip_if_exists=True)
         for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
             trial = Trial(self.study, frozen._trial_id)
             if EXPERIMENT in frozen.user_attrs:
-                yield self._job(trial, self._declared(frozen))
+                yield self._job(trial, self._experiment_of(frozen))
             else:
                 self.study.tell(trial, state=TrialState.FAIL)  # whoever drew it ended before it could run
         rejected = 0
         while len(self.trials) < self.rules.budget and rejected < MOST_REJECTED:
             trial = self.study.ask()
-            experiment = self._drawn(trial)
+            experiment = self._draw(trial)
             rejected = 0 if experiment else rejected + 1
             if experiment is not None:
                 yield self._job(trial, experiment)
 
     def watch(self, job: Job) -> str:
-        """Hand the dev RSUM of the epochs that have ended to the pruner; why the job is to end, or nothing."""
-        epoch, rsum = self._told(job)
+        """Hand the dev RSUM of the epochs that have ended to the pruner; give its reason to end the job, or nothing."""
+        epoch, rsum = self._report_epochs(job)
         if 0 < epoch < self.rules.base.training.epochs and self._jobs[job].should_prune():
             return f"ended after epoch {epoch} with a dev RSUM of {rsum:.1f}: others promise more"
         return ""
@@ -134,8 +134,8 @@ class Search:
         if self.study.trials[trial.number].state.is_finished():
             return
         if failure is None:
-            self._told(job)  # of the last epochs, which may have ended since somebody looked
-            self.study.tell(trial, best_of(job.output.parent))
+            self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
+            self.study.tell(trial, best_rsum(job.output.parent))
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -146,7 +146,7 @@ class Search:
         """The experiments of the best trials that came to an end, the best first; each is named after its trial."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
         done.sort(key=lambda t: -(t.value or 0.0))
-        return [replace(self._declared(t), name=f"{self.name} trial {t.number}") for t in done[:count]]
+        return [replace(self._experiment_of(t), name=f"{self.name} trial {t.number}") for t in done[:count]]
 
     def records(self) -> list[dict[str, Any]]:
         """What was drawn and what came of it."""
@@ -162,14 +162,14 @@ class Search:
             found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
         return found
 
-    def _declared(self, trial: FrozenTrial) -> Experiment:
+    def _experiment_of(self, trial: FrozenTrial) -> Experiment:
         """The experiment of a trial, with as many workers as this call has, whoever drew it."""
         declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
         workers = self.rules.base.training.workers
         return replace(declared, training=replace(declared.training, workers=workers))
 
-    def _told(self, job: Job) -> tuple[int, float]:
-        """Report the epochs that have ended since the last look; the last of them and its dev RSUM, or zeros."""
+    def _report_epochs(self, job: Job) -> tuple[int, float]:
+        """Report the epochs that have ended since the last look; give the last one and its dev RSUM, or zeros."""
         trial, folder = self._jobs[job], job.output.parent
         log = folder / LOG
         size = log.stat().st_size if log.exists() else 0
@@ -183,16 +183,16 @@ class Search:
         self._seen[job] = size, max(epoch, last[0])
         return last
 
-    def _drawn(self, trial: Trial) -> Experiment | None:
+    def _draw(self, trial: Trial) -> Experiment | None:
         """The experiment of a fresh trial; None where it is not to run."""
         base = self.rules.base
         try:
             proposal = self.grammar(trial, float(base.training.learning_rate))
         except (NoTwin, ValueError) as problem:
-            return self._rejected(trial, str(problem))
+            return self._reject(trial, str(problem))
         if refused := self.rules.accepts(proposal.objective):
-            return self._rejected(trial, refused)
-        copied = self._copied(proposal)
+            return self._reject(trial, refused)
+        copied = self._earlier_copy(proposal)
         if copied is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             if copied.state is TrialState.COMPLETE:
@@ -210,11 +210,11 @@ class Search:
         trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
         return experiment
 
-    def _rejected(self, trial: Trial, why: str) -> None:
+    def _reject(self, trial: Trial, why: str) -> None:
         trial.set_user_attr(REJECTED, why)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _copied(self, proposal: Proposal) -> FrozenTrial | None:
+    def _earlier_copy(self, proposal: Proposal) -> FrozenTrial | None:
         """The earlier trial that trains with the same up to a factor."""
         new = Signature.of(proposal.objective)
         for trial in self.trials:

@@ -4,50 +4,59 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
 
 from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.run import check_data, trained
+from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.vse.models.dual_encoder import DualEncoder
 from goal_analysis.vse.retrieval.scoring import scores_of
 
 TOP = 5
 """Places that are shown of every query."""
 
 OTHERS = 100
-"""Images that a model which is no dual encoder retrieves from: its scores take a forward pass a pair."""
+"""How many images a model retrieves from that is no dual encoder: its scores take a forward pass a pair."""
 
 LoadData = Callable[[Experiment], RetrievalData]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
-    """An image or a caption on the page.
+    """An image or a caption.
 
     Args:
         words: the caption; an image's first.
         row: of the image.
-        picture: a data URI; empty where there is none to show.
+        picture: the pixels, of shape ``(height, width, 3)`` from 0 to 255; None where there are none to show.
         right: whether it belongs to the query; of no meaning for queries.
         score: with the query; of no meaning for queries.
     """
 
     words: str
     row: int
-    picture: str = ""
+    picture: np.ndarray | None = None
     right: bool = False
     score: float = 0.0
 
+    @property
+    def address(self) -> str:
+        """The picture as a data URI; empty where there is none."""
+        if self.picture is None:
+            return ""
+        content = io.BytesIO()
+        Image.fromarray(self.picture).save(content, "JPEG", quality=90)
+        return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Query:
     """An image with its first captions, or a caption with its first images.
 
@@ -62,7 +71,7 @@ class Query:
     rank: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gallery:
     """What one run retrieves.
 
@@ -95,57 +104,72 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
         DataError: the data cannot be used.
         OSError: something cannot be read.
     """
-    model = trained(run.folder)
+    model = load_model(run.folder)
     data = load(run.experiment)
     check_data(run.folder, data)
     split = data.dev
-    if not isinstance(model.model, DualEncoder):
+    if not model.model.embeds:
         split = split.subset(range(min(OTHERS, len(split.images))))
     images = len(split.images)
     with torch.no_grad():
         strips = scores_of(model.model, split, model.tokenizer)
         scores = torch.cat([strips(slice(i, min(i + 256, images))).float().cpu() for i in range(0, images, 256)])
-    rows = np.unique(np.linspace(0, images - 1, queries).round().astype(int)).tolist()
+    return Gallery(run.experiment.seed, split.name, images, *queries_of(split, scores, queries))
+
+
+def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query, ...], tuple[Query, ...]]:
+    """Captions retrieved for images at even distances, and images retrieved for the first caption of each.
+
+    Args:
+        split: what is retrieved from.
+        scores: of shape ``(images, captions)``.
+        queries: images, and captions, at most.
+    """
+    rows = np.unique(np.linspace(0, len(split.images) - 1, queries).round().astype(int)).tolist()
+    belongs, every = torch.from_numpy(split.image_of), torch.arange(len(split.images))
+
+    def caption(c: int) -> Shown:
+        return Shown(split.captions[c], int(split.image_of[c]))
+
+    def image(row: int) -> Shown:
+        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, _pixels(split, row))
+
     first = [int(split.image_of.searchsorted(row)) for row in rows]
-    belongs = torch.from_numpy(split.image_of)
-    return Gallery(
-        seed=run.experiment.seed,
-        split=split.name,
-        images=images,
-        of_images=tuple(
-            _query(_image(split, row), scores[row], belongs == row, lambda c: _caption(split, c)) for row in rows
-        ),
-        of_captions=tuple(
-            _query(_caption(split, c), scores[:, c], torch.arange(images) == row, lambda i: _image(split, i))
-            for row, c in zip(rows, first, strict=True)
-        ),
+    return (
+        tuple(_query(image(row), scores[row], belongs == row, caption) for row in rows),
+        tuple(_query(caption(c), scores[:, c], every == row, image) for row, c in zip(rows, first, strict=True)),
     )
+
+
+def gallery_frame(of_images: Sequence[Query], of_captions: Sequence[Query]) -> pd.DataFrame:
+    """Queries of `queries_of` as `goal_analysis.pictures.run_figures.draw_gallery` reads them."""
+    rows = []
+    asked = [*((query, True) for query in of_images), *((query, False) for query in of_captions)]
+    for number, (query, of_image) in enumerate(asked):
+        rows.append((number, 0, _item(query.asked, of_image), False, np.nan))
+        places = enumerate(query.found, start=1)
+        rows += [(number, place, _item(one, not of_image), one.right, one.score) for place, one in places]
+    return pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
+
+
+def _item(one: Shown, image: bool) -> str | np.ndarray:
+    """A caption, or the picture of an image, or where there are features alone a caption to know it by."""
+    if one.picture is not None:
+        return one.picture / 255
+    return f"[image {one.row}] {one.words}" if image else one.words
 
 
 def _query(asked: Shown, scores: Tensor, right: Tensor, shown: Callable[[int], Shown]) -> Query:
     """Ties count against the right ones, as in the measures."""
     order = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), bool(right[i])))
-    found = [
-        Shown(one.words, one.row, one.picture, bool(right[i]), float(scores[i]))
-        for i in order[:TOP]
-        for one in [shown(i)]
-    ]
+    found = [replace(shown(i), right=bool(right[i]), score=float(scores[i])) for i in order[:TOP]]
     rank = next(place for place, i in enumerate(order, start=1) if right[i])
     return Query(asked, tuple(found), rank)
 
 
-def _caption(split: Split, caption: int) -> Shown:
-    return Shown(split.captions[caption], int(split.image_of[caption]))
-
-
-def _image(split: Split, row: int) -> Shown:
-    words = split.captions[int(split.image_of.searchsorted(row))]
+def _pixels(split: Split, row: int) -> np.ndarray | None:
     shape = split.images.shape
-    return Shown(words, row, _picture(split, row) if len(shape) == 4 and shape[1] == 3 else "")
-
-
-def _picture(split: Split, row: int) -> str:
-    pixels = (split.images.batch(np.array([row]))[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    content = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(content, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    if len(shape) != 4 or shape[1] != 3:
+        return None
+    pixels = split.images.batch(np.array([row]))[0].clamp(0, 1) * 255
+    return pixels.round().byte().permute(1, 2, 0).numpy()

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import sympy as sp
+from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
+from goal_analysis.pictures.charts import Chart
+from goal_analysis.pictures.weight_chart import weight_chart
+from goal_analysis.pictures.weight_frames import moved_frame
 from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.study.report.charts import Chart
-from goal_analysis.study.report.formulas import mathml
-from goal_analysis.study.report.surfaces import surfaces
-from goal_analysis.study.report.weight_chart import weight_chart
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
-from goal_analysis.symbolic.typesetting.pages import Row
-from goal_analysis.symbolic.typesetting.writers import latex_label
+from goal_analysis.symbolic.typesetting import latex
+from goal_analysis.symbolic.typesetting.pages import Row, latex_label
 
 ObjectiveOf = Callable[[str], GradientObjective]
 
@@ -68,10 +68,29 @@ def _told(text: str, objective_of: ObjectiveOf) -> Told:
     tables = tuple(Table(page.title, tuple(map(_row, page.rows))) for page in description.pages)
     relative = tuple(r.symbol.name for r in description.weights.relative)
     try:
-        drawn, trouble = weight_chart(text, surfaces(description)), ""
+        drawn, trouble = _chart(text, description), ""
     except UnsupportedFunction as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
     return Told(text, _verdict(description), tables, drawn, relative, trouble)
+
+
+def _chart(text: str, description: Description) -> Chart:
+    field = description.weights
+    settings = {h.name: description.settings[h.name] for h in field.hyperparameters}
+    return weight_chart(text, moved_frame(field, settings), field.similarity)
+
+
+def mathml(formula: sp.Expr | str) -> Markup:
+    """A formula as MathML, which browsers typeset themselves.
+
+    Args:
+        formula: an expression, or LaTeX.
+
+    >>> from goal_analysis.symbolic.language.primitives import s_p
+    >>> mathml(1 - s_p)
+    Markup('<math ...><mrow><mn>1</mn><mo>&#x02212;</mo><msub><mi>s</mi><mi>p</mi></msub></mrow></math>')
+    """
+    return Markup(convert(formula if isinstance(formula, str) else latex(formula)))
 
 
 def _verdict(description: Description) -> str:

@@ -16,12 +16,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from goal_analysis.study.report.charts import Chart
+from goal_analysis.pictures.charts import Chart, training_chart
+from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
 from goal_analysis.study.report.objectives import ObjectiveOf, told
 from goal_analysis.study.report.results import Results, results
 from goal_analysis.study.report.runs import Group, gathered
-from goal_analysis.study.report.training_chart import training_chart
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
@@ -115,7 +115,7 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
         fingerprint=groups[0].data["fingerprint"],
         groups=tuple(groups),
         results=results(groups, baseline),
-        training=training_chart(groups),
+        training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
         galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
     )
 

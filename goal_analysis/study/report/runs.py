@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from goal_analysis.pictures.run_frames import Records
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_log, read_run
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
@@ -64,6 +65,14 @@ class Group:
     def data(self) -> Mapping[str, str]:
         """What they were trained on."""
         return self.runs[0].data
+
+    @property
+    def records(self) -> tuple[Records, ...]:
+        """The logs of the epochs so far, under the label."""
+        return tuple(
+            Records(self.label, run.experiment.seed, [{"kind": "epoch", **record} for record in run.epochs])
+            for run in self.runs
+        )
 
     @property
     def finished(self) -> tuple[Run, ...]:

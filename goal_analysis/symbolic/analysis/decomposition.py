@@ -1,13 +1,18 @@
 """A loss taken apart at the gradient: triplet weight, pair weights and mining weights, all derived.
 
-On one triplet, w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n, split into T·P⁺ and T·P⁻ where such factors exist (`separation` says
-when, and fixes their free constant). On a whole batch, the chain rule over the declared pieces gives every weight as
-outer derivative × mining weight × inner derivative.
+On one triplet w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n. Factors T·P⁺ = w⁺ and T·P⁻ = w⁻, with P⁺ of s_p alone and P⁻ of s_n
+alone, exist if and only if w⁺/w⁻ is a function of s_p times one of s_n. They are then unique up to one constant, which
+a convention fixes: every positive factor of P⁺ that does not depend on s_p moves into T (of P⁻ on s_n, where P⁺ is
+zero). So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its size relative to P⁺.
+
+On a whole batch, the chain rule over the declared pieces gives every weight as outer derivative × mining weight ×
+inner derivative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -15,25 +20,31 @@ from typing import Any
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.separation import Contradiction, separate
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import logsumexp, s_n, s_p, softplus, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import program
-from goal_analysis.symbolic.proof.identity import random_points
-from goal_analysis.symbolic.proof.tidying import tidy
+from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
+from goal_analysis.symbolic.proof.identity import (
+    Ranges,
+    Undecided,
+    Witness,
+    factored_in_exponentials,
+    find_witness,
+    random_points,
+    refute_zero,
+)
+from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHECKED = 24
 """Points at which simplified weights are compared with the bare derivatives."""
 
 TOLERANCE = 1e-6
-"""By how much they may differ there, relatively."""
+"""The largest relative difference between them there."""
 
 DIGITS = 60
-"""Digits with which a difference in floats is looked at again."""
+"""Digits with which a difference in floats is checked."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 
 @lru_cache(maxsize=1024)
 def _decomposed(loss: SymbolicLoss) -> Decomposition:
-    """The decomposition of a loss, remembered: deriving it takes a tenth of a second."""
+    """The decomposition of a loss. It is cached, because deriving it takes a tenth of a second."""
     if not loss.is_loss:
         return _prescribed(loss)
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
@@ -180,7 +191,7 @@ def _own_factors(parts: TermParts) -> Factors:
 
 
 def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
-    """Whether what was simplified or factored is the bare derivatives, at points where both are defined."""
+    """Whether the weights as they are written equal the bare derivatives at points where both are defined."""
     symbols = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
     computed = program([*map(undetach, derivatives), *written], symbols)
     for point in random_points(symbols, field.ranges, CHECKED):
@@ -237,3 +248,123 @@ def _gathered(side: Side | None, variable, inner_derivative, own, positives):
         return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
     aggregate = undetach(side.aggregator.combine(values))
     return [(sp.S.One, aggregate, [(s, m * d) for s, m, d in zip(pool, mining, slopes, strict=True)])]
+
+
+BASES = 4
+"""Points through which factors are read off the weights where the algebra shows none."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Why there are no factors: T·P would make an expression zero that is not zero.
+
+    Args:
+        what: that expression, in terms of the weights at points (s_p1, s_n1), (s_p1, s_n2), ...
+        witness: a point at which it is not zero.
+    """
+
+    what: str
+    witness: Witness
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.witness}"
+
+
+def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
+    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to, or
+    neither where neither was found.
+    """
+    if positive.is_zero and negative.is_zero:
+        return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
+    if not positive.has(s_n) and not negative.has(s_p):
+        return _normalised(sp.S.One, positive, negative), None
+    if positive == 0 or negative == 0:
+        return _normalised(sp.Add(positive, negative), sp.Integer(positive != 0), sp.Integer(negative != 0)), None
+    forms = (sp.factor_terms, bounded_factor)
+    if not positive.has(hinge, step) and not negative.has(hinge, step):
+        forms = (*forms, factored_in_exponentials)
+    for form in forms:
+        written_p, written_n = form(positive), form(negative)
+        of_p, of_n = _univariate(form(written_p / written_n))
+        if of_p is not None:
+            factors = _normalised(written_p / of_p, of_p, 1 / of_n)
+            if not _divides_by_a_step(factors):
+                return factors, None
+    contradiction = _contradiction(positive, negative, ranges)
+    if contradiction is None:
+        return _separate_from_a_base_point(positive, negative, ranges), None
+    return None, contradiction
+
+
+def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
+    """The factors of ``ratio`` with s_p and those with s_n, if none has both."""
+    of_p, of_n = sp.S.One, sp.S.One
+    for factor in sp.Mul.make_args(ratio):
+        if factor.has(s_p) and factor.has(s_n):
+            return None, of_n
+        if factor.has(s_n):
+            of_n *= factor
+        else:
+            of_p *= factor
+    return of_p, of_n
+
+
+def _divides_by_a_step(factors: Factors) -> bool:
+    """Whether a factor is infinite on a whole region. The products say nothing there."""
+    powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
+    return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
+
+
+def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr) -> Factors:
+    """The factors with the free constant fixed by the module's convention."""
+    content = _positive_content(positive if positive != 0 else negative)
+    return Factors(*(simplest(e) for e in (triplet * content, positive / content, negative / content)))
+
+
+def _positive_content(weight: sp.Expr) -> sp.Expr:
+    factors = sp.Mul.make_args(simplest(weight))
+    constants = [f for f in factors if not f.has(s_p, s_n)]
+    return sp.Mul(*(abs(f) if f.is_number else f for f in constants if f.is_positive or f.is_Rational))
+
+
+def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
+    """An identity that T·P implies at two values of each similarity, with a point at which it fails."""
+    p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
+    n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
+    wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
+
+    def plus(i: int, j: int) -> sp.Expr:
+        return positive.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+
+    def minus(i: int, j: int) -> sp.Expr:
+        return negative.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+
+    def vanishes(weight: sp.Expr) -> sp.Expr:
+        """1 where a weight is exactly zero. Beyond a kink it can be zero on a whole region."""
+        return 4 * (1 - step(weight)) * (1 - step(-weight))
+
+    implied = {
+        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": plus(1, 1) * plus(2, 2) * minus(1, 2) * minus(2, 1)
+        - plus(1, 2) * plus(2, 1) * minus(1, 1) * minus(2, 2),
+        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(minus(1, 1)) * plus(1, 1) * minus(2, 1),
+        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(plus(1, 1)) * minus(1, 1) * plus(1, 2),
+    }
+    for what, expression in implied.items():
+        witness = find_witness(expression, wider)
+        if witness:
+            return Contradiction(what, witness)
+    return None
+
+
+def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors | None:
+    """The factors read off the weights along the two lines through a point, if their products are the weights."""
+    for base in random_points((s_p, s_n), ranges, BASES):
+        of_p = (positive / negative).subs(s_n, base[s_n])
+        of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])
+        if of_p.has(sp.nan, sp.zoo) or of_n.has(sp.nan, sp.zoo) or of_p == 0:
+            continue
+        triplet = positive / of_p
+        with suppress(Undecided):
+            if refute_zero(triplet * of_n - negative, ranges) is None:
+                return _normalised(triplet, of_p, of_n)
+    return None

@@ -19,7 +19,7 @@ from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuou
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.relative import other_negative, other_positive
+from goal_analysis.symbolic.language.similarity import other_negative, other_positive
 from goal_analysis.symbolic.objective import SymbolicLoss, Term
 from goal_analysis.symbolic.proof.identity import Undecided, Witness
 from goal_analysis.symbolic.weight import WeightField
@@ -32,25 +32,25 @@ class Integrability(Displayed):
     Args:
         integrable: True where that is proved, False where a witness refutes it, None where it is open.
         reason: the proof, the witness, or what was tried, in one sentence.
-        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
-        jumps: what the curl is concentrated to at kinks; zero on the kink where the field is integrable.
         potential: U = ∫P⁻ds_n − ∫P⁺ds_p where the weights separate and a closed form was found.
         loss: a closed form of the loss where there is one and it was found, unique up to a constant. It is that of one
             triplet, L(s_p, s_n), or with ``x_p`` and ``x_n`` that of one anchor of a batch.
-        witness: where a condition fails, a point at which it does.
+        witness: a point at which a condition fails, where one does.
+        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
+        jumps: what the curl is concentrated to at kinks; zero on the kink where the field is integrable.
     """
 
     integrable: bool | None
     reason: str
-    curl: sp.Expr | None = None
-    jumps: tuple[Jump, ...] = ()
     potential: sp.Expr | None = None
     loss: sp.Expr | None = None
     witness: Witness | None = None
+    curl: sp.Expr | None = None
+    jumps: tuple[Jump, ...] = ()
 
 
 Condition = tuple[Callable[[], Witness | None], str]
-"""What has to vanish: the search for a witness against it, and its name."""
+"""An expression that has to vanish: the search for a witness against it, and its name."""
 
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
@@ -78,24 +78,24 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 
 @lru_cache(maxsize=4096)
 def _decided(objective: Decomposition | WeightField) -> Integrability:
-    """The verdict, remembered: deciding takes up to a second."""
+    """The verdict. It is cached, because deciding takes up to a second."""
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
-    verdict = Integrability(True, _WHY, curl, jumps, potential(field))
+    verdict = Integrability(True, _WHY, potential(field), curl=curl, jumps=jumps)
     if isinstance(objective, Decomposition) and is_continuous_loss(objective.loss):
         return replace(verdict, reason=_CONTINUOUS, loss=objective.loss.expression())
-    untold = None
+    still_open = None
     for search, what in _conditions(objective, field, curl, jumps):
         try:
             witness = search()
         except Undecided as undecided:
-            untold = untold or f"open: whether {what} vanishes was neither proved nor refuted: {undecided}"
+            still_open = still_open or f"open: whether {what} vanishes was neither proved nor refuted: {undecided}"
             continue
         if witness:
             return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
-    if untold:
-        return replace(verdict, integrable=None, reason=untold)
+    if still_open:
+        return replace(verdict, integrable=None, reason=still_open)
     return replace(verdict, loss=recover_loss(field, verdict.potential))
 
 
@@ -104,9 +104,9 @@ _CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights
 
 
 def is_continuous_loss(loss: SymbolicLoss) -> bool:
-    """Whether a loss is proved to be continuous and to stop no gradient, for any number of pairs; False proves nothing.
+    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient.
 
-    A loss is continuous where its inner functions, its aggregators and its outer functions are.
+    A loss is continuous if its inner functions, its aggregators and its outer functions are. False proves nothing.
     """
     return not loss.detaches and all(map(_is_continuous_term, loss.terms))
 

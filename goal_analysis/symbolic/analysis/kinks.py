@@ -17,34 +17,33 @@ import sympy as sp
 from mpmath import iv
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, step
-from goal_analysis.symbolic.proof.arithmetic import FLOAT, INTERVAL, MULTIPRECISION
-from goal_analysis.symbolic.proof.evaluation import Program, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, INTERVAL, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
     Undecided,
     Witness,
     find_witness,
+    proves_zero,
     random_points,
     refute_zero,
 )
-from goal_analysis.symbolic.proof.kernels import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, tidy
 from goal_analysis.symbolic.weight import WeightField
 
 TRIED = 40
-"""Lines along which a kink is looked for that has no closed form."""
+"""Along how many lines a kink without a closed form is searched."""
 
 CELLS = 48
 """Into how many cells such a line is cut."""
 
 BOXES = 400
-"""Into how many boxes the range is cut at most for the proof that a kink lies outside of it."""
+"""The most boxes into which the range is cut to prove that a kink lies outside of it."""
 
 NEGLIGIBLE = 1e-7
-"""A coefficient on the kink below this share of its size elsewhere is rounding."""
+"""A coefficient counts as zero on the kink if it is below this share of its size elsewhere."""
 
 DIGITS = 60
-"""Digits with which a larger one is looked at again."""
+"""Digits with which a larger coefficient is checked."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
 
 
 def in_steps_alone(expression: sp.Expr) -> sp.Expr:
-    """``expression`` almost everywhere, with [x]₊ written x·1[x > 0], and every step one of an irreducible factor.
+    """``expression`` with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone.
+
+    The two are equal almost everywhere.
 
     >>> in_steps_alone(step(s_n**2 - 1)), in_steps_alone(hinge(2 * s_n**3))
     ((1 - step(s_n - 1))*(1 - step(s_n + 1)) + step(s_n - 1)*step(s_n + 1), 2*s_n**3*step(s_n))
@@ -116,7 +117,9 @@ def jump_across(kink: sp.Expr, expression: sp.Expr) -> sp.Expr:
 
 
 def is_continuous(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> bool:
-    """Whether ``expression`` is proved to jump at none of its kinks, wherever the variables are; False proves nothing.
+    """Whether ``expression`` is proved to be continuous in the variables, each over all real numbers.
+
+    False proves nothing.
 
     >>> is_continuous(hinge(s_n) + hinge(s_n**2 - 2), [s_n]), is_continuous(step(s_n), [s_n])
     (True, False)
@@ -159,8 +162,7 @@ def _root(kink: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Symbol, sp.
 
 
 def refute_on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField) -> Witness | None:
-    """None if the coefficient is proved to vanish on the kink, as far as its similarities reach, else a witness
-    against it.
+    """None if the coefficient is proved to vanish on the kink within the range of the similarities, else a witness.
 
     Raises:
         Undecided: neither was found.
@@ -180,8 +182,9 @@ def refute_on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightF
 
 
 def witness_against(condition: sp.Expr, field: WeightField) -> Witness | None:
-    """A point at which ``condition`` is not zero, at the default hyperparameters if it is not zero there; None if
-    it is proved to be zero.
+    """A point at which ``condition`` is not zero, or None if it is proved to be zero.
+
+    Points at the default hyperparameters are tried first.
 
     Raises:
         Undecided: neither was found.

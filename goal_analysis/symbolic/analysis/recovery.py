@@ -1,12 +1,17 @@
-"""The way back from weights to a loss: the potential of pair weights, and the loss whose gradient a field is.
+"""The way back from weights to a loss: potentials, the loss whose gradient a field is, and integrable twins.
 
 With w⁺ = T·P⁺ and w⁻ = T·P⁻ and U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T.
 Where T is written as f(z) with z = a·U + b, that is F(z)/a with F′ = f, in closed form.
+
+A triplet weight T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the same profile f of the affine
+function of U that agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1. The twin of
+nca × linear is circle × linear, and the twin of circle × constant is nca × constant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import sympy as sp
@@ -15,7 +20,7 @@ from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
 from goal_analysis.symbolic.proof.identity import Undecided, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
-from goal_analysis.symbolic.weight import WeightField
+from goal_analysis.symbolic.weight import Factors, WeightField
 
 
 def potential(field: WeightField) -> sp.Expr | None:
@@ -29,15 +34,16 @@ def potential(field: WeightField) -> sp.Expr | None:
 
 @lru_cache(maxsize=1024)
 def _potential(positive: sp.Expr, negative: sp.Expr, ranges: tuple) -> sp.Expr | None:
-    """U of pair weights, remembered: many objectives have the same ones."""
+    """U of pair weights. It is cached, because many objectives have the same pair weights."""
     rising = antiderivative(negative, s_n, dict(ranges))
     falling = antiderivative(positive, s_p, dict(ranges))
     return None if rising is None or falling is None else rising - falling
 
 
 def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
-    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and f's variable; those come
-    first whose profile is more than a factor.
+    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and the variable of f.
+
+    Profiles that are more than a factor come first.
     """
     t = sp.Symbol("t", real=True)
     found = []
@@ -89,3 +95,90 @@ def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
         return None
     ratio = bounded_factor((above / below).replace(hinge, lambda x: x * step(x)))
     return None if ratio.has(s_p, s_n) else ratio
+
+
+u = sp.Symbol("u", real=True)
+"""The variable of a profile g(u)."""
+
+CENTRE = {s_p: sp.Rational(1, 2), s_n: sp.Rational(1, 2)}
+"""Where a tangent twin touches: neither easy nor hard."""
+
+
+class NoTwin(ValueError):
+    """The pair weights have no potential in closed form, or the triplet weight is no function of one scalar."""
+
+
+def twin(field: WeightField, profile: sp.Expr, name: str | None = None) -> tuple[WeightField, sp.Expr | None]:
+    """The integrable objective g(U)·P⁺, g(U)·P⁻, and its loss G(U) where a closed form was found.
+
+    Args:
+        field: an objective that separates; its triplet weight is replaced.
+        profile: g, an expression of `u` and of hyperparameters of the field.
+        name: what to call it.
+
+    Raises:
+        NoTwin: the field does not separate or its pair weights have no closed potential.
+    """
+    factors, closed = _factors_and_potential(field)
+    triplet = profile.subs(u, closed)
+    positive, negative = factors.positive, factors.negative
+    primitive = antiderivative(profile, u, {**field.ranges, u: (sp.Integer(-1), sp.Integer(1))})
+    composed = replace(
+        field,
+        name=name or f"g(U) × {field.name}",
+        positive=triplet * positive,
+        negative=triplet * negative,
+        factors=Factors(triplet, positive, negative),
+    )
+    return composed, None if primitive is None else primitive.subs(u, closed)
+
+
+def tangent_twin(field: WeightField) -> tuple[WeightField, sp.Expr | None]:
+    """The integrable twin of an objective with the profile of its own triplet weight, and its loss.
+
+    Raises:
+        NoTwin: no closed potential, or T is constant or no function of one scalar argument, or U is flat at the
+            centre.
+
+    >>> from goal_analysis.symbolic.language.primitives import sigmoid
+    >>> nca = sigmoid(s_n - s_p)
+    >>> linear = Factors(nca, 1 - s_p, s_n)
+    >>> field = WeightField(name="nca × linear", positive=nca * (1 - s_p), negative=nca * s_n, factors=linear)
+    >>> tangent_twin(field)[0].factors.triplet
+    sigmoid(s_n**2 + s_p**2 - 2*s_p + 1/2)
+    """
+    return twin(field, tangent_profile(field)[0], name=f"twin of {field.name}")
+
+
+def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
+    """The profile g of the tangent twin, an expression of `u`, and the potential U: its triplet weight is g(U).
+
+    Raises:
+        NoTwin: as `tangent_twin`.
+    """
+    factors, closed = _factors_and_potential(field)
+    for z, profile, t in profiles(factors.triplet):
+        slope_z, slope_u = (_slope_at_centre(e) for e in (z, closed))
+        if slope_u != 0 and slope_z != 0:
+            a = slope_z / slope_u
+            argument = sp.expand(a * u + z.subs(CENTRE) - a * closed.subs(CENTRE))
+            return profile.subs(t, argument), closed
+    raise NoTwin(f"{field.name}: got the triplet weight {factors.triplet} but expected f(z(s_p, s_n))")
+
+
+def _factors_and_potential(field: WeightField) -> tuple[Factors, sp.Expr]:
+    if field.relative:
+        reads = ", ".join(str(r.symbol) for r in field.relative)
+        raise NoTwin(
+            f"{field.name}: got pair weights that read other pairs of the batch ({reads}) but expected weights of "
+            "their own pair: one triplet has no potential"
+        )
+    closed = potential(field)
+    if field.factors is None or closed is None:
+        raise NoTwin(f"{field.name}: got a field without a closed potential U but expected separable weights")
+    return field.factors, closed
+
+
+def _slope_at_centre(e: sp.Expr) -> sp.Expr:
+    """The derivative at the centre along s_p + s_n = 1, in the direction of harder triplets."""
+    return simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE))

@@ -39,7 +39,7 @@ class _Primitive(sp.Function):
 
 
 def _sign(x: sp.Expr) -> int | None:
-    """The sign of a number; None of what has symbols, and where the digits do not tell it.
+    """The sign of a number. It is None for an expression with symbols, and for a number whose digits do not show it.
 
     SymPy's `is_comparable` and `Max` would multiply powers out to find it, which can take forever.
     """
@@ -188,12 +188,12 @@ def undetach(expression: sp.Expr) -> sp.Expr:
 
 
 def maximum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
-    """max(a, b), spelt b + [a − b]₊, from the side of a zero if there is one."""
+    """max(a, b) as b + [a − b]₊, or as [b]₊ where a is zero."""
     return hinge(b) if a == 0 else sp.sympify(b) + hinge(a - b)
 
 
 def minimum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
-    """min(a, b), spelt a − [a − b]₊, from the side of a zero if there is one."""
+    """min(a, b) as a − [a − b]₊, or as −[−a]₊ where b is zero."""
     return -hinge(-a) if b == 0 else sp.sympify(a) - hinge(a - b)
 
 

@@ -1,8 +1,12 @@
-"""What s measures on unit vectors; its gradient is the direction that a weight multiplies."""
+"""What s measures on unit vectors, and the similarities of other pairs of the batch that a weight may read.
+
+The gradient of a similarity is the direction that a weight multiplies.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import sympy as sp
 
@@ -22,11 +26,6 @@ class Similarity:
     formula: str
     opposite: sp.Expr
     identical: sp.Expr
-
-    @property
-    def range(self) -> sp.Interval:
-        """Its values on unit vectors."""
-        return sp.Interval(self.opposite, self.identical)
 
     @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:
@@ -49,3 +48,40 @@ NEGATIVE_SQUARED_EUCLIDEAN = Similarity("negative_squared_euclidean", "−‖a �
 NEGATIVE_EUCLIDEAN = Similarity("negative_euclidean", "−‖a − b‖", sp.Integer(-2), sp.Integer(0))
 
 SIMILARITIES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)
+
+
+other_positive = sp.Symbol("o_p", real=True)
+"""The similarity of another anchor of the batch and its positive."""
+
+other_negative = sp.Symbol("o_n", real=True)
+"""The similarity of the anchor and another of its negatives."""
+
+least_positive = sp.Symbol("l_p", real=True)
+"""The smallest similarity of an anchor of the batch and its positive."""
+
+
+class Counting(Enum):
+    """Which members a mean divides by."""
+
+    ALL = "all members"
+    NONZERO = "members with a contribution other than zero"
+    POSITIVE = "members with a contribution above zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeSimilarity:
+    """A mean over other pairs of the batch, which a weight reads besides its own pair; zero over no members.
+
+    Args:
+        symbol: how the weight's formula calls it.
+        contribution: what one other pair adds, an expression of the own similarity and of ``other``.
+        other: `other_positive` or `other_negative`.
+        member: the other pair belongs to the mean where this is at least zero.
+        counting: what the mean divides by; what is not counted is not summed.
+    """
+
+    symbol: sp.Symbol
+    contribution: sp.Expr
+    other: sp.Symbol
+    member: sp.Expr
+    counting: Counting = Counting.ALL

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.relative import (
+from goal_analysis.symbolic.language.similarity import (
     Counting,
     RelativeSimilarity,
     least_positive,

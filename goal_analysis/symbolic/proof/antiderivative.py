@@ -10,7 +10,7 @@ from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFuncti
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 
 MOST_OPERATIONS = 20
-"""Larger functions are not handed to SymPy, whose search takes seconds for them."""
+"""SymPy integrates no functions with more operations: its search takes seconds for them."""
 
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
@@ -40,7 +40,7 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
 
 
 def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
-    """A sum of products; quotients and what the variable does not enter stay whole."""
+    """The expression as a sum of products. Quotients stay whole, and so do factors without the variable."""
     if not expression.has(hinge, step):
         expanded = sp.expand(expression, power_exp=False, power_base=False, log=False)
         return expression if _linear_table(expression, variable) is not None else expanded

@@ -1,25 +1,29 @@
-"""Tidying: the same expression in fewer words, without undoing a stable form."""
+"""Tidying: the same expression in fewer words, without undoing a stable form.
+
+What would become too large is neither multiplied out nor factored.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.size import degree_multiplied_out, terms_multiplied_out
 
 MOST_TERMS = 400
-"""Expressions that take more terms are not factored ..."""
+"""Expressions with more terms are not factored ..."""
 
 MOST_DEGREE = 100
-"""... nor those of a higher degree, which an exponential with a constant of many digits comes to."""
+"""... nor those of a higher degree. An exponential with a constant of many digits has a high degree."""
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
-    """``weight`` with `detach` read through and every `hinge` and `step` dropped whose argument has one sign
-    wherever unit vectors can go, in the simplest form.
+    """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` whose argument has one sign.
+
+    Signs are those over the range of the similarity.
 
     >>> from goal_analysis.symbolic.language.similarity import COSINE
     >>> tidy(hinge(2 - 2 * s_p), COSINE)
@@ -80,7 +84,7 @@ def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Exp
 
 
 def _can_be_factored(e: sp.Expr) -> bool:
-    """Whether it takes few terms when it is multiplied out, with which factoring begins, and has no high degree."""
+    """Whether it has few terms after it is multiplied out, which factoring begins with, and a low degree."""
     return terms_multiplied_out(e) <= MOST_TERMS and degree_multiplied_out(e) <= MOST_DEGREE
 
 
@@ -112,3 +116,44 @@ def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
                 left.append(sign * hinge(inside))
                 break
     return left
+
+
+ENDLESS = 1e9
+"""The largest count."""
+
+
+def terms_multiplied_out(e: sp.Expr) -> float:
+    """At most how many terms ``e`` has when it is multiplied out.
+
+    >>> x, y = sp.symbols("x y")
+    >>> terms_multiplied_out((x + y) * (x - y) ** 3)
+    16
+    """
+    if e.is_Add:
+        return sum(map(terms_multiplied_out, e.args))
+    if e.is_Mul:
+        return min(math.prod(map(terms_multiplied_out, e.args)), ENDLESS)
+    if e.is_Pow and e.exp.is_Integer:
+        base = terms_multiplied_out(e.base)
+        return ENDLESS if base > 1 and abs(e.exp) > 30 else min(base ** abs(int(e.exp)), ENDLESS)
+    return 1
+
+
+def degree_multiplied_out(e: sp.Expr) -> int:
+    """At most which degree ``e`` has as a polynomial, where an exponential of p/q·x is the p-th power of that of x/q.
+
+    >>> x, y = sp.symbols("x y")
+    >>> degree_multiplied_out(x**3 * (y**2 + sp.sin(x)) + 7), degree_multiplied_out(sp.exp(x * sp.Rational(145, 100)))
+    (5, 29)
+    """
+    if e.is_Number:
+        return 0
+    if e.is_Add:
+        return max(map(degree_multiplied_out, e.args))
+    if e.is_Mul:
+        return sum(map(degree_multiplied_out, e.args))
+    if e.is_Pow or isinstance(e, sp.exp):
+        base, exponent = e.as_base_exp()
+        factors = (term.as_coeff_Mul(rational=True)[0] for term in sp.Add.make_args(exponent))
+        return sum(abs(int(factor.p)) for factor in factors) * (degree_multiplied_out(base) or 1)
+    return 1

@@ -1,54 +1,96 @@
-"""Data sets by name or by path, one kind a module."""
+"""Data sets by name or by path; every kind, and a user's own, is a value in `DATASETS`."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.vse.data.precomp import load_precomp, load_split, split_names
+from goal_analysis.vse.data.precomp import load_precomp, precomp_splits
 from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.scenes import load_scenes
 from goal_analysis.vse.data.split import DataError, RetrievalData, Split
 from goal_analysis.vse.data.table import SUFFIXES, load_table
 from goal_analysis.vse.named import check_options, check_values
 
-__all__ = ["DATASETS", "PLACES", "load", "one_split", "elsewhere"]
+__all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
 
-SCENES, PRECOMP = "scenes", "precomp"
+FOLDER = "/"
+"""Stands among the suffixes of a `DataSet` for a folder."""
 
-PLACES = ("images", "dev", "test")
-"""Options that say where a part of one data set is, and nothing of another."""
+LOADER = "load(source, *, skip_bad, **options), each option annotated"
 
 
-def load(name_or_path: str | Path, kind: str | None = None, skip_bad: bool = False, **options: Any) -> RetrievalData:
-    """A data set: ``scenes``, or what lies at a path.
+@dataclass(frozen=True)
+class DataSet:
+    """A kind of data set: what loads it, and which paths are of this kind.
+
+    Args:
+        load: ``load(source, *, skip_bad, **options)`` gives `RetrievalData`. ``source`` is the name or the path,
+            ``skip_bad`` asks to leave out bad rows with a `DataWarning` that counts them, and the annotated options
+            are those of the table ``[data]``.
+        suffixes: of the files that are of this kind, such as ``.csv``, and `FOLDER` for a folder; without any, the
+            data set goes by its name.
+        places: the options that say where a part of one data set is, and so say nothing of another.
+        splits: takes what ``load`` takes, and gives a function for every split there is, which loads it alone. Without
+            it all splits are loaded for one.
+
+    Raises:
+        ValueError: ``load`` takes other arguments.
+    """
+
+    load: Callable[..., RetrievalData]
+    suffixes: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    splits: Callable[..., Mapping[str, Callable[[], Split]]] | None = None
+
+    def __post_init__(self) -> None:
+        signature = inspect.signature(self.load)
+        first, *rest = signature.parameters.values()
+        names = [p.name for p in rest if p.kind is p.KEYWORD_ONLY and p.annotation is not p.empty]
+        if first.kind is first.KEYWORD_ONLY or "skip_bad" not in names or len(names) != len(rest):
+            name = getattr(self.load, "__name__", repr(self.load))
+            raise ValueError(f"DataSet: got {name}{signature} but expected {LOADER}")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of its options."""
+        return tuple(name for name in list(inspect.signature(self.load).parameters)[1:] if name != "skip_bad")
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a folder or file is of this kind."""
+        return (FOLDER if path.is_dir() else path.suffix) in self.suffixes
+
+
+def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False, **options: Any) -> RetrievalData:
+    """The data set of a name, such as ``scenes``, or what lies at a path.
 
     A folder is one of features computed beforehand, a ``.json`` file Karpathy's, and a ``.csv``, ``.tsv`` or
     ``.parquet`` file a table.
 
     Args:
-        name_or_path: ``scenes`` or a path.
-        kind: one of `DATASETS`, where the path does not tell.
+        source: a name or a path.
+        kind: a name in `DATASETS`, where the source does not tell it.
         skip_bad: leave out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
-        options: what the kind's function takes beside.
+        options: those of the kind.
 
     Raises:
         DataError: nothing there, an unknown kind or option, or bad data.
     """
-    chosen, loader = _checked(name_or_path, kind, options)
-    return loader(**options) if chosen == SCENES else loader(Path(name_or_path), skip_bad=skip_bad, **options)
+    return _checked(source, kind, options).load(source, skip_bad=skip_bad, **options)
 
 
-def one_split(
-    name_or_path: str | Path, which: str, kind: str | None = None, skip_bad: bool = False, **options: Any
+def load_split(
+    source: str | Path, name: str, *, kind: str | None = None, skip_bad: bool = False, **options: Any
 ) -> Split:
     """One split of a data set; of features computed beforehand the others may be missing, and are not read.
 
     Args:
-        name_or_path: as for `load`.
-        which: ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` names.
+        source: as for `load`.
+        name: ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` of features names.
         kind: as for `load`.
         skip_bad: as for `load`.
         options: as for `load`.
@@ -56,87 +98,86 @@ def one_split(
     Raises:
         DataError: as for `load`, or there is no such split.
     """
-    chosen, _ = _checked(name_or_path, kind, options)
-    if chosen == PRECOMP:
-        names = split_names(Path(name_or_path), options.get("test"))
-        if which in names:
-            return load_split(Path(name_or_path), which, skip_bad)
+    dataset = _checked(source, kind, options)
+    if dataset.splits is not None:
+        splits = dataset.splits(source, skip_bad=skip_bad, **options)
     else:
-        splits = {split.name: split for split in load(name_or_path, kind, skip_bad, **options).splits()}
-        names = tuple(splits)
-        if which in names:
-            return splits[which]
-    raise DataError(f"{name_or_path}: split: got {which!r} but expected one of {', '.join(names) or 'none'}")
+        data = dataset.load(source, skip_bad=skip_bad, **options)
+        splits = {split.name: partial(_same, split) for split in data.splits()}
+    if name not in splits:
+        raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")
+    return splits[name]()
 
 
-def elsewhere(data: Mapping[str, Any], name_or_path: str | Path) -> dict[str, Any]:
-    """The table of other data that are read in the same way: the options that their kind has too, without `PLACES`.
+def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+    """The table of another data set that is read in the same way: with the options that its kind has too.
 
-    Of the same data, all stay. Where the path does not tell a kind, there are none.
+    Options that say where a part of the first lies are left out. Of the same data set all options stay, and of one
+    whose kind is not known none.
 
     Args:
         data: the table: ``name`` and options.
-        name_or_path: of the other data.
+        source: the name or the path of the other data set.
 
-    >>> elsewhere({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
+    >>> carry_options({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
     {'name': 'scenes'}
     """
-    if _same(name_or_path, data.get("name")):
-        return {**data, "name": str(name_or_path)}
+    if _is_same(source, data.get("name")):
+        return {**data, "name": str(source)}
     try:
-        known = _options(dict(DATASETS)[_kind(name_or_path)])
+        known = DATASETS[_kind(source)].options
     except DataError:
-        known = []
-    kept = {name: value for name, value in data.items() if name in known and name not in PLACES}
-    return {"name": str(name_or_path), **kept}
+        known = ()
+    places = {place for dataset in DATASETS.values() for place in dataset.places}
+    return {"name": str(source), **{name: data[name] for name in data if name in known and name not in places}}
 
 
-def _same(one: str | Path, other: Any) -> bool:
-    if SCENES in (str(one), other) or not isinstance(other, str):
-        return str(one) == other
-    return Path(one).resolve() == Path(other).resolve()
+def _same(split: Split) -> Split:
+    return split
 
 
-def _checked(
-    name_or_path: str | Path, kind: str | None, options: Mapping[str, Any]
-) -> tuple[str, Callable[..., RetrievalData]]:
-    """The kind of a data set and what loads it, which takes these options."""
-    chosen = _kind(name_or_path) if kind is None else kind
-    known = dict(DATASETS)
-    if chosen not in known:
-        raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(known)}")
-    loader = known[chosen]
+def _is_same(source: str | Path, other: Any) -> bool:
+    if not isinstance(other, str) or _is_name(str(source)) or _is_name(other):
+        return str(source) == other
+    return Path(source).resolve() == Path(other).resolve()
+
+
+def _is_name(source: str) -> bool:
+    return source in DATASETS and not DATASETS[source].suffixes
+
+
+def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -> DataSet:
+    """The kind of a data set, which takes these options."""
+    chosen = _kind(source) if kind is None else kind
+    if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
+        raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
+    dataset = DATASETS[chosen]
     try:
-        check_options(f"data: {chosen}", options, _options(loader))
-        check_values(f"data: {chosen}", loader, options)
+        check_options(f"data: {chosen}", options, dataset.options)
+        check_values(f"data: {chosen}", dataset.load, options)
     except ValueError as problem:
         raise DataError(str(problem)) from problem
-    return chosen, loader
+    return dataset
 
 
-def _options(loader: Callable[..., RetrievalData]) -> list[str]:
-    return [name for name in inspect.signature(loader).parameters if name not in ("path", "folder", "skip_bad")]
-
-
-def _kind(name_or_path: str | Path) -> str:
-    path = Path(name_or_path)
-    if str(name_or_path) == SCENES:
-        return SCENES
+def _kind(source: str | Path) -> str:
+    path = Path(source)
+    if _is_name(str(source)):
+        return str(source)
     if not path.exists():
-        raise DataError(f"data: got {str(name_or_path)!r} but expected scenes, or a folder or file that exists")
-    if path.is_dir():
-        return PRECOMP
-    if path.suffix == ".json":
-        return "karpathy"
-    if path.suffix in SUFFIXES:
-        return "table"
-    raise DataError(f"data: got the file {path} but expected one called *.json, *{', *'.join(SUFFIXES)}; or a kind")
+        names = ", ".join(filter(_is_name, DATASETS))
+        raise DataError(f"data: got {str(source)!r} but expected {names}, or a folder or file that exists")
+    for name, dataset in DATASETS.items():
+        if dataset.is_at(path):
+            return name
+    suffixes = [f"*{suffix}" for dataset in DATASETS.values() for suffix in dataset.suffixes if suffix != FOLDER]
+    raise DataError(f"data: got the file {path} but expected one called {', '.join(suffixes)}; or a kind")
 
 
-DATASETS: tuple[tuple[str, Callable[..., RetrievalData]], ...] = (
-    (SCENES, load_scenes),
-    (PRECOMP, load_precomp),
-    ("karpathy", load_karpathy),
-    ("table", load_table),
-)
-"""Every kind of data set with the function that loads it."""
+DATASETS: dict[str, DataSet] = {
+    "scenes": DataSet(load_scenes),
+    "precomp": DataSet(load_precomp, (FOLDER,), ("test",), precomp_splits),
+    "karpathy": DataSet(load_karpathy, (".json",), ("images",)),
+    "table": DataSet(load_table, SUFFIXES, ("images", "dev", "test")),
+}
+"""Every kind of data set by its name; the first whose suffix a path has reads it."""

@@ -15,7 +15,9 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -182,11 +184,11 @@ SPLITS = ("train", "dev", "test", "testall")
 """How the names of the files of a split may begin."""
 
 
-def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
+def load_precomp(source: str | Path, *, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
     """Open the splits of a folder; nothing but captions is loaded.
 
     Args:
-        folder: with ``train_ims.npy``, ``train_caps.txt``, ``dev_ims.npy``, ``dev_caps.txt`` and maybe a test split.
+        source: the folder, with the files of train and dev, and maybe of a test split.
         skip_bad: leave out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
             numbers that are not finite, and images that a cut-off file lacks. All features are then read once.
         test: which split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
@@ -194,16 +196,20 @@ def load_precomp(folder: Path, skip_bad: bool = False, test: str | None = None) 
     Raises:
         DataError: a file is missing, its counts disagree with those of another, or, unless ``skip_bad``, a row is bad.
     """
+    folder = Path(source)
     if test is None:
-        test = next((name for name in ("testall", "test") if name in split_names(folder)), None)
+        test = next((name for name in ("testall", "test") if name in precomp_splits(folder)), None)
     last = None if test is None else load_split(folder, test, skip_bad)
     return RetrievalData(folder.name, load_split(folder, "train", skip_bad), load_split(folder, "dev", skip_bad), last)
 
 
-def split_names(folder: Path, test: str | None = None) -> tuple[str, ...]:
-    """The splits of which a folder has the images: of `SPLITS`, and of the one called ``test``."""
-    names = SPLITS if test is None or test in SPLITS else (*SPLITS, test)
-    return tuple(name for name in names if (folder / f"{name}_ims.npy").exists())
+def precomp_splits(
+    source: str | Path, *, skip_bad: bool = False, test: str | None = None
+) -> dict[str, Callable[[], Split]]:
+    """The splits of which a folder has the images, each as a function that loads it alone; see `load_precomp`."""
+    folder, names = Path(source), SPLITS if test is None or test in SPLITS else (*SPLITS, test)
+    there = [name for name in names if (folder / f"{name}_ims.npy").exists()]
+    return {name: partial(load_split, folder, name, skip_bad) for name in there}
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:

@@ -166,12 +166,12 @@ SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 
 def load_karpathy(
-    path: Path, skip_bad: bool = False, images: str | Path | None = None, size: int = SIZE
+    source: str | Path, *, skip_bad: bool = False, images: str | Path | None = None, size: int = SIZE
 ) -> RetrievalData:
     """Read the captions; the photographs are decoded when they are needed.
 
     Args:
-        path: of the JSON file.
+        source: the JSON file.
         skip_bad: leave out, with a `DataWarning` that counts them, images of an unknown split or with a path that
             leads out of the folder, those without a path, a file or a caption or that cannot be decoded, and captions
             that are empty or not in UTF-8; each image is decoded once for that.
@@ -182,6 +182,7 @@ def load_karpathy(
         DataError: no JSON of this kind, an image in two splits, none in train or dev, or, unless ``skip_bad``, a bad
             row.
     """
+    path = Path(source)
     folder = path.parent if images is None else Path(images)
     try:
         found = json.loads(whole_file(path).decode("utf-8-sig", errors="surrogateescape"))

@@ -102,7 +102,8 @@ SUFFIXES = (*SEPARATORS, ".parquet")
 
 
 def load_table(
-    path: Path,
+    source: str | Path,
+    *,
     skip_bad: bool = False,
     dev: str | Path | None = None,
     test: str | Path | None = None,
@@ -115,7 +116,7 @@ def load_table(
     """Read the captions; the photographs are decoded when they are needed.
 
     Args:
-        path: of the table; of its train split where ``dev`` is given.
+        source: the table; the one of the train split where ``dev`` is given.
         skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, unknown splits, images not
             in the folder or that cannot be decoded (each is, for that), and captions that are empty or not in UTF-8.
         dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
@@ -129,6 +130,7 @@ def load_table(
     Raises:
         DataError: a column, train or dev is missing, an image is in two splits, or, unless ``skip_bad``, a row is bad.
     """
+    path = Path(source)
     folder = path.parent if images is None else Path(images)
     if dev is None and test is not None:
         raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.recombination.objective import GradientObjective
@@ -36,6 +35,7 @@ from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mappin
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
+from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable, restored_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
 
@@ -57,13 +57,13 @@ class TrainedModel:
     """
 
     experiment: Experiment
-    model: nn.Module
+    model: RetrievalModel
     tokenizer: Tokenizer
     step: int
     shape: tuple[int, ...]
 
     def check_images(self, images: Images, where: Path) -> None:
-        """Raise unless images are such as those trained on: features, or pictures of whatever height and width.
+        """Raise unless images have the features or channels of those trained on; pictures may have any size.
 
         Args:
             images: that are to be embedded.
@@ -77,7 +77,7 @@ class TrainedModel:
             raise RunError(f"{where}: got images of shape {found} but expected {self.shape}, as it was trained on")
 
 
-def start(
+def run_experiment(
     experiment: Experiment,
     objective: GradientObjective,
     data: RetrievalData,
@@ -86,7 +86,7 @@ def start(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with the same one that was begun there.
+    """Run an experiment in an empty or new folder, or go on with it where it has begun.
 
     Args:
         experiment: what is run; where it goes on, the number of workers may be another.
@@ -129,7 +129,7 @@ def start(
     return progress
 
 
-def trained(folder: Path, step: int | None = None) -> TrainedModel:
+def load_model(folder: Path, step: int | None = None) -> TrainedModel:
     """The model of a run, by default with the weights that were best on dev.
 
     Raises:
@@ -155,7 +155,7 @@ def trained(folder: Path, step: int | None = None) -> TrainedModel:
         raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
     tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restored_tokenizer)
 
-    def built(tables: Any) -> nn.Module:
+    def built(tables: Any) -> RetrievalModel:
         if not isinstance(tables, dict):
             raise ValueError(f"{tables!r:.100}")
         return build_model(tables, tuple(shape[1:]), tokenizer)

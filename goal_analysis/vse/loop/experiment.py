@@ -66,7 +66,7 @@ def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment")
             expected = "a table" if kind is Mapping else "a text"
             raise ValueError(f"{where}: {name}: got {given[name]!r} but expected {expected}")
     of = given["data"].get("name")
-    check(f"{where}: data: name", of, isinstance(of, str) and bool(of), "scenes or a path")
+    check(f"{where}: data: name", of, isinstance(of, str) and bool(of), "the name of a data set or a path")
     skip_bad = given["data"].get("skip_bad", False)
     check(f"{where}: data: skip_bad", skip_bad, isinstance(skip_bad, bool), "true or false")
     seed, name = given.get("seed", 0), given.get("name", "experiment")

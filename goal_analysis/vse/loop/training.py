@@ -39,7 +39,7 @@ from goal_analysis.vse.loop.health import (
     within_memory,
 )
 from goal_analysis.vse.loop.training_options import TrainingOptions
-from goal_analysis.vse.models.dual_encoder import Mined, Reranking
+from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.evaluation import record_of
 
@@ -53,7 +53,7 @@ TENSORBOARD = "tensorboard"
 def train(
     experiment: Experiment,
     objective: GradientObjective,
-    model: nn.Module,
+    model: RetrievalModel,
     tokenizer: Tokenizer,
     data: RetrievalData,
     folder: Path,
@@ -268,13 +268,12 @@ def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> di
 class _OnTensors(nn.Module):
     """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: RetrievalModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
-        mined_by = (ids,) if isinstance(self.model, Reranking) else ()
-        return self.model(images, Tokens(tokens, lengths), *mined_by)
+        return self.model(images, Tokens(tokens, lengths), ids)
 
 
 def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:

@@ -13,13 +13,55 @@ from goal_analysis.vse.models.encoders.pooling import unit
 from goal_analysis.vse.models.text import Tokens
 
 
-class DualEncoder(nn.Module):
+class RetrievalModel(nn.Module):
+    """What is trained and evaluated: it says itself how it embeds and how it scores.
+
+    Where it ``embeds``, a score is the dot product of `embed_images` and `embed_texts`, so that all of a split are
+    embedded once. Where ``top`` is not 0, `score_pairs` puts so many of every query's candidates in a new order.
+    ``forward`` takes images, the tokens of their captions and the image of every pair; it gives what the objective acts
+    on: embeddings of both, scores of all pairs, or `Mined`.
+    """
+
+    embeds: bool = False
+    top: int = 0
+
+    @property
+    def dual(self) -> RetrievalModel:
+        """What finds the candidates: the model itself where it does not re-rank."""
+        return self
+
+    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
+        """Unit vectors of images."""
+        raise NotImplementedError
+
+    def embed_texts(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
+        """Unit vectors of captions."""
+        raise NotImplementedError
+
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption, before any are re-ranked."""
+        raise NotImplementedError
+
+    def score_pairs(
+        self,
+        images: Float[Tensor, "images ..."],
+        tokens: Tokens,
+        rows: Int64[Tensor, " pairs"],
+        columns: Int64[Tensor, " pairs"],
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
+        raise NotImplementedError
+
+
+class DualEncoder(RetrievalModel):
     """Images and captions embedded apart, and scored by the dot product of their unit vectors.
 
     Args:
         image: an `ImageEncoder`.
         text: a `TextEncoder` of the same width.
     """
+
+    embeds = True
 
     def __init__(self, image: nn.Module, text: nn.Module) -> None:
         super().__init__()
@@ -34,11 +76,15 @@ class DualEncoder(nn.Module):
         """Unit vectors of captions."""
         return self.text(tokens)
 
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption."""
+        return self.embed_images(images) @ self.embed_texts(tokens).T
+
     def forward(
-        self, images: Float[Tensor, "images ..."], tokens: Tokens
+        self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"] | None = None
     ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
-        """Both, the images first."""
-        return self.image(images), self.text(tokens)
+        """Both embeddings, the images first."""
+        return self.embed_images(images), self.embed_texts(tokens)
 
 
 PairScores = Callable[[Tensor, Tensor], Tensor]
@@ -61,7 +107,7 @@ class Mined(NamedTuple):
     chosen: Tensor
 
 
-class Reranking(nn.Module):
+class Reranking(RetrievalModel):
     """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
 
     The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
@@ -74,12 +120,13 @@ class Reranking(nn.Module):
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
 
     Args:
-        scorer: a `goal_analysis.vse.models.scorers.CrossModalScorer` whose encoders ``image`` and ``text`` pool too.
+        scorer: a `goal_analysis.vse.models.scorers.Scorer` whose encoders ``image`` and ``text`` pool too.
         negatives: mined for every image and every caption of a batch.
         top: how many of every query's candidates are put in a new order in evaluation.
         share: g, chosen on dev as any other option.
     """
 
+    embeds = True
     scorer: Any
 
     def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
@@ -102,6 +149,18 @@ class Reranking(nn.Module):
     def dual(self) -> DualEncoder:
         """The dual encoder of both."""
         return DualEncoder(self.image, self.text).train(self.training)
+
+    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
+        """Unit vectors of images."""
+        return self.image(images)
+
+    def embed_texts(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
+        """Unit vectors of captions."""
+        return self.text(tokens)
+
+    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption by the dual encoder."""
+        return self.dual.score(images, tokens)
 
     def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
         """Embeddings of a batch of pairs, and the scores of those that count.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking
+from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.captions import LanguageModel
 from goal_analysis.vse.models.encoders.features import Statistics
@@ -42,7 +42,7 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     if isinstance(text, Mapping) and text.get("name") == "hugging_face" and "path" in text:
         default = {"name": "subwords", "path": text["path"]}
     given = _table(config, "tokenizer", default)
-    return made("model.tokenizer", named(TOKENIZERS, given, "model.tokenizer")[0], given, captions)
+    return made("model.tokenizer", named(tuple(TOKENIZERS.items()), given, "model.tokenizer")[0], given, captions)
 
 
 def restored_tokenizer(given: Any) -> Tokenizer:
@@ -53,7 +53,7 @@ def restored_tokenizer(given: Any) -> Tokenizer:
     """
     if not isinstance(given, Mapping):
         raise ValueError(f"tokenizer: got {type(given).__name__} but expected what its to_json wrote")
-    _, restore = named(TOKENIZERS, {"name": given.get("kind")}, "tokenizer")
+    _, restore = named(tuple(TOKENIZERS.items()), {"name": given.get("kind")}, "tokenizer")
     try:
         return restore(dict(given))
     except (KeyError, TypeError) as problem:
@@ -62,7 +62,7 @@ def restored_tokenizer(given: Any) -> Tokenizer:
 
 def build_model(
     config: Mapping[str, Any], shape: tuple[int, ...], tokenizer: Tokenizer, statistics: Statistics | None = None
-) -> nn.Module:
+) -> RetrievalModel:
     """The model that a table describes, its weights as random as torch's seed makes them.
 
     ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
@@ -79,7 +79,7 @@ def build_model(
         statistics: of the training images; none where the model's state brings them.
 
     Returns:
-        A `DualEncoder`, a `goal_analysis.vse.models.scorers.CrossModalScorer` or a `Reranking`.
+        A `DualEncoder`, a `goal_analysis.vse.models.scorers.Scorer` or a `Reranking`.
 
     Raises:
         ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
@@ -103,13 +103,13 @@ def build_model(
     if "scorer" in config and "reranker" in config:
         raise ValueError("model: got a scorer and a reranker but expected one of them at most")
     beside = next((part for part in ("scorer", "reranker") if part in config), None)
-    encode_image = named(IMAGE_ENCODERS, image, "model.image")
-    encode_text = named(TEXT_ENCODERS, text, "model.text")
+    encode_image = named(tuple(IMAGE_ENCODERS.items()), image, "model.image")
+    encode_text = named(tuple(TEXT_ENCODERS.items()), text, "model.text")
     if beside is None:
         of_images = made("model.image", encode_image, image, shape, statistics)
         return DualEncoder(of_images, made("model.text", encode_text, text, tokenizer))
     where, scorer = f"model.{beside}", _table(config, beside, None)
-    score = named(SCORERS, scorer, where)
+    score = named(tuple(SCORERS.items()), scorer, where)
     for side, table, known in (("image", image, IMAGE_ENCODERS), ("text", text, TEXT_ENCODERS)):
         _check_gives_elements(f"model.{side}", table, known, beside)
     unpooled = {"pooling": "mean"} if beside == "scorer" else {}  # it has no weights, and is not called
@@ -149,16 +149,16 @@ def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | No
     return dict(given)
 
 
-def _check_gives_elements(where: str, table: Mapping[str, Any], known: Sequence[tuple[str, Any]], beside: str) -> None:
-    able = [name for name, build in known if "pooling" in inspect.signature(build).parameters]
+def _check_gives_elements(where: str, table: Mapping[str, Any], known: Mapping[str, Any], beside: str) -> None:
+    able = [name for name, build in known.items() if "pooling" in inspect.signature(build).parameters]
     if table["name"] not in able:
         raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a {beside}: {', '.join(able)}")
     if beside == "scorer" and "pooling" in table:
         raise ValueError(f"{where}: got pooling {table['pooling']!r} but expected none beside a scorer")
 
 
-TOKENIZERS = (
-    ("words", (Vocabulary.built_on, Vocabulary.from_json)),
-    ("subwords", (Subwords.pretrained, Subwords.from_json)),
-)
+TOKENIZERS: dict[str, tuple[Callable[..., Tokenizer], Callable[[dict[str, Any]], Tokenizer]]] = {
+    "words": (Vocabulary.built_on, Vocabulary.from_json),
+    "subwords": (Subwords.pretrained, Subwords.from_json),
+}
 """Every tokenizer's name, which is its ``kind`` in JSON, with what builds it on captions and what restores it."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.encoders.captions import layers_of
 from goal_analysis.vse.models.encoders.pooling import Elements, Pooled, unit
 from goal_analysis.vse.models.text import Tokens
@@ -35,13 +36,35 @@ def in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[T
     return torch.cat([score(strip) for strip in strips])
 
 
-@runtime_checkable
-class CrossModalScorer(Protocol):
-    """A module that scores images with captions; built with encoders that give elements, and options."""
+class Scorer(RetrievalModel, ABC):
+    """A model that scores every pair from the regions of its image and the words of its caption.
+
+    A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in `score_all`.
+
+    Args:
+        image: gives regions.
+        text: gives words of the same width.
+    """
+
+    def __init__(self, image: Pooled, text: Pooled) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+
+    @abstractmethod
+    def score_elements(
+        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+    ) -> Float[Tensor, " pairs"]:
+        """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
+
+    def score_all(self, regions: Elements, words: Elements) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption, from what the encoders gave."""
+        shape = len(regions[0]), len(words[0])
+        rows, columns = torch.ones(shape, dtype=torch.bool, device=regions[0].device).nonzero(as_tuple=True)
+        return self.score_elements(regions, words, rows, columns).reshape(shape)
 
     def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption."""
-        ...
+        return self.score_all(self.image.elements(images), self.text.elements(tokens))
 
     def score_pairs(
         self,
@@ -51,13 +74,13 @@ class CrossModalScorer(Protocol):
         columns: Int64[Tensor, " pairs"],
     ) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        ...
+        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
 
-    def score_elements(
-        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
-    ) -> Float[Tensor, " pairs"]:
-        """The same from what the encoders gave."""
-        ...
+    def forward(
+        self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"] | None = None
+    ) -> Float[Tensor, "images captions"]:
+        """`score`."""
+        return self.score(images, tokens)
 
 
 LEAST = 1e-12
@@ -67,7 +90,7 @@ QUERIES = ("both", "words", "regions")
 POOLS = ("mean", "logsumexp")
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Scorer):
     """SCAN: how well every word is met by the regions it attends to, and every region by the words.
 
     With cosines s between regions v and words e, a word attends to the regions with α_rw = softmax_r(λ s̄_rw), where
@@ -102,19 +125,18 @@ class CrossAttention(nn.Module):
         pool: str = "mean",
         sharpness: float | int = 6.0,
     ) -> None:
-        super().__init__()
+        super().__init__(image, text)
         for name, given, known in (("queries", queries, QUERIES), ("pool", pool, POOLS)):
             if given not in known:
                 raise ValueError(f"cross_attention: {name}: got {given!r} but expected one of {', '.join(known)}")
         if not sharpness > 0:
             raise ValueError(f"cross_attention: sharpness: got {sharpness!r} but expected a number above 0")
-        self.image, self.text = image, text
         self.queries, self.pool = queries, pool
         self.word_smoothing, self.region_smoothing, self.sharpness = word_smoothing, region_smoothing, sharpness
 
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+    def score_all(self, regions: Elements, words: Elements) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption, in strips of images that bound the memory."""
-        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
+        (v, there_v), (e, there_e) = regions, words
         v, e = unit(v), unit(e)
         gram_e = e @ e.mT
 
@@ -124,16 +146,6 @@ class CrossAttention(nn.Module):
             return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
 
         return in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
-
-    def score_pairs(
-        self,
-        images: Float[Tensor, "images ..."],
-        tokens: Tokens,
-        rows: Int64[Tensor, " pairs"],
-        columns: Int64[Tensor, " pairs"],
-    ) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
@@ -147,10 +159,6 @@ class CrossAttention(nn.Module):
             return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
 
         return in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
-
-    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """`score`."""
-        return self.score(images, tokens)
 
     def _scores(
         self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
@@ -185,7 +193,7 @@ def _relevance(s: Tensor, gram: Tensor, there: Tensor, smoothing: float | int) -
     return (alpha * s).sum(-2) / squared.clamp_min(LEAST**2).sqrt()
 
 
-class Fusion(nn.Module):
+class Fusion(Scorer):
     """One stream of regions and words: f = mean_w max_r cos(e_w, v_r) + mean_r max_w cos(e_w, v_r) + a·h + b.
 
     v and e are regions and words; h is what a vector beside them has gathered after all have attended to each other,
@@ -213,8 +221,7 @@ class Fusion(nn.Module):
     def __init__(
         self, image: Pooled, text: Pooled, *, layers: int = 2, heads: int = 8, dropout: float | int = 0.1
     ) -> None:
-        super().__init__()
-        self.image, self.text = image, text
+        super().__init__(image, text)
         dim = image.local.dim
         assert isinstance(dim, int)
         self.gather = nn.Parameter(torch.randn(dim))
@@ -223,23 +230,6 @@ class Fusion(nn.Module):
         self.linear = nn.Linear(dim, 1)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption, in strips of pairs that bound the memory."""
-        rows = torch.arange(len(images), device=tokens.ids.device)
-        columns = torch.arange(len(tokens), device=tokens.ids.device)
-        pairs = torch.cartesian_prod(rows, columns).reshape(-1, 2)
-        return self.score_pairs(images, tokens, pairs[:, 0], pairs[:, 1]).reshape(len(images), len(tokens))
-
-    def score_pairs(
-        self,
-        images: Float[Tensor, "images ..."],
-        tokens: Tokens,
-        rows: Int64[Tensor, " pairs"],
-        columns: Int64[Tensor, " pairs"],
-    ) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
@@ -264,10 +254,6 @@ class Fusion(nn.Module):
         found = in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
         return found[order.argsort()]
 
-    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """`score`."""
-        return self.score(images, tokens)
-
 
 def alignment(
     v: Float[Tensor, "pairs regions dim"],
@@ -282,5 +268,5 @@ def alignment(
     return of_words.sum(1) / there_e.sum(1) + of_regions.sum(1) / there_v.sum(1)
 
 
-SCORERS = (("cross_attention", CrossAttention), ("fusion", Fusion))
-"""Every scorer with its name."""
+SCORERS: dict[str, Callable[..., Scorer]] = {"cross_attention": CrossAttention, "fusion": Fusion}
+"""What builds every scorer from its encoders and its options, by its name; a user's own join it."""

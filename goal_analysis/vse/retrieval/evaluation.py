@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, first_in_rows
+from goal_analysis.vse.models.dual_encoder import RetrievalModel, first_in_rows
 from goal_analysis.vse.models.text import Tokenizer, Tokens
-from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks
-from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, image_slices, ways_of
+from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
+from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
 
 FIRST = 50
 """Places that are written out for other evaluations."""
@@ -24,21 +24,21 @@ Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
 """From the numbers of some candidates to images and captions: the candidates, and the query beside them."""
 
 
-def evaluate(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Ranks:
+def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
     """The ranks on a split.
 
     Args:
-        model: a dual encoder, one that gives the scores of images with texts, or a `Reranking` of the first few.
+        model: which, in any mode.
         split: what is retrieved from.
         tokenizer: of the captions.
     """
     return _ranks(ways_of([(model, tokenizer)], split), split)
 
 
-def record_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
-    """The metrics on a split by name; of a `Reranking`, ``dual_rsum`` too, the RSUM of its dual encoder alone."""
+def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
+    """The metrics on a split by name; where the model re-ranks, ``dual_rsum`` too, the RSUM without that."""
     record = metrics(evaluate(model, split, tokenizer)).record()
-    if isinstance(model, Reranking):
+    if model.top:
         record["dual_rsum"] = metrics(evaluate(model.dual, split, tokenizer)).rsum
     return record
 
@@ -75,7 +75,7 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
     Returns:
         ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
     """
-    rows = image_slices(split)
+    rows = list(strips(len(split.images), AT_A_TIME))
     i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
     best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)
     for some in rows:
@@ -87,7 +87,9 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
     return {"i2t": torch.cat(i2t).tolist(), "t2i": t2i.tolist()}
 
 
-def images_of_caption(model: nn.Module, tokenizer: Tokenizer, split: Split, caption: str) -> Float[Tensor, " images"]:
+def images_of_caption(
+    model: RetrievalModel, tokenizer: Tokenizer, split: Split, caption: str
+) -> Float[Tensor, " images"]:
     """The score of every image of the split with a caption.
 
     Args:
@@ -105,7 +107,9 @@ def images_of_caption(model: nn.Module, tokenizer: Tokenizer, split: Split, capt
     return _scores_of_query(model, len(split.images), lambda rows: (split.images.batch(rows), tokens))
 
 
-def captions_of_image(model: nn.Module, tokenizer: Tokenizer, split: Split, image: int) -> Float[Tensor, " captions"]:
+def captions_of_image(
+    model: RetrievalModel, tokenizer: Tokenizer, split: Split, image: int
+) -> Float[Tensor, " captions"]:
     """The score of every caption of the split with an image.
 
     Args:
@@ -124,7 +128,7 @@ def captions_of_image(model: nn.Module, tokenizer: Tokenizer, split: Split, imag
 
 
 @torch.no_grad()
-def _scores_of_query(model: nn.Module, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
+def _scores_of_query(model: RetrievalModel, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
     """The scores of all candidates with the query."""
     parameter = next(model.parameters())
 
@@ -133,13 +137,11 @@ def _scores_of_query(model: nn.Module, candidates: int, read: Read) -> Float[Ten
         return images.to(parameter), tokens.to(parameter.device)
 
     def scores(rows: Int64[np.ndarray, " rows"]) -> Tensor:
-        scorer = model.dual if isinstance(model, Reranking) else model
-        found = scorer(*given(rows))
-        return (found[0] @ found[1].T if isinstance(scorer, DualEncoder) else found).flatten().float().cpu()
+        return model.score(*given(rows)).flatten().float().cpu()
 
     with evaluation_mode(model):
         found = torch.cat([scores(rows) for rows in pieces(np.arange(candidates), AT_A_TIME)])
-        if not isinstance(model, Reranking):
+        if not model.top:
             return found
 
         def score_pairs(_: Tensor, columns: Tensor) -> Tensor:

@@ -103,14 +103,14 @@ def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -
     captions = torch.arange(len(of))
     right = torch.empty(len(of))
     best = torch.full((images,), -torch.inf)
-    for rows in _strips(images, tile):
+    for rows in strips(images, tile):
         strip = _checked(scores(rows), rows, len(of))
         here = (of >= rows.start) & (of < rows.stop)
         right = right.to(strip.dtype)
         right[here] = strip[of[here] - rows.start, captions[here]]
     best = best.to(right.dtype).scatter_reduce(0, of, right, "amax")
     of_captions, of_images = torch.ones(images, dtype=torch.int64), torch.ones(len(of), dtype=torch.int64)
-    for rows in _strips(images, tile):
+    for rows in strips(images, tile):
         strip = scores(rows).detach().cpu()
         wrong = of[None, :] != torch.arange(rows.start, rows.stop)[:, None]
         of_captions[rows] += ((strip >= best[rows, None]) & wrong).sum(1)
@@ -186,7 +186,8 @@ def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, f
     return {f"{way}_{name}": 100 * float(value) for name, ways in found.items() for way, value in ways.items()}
 
 
-def _strips(images: int, tile: int) -> Iterator[slice]:
+def strips(images: int, tile: int) -> Iterator[slice]:
+    """The images, ``tile`` at a time."""
     return (slice(start, min(start + tile, images)) for start in range(0, images, tile))
 
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, reranked
+from goal_analysis.vse.models.dual_encoder import RetrievalModel, reranked
 from goal_analysis.vse.models.text import Tokenizer
-from goal_analysis.vse.retrieval.metrics import Scores
+from goal_analysis.vse.retrieval.metrics import Scores, strips
 
 AT_A_TIME = 256
 """Images or captions that are embedded or scored together."""
@@ -28,7 +28,7 @@ AT_A_TIME = 256
 PAIRS_AT_A_TIME = 2**14
 """Pairs whose images and captions are read together for re-ranking."""
 
-Model = tuple[nn.Module, Tokenizer]
+Model = tuple[RetrievalModel, Tokenizer]
 """A model with the tokenizer of its captions."""
 
 
@@ -50,7 +50,7 @@ def ways_of(models: Sequence[Model], split: Split) -> Ways:
         models: each with the tokenizer of its captions.
         split: what is retrieved from.
     """
-    if len(models) == 1 and isinstance(models[0][0], Reranking):
+    if len(models) == 1 and models[0][0].top:
         return _reranked(models[0][0], split, models[0][1])
     parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
 
@@ -61,18 +61,17 @@ def ways_of(models: Sequence[Model], split: Split) -> Ways:
     return Ways(scores, scores)
 
 
-def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
+def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scores:
     """The scores of a slice of the images with all captions, by the model in evaluation mode.
 
     Args:
-        model: left in the mode that it was in; of a `Reranking`, its dual encoder scores.
+        model: left in the mode that it was in.
         split: what is retrieved from.
         tokenizer: of the captions.
     """
     with evaluation_mode(model):
-        dual = model.dual if isinstance(model, Reranking) else model
-        if isinstance(dual, DualEncoder):
-            images, captions = embeddings(dual, split, tokenizer)
+        if model.embeds:
+            images, captions = embeddings(model, split, tokenizer)
             return lambda rows: images[rows] @ captions.T
         scores = cross_modal_scores(model, split, tokenizer)
         return lambda rows: scores[rows]
@@ -80,12 +79,7 @@ def scores_of(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Scores:
 
 def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
     """All the scores of a split at once."""
-    return torch.cat([scores(rows).cpu() for rows in image_slices(split)])
-
-
-def image_slices(split: Split) -> list[slice]:
-    """The images of a split as slices, `AT_A_TIME` each."""
-    return [slice(int(rows[0]), int(rows[-1]) + 1) for rows in pieces(np.arange(len(split.images)), AT_A_TIME)]
+    return torch.cat([scores(rows).cpu() for rows in strips(len(split.images), AT_A_TIME)])
 
 
 @contextmanager
@@ -101,7 +95,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def embeddings(
-    model: DualEncoder, split: Split, tokenizer: Tokenizer
+    model: RetrievalModel, split: Split, tokenizer: Tokenizer
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
@@ -115,14 +109,14 @@ def embeddings(
 
 
 @torch.no_grad()
-def cross_modal_scores(model: nn.Module, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
+def cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
     """The scores of every image with every caption, by a model whose score is no dot product."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
 
     def strip(some: np.ndarray) -> Tensor:
         images = split.images.batch(some).to(parameter)
         columns = [
-            model(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
+            model.score(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
             for captions in pieces(np.arange(len(split)), AT_A_TIME)
         ]
         return torch.cat(columns, 1)
@@ -153,7 +147,7 @@ def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> 
 
 
 @torch.no_grad()
-def _reranked(model: Reranking, split: Split, tokenizer: Tokenizer) -> Ways:
+def _reranked(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ways:
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
 
     def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:

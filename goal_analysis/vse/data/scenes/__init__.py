@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -58,6 +59,9 @@ class SceneImages:
 
 
 def load_scenes(
+    source: str | Path = "scenes",
+    *,
+    skip_bad: bool = False,
     train: int = 3000,
     dev: int = 500,
     test: int = 500,
@@ -69,6 +73,8 @@ def load_scenes(
     """Make scenes, their pictures and five captions of each; the same at every call.
 
     Args:
+        source: the name of the data set.
+        skip_bad: without effect, for no row is bad.
         train: how many images to train on.
         dev: how many to choose by.
         test: how many to measure on; the images of a split do not depend on the number in another.
@@ -97,7 +103,7 @@ def load_scenes(
         _split(name, count, objects, completeness, noise, np.random.default_rng([seed, number]))
         for number, (name, count) in enumerate((("train", train), ("dev", dev), ("test", test)))
     )
-    return RetrievalData("scenes", *splits)
+    return RetrievalData(str(source), *splits)
 
 
 def _split(

@@ -1,11 +1,12 @@
-"""Encoders of images and of captions: unit vectors of one width, by one file a kind."""
+"""Encoders of images and of captions, by their names; a user's own join `IMAGE_ENCODERS` and `TEXT_ENCODERS`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders.captions import (
     BagOfWords,
@@ -36,19 +37,19 @@ class TextEncoder(Protocol):
         ...
 
 
-IMAGE_ENCODERS = (
-    ("linear", Linear),
-    ("regions", region_encoder),
-    ("convolution", convolutional_encoder),
-    ("timm", timm_encoder),
-    ("torchvision", torchvision_encoder),
-)
-"""Every image encoder with its name."""
+IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "linear": Linear,
+    "regions": region_encoder,
+    "convolution": convolutional_encoder,
+    "timm": timm_encoder,
+    "torchvision": torchvision_encoder,
+}
+"""What builds every image encoder, by its name."""
 
-TEXT_ENCODERS = (
-    ("bag_of_words", BagOfWords),
-    ("recurrent", recurrent_encoder),
-    ("transformer", transformer_encoder),
-    ("hugging_face", hugging_face_encoder),
-)
-"""Every text encoder with its name."""
+TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "bag_of_words": BagOfWords,
+    "recurrent": recurrent_encoder,
+    "transformer": transformer_encoder,
+    "hugging_face": hugging_face_encoder,
+}
+"""What builds every text encoder, by its name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -237,11 +238,15 @@ def pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) ->
         ValueError: an unknown name, listing those that are known, or a share outside of [0, 1).
     """
     check_share("drop", drop)
-    for name, kind in POOLINGS:
-        if name == pooling:
-            return Pooled(local, kind(dim), drop)
-    raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(name for name, _ in POOLINGS)}")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
+    return Pooled(local, POOLINGS[pooling](dim), drop)
 
 
-POOLINGS = (("mean", Mean), ("max", Max), ("attention", Attention), ("gpo", GeneralisedPooling))
-"""Every pooling with its name; each is built with the width of the elements."""
+POOLINGS: dict[str, Callable[[int], nn.Module]] = {
+    "mean": Mean,
+    "max": Max,
+    "attention": Attention,
+    "gpo": GeneralisedPooling,
+}
+"""What builds every pooling from the width of the elements, by its name; a user's own join it."""

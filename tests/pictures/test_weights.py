@@ -6,10 +6,10 @@ import torch
 from matplotlib.colors import LogNorm, SymLogNorm
 
 from goal_analysis.numeric.formula import formula
-from goal_analysis.pictures.sampling import grid, matrix, regions, weights_of
-from goal_analysis.pictures.scales import scale_of
-from goal_analysis.pictures.surfaces import draw_contours
-from goal_analysis.pictures.weights import draw_pair_weights, draw_surface, pair_frame, surface_frame
+from goal_analysis.pictures.canvas import draw_contours
+from goal_analysis.pictures.style import scale_of
+from goal_analysis.pictures.weight_figures import draw_pair_weights, draw_surface
+from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, surface_frame, weights_of
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.weight import WeightField
@@ -139,15 +139,10 @@ def test_the_range_is_that_of_the_similarity(ax, taken_apart):
     assert ax.get_xlabel() == r"$s_p \in [-2, 0]$"
 
 
-def test_relative_similarities_are_zero():
-    from goal_analysis.symbolic.weight import compose
-    from losses_catalog import pair_weights, triplet_weights
-
-    relative = next(p for p in pair_weights if p.relative)
-    composed = compose(triplet_weights[0], relative)
-    found = weights_of(composed)
-    assert found["w_p"].free_symbols <= {s_p, s_n}
-    assert np.isfinite(surface_frame(composed, "w_p", count=8)["value"]).all()
+def test_relative_similarities_are_zero(composed):
+    field = composed("constant/relative_linear")
+    assert weights_of(field)["w_p"].free_symbols <= {s_p, s_n}
+    assert np.isfinite(surface_frame(field, "w_p", count=8)["value"]).all()
 
 
 @pytest.mark.parametrize(
@@ -168,6 +163,7 @@ def test_scales_say_what_they_do(values, kind, note):
     assert scale.note == note
     assert kind is None or isinstance(scale.norm, kind)
     assert list(scale.levels) == sorted(scale.levels)
+    assert (np.diff(scale.even([scale.low, *scale.levels, scale.high])) > 0).all()
 
 
 def test_rows_of_the_matrix_are_s_n():

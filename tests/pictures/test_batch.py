@@ -8,10 +8,10 @@ from PIL import Image
 
 from goal_analysis.numeric.gradient_statistics import Rows, column_names, statistics
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.pictures import batch, distributions
-from goal_analysis.pictures.batch import anchors_frame, pairs_frame, triplets_frame
-from goal_analysis.pictures.ridgelines import draw_ridgelines, ridges_frame, save_film
-from goal_analysis.pictures.weights import surface_frame
+from goal_analysis.pictures import batch_figures, batch_frames
+from goal_analysis.pictures.batch_figures import draw_ridgelines, save_film
+from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, ridges_frame, triplets_frame
+from goal_analysis.pictures.weight_frames import surface_frame
 
 
 def test_the_frames_are_those_of_the_probe():
@@ -38,7 +38,7 @@ def test_triplets_are_every_positive_with_every_negative():
 
 
 def test_many_triplets_are_sampled(pairs, monkeypatch):
-    monkeypatch.setattr(batch, "TRIPLETS", 100)
+    monkeypatch.setattr(batch_frames, "TRIPLETS", 100)
     assert len(triplets_frame(pairs)) == 100
 
 
@@ -50,18 +50,18 @@ def test_an_anchor_without_weight_has_no_share(pairs):
 
 def test_the_joint_histogram_has_every_triplet(pairs, nca_linear, ax):
     triplets = triplets_frame(pairs)
-    batch.draw_joint(triplets, surface_frame(nca_linear, "T", count=20), ax)
+    batch_figures.draw_joint(triplets, surface_frame(nca_linear, "T", count=20), ax)
     squares = ax.collections[-1]
     at = squares.get_offsets()
     inside = triplets[(triplets[["s_p", "s_n"]].abs() <= 1).all(axis=1)]
-    count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch.CELLS, [(-1, 1), (-1, 1)])
+    count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch_frames.CELLS, [(-1, 1), (-1, 1)])
     assert len(at) == (count > 0).sum()
     assert f"{len(triplets):,} triplets" in ax.get_title()
 
 
 def test_the_distribution_begins_at_the_share_that_is_shown(ax):
     pairs = pd.DataFrame({"kind": ["positive"] * 4 + ["negative"] * 4, "weight": [1.0] * 4 + [0.0, 0.0, 0.1, 1.0]})
-    distributions.draw_weight_distribution(pairs, ax)
+    batch_figures.draw_weight_distribution(pairs, ax)
     pull, push = ax.lines
     np.testing.assert_allclose(push.get_ydata(), [0.5, 0.25])
     np.testing.assert_allclose(pull.get_ydata(), [1, 0.75, 0.5, 0.25])
@@ -71,18 +71,17 @@ def test_the_distribution_begins_at_the_share_that_is_shown(ax):
 
 def test_shares_and_effective_negatives(pairs, ax):
     anchors = anchors_frame(pairs)
-    distributions.draw_shares(anchors, ax)
+    batch_figures.draw_shares(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == anchors["push_share"].notna().sum() == 39
     assert ax.get_legend().get_title().get_text() == "1 of 40 without weight"
     other = ax.figure.add_subplot()
-    distributions.draw_effective_negatives(anchors, other)
+    batch_figures.draw_effective_negatives(anchors, other)
     assert sum(bar.get_height() for bar in other.patches) == 39
-    distributions.draw_similarities(pairs, ax.figure.add_subplot())
 
 
 def test_one_negative_each_is_drawn(ax):
     anchors = pd.DataFrame({"effective_negatives": [1.0, 1.0, np.nan]})
-    distributions.draw_effective_negatives(anchors, ax)
+    batch_figures.draw_effective_negatives(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == 2
 
 

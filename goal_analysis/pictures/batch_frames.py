@@ -1,23 +1,22 @@
-"""What an objective does to one batch, pair by pair and anchor by anchor, and where its triplets lie."""
+"""What an objective does to one batch in numbers: its pairs, triplets and anchors, and how they move over training."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from goal_analysis.numeric.gradient_statistics import effective_number
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.pictures.scales import Scale
-from goal_analysis.pictures.style import PUSH
-from goal_analysis.pictures.weights import draw_surface
+from goal_analysis.pictures.weight_frames import span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 TRIPLETS = 50_000
-"""Of more triplets than this, so many are drawn at random."""
+"""How many triplets are drawn at random where there are more."""
 
 CELLS = 28
 """Cells of the joint histogram along each side of the square."""
@@ -31,7 +30,7 @@ def pairs_frame(
     Args:
         scores: S; the rows are the anchors.
         weights: W = ∂L/∂S, or what takes its place: −w⁺ at positives, w⁻ at negatives.
-        matches: which pairs are positives and which negatives; the others are left out.
+        matches: which pairs are positives and which negatives; other pairs are left out.
 
     Returns:
         ``anchor``, ``candidate``, ``kind`` (``positive`` or ``negative``), ``s``, ``weight`` (w⁺ or w⁻).
@@ -60,7 +59,7 @@ def triplets_frame(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     Args:
         pairs: of `pairs_frame`.
-        seed: of the choice, where there are more than `TRIPLETS`.
+        seed: of the random choice, where there are more than `TRIPLETS`.
 
     Returns:
         ``anchor``, ``s_p``, ``s_n``.
@@ -97,41 +96,43 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"effective_negatives": number.numpy()})
 
 
-def draw_joint(
-    triplets: pd.DataFrame,
-    surface: pd.DataFrame,
-    ax: Axes,
-    weight: str = "T",
-    similarity: Similarity = COSINE,
-    scale: Scale | None = None,
-    colourbar: bool = True,
-) -> Axes:
-    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight.
+def joint_frame(triplets: pd.DataFrame, similarity: Similarity = COSINE) -> pd.DataFrame:
+    """The joint histogram of (s_p, s_n), a row a cell that is not empty.
 
     Args:
         triplets: of `triplets_frame`.
-        surface: of `goal_analysis.pictures.weights.surface_frame`.
-        ax: where.
-        weight: what the surface is of.
         similarity: what s_p and s_n measure.
-        scale: of the surface's colours.
-        colourbar: whether one stands beside it.
+
+    Returns:
+        ``s_p`` and ``s_n`` (the middle of the cell), ``share`` (of the triplets in the fullest cell).
     """
-    draw_surface(surface, ax, weight, similarity, scale, colourbar)
-    low, high = ax.get_xlim()
-    count, *edges = np.histogram2d(triplets["s_p"], triplets["s_n"], CELLS, [(low, high), (low, high)])
-    x, y = ((e[:-1] + e[1:]) / 2 for e in edges)
+    span = span_of(similarity)
+    count, *edges = np.histogram2d(triplets["s_p"], triplets["s_n"], CELLS, [span, span])
+    middles = [(e[:-1] + e[1:]) / 2 for e in edges]
     at_p, at_n = np.nonzero(count)
-    share = count[at_p, at_n] / count.max(initial=1)
-    largest = 72 * ax.get_window_extent().width / ax.get_figure(root=True).dpi / CELLS  # pyright: ignore
-    ax.scatter(
-        x[at_p],
-        y[at_n],
-        s=np.maximum(share * largest**2, 0.15),
-        marker="s",
-        color=PUSH,
-        linewidths=0.3,
-        edgecolors="white",
-    )
-    ax.set_title(f"{len(triplets):,} triplets; area: share of them")
-    return ax
+    columns = {"s_p": middles[0][at_p], "s_n": middles[1][at_n], "share": count[at_p, at_n] / count.max(initial=1)}
+    return pd.DataFrame(columns)
+
+
+def ridges_frame(
+    snapshots: Mapping[int, pd.DataFrame], similarity: Similarity = COSINE, cells: int = 50
+) -> pd.DataFrame:
+    """The densities of s_p and of s_n at several steps.
+
+    Args:
+        snapshots: by step, the pairs of a batch as `pairs_frame` gives them.
+        similarity: what s measures.
+        cells: of the histogram.
+
+    Returns:
+        ``step``, ``kind``, ``s`` (the middle of a cell), ``density`` (its mean over s is one over the range).
+    """
+    edges = np.linspace(*span_of(similarity), cells + 1)
+    parts = []
+    for step, pairs in sorted(snapshots.items()):
+        for kind in ("positive", "negative"):
+            count, _ = np.histogram(pairs.loc[pairs["kind"] == kind, "s"], edges)
+            density = count / max(count.sum(), 1) / np.diff(edges)
+            middle = (edges[:-1] + edges[1:]) / 2
+            parts.append(pd.DataFrame({"step": step, "kind": kind, "s": middle, "density": density}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,19 +1,20 @@
-"""Logs, rankings, recalls, galleries and measurements: frames by hand, and what is drawn of them."""
+"""Logs, rankings, recalls and galleries: frames by hand, and what is drawn of them; and whole figures."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from goal_analysis.pictures.figures import KINDS, figures
-from goal_analysis.pictures.gallery import Found, Query, draw_gallery, gallery_frame, gallery_size
-from goal_analysis.pictures.measurements import draw_ratios, draw_verification, ratios_frame, verification_frame
-from goal_analysis.pictures.ranking import draw_ranking, draw_recall, ranking_frame, recall_frame
-from goal_analysis.pictures.training import (
-    Records,
+from goal_analysis.pictures.run_figures import (
+    GAP,
     draw_curves,
+    draw_gallery,
     draw_quantiles,
-    log_frame,
-    over_seeds,
+    draw_ranking,
+    draw_recall,
+    gallery_size,
 )
+from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds, ranking_frame, recall_frame
+from goal_analysis.pictures.weight_figures import KINDS, figures
 
 QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
 
@@ -47,7 +48,8 @@ def test_logs_over_seeds(runs):
 def test_curves_have_a_line_an_objective(runs, ax):
     draw_curves(log_frame(runs, "epoch"), ax, "rsum")
     assert [line.get_label() for line in ax.lines] == ["a (3 seeds)", "b (1 seed)"]
-    assert len(ax.collections) == 1, "one band"
+    bands = [band for band in ax.collections if any(len(path) for path in band.get_paths())]
+    assert len(bands) == 1, "one seed has none"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "RSUM (of 600)")
 
 
@@ -84,40 +86,22 @@ def test_recall_counts_hits(ax):
 
 def test_a_gallery_marks_what_is_right(ax):
     picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
-    queries = [
-        Query("a red circle", [Found(picture, True, 0.9), Found(picture, False, 0.2)]),
-        Query(picture, [Found("a dog", False, 0.5), Found("a long caption " * 20, True, 0.4)]),
+    rows = [
+        (0, 0, "a red circle", False, np.nan),
+        (0, 1, picture, True, 0.9),
+        (0, 2, picture, False, 0.2),
+        (1, 0, picture, False, np.nan),
+        (1, 1, "a dog", False, 0.5),
+        (1, 2, "a long caption " * 20, True, 0.4),
     ]
-    frame = gallery_frame(queries)
-    assert frame["right"].tolist() == [True, False, False, True]
-    draw_gallery(queries, ax)
+    frame = pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
+    draw_gallery(frame, ax)
     assert len(ax.images) == 3
     assert len(ax.patches) == 4
     assert sum(text.get_text().startswith("✓") for text in ax.texts) == 2
-    assert gallery_size(queries)[0] > 4
-
-
-def test_verification_errors(ax):
-    records = [
-        {"loss": "a", "verified": True, "float64": 1e-15, "float32": 1e-7},
-        {"loss": "b", "verified": False, "float64": float("nan"), "float32": 0.0},
-    ]
-    frame = verification_frame(records, ("float64", "float32"))
-    assert len(frame) == 4
-    draw_verification(frame, ax)
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["float64", "float32", "not verified"]
-    assert ax.lines[0].get_xdata().tolist() == [1e-15]
-    assert ax.lines[2].get_ydata().tolist() == [1]
-
-
-def test_ratios_of_benchmarks(ax):
-    rows = [{"case": "x", "N": n, "25 %": 1.0, "median": 2.0, "75 %": 4.0} for n in (128, 512)]
-    rows.append(rows[0] | {"N": 2048, "median": "–"})  # as a case that did not fit
-    frame = ratios_frame(rows)
-    draw_ratios(frame, ax)
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["128", "512"]
-    with pytest.raises(ValueError, match="got no column '25 %' but expected case, N, 25 %, median, 75 %"):
-        ratios_frame([{"case": "x", "N": 1, "median": 2.0}])
+    width, height = gallery_size(frame)
+    assert width == pytest.approx(1.5 + 3 * GAP + 2 * (1.5 + GAP) + 0.1)
+    assert height == pytest.approx(2 * (1.16 + GAP) + 0.3)
 
 
 @pytest.mark.parametrize("name", ["circle", "universal_weighting", "lmnn"])

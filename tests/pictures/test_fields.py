@@ -1,17 +1,26 @@
 """The field, its curl and its potential; the phase portrait against gradient descent on vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 
-from goal_analysis.pictures.cosines import cosine_of, similarity_of, slope
-from goal_analysis.pictures.fields import curl_frame, draw_field, field_frame
-from goal_analysis.pictures.portraits import draw_portrait, gram_flow, portrait_frame, trajectories_frame
-from goal_analysis.pictures.saving import panels, save
-from goal_analysis.pictures.weights import draw_pair_weights, pair_frame
+from goal_analysis.pictures.canvas import panels, save
+from goal_analysis.pictures.cosine_frames import (
+    cosine_of,
+    gram_flow,
+    portrait_frame,
+    similarity_of,
+    slope,
+    trajectories_frame,
+)
+from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_portrait, figures
+from goal_analysis.pictures.weight_frames import arrow_frame, curl_frame, field_frame, pair_frame
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.similarity import SIMILARITIES
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.language.similarity import SIMILARITIES, Similarity
 from goal_analysis.symbolic.weight import WeightField
 
 
@@ -65,7 +74,7 @@ def test_a_concentrated_curl_is_drawn_where_it_is(taken_apart, ax):
 
 def test_a_verdict_that_is_known_is_not_derived_again(nca_linear, monkeypatch):
     verdict = integrability(nca_linear)
-    monkeypatch.setattr("goal_analysis.pictures.fields.integrability", None)
+    monkeypatch.setattr("goal_analysis.pictures.weight_frames.integrability", None)
     assert len(curl_frame(nca_linear, verdict=verdict, count=3)) == 9
 
 
@@ -168,9 +177,35 @@ def test_text_stays_text(tmp_path, taken_apart):
         save(figure, tmp_path / "a.bmp")
 
 
-def test_a_field_beyond_cosines_is_refused_by_name():
-    from goal_analysis.symbolic.language.similarity import Similarity
+def test_a_similarity_without_a_range_or_of_no_cosine_is_drawn_but_for_its_portrait(ax):
+    odd = Similarity("log_ratio", "log p(a) − log p(b)", -sp.oo, sp.oo)
+    field = WeightField(name="odd", positive=sigmoid(s_n - s_p), negative=sigmoid(s_n - s_p), similarity=odd)
+    assert [kind for kind, _ in figures(field, "odd")] == ["pair", "triplet", "field"]
+    draw_field(field_frame(field), curl_frame(field, count=20), ax, odd)
+    assert ax.get_xlim() == tuple(map(float, odd.window))
+    assert ax.get_xlabel() == r"$s_p \in \left(-\infty, \infty\right)$"
+    with pytest.raises(ValueError, match="got 'log_ratio' but expected a function of the cosine"):
+        portrait_frame(field)
 
-    odd = Similarity("odd", "?", s_p * 0 - 1, s_p * 0 + 1)
-    with pytest.raises(ValueError, match="got 'odd' but expected a function of the cosine"):
-        portrait_frame(WeightField(name="odd", positive=s_p, negative=s_n, similarity=odd))
+
+def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
+    verdict = replace(integrability(nca_linear), integrable=None)
+    monkeypatch.setattr("goal_analysis.pictures.weight_figures.integrability", lambda objective: verdict)
+    ((_, figure),) = figures(nca_linear, "nca / linear", ["field"])
+    assert "open whether it is the gradient of a loss" in figure.get_suptitle()
+    assert curl_frame(nca_linear, verdict=verdict, count=5)[["curl", "potential"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["relative_linear", "relative_sigmoid"])
+def test_relative_pair_weights_are_drawn(name, composed):
+    assert len(dict(figures(composed(f"constant/{name}"), name))) == 4
+
+
+def test_of_a_pole_the_arrows_keep_their_length():
+    at = field_frame(WeightField(name="pole", positive=1 / (1 - s_p) ** 4, negative=s_n * 0), count=40)
+    arrows = arrow_frame(at, at["w_p"], -at["w_n"])
+    apart = 2 / 40
+    assert arrows["across"].max() == pytest.approx(0.95 * apart)
+    assert (arrows["across"] > 0.9 * apart).sum() >= 40, "and not one row alone"
+    with_gap = at.assign(w_p=at["w_p"].where(at["s_p"] > 0))
+    assert len(arrow_frame(with_gap, with_gap["w_p"], with_gap["w_n"])) == 800

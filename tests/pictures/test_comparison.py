@@ -2,8 +2,9 @@
 
 import pytest
 
-from goal_analysis.pictures.comparison import comparison_frame, draw_comparison
-from goal_analysis.pictures.saving import alone, save
+from goal_analysis.pictures.canvas import alone, save
+from goal_analysis.pictures.cosine_frames import comparison_frame
+from goal_analysis.pictures.weight_figures import draw_comparison
 from losses_catalog import catalog
 
 

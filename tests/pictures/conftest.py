@@ -5,12 +5,12 @@ import torch
 from sympy import Integer
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.pictures.batch import pairs_frame
-from goal_analysis.pictures.saving import alone
+from goal_analysis.pictures.batch_frames import pairs_frame
+from goal_analysis.pictures.canvas import alone
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
-from goal_analysis.symbolic.weight import Factors, WeightField
-from losses_catalog import catalog
+from goal_analysis.symbolic.weight import Factors, WeightField, compose
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 CATALOG = {loss.name: loss for loss in catalog}
 
@@ -24,6 +24,17 @@ def taken_apart():
         if name not in found:
             found[name] = decompose(CATALOG[name])
         return found[name]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def composed():
+    """The weights of a triplet weight with pair weights, such as of ``"circle/sigmoid"``."""
+
+    def of(text):
+        parts = zip((triplet_weights, pair_weights), text.split("/"), strict=True)
+        return compose(*(next(w for w in weights if w.name == name) for weights, name in parts))
 
     return of
 

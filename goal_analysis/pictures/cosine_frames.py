@@ -1,4 +1,5 @@
-r"""The phase portrait: where gradient descent on unit vectors carries a triplet in the plane of s_p and s_n.
+r"""Weights by the cosine, the one common measure of all similarities of unit vectors: losses beside each other, and the
+phase portrait, which says where gradient descent on unit vectors carries a triplet in the plane of s_p and s_n.
 
 Let a, p and n be unit vectors and L a loss of s_p = f(cos(a, p)) and s_n = f(cos(a, n)); write u = cos(a, p),
 v = cos(a, n), c = cos(p, n), and ω⁺ = w⁺·f′(u), ω⁻ = w⁻·f′(v) for the weights by cosines. Gradient descent in
@@ -29,17 +30,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
-from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
-from goal_analysis.pictures.arrows import draw_arrows
-from goal_analysis.pictures.cosines import cosine_of, similarity_of, slope
-from goal_analysis.pictures.sampling import Objective, Settings, field_of, grid, kink_columns, weights_of, with_columns
-from goal_analysis.pictures.style import PULL, PUSH, RIGHT
-from goal_analysis.pictures.surfaces import draw_contours, similarity_axes
+from goal_analysis.pictures.style import top_of
+from goal_analysis.pictures.weight_frames import (
+    Objective,
+    Settings,
+    field_of,
+    grid,
+    kink_columns,
+    weights_of,
+    with_columns,
+)
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
+    DOT,
+    NEGATIVE_EUCLIDEAN,
+    NEGATIVE_SQUARED_EUCLIDEAN,
+    Similarity,
+)
+
+OF_COSINES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)
+"""The similarities that are functions of the cosine."""
 
 RHO = 0.5
 """The cosine of the angle at which the anchor sees positive and negative, by default."""
@@ -55,6 +70,101 @@ EDGE = 1 - 1e-12
 
 AT_REST = 1e-7
 """A speed below this share of the largest is none."""
+
+
+def cosine_of(s: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
+    """cos of the angle between unit vectors whose similarity is s.
+
+    Raises:
+        ValueError: a similarity that does not tell it.
+
+    >>> cosine_of([-4.0, -2.0, 0.0], NEGATIVE_SQUARED_EUCLIDEAN).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    s = np.asarray(s, dtype=float)
+    _check(similarity)
+    if similarity in (COSINE, DOT):
+        return s
+    return 1 + s / 2 if similarity == NEGATIVE_SQUARED_EUCLIDEAN else 1 - s**2 / 2
+
+
+def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
+    """The similarity of unit vectors with the cosine u.
+
+    Raises:
+        ValueError: a similarity that is no function of it.
+
+    >>> similarity_of([-1.0, 0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
+    [-2.0, -1.0, -0.0]
+    """
+    u = np.asarray(u, dtype=float)
+    _check(similarity)
+    if similarity in (COSINE, DOT):
+        return u
+    squared = np.maximum(2 - 2 * u, 0)
+    return -squared if similarity == NEGATIVE_SQUARED_EUCLIDEAN else -np.sqrt(squared)
+
+
+def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
+    """The derivative of the similarity by the cosine u; a weight times it is the weight by the cosine.
+
+    Raises:
+        ValueError: a similarity that is no function of the cosine.
+
+    >>> slope([0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
+    [1.0, inf]
+    """
+    u = np.asarray(u, dtype=float)
+    _check(similarity)
+    if similarity in (COSINE, DOT):
+        return np.ones_like(u)
+    if similarity == NEGATIVE_SQUARED_EUCLIDEAN:
+        return np.full_like(u, 2.0)
+    with np.errstate(divide="ignore"):
+        return 1 / np.sqrt(np.maximum(2 - 2 * u, 0))
+
+
+def _check(similarity: Similarity) -> None:
+    if similarity not in OF_COSINES:
+        names = ", ".join(s.name for s in OF_COSINES)
+        raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
+
+
+def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: int = 64) -> pd.DataFrame:
+    """w⁺ and w⁻ of several objectives over the cosines of anchor with positive and negative.
+
+    Args:
+        objectives: decomposed losses, or any fields of weights, each under its own name and with the hyperparameters
+            that differ from their defaults.
+        count: samples along each side of the square.
+
+    Returns:
+        ``objective``, ``weight`` (``w_p`` or ``w_n``), ``s_p`` and ``s_n`` (cosines), ``value`` (by the cosine),
+        ``share`` (of the objective's largest |value|; where that is a pole, of what all but a hundredth stay below),
+        and ``kink_0`` … as in `goal_analysis.pictures.weight_frames.surface_frame`.
+
+    Raises:
+        ValueError: a name twice, or settings that do not fit.
+    """
+    names = [field_of(objective).name for objective, _ in objectives]
+    if len(set(names)) < len(names):
+        raise ValueError(f"comparison: got the names {', '.join(names)} but expected every name once")
+    return pd.concat([_by_cosines(*objective, count) for objective in objectives], ignore_index=True)
+
+
+def _by_cosines(objective: Objective, settings: Settings, count: int) -> pd.DataFrame:
+    field, at = field_of(objective), grid(COSINE, count)
+    weights = weights_of(objective, settings)
+    similarities = at.apply(lambda u: similarity_of(u, field.similarity))
+    parts = []
+    for weight, s in (("w_p", "s_p"), ("w_n", "s_n")):
+        columns = {"value": weights[weight]} | kink_columns([weights[weight]])
+        found = with_columns(similarities, columns)
+        found["value"] *= slope(at[s], field.similarity)
+        parts.append(found.assign(objective=field.name, weight=weight, s_p=at["s_p"], s_n=at["s_n"]))
+    both = pd.concat(parts, ignore_index=True)
+    largest, _ = top_of(both["value"])
+    return both.assign(share=both["value"] / (largest or 1.0))
 
 
 def gram_flow(
@@ -172,36 +282,6 @@ def _followed(velocity: Callable[[np.ndarray], np.ndarray], state: np.ndarray) -
         alive &= (_speed(first) > AT_REST * top) & inside & ~turns
         state, before = np.where(alive, state + step, state), step
     return rows
-
-
-def draw_portrait(
-    frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
-) -> Axes:
-    """Arrows of the flow, the nullclines of s_p and of s_n, and trajectories with their starts and ends.
-
-    Args:
-        frame: of `portrait_frame`.
-        trajectories: of `trajectories_frame`.
-        ax: where.
-        similarity: what s_p and s_n measure.
-        every: of so many samples in a row one has its arrow.
-    """
-    place = frame[["s_p", "s_n"]].rank(method="dense").astype(int)
-    chosen = ((place - 1 - every // 2) % every == 0).all(axis=1)
-    some = frame[chosen].reset_index(drop=True)
-    draw_arrows(some, some["ds_p"], some["ds_n"], ax)
-    for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
-        if draw_contours(frame, column, ax, (0.0,), colour, 1.4):
-            ax.plot([], [], color=colour, label=rf"$\dot{{{symbol[0]}}}_{symbol[-1]} = 0$")
-    for _, line in trajectories.groupby("trajectory"):
-        ax.plot(line["s_p"], line["s_n"], color=RIGHT, linewidth=1.0, alpha=0.9)
-        for end, size, inside in ((0, 4, "white"), (-1, 3, RIGHT)):
-            at = line[["s_p", "s_n"]].iloc[end]
-            ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
-    ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
-    similarity_axes(ax, similarity)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
-    return ax
 
 
 def _speed(velocity: np.ndarray) -> np.ndarray:

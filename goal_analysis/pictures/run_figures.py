@@ -1,0 +1,187 @@
+"""Runs drawn: curves over seeds, rankings, recall, and what was retrieved."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from goal_analysis.pictures.run_frames import LEVEL, interval_of
+from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of
+
+NAMES = {
+    "rsum": "RSUM (of 600)",
+    "active_share": r"active anchors, share $\in [0, 1]$",
+    "effective_negatives": "effective negatives",
+    "push_share": r"push share $\in [0, 1]$",
+    "pull_share": r"pull share $\in [0, 1]$",
+    **{
+        f"{way}_r{k}": f"R@{k} {words} (%)"
+        for way, words in (("i2t", "image → text"), ("t2i", "text → image"))
+        for k in (1, 5, 10)
+    },
+}
+"""The names of columns of the log at an axis; other columns stand there as they are."""
+
+GAP = 0.08
+"""Between cells of a gallery, whose height is 1."""
+
+
+def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
+    """A quantity by epoch or step, a line an objective, its mean over seeds with the interval as a band.
+
+    Args:
+        frame: of `goal_analysis.pictures.run_frames.log_frame`.
+        ax: where.
+        quantity: which.
+        along: ``epoch`` or ``step``.
+    """
+    found = frame[frame["quantity"] == quantity]
+    for place, (name, line) in enumerate(found.groupby("objective", sort=False)):
+        seeds = int(line.groupby(along)["value"].count().max())
+        label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
+        mark = "o" if line[along].nunique() == 1 else None
+        _draw_line(line, ax, along, errorbar=interval_of, label=label, marker=mark, **line_of(place))
+    ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
+    if quantity.endswith("_share"):  # what rounding makes of a share that never changes is no news
+        ax.set_ylim(-0.02, 1.02)
+    if found[along].nunique() == 1:
+        ax.set_xlim(found[along].iloc[0] - 1, found[along].iloc[0] + 1)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    return ax
+
+
+def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
+    """The median of s or of |w| over training, of positives and of negatives, with the middle eight tenths as a band.
+
+    Args:
+        frame: of `goal_analysis.pictures.run_frames.log_frame`, of the probes of one objective; of several seeds, the
+            mean of each quantile is shown.
+        ax: where.
+        quantity: ``s`` or ``w``.
+    """
+    means = frame.groupby(["quantity", "step"], as_index=False)["value"].mean()
+    labels = {"s": ("$s_p$", "$s_n$"), "w": ("$|w^+|$", "$|w^-|$")}[quantity]
+    for side, colour, label in zip("pn", (PULL, PUSH), labels, strict=True):
+        line = means[means["quantity"].isin([f"{quantity}_{side}_q{level}" for level in (10, 50, 90)])]
+        mark = "o" if line["step"].nunique() == 1 else None
+        # Of three quantiles the middle one is their median, and the others are as far as they reach.
+        looks = {"estimator": "median", "errorbar": ("pi", 100), "label": label, "marker": mark, "color": colour}
+        _draw_line(line, ax, "step", **looks)
+    ax.set(xlabel="step", ylabel=f"{'similarity' if quantity == 's' else 'weight'}: median, 10 % to 90 %")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    return ax
+
+
+def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
+    sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, **looks)
+
+
+def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
+    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line.
+
+    Args:
+        frame: of `goal_analysis.pictures.run_frames.ranking_frame`.
+        ax: where.
+        metric: the number's name.
+        baseline: an objective of the frame.
+    """
+    named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
+    seeds = named.explode("values").astype({"values": float})
+    sns.stripplot(seeds, x="values", y="name", color=FAINT, size=3, alpha=0.6, jitter=False, ax=ax)
+    looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
+    sns.pointplot(seeds, x="values", y="name", color=PULL, ax=ax, **looks)
+    if baseline is not None:
+        at = frame.loc[frame["objective"] == baseline, "mean"].iloc[0]
+        ax.axvline(at, color=INK, linewidth=0.7, linestyle="--", zorder=0)
+    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, {LEVEL} % bootstrap interval")
+    ax.set_ylabel("objective (seeds)")
+    return ax
+
+
+def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Recall@K over K on a logarithmic axis.
+
+    Args:
+        frame: of `goal_analysis.pictures.run_frames.recall_frame`.
+        ax: where.
+    """
+    for place, (name, line) in enumerate(frame.groupby("name", sort=False)):
+        ax.plot(line["k"], line["recall"], label=name, drawstyle="steps-post", **line_of(place))
+    top = int(frame["k"].max())
+    marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
+    ax.set_xscale("log")
+    ax.set_xticks(marks, [str(k) for k in marks])
+    ax.minorticks_off()
+    ax.set(xlim=(1, max(top, 2)), ylim=(0, 100), xlabel="K (log scale)", ylabel=r"Recall@K $\in [0, 100]$ %")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    return ax
+
+
+# --- what was retrieved ---------------------------------------------------------------------------
+
+
+def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
+
+    Args:
+        frame: with ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item``
+            (a caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` (whether it
+            matches the query) and ``score``.
+        ax: where; `gallery_size` says how large it has to be.
+    """
+    first = max(map(_width, frame.loc[frame["place"] == 0, "item"]))
+    right = first
+    for row, (_, cells) in enumerate(frame.sort_values(["query", "place"]).groupby("query")):
+        top = -row * (1 + GAP + 0.16)
+        left = 0.0
+        for cell in cells.to_dict("records"):
+            width = _width(cell["item"])
+            _draw_item(cell["item"], ax, left, top)
+            if cell["place"] == 0:
+                left = first + 3 * GAP
+                continue
+            colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8)
+            ax.add_patch(Rectangle((left, top - 1), width, 1, fill=False, edgecolor=colour, linewidth=weight))
+            mark, colour = ("✓ ", RIGHT) if cell["right"] else ("", FAINT)
+            ax.text(left, top + 0.03, f"{mark}{cell['score']:.2f}", color=colour, fontsize=7)
+            left += width + GAP
+        right = max(right, left)
+    ax.axvline(first + 1.5 * GAP, color=FAINT, linewidth=0.5)
+    ax.set(xlim=(-0.05, right), ylim=(-frame["query"].nunique() * (1 + GAP + 0.16) + 0.1, 0.3), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def gallery_size(frame: pd.DataFrame, cell: float = 1.0) -> tuple[float, float]:
+    """Width and height in inches of a figure for `draw_gallery`.
+
+    Args:
+        frame: what is drawn.
+        cell: the height of a picture in inches.
+    """
+    width = frame["item"].map(_width)
+    found = frame["place"] > 0
+    rest = (width[found] + GAP).groupby(frame["query"]).sum().max()
+    return cell * (width[~found].max() + 3 * GAP + rest + 0.1), cell * (frame["query"].nunique() * (1.16 + GAP) + 0.3)
+
+
+def _width(item: str | np.ndarray) -> float:
+    return 1.5 if isinstance(item, str) else item.shape[1] / item.shape[0]
+
+
+def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> None:
+    if isinstance(item, str):
+        # About 20 letters fit into a caption's cell of an inch and a half, and seven lines into an inch.
+        lines = textwrap.wrap(item, 21) or [""]
+        lines = lines if len(lines) <= 7 else [*lines[:6], f"{lines[6][:20]}…"]
+        ax.text(left + 0.05, top - 0.06, "\n".join(lines), fontsize=7, color=INK, va="top")
+    else:
+        extent = (left, left + _width(item), top - 1, top)
+        ax.imshow(np.clip(item, 0, 1), extent=extent, interpolation="nearest", aspect="auto")

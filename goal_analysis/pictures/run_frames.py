@@ -1,0 +1,140 @@
+"""Runs in numbers: logs over seeds, rankings, recall curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from goal_analysis.numeric.bootstrap import mean_interval
+
+LEVEL = 95
+"""Of intervals, in percent."""
+
+RESAMPLES = 2000
+"""How often the bootstrap draws."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """The log of one run.
+
+    Args:
+        objective: what trained.
+        seed: of the run.
+        records: the log, each with its ``kind`` (``epoch``, ``probe`` or another) and ``step``.
+    """
+
+    objective: str
+    seed: int
+    records: Sequence[Mapping[str, Any]]
+
+
+def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The numbers of several runs' logs, one a row.
+
+    Args:
+        runs: the logs.
+        kind: of the records: ``epoch`` has retrieval on dev, ``probe`` the weights on a batch.
+        columns: which; by default all numbers.
+
+    Returns:
+        ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``.
+
+    Raises:
+        ValueError: a column that no record has.
+
+    >>> run = Records("nca / constant", 0, [{"kind": "epoch", "step": 9, "epoch": 1, "rsum": 250.0}])
+    >>> log_frame([run], "epoch")
+            objective  seed  step  epoch quantity  value
+    0  nca / constant     0     9    1.0     rsum  250.0
+    """
+    rows = []
+    for run in runs:
+        for record in (r for r in run.records if r["kind"] == kind):
+            numbers = {k: v for k, v in record.items() if k not in ("kind", "step", "epoch") and _is_number(v)}
+            head = {"objective": run.objective, "seed": run.seed, "step": record["step"]}
+            head["epoch"] = float(record.get("epoch", np.nan))
+            rows += [head | {"quantity": name, "value": float(value)} for name, value in numbers.items()]
+    names = ["objective", "seed", "step", "epoch", "quantity", "value"]
+    frame = pd.DataFrame(rows, columns=names)
+    for column in columns or ():
+        if column not in set(frame["quantity"]):
+            known = ", ".join(sorted(set(frame["quantity"]))) or "none: there is no such record"
+            raise ValueError(f"log: got the column {column!r} of {kind} records but expected one of {known}")
+    return frame if columns is None else frame[frame["quantity"].isin(columns)].reset_index(drop=True)
+
+
+def interval_of(values: ArrayLike) -> tuple[float, float]:
+    """The interval of the mean over seeds, the percentile bootstrap's of 95 %; NaN for fewer than two values."""
+    return mean_interval(np.asarray(values, dtype=float), RESAMPLES, LEVEL / 100)
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The mean of ``value`` over seeds with its interval, of `interval_of`.
+
+    Args:
+        frame: with ``value`` and the columns of ``by``.
+        by: the columns that tell the means apart.
+
+    Returns:
+        The columns of ``by``, ``seeds``, ``mean``, ``low``, ``high``.
+    """
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False, dropna=False):
+        values = group["value"].dropna().to_numpy(dtype=float)
+        mean = values.mean() if len(values) else np.nan
+        rows.append((*key, len(values), mean, *interval_of(values)))
+    return pd.DataFrame(rows, columns=[*by, "seeds", "mean", "low", "high"])
+
+
+def ranking_frame(found: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
+    """Objectives by the mean of a number over seeds, the best first.
+
+    Args:
+        found: the number by objective and seed.
+
+    Returns:
+        ``objective``, ``seeds``, ``mean``, ``low``, ``high`` (NaN of a single seed), ``values``.
+
+    >>> ranking_frame({"a": {0: 1.0}, "b": {0: 3.0, 1: 3.0}})[["objective", "seeds", "mean", "low"]]
+      objective  seeds  mean  low
+    0         b      2   3.0  3.0
+    1         a      1   1.0  NaN
+    """
+    long = pd.DataFrame(
+        [(name, value) for name, s in found.items() for value in s.values()], columns=["objective", "value"]
+    )
+    means = over_seeds(long, ("objective",))
+    means["values"] = [tuple(found[name].values()) for name in means["objective"]]
+    return means.sort_values("mean", ascending=False, ignore_index=True)
+
+
+def recall_frame(ranks: Mapping[str, ArrayLike], most: int = 100) -> pd.DataFrame:
+    """Recall@K for every K up to ``most``.
+
+    Args:
+        ranks: by name, the place of what is right for every query, the first being 1.
+        most: the largest K.
+
+    Returns:
+        ``name``, ``k``, ``recall`` in percent.
+
+    >>> recall_frame({"i2t": [1, 3]}, most=3)["recall"].tolist()
+    [50.0, 50.0, 100.0]
+    """
+    ks = np.arange(1, most + 1)
+    parts = []
+    for name, places in ranks.items():
+        in_order = np.sort(np.asarray(places))
+        recall = 100 * np.searchsorted(in_order, ks, side="right") / len(in_order)
+        parts.append(pd.DataFrame({"name": name, "k": ks, "recall": recall}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

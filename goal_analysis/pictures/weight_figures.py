@@ -1,0 +1,317 @@
+"""An objective drawn: pair weights, surfaces, field, phase portrait; many beside each other; and whole figures."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from goal_analysis.pictures.canvas import (
+    alone,
+    draw_arrows,
+    draw_colourbar,
+    draw_colours,
+    draw_contours,
+    draw_kinks,
+    draw_zeros,
+    panels,
+    similarity_axes,
+    similarity_label,
+)
+from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, portrait_frame, trajectories_frame
+from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
+from goal_analysis.pictures.weight_frames import (
+    Objective,
+    Settings,
+    curl_frame,
+    field_frame,
+    field_of,
+    pair_frame,
+    span_of,
+    surface_frame,
+    thinned,
+    weights_of,
+)
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+
+LETTERS, LINE = 13, 0.17
+"""Letters of a title to an inch, and the height of its lines in inches."""
+
+PANEL, GAP = 1.0, 0.12
+"""Of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches."""
+
+BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25
+"""Of a comparison: the distance between columns of pairs, and that between rows."""
+
+LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4
+"""Of a comparison: the margins."""
+
+
+def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
+    """The curves of pair weights; where one jumps, a dotted line joins its ends.
+
+    Args:
+        frame: of `goal_analysis.pictures.weight_frames.pair_frame`.
+        ax: where.
+        similarity: what s measures.
+    """
+    held_at = sorted(frame["held"].dropna().unique())
+    for (name, held), curve in frame.groupby(["weight", "held"], sort=False, dropna=False):
+        name, held = str(name), float(str(held))
+        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name == "P_n")]  # curves may coincide
+        other = "s_n" if name == "w_p" else "s_p"
+        label = f"${LABELS[name]}" + (f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$")
+        colour = PULL if name.endswith("p") else PUSH
+        pieces = [piece for _, piece in curve.groupby("piece")]
+        for i, piece in enumerate(pieces):
+            ax.plot(piece["s"], piece["value"], color=colour, linestyle=dash, label=label if i == 0 else None)
+        for left, right in pairwise(pieces):
+            ends = left.iloc[-1], right.iloc[0]
+            ax.plot([e["s"] for e in ends], [e["value"] for e in ends], color=colour, linestyle=":", linewidth=0.8)
+    ax.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
+    top, clipped = top_of(frame["value"])
+    if clipped:
+        ax.set_ylim(-1.05 * top if (frame["value"] < 0).any() else -0.05 * top, 1.05 * top)
+    label = f"weight (clipped at {top:.2g})" if clipped else "weight"
+    ax.set(xlim=span_of(similarity), xlabel=similarity_label("s", similarity), ylabel=label)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.6, columnspacing=1.2)
+    return ax
+
+
+def draw_surface(
+    frame: pd.DataFrame,
+    ax: Axes,
+    weight: str = "T",
+    similarity: Similarity = COSINE,
+    scale: Scale | None = None,
+    colourbar: bool = True,
+) -> Axes:
+    """A weight in colours, with contours, and with its kinks dashed.
+
+    Args:
+        frame: of `goal_analysis.pictures.weight_frames.surface_frame`.
+        ax: where.
+        weight: what it is of.
+        similarity: what s_p and s_n measure.
+        scale: of the colours; by default what shows this frame best.
+        colourbar: whether one stands beside it.
+    """
+    scale = scale or scale_of(frame["value"])
+    colours = draw_colours(frame, "value", ax, scale)
+    draw_contours(frame, "value", ax, scale.levels)
+    draw_kinks(frame, ax)
+    similarity_axes(ax, similarity)
+    if colourbar:
+        draw_colourbar(colours, ax, scale, f"${LABELS[weight]}$")
+    return ax
+
+
+def draw_field(
+    arrows: pd.DataFrame,
+    curl: pd.DataFrame,
+    ax: Axes,
+    similarity: Similarity = COSINE,
+    scale: Scale | None = None,
+    colourbar: bool = True,
+) -> Axes:
+    """Arrows as long as the square root of their weights, above the curl in colour; contours of the potential.
+
+    A curl of zero everywhere leaves the ground white. A kink at which the curl is concentrated is a thick line.
+
+    Args:
+        arrows: of `goal_analysis.pictures.weight_frames.field_frame`.
+        curl: of `goal_analysis.pictures.weight_frames.curl_frame`.
+        ax: where.
+        similarity: what s_p and s_n measure.
+        scale: of the curl's colours; by default what shows it best.
+        colourbar: whether one stands beside it, where there is a curl.
+    """
+    if (curl["curl"].abs() > 0).any():
+        scale = scale or scale_of(curl["curl"], signed=True)
+        colours = draw_colours(curl, "curl", ax, scale)
+        if colourbar:
+            draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
+    if "potential" in curl:
+        draw_contours(curl, "potential", ax, potential_levels(curl["potential"]), FAINT, 0.8)
+    for i in range(sum(str(name).startswith("jump_") for name in curl)):
+        there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
+        if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
+            ax.plot([], [], color=PUSH, linewidth=2.0, label="curl concentrated here")
+    draw_arrows(arrows, arrows["w_p"], -arrows["w_n"], ax)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    return similarity_axes(ax, similarity)
+
+
+def potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
+    """Levels between which the potential takes equal shares of the square."""
+    finite = potential.dropna()
+    return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, count + 2)[1:-1]))) if len(finite) else ()
+
+
+def draw_portrait(
+    frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
+) -> Axes:
+    """Arrows of the flow, the nullclines of s_p and of s_n, and trajectories with their starts and ends.
+
+    Args:
+        frame: of `goal_analysis.pictures.cosine_frames.portrait_frame`.
+        trajectories: of `goal_analysis.pictures.cosine_frames.trajectories_frame`.
+        ax: where.
+        similarity: what s_p and s_n measure.
+        every: of so many samples in a row one has its arrow.
+    """
+    some = thinned(frame, every)
+    draw_arrows(some, some["ds_p"], some["ds_n"], ax)
+    for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
+        if draw_contours(frame, column, ax, (0.0,), colour, 1.4):
+            ax.plot([], [], color=colour, label=rf"$\dot{{{symbol[0]}}}_{symbol[-1]} = 0$")
+    for _, line in trajectories.groupby("trajectory"):
+        ax.plot(line["s_p"], line["s_n"], color=RIGHT, linewidth=1.0, alpha=0.9)
+        for end, size, inside in ((0, 4, "white"), (-1, 3, RIGHT)):
+            at = line[["s_p", "s_n"]].iloc[end]
+            ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
+    ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
+    similarity_axes(ax, similarity)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
+    return ax
+
+
+def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
+    """Many objectives, w⁺ beside w⁻, in as many columns of pairs as make the page even.
+
+    Args:
+        frame: of `goal_analysis.pictures.cosine_frames.comparison_frame`.
+        figure: an empty one, whose size and layout are set here.
+
+    Returns:
+        The Axes, of shape ``(objectives, 2)``.
+    """
+    names = list(frame["objective"].unique())
+    blocks = max(1, round(math.sqrt(len(names) / 3)))
+    rows = math.ceil(len(names) / blocks)
+    low = -1.0 if (frame["share"] < 0).any() else 0.0
+    levels = tuple(level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if level > low)
+    scale = Scale(low, 1.0, levels=levels, extend="both" if low else "max", note=f"poles clipped at {'±' * bool(low)}1")
+    width, height = blocks * BLOCK + LEFT + SIDE, rows * ROW + BELOW + ABOVE
+    axes = np.empty((len(names), 2), dtype=object)
+    with style():
+        # Every place is known, so that no layout has to be searched for.
+        figure.set_layout_engine("none")
+        figure.set_size_inches(width, height)
+        for (name, weight), panel in frame.groupby(["objective", "weight"], sort=False):
+            place, column = names.index(name), int(weight == "w_n")
+            block, row = divmod(place, rows)
+            corner = (LEFT + block * BLOCK + column * (PANEL + GAP), height - ABOVE - row * ROW - PANEL)
+            ax = figure.add_axes((corner[0] / width, corner[1] / height, PANEL / width, PANEL / height))
+            own = panel.dropna(axis="columns", how="all").reset_index(drop=True)
+            draw_colours(own, "share", ax, scale)
+            draw_contours(own, "share", ax, scale.levels, width=0.35)
+            draw_kinks(own, ax)
+            ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+            last = row == rows - 1 or place == len(names) - 1
+            ax.tick_params(labelbottom=last, labelleft=column == 0, labelsize=6, length=2)
+            ax.text(0, 1.04, str(name) if column == 0 else "", transform=ax.transAxes, fontsize=6.5)
+            if row == 0:
+                ax.set_title(f"${LABELS[str(weight)]}$", fontsize=8, pad=12, loc="center")
+            axes[place, column] = ax
+        tall = min(height - ABOVE - BELOW, 3.0)
+        beside = figure.add_axes((1 - (SIDE - 0.05) / width, 1 - (ABOVE + tall) / height, 0.1 / width, tall / height))
+        bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=beside, extend=scale.extend)
+        bar.set_label(f"share of the loss's largest weight\n({scale.note})", fontsize=7)
+        bar.outline.set_visible(False)
+        middle = (LEFT + (width - SIDE)) / 2 / width
+        figure.supxlabel(r"$\cos(a, p) \in [-1, 1]$", fontsize=8, x=middle, y=0.08 / height)
+        figure.supylabel(r"$\cos(a, n) \in [-1, 1]$", fontsize=8, x=0.05 / width)
+    return axes
+
+
+# --- whole figures --------------------------------------------------------------------------------
+
+KINDS = ("pair", "triplet", "field", "portrait")
+
+
+def kinds_of(objective: Objective) -> tuple[str, ...]:
+    """The kinds of pictures that there are of an objective: all, but a portrait needs a similarity of cosines."""
+    return KINDS if field_of(objective).similarity in OF_COSINES else KINDS[:-1]
+
+
+def figures(
+    objective: Objective, title: str, kinds: Sequence[str] | None = None, settings: Settings = None
+) -> Iterator[tuple[str, Figure]]:
+    """The pictures of an objective with their kinds, one figure each.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        title: what it is called.
+        kinds: of `KINDS`; by default what `kinds_of` says.
+        settings: hyperparameters that differ from their defaults.
+
+    Raises:
+        ValueError: another kind, settings that do not fit, or a portrait of a similarity that is none of cosines.
+    """
+    for kind in kinds_of(objective) if kinds is None else kinds:
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
+        with style():
+            draw = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind]
+            figure, said = draw(objective, settings)
+            width, height = figure.get_size_inches()
+            lines = [title, *textwrap.wrap(_values(objective, settings), int(LETTERS * width)), *said]
+            # The title grows upwards: the picture below it keeps its size.
+            figure.set_size_inches(width, height + LINE * len(lines))
+            share = height / figure.get_figheight()
+            figure.subplots_adjust(bottom=figure.subplotpars.bottom * share, top=figure.subplotpars.top * share)
+            figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
+        yield kind, figure
+
+
+def _values(objective: Objective, settings: Settings) -> str:
+    field = field_of(objective)
+    values = {h.name: float(field.values(settings)[h.symbol]) for h in field.hyperparameters}
+    numbers = [f"{name}\u00a0=\u00a0{value:g}" for name, value in values.items()]
+    return ", ".join([*numbers, *(f"{relative.symbol} = 0" for relative in field.relative)])
+
+
+def _pair(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    several = field_of(objective).factors is None
+    figure, ax = alone(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
+    draw_pair_weights(pair_frame(objective, settings), ax, field_of(objective).similarity)
+    return figure, []
+
+
+def _triplet(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective, settings)]
+    figure, axes = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
+    for weight, ax in zip(weights, axes[0], strict=True):
+        draw_surface(surface_frame(objective, weight, settings), ax, weight, field_of(objective).similarity)
+    return figure, []
+
+
+def _field(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    verdict = integrability(objective)
+    said = {
+        True: "the gradient of a loss",
+        False: "not the gradient of any loss",
+        None: "open whether it is the gradient of a loss",
+    }[verdict.integrable]
+    curl = curl_frame(objective, settings, verdict)
+    scale_beside = 0.95 if curl["curl"].any() else 0.2
+    figure, ax = alone(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
+    draw_field(field_frame(objective, settings), curl, ax, field_of(objective).similarity)
+    return figure, [said]
+
+
+def _portrait(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+    figure, ax = alone(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
+    frames = portrait_frame(objective, settings), trajectories_frame(objective, settings)
+    draw_portrait(*frames, ax, field_of(objective).similarity)
+    return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

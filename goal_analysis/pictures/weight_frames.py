@@ -1,0 +1,401 @@
+"""The weights of one triplet in numbers: what the pictures and the charts of an objective draw.
+
+Samples are moved off the middle of their cells by less than a millionth of the range, s_p and s_n differently. So none
+lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as for a triplet without other
+pairs around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import sympy as sp
+from jaxtyping import Float64
+
+from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.numeric.lowering import NUMPY
+from goal_analysis.pictures.style import LABELS, top_of
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
+from goal_analysis.symbolic.analysis.kinks import Jump, in_steps_alone, kinks_of, refute_on_kink
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
+from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.identity import Undecided
+from goal_analysis.symbolic.weight import WeightField
+
+Objective = Decomposition | WeightField
+Settings = Mapping[str, float | int] | None
+
+CURVE, SURFACE, ARROWS = 401, 161, 15
+"""Samples along a curve, along each side of a surface, and arrows along each side of the square."""
+
+MOVED, STEPS = 33, 9
+"""Samples along each side where a hyperparameter moves, and its values, from a quarter of its own to four times it."""
+
+SLICES = (0.25, 0.5, 0.75)
+"""Where on its range the other similarity is held, for weights that read both."""
+
+OFF = (1e-7, 3e-7)
+"""By which shares of the range samples of s_p and of s_n are moved."""
+
+
+# --- expressions of s_p and s_n -------------------------------------------------------------------
+
+
+def field_of(objective: Objective) -> WeightField:
+    """The weights of one triplet."""
+    return objective.field if isinstance(objective, Decomposition) else objective
+
+
+def weights_of(objective: Objective, settings: Settings = None) -> dict[str, sp.Expr]:
+    """``w_p`` and ``w_n``, with ``T``, ``P_p`` and ``P_n`` where they exist, as expressions of s_p and s_n alone.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+
+    Raises:
+        ValueError: an unknown hyperparameter, or a value outside its domain.
+    """
+    field = field_of(objective)
+    found = {"w_p": field.positive, "w_n": field.negative}
+    if field.factors is not None:
+        factors = (field.factors.triplet, field.factors.positive, field.factors.negative)
+        found |= dict(zip(("T", "P_p", "P_n"), factors, strict=True))
+    return {name: numeric(objective, weight, settings) for name, weight in found.items()}
+
+
+def numeric(objective: Objective, expression: sp.Expr, settings: Settings = None) -> sp.Expr:
+    """An expression of this objective's symbols with numbers for all but the similarities of the triplet."""
+    field = field_of(objective)
+    return _without_others(expression, field).subs(field.values(settings))
+
+
+def _without_others(expression: sp.Expr, field: WeightField) -> sp.Expr:
+    """The expression where all relative similarities are 0: a potential such as log(1 + R·x)/R has a limit there."""
+    for relative in field.relative:
+        at_zero = expression.subs(relative.symbol, 0)
+        lost = at_zero.has(sp.nan, sp.zoo, sp.oo, -sp.oo)
+        expression = sp.limit(expression, relative.symbol, 0) if lost else at_zero
+    return expression
+
+
+def kink_columns(expressions: Sequence[sp.Expr]) -> dict[str, sp.Expr]:
+    """Columns ``kink_0``, ``kink_1`` …, each of which changes its sign along one kink or jump of the expressions."""
+    kinks = kinks_of([in_steps_alone(e) for e in expressions], (s_p, s_n))
+    return {f"kink_{i}": kink for i, kink in enumerate(kinks)}
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def span_of(similarity: Similarity) -> tuple[float, float]:
+    """The ends of what is drawn of a similarity."""
+    low, high = similarity.window
+    return float(low), float(high)
+
+
+def centres(span: tuple[float, float], count: int, off: float = 0.0) -> Float64[np.ndarray, " count"]:
+    """The middles of so many equal cells, moved by this share of the span."""
+    low, high = span
+    return low + (high - low) * ((np.arange(count) + 0.5) / count + off)
+
+
+def grid(similarity: Similarity, count: int) -> pd.DataFrame:
+    """``s_p`` and ``s_n`` at the middles of ``count`` × ``count`` cells, s_p running first."""
+    span = span_of(similarity)
+    of_p, of_n = np.meshgrid(centres(span, count, OFF[0]), centres(span, count, OFF[1]))
+    return pd.DataFrame({"s_p": of_p.ravel(), "s_n": of_n.ravel()})
+
+
+def matrix(frame: pd.DataFrame, column: str) -> Float64[np.ndarray, "s_n s_p"]:
+    """A column of a `grid` as a matrix, a row an s_n."""
+    return frame[column].to_numpy(dtype=float).reshape(frame["s_n"].nunique(), frame["s_p"].nunique())
+
+
+def regions(frame: pd.DataFrame) -> Float64[np.ndarray, "s_n s_p"]:
+    """A number for every side of the kinks of a `grid`, so that what is drawn of one does not reach another."""
+    names = [str(name) for name in frame if str(name).startswith("kink_")]
+    total = np.zeros((frame["s_n"].nunique(), frame["s_p"].nunique()))
+    for i, name in enumerate(names):
+        total += 2.0**i * (matrix(frame, name) > 0)
+    return total
+
+
+def thinned(frame: pd.DataFrame, every: int) -> pd.DataFrame:
+    """Every so many-th sample of a `grid` along both similarities, none at its edge."""
+    place = frame[["s_p", "s_n"]].rank(method="dense").astype(int)
+    return frame[((place - 1 - every // 2) % every == 0).all(axis=1)].reset_index(drop=True)
+
+
+def with_columns(
+    at: pd.DataFrame, columns: Mapping[str, sp.Expr], function: Compiled | None = None, *moving: float
+) -> pd.DataFrame:
+    """The frame with these expressions of its ``s_p`` and ``s_n``; NaN where they are no finite real numbers.
+
+    Args:
+        at: with ``s_p`` and ``s_n``.
+        columns: the expressions by the names of their columns.
+        function: the compiled expressions, where they read more than s_p and s_n.
+        moving: the values of what else they read.
+    """
+    function = function or compiled(list(columns.values()), (s_p, s_n), NUMPY)
+    found = function(at["s_p"].to_numpy(), at["s_n"].to_numpy(), *moving)
+    return at.assign(**{name: _finite(values) for name, values in zip(columns, found, strict=True)})
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def pair_frame(objective: Objective, settings: Settings = None, count: int = CURVE) -> pd.DataFrame:
+    """P⁺ over s_p and P⁻ over s_n; where they do not exist, w⁺ and w⁻ at three values of the other similarity.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        count: samples along a curve, without those beside its kinks.
+
+    Returns:
+        ``weight`` (``P_p`` and ``P_n``, or ``w_p`` and ``w_n``), ``s`` (s_p or s_n), ``held`` (the other similarity,
+        or NaN where the weight does not read it), ``piece`` (how many kinks lie below s), ``value``.
+
+    >>> from goal_analysis.symbolic.weight import Factors
+    >>> linear = WeightField(
+    ...     name="linear", positive=1 - s_p, negative=s_n, factors=Factors(sp.Integer(1), 1 - s_p, s_n)
+    ... )
+    >>> frame = pair_frame(linear)
+    >>> frame[frame["weight"] == "P_p"]["value"].describe()[["min", "max"]].tolist()
+    [0.0025, 1.9975]
+    """
+    found, field = weights_of(objective, settings), field_of(objective)
+    span = span_of(field.similarity)
+    curves: list[tuple[str, sp.Symbol, sp.Expr, float]] = []
+    for side, s, other in (("p", s_p, s_n), ("n", s_n, s_p)):
+        if field.factors is not None:
+            curves.append((f"P_{side}", s, found[f"P_{side}"], np.nan))
+        else:
+            for share in SLICES:
+                held = span[0] + share * (span[1] - span[0])
+                curves.append((f"w_{side}", s, found[f"w_{side}"].subs(other, sp.Float(held)), held))
+    return pd.concat([_curve(*curve, span, count) for curve in curves], ignore_index=True)
+
+
+def _curve(name: str, s: sp.Symbol, weight: sp.Expr, held: float, span: tuple[float, float], count: int):
+    at, beside = centres(span, count, OFF[0]), 1e-9 * (span[1] - span[0])
+    roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
+    at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
+    (value,) = compiled([weight], [s], NUMPY)(at)
+    piece = np.searchsorted(roots, at)
+    return pd.DataFrame({"weight": name, "s": at, "held": held, "piece": piece, "value": _finite(value)})
+
+
+def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
+    """Where ``kink`` changes its sign between samples, by bisection."""
+    function = compiled([kink], [s], NUMPY)
+    signs = np.sign(function(at)[0])
+    between = np.flatnonzero(signs[:-1] * signs[1:] < 0)
+    low, high, rising = at[between], at[between + 1], signs[between]
+    for _ in range(60):
+        middle = (low + high) / 2
+        left = np.sign(function(middle)[0]) == rising
+        low, high = np.where(left, middle, low), np.where(left, high, middle)
+    return (low + high) / 2
+
+
+def surface_frame(
+    objective: Objective, weight: str = "T", settings: Settings = None, count: int = SURFACE
+) -> pd.DataFrame:
+    """One weight over (s_p, s_n).
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        weight: ``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n``.
+        settings: hyperparameters that differ from their defaults.
+        count: samples along each side of the square.
+
+    Returns:
+        ``s_p``, ``s_n``, ``value`` (NaN where there is no finite one), and ``kink_0`` …, each of which changes its
+        sign along one kink of the weight.
+
+    Raises:
+        ValueError: no such weight, or one of the factors of an objective that has none.
+
+    >>> difference = WeightField(name="a difference", positive=s_n - s_p, negative=s_n - s_p)
+    >>> surface_frame(difference, "w_p", count=2)[["s_p", "s_n", "value"]].round(3)
+       s_p  s_n  value
+    0 -0.5 -0.5    0.0
+    1  0.5 -0.5   -1.0
+    2 -0.5  0.5    1.0
+    3  0.5  0.5    0.0
+    """
+    field, found = field_of(objective), weights_of(objective, settings)
+    if weight not in LABELS:
+        raise ValueError(f"weight: got {weight!r} but expected one of {', '.join(LABELS)}")
+    if weight not in found:
+        raise ValueError(
+            f"{field.name}: got weights that do not separate, which have no {weight}, "
+            f"but expected one of {', '.join(found)}"
+        )
+    return with_columns(grid(field.similarity, count), {"value": found[weight]} | kink_columns([found[weight]]))
+
+
+def field_frame(objective: Objective, settings: Settings = None, count: int = ARROWS) -> pd.DataFrame:
+    """The weight field (w⁺, −w⁻): where a step against the gradient by the similarities takes a triplet.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        count: arrows along each side of the square.
+
+    Returns:
+        ``s_p``, ``s_n``, ``w_p``, ``w_n``.
+
+    >>> field_frame(WeightField(name="linear", positive=1 - s_p, negative=s_n), count=2)[:2].round(3)
+       s_p  s_n  w_p  w_n
+    0 -0.5 -0.5  1.5 -0.5
+    1  0.5 -0.5  0.5 -0.5
+    """
+    weights = weights_of(objective, settings)
+    return with_columns(grid(field_of(objective).similarity, count), {name: weights[name] for name in ("w_p", "w_n")})
+
+
+def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFrame:
+    """Arrows of the length √(|v|/largest), the longest as long as they are apart.
+
+    Where a few are far larger than all but a hundredth, as near a pole, these few are no longer than the others.
+
+    Args:
+        at: ``s_p`` and ``s_n`` of every arrow, on a grid.
+        across: the component along s_p.
+        up: the component along s_n.
+
+    Returns:
+        ``s_p`` and ``s_n`` (the middle), ``across`` and ``up`` (what the arrow spans; 0 where nothing moves). Arrows
+        without a finite length are left out.
+    """
+    v = np.stack([across.to_numpy(), up.to_numpy()])
+    size = np.hypot(*v)
+    moves = np.isfinite(size) & (size > 0)
+    longest, _ = top_of(size[moves])
+    apart = 0.95 * float(np.diff(np.sort(at["s_p"].unique())).mean())
+    share = apart * np.sqrt(np.minimum(size / (longest or 1.0), 1.0))
+    drawn = v * np.divide(share, size, out=np.zeros_like(size), where=moves)
+    return at[["s_p", "s_n"]].assign(across=drawn[0], up=drawn[1])[np.isfinite(size)].reset_index(drop=True)
+
+
+def curl_frame(
+    objective: Objective,
+    settings: Settings = None,
+    verdict: Integrability | None = None,
+    count: int = SURFACE,
+) -> pd.DataFrame:
+    """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks, the curl that is concentrated at kinks, and the potential.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        verdict: what `integrability` says of the objective, if it is known.
+        count: samples along each side of the square.
+
+    Returns:
+        ``s_p``, ``s_n``, ``curl``, and ``kink_0`` …, each of which changes its sign along one kink of the curl.
+        ``potential`` where there is one: U = ∫P⁻ds_n − ∫P⁺ds_p, whose contours are those of the loss if the field has
+        one; or the loss itself of weights that do not separate. For every kink with a concentrated curl ``jump_0`` …,
+        which changes its sign there, and ``concentrated_0`` …, the coefficient.
+
+    >>> frame = curl_frame(WeightField(name="turning", positive=s_n, negative=s_p), count=2)
+    >>> frame["curl"].tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    verdict = verdict or integrability(objective)
+    columns = {
+        name: numeric(objective, formula, settings) for name, formula in _curl_and_potential(objective, verdict).items()
+    }
+    columns |= kink_columns([columns["curl"]])
+    for i, jump in enumerate(_concentrated(verdict, field_of(objective))):
+        columns[f"jump_{i}"] = numeric(objective, jump.kink, settings)
+        columns[f"concentrated_{i}"] = numeric(objective, jump.coefficient, settings)
+    return with_columns(grid(field_of(objective).similarity, count), columns)
+
+
+def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[str, sp.Expr]:
+    """The curl, and the potential or else the loss of one triplet where there is one."""
+    curl = smooth_curl(objective) if verdict.curl is None else verdict.curl
+    contoured = verdict.loss if verdict.potential is None else verdict.potential
+    of_a_triplet = contoured is not None and not contoured.has(x_p, x_n)
+    return {"curl": curl} | ({"potential": contoured} if of_a_triplet else {})
+
+
+def _concentrated(verdict: Integrability, field: WeightField) -> Iterator[Jump]:
+    """The jumps whose part of the curl does not vanish on the kink."""
+    for jump in () if verdict.integrable else verdict.jumps:
+        # Where that could not be told, the verdict rests on something else.
+        with suppress(Undecided):
+            if refute_on_kink(jump, (s_n, s_p), field):
+                yield jump
+
+
+def moved_frame(objective: Objective, settings: Settings = None, count: int = MOVED) -> pd.DataFrame:
+    """The weights, their curl and their potential as one hyperparameter moves while the others stay.
+
+    Args:
+        objective: a decomposed loss, or any field of weights.
+        settings: hyperparameters that differ from their defaults.
+        count: samples along each side of the square.
+
+    Returns:
+        ``moved`` (the hyperparameter, one that w⁺ or w⁻ reads; empty in the first rows, where none moves),
+        ``setting`` (its value), ``own`` (whether that is the objective's own value), ``s_p``, ``s_n``, ``w_p``,
+        ``w_n``, ``curl``, and ``potential`` where there is one.
+
+    Raises:
+        UnsupportedFunction: a weight that cannot be computed.
+    """
+    field = field_of(objective)
+    formulas = {"w_p": field.positive, "w_n": field.negative} | _curl_and_potential(objective, integrability(objective))
+    formulas = {name: _without_others(formula, field) for name, formula in formulas.items()}
+    values = field.values(settings)
+    read = [h for h in field.hyperparameters if formulas["w_p"].has(h.symbol) or formulas["w_n"].has(h.symbol)]
+    own = {h.name: float(values[h.symbol]) for h in read}
+    known = {symbol: value for symbol, value in values.items() if symbol.name not in own}
+    symbols = (s_p, s_n, *(h.symbol for h in read))
+    function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
+    at = grid(field.similarity, count)
+    steps = [("", np.nan)]
+    for h in read:
+        tried = values_around(h, own[h.name])
+        steps += [(h.name, value) for value in tried] if len(tried) > 1 else []
+    parts = [
+        with_columns(
+            at.assign(moved=name, setting=value, own=not name or value == own[name]),
+            formulas,
+            function,
+            *(own | {name: value} if name else own).values(),
+        )
+        for name, value in steps
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def values_around(h: Hyperparameter, value: float) -> tuple[float, ...]:
+    """Values to try, the given one among them: from a quarter of it to four times it, or of 0 from −1 to 1.
+
+    Args:
+        h: the hyperparameter, whose domain no value leaves.
+        value: its own.
+
+    >>> from goal_analysis.symbolic.language.hyperparameter import unit
+    >>> values_around(Hyperparameter("share", 0.5, unit), 0.5)
+    (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0)
+    """
+    exponents = np.linspace(-2, 2, STEPS)
+    tried = (float(f"{x:.3g}") for x in (value * 2**exponents if value else exponents / 2))
+    return tuple(sorted({value, *(x for x in tried if exact(x) in h.domain)}))

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import (
+from goal_analysis.cli.options import (
     CatalogOption,
     JsonOption,
     SetOption,
+    line_width,
     named,
     of_formula,
     refuse,
     settings_of,
 )
-from goal_analysis.cli.tables import line_width
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.typesetting.pages import (

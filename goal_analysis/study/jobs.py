@@ -37,7 +37,7 @@ LOOK_ELSEWHERE = 2.0
 TAKEN = 75
 """The exit code of a job that another process has claimed."""
 
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.composition")
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
 """What the server imports."""
 
 

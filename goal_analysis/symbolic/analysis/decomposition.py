@@ -24,7 +24,7 @@ from goal_analysis.symbolic.proof.arithmetic import FLOAT, MULTIPRECISION
 from goal_analysis.symbolic.proof.evaluation import program
 from goal_analysis.symbolic.proof.identity import random_points
 from goal_analysis.symbolic.proof.tidying import tidy
-from goal_analysis.symbolic.weight import WeightField
+from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHECKED = 24
 """Points at which simplified weights are compared with the bare derivatives."""

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import INTERRUPTED, JsonOption, refuse
-from goal_analysis.cli.study_options import AssignmentsOption, JobsOption, say_interrupted
-from goal_analysis.cli.tables import print_table
-from goal_analysis.cli.train import DataOption, chosen_experiment, inlined, trained_objective
+from goal_analysis.cli.options import (
+    INTERRUPTED,
+    AssignmentsOption,
+    DataOption,
+    JobsOption,
+    JsonOption,
+    print_table,
+    refuse,
+    say_interrupted,
+)
+from goal_analysis.cli.train import chosen_experiment, inlined, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -40,7 +47,7 @@ def compare(
     What is done is not run again, so the same command goes on after any end.
 
     \b
-    goal-analyze compare --preset bag_of_words --objective hinge/constant --objective nca/linear@softmax:12 --jobs 2
+    goal-analyze compare --preset bag_of_words --objective vse_pp --objective nca/linear@softmax:12 --jobs 2
     """
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs

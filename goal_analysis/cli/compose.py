@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import JsonOption, refuse
-from goal_analysis.cli.objective_options import Choice, choosing_an_objective, chosen_objective
-from goal_analysis.cli.objectives import parts
-from goal_analysis.cli.tables import line_width
+from goal_analysis.cli.options import (
+    Choice,
+    JsonOption,
+    choosing_an_objective,
+    chosen_objective,
+    line_width,
+    parts,
+    refuse,
+)
 
 
 @choosing_an_objective
@@ -28,7 +33,8 @@ def compose(
     goal-analyze compose nca/linear --as-toml > mine.toml
     goal-analyze compose --toml mine.toml
     """
-    from goal_analysis.recombination.composition import compact, to_toml
+    from goal_analysis.recombination.objective import GradientObjective
+    from goal_analysis.recombination.text import line_of, to_toml
 
     if as_toml and as_json:
         refuse("got --as-toml and --json but expected at most one")
@@ -36,9 +42,9 @@ def compose(
     if as_toml:
         typer.echo(to_toml(chosen, parts(choice.own)), nl=False)
         return
-    description = chosen.describe()
+    description = GradientObjective(chosen).describe()
     if as_json:
-        record = {"objective": compact(chosen), **description.to_json()}
+        record = {"objective": line_of(chosen, parts(choice.own)) or chosen.name, **description.to_json()}
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
         typer.echo(description.to_plain(line_width()))

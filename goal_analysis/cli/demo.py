@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import INTERRUPTED
 from goal_analysis.cli.demo_losses import derived, measured, verified
 from goal_analysis.cli.demo_objectives import recombined
 from goal_analysis.cli.demo_scenes import drawn, reported, retrieved
-from goal_analysis.cli.study_options import JobsOption
+from goal_analysis.cli.options import INTERRUPTED, JobsOption
 
 RETRIEVAL = "retrieval"
 """The folder of the training runs."""

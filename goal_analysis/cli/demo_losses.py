@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from goal_analysis.cli.list import print_summary, summaries
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import print_table
 from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
 from goal_analysis.files import write_json
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
@@ -44,7 +44,7 @@ def derived(file: Path) -> list[dict[str, object]]:
     return records
 
 
-def verified(file: Path, records: Sequence[object], chosen: Sequence[SymbolicLoss] = catalog) -> bool:
+def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] = catalog) -> bool:
     """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again.
 
     Args:

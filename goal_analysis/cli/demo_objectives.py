@@ -8,11 +8,10 @@ from pathlib import Path
 
 import typer
 
-from goal_analysis.cli.objectives import objective_of
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import objective_of, print_table
 from goal_analysis.files import write_json, write_whole
 
-OBJECTIVES = ("hinge/constant", "nca(tau=12)/constant@softmax:12", "nca/linear", "nca_twin/linear@top_k:5")
+OBJECTIVES = ("vse_pp", "info_nce(scale=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
 """A baseline, InfoNCE, one that is the gradient of no loss, and its twin that is."""
 
 EXPORTED = OBJECTIVES[2]

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import typer
 
-from goal_analysis.cli.choosing import INTERRUPTED
 from goal_analysis.cli.compare import compare
+from goal_analysis.cli.options import INTERRUPTED
 from goal_analysis.cli.plot_loss import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.train import loaded_data, trained_objective
 from goal_analysis.files import write_whole
 
 RETRIEVING = (
-    "hinge/constant",
-    "nca(tau=12)/constant@softmax:12",
+    "vse_pp",
+    "info_nce(scale=12)",
     "constant/constant@softmax:12",
-    "circle(tau=12)/constant@softmax:12",
+    "circular(tau=12)/constant@softmax:12",
     "nca(tau=12)/constant@top_k:5",
 )
 """The baseline is VSE++'s loss, on hardest negatives; then InfoNCE, other triplet weights with its mining, and its with

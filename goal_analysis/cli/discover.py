@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import JsonOption, refuse
-from goal_analysis.cli.objectives import written
-from goal_analysis.cli.plot_loss import draw_kinds
-from goal_analysis.cli.study_options import (
+from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
     BaseArgument,
     BasePresetOption,
+    DataOption,
     JobsOption,
-    base_experiment,
+    JsonOption,
     ending_at_an_interrupt,
+    objective_of,
+    refuse,
+    text_of,
 )
-from goal_analysis.cli.train import DataOption, loaded_data, trained_objective
+from goal_analysis.cli.plot_loss import draw_kinds
+from goal_analysis.cli.train import base_experiment, loaded_data
 
 if TYPE_CHECKING:
-    from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.study.discovery.grammar import Grammar
     from goal_analysis.study.jobs import Failure, Job
+    from goal_analysis.symbolic.objective import Objective
 
 HARDEST, INFONCE = BASELINES
 NAMED = {"InfoNCE": INFONCE, "hardest triplet": HARDEST}
@@ -74,28 +76,29 @@ def discover(
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
     goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
     """
+    from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
     from goal_analysis.study.discovery.grammar import any_objective
     from goal_analysis.study.discovery.search import Rules, Search
     from goal_analysis.study.tuning import storage
 
-    def accepts(objective: GradientObjective) -> str:
+    def accepts(objective: Objective) -> str:
         if integrable is None:
             return ""
-        verdict = objective.describe().integrable
-        return "" if verdict is integrable else f"integrable: {verdict}, but {integrable} was asked for"
+        found = verdict(objective).integrable
+        return "" if found is integrable else f"integrable: {found}, but {integrable} was asked for"
 
     try:
         base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
         for experiment in (base, *others):
             loaded_data(experiment)
         also_on = {other.data_name: other.data for other in others}
-        free = Rules(output, storage(output), base, baseline_budget or budget, written, trained_objective)
+        free = Rules(output, storage(output), base, baseline_budget or budget, text_of, objective_of)
         first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
         rules = replace(free, budget=budget, accepts=accepts)
         search = Search("found", any_objective, rules, first)
-        baselines = [Search(name, _baseline(trained_objective(text)), free) for name, text in NAMED.items()]
+        baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
     except (OSError, ValueError) as problem:
         refuse(problem)
 
@@ -122,7 +125,7 @@ def discover(
     raise typer.Exit(1 if found.failures else 0)
 
 
-def _baseline(objective: GradientObjective) -> Grammar:
+def _baseline(objective: Objective) -> Grammar:
     """The search of a baseline, over the scales that a study tunes."""
     from goal_analysis.study.discovery.grammar import scaled_baseline
     from goal_analysis.study.scales import scaled, scales_of

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import refuse
-from goal_analysis.cli.objective_options import Choice, choosing_an_objective, chosen_objective
+from goal_analysis.cli.options import Choice, choosing_an_objective, chosen_objective, refuse
 from goal_analysis.files import write_whole
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.options import refuse
 
 EXTENSIONS = "GOAL_ANALYSIS_EXTENSIONS"
 """The variable that names the files to a command, and to the processes that a command starts."""

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, refuse
-from goal_analysis.cli.objectives import parts
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_table, refuse
 from goal_analysis.symbolic.typesetting import plain
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
@@ -48,14 +46,14 @@ def family(
     goal-analyze family --all --names | wc -l
     goal-analyze family --part nca_twin --json
     """
-    from goal_analysis.recombination.composition.minings import mining_of
-    from goal_analysis.recombination.family import MININGS, combinations
+    from goal_analysis.recombination.family import FAMILY_MININGS, combinations
     from goal_analysis.recombination.family import family as members_of
+    from goal_analysis.recombination.minings import mining_of
 
     if every and minings:
         refuse("got --all and --mining but expected one of them")
     try:
-        mined = MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
+        mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
         known = parts(own)
         chosen = members_of(known, mined, integrable=integrable, sign=sign, using=using or ())
         if names_alone:
@@ -75,7 +73,7 @@ def family(
 
 
 def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict[str, object]]:
-    from goal_analysis.recombination.composition.minings import mining_text
+    from goal_analysis.recombination.minings import mining_text
 
     with Console(stderr=True).status("judging") as status:
         for member in members:

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, losses
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_table
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
@@ -33,7 +32,7 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
         print_summary(records)
 
 
-def summaries(chosen: Iterable[SymbolicLoss]) -> Iterator[dict[str, object]]:
+def summaries(chosen: Iterable[Objective]) -> Iterator[dict[str, object]]:
     """One record a loss, derived."""
     for loss in chosen:
         decomposition = decompose(loss)

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, losses, refuse
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_table, refuse
 
 NEIGHBOURS = 5
 """How many of the nearest losses are shown."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import CatalogOption, SetOption, losses, refuse, settings_of
+from goal_analysis.cli.options import CatalogOption, SetOption, losses, refuse, settings_of
 from goal_analysis.cli.plot_loss import Wanted, draw_beside, draw_one
 
 COMPARE, ALL = "compare", "all"
@@ -46,7 +46,7 @@ def plot(
     goal-analyze plot circle multi_similarity -o pictures
     goal-analyze plot circle --kind field --set gamma=16 --format svg
     goal-analyze plot --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
-    goal-analyze plot nca/linear circle/constant --kind compare
+    goal-analyze plot nca/linear circular/constant --kind compare
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goal_analysis.cli.choosing import named, of_formula, refuse
+from goal_analysis.cli.options import named, of_formula, refuse
 from goal_analysis.files import folder_name
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import WeightField
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
@@ -33,7 +33,7 @@ class Wanted:
     own: Path | None = None
     settings: tuple[tuple[str, float], ...] = ()
 
-    def resolved(self) -> SymbolicLoss | WeightField:
+    def resolved(self) -> Objective | WeightField:
         """The loss, or the weights; ends with exit code 2 where there is none."""
         if self.formula is not None:
             return of_formula(self.formula, dict(self.settings))
@@ -43,7 +43,7 @@ class Wanted:
 def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     """Draw and write the pictures of one loss."""
     what = wanted.resolved()
-    title = what.title if isinstance(what, SymbolicLoss) else wanted.name
+    title = what.title if isinstance(what, Objective) else wanted.name
     return draw_kinds(_taken_apart(what), wanted.name, title, dict(wanted.settings), folder, kinds, form)
 
 
@@ -84,13 +84,13 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     return path
 
 
-def _taken_apart(what: SymbolicLoss | WeightField) -> Objective:
-    return decompose(what) if isinstance(what, SymbolicLoss) else what
+def _taken_apart(what: Objective | WeightField) -> Objective:
+    return decompose(what) if isinstance(what, Objective) else what
 
 
 def _of_objective(text: str, own: Path | None) -> WeightField:
     """The weights of an objective, whose mining does not matter to one triplet."""
-    from goal_analysis.cli.objectives import objective_of
+    from goal_analysis.cli.options import objective_of
 
     try:
         objective = objective_of(text, own)

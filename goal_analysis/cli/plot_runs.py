@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.options import refuse
 from goal_analysis.cli.plot_model import pictures_of_model
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs

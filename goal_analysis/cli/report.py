@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import refuse
+from goal_analysis.cli.options import refuse
 from goal_analysis.cli.train import loaded_data, trained_objective
 
 
@@ -28,7 +28,7 @@ def report(
 
     \b
     goal-analyze report runs/mine -o report.html
-    goal-analyze report comparison --baseline hinge/constant -o report.html
+    goal-analyze report comparison --baseline vse_pp -o report.html
     """
     from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page

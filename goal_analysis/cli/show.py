@@ -1,4 +1,4 @@
-"""``goal-analyze show``: one loss taken apart."""
+"""``goal-analyze show``: one loss, or another objective, taken apart."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import (
+from goal_analysis.cli.options import (
     CatalogOption,
     JsonOption,
     SetOption,
+    line_width,
     named,
     of_formula,
     refuse,
     settings_of,
 )
-from goal_analysis.cli.tables import line_width
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
     integrability_page,
@@ -32,7 +33,10 @@ from goal_analysis.symbolic.typesetting.pages import (
 
 
 def show(
-    loss: Annotated[str | None, typer.Argument(metavar="[LOSS]", help="A name that `list` prints.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Argument(metavar="[OBJECTIVE]", help="A name that `list` prints, or such as nca/linear@softmax:12."),
+    ] = None,
     formula: Annotated[
         str | None, typer.Option("--formula", help="A loss of one triplet instead, a formula of s_p and s_n.")
     ] = None,
@@ -42,33 +46,44 @@ def show(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a loss: its formula, the weights derived from it, whether they are integrable, and what they do.
+    """Show a loss, or another objective: its formula, its weights, whether they are integrable, and what they do.
 
     \b
     goal-analyze show circle
     goal-analyze show circle --set gamma=80 --latex
+    goal-analyze show nca/linear
     goal-analyze show --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
     goal-analyze show mine --catalog my_losses.toml --json
     """
-    from goal_analysis.numeric.characteristics import characteristics, characteristics_page  # loads NumPy
-
     if (loss is None) == (formula is None):
         refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
     if as_latex + as_markdown + as_json > 1:
         refuse("got several of --latex, --markdown and --json but expected at most one")
     settings = settings_of(assignments)
-    chosen = named(loss, own) if loss is not None else of_formula(formula or "", settings)
     try:
-        decomposition = decompose(chosen)
-        pages = [
-            loss_page(chosen, settings),
-            weights_page(decomposition),
-            integrability_page(integrability(decomposition)),
-            characteristics_page(characteristics(decomposition, settings)),
-        ]
+        chosen = named(loss, own).with_settings(settings) if loss is not None else of_formula(formula or "", settings)
+        pages = _pages(chosen)
     except ValueError as problem:
         refuse(problem)
     typer.echo(_written(pages, as_latex, as_markdown, as_json))
+
+
+def _pages(objective: Objective) -> list[Page]:
+    """What is known of a loss on its own, or of an objective with its mining on a batch."""
+    if not objective.is_loss:
+        from goal_analysis.recombination.description import described
+        from goal_analysis.recombination.verdict import verdict
+
+        return list(described(objective, verdict(objective)).pages)
+    from goal_analysis.numeric.characteristics import characteristics, characteristics_page  # loads NumPy
+
+    decomposition = decompose(objective)
+    return [
+        loss_page(objective),
+        weights_page(decomposition),
+        integrability_page(integrability(decomposition)),
+        characteristics_page(characteristics(decomposition)),
+    ]
 
 
 def _written(pages: list[Page], as_latex: bool, as_markdown: bool, as_json: bool) -> str:

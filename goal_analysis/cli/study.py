@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.choosing import JsonOption, refuse
-from goal_analysis.cli.objectives import written
-from goal_analysis.cli.study_options import (
+from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
     BaseArgument,
     BasePresetOption,
+    DataOption,
     JobsOption,
-    base_experiment,
+    JsonOption,
     ending_at_an_interrupt,
+    refuse,
+    text_of,
 )
-from goal_analysis.cli.train import DataOption, loaded_data, trained_objective
+from goal_analysis.cli.train import base_experiment, loaded_data, trained_objective
 
 if TYPE_CHECKING:
     from goal_analysis.study.jobs import Failure, Job
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PUBLISHED = tuple(
     f"{triplet}/{pair}"
     for triplet, pair in product(
-        ("constant", "nca", "circle"), ("constant", "linear", "sigmoid", "relative_linear", "relative_sigmoid")
+        ("constant", "nca", "circular"), ("constant", "linear", "sigmoid", "relative_linear", "relative_sigmoid")
     )
 )
 """The published grid, on hardest negatives."""
@@ -86,7 +87,7 @@ def study(
         base = base_experiment(file, preset, data, assignments)
         probe_steps = base.training.probe_steps or _between_probes(base, len(loaded_data(base).train))
         candidates = [
-            candidate(name, trained_objective(name), written, base, tune_rate)
+            candidate(name, trained_objective(name).objective, text_of, base, tune_rate)
             for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
         ]
     except (OSError, ValueError) as problem:

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from goal_analysis.cli.choosing import refuse
-from goal_analysis.cli.objectives import declaration_of, is_declaration, objective_of
-from goal_analysis.cli.training import processes, run
+from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, objective_of, read_text, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.vse.data.split import RetrievalData, Split
     from goal_analysis.vse.loop.experiment import Experiment
+    from goal_analysis.vse.loop.training import Report
 
 ExperimentArgument = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
 ]
 PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes with the package.")]
-DataOption = Annotated[
-    str | None,
-    typer.Option(metavar="DIR/NAME", help="Other data: a folder, a file, or the name of a data set."),
-]
-SkipBadOption = Annotated[
-    bool,
-    typer.Option(
-        "--skip-bad", help="Leave out rows that cannot be used, and count them; every picture is decoded once for that."
-    ),
-]
 
 
 def train(
     file: ExperimentArgument = None,
     preset: PresetOption = None,
     data: DataOption = None,
-    objective: Annotated[str | None, typer.Option(help="Such as nca/linear@softmax:12.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Such as info_nce(scale=12), circle/linear or nca/linear@softmax:12.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
@@ -60,7 +56,7 @@ def train(
 
     \b
     goal-analyze train experiment.toml -o runs/mine
-    goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective nca/linear@softmax:12
+    goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective "circle(gamma=80)"
     goal-analyze train --resume runs/mine
     """
     from goal_analysis.vse.folder.run_folder import read_run
@@ -112,6 +108,19 @@ def chosen_experiment(
     return inlined(experiments.experiment_from_mapping(tables, str(file or preset)))
 
 
+def base_experiment(
+    file: Path | None, preset: str | None, data: str | None, assignments: list[str] | None
+) -> Experiment:
+    """The experiment whose data, model and training all runs of a study have.
+
+    Raises:
+        ValueError: a setting that is not understood.
+        OSError: the file cannot be read.
+    """
+    chosen = None if file else preset or "bag_of_words"
+    return chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
+
+
 def inlined(experiment: Experiment) -> Experiment:
     """The experiment with its objective's TOML file read, so that a run says by itself what it trained with.
 
@@ -120,20 +129,20 @@ def inlined(experiment: Experiment) -> Experiment:
         OSError: it cannot be read.
     """
     if experiment.objective.endswith(".toml"):
-        return replace(experiment, objective=declaration_of(experiment.objective))
+        return replace(experiment, objective=read_text(experiment.objective))
     return experiment
 
 
 def trained_objective(text: str) -> GradientObjective:
-    """The objective of an experiment, whose weights are averaged over the anchors unless it is declared in TOML.
+    """The objective of an experiment.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
         OSError: the file cannot be read.
     """
-    from goal_analysis.symbolic.objective import Reduction
+    from goal_analysis.recombination.objective import GradientObjective
 
-    return objective_of(text) if is_declaration(text) else objective_of(text, reduction=Reduction.MEAN)
+    return GradientObjective(objective_of(text))
 
 
 def loaded_data(experiment: Experiment) -> RetrievalData:
@@ -168,3 +177,86 @@ def _names() -> str:
     from goal_analysis.vse.loop.experiment import presets
 
     return ", ".join(presets())
+
+
+def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """How many processes on how many machines: as asked for, and by default one, or as many as torchrun started."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    machines = int(os.environ.get("WORLD_SIZE", local)) // local
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return devices or 1, nodes or 1
+    for name, asked, started in (("--devices", devices, local), ("--nodes", nodes, machines)):
+        if asked not in (None, started):
+            refuse(f"{name}: got {asked} but expected {started}, as torchrun started them, or nothing")
+    return local, machines
+
+
+def run(
+    experiment: Experiment,
+    objective: GradientObjective,
+    loaded: RetrievalData,
+    folder: Path,
+    devices: int,
+    nodes: int,
+    accelerator: str,
+    tensorboard: bool,
+) -> None:
+    """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
+    from lightning_fabric import Fabric
+
+    from goal_analysis.vse.folder.run import run_experiment
+    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
+    from goal_analysis.vse.loop.processes import RankError, WorkerError
+    from goal_analysis.vse.loop.training import tensorboard_log
+
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=experiment.training.precision,  # pyright: ignore[reportArgumentType]
+        )
+        fabric.launch()
+    except (OSError, ValueError, RuntimeError) as problem:
+        refuse(problem)
+    options = experiment.training
+    steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total}"),
+        TextColumn("{task.fields[rsum]}"),
+        TimeElapsedColumn(),
+    )
+    shown = fabric.is_global_zero and sys.stderr.isatty()
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not shown))
+        task = bar.add_task(experiment.name, total=steps, rsum="")
+        logs: list[Report] = []
+
+        def report(record: Mapping[str, Any]) -> None:
+            for log in logs:
+                log(record)
+            bar.update(task, completed=record["step"])
+            if record["kind"] == "epoch":
+                said = f"dev RSUM {record['rsum']:.1f}"
+                bar.update(task, rsum=said)
+                if bar.disable:
+                    typer.echo(f"epoch {record['epoch']}/{options.epochs}: {said}")
+            elif record["kind"] == "trouble":
+                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
+
+        try:
+            if tensorboard and fabric.is_global_zero:
+                logs.append(stack.enter_context(tensorboard_log(folder)))
+            progress = run_experiment(experiment, objective, loaded, folder, fabric, sys.argv, report)
+        except TrainingTrouble as problem:
+            typer.echo(f"{folder}: stopped at {problem}", err=True)
+            raise typer.Exit(1) from None
+        except (OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
+            said = str(problem)
+            typer.echo(said if said.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {said}", err=True)
+            raise typer.Exit(1) from None
+    if fabric.is_global_zero:
+        why = f" ({progress.stopped})" if progress.stopped else ""
+        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from goal_analysis.cli.choosing import CatalogOption, JsonOption, SetOption, losses, named, refuse, settings_of
-from goal_analysis.cli.tables import print_table
+from goal_analysis.cli.options import (
+    CatalogOption,
+    JsonOption,
+    SetOption,
+    losses,
+    named,
+    print_table,
+    refuse,
+    settings_of,
+)
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
     import torch
@@ -72,7 +80,7 @@ def verify_losses(
 
 
 def verifications(
-    chosen: Iterable[SymbolicLoss],
+    chosen: Iterable[Objective],
     batches: Sequence[Batch],
     dtypes: Sequence[str],
     device: str = "cpu",

@@ -41,7 +41,7 @@ POLL_OTHERS = 2.0
 TAKEN = 75
 """The exit code of a process whose job another process has claimed."""
 
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.composition")
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
 """What the server imports."""
 
 

@@ -1,22 +1,37 @@
 """Scales: the numbers of an objective that are tuned before it is compared.
 
-They are those of its mining and of its triplet weight. Which pairs weigh how much, the pair weights' own numbers, is
-what the objective is, and stays.
+They are those of its mining, of its triplet weight, and of a loss those that its outer and inner functions read. Which
+pairs weigh how much, the numbers of prescribed pair weights, is what the objective is, and stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import sympy as sp
 import torch
 
-from goal_analysis.numeric.mining import SemiHard, Softmax, TopK
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.minings import (
+    Mining,
+    mining_in,
+    mining_text,
+    numbers_of,
+    semi_hard,
+    softmax,
+    top_k,
+)
+from goal_analysis.recombination.recombine import recombine
+from goal_analysis.symbolic.objective import Objective
 
 MINING_SCALE, MINING_MARGIN, MINING_K = "mining.scale", "mining.margin", "mining.k"
 LEARNING_RATE = "training.learning_rate"
+MININGS: dict[str, Callable[[float], Mining]] = {
+    MINING_SCALE: lambda scale: softmax(float(scale), float(scale)),
+    MINING_MARGIN: lambda margin: semi_hard(float(margin)),
+    MINING_K: lambda k: top_k(int(k)),
+}
+"""The minings of tuned numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +65,37 @@ class Scale:
         return float(round(value) if self.whole else float(f"{value:.4g}"))
 
 
-def scales_of(objective: GradientObjective, learning_rate: float, tune_rate: bool = False) -> tuple[Scale, ...]:
+def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = False) -> tuple[Scale, ...]:
     """What is tuned of an objective.
 
-    Softmax mining's scale is looked for from a third to three times of what it is, and a triplet weight's positive
-    hyperparameter from a tenth to three times: a triplet weight that equals the mining's scale moves with it, as the
-    one scale of InfoNCE does. A margin is looked for from 0 to twice its value, and up to 0.2 at least. The learning
-    rate is tuned where there is nothing else, or for all alike where that is asked for.
+    A number of softmax mining is looked for from a third to three times of what it is, and so is a positive
+    hyperparameter of a loss that its aggregates read, as the scale of InfoNCE is. Another positive hyperparameter is
+    looked for from a tenth to three times. A triplet weight that equals the mining's scale moves with it. A margin is
+    looked for from 0 to twice its value, and up to 0.2 at least. The learning rate is tuned where nothing else is,
+    or for all alike where that is asked for.
 
     Args:
         objective: which.
         learning_rate: of the experiment.
         tune_rate: whether the learning rate is tuned beside other scales too.
     """
-    found = []
-    mining, bound = objective.mining, None
-    if isinstance(mining, Softmax) and mining.positive_scale == mining.negative_scale:
-        bound = mining.negative_scale
+    found, bound = [], None
+    name, numbers = _mining_of(objective)
+    if name == "softmax" and len(set(numbers.values())) == 1:
+        bound = next(iter(numbers.values()))
         found.append(Scale(MINING_SCALE, bound, bound / 3, 3 * bound))
-    elif isinstance(mining, SemiHard):
-        found.append(Scale(MINING_MARGIN, mining.margin, 0.0, max(2 * mining.margin, 0.2), logarithmic=False))
-    elif isinstance(mining, TopK):
-        found.append(Scale(MINING_K, mining.k, 1, 8 * mining.k, whole=True))
-    for h in objective.triplet_weight.hyperparameters:
-        own = float(objective.settings.get(h.name, h.default))
-        if own == bound:
+    elif name == "semi_hard":
+        margin = numbers["margin"]
+        found.append(Scale(MINING_MARGIN, margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
+    elif name == "top_k":
+        found.append(Scale(MINING_K, int(numbers["k"]), 1, 8 * int(numbers["k"]), whole=True))
+    of_triplets, of_aggregates = _read(objective)
+    for h in objective.hyperparameters:
+        own = float(h.default)
+        if own == bound or h.symbol not in of_triplets | of_aggregates:
             continue
         if h.domain.start >= 0 and h.domain.left_open:
-            found.append(Scale(h.name, own, own / 10, 3 * own))
+            found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), 3 * own))
         elif h.domain.start >= 0 or own >= 0:
             high = min(float(h.domain.end), max(2 * own, 0.2))
             found.append(Scale(h.name, own, max(float(h.domain.start), 0.0), high, logarithmic=False))
@@ -86,36 +104,42 @@ def scales_of(objective: GradientObjective, learning_rate: float, tune_rate: boo
     return tuple(found)
 
 
-def scaled(objective: GradientObjective, values: Mapping[str, float | int]) -> GradientObjective:
+def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float]]:
+    mining = mining_in(objective)
+    return ("", {}) if mining is None else numbers_of(mining) or ("", {})
+
+
+def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
+    """The symbols that triplet weights or outer functions read, and those that aggregates do."""
+    outer, inner = set(), set()
+    for term in objective.terms:
+        outer |= sp.sympify(term.outer if term.triplet is None else term.triplet).free_symbols
+        for side in term.sides:
+            inner |= side.inner.free_symbols.union(*(p.free_symbols for p in side.aggregator.parameters))
+    return outer, inner
+
+
+def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:
     """The objective with these values of its scales; a learning rate among them is none of the objective's.
 
     Args:
         objective: which.
         values: by the names of `scales_of`.
 
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12.0, 12.0), settings={"tau": 12})
-    >>> scaled(infonce, {"mining.scale": 20.0}).settings
-    {'tau': 20.0}
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> scaled(info_nce_loss, {"scale": 20.0, "training.learning_rate": 0.001}).values()
+    {scale: 20}
     """
-    mining: Any = objective.mining
-    settings = dict(objective.settings)
-    known = {h.name: h for h in objective.field.hyperparameters}
-    for name, value in values.items():
+    settings = {name: value for name, value in values.items() if name not in (*MININGS, LEARNING_RATE)}
+    for name, number in ((name, values[name]) for name in MININGS if name in values):
+        _, before = _mining_of(objective)
         if name == MINING_SCALE:
-            before = mining.negative_scale
-            mining = Softmax(float(value), float(value))
-            tied = [
-                h.name for h in objective.triplet_weight.hyperparameters if settings.get(h.name, h.default) == before
-            ]
-            settings |= dict.fromkeys(tied, value)
-        elif name == MINING_MARGIN:
-            mining = SemiHard(float(value))
-        elif name == MINING_K:
-            mining = TopK(int(value))
-        elif name != LEARNING_RATE:
-            settings[name] = known[name].check(value, f"{objective.triplet_weight.name}: {name}")
-    return objective.replaced(mining=mining, settings=settings)
+            tied = [h.name for h in objective.hyperparameters if float(h.default) in before.values()]
+            settings |= dict.fromkeys((n for n in tied if n not in settings), float(number))
+        mining = MININGS[name](number)
+        stem, text = objective.name.partition("@")[0], mining_text(mining)
+        objective = recombine(objective, mining=mining, name=f"{stem}@{text}")
+    return objective.with_settings(settings)
 
 
 def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:

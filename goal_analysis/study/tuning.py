@@ -25,10 +25,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from goal_analysis.files import folder_name
-from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_rsum, run_job
 from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled, scales_of
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.experiment import Experiment
 
@@ -51,9 +51,9 @@ class Candidate:
     """
 
     name: str
-    objective: GradientObjective
+    objective: Objective
     scales: tuple[Scale, ...]
-    write: Callable[[GradientObjective], str]
+    write: Callable[[Objective], str]
 
     def experiment(self, base: Experiment, values: Mapping[str, float], seed: int) -> Experiment:
         """The experiment of a run with these values of the scales."""
@@ -66,8 +66,8 @@ class Candidate:
 
 def candidate(
     name: str,
-    objective: GradientObjective,
-    write: Callable[[GradientObjective], str],
+    objective: Objective,
+    write: Callable[[Objective], str],
     base: Experiment,
     tune_rate: bool = False,
 ) -> Candidate:

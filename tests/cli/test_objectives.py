@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from goal_analysis.cli import app
 from goal_analysis.cli.demo_objectives import OBJECTIVES, recombined, trained
-from goal_analysis.cli.objectives import objective_of, parts
+from goal_analysis.cli.options import objective_of, parts
 
 OWN_TOML = """
 mining = "top_k:3"

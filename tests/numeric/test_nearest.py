@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from losses_catalog.nca import nca_loss
+from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from pytorch_metric_learning import losses as pml
 from torch import Tensor
 
@@ -23,7 +23,7 @@ LOSSES = (
     circle_loss,
     info_nce_loss,
     multi_similarity_loss,
-    nca_loss,
+    neighbourhood_components_loss,
     siglip_loss,
     sup_con_loss,
     triplet_loss,

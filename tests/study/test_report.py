@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 
 from goal_analysis.cli.study import FAMILIES
-from goal_analysis.cli.study_options import BASELINES
+from goal_analysis.cli.options import BASELINES
 from goal_analysis.pictures.run_frames import log_frame, over_seeds
 from goal_analysis.study.comparison import compare
 from goal_analysis.study.report import report

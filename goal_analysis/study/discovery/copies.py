@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import sympy as sp
 
-from goal_analysis.numeric.mining import Softmax
-from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.language.hyperparameter import exact
-from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.aggregators import MAX, MIN, Side
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
 
@@ -19,76 +19,85 @@ SCREENED = 6
 
 CLOSE = 1e-9
 
-Formulas = tuple[sp.Expr, ...]
-
 
 @dataclass(frozen=True, eq=False)
 class Signature:
     """What is compared of an objective.
 
     Args:
-        rest: mining, direction, similarity, reduction and anchors.
-        parts: formulas that may each be multiplied by a constant of its own: the weights w⁺ and w⁻ together; with
-            softmax mining T, which reads aggregates, and P⁺ with P⁻.
-        ranges: of s_p and s_n.
+        rest: how every term aggregates, and direction, similarity, reduction and anchors.
+        weights: T·P⁺ and T·P⁻ of every term, which may all be multiplied by one constant. T reads the similarity of the
+            pair where the aggregate is that of one pair, and else x_p and x_n.
+        ranges: of what the weights read.
     """
 
     rest: tuple[object, ...]
-    parts: tuple[Formulas, ...]
+    weights: tuple[sp.Expr, ...]
     ranges: Ranges
 
     @classmethod
-    def of(cls, objective: GradientObjective) -> Signature:
-        """The signature of an objective without relative similarities."""
-        values = {symbol: exact(value) for symbol, value in objective.weighting.values}
-        t, p, n = (
-            e.subs(values)
-            for e in (
-                objective.triplet_weight.expression,
-                objective.pair_weights.positive,
-                objective.pair_weights.negative,
-            )
-        )
-        parts = ((t,), (p, n)) if isinstance(objective.mining, Softmax) else ((t * p, t * n),)
+    def of(cls, objective: Objective) -> Signature:
+        """The signature of an objective, at its own values."""
+        values = objective.values()
+        weights = tuple(w for term in objective.terms for w in _weights(term, values))
         direction = None if objective.direction is None else objective.direction.formula
-        rest = (objective.mining, direction, objective.similarity, objective.reduction, objective.anchors)
-        return cls(rest, parts, objective.field.ranges)
+        sides = tuple(_aggregates(side, values) for t in objective.terms for side in (t.positives, t.negatives))
+        rest = (*sides, objective.relative, direction, objective.similarity, objective.reduction, objective.anchors)
+        window = objective.similarity.window
+        ranges = dict.fromkeys((s_p, s_n, x_p, x_n), window)
+        return cls(rest, weights, ranges | {r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative})
 
     def same_as(self, other: Signature) -> bool:
         """Whether one is a multiple of the other: floats say so at a few points, and then no witness says otherwise.
 
-        >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
+        >>> from goal_analysis.recombination.recombine import composed
         >>> from goal_analysis.symbolic.weight import PairWeights
+        >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
         >>> double = PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
         >>> linear, twice, constant = (
-        ...     Signature.of(GradientObjective(nca_triplet, p)) for p in (linear_pair, double, constant_pair)
+        ...     Signature.of(composed(nca_triplet, p)) for p in (linear_pair, double, constant_pair)
         ... )
         >>> linear.same_as(twice), linear.same_as(constant)
         (True, False)
         """
-        if self.rest != other.rest or len(self.parts) != len(other.parts):
+        if self.rest != other.rest or len(self.weights) != len(other.weights):
             return False
         if not all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True)):
             return False
-        return all(_proportional(*pair, self.ranges) for pair in zip(self.parts, other.parts, strict=True))
+        (point,) = random_points(tuple(self.ranges), self.ranges, 1)
+        a, b = (weights[-1].subs(point) for weights in (self.weights, other.weights))
+        pairs = zip(self.weights, other.weights, strict=True)
+        return all(find_witness(mine * b - its * a, self.ranges) is None for mine, its in pairs)
 
     @cached_property
     def _at_points(self) -> list[float]:
-        return [value for formulas in self.parts for value in _values(formulas, self.ranges)]
+        """The weights at a few points, over the largest of them."""
+        symbols = tuple(self.ranges)
+        compiled = program(self.weights, symbols)
+        found = [
+            float(value)
+            for point in random_points(symbols, self.ranges, SCREENED)
+            for value in compiled.run(FLOAT, *(float(point[symbol]) for symbol in symbols))
+        ]
+        return [value / (max(map(abs, found)) or 1.0) for value in found]
 
 
-def _values(formulas: Formulas, ranges: Ranges) -> list[float]:
-    """At a few points, over the largest of them."""
-    compiled = program(formulas, (s_p, s_n))
-    found = [
-        float(value)
-        for point in random_points((s_p, s_n), ranges, SCREENED)
-        for value in compiled.run(FLOAT, float(point[s_p]), float(point[s_n]))
-    ]
-    return [value / (max(map(abs, found)) or 1.0) for value in found]
+def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
+    """T·P of every side of a term."""
+    of_one_pair = {
+        x: undetach(side.inner)
+        for x, side in ((x_p, term.positives), (x_n, term.negatives))
+        if side is not None and (side.aggregator.enumerates or side.aggregator in (MAX, MIN))
+    }
+    sides = ((term.positives, s_p), (term.negatives, s_n))
+    for weight, (side, s) in zip(term.triplet_weights, sides, strict=True):
+        if side is not None:
+            triplet = undetach(weight).subs(of_one_pair, simultaneous=True)
+            yield sp.sympify(triplet * undetach(side.slope(s))).subs(values)
 
 
-def _proportional(ours: Formulas, theirs: Formulas, ranges: Ranges) -> bool:
-    (point,) = random_points((s_p, s_n), ranges, 1)
-    a, b = (formulas[-1].subs(point) for formulas in (ours, theirs))
-    return all(find_witness(mine * b - its * a, ranges) is None for mine, its in zip(ours, theirs, strict=True))
+def _aggregates(side: Side | None, values: dict[sp.Symbol, sp.Expr]) -> object:
+    if side is None:
+        return None
+    numbers = tuple(p.subs(values) for p in side.aggregator.parameters)
+    return side.aggregator.name, numbers, side.inner.subs(values), side.pool, side.selection

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from goal_analysis.files import folder_name, write_json, write_whole
-from goal_analysis.recombination.composition import to_toml
 from goal_analysis.recombination.export import export
+from goal_analysis.recombination.text import to_toml
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.discovery.finding import Contender, Discovery, text_of
 from goal_analysis.study.discovery.search import Search

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from goal_analysis.recombination.description import Description
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.description import described
+from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study.comparison import Comparison
 from goal_analysis.study.jobs import Failure
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.loop.experiment import Experiment
 
 
@@ -26,7 +27,7 @@ class Contender:
 
     name: str
     experiment: Experiment
-    objective: GradientObjective
+    objective: Objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +83,19 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
 
 def _known(contender: Contender, base: Experiment) -> Iterator[str]:
     """What is known of a contender, a line of a list each."""
-    about: Description = contender.objective.describe()
-    verdict = {True: "the gradient of a loss", False: "the gradient of no loss", None: "undecided"}[about.integrable]
-    o = contender.objective
-    values = {h.name: float(o.field.values(o.settings)[h.symbol]) for h in o.field.hyperparameters}
-    yield f"- T = `{o.triplet_weight.expression}`"
-    yield f"- P⁺ = `{o.pair_weights.positive}`, P⁻ = `{o.pair_weights.negative}`"
-    if values:
-        yield f"- {', '.join(f'{name} = {value:.4g}' for name, value in values.items())}"
-    yield f"- mining: {o.mining}; direction: {(o.direction or o.similarity).name}"
-    yield f"- {verdict}: {about.reason}"
+    objective = contender.objective
+    about = described(objective, verdict(objective))
+    known = {True: "the gradient of a loss", False: "the gradient of no loss", None: "undecided"}[about.integrable]
+    factors, field = about.weights.factors, about.weights
+    if factors is not None:
+        yield f"- T = `{factors.triplet}`"
+        yield f"- P⁺ = `{factors.positive}`, P⁻ = `{factors.negative}`"
+    else:
+        yield f"- w⁺ = `{field.positive}`, w⁻ = `{field.negative}`"
+    if about.settings:
+        yield f"- {', '.join(f'{name} = {value:.4g}' for name, value in about.settings.items())}"
+    yield f"- mining: {about.mining}; direction: {about.direction}"
+    yield f"- {known}: {about.reason}"
     own, trained = base.training, contender.experiment.training
     changed = {name: value for name, value in vars(trained).items() if value != getattr(own, name)}
     yield f"- trained with {', '.join(f'{name} = {value}' for name, value in changed.items()) or 'the preset as it is'}"

@@ -17,12 +17,13 @@ from typing import Any
 import sympy as sp
 from optuna.trial import BaseTrial
 
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, TopK
 from goal_analysis.numeric.similarity import TANGENTIAL, Direction, direction_regularized
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.minings import Mining, every, hardest, softmax, top_k
 from goal_analysis.recombination.parts import twin_of
+from goal_analysis.recombination.recombine import composed
+from goal_analysis.recombination.refusal import refusal
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 DIGITS = 3
@@ -46,11 +47,11 @@ class Proposal:
     """What a trial is to train with.
 
     Args:
-        objective: of the mean over the anchors.
+        objective: that it trains with.
         training: the options of the experiment that differ from its own.
     """
 
-    objective: GradientObjective
+    objective: Objective
     training: Mapping[str, float | int]
 
 
@@ -73,13 +74,10 @@ def any_objective(trial: BaseTrial, rate: float) -> Proposal:
     positive = _shape(draw, "positive", -s_p)
     negative = _shape(draw, "negative", s_n)
     pair = PairWeights(name=FOUND, positive=positive, negative=negative)
-    objective = GradientObjective(
-        _triplet(draw, pair),
-        pair,
-        _mining(draw),
-        direction=DIRECTIONS[draw.choice("direction", tuple(DIRECTIONS))],
-        reduction=Reduction.MEAN,
-    )
+    triplet, mining = _triplet(draw, pair), _mining(draw)
+    objective = composed(triplet, pair, mining, direction=DIRECTIONS[draw.choice("direction", tuple(DIRECTIONS))])
+    if refused := refusal(objective):
+        raise ValueError(refused)
     training = batches(draw) | {"learning_rate": draw.number("learning_rate", rate / 3, 4 * rate)}
     if training["captions_per_image"] > 1:
         for name in ("text_text", "image_image"):
@@ -88,7 +86,7 @@ def any_objective(trial: BaseTrial, rate: float) -> Proposal:
     return Proposal(objective, training)
 
 
-def scaled_baseline(objective: GradientObjective, scales: Mapping[str, tuple[float, float]], put: Callable) -> Grammar:
+def scaled_baseline(objective: Objective, scales: Mapping[str, tuple[float, float]], put: Callable) -> Grammar:
     """The space of a baseline: its own scales, the making of batches, and the learning rate.
 
     Args:
@@ -161,10 +159,10 @@ def _triplet(draw: _Draw, pair: PairWeights) -> TripletWeight:
     return TripletWeight(name=FOUND, expression=sigmoid(tau * (s_n - s_p + margin)))
 
 
-def _mining(draw: _Draw) -> Miner:
+def _mining(draw: _Draw) -> Mining:
     kind = draw.choice("mining", MININGS)
     if kind == "softmax":
-        return Softmax(draw.number("mining.positive_scale", 2, 40), draw.number("mining.negative_scale", 4, 40))
+        return softmax(draw.number("mining.positive_scale", 2, 40), draw.number("mining.negative_scale", 4, 40))
     if kind == "top_k":
-        return TopK(draw.trial.suggest_int("mining.k", 2, 64, log=True))
-    return All() if kind == "all" else Hardest()
+        return top_k(draw.trial.suggest_int("mining.k", 2, 64, log=True))
+    return every() if kind == "all" else hardest()

@@ -22,13 +22,13 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from goal_analysis.files import folder_name
-from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal
 from goal_analysis.study.jobs import Failure, Job
 from goal_analysis.study.runs import best_rsum, run_job
 from goal_analysis.study.tuning import TUNING_SEED
 from goal_analysis.symbolic.analysis.recovery import NoTwin
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import LOG, read_log
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
@@ -62,9 +62,9 @@ class Rules:
     store: JournalStorage
     base: Experiment
     budget: int
-    write: Callable[[GradientObjective], str]
-    read: Callable[[str], GradientObjective]
-    accepts: Callable[[GradientObjective], str] = lambda objective: ""
+    write: Callable[[Objective], str]
+    read: Callable[[str], Objective]
+    accepts: Callable[[Objective], str] = lambda objective: ""
 
 
 class Search:

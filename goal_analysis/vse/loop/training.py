@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import All, Softmax, TopK
 from goal_analysis.numeric.probe import GradientProbe
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
+from goal_analysis.symbolic.language.aggregators import EACH_MEAN, MAX, MIN, Side
+from goal_analysis.symbolic.objective import Term
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
@@ -112,7 +114,7 @@ def train(
     for epoch in range(progress.step // epoch_steps, options.epochs):
         if progress.stopped:
             break
-        trained = on_all_negatives(objective, options.batch_size) if epoch < options.epochs_on_all else objective
+        trained = on_all_negatives(objective) if epoch < options.epochs_on_all else objective
         trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
@@ -197,19 +199,45 @@ def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> floa
     return options.learning_rate * (1 + math.cos(math.pi * after / max(last, 1))) / 2
 
 
-def on_all_negatives(objective: GradientObjective, negatives: int) -> GradientObjective:
-    """The objective on the mean over all negatives; softmax mining, which counts them all, stays as it is.
+def on_all_negatives(objective: GradientObjective) -> GradientObjective:
+    """The objective on the mean over all negatives; one whose aggregators count every negative stays as it is.
 
-    It is their mean and not their sum, for Adam's second moments would remember a sum for thousands of steps. Relative
+    It is a mean and not a sum, for Adam's second moments would remember a sum for thousands of steps. Relative
     similarities, which compare hardest triplets with each other, are 0.
 
     Args:
         objective: which.
-        negatives: as many as an anchor may have.
     """
-    if isinstance(objective.mining, Softmax | All):
+    value = objective.objective
+    chosen = [n for n in (term.negatives for term in value.terms) if n is not None and _chooses(n)]
+    if not chosen:
         return objective
-    return objective.replaced(mining=TopK(negatives), pair_weights=objective.pair_weights.without_relative)
+    alone = {r.symbol: 0 for r in value.relative}
+
+    def weighed(side: Side | None) -> Side | None:
+        return side and replace(side, weight=None if side.weight is None else side.weight.subs(alone))
+
+    def begun(term: Term) -> Term:
+        negatives = weighed(term.negatives)
+        if negatives is not None and _chooses(negatives):
+            negatives = replace(negatives, aggregator=EACH_MEAN, selection=None)
+        return replace(term, positives=weighed(term.positives), negatives=negatives)
+
+    terms, formulas = tuple(map(begun, value.terms)), (f for term in map(begun, value.terms) for f in _formulas(term))
+    used = set().union(*(formula.free_symbols for formula in formulas))
+    kept = tuple(h for h in value.hyperparameters if h.symbol in used)
+    return objective.replaced(terms=terms, hyperparameters=kept, relative=())
+
+
+def _formulas(term):
+    found = [f for f in (term.outer, term.triplet) if f is not None]
+    for side in term.sides:
+        found += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
+    return found
+
+
+def _chooses(side: Side) -> bool:
+    return side.selection is not None or side.aggregator in (MAX, MIN)
 
 
 def surrogate(

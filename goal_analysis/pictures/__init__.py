@@ -1,5 +1,5 @@
 """Pictures: frames say what is drawn; figures draw them by matplotlib and seaborn, charts by Plotly.
 
-A module ``…_frames`` has functions that return pandas data frames, and a module ``…_figures`` draws these on given Axes.
-`charts` and `weight_chart` draw the same frames for a page. `style` has the one palette and the one scale rule.
+A module ``…_frames`` has functions that return pandas data frames. A module ``…_figures`` draws these on given Axes;
+`charts` and `weight_chart` draw them for a page. `style` has the one palette and the one scale rule.
 """

@@ -9,10 +9,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from goal_analysis.declarations import number_of, read_toml
 from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
-from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.symbolic.parsing.number import number_of
 from losses_catalog import catalog
 
 MOST_BYTES = 1_000_000

@@ -13,11 +13,16 @@ import typer
 
 from goal_analysis.cli.choosing import CatalogOption, SetOption, refuse, settings_of
 from goal_analysis.cli.objectives import objective_of, parts, read_text
+from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Anchors, Reduction
-from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
-from goal_analysis.symbolic.parsing.declared_weights import pair_weights_from_mapping, triplet_weight_from_mapping
-from goal_analysis.symbolic.parsing.formula_error import one_of
+from goal_analysis.symbolic.parsing.declaration import (
+    ANCHORS_OF,
+    REDUCTION_OF,
+    SIMILARITY_OF,
+    pair_weights_from_mapping,
+    triplet_weight_from_mapping,
+)
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.recombination.objective import GradientObjective

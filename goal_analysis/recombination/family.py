@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 
+from goal_analysis.declarations import one_of
 from goal_analysis.numeric.mining import Hardest, Miner, SemiHard, Softmax, TopK
 from goal_analysis.recombination.batch_integrability import BatchIntegrability, batch_integrability
 from goal_analysis.recombination.composition.compact import compact
@@ -18,7 +19,6 @@ from goal_analysis.recombination.composition.parts import TWIN, Parts
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.recovery import NoTwin
-from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 MININGS: tuple[Miner, ...] = (Hardest(), Softmax(12.0, 12.0), TopK(5), SemiHard(0.2))

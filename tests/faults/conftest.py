@@ -15,6 +15,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.composition import Parts, parse_objective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.images import Images, Rows
@@ -22,7 +23,7 @@ from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import Progress, load, steps
 from goal_analysis.vse.folder.run import RESULT, run_experiment
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, TABLE
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 from losses_catalog import pair_weights, triplet_weights
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near")

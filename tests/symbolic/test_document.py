@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from goal_analysis.symbolic.parsing.document import DEEPEST, MOST_IN_A_LINE, read_json, read_toml
+from goal_analysis.declarations import DEEPEST, MOST_IN_A_LINE, read_json, read_toml
 
 
 def test_what_is_within_the_bounds_is_read() -> None:

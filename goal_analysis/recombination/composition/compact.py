@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from goal_analysis.declarations import number_of, number_text, one_of
 from goal_analysis.numeric.similarity import Direction
 from goal_analysis.recombination.composition.minings import mining_of, mining_text
 from goal_analysis.recombination.composition.parts import OF_PAIR, Parts
@@ -20,8 +21,6 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 from goal_analysis.symbolic.objective import Anchors, Reduction
-from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.parsing.number import number_of, number_text
 from goal_analysis.symbolic.weight import TripletWeight
 
 MAX_CHARACTERS = 500

@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from goal_analysis.declarations import Table, read_toml
 from goal_analysis.recombination.composition.compact import changed_settings
 from goal_analysis.recombination.composition.minings import direction_of, direction_text, mining_of, mining_text
 from goal_analysis.recombination.composition.parts import TWIN, Parts, side_by_side, twin_of
@@ -25,15 +26,15 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Anchors, Reduction
-from goal_analysis.symbolic.parsing.declaration_table import Table
-from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
-from goal_analysis.symbolic.parsing.declared_weights import (
+from goal_analysis.symbolic.parsing.declaration import (
+    ANCHORS_OF,
+    REDUCTION_OF,
+    SIMILARITY_OF,
     pair_weights_from_mapping,
     pair_weights_to_mapping,
     triplet_weight_from_mapping,
     triplet_weight_to_mapping,
 )
-from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 MAX_CHARACTERS = 100_000

@@ -6,9 +6,9 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from goal_analysis.declarations import number_of, number_text
 from goal_analysis.numeric.mining import MINERS, Miner, Softmax, miner
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
-from goal_analysis.symbolic.parsing.number import number_of, number_text
 
 
 def mining_of(text: str) -> Miner:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.analysis.recovery import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 TWIN = "_twin"

@@ -417,6 +417,8 @@ def _explained(kind: Any, text: str, errors: Sequence[Any]) -> str:
         return f": got {_short(given)} but expected what JSON in UTF-8 can hold ({error['ctx']['error']})"
     while steps and (inner := _inner(kind, steps[0])) is not None:
         if len(steps) == 1 and error["type"] == missing:
+            if isinstance(steps[0], int):  # a list that is too short
+                break
             return f"{place}: got no {steps[0]} but expected {_words(inner)}"
         place += f"[{steps[0]}]" if isinstance(steps[0], int) else f": {steps[0]}"
         kind, given = inner, given[steps.pop(0)]

@@ -18,6 +18,7 @@ import sympy as sp
 import torch
 from PIL import Image
 
+from goal_analysis.declarations import read_file, read_toml, with_settings
 from goal_analysis.files import folder_name
 from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
 from goal_analysis.study.report.runs import read_one
@@ -25,7 +26,6 @@ from goal_analysis.study.runs import best_rsum
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
-from goal_analysis.symbolic.parsing.document import read_toml
 from goal_analysis.vse.data.pictures import path_inside
 from goal_analysis.vse.data.precomp import load_precomp, open_features
 from goal_analysis.vse.data.rows import load_karpathy
@@ -43,7 +43,7 @@ from goal_analysis.vse.folder.checkpoint import (
     save,
 )
 from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets
 from goal_analysis.vse.loop.health import OutOfMemory
 from goal_analysis.vse.models.model import build_model, build_tokenizer, restored_tokenizer
 from losses_catalog import pair_weights, triplet_weights
@@ -448,7 +448,7 @@ SURFACES = (
         ValueError,
         _make_experiment,
         json_change("experiment.json"),
-        lambda folder: experiment_from_mapping(read_experiment(folder / "experiment.json")),
+        lambda folder: experiment_from_mapping(read_file(folder / "experiment.json")),
     ),
     tables(
         "settings of experiments",

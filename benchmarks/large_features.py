@@ -21,9 +21,10 @@ from lightning_fabric import Fabric
 from numpy.lib import format as npy
 
 from goal_analysis.cli.train import trained_objective
+from goal_analysis.declarations import with_settings
 from goal_analysis.vse.data import load
 from goal_analysis.vse.folder.run import run_experiment
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 
 IMAGES, REGIONS, FEATURES = 113_287, 36, 2048
 """As COCO's training split has them, in float32."""

@@ -18,11 +18,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from goal_analysis.declarations import number_of, read_toml
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
-from goal_analysis.symbolic.parsing.declared_weights import pair_weights_from_mapping, triplet_weight_from_mapping
-from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.symbolic.parsing.number import number_of
+from goal_analysis.symbolic.parsing.declaration import (
+    loss_from_mapping,
+    losses_from_mapping,
+    pair_weights_from_mapping,
+    triplet_weight_from_mapping,
+)
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch is loaded when a command needs it

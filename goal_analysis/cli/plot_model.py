@@ -30,7 +30,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import torch
 
     from goal_analysis.cli.train import chosen_split, loaded_data
-    from goal_analysis.pictures.canvas import alone
+    from goal_analysis.pictures.canvas import single_panel
     from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
     from goal_analysis.pictures.run_frames import recall_frame
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
@@ -50,12 +50,12 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks_of_scores(scores, split.image_of)
     figures = {"batch": _batch(model, split, scores)}
-    figure, ax = alone()
+    figure, ax = single_panel()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
     draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
     figures["recall"] = figure
     retrieved = gallery_frame(*queries_of(split, scores, QUERIES))
-    figure, ax = alone(*gallery_size(retrieved))
+    figure, ax = single_panel(*gallery_size(retrieved))
     draw_gallery(retrieved, ax)
     return figures | {"gallery": figure}
 

@@ -72,7 +72,7 @@ def _rsums(run: Records) -> list[float]:
 
 
 def _of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
-    from goal_analysis.pictures.canvas import alone, panels
+    from goal_analysis.pictures.canvas import panels, single_panel
     from goal_analysis.pictures.run_figures import draw_curves, draw_quantiles, draw_ranking
     from goal_analysis.pictures.run_frames import log_frame, ranking_frame
 
@@ -89,7 +89,7 @@ def _of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
         for run in runs:
             if _rsums(run):
                 found[run.objective][run.seed] = max(_rsums(run))
-        figure, ax = alone(6.4, 1.2 + 0.32 * len(found))
+        figure, ax = single_panel(6.4, 1.2 + 0.32 * len(found))
         draw_ranking(ranking_frame(found), ax)
         figures["ranking"] = figure
     if len(probes):

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, objective_of, read_text, refuse
+from goal_analysis.declarations import read_file, with_settings
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
@@ -98,11 +99,11 @@ def chosen_experiment(
     if (file is None) == (preset is None):
         given = "both" if file else "neither"
         raise ValueError(f"got {given} an experiment's file and a preset but expected one; presets are {_names()}")
-    tables: Mapping[str, Any] = experiments.read_experiment(file) if file else experiments.preset(preset or "")
+    tables: Mapping[str, Any] = read_file(file) if file else experiments.preset(preset or "")
     if data is not None:
         before = tables.get("data", {})
         tables = {**tables, "data": carry_options(before if isinstance(before, dict) else {}, data)}
-    tables = experiments.with_settings(tables, [*assignments, *(["data.skip_bad=true"] if skip_bad else [])])
+    tables = with_settings(tables, [*assignments, *(["data.skip_bad=true"] if skip_bad else [])])
     over: dict[str, Any] = {"objective": objective, "seed": seed}
     tables = {**tables, **{name: value for name, value in over.items() if value is not None}}
     return inlined(experiments.experiment_from_mapping(tables, str(file or preset)))

@@ -8,14 +8,13 @@ import numpy as np
 def mean_interval(values: np.ndarray, resamples: int, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap's interval of the mean; NaN for fewer than two values.
 
-    With n values, n are drawn with replacement and their mean is taken, again and again; the interval holds the middle
-    of these means.
+    A resample draws n of n values with replacement. The interval holds the middle of the resamples' means.
 
     Args:
         values: shape ``(n,)``.
-        resamples: how often is drawn.
-        level: which share of the means it holds, from 0 to 1.
-        seed: of the drawing.
+        resamples: how many.
+        level: the share of the means in the interval, from 0 to 1.
+        seed: of the resamples.
     """
     if len(values) < 2:
         return float("nan"), float("nan")

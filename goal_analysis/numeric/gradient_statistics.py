@@ -77,7 +77,7 @@ def _by_numpy(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_torch(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """The others go to the end instead of away, so that nothing waits for the device."""
+    """Other values are moved to the end and not dropped, so that nothing waits for the device."""
     return torch.where(members, values, torch.inf).reshape(-1).sort().values, members.sum()
 
 

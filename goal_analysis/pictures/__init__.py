@@ -1,1 +1,5 @@
-"""Pictures: each a function that returns its data frame, and one that draws it on given Axes."""
+"""Pictures: frames say what is drawn; figures draw them by matplotlib and seaborn, charts by Plotly.
+
+A module ``…_frames`` has functions that return pandas data frames. A module ``…_figures`` draws these on given Axes;
+`charts` and `weight_chart` draw them for a page. `style` has the one palette and the one scale rule.
+"""

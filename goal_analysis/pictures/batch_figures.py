@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter
 
 from goal_analysis.files import write_whole
 from goal_analysis.pictures.batch_frames import CELLS, joint_frame, triplets_frame
-from goal_analysis.pictures.canvas import alone, similarity_label
+from goal_analysis.pictures.canvas import similarity_label, single_panel
 from goal_analysis.pictures.style import INK, PULL, PUSH, Scale, scale_of, style
 from goal_analysis.pictures.weight_figures import draw_surface
 from goal_analysis.pictures.weight_frames import span_of
@@ -188,7 +188,7 @@ def save_film(
     if not writer_class.isAvailable():
         raise ValueError(f"{path}: got a film for ffmpeg, which is not installed; expected .gif, or ffmpeg")
     writer, scale = writer_class(fps=frames_per_second), scale_of(surface["value"])
-    figure, ax = alone(4.2, 3.6)
+    figure, ax = single_panel(4.2, 3.6)
     with style(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"film{path.suffix}"
         steps = sorted(snapshots)

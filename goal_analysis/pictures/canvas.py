@@ -56,7 +56,7 @@ def panels(
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def alone(
+def single_panel(
     width: float = 3.4, height: float = 2.8, margins: tuple[float, float, float, float] | None = None
 ) -> tuple[Figure, Axes]:
     """A figure with one Axes, as `panels` makes it."""

@@ -12,7 +12,7 @@ from plotly.figure_factory import create_quiver
 
 from goal_analysis.pictures.charts import Chart, Panel, axes_of, axis_layout, chart, numbers
 from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_of
-from goal_analysis.pictures.weight_frames import arrow_frame, matrix, span_of, thinned
+from goal_analysis.pictures.weight_frames import arrow_frame, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 EVERY = 4
@@ -105,7 +105,7 @@ def _contours(start: float, end: float, size: float, shown: bool = True) -> dict
 
 def _arrows(rows: pd.DataFrame) -> dict[str, Any]:
     """The lines of arrows along (w⁺, −w⁻), where descent moves (s_p, s_n)."""
-    some = thinned(rows, EVERY)
+    some = thin_grid(rows, EVERY)
     arrows = arrow_frame(some, some["w_p"], -some["w_n"])
     arrows = arrows[np.hypot(arrows["across"], arrows["up"]) > 0]
     if arrows.empty:

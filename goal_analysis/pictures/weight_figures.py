@@ -14,7 +14,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from goal_analysis.pictures.canvas import (
-    alone,
     draw_arrows,
     draw_colourbar,
     draw_colours,
@@ -24,6 +23,7 @@ from goal_analysis.pictures.canvas import (
     panels,
     similarity_axes,
     similarity_label,
+    single_panel,
 )
 from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, portrait_frame, trajectories_frame
 from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
@@ -36,7 +36,7 @@ from goal_analysis.pictures.weight_frames import (
     pair_frame,
     span_of,
     surface_frame,
-    thinned,
+    thin_grid,
     weights_of,
 )
 from goal_analysis.symbolic.analysis.integrability import integrability
@@ -169,7 +169,7 @@ def draw_portrait(
         similarity: what s_p and s_n measure.
         every: of so many samples in a row one has its arrow.
     """
-    some = thinned(frame, every)
+    some = thin_grid(frame, every)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
         if draw_contours(frame, column, ax, (0.0,), colour, 1.4):
@@ -283,7 +283,7 @@ def _values(objective: Objective, settings: Settings) -> str:
 
 def _pair(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
     several = field_of(objective).factors is None
-    figure, ax = alone(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
+    figure, ax = single_panel(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
     draw_pair_weights(pair_frame(objective, settings), ax, field_of(objective).similarity)
     return figure, []
 
@@ -305,13 +305,13 @@ def _field(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]
     }[verdict.integrable]
     curl = curl_frame(objective, settings, verdict)
     scale_beside = 0.95 if curl["curl"].any() else 0.2
-    figure, ax = alone(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
+    figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
     draw_field(field_frame(objective, settings), curl, ax, field_of(objective).similarity)
     return figure, [said]
 
 
 def _portrait(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
-    figure, ax = alone(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
+    figure, ax = single_panel(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
     frames = portrait_frame(objective, settings), trajectories_frame(objective, settings)
     draw_portrait(*frames, ax, field_of(objective).similarity)
     return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

@@ -126,7 +126,7 @@ def regions(frame: pd.DataFrame) -> Float64[np.ndarray, "s_n s_p"]:
     return total
 
 
-def thinned(frame: pd.DataFrame, every: int) -> pd.DataFrame:
+def thin_grid(frame: pd.DataFrame, every: int) -> pd.DataFrame:
     """Every so many-th sample of a `grid` along both similarities, none at its edge."""
     place = frame[["s_p", "s_n"]].rank(method="dense").astype(int)
     return frame[((place - 1 - every // 2) % every == 0).all(axis=1)].reset_index(drop=True)

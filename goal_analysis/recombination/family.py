@@ -12,6 +12,7 @@ from itertools import permutations, product
 
 import sympy as sp
 
+from goal_analysis.declarations import one_of
 from goal_analysis.recombination.description import SIGNS, Description, described
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
@@ -23,7 +24,6 @@ from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import find_witness, random_points
 from goal_analysis.symbolic.weight import PairWeights

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from goal_analysis.declarations import number_of, number_text, one_of
 from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.parsing.number import number_of, number_text
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.recovery import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.formula_error import one_of
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 TWIN = "_twin"

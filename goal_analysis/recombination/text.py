@@ -23,6 +23,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from goal_analysis.declarations import Table, number_of, number_text, one_of, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
 from goal_analysis.recombination.parts import OF_PAIR, TWIN, Parts, side_by_side, twin_of
@@ -31,18 +32,17 @@ from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction
-from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, loss_to_mapping
-from goal_analysis.symbolic.parsing.declaration_table import Table
-from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
-from goal_analysis.symbolic.parsing.declared_weights import (
+from goal_analysis.symbolic.parsing.declaration import (
+    ANCHORS_OF,
+    REDUCTION_OF,
+    SIMILARITY_OF,
+    loss_from_mapping,
+    loss_to_mapping,
     pair_weights_from_mapping,
     pair_weights_to_mapping,
     triplet_weight_from_mapping,
     triplet_weight_to_mapping,
 )
-from goal_analysis.symbolic.parsing.document import read_toml
-from goal_analysis.symbolic.parsing.formula_error import one_of
-from goal_analysis.symbolic.parsing.number import number_of, number_text
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 MAX_CHARACTERS = 500

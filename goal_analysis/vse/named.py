@@ -1,12 +1,11 @@
-"""Values by their names, and what they make of the options in a table, with errors that say what is accepted."""
+"""Parts of models by their names, built with the options in a table."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
+from goal_analysis.declarations import one_of, read_options
 from goal_analysis.vse.loop.health import within_memory
 
 MOST = 10_000_000
@@ -14,7 +13,7 @@ MOST = 10_000_000
 
 
 def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str) -> Any:
-    """What has the name that stands in a table.
+    """Find the value whose name stands in a table.
 
     Args:
         known: names with their values.
@@ -27,76 +26,32 @@ def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str
     >>> named((("one", 1), ("two", 2)), {"name": "two"}, "number")
     2
     """
-    for name, value in known:
-        if name == given.get("name"):
+    name = given.get("name")
+    for other, value in known:
+        if other == name:
             return value
-    names = ", ".join(name for name, _ in known)
-    raise ValueError(f"{where}: name: got {given.get('name')!r} but expected one of {names}")
+    raise ValueError(f"{where}: name: got {name!r} but expected one of {one_of((n for n, _ in known), name)}")
 
 
 def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
-    """What a class or a function makes of arguments and of the options in a table.
-
-    Every option is of the type it is annotated with. A whole number is at least 1, or 0 if that is its default, and at
-    most `MOST`.
+    """Call a class or a function with arguments and with the options in a table, as `read_options` reads them.
 
     Args:
         where: what errors begin with.
         build: takes the arguments first, and options by name.
-        given: the table: a ``name``, which is passed over, and options.
+        given: the table: a ``name``, which is passed over, and options. A whole number without bounds of its own is
+            from 1, or 0 if that is its default, to `MOST`.
         arguments: the first ones.
 
     Raises:
         ValueError: an unknown or missing option, a value of another type or out of its range.
-        OutOfMemory: what is made does not fit.
+        OutOfMemory: what is built does not fit.
     """
-    signature = inspect.signature(build)
     options = {name: value for name, value in given.items() if name != "name"}
-    parameters = dict(list(signature.parameters.items())[len(arguments) :])
-    check_options(f"{where}: {given.get('name')}", options, tuple(parameters))
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in options:
-            raise ValueError(f"{where}: {given.get('name')}: got no {name} but expected {', '.join(parameters)}")
-    check_values(where, build, options, MOST)
+    of = f"{where}: {given['name']}" if "name" in given else where
+    options = read_options(build, options, of, after=len(arguments), most=MOST)
     try:
-        with within_memory(f"{where}: {given.get('name')}", "smaller widths"):
+        with within_memory(of, "smaller widths"):
             return build(*arguments, **options)
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from problem
-
-
-def check_values(where: str, build: Callable[..., Any], options: Mapping[str, Any], most: int | None = None) -> None:
-    """Refuse values of another type than a class or a function says, and whole numbers out of their range.
-
-    Args:
-        where: what errors begin with.
-        build: has the options, with their types and defaults.
-        options: by name.
-        most: the largest whole number, the least being 1, or 0 if that is its default; None leaves the range to it.
-
-    Raises:
-        ValueError: the first such option, with what it may be.
-    """
-    parameters = inspect.signature(build).parameters
-    kinds = get_type_hints(build.__init__ if inspect.isclass(build) else build)
-    for name, value in options.items():
-        accepted = get_args(kinds[name]) if isinstance(kinds[name], UnionType) else (kinds[name],)
-        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-            said = " or ".join(k.__name__ for k in accepted if k is not NoneType)
-            raise ValueError(f"{where}: {name}: got {value!r} but expected {said}")
-        least = 0 if parameters[name].default == 0 else 1
-        if most is not None and accepted == (int,) and not least <= value <= most:
-            expected = f"{least} or more" if value < least else f"{most:,} or less"
-            raise ValueError(f"{where}: {name}: got {value} but expected {expected}")
-
-
-def check_options(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse names that are not known.
-
-    Raises:
-        ValueError: an unknown name, listing those that are known.
-    """
-    for name in given:
-        if name not in known:
-            expected = f"one of {', '.join(known)}" if known else "none"
-            raise ValueError(f"{where}: got the option {name!r} but expected {expected}")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from goal_analysis.cli.training import processes
 from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
-from goal_analysis.cli.training import processes
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
 
@@ -74,7 +74,10 @@ def test_single_queries(run: Path) -> None:
     [
         (["train"], "got neither an experiment's file and a preset but expected one"),
         (["train", "--preset", "bag"], "got 'bag' but expected one of"),
-        (["train", "--preset", "bag_of_words", "--set", "training.epoch=3"], "got the key 'epoch' but expected epochs"),
+        (
+            ["train", "--preset", "bag_of_words", "--set", "training.epoch=3"],
+            "got the key 'epoch' but expected one of epochs",
+        ),
         (["train", "--preset", "bag_of_words", "--objective", "nca/linea", "-o", "RUN"], "linear"),
         (["train", "--preset", "bag_of_words", "--data", "nowhere", "-o", "RUN"], "nowhere"),
         (["train", "--resume", "nowhere"], "expected the folder of a run"),

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from goal_analysis.recombination.composition import Parts, parse_objective
 from lightning_fabric import Fabric
 
+from goal_analysis.declarations import with_settings
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.images import Images, Rows
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import Progress, load, steps
 from goal_analysis.vse.folder.run import RESULT, run_experiment
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, TABLE
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 from losses_catalog import pair_weights, triplet_weights
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits", "near")

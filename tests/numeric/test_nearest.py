@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from pytorch_metric_learning import losses as pml
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonne
 from losses_catalog.circle import circle_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.multi_similarity import multi_similarity_loss
+from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from losses_catalog.siglip import siglip_loss
 from losses_catalog.sup_con import sup_con_loss
 from losses_catalog.triplet import triplet_loss

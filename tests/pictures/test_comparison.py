@@ -2,7 +2,7 @@
 
 import pytest
 
-from goal_analysis.pictures.canvas import alone, save
+from goal_analysis.pictures.canvas import save, single_panel
 from goal_analysis.pictures.cosine_frames import comparison_frame
 from goal_analysis.pictures.weight_figures import draw_comparison
 from losses_catalog import catalog
@@ -12,7 +12,7 @@ def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
     losses = [(taken_apart(loss.name), None) for loss in catalog[:30]]
     frame = comparison_frame(losses, count=10)
     assert frame["share"].abs().groupby(frame["objective"]).quantile(0.99).between(0.5, 1.0001).all()
-    figure, _ = alone()
+    figure, _ = single_panel()
     figure.clear()
     axes = draw_comparison(frame, figure)
     assert axes.shape == (30, 2)

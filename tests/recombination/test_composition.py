@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from goal_analysis.declarations import number_of, number_text
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import DIRECTIONS, Direction, direction_regularized
 from goal_analysis.recombination.objective import GradientObjective
@@ -33,7 +34,6 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonne
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.language.similarity import SIMILARITIES
 from goal_analysis.symbolic.objective import Anchors, Reduction
-from goal_analysis.symbolic.parsing.number import number_of, number_text
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 from losses_catalog.weights import linear_pair, nca_triplet, pair_weights, triplet_weights
 

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import sympy as sp
 
-from goal_analysis.cli.study import FAMILIES
 from goal_analysis.cli.options import BASELINES
+from goal_analysis.cli.study import FAMILIES
 from goal_analysis.pictures.run_frames import log_frame, over_seeds
 from goal_analysis.study.comparison import compare
 from goal_analysis.study.report import report
 from goal_analysis.study.report.gallery import gallery
-from goal_analysis.study.report.objectives import mathml, told
-from goal_analysis.study.report.runs import Group, gathered, read_one
+from goal_analysis.study.report.objectives import mathml, objective_sections
+from goal_analysis.study.report.runs import Group, gather_runs, read_one
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.vse.data.split import RetrievalData, Split
 from goal_analysis.vse.folder.run import load_model
@@ -68,7 +68,7 @@ def no_data(experiment) -> RetrievalData:
 
 
 def test_the_table_has_the_comparisons_numbers(runs: Path, page: Page) -> None:
-    groups, _ = gathered([runs])
+    groups, _ = gather_runs([runs])
     rsum = {g.label: {run.experiment.seed: run.best["rsum"] for run in g.runs} for g in groups}
     comparison = compare(rsum, "hinge/constant")
     for statement in comparison.statements():
@@ -78,7 +78,7 @@ def test_the_table_has_the_comparisons_numbers(runs: Path, page: Page) -> None:
 
 
 def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
-    (group, _), _ = gathered([runs])
+    (group, _), _ = gather_runs([runs])
     one, other = (run.epochs for run in group.runs)
 
     def at_second_epoch(of: Group) -> pd.Series:
@@ -136,7 +136,7 @@ def test_an_objective_that_is_not_known_is_said(runs: Path) -> None:
 
 @pytest.mark.parametrize("name", [*FAMILIES["all"], *BASELINES])
 def test_every_objective_of_a_family_is_drawn(name: str, objective_of) -> None:
-    (one,) = told([name], objective_of)
+    (one,) = objective_sections([name], objective_of)
     assert one.trouble == ""
     assert one.chart is not None
     drawn = json.loads(one.chart.content)["data"]
@@ -188,7 +188,7 @@ def test_the_page_names_no_address(page: Page) -> None:
 
 
 def test_what_is_needed_to_run_it_again_is_there(page: Page, runs: Path) -> None:
-    (group, _), _ = gathered([runs])
+    (group, _), _ = gather_runs([runs])
     assert "goal-analyze report 'a b'" in page.text
     for name, version in group.runs[0].versions.items():
         assert f"{name} {version}" in page.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.study.report import report
-from goal_analysis.study.report.runs import gathered
+from goal_analysis.study.report.runs import gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 
 RUN_FILES = ("run.json", "result.json", "log.jsonl")
@@ -26,7 +26,7 @@ def no_data(experiment) -> RetrievalData:
 
 
 def test_runs_that_differ_by_their_seed_are_one_group(runs: Path) -> None:
-    groups, faults = gathered([runs])
+    groups, faults = gather_runs([runs])
     assert faults == ()
     assert [group.label for group in groups] == ["hinge/constant", "nca(tau=4)/linear"]
     assert [[run.experiment.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
@@ -37,14 +37,14 @@ def test_runs_whose_images_were_read_by_other_workers_are_one_group(runs: Path, 
     record = json.loads((other / "run.json").read_text())
     record["experiment"]["training"]["workers"] = 2
     (other / "run.json").write_text(json.dumps(record))
-    (group,), faults = gathered([runs / "hinge_constant" / "seed-0", other])
+    (group,), faults = gather_runs([runs / "hinge_constant" / "seed-0", other])
     assert [run.experiment.seed for run in group.runs] == [0, 1]
     assert faults == ()
 
 
 def test_a_run_is_found_by_its_own_folder_and_counted_once(runs: Path) -> None:
     one = runs / "hinge_constant" / "seed-1"
-    (group,), faults = gathered([one, one / ".." / "seed-1"])
+    (group,), faults = gather_runs([one, one / ".." / "seed-1"])
     assert len(group.runs) == 1
     assert faults == ()
 
@@ -54,11 +54,11 @@ def test_groups_of_one_objective_are_told_apart(runs: Path, tmp_path: Path) -> N
     record = json.loads((other / "run.json").read_text())
     record["experiment"] |= {"name": "longer", "training": record["experiment"]["training"] | {"epochs": 9}}
     (other / "run.json").write_text(json.dumps(record))
-    groups, _ = gathered([runs / "hinge_constant", other])
+    groups, _ = gather_runs([runs / "hinge_constant", other])
     assert [group.label for group in groups] == ["</title>small: hinge/constant", "longer: hinge/constant"]
     record["experiment"]["name"] = "</title>small"
     (other / "run.json").write_text(json.dumps(record))
-    groups, _ = gathered([runs / "hinge_constant", other])
+    groups, _ = gather_runs([runs / "hinge_constant", other])
     assert groups[1].label == f"hinge/constant in {other}"
 
 
@@ -97,7 +97,7 @@ def with_nothing(folder: Path) -> None:
 def test_a_run_that_cannot_be_read_is_said_and_others_are_shown(spoil, said: str, runs: Path, tmp_path: Path) -> None:
     bad = copied(runs / "hinge_constant" / "seed-0", tmp_path / "bad")
     spoil(bad)
-    groups, (fault,) = gathered([bad, runs])
+    groups, (fault,) = gather_runs([bad, runs])
     assert len(groups) == 2
     assert fault.startswith(str(bad))
     assert said in fault
@@ -108,7 +108,7 @@ def test_a_run_without_a_result_is_shown_but_counts_nowhere(runs: Path, tmp_path
     (going_on / "result.json").unlink()
     first = (going_on / "log.jsonl").read_text().splitlines(keepends=True)
     (going_on / "log.jsonl").write_text("".join(line for line in first if '"epoch": 1,' in line))
-    (group,), (fault,) = gathered([going_on])
+    (group,), (fault,) = gather_runs([going_on])
     assert fault.endswith("has no result yet, after 1 of 2 epochs; its curve is shown, its numbers count nowhere")
     assert group.finished == ()
     text = report([going_on], objective_of, no_data, queries=0)
@@ -118,7 +118,7 @@ def test_a_run_without_a_result_is_shown_but_counts_nowhere(runs: Path, tmp_path
 
 def test_a_seed_twice_is_said(runs: Path, tmp_path: Path) -> None:
     again = copied(runs / "hinge_constant" / "seed-0", tmp_path / "again")
-    (group,), (fault,) = gathered([runs / "hinge_constant", again])
+    (group,), (fault,) = gather_runs([runs / "hinge_constant", again])
     assert len(group.runs) == 2
     assert f"got the run that {runs / 'hinge_constant' / 'seed-0'} holds too" in fault
 

@@ -8,7 +8,6 @@ import sys
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic import parsing
 from goal_analysis.symbolic.language.primitives import (
     detach,
     gap,
@@ -23,7 +22,7 @@ from goal_analysis.symbolic.language.primitives import (
     step,
     where,
 )
-from goal_analysis.symbolic.parsing import FormulaError, formula_bounds, parse, syntax_walk
+from goal_analysis.symbolic.parsing import FormulaError, arithmetic, formula, parse
 
 tau = sp.Symbol("tau", positive=True)
 greek_tau = sp.Symbol("τ", positive=True)
@@ -65,6 +64,9 @@ MEANINGS = {
     "s_n if s_n >= s_p else 0": where(s_n - s_p, s_n, sp.Integer(0)),
     "s_n if s_n < s_p else 0": where(s_p - s_n, s_n, sp.Integer(0)),
     "s_n if s_n <= s_p else 0": where(s_p - s_n, s_n, sp.Integer(0)),
+    "relu(s_n) + log1p(tau)": hinge(s_n) + sp.log(1 + tau),
+    "logsigmoid(s_n)": -softplus(-s_n),
+    "sin(10**30) + softplus(-300)": sp.sin(10**30) + softplus(-300),
     "sin(pi) + cos(0)": sp.Integer(1),
     "exp(1)": sp.E,
     "log(exp(s_n))": s_n,
@@ -92,7 +94,7 @@ REFUSALS = {
     "\n τ + 2 +\t\n": ("+", "breaks off here"),
     "τ + τ*s_q": ("s_q", "unknown name 's_q'"),
     "exp": ("exp", "got the function exp but expected a call, as in exp(...)"),
-    "relu(s_n)": ("relu", "got the function 'relu' but expected one of "),
+    "tanh(s_n)": ("tanh", "got the function 'tanh' but expected one of "),
     "sotplus(s_n)": ("sotplus", "expected one of softplus"),
     "tau(s_n - s_p)": ("tau", "products are spelt *"),
     "2(s_n - s_p)": ("2", "products are spelt *"),
@@ -140,7 +142,7 @@ REFUSALS = {
     "log(sigmoid(2) - 5)": ("log(sigmoid(2) - 5)", "expected a positive number"),
     "exp(exp(exp(100)))": ("exp(exp(100))", "got exp of a number past"),
     "exp(300)*exp(300)": ("exp(300)*exp(300)", "got a constant past"),
-    "sin(10**30)": ("sin(10**30)", "not told from zero"),
+    "sin(10**60)": ("sin(10**60)", "not told from zero"),
     "sqrt(2) + sqrt(3) - sqrt(5 + 2*sqrt(6))": (
         "sqrt(2) + sqrt(3) - sqrt(5 + 2*sqrt(6))",
         "not told from zero",
@@ -186,17 +188,17 @@ def test_an_error_names_its_owner_and_survives_pickling() -> None:
 
 
 BOUNDS = {
-    "MAX_CHARACTERS": (parsing, "s_n" + " " * 1_000),
-    "MAX_NODES": (syntax_walk, "+".join(["1"] * 300)),
-    "MAX_DEPTH": (syntax_walk, "-" * 60 + "s_n"),
-    "MAX_DIGITS": (syntax_walk, "0.123456789012345678901"),
-    "MAX_EXPONENT": (formula_bounds, "s_n**65"),
-    "MAX_ROOT": (formula_bounds, "s_n**(1/101)"),
-    "MAX_ROOT_BITS": (formula_bounds, f"sqrt({2**130 + 13})"),
-    "MAX_SIZE": (formula_bounds, "abs(" * 12 + "s_n" + ")" * 12),
-    "MAX_TERMS": (formula_bounds, "(s_n + s_p + tau)**64 + (s_n + s_p + free)**64"),
-    "MAX_CONSTANT_TERMS": (formula_bounds, "(sqrt(2) + sqrt(3) + pi)**20"),
-    "MAX_NESTING": (formula_bounds, "(" * 60 + "s_n" + "*tau + s_p)" * 60),
+    "MAX_CHARACTERS": (formula, "s_n" + " " * 1_000),
+    "MAX_NODES": (formula, "+".join(["1"] * 300)),
+    "MAX_DEPTH": (formula, "-" * 60 + "s_n"),
+    "MAX_DIGITS": (formula, "0.123456789012345678901"),
+    "MAX_EXPONENT": (arithmetic, "s_n**65"),
+    "MAX_ROOT": (arithmetic, "s_n**(1/101)"),
+    "MAX_ROOT_BITS": (arithmetic, f"sqrt({2**130 + 13})"),
+    "MAX_SIZE": (arithmetic, "abs(" * 12 + "s_n" + ")" * 12),
+    "MAX_TERMS": (arithmetic, "(s_n + s_p + tau)**64 + (s_n + s_p + free)**64"),
+    "MAX_CONSTANT_TERMS": (arithmetic, "(sqrt(2) + sqrt(3) + pi)**20"),
+    "MAX_NESTING": (arithmetic, "(" * 60 + "s_n" + "*tau + s_p)" * 60),
 }
 
 
@@ -213,7 +215,7 @@ def test_every_bound_is_what_refuses(bound: str, monkeypatch: pytest.MonkeyPatch
 def test_numbers_have_a_size(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FormulaError, match=r"of (more than )?5\d\d bits"):
         parse(text, SYMBOLS)
-    for module in (formula_bounds, syntax_walk):
+    for module in (arithmetic, formula):
         monkeypatch.setattr(module, "MAX_BITS", 10**4)
     parse(text, SYMBOLS)
 

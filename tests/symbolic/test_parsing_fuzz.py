@@ -261,13 +261,12 @@ def test_the_clock_sees_a_slow_input() -> None:
 PROGRAM = """
 import json, resource, sys
 import sympy as sp
-from goal_analysis.symbolic.parsing import formula_bounds, safe_arithmetic
+from goal_analysis.symbolic.parsing import arithmetic
 from goal_analysis.symbolic.parsing import FormulaError, parse
 
 bounds, seconds, texts = json.load(sys.stdin)
 for name, value in bounds.items():
-    for module in (formula_bounds, safe_arithmetic):
-        setattr(module, name, value)
+    setattr(arithmetic, name, value)
 symbols = {name: sp.Symbol(name, real=True) for name in ("s_n", "s_p", "tau", "gap")}
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()

@@ -20,8 +20,8 @@ from goal_analysis.symbolic.language.primitives import (
     x_n,
     x_p,
 )
-from goal_analysis.symbolic.parsing import MAX_CHARACTERS, parse
-from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
+from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
+from goal_analysis.symbolic.parsing.formula import MAX_CHARACTERS, parse
 from goal_analysis.symbolic.typesetting import Plain, latex, plain
 
 tau = sp.Symbol("tau", positive=True)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from goal_analysis.numeric.mining import Softmax
 from lightning_fabric import Fabric
 
+from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import Progress
 from goal_analysis.vse.folder.run import run_experiment
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from goal_analysis.vse.loop.training import Report
 from losses_catalog.weights import constant_pair, nca_triplet
 

@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.loop.batches import order
+from goal_analysis.vse.loop.experiment import TrainingOptions
 from goal_analysis.vse.loop.training import surrogate
-from goal_analysis.vse.loop.training_options import TrainingOptions, options_from_mapping
 from losses_catalog.weights import linear_pair, nca_triplet
 
 IMAGES = np.repeat(np.arange(7), [5, 5, 1, 5, 3, 5, 2])
@@ -57,6 +57,6 @@ def test_a_model_of_scores_alone_has_no_terms_of_one_kind() -> None:
 
 
 def test_terms_of_one_kind_need_positives() -> None:
-    with pytest.raises(ValueError, match="expected 0 unless captions_per_image is 2 at least"):
-        options_from_mapping({"text_text": 0.5}, "training")
+    with pytest.raises(ValueError, match="but expected 0 there, as a batch has no two captions of an image"):
+        TrainingOptions(text_text=0.5)
     assert TrainingOptions(captions_per_image=2, text_text=0.5).text_text == 0.5

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from lightning_fabric import Fabric
 
+from goal_analysis.declarations import read_file, with_settings
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.folder.run_folder import read_log
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets, read_experiment, with_settings
+from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping, preset, presets
 from goal_analysis.vse.loop.training import learning_rate
-from goal_analysis.vse.loop.training_options import TrainingOptions
 from losses_catalog.weights import constant_pair, hinge_triplet
 
 HARDEST = GradientObjective(hinge_triplet, constant_pair, reduction=Reduction.MEAN)
@@ -63,19 +63,22 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"objectiv": 1}, "got the key 'objectiv' but expected name, data, model, objective, training, seed"),
-        ({"training": {"epoch": 3}}, "training: got the key 'epoch' but expected epochs, batch_size"),
-        ({"training": {"epochs": 0}}, "training: epochs: got 0 but expected at least 1"),
-        ({"training": {"epochs": 1.5}}, "training: epochs: got 1.5 but expected int"),
-        ({"training": {"epochs": True}}, "training: epochs: got True but expected int"),
-        ({"training": {"learning_rate": float("nan")}}, "learning_rate: got nan but expected a number above 0"),
-        ({"training": {"schedule": "linear"}}, "schedule: got 'linear' but expected one of cosine, step, constant"),
-        ({"training": 3}, "training: got 3 but expected a table"),
-        ({"objective": 3}, "objective: got 3 but expected a text"),
-        ({"data": {}}, "data: name: got None but expected the name of a data set or a path"),
+        ({"objectiv": 1}, "experiment: got the key 'objectiv' but expected one of objective, data, model"),
+        ({"training": {"epoch": 3}}, "training: got the key 'epoch' but expected one of epochs, "),
+        ({"training": {"epochs": 0}}, "training: epochs: got 0 but expected a whole number of at least 1"),
+        ({"training": {"epochs": "five"}}, "training: epochs: got 'five' but expected a whole number of at least 1"),
+        ({"training": {"epochs": 1.5}}, "training: epochs: got 1.5 but expected a whole number"),
+        ({"training": {"epochs": True}}, "training: epochs: got True but expected a whole number"),
+        ({"training": {"clip": float("inf")}}, "clip: got inf but expected a finite number of at least 0"),
+        ({"training": {"learning_rate": float("nan")}}, "learning_rate: got nan but expected a finite number above 0"),
+        ({"training": {"schedule": "linear"}}, "schedule: got 'linear' but expected one of constant, cosine, step"),
+        ({"training": {"text_text": 1}}, "training: text_text: got 1 beside captions_per_image = 1 but expected 0"),
+        ({"training": 3}, "training: got 3 but expected a table of epochs, "),
+        ({"objective": 3}, "objective: got 3 but expected text"),
+        ({"data": {}}, "experiment: data: got no name but expected the name of a data set or a path"),
         ({"data": {"name": "scenes", "skip_bad": "yes"}}, "data: skip_bad: got 'yes' but expected true or false"),
         ({"data": {"name": 5}}, "data: name: got 5 but expected the name of a data set or a path"),
-        ({"seed": -1}, "seed: got -1 but expected a whole number"),
+        ({"seed": -1}, "seed: got -1 but expected a whole number from 0 to 4,294,967,295"),
         ({"name": "a\nb"}, "name: got 'a\\\\nb' but expected a printable text"),
     ],
 )
@@ -85,7 +88,7 @@ def test_what_is_not_understood_is_refused(changed: dict, message: str) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(ValueError, match="got no model but expected name, data, model"):
+    with pytest.raises(ValueError, match="experiment: got no model but expected a table"):
         experiment_from_mapping({name: value for name, value in GIVEN.items() if name != "model"})
 
 
@@ -107,7 +110,7 @@ def test_files_that_are_no_experiments_are_refused(tmp_path: Path) -> None:
         path = tmp_path / "e.toml"
         path.write_bytes(content)
         with pytest.raises(ValueError, match=str(path)):
-            read_experiment(path)
+            read_file(path)
 
 
 def test_an_unknown_preset_lists_the_known() -> None:

@@ -34,11 +34,11 @@ def table(path: Path, image: str = "filepath") -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train": "abc"}, "data: scenes: train: got 'abc' but expected int"),
-        ({"train": 60.5}, "data: scenes: train: got 60.5 but expected int"),
-        ({"seed": True}, "data: scenes: seed: got True but expected int"),
-        ({"noise": "much"}, "data: scenes: noise: got 'much' but expected float or int"),
-        ({"size": 3}, "data: scenes: got the option 'size' but expected one of train, dev"),
+        ({"train": "abc"}, "data: scenes: train: got 'abc' but expected a whole number"),
+        ({"train": 60.5}, "data: scenes: train: got 60.5 but expected a whole number"),
+        ({"seed": True}, "data: scenes: seed: got True but expected a whole number"),
+        ({"noise": "much"}, "data: scenes: noise: got 'much' but expected a number"),
+        ({"size": 3}, "data: scenes: got the key 'size' but expected one of completeness, dev"),
         ({"kind": "scene"}, "data: kind: got 'scene' but expected one of scenes, precomp"),
     ],
 )

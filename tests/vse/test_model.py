@@ -301,24 +301,27 @@ def test_what_is_changed_below_is_right_before() -> None:
         ({**TIMM, "text": "bag_of_words"}, "model.text: got 'bag_of_words' but expected a table with a name"),
         (
             {**TIMM, "txt": {}},
-            "model: got the option 'txt' but expected one of image, pictures, text, tokenizer, scorer",
+            "model: got the key 'txt' but expected one of text, image, pictures, reranker, scorer, tok",
         ),
-        (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, regions, conv"),
-        (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, recurrent"),
+        (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, convolution, reg"),
+        (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, hugging_face"),
         (
             changed("text", droput=0.1),
-            "model.text: bag_of_words: got the option 'droput' but expected one of dim, dropout, hidden",
+            "model.text: bag_of_words: got the key 'droput' but expected one of dropout, dim, hidden",
         ),
-        (changed("text", tokenizer=1), "model.text: bag_of_words: got the option 'tokenizer' but expected one of dim"),
-        (changed("image", dropout="0.3"), "model.image: dropout: got '0.3' but expected float or int"),
+        (changed("text", tokenizer=1), "model.text: bag_of_words: got the key 'tokenizer' but expected one of dim"),
+        (changed("image", dropout="0.3"), "model.image: linear: dropout: got '0.3' but expected a number"),
         (changed("image", dropout=1.0), "model.image: dropout: got 1.0 but expected a number from 0 to below 1"),
         (changed("image", dropout=float("nan")), "model.image: dropout: got nan but expected"),
-        (changed("image", dim=True), "model.image: dim: got True but expected int"),
-        (changed("image", dim=0), "model.image: dim: got 0 but expected 1 or more"),
-        (changed("image", hidden=-1), "model.image: hidden: got -1 but expected 0 or more"),
+        (
+            changed("image", dim=True),
+            "model.image: linear: dim: got True but expected a whole number from 1 to 10,000,000",
+        ),
+        (changed("image", dim=0), "model.image: linear: dim: got 0 but expected a whole number from 1 to 10,000,000"),
+        (changed("image", hidden=-1), "model.image: linear: hidden: got -1 but expected a whole number from 0 to"),
         (changed("text", dim=8), "model.text: dim: got 8 but expected 16, as model.image has it"),
         ({**TIMM, "image": {"name": "convolution"}}, r"model.image: convolution: .*\(10,\) but expected pictures"),
-        ({**TIMM, "image": {"name": "timm"}}, "model.image: timm: got no model but expected model, dim, pretrained"),
+        ({**TIMM, "image": {"name": "timm"}}, "model.image: timm: got no model but expected text"),
         (
             {**TIMM, "image": {"name": "timm", "model": "tinny"}},
             "got 'tinny' but expected one of the 2 .* such as tiny",
@@ -334,10 +337,13 @@ def test_what_is_changed_below_is_right_before() -> None:
         ),
         (changed("reranker", name="fusion"), "name: got 'linear' but expected beside a reranker: regions"),
         ({**RERANKED, "scorer": {"name": "fusion"}}, "got a scorer and a reranker but expected one of them at most"),
-        ({**RERANKED, "reranker": {"name": "fusion", "top": 0}}, "model.reranker: top: got 0 but expected 1 or more"),
+        (
+            {**RERANKED, "reranker": {"name": "fusion", "top": 0}},
+            "model.reranker: top: got 0 but expected a whole number",
+        ),
         (
             {**RERANKED, "reranker": {"name": "fusion", "tops": 1}},
-            "model.reranker: fusion: got the option 'tops' but expected one of",
+            "model.reranker: fusion: got the key 'tops' but expected one of",
         ),
     ],
 )
@@ -351,13 +357,16 @@ def test_what_is_refused(given: dict[str, Any], message: str, packages: list) ->
     [
         ({"tokenizer": {"name": "word"}}, "model.tokenizer: name: got 'word' but expected one of words, subwords"),
         ({"tokenizer": {"name": "words", "min_count": 9}}, "model.tokenizer: min_count: got 9 but expected at most 2"),
-        ({"tokenizer": {"name": "words", "min_count": 0}}, "model.tokenizer: min_count: got 0 but expected 1 or more"),
+        (
+            {"tokenizer": {"name": "words", "min_count": 0}},
+            "model.tokenizer: words: min_count: got 0 but expected a whole",
+        ),
         (
             {"tokenizer": {"name": "words", "least": 1}},
-            "model.tokenizer: words: got the option 'least' but expected one of min_count",
+            "model.tokenizer: words: got the key 'least' but expected one of min_count",
         ),
         ({"tokenizer": {"name": "subwords", "path": "/nowhere"}}, "model.tokenizer: path: got '/nowhere'"),
-        ({"tokenizer": {"name": "subwords"}}, "model.tokenizer: subwords: got no path but expected path, longest"),
+        ({"tokenizer": {"name": "subwords"}}, "model.tokenizer: subwords: got no path but expected text"),
     ],
 )
 def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> None:
@@ -368,7 +377,7 @@ def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "pickle"}, "tokenizer: name: got 'pickle' but expected one of words, subwords"),
+        ({"kind": "pickle"}, "tokenizer: name: got 'pickle' but expected one of subwords, words"),
         ({"kind": "words"}, "tokenizer: got KeyError.'words'. but expected what its to_json wrote"),
         (
             {"kind": "subwords", "definition": "{}", "longest": 5},

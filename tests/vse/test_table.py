@@ -425,9 +425,13 @@ def test_data_sets_are_found_by_name() -> None:
         (
             "scenes",
             {"colour": 3},
-            "data: scenes: got the option 'colour' but expected one of train, dev, test, objects",
+            "data: scenes: got the key 'colour' but expected one of completeness, dev, noise, objects",
         ),
-        ("x.csv", {"kind": "table", "path": 3}, "data: table: got the option 'path' but expected one of dev, test"),
+        (
+            "x.csv",
+            {"kind": "table", "path": 3},
+            "data: table: got the key 'path' but expected one of caption, dev, image",
+        ),
         ("x.doc", {"kind": "table"}, r"x.doc: got a file called \*.doc but expected one of .csv, .tsv, .parquet"),
         ("x.csv", {"kind": "table"}, "x.csv: got a file that cannot be read"),
         ("x.json", {"kind": "karpathy"}, "x.json: got a file that cannot be read"),

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from goal_analysis.recombination.composition import Parts, parse_objective
 from lightning_fabric import Fabric
 
+from goal_analysis.declarations import with_settings
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
 from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, read_log
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import Share, order
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, with_settings
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 from goal_analysis.vse.loop.health import (
     COLLAPSED,
     VANISHED,

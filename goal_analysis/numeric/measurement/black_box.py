@@ -74,7 +74,7 @@ class PairGradients:
     precision: float
 
 
-def copied(loss_fn: LossFunction) -> LossFunction:
+def copy_of(loss_fn: LossFunction) -> LossFunction:
     """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is.
 
     Raises:
@@ -95,7 +95,7 @@ def copied(loss_fn: LossFunction) -> LossFunction:
 
 
 def forget_graphs(loss_fn: LossFunction) -> None:
-    """Cut what a module remembers off the graphs of earlier calls, which grow with every call else."""
+    """Detach the tensors that a module remembers, whose graphs would grow with every call."""
     for module in loss_fn.modules() if isinstance(loss_fn, torch.nn.Module) else ():
         for name, held in list(vars(module).items()):
             if isinstance(held, Tensor) and not held.is_leaf:

@@ -167,7 +167,7 @@ class MeasuredFactors:
     rounding: float = 0.0
 
 
-def measured_factors(
+def fit_factors(
     s_p: Float[Tensor, " s_p"],
     w_p: Float[Tensor, "s_p s_n"],
     w_n: Float[Tensor, "s_p s_n"],
@@ -183,7 +183,7 @@ def measured_factors(
 
     >>> s = torch.linspace(-1, 1, 5, dtype=torch.float64)
     >>> t = torch.exp(s[None, :] - s[:, None])
-    >>> found = measured_factors(s, 3 * t * (2 - s)[:, None], 3 * t * (2 + s)[None, :])
+    >>> found = fit_factors(s, 3 * t * (2 - s)[:, None], 3 * t * (2 + s)[None, :])
     >>> found.positive * 2, found.misfit < 1e-9
     (tensor([3.0000, 2.5000, 2.0000, 1.5000, 1.0000], dtype=torch.float64), True)
     """

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.measurement.black_box import (
     PairGradients,
-    copied,
+    copy_of,
     forget_graphs,
     non_integrability,
     pair_gradients,
@@ -35,8 +35,8 @@ from goal_analysis.numeric.measurement.fields import (
     Field,
     MeasuredFactors,
     Turning,
+    fit_factors,
     largest,
-    measured_factors,
     scatter,
     turning,
     usual_noise,
@@ -238,7 +238,7 @@ def against_references(loss_fn: LossFunction) -> LossFunction:
     >>> measure(against_references(paired), points=2).w_n
     tensor([[2., 2.], [2., 2.]], dtype=torch.float64)
     """
-    own = copied(loss_fn)
+    own = copy_of(loss_fn)
 
     def with_references(queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor) -> Tensor:
         forget_graphs(own)
@@ -290,7 +290,7 @@ def measure(
     grid, name = torch.linspace(-limit, limit, points, dtype=torch.float64), name or name_of(loss_fn)
     # The random numbers that a loss draws are not taken from the user's.
     with torch.random.fork_rng(devices=[]):
-        return _Plane(copied(loss_fn), inputs or infer_inputs(loss_fn), dim, name).measure(grid)
+        return _Plane(copy_of(loss_fn), inputs or infer_inputs(loss_fn), dim, name).measure(grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,7 +333,7 @@ class _Plane:
             w_n=w_n,
             curl=on_grid(plane.field),
             on_plane=plane,
-            factors=measured_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
+            factors=fit_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
             on_batches=non_integrability(self.loss_fn, self.inputs, dim=self.dim),
             unexplained=_share(found.unexplained, found.norm),
             aside=_share(upper * ~on_plane(self.inputs).measured, upper),

@@ -30,7 +30,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Told:
+class ObjectiveSection:
     """An objective on the page.
 
     Args:
@@ -50,28 +50,28 @@ class Told:
     trouble: str = ""
 
 
-def told(texts: Iterable[str], objective_of: ObjectiveOf) -> tuple[Told, ...]:
-    """What is told of these objectives, each once.
+def objective_sections(texts: Iterable[str], objective_of: ObjectiveOf) -> tuple[ObjectiveSection, ...]:
+    """What the page says of these objectives, each once.
 
     Args:
         texts: lines, or names of files.
         objective_of: what makes objectives of them.
     """
-    return tuple(_told(text, objective_of) for text in dict.fromkeys(texts))
+    return tuple(_section(text, objective_of) for text in dict.fromkeys(texts))
 
 
-def _told(text: str, objective_of: ObjectiveOf) -> Told:
+def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
     try:
         description = objective_of(text).describe()
     except (OSError, ValueError) as problem:
-        return Told(text, trouble=f"its formulas are not known: {problem}")
+        return ObjectiveSection(text, trouble=f"its formulas are not known: {problem}")
     tables = tuple(Table(page.title, tuple(map(_row, page.rows))) for page in description.pages)
     relative = tuple(r.symbol.name for r in description.weights.relative)
     try:
         drawn, trouble = _chart(text, description), ""
     except UnsupportedFunction as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
-    return Told(text, _verdict(description), tables, drawn, relative, trouble)
+    return ObjectiveSection(text, _verdict(description), tables, drawn, relative, trouble)
 
 
 def _chart(text: str, description: Description) -> Chart:

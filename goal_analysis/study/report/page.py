@@ -1,4 +1,4 @@
-"""The page: everything that it says, gathered, and put into the templates as one file that asks nobody for anything."""
+"""The page: all that it says, put into the templates as one file that asks nobody for anything."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from plotly.offline import get_plotlyjs
 from goal_analysis.pictures.charts import Chart, training_chart
 from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
-from goal_analysis.study.report.objectives import ObjectiveOf, told
+from goal_analysis.study.report.objectives import ObjectiveOf, objective_sections
 from goal_analysis.study.report.results import Results, results
-from goal_analysis.study.report.runs import Group, gathered
+from goal_analysis.study.report.runs import Group, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
@@ -72,7 +72,7 @@ def report(
     Raises:
         ValueError: no run can be read, with what is wrong; or no group is called as the baseline.
     """
-    groups, faults = gathered(paths)
+    groups, faults = gather_runs(paths)
     if not groups:
         raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
     baseline = _labelled(groups, baseline)
@@ -84,7 +84,7 @@ def report(
         groups=groups,
         faults=faults,
         data=[_on_data(alike, load, baseline, queries) for alike in by_data.values()],
-        objectives=told((group.objective for group in groups), objective_of),
+        objectives=objective_sections((group.objective for group in groups), objective_of),
         versions=_versions(groups),
         command=said(command),
     )

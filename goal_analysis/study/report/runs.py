@@ -80,7 +80,7 @@ class Group:
         return tuple(run for run in self.runs if run.best is not None)
 
 
-def gathered(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """The groups of the runs in these folders, in the order in which they are found, and what is wrong with others.
 
     Args:

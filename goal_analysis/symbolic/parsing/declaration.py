@@ -1,28 +1,58 @@
-"""Losses as users declare them in TOML: tables of formulas, read into values and written back."""
+"""Losses and weights as users declare them in TOML: tables of formulas, read into values and written back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import keyword
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Annotated, Any, TypeVar
 
 import sympy as sp
 
+from goal_analysis.declarations import Table, Words
 from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
+    SIMILARITIES,
+    Counting,
+    RelativeSimilarity,
+    least_positive,
+    other_negative,
+    other_positive,
+)
 from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
-from goal_analysis.symbolic.parsing.declaration_table import Table, formula_in
-from goal_analysis.symbolic.parsing.declared_hyperparameter import declared_hyperparameters, hyperparameters_to_mapping
-from goal_analysis.symbolic.parsing.declared_names import ANCHORS_OF, REDUCTION_OF, SIMILARITY_OF
+from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
+from goal_analysis.symbolic.parsing.errors import FormulaError
+from goal_analysis.symbolic.parsing.formula import parse
 from goal_analysis.symbolic.typesetting import plain
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
-Symbols = Mapping[str, sp.Symbol]
+Value = TypeVar("Value", SymbolicLoss, TripletWeight, PairWeights)
+Symbols = Mapping[str, sp.Expr]
+
+SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
+"""Every similarity, by its name."""
+
+REDUCTION_OF = {reduction.value: reduction for reduction in Reduction}
+"""``sum`` and ``mean``."""
+
+ANCHORS_OF = {anchors.name.lower(): anchors for anchors in Anchors}
+"""``rows``, ``columns`` and ``both``."""
+
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
-_FIELDS = ("formula", "terms", *_SIDES, "hyperparameters", *_KINDS)
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _SOFTMAX_ACTIVE = "softmax_active"
+_OTHERS = {"positive": other_positive, "negative": other_negative}
+_COUNTINGS = {counting.name.lower(): counting for counting in Counting}
+_RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_negative, least_positive)}
+
+
+# --- losses --------------------------------------------------------------------------------------
 
 
 def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
@@ -32,8 +62,7 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
         mapping: the document; `loss_from_mapping` says what a declaration holds.
 
     Raises:
-        ValueError: a name or a number is not one of those that are accepted.
-        TypeError: a field holds something of another type.
+        ValueError: a key, a name or a value is not one of those that are accepted.
 
     >>> [loss.name for loss in losses_from_mapping({"losses": {"difference": {"formula": "s_n - s_p"}}})]
     ['difference']
@@ -45,10 +74,10 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
 def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
     """Read the declaration of a loss.
 
-    The short form is a ``formula`` of s_p and s_n, applied to each triplet, or to what the aggregators that
-    ``positives`` and ``negatives`` name make of them. The long form is a list of ``terms``: an ``outer``
-    formula of gap, x_p and x_n, and the sides ``positives`` and ``negatives``, each an aggregator's name or
-    a table of ``aggregator``, ``inner``, ``pool`` and, for softmax_active, ``temperature``.
+    The short form is a ``formula`` of s_p and s_n. The formula is applied to each triplet, or to the aggregates that
+    ``positives`` and ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap, x_p and
+    x_n, and the sides ``positives`` and ``negatives``, each an aggregator's name or a table of ``aggregator``,
+    ``inner``, ``pool`` and, for softmax_active, ``temperature``.
 
     Args:
         name: an identifier.
@@ -58,30 +87,27 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
 
     Raises:
         FormulaError: a formula is not understood; it shows the place.
-        ValueError: a name or a number is not one of those that are accepted.
-        TypeError: a field holds something of another type.
+        ValueError: a key, a name or a value is not one of those that are accepted.
 
     >>> loss = loss_from_mapping("nca", {"formula": "softplus(tau*gap)/tau", "hyperparameters": {"tau": 10}})
     >>> loss.expression(), loss.hyperparameters[0].domain
     (softplus(tau*(s_n - s_p))/tau, Interval.open(0, oo))
     """
-    table = Table(mapping, f"loss {name!r}", _FIELDS)
-    hyperparameters = declared_hyperparameters(table.table("hyperparameters"))
-    symbols = {h.name: h.symbol for h in hyperparameters}
+    table = Table(mapping, f"loss {name!r}", ("formula", "terms", *_SIDES, "hyperparameters", *_KINDS))
+    hyperparameters, symbols = _hyperparameters(table)
     if ("formula" in table) == ("terms" in table):
         given = "both formula and terms" if "terms" in table else "neither formula nor terms"
         raise ValueError(f"{table.where}: got {given} but expected one of them")
-    terms = (_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols)
     return SymbolicLoss(
         name=name,
         title=table.text("title", name),
-        terms=terms,
+        terms=(_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols),
         hyperparameters=hyperparameters,
-        reference=table.texts("reference"),
+        reference=_reference(table),
         similarity=table.choice("similarity", SIMILARITY_OF, COSINE),
         anchors=table.choice("anchors", ANCHORS_OF, Anchors.BOTH),
         reduction=table.choice("reduction", REDUCTION_OF, Reduction.MEAN),
-        proxies=table.flag("proxies"),
+        proxies=table.read("proxies", bool, False),
         note=table.text("note", ""),
     )
 
@@ -103,7 +129,7 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
     mapping: dict[str, Any] = {
         "title": loss.title,
         "terms": [_term_to_mapping(term) for term in loss.terms],
-        "hyperparameters": hyperparameters_to_mapping(loss.hyperparameters),
+        "hyperparameters": _hyperparameters_to_mapping(loss.hyperparameters),
         "reference": list(loss.reference),
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
@@ -111,18 +137,11 @@ def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
         "proxies": loss.proxies,
         "note": loss.note,
     }
-    problem = f"loss {loss.name!r}: got what declarations cannot say"
-    try:
-        read_back = loss_from_mapping(loss.name, mapping)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{problem}: {error}") from error
-    if read_back != loss:
-        raise ValueError(f"{problem}: it reads back as {read_back}")
-    return mapping
+    return _checked(f"loss {loss.name!r}", loss, mapping, lambda mapping: loss_from_mapping(loss.name, mapping))
 
 
 def _short_term(table: Table, symbols: Symbols) -> Term:
-    outer = formula_in(table, "formula", {**symbols, "s_p": x_p, "s_n": x_n, "gap": gap})
+    outer = _formula(table, "formula", {**symbols, "s_p": x_p, "s_n": x_n, "gap": gap})
     sides: dict[str, Side] = {}
     for side, (variable, aggregated) in _SIDES.items():
         if aggregated in outer.free_symbols:
@@ -142,22 +161,22 @@ def _long_terms(table: Table, symbols: Symbols) -> tuple[Term, ...]:
 
 
 def _long_term(table: Table, symbols: Symbols) -> Term:
-    outer = formula_in(table, "outer", {**symbols, "x_p": x_p, "x_n": x_n, "gap": gap})
+    outer = _formula(table, "outer", {**symbols, "x_p": x_p, "x_n": x_n, "gap": gap})
     return Term(outer=outer, **{side: _side(table, side, symbols) for side in _SIDES if side in table})
 
 
 def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
     value, variable = table[side], _SIDES[side][0]
-    fields = {"aggregator": value} if isinstance(value, str) else value
-    this = Table(fields, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
-    inner = formula_in(this, "inner", {**symbols, variable.name: variable}) if "inner" in this else variable
+    given = {"aggregator": value} if isinstance(value, str) else value
+    this = Table(given, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
+    inner = _formula(this, "inner", {**symbols, variable.name: variable}) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
 
 
 def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
     aggregator = table.choice("aggregator", {**_AGGREGATORS, _SOFTMAX_ACTIVE: None}, EACH)
     if aggregator is None:
-        return softmax_active(formula_in(table, "temperature", symbols))
+        return softmax_active(_formula(table, "temperature", symbols))
     if "temperature" in table:
         raise ValueError(f"{table.where}: got a temperature but expected it for {_SOFTMAX_ACTIVE} alone")
     return aggregator
@@ -175,4 +194,226 @@ def _side_to_mapping(side: Side) -> dict[str, Any]:
         mapping["pool"] = side.pool.name.lower()
     if side.aggregator.parameters:
         mapping["temperature"] = plain(side.aggregator.parameters[0])
+    return mapping
+
+
+# --- weights -------------------------------------------------------------------------------------
+
+
+def triplet_weight_from_mapping(mapping: Mapping[str, Any]) -> TripletWeight:
+    """Read a triplet weight.
+
+    Args:
+        mapping: ``formula``, T of s_p, s_n and ``hyperparameters`` (as `loss_from_mapping` reads them), with ``name``
+            and ``reference``.
+
+    Raises:
+        FormulaError: the formula is not understood; it shows the place.
+        ValueError: a key, a name or a value is not one of those that are accepted.
+
+    >>> triplet_weight_from_mapping({"formula": "sigmoid(tau*(s_n - s_p))", "hyperparameters": {"tau": 10}}).arguments
+    ('s_n', 's_p')
+    """
+    table = Table(mapping, "triplet weight", ("formula", "name", "hyperparameters", "reference"))
+    hyperparameters, symbols = _hyperparameters(table)
+    return TripletWeight(
+        name=_weight_name(table),
+        expression=_formula(table, "formula", {**symbols, "s_p": s_p, "s_n": s_n}),
+        hyperparameters=hyperparameters,
+        reference=_reference(table),
+    )
+
+
+def pair_weights_from_mapping(mapping: Mapping[str, Any]) -> PairWeights:
+    """Read pair weights.
+
+    Args:
+        mapping: ``positive``, P⁺ of s_p, and ``negative``, P⁻ of s_n, of ``hyperparameters`` and of ``relative``
+            similarities, with ``name`` and ``reference``. A relative similarity is a table of ``contribution`` and
+            ``member``, formulas of s_p, s_n, o_p, o_n and l_p, ``other``, the kind of pair that it is a mean over, and
+            ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
+
+    Raises:
+        FormulaError: a formula is not understood; it shows the place.
+        ValueError: a key, a name or a value is not one of those that are accepted.
+
+    >>> pair_weights_from_mapping({"positive": "1 - s_p", "negative": "s_n"}).negative
+    s_n
+    """
+    known = ("positive", "negative", "relative", "name", "hyperparameters", "reference")
+    table = Table(mapping, "pair weights", known)
+    hyperparameters, symbols = _hyperparameters(table)
+    declared = table.table("relative")
+    relative = tuple(_relative(declared, name, symbols) for name in declared)
+    reads = symbols | {r.symbol.name: r.symbol for r in relative}
+    return PairWeights(
+        name=_weight_name(table),
+        positive=_formula(table, "positive", {**reads, "s_p": s_p}),
+        negative=_formula(table, "negative", {**reads, "s_n": s_n}),
+        hyperparameters=hyperparameters,
+        relative=relative,
+        reference=_reference(table),
+    )
+
+
+def triplet_weight_to_mapping(weight: TripletWeight) -> dict[str, Any]:
+    """Write a triplet weight so that `triplet_weight_from_mapping` reads an equal one.
+
+    Raises:
+        ValueError: the weight holds something that declarations cannot say.
+    """
+    return _weight_to_mapping(weight, {"formula": weight.expression}, {}, triplet_weight_from_mapping)
+
+
+def pair_weights_to_mapping(weights: PairWeights) -> dict[str, Any]:
+    """Write pair weights so that `pair_weights_from_mapping` reads equal ones.
+
+    Raises:
+        ValueError: the weights hold something that declarations cannot say.
+    """
+    relative = {"relative": {r.symbol.name: _relative_to_mapping(r) for r in weights.relative}}
+    formulas = {"positive": weights.positive, "negative": weights.negative}
+    return _weight_to_mapping(weights, formulas, relative, pair_weights_from_mapping)
+
+
+def _weight_to_mapping(weight: Any, formulas: Symbols, more: Mapping[str, Any], read: Callable) -> dict[str, Any]:
+    mapping = {
+        **{key: plain(formula) for key, formula in formulas.items()},
+        "name": weight.name,
+        "hyperparameters": _hyperparameters_to_mapping(weight.hyperparameters),
+        "reference": list(weight.reference),
+        **more,
+    }
+    written = {key: value for key, value in mapping.items() if value not in ({}, [])}
+    return _checked(f"weight {weight.name!r}", weight, written, read)
+
+
+def _weight_name(table: Table) -> str:
+    name = table.text("name", "formula")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{table.where}: name: got {name!r} but expected an identifier, such as focal")
+    return name
+
+
+def _relative(declared: Table, name: str, symbols: Symbols) -> RelativeSimilarity:
+    known = ("contribution", "other", "member", "counting", "nonnegative")
+    table = Table(declared[name], f"{declared.where}: {name}", known)
+    reads = {**symbols, **_RELATIVE}
+    assumed = {"nonnegative": True} if table.read("nonnegative", bool, False) else {"real": True}
+    return RelativeSimilarity(
+        symbol=sp.Symbol(name, **assumed),
+        contribution=_formula(table, "contribution", reads),
+        other=table.choice("other", _OTHERS),
+        member=_formula(table, "member", reads),
+        counting=table.choice("counting", _COUNTINGS, Counting.ALL),
+    )
+
+
+def _relative_to_mapping(relative: RelativeSimilarity) -> dict[str, Any]:
+    return {
+        "contribution": plain(relative.contribution),
+        "other": "positive" if relative.other == other_positive else "negative",
+        "member": plain(relative.member),
+        "counting": relative.counting.name.lower(),
+        "nonnegative": bool(relative.symbol.is_nonnegative),
+    }
+
+
+# --- what losses and weights share ---------------------------------------------------------------
+
+
+def interval_from_text(text: str) -> sp.Interval:
+    """Read an interval, the inverse of `interval_text`.
+
+    Args:
+        text: two ends, each ``inf`` or a constant formula, between brackets, round where the end is left out.
+
+    Raises:
+        ValueError: the text is no interval, or one without inner points.
+
+    >>> interval_from_text("(0, inf)"), interval_from_text("[-1, 1/2]")
+    (Interval.open(0, oo), Interval(-1, 1/2))
+    """
+    match = re.fullmatch(r"\s*([(\[])\s*([^,]*?)\s*,\s*([^,]*?)\s*([)\]])\s*", text)
+    if match is None:
+        raise ValueError(f"got {text[:60]!r} but expected an interval such as '(0, inf)' or '[-1, 1]'")
+    infinite = {"inf": sp.oo, "+inf": sp.oo, "-inf": -sp.oo}
+    start, end = (infinite.get(part) or parse(part, {}) for part in match.group(2, 3))
+    try:
+        if start.is_finite and end.is_finite:
+            Arithmetic().checked(end - start)  # SymPy may search for the sign of a hidden zero forever
+    except Refused as reason:
+        raise ValueError(f"got {text[:60]!r} but expected ends that are clearly apart: {reason}") from None
+    interval = sp.Interval(start, end, match[1] == "(", match[4] == ")")
+    if not isinstance(interval, sp.Interval):
+        raise ValueError(f"got {text!r} but expected an interval whose start lies before its end")
+    return interval
+
+
+def _formula(table: Table, key: str, symbols: Symbols) -> sp.Expr:
+    text = table.read(key, Annotated[str, Words("a formula")])
+    try:
+        return parse(text, symbols)
+    except FormulaError as error:
+        raise error.within(f"{table.where}: {key}") from None
+
+
+def _reference(table: Table) -> tuple[str, ...]:
+    given = table.read("reference", str | list[str], [])
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _hyperparameters(table: Table) -> tuple[tuple[Hyperparameter, ...], dict[str, sp.Expr]]:
+    """What a table declares as hyperparameters, and their symbols by name."""
+    declared = table.table("hyperparameters")
+    hyperparameters = tuple(_hyperparameter(declared, name) for name in declared)
+    return hyperparameters, {h.name: h.symbol for h in hyperparameters}
+
+
+def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
+    value, where = declared[name], f"{declared.where}: {name}"
+    given = value if isinstance(value, Mapping) else {"default": value}
+    table = Table(given, where, ("default", "domain", "meaning"))
+    default, meaning = table.number("default"), table.text("meaning", "")
+    default = sp.Rational(default) if isinstance(default, Fraction) else default
+    domain = _domain(table) if "domain" in table else positive if default > 0 else real
+    try:
+        return Hyperparameter(name, default, domain, meaning)
+    except ValueError as error:
+        raise ValueError(f"{declared.where}: {error}") from error
+
+
+def _domain(table: Table) -> sp.Interval:
+    where = f"{table.where}: domain"
+    text = table.text("domain")
+    try:
+        return interval_from_text(text)
+    except FormulaError as error:
+        raise error.within(where) from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _hyperparameters_to_mapping(hyperparameters: Iterable[Hyperparameter]) -> dict[str, dict[str, Any]]:
+    return {
+        h.name: {"default": _plain_number(h.default), "domain": interval_text(h.domain), "meaning": h.meaning}
+        for h in hyperparameters
+    }
+
+
+def _plain_number(number: Any) -> Any:
+    if isinstance(number, int | float):
+        return number
+    return float(number) if isinstance(number, sp.Float) else str(number)
+
+
+def _checked(whose: str, value: Value, mapping: dict[str, Any], read: Callable[[Any], Value]) -> dict[str, Any]:
+    """The mapping, if it reads back as the value."""
+    problem = f"{whose}: got what declarations cannot say"
+    try:
+        read_back = read(mapping)
+    except ValueError as error:
+        raise ValueError(f"{problem}: {error}") from error
+    if read_back != value:
+        raise ValueError(f"{problem}: it reads back as {read_back}")
     return mapping

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from goal_analysis.declarations import read_options
 from goal_analysis.vse.data.precomp import load_precomp, precomp_splits
 from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.scenes import load_scenes
 from goal_analysis.vse.data.split import DataError, RetrievalData, Split
 from goal_analysis.vse.data.table import SUFFIXES, load_table
-from goal_analysis.vse.named import check_options, check_values
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
 
@@ -80,7 +80,8 @@ def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False,
     Raises:
         DataError: nothing there, an unknown kind or option, or bad data.
     """
-    return _checked(source, kind, options).load(source, skip_bad=skip_bad, **options)
+    dataset, options = _checked(source, kind, options)
+    return dataset.load(source, skip_bad=skip_bad, **options)
 
 
 def load_split(
@@ -98,7 +99,7 @@ def load_split(
     Raises:
         DataError: as for `load`, or there is no such split.
     """
-    dataset = _checked(source, kind, options)
+    dataset, options = _checked(source, kind, options)
     if dataset.splits is not None:
         splits = dataset.splits(source, skip_bad=skip_bad, **options)
     else:
@@ -146,18 +147,16 @@ def _is_name(source: str) -> bool:
     return source in DATASETS and not DATASETS[source].suffixes
 
 
-def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -> DataSet:
-    """The kind of a data set, which takes these options."""
+def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
+    """The kind of a data set, and the options as it takes them."""
     chosen = _kind(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
     dataset = DATASETS[chosen]
     try:
-        check_options(f"data: {chosen}", options, dataset.options)
-        check_values(f"data: {chosen}", dataset.load, options)
+        return dataset, read_options(dataset.load, options, f"data: {chosen}", after=1)
     except ValueError as problem:
         raise DataError(str(problem)) from problem
-    return dataset
 
 
 def _kind(source: str | Path) -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from goal_analysis.vse.data.reading import read
 from goal_analysis.vse.data.split import Split
-from goal_analysis.vse.loop.training_options import TrainingOptions
+from goal_analysis.vse.loop.experiment import TrainingOptions
 from goal_analysis.vse.models.text import Tokens
 
 

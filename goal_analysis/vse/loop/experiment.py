@@ -1,53 +1,128 @@
-"""Experiments as values: data, model, objective and training, read from TOML, with what a user sets over it."""
+"""Experiments as values: data, model, objective and training, as TOML files and the records of runs declare them."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from goal_analysis.symbolic.parsing.document import read_json, read_toml
-from goal_analysis.vse.loop.training_options import TrainingOptions, check, check_keys, options_from_mapping
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
-MOST_BYTES = 1_000_000
-"""A larger file is no experiment."""
+from goal_analysis.declarations import Table, Words, check_fields, one_of, read_toml, read_value
+
+Count = Annotated[int, Ge(0)]
+Whole = Annotated[int, Ge(1)]
+Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How an experiment is trained.
+
+    Args:
+        epochs: passes over all (image, caption) pairs of the training split.
+        batch_size: pairs of a step, over all processes. The last batch of an epoch is left out if it is incomplete.
+        captions_per_image: captions of an image that stand side by side in the order of an epoch, and so are positives
+            of one batch; an image with fewer left has those.
+        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives;
+            it is added to the objective on images and captions.
+        image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
+        learning_rate: the highest, of AdamW.
+        weight_decay: of AdamW.
+        schedule: of the learning rate after its warm-up: ``cosine`` down to 0, ``step`` or ``constant``.
+        warm_up_steps: the learning rate rises linearly from 0 over so many steps.
+        step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
+        step_factor: see ``step_epochs``.
+        epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
+            mining counts all negatives anyway, and starts at once.
+        clip: the norm that the gradient of all parameters is clipped to; 0 for none.
+        accumulate: batches whose gradients are averaged into one step.
+        precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
+        patience: training stops after so many epochs without a better RSUM on dev; 0 for never.
+        checkpoint_steps: a checkpoint is written every so many steps, and at the end of every epoch; 0 for none.
+        log_steps: the log gets a record every so many steps.
+        probe_steps: statistics of the objective's weights are taken every so many steps; 0 for none.
+        workers: processes that read images; 0 reads them in the training process.
+        on_trouble: ``stop`` or ``continue`` when numbers are not finite, embeddings collapse or gradients vanish.
+
+    Raises:
+        ValueError: a value of another type or out of its range; says what is accepted.
+    """
+
+    epochs: Whole = 25
+    batch_size: Whole = 128
+    captions_per_image: Whole = 1
+    text_text: Amount = 0.0
+    image_image: Amount = 0.0
+    learning_rate: Annotated[float | int, Gt(0), Lt(math.inf)] = 5e-4
+    weight_decay: Amount = 1e-4
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warm_up_steps: Count = 0
+    step_epochs: Whole = 15
+    step_factor: Amount = 0.1
+    epochs_on_all: Count = 0
+    clip: Amount = 2.0
+    accumulate: Whole = 1
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
+    patience: Count = 0
+    checkpoint_steps: Count = 0
+    log_steps: Whole = 50
+    probe_steps: Count = 0
+    workers: Count = 0
+    on_trouble: Literal["stop", "continue"] = "stop"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("text_text", "image_image"):
+            if getattr(self, name) and self.captions_per_image < 2:
+                given = f"{name}: got {getattr(self, name)} beside captions_per_image = 1"
+                raise ValueError(f"{given} but expected 0 there, as a batch has no two captions of an image")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One training run, but for the machine that it runs on.
+    """One training run, apart from the machine that it runs on.
 
     Args:
-        name: an identifier.
+        name: a printable text.
         data: what `goal_analysis.vse.data.load` takes: ``name`` and its options.
         model: what `goal_analysis.vse.models.model.build_model` takes.
         objective: the line that names it, such as ``nca/linear@softmax:12``, or the name of a TOML file.
         training: how it is trained.
         seed: of the weights at the start, the order of the batches, and dropout.
+
+    Raises:
+        ValueError: a value of another type or out of its range; says what is accepted.
     """
 
-    name: str
+    name: Annotated[str, MinLen(1), Predicate(str.isprintable), Words("a printable text")] = "experiment"
     data: Mapping[str, Any]
     model: Mapping[str, Any]
     objective: str
-    training: TrainingOptions
-    seed: int = 0
+    training: TrainingOptions = TrainingOptions()
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        data = Table(self.data, "data")
+        data.read("name", Annotated[str, MinLen(1), Words("the name of a data set or a path")])
+        data.read("skip_bad", bool, False)
 
     @property
     def data_name(self) -> str:
-        """What tables call the data."""
+        """The name of the data in tables."""
         return Path(str(self.data["name"])).name
 
     def mapping(self) -> dict[str, Any]:
-        """What `experiment_from_mapping` reads."""
+        """Return the tables that `experiment_from_mapping` reads."""
         return asdict(self)
 
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:
-    """The experiment that a TOML file or a run's record declares.
+    """Read the experiment that a TOML file or a run's record declares.
 
     Args:
         given: tables ``data``, ``model`` and ``training``, and ``name``, ``objective`` and ``seed``.
@@ -56,100 +131,23 @@ def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment")
     Raises:
         ValueError: a missing or unknown key, a value of another type or out of its range; says what is accepted.
     """
-    known = tuple(f.name for f in fields(Experiment))
-    check_keys(given, known, where)
-    missing = [name for name in ("data", "model", "objective") if name not in given]
-    if missing:
-        raise ValueError(f"{where}: got no {missing[0]} but expected {', '.join(known)}")
-    for name, kind in (("data", Mapping), ("model", Mapping), ("objective", str), ("training", Mapping)):
-        if not isinstance(given.get(name, {}), kind):
-            expected = "a table" if kind is Mapping else "a text"
-            raise ValueError(f"{where}: {name}: got {given[name]!r} but expected {expected}")
-    of = given["data"].get("name")
-    check(f"{where}: data: name", of, isinstance(of, str) and bool(of), "the name of a data set or a path")
-    skip_bad = given["data"].get("skip_bad", False)
-    check(f"{where}: data: skip_bad", skip_bad, isinstance(skip_bad, bool), "true or false")
-    seed, name = given.get("seed", 0), given.get("name", "experiment")
-    check(f"{where}: seed", seed, type(seed) is int and 0 <= seed < 2**32, "a whole number from 0 to 2³² − 1")
-    check(f"{where}: name", name, isinstance(name, str) and name.isprintable() and bool(name), "a printable text")
-    return Experiment(
-        name=name,
-        data=dict(given["data"]),
-        model=dict(given["model"]),
-        objective=given["objective"],
-        training=options_from_mapping(given.get("training", {}), f"{where}: training"),
-        seed=seed,
-    )
-
-
-def read_experiment(path: Path) -> dict[str, Any]:
-    """The tables of a TOML or JSON file, for `with_settings` and `experiment_from_mapping`.
-
-    Raises:
-        ValueError: neither TOML nor, by its name, JSON in UTF-8; or a file of more than a megabyte.
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected an experiment")
-    try:
-        text = content.decode("utf-8")
-        found = read_json(text) if path.suffix == ".json" else read_toml(text)
-    except ValueError as problem:  # what decoding, TOML and JSON raise are ValueErrors
-        raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: got {type(found).__name__} but expected an object with the tables of an experiment")
-    return found
+    return read_value(Experiment, given, where)
 
 
 def presets() -> tuple[str, ...]:
-    """The names of the experiments that come with the package."""
+    """Return the names of the experiments that come with the package."""
     return tuple(sorted(f.name.removesuffix(".toml") for f in _presets().iterdir() if f.name.endswith(".toml")))
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The tables of an experiment that comes with the package.
+    """Return the tables of an experiment that comes with the package.
 
     Raises:
         ValueError: an unknown name, listing those that are known.
     """
     if name not in presets():
-        raise ValueError(f"preset: got {name!r} but expected one of {', '.join(presets())}")
-    return tomllib.loads((_presets() / f"{name}.toml").read_text("utf-8"))
-
-
-def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """The tables with values such as ``training.epochs=15`` set; a value is read as TOML has it, else as a text.
-
-    Raises:
-        ValueError: no ``=``, or a key that leads through something that is no table.
-
-    >>> with_settings({"training": {"epochs": 25}}, ["training.epochs=15", "model.text.name=recurrent"])
-    {'training': {'epochs': 15}, 'model': {'text': {'name': 'recurrent'}}}
-    """
-    result: dict[str, Any] = dict(given)
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        *path, last = (part.strip() for part in key.split("."))
-        if not equals or not last or not all(path):
-            raise ValueError(f"got {assignment!r} but expected KEY=VALUE, such as training.epochs=15")
-        table = result
-        for part in path:
-            inner = table.get(part, {})
-            if not isinstance(inner, Mapping):
-                raise ValueError(f"got {assignment!r} but {part} is {inner!r}; expected the key of a table")
-            table[part] = dict(inner)
-            table = table[part]
-        table[last] = _value(value.strip())
-    return result
-
-
-def _value(text: str) -> Any:
-    try:
-        return read_toml(f"value = {text}")["value"]
-    except ValueError:
-        return text
+        raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
+    return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))
 
 
 def _presets() -> Any:

@@ -30,7 +30,7 @@ from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import Share, epoch_batches
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import (
     TrainingTrouble,
     Trouble,
@@ -40,7 +40,6 @@ from goal_analysis.vse.loop.health import (
     gradient_trouble,
     within_memory,
 )
-from goal_analysis.vse.loop.training_options import TrainingOptions
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.evaluation import record_of

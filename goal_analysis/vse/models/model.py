@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from goal_analysis.declarations import Table
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.captions import LanguageModel
 from goal_analysis.vse.models.encoders.features import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Vocabulary
-from goal_analysis.vse.named import check_options, made, named
+from goal_analysis.vse.named import made, named
 
 PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")
 """The tables of a model."""
@@ -91,7 +92,7 @@ def build_model(
     >>> images.shape, captions.shape
     (torch.Size([2, 4]), torch.Size([3, 4]))
     """
-    check_options("model", config, PARTS)
+    Table(config, "model", PARTS)
     image, text = (_table(config, side, None) for side in ("image", "text"))
     if "pictures" in config and len(shape) == 3:
         image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures", None)

@@ -1,8 +1,14 @@
-"""From Python's syntax tree to an expression: one table, one walk."""
+"""Formulas from text: one walk of Python's syntax tree over a white list, which never evaluates anything.
+
+The language is arithmetic (``+ - * / **``), numbers, the names that are handed in, ``pi``, the functions
+``hinge relu step sigmoid softplus logsigmoid logsumexp detach exp log log1p sqrt sin cos max min abs``, and the case
+distinction ``a if s_n > s_p else b``. Everything else is refused, with the place.
+"""
 
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -11,10 +17,13 @@ from functools import partial, reduce
 
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, logsumexp, maximum, minimum, where
-from goal_analysis.symbolic.parsing.formula_bounds import MAX_BITS
-from goal_analysis.symbolic.parsing.formula_error import FormulaError, one_of
-from goal_analysis.symbolic.parsing.safe_arithmetic import Arithmetic, Refused
+from goal_analysis.declarations import one_of
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, logsumexp, maximum, minimum, softplus, where
+from goal_analysis.symbolic.parsing.arithmetic import MAX_BITS, Arithmetic, Refused
+from goal_analysis.symbolic.parsing.errors import FormulaError
+
+MAX_CHARACTERS = 1_000
+"""Characters of a formula: published losses take some 200, and CPython's parser is safe up to here."""
 
 MAX_NODES = 500
 """Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""
@@ -25,16 +34,74 @@ MAX_DEPTH = 40
 MAX_DIGITS = 17
 """Digits of a decimal: as many as a float64 has."""
 
+_TOKEN = re.compile(
+    r"""\s+ | (?P<word>[^\W\d]\w*) | (?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])
+      | \*\* | [<>]=? | [-+*(),] | /(?!/) | (?P<other>[\w.]+|//|.)""",
+    re.VERBOSE | re.DOTALL,
+)
 
-class SyntaxWalk:
-    """One pass over a syntax tree; one object for one formula.
+_INSTEAD = {
+    "//": "; quotients are spelt /",
+    "^": "; powers are spelt **",
+    "[": "; parentheses are ( and )",
+    "{": "; parentheses are ( and )",
+    "#": "; comments go beside the formula",
+    "=": "; a formula sets nothing, and compares with <, >, <= or >=",
+    "−": "; minus is spelt -",
+    "·": "; products are spelt *",
+    "×": "; products are spelt *",
+}
+
+
+def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
+    """Read a formula.
 
     Args:
-        text: the formula as it was given, for errors.
-        line: what was made a tree.
-        start: where in the text the line begins.
+        text: the formula, such as ``"softplus(tau*(s_n - s_p))/tau"``; decimals are read exactly, and line
+            breaks count as blanks.
         symbols: what the names stand for.
+
+    Raises:
+        FormulaError: the formula holds anything but the language and these names, or goes past its bounds.
+
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
+    >>> parse("hinge(s_n - s_p + 0.2)", {"s_n": s_n, "s_p": s_p})
+    hinge(s_n - s_p + 1/5)
+    >>> parse("s_n if s_n > s_p else 0", {"s_n": s_n, "s_p": s_p})
+    s_n*step(s_n - s_p)
     """
+    if len(text) > MAX_CHARACTERS:
+        problem = f"got a formula of {len(text)} characters but expected up to {MAX_CHARACTERS}"
+        raise FormulaError(text, MAX_CHARACTERS, len(text), problem)
+    _check_tokens(text)
+    start = len(text) - len(text.lstrip())
+    line = re.sub(r"\s", " ", text.strip())  # one line, so that a place in the tree is a place in the text
+    try:
+        return _Walk(text, line, start, symbols).read(ast.parse(line, mode="eval").body)
+    except SyntaxError as error:
+        place = start + (error.offset or len(line)) - 1  # without an offset it ends too early
+        end = start + (error.end_offset or 0) - 1
+        problem = f"got a formula that breaks off here ({error.msg}) but expected one such as 's_n - s_p'"
+        raise FormulaError(text, place, end, problem) from None
+    except (MemoryError, RecursionError):
+        raise FormulaError(text, 0, len(text), "got a formula that is nested too deeply") from None
+
+
+def _check_tokens(text: str) -> None:
+    """Refuse what is no number, name, operator or parenthesis, before Python's parser gets to see it."""
+    for token in _TOKEN.finditer(text):
+        if token["other"]:
+            problem = f"got {token[0]!r} but expected numbers, names, functions, + - * / ** ( ) and if ... else"
+            raise FormulaError(text, *token.span(), problem + _INSTEAD.get(token[0], ""))
+        if token["word"] and keyword.iskeyword(token[0]) and token[0] not in ("if", "else"):
+            problem = f"got {token[0]!r}, a word of Python's own, but expected another name, such as {token[0]}_"
+            raise FormulaError(text, *token.span(), problem)
+    if not text.strip():
+        raise FormulaError(text, 0, len(text), "got an empty formula but expected one such as 's_n - s_p'")
+
+
+class _Walk:
+    """One pass over the tree of a line, which begins at a place of the text; one object for one formula."""
 
     def __init__(self, text: str, line: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
         for name, x in symbols.items():
@@ -48,16 +115,12 @@ class SyntaxWalk:
         self._depth = 0
 
     def read(self, node: ast.expr) -> sp.Expr:
-        """The expression of a node.
-
-        Raises:
-            FormulaError: the node is not in the language, or past a bound.
-        """
+        """The expression of a node; raises a FormulaError if the node is not in the language or past a bound."""
         self._count(node)
         if self._depth >= MAX_DEPTH:
             raise self._error(node, f"got operations nested more than {MAX_DEPTH} deep but expected fewer")
         self._depth += 1
-        result = _READERS.get(type(node), SyntaxWalk._refuse)(self, node)
+        result = _READERS.get(type(node), _Walk._refuse)(self, node)
         self._depth -= 1
         return result
 
@@ -158,12 +221,12 @@ class SyntaxWalk:
 
 
 _READERS: dict[type, Callable[..., sp.Expr]] = {
-    ast.Constant: SyntaxWalk._number,
-    ast.Name: SyntaxWalk._name,
-    ast.UnaryOp: SyntaxWalk._unary,
-    ast.BinOp: SyntaxWalk._binary,
-    ast.Call: SyntaxWalk._call,
-    ast.IfExp: SyntaxWalk._conditional,
+    ast.Constant: _Walk._number,
+    ast.Name: _Walk._name,
+    ast.UnaryOp: _Walk._unary,
+    ast.BinOp: _Walk._binary,
+    ast.Call: _Walk._call,
+    ast.IfExp: _Walk._conditional,
 }
 _WORDS = {ast.Compare: "a comparison without if ... else", ast.Tuple: "a list", ast.Starred: "a star"}
 _OPERATORS: dict[type, Callable[[Arithmetic, sp.Expr, sp.Expr], sp.Expr]] = {
@@ -177,6 +240,9 @@ _SIGNS = {ast.Gt: 1, ast.GtE: 1, ast.Lt: -1, ast.LtE: -1}
 """Of left − right where the condition holds; at equality each case counts one half."""
 _FUNCTIONS: dict[str, tuple[Callable[..., sp.Expr], int]] = {
     **{f.__name__: (lambda _, *xs, f=f: f(*xs), 1 + (f is logsumexp)) for f in (*PRIMITIVES, sp.sin, sp.cos)},
+    "relu": (lambda _, x: hinge(x), 1),
+    "logsigmoid": (lambda _, x: -softplus(-x), 1),
+    "log1p": (lambda arithmetic, x: arithmetic.log(arithmetic.checked(1 + x)), 1),
     "exp": (Arithmetic.exp, 1),
     "log": (Arithmetic.log, 1),
     "sqrt": (Arithmetic.sqrt, 1),

@@ -1,10 +1,8 @@
-"""The error of a formula that was not understood: it points at the place."""
+"""The error of a formula that is refused: it points at the place."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
-from difflib import get_close_matches
 
 _WINDOW = 76
 """Columns of a formula that an error shows around the place."""
@@ -41,17 +39,6 @@ class FormulaError(ValueError):
     def __str__(self) -> str:
         owner = f"{self.where}: " if self.where else ""
         return f"{owner}{self.problem}\n{_pointed_at(self.text, self.start, self.end)}"
-
-
-def one_of(names: Iterable[str], given: str = "") -> str:
-    """Names for an error's text, those that resemble what was given first.
-
-    >>> one_of(["gamma", "margin", "tau"], "margn")
-    'margin, gamma, tau'
-    """
-    names = sorted(names)
-    near = get_close_matches(given, names, n=3)
-    return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
 
 
 def _pointed_at(text: str, start: int, end: int) -> str:

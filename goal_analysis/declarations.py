@@ -1,0 +1,529 @@
+"""Declarations: what users write in TOML, in JSON, as options and as ``--set KEY=VALUE``, read as annotated values.
+
+Pydantic reads them, because it understands every annotation of Python, a stranger's too, and finds the place of an
+error in nested tables; the words of the errors are ours. It is imported when the first declaration is read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import numbers
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from fractions import Fraction
+from functools import cache, lru_cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+MOST_BYTES = 1_000_000
+"""Bytes of a file that declares something."""
+
+MOST_IN_A_LINE = 10_000
+"""Characters of a line of TOML."""
+
+DEEPEST = 50
+"""Tables and lists within one another: what is deeper cannot even be shown in a message."""
+
+MOST_IN_A_NUMBER = 60
+"""Characters of a number in a text."""
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+# Such a key takes time by the square of the number of its parts.
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}""")
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Read the tables of a TOML document.
+
+    Raises:
+        ValueError: no TOML, a line that is too long, or tables that are nested too deeply.
+
+    >>> read_toml("a.b = 1")
+    {'a': {'b': 1}}
+    """
+    longest = max(map(len, text.split("\n")), default=0)
+    if longest > MOST_IN_A_LINE:
+        raise ValueError(f"got a line of {longest:,} characters but expected up to {MOST_IN_A_LINE:,}")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"got a key whose tables are nested deeper than {DEEPEST}")
+    return _shallow(tomllib.loads, text)
+
+
+def read_json(text: str) -> Any:
+    """Read a JSON document.
+
+    Raises:
+        ValueError: no JSON, or nested too deeply.
+
+    >>> read_json("[1]")
+    [1]
+    """
+    return _shallow(json.loads, text)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read the tables of a file: JSON if its name ends in ``.json``, else TOML.
+
+    Raises:
+        ValueError: neither of them in UTF-8, or more than a megabyte.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
+    try:
+        text = content.decode("utf-8")
+        found = read_json(text) if path.suffix == ".json" else read_toml(text)
+    except ValueError as problem:  # what decoding, TOML and JSON raise are ValueErrors
+        raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: got {type(found).__name__} but expected an object with tables")
+    return found
+
+
+def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Set values such as ``training.epochs=15`` in tables; a value is read as TOML, or else as text.
+
+    Raises:
+        ValueError: no ``=``, or a key that leads through something that is no table.
+
+    >>> with_settings({"training": {"epochs": 25}}, ["training.epochs=15", "model.text.name=recurrent"])
+    {'training': {'epochs': 15}, 'model': {'text': {'name': 'recurrent'}}}
+    """
+    result: dict[str, Any] = dict(given)
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        *path, last = (part.strip() for part in key.split("."))
+        if not equals or not last or not all(path):
+            raise ValueError(f"got {assignment!r} but expected KEY=VALUE, such as training.epochs=15")
+        table = result
+        for part in path:
+            inner = table.get(part, {})
+            if not isinstance(inner, Mapping):
+                raise ValueError(f"got {assignment!r} but {part} is {inner!r}; expected the key of a table")
+            table[part] = dict(inner)
+            table = table[part]
+        try:
+            table[last] = read_toml(f"value = {value.strip()}")["value"]
+        except ValueError:
+            table[last] = value.strip()
+    return result
+
+
+def _shallow(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        found = read(text)
+    except RecursionError:
+        raise ValueError("got tables or lists that are nested too deeply") from None
+    level, deep = [found] if isinstance(found, dict | list) else [], 0
+    while level:
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        deep += 1
+        if deep > DEEPEST:
+            raise ValueError(f"got tables or lists that are nested deeper than {DEEPEST}")
+    return found
+
+
+# --- numbers and names ---------------------------------------------------------------------------
+
+_DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_NUMBER = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?", re.ASCII)
+
+
+def fraction_of(text: str) -> Fraction:
+    """Read the number that a text says, exactly.
+
+    Args:
+        text: a decimal such as ``-0.2`` or ``1e-3``, or a quotient of two such as ``1/3``.
+
+    Raises:
+        ValueError: the text is no such number, or one that a float64 cannot hold.
+
+    >>> fraction_of("1/8"), fraction_of("-0.2")
+    (Fraction(1, 8), Fraction(-1, 5))
+    """
+    match = _NUMBER.fullmatch(text) if len(text) <= MOST_IN_A_NUMBER else None
+    if match is not None:
+        with suppress(ArithmeticError):
+            found = Fraction(match[1]) / Fraction(match[2] or 1)
+            if float(found) or not found:
+                return found
+    raise ValueError(f"got {text[:MOST_IN_A_NUMBER]!r} but expected a finite number such as 12, 0.2 or 1/3")
+
+
+def number_of(text: str) -> float:
+    """Read the number that a text says as `fraction_of` does, as a float.
+
+    >>> number_of("1/8"), number_of("12")
+    (0.125, 12.0)
+    """
+    return float(fraction_of(text))
+
+
+def number_text(value: float) -> str:
+    """Write the shortest text that `number_of` reads as this number.
+
+    >>> number_text(12.0), number_text(1 / 3)
+    ('12', '0.3333333333333333')
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
+def one_of(names: Iterable[str], given: object = "") -> str:
+    """List names for an error, those that resemble what was given first.
+
+    >>> one_of(["gamma", "margin", "tau"], "margn")
+    'margin, gamma, tau'
+    """
+    names = sorted(names)
+    near = get_close_matches(given, names, n=3) if isinstance(given, str) else []
+    return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+class Words(NamedTuple):
+    """What an error says is expected, in the place of what the annotation says: ``Annotated[str, Words("a path")]``."""
+
+    text: str
+
+
+def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid", "ignore"] = "forbid") -> T:
+    """Read what a declaration says as a value of a type.
+
+    A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text
+    becomes a number, and no number becomes true.
+
+    Args:
+        kind: any annotation that pydantic understands, such as a dataclass whose fields are annotated.
+        given: what was declared.
+        where: what errors begin with.
+        others: what becomes of keys that a dataclass has not.
+
+    Raises:
+        ValueError: with the place, what was given, and what would be accepted.
+
+    >>> read_value(dict[str, list[int]], {"sizes": [3, "4"]}, "model")
+    Traceback (most recent call last):
+    ...
+    ValueError: model: sizes[1]: got '4' but expected a whole number
+    """
+    from pydantic import ValidationError
+
+    try:
+        text = json.dumps(given, default=_as_json)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError(f"{where}: got {_short(given)} but expected what JSON can hold: {problem}") from problem
+    try:
+        return _adapter(kind).validate_json(text, strict=True, extra=others)
+    except ValidationError as problem:
+        raise ValueError(where + _explained(kind, text, problem.errors(include_url=False))) from None
+
+
+def read_options(
+    build: Callable[..., Any], given: Mapping[str, Any], where: str, *, after: int = 0, most: int | None = None
+) -> dict[str, Any]:
+    """Read the options of a function or a class, by the annotations of its parameters.
+
+    Args:
+        build: has the options as parameters.
+        given: by name.
+        where: what errors begin with.
+        after: how many of its parameters come first and are no options.
+        most: the largest whole number, the least being 1, or 0 where that is the default; None for any.
+
+    Raises:
+        ValueError: an unknown or missing option, or a value that the annotation does not allow.
+
+    >>> def encoder(shape, sizes: list[int], mode: Literal["mean", "max"] = "mean"): ...
+    >>> read_options(encoder, {"sizes": [3], "mode": "maxx"}, "model.image", after=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: model.image: mode: got 'maxx' but expected one of max, mean
+    """
+    parameters = list(inspect.signature(build, eval_str=True).parameters.values())[after:]
+    options = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    declared = make_dataclass(
+        "Options",
+        [(p.name, _option_kind(p, most), field() if p.default is p.empty else field(default=None)) for p in options],
+        kw_only=True,
+        namespace={"__pydantic_config__": {"arbitrary_types_allowed": True}},
+    )
+    known = {p.name for p in options}
+    free = (
+        {} if all(p.kind is not p.VAR_KEYWORD for p in parameters) else {k: given[k] for k in given if k not in known}
+    )
+    own = {name: value for name, value in given.items() if name not in free}
+    found = read_value(declared, own, where)
+    return {name: getattr(found, name) for name in own} | free
+
+
+def check_fields(value: Any) -> None:
+    """Refuse a dataclass of which a field does not hold what its annotation says; for its ``__post_init__``.
+
+    Raises:
+        ValueError: the first such field, with what it may be.
+    """
+    for name, kind in _fields_of(type(value)).items():
+        read_value(kind, getattr(value, name), name)
+
+
+class Table:
+    """A table that is read key by key, because what one key may hold depends on others.
+
+    Args:
+        given: the table.
+        where: the place, for errors.
+        known: the keys that are accepted; None for any.
+
+    Raises:
+        ValueError: what was given is no table, or a key is unknown.
+    """
+
+    def __init__(self, given: Any, where: str, known: Iterable[str] | None = None) -> None:
+        known = None if known is None else tuple(known)
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{where}: got {_short(given)} but expected a table" + _of(known))
+        for key in given:
+            if not isinstance(key, str):
+                raise ValueError(f"{where}: got the key {_short(key)} but expected text")
+            if known is not None and key not in known:
+                raise ValueError(f"{where}: {_unknown(key, known)}")
+        self._given, self.where = given, where
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._given
+
+    def __getitem__(self, key: str) -> Any:
+        return self._given[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def read(self, key: str, kind: Any, default: Any = ...) -> Any:
+        """Read the value of a key as `read_value` does.
+
+        Raises:
+            ValueError: what is there is of another kind, or nothing is there and there is no default.
+        """
+        if key in self:
+            return read_value(kind, self[key], f"{self.where}: {key}")
+        if default is ...:
+            raise ValueError(f"{self.where}: got no {key} but expected {_words(kind)}")
+        return default
+
+    def text(self, key: str, default: Any = ...) -> str:
+        """Read the text of a key."""
+        return self.read(key, str, default)
+
+    def number(self, key: str) -> Any:
+        """Read the number of a key; of a text such as ``"1/3"``, a `Fraction`."""
+        value = self._given.get(key)
+        try:
+            found = fraction_of(value) if isinstance(value, str) else value
+        except ValueError:
+            found = None
+        if isinstance(found, bool) or not isinstance(found, numbers.Real):
+            given = _short(value) if key in self else "nothing"
+            expected = "a number or a fraction such as '1/3'" if isinstance(value, str) else "a number"
+            raise ValueError(f"{self.where}: {key}: got {given} but expected {expected}")
+        return found
+
+    def choice(self, key: str, choices: Mapping[str, T], default: Any = ...) -> T:
+        """Read what the name of a key stands for."""
+        name = self.read(key, Literal[*choices], default)
+        return choices[name] if key in self else default
+
+    def table(self, key: str) -> Table:
+        """Return the table of a key, of any keys; an empty one where it is missing."""
+        return Table(self._given.get(key, {}), f"{self.where}: {key}")
+
+    def tables(self, key: str, known: Iterable[str]) -> list[Table]:
+        """Return the tables in the list of a key."""
+        known = tuple(known)
+        if not isinstance(self[key], list | tuple):
+            given = f"{self.where}: {key}: got {_short(self[key])}"
+            raise ValueError(f"{given} but expected a list of tables{_of(known)}")
+        return [Table(inner, f"{self.where}: {key}[{i}]", known) for i, inner in enumerate(self[key])]
+
+
+@lru_cache(256)
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+@cache
+def _fields_of(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {one.name: hints[one.name] for one in fields(kind)}
+
+
+def _as_json(value: Any) -> Any:
+    """What of Python is written as JSON besides what JSON has."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    for kind, write in _WRITTEN:
+        if isinstance(value, kind):
+            return write(value)
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+
+
+_WRITTEN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (Mapping, dict),
+    (Path, str),
+    (Enum, lambda member: member.value),
+    (Set, list),
+    (numbers.Integral, int),
+    (numbers.Real, float),
+)
+
+
+def _option_kind(parameter: inspect.Parameter, most: int | None) -> Any:
+    from annotated_types import Ge, Le
+
+    kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+    if most is None or kind not in (int, int | None):
+        return kind
+    whole = Annotated[int, Ge(0 if parameter.default == 0 else 1), Le(most)]
+    return whole if kind is int else Union[whole, None]  # noqa: UP007 - | has no Annotated
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def _explained(kind: Any, text: str, errors: Sequence[Any]) -> str:
+    """The first of pydantic's errors in the house's words, from the place on; unknown keys go first."""
+    strange, missing = "unexpected_keyword_argument", "missing"
+    error = next((error for error in errors if error["type"] == strange), errors[0])
+    place, steps, given = "", list(error["loc"]), json.loads(text)
+    if error["type"] == "json_invalid":  # half a character, or too deep
+        return f": got {_short(given)} but expected what JSON in UTF-8 can hold ({error['ctx']['error']})"
+    while steps and (inner := _inner(kind, steps[0])) is not None:
+        if len(steps) == 1 and error["type"] == missing:
+            if isinstance(steps[0], int):  # a list that is too short
+                break
+            return f"{place}: got no {steps[0]} but expected {_words(inner)}"
+        place += f"[{steps[0]}]" if isinstance(steps[0], int) else f": {steps[0]}"
+        kind, given = inner, given[steps.pop(0)]
+    bare = _bare(kind)
+    if error["type"] == strange and len(steps) == 1 and is_dataclass(bare):
+        return f"{place}: {_unknown(steps[0], _fields_of(bare))}"
+    if error["type"] == "value_error" and not steps:
+        return f"{place}: {error['ctx']['error']}"
+    return f"{place}: got {_short(given)} but expected {_words(kind, given=given)}"
+
+
+def _bare(kind: Any) -> Any:
+    """An annotation without what is noted beside it and without None."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for member in get_args(kind) if member is not NoneType]
+        return _bare(members[0]) if len(members) == 1 else kind
+    return kind
+
+
+def _inner(kind: Any, step: str | int) -> Any:
+    """The annotation of what a value of this one has at a step; None where that is not known, as in a union."""
+    kind = _bare(kind)
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if is_dataclass(kind):
+        return _fields_of(kind).get(str(step))
+    if not isinstance(origin, type) or not inner:
+        return None
+    if issubclass(origin, Mapping):
+        return inner[1]
+    if not isinstance(step, int) or not issubclass(origin, Sequence | Set):
+        return None
+    return (*inner, None)[min(step, len(inner))] if origin is tuple and ... not in inner else inner[0]
+
+
+_ONE_AND_MANY = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "texts"),
+    Path: ("a path", "paths"),
+    Any: ("anything", "anything"),
+}
+
+
+def _words(kind: Any, many: bool = False, given: Any = "") -> str:
+    """What an annotation accepts."""
+    if kind in _ONE_AND_MANY:
+        return _ONE_AND_MANY[kind][many]
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin is Annotated:
+        own = next((note.text for note in kind.__metadata__ if isinstance(note, Words)), None)
+        return own or _bounded(_words(inner[0], many, given), kind.__metadata__)
+    if origin is Literal or (isinstance(origin, type) and issubclass(origin, Enum)):
+        names = inner or [member.value for member in kind]
+        return f"{'any' if many else 'one'} of {one_of(map(str, names), given)}"
+    if origin in (Union, UnionType):
+        members = [m for m in inner if m is not NoneType and not (m is int and float in inner)]
+        return " or ".join(dict.fromkeys(_words(member, many, given) for member in members))
+    if is_dataclass(kind):
+        return "tables" if many else "a table" + _of(tuple(_fields_of(kind)))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "tables" if many else "a table"
+    if isinstance(origin, type) and issubclass(origin, Sequence | Set):
+        head = "lists" if many else "a list"
+        if origin is tuple and inner and ... not in inner:
+            return f"{head} of {len(inner)}: {', '.join(map(_words, inner))}"
+        return f"{head} of {_words(inner[0], many=True)}" if inner else head
+    return getattr(kind, "__name__", str(kind))
+
+
+def _bounded(words: str, notes: Iterable[Any]) -> str:
+    """The words with the bounds that are noted beside an annotation."""
+    flat = [inner for note in notes for inner in (getattr(note, "metadata", None) or [note])]
+    bound = {name: getattr(note, name) for note in flat for name in _BOUNDS if getattr(note, name, None) is not None}
+    if bound.get("lt") == math.inf:
+        words = words.replace("a number", "a finite number")
+        del bound["lt"]
+    if {"ge", "le"} <= bound.keys():
+        words += f" from {bound.pop('ge'):,} to {bound.pop('le'):,}"
+    return words + "".join(_BOUNDS[name].format(value) for name, value in bound.items())
+
+
+_BOUNDS = {
+    "ge": " of at least {:,}",
+    "gt": " above {:,}",
+    "le": " of at most {:,}",
+    "lt": " below {:,}",
+    "multiple_of": ", a multiple of {}",
+    "min_length": ", at least {} long",
+    "max_length": ", at most {} long",
+    "pattern": " that matches {}",
+}
+
+
+def _unknown(key: object, known: Iterable[str]) -> str:
+    names = one_of(known, key)
+    return f"got the key {_short(key)} but expected {names if names == 'none' else f'one of {names}'}"
+
+
+def _of(known: tuple[str, ...] | None) -> str:
+    return f" of {', '.join(known)}" if known else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

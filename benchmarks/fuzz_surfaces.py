@@ -45,7 +45,7 @@ from goal_analysis.vse.folder.checkpoint import (
 from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets
 from goal_analysis.vse.loop.health import OutOfMemory
-from goal_analysis.vse.models.model import build_model, build_tokenizer, restored_tokenizer
+from goal_analysis.vse.models.model import build_model, build_tokenizer, restore_tokenizer
 from losses_catalog import pair_weights, triplet_weights
 
 PARTS = Parts(triplet_weights, pair_weights)
@@ -469,7 +469,7 @@ SURFACES = (
     files("features in npy", 90, DataError, _make_precomp, _change_precomp, _read_precomp),
     files("checkpoints", 50, CheckpointError, _make_checkpoints, _change_checkpoints, _read_checkpoints),
     files("records of runs", 50, RunError, _make_run, _change_run, _read_run),
-    tables("tokenizers", 50, [VOCABULARY], lambda given: restored_tokenizer(given)),
+    tables("tokenizers", 50, [VOCABULARY], lambda given: restore_tokenizer(given)),
     paths(),
     names(),
 )

@@ -100,8 +100,8 @@ def test_strangers_of_one_file_are_trained_and_evaluated(kind, extension, tmp_pa
 def test_a_strangers_options_are_checked_as_the_packages_own(extension, tmp_path):
     given = ["train", "--data", "digits", *written(SETTINGS["encoder"]), "-o", str(tmp_path / "run"), "--set"]
     for setting, message in (
-        ("data.seed=much", "data: digits: seed: got 'much' but expected int"),
-        ("data.sed=1", "data: digits: got the option 'sed' but expected one of seed"),
+        ("data.seed=much", "data: digits: seed: got 'much' but expected a whole number"),
+        ("data.sed=1", "data: digits: got the key 'sed' but expected one of seed"),
     ):
         result = CliRunner().invoke(app, [*given, setting])
         assert (result.exit_code, message in result.output) == (2, True), result.output

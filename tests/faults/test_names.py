@@ -13,7 +13,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from goal_analysis.vse.data.rows import Row, data_of_rows
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.loop.health import OutOfMemory
-from goal_analysis.vse.models.model import build_model, restored_tokenizer
+from goal_analysis.vse.models.model import build_model, restore_tokenizer
 from goal_analysis.vse.models.text import Vocabulary
 from losses_catalog.weights import constant_triplet, linear_pair
 
@@ -78,4 +78,4 @@ def test_a_model_wider_than_any_is_refused() -> None:
 )
 def test_a_tokenizer_of_other_types_is_refused(given: object) -> None:
     with pytest.raises(ValueError, match=r"tokenizer: got .* but expected what its to_json wrote"):
-        restored_tokenizer(given)
+        restore_tokenizer(given)

@@ -14,9 +14,9 @@ from goal_analysis.vse.models.encoders.pooling import (
     POOLINGS,
     Dropout,
     GeneralisedPooling,
-    dropped,
-    pooled,
-    pooled_by_place,
+    drop_elements,
+    make_pooled,
+    pool_by_place,
 )
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
@@ -99,7 +99,7 @@ def image_encoder(case: str, **more) -> nn.Module:
     shape, options = IMAGES[case]
     features = shape[0] if len(shape) == 3 else shape[-1]
     if name in ("timm", "torchvision"):  # neither is a dependency: a trunk of our own is handed to the same seam
-        return pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), "mean", DIM)
+        return make_pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), "mean", DIM)
     return IMAGE_ENCODERS[name](shape, statistics(features), **{"dim": DIM, **options, **more})
 
 
@@ -309,10 +309,10 @@ def test_uniform_weights_are_the_mean_and_one_hot_the_greatest() -> None:
     one_hot = torch.zeros(4, 6)
     one_hot[:, 0] = 1
     mean, greatest = (POOLINGS[name](DIM)(elements, mask) for name in ("mean", "max"))
-    torch.testing.assert_close(pooled_by_place(elements, mask, uniform), mean)
-    torch.testing.assert_close(pooled_by_place(elements, mask, one_hot), greatest)
-    assert not pooled_by_place(elements, mask, uniform).allclose(greatest)
-    assert not pooled_by_place(elements, mask, one_hot.roll(1, 1)).allclose(greatest)
+    torch.testing.assert_close(pool_by_place(elements, mask, uniform), mean)
+    torch.testing.assert_close(pool_by_place(elements, mask, one_hot), greatest)
+    assert not pool_by_place(elements, mask, uniform).allclose(greatest)
+    assert not pool_by_place(elements, mask, one_hot.roll(1, 1)).allclose(greatest)
 
 
 def test_gpo_is_the_papers_formula() -> None:
@@ -344,11 +344,11 @@ def test_features_of_regions_and_of_the_whole_fit_either_encoder() -> None:
 
 def test_dropped_leaves_one_at_least_and_adds_none() -> None:
     mask = torch.arange(8) < torch.tensor([8, 1, 4])[:, None].repeat(400, 1)
-    left = dropped(mask, 0.5)
+    left = drop_elements(mask, 0.5)
     assert not (left & ~mask).any()
     assert (left.sum(1) >= 1).all()
     assert abs(left[::3].double().mean() - 0.5) < 0.03
-    assert dropped(mask, 0.0).equal(mask)
+    assert drop_elements(mask, 0.0).equal(mask)
 
 
 @pytest.mark.parametrize("case", ["recurrent, mean", "transformer"])

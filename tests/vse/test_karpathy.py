@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data import load
-from goal_analysis.vse.data.pictures import PictureFiles, path_inside, picture, undecodable
+from goal_analysis.vse.data.pictures import PictureFiles, find_undecodable, path_inside, picture
 from goal_analysis.vse.data.split import DataError, DataWarning, Fault
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
@@ -199,7 +199,7 @@ def test_formats_are_known_before_threads_decode(monkeypatch: pytest.MonkeyPatch
         return torch.zeros(3, 4, 4)
 
     monkeypatch.setattr(Image, "init", lambda: order.append("init"))
-    assert undecodable(read, range(2)) == {}
+    assert find_undecodable(read, range(2)) == {}
     assert order == ["init", "read", "read"]
 
 

@@ -18,7 +18,7 @@ from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.features import Linear
 from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
-from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable, restored_tokenizer
+from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.scorers import SCORERS, Scorer
 from goal_analysis.vse.models.text import Subwords, Vocabulary
 
@@ -136,8 +136,8 @@ def test_any_two_make_a_dual_encoder_that_its_state_makes_again(
     assert x.equal(model.embed_images(images))
     assert y.equal(model.embed_texts(tokens))
 
-    record = json.loads(json.dumps([portable(given, model), tokenizer.to_json()]))
-    other_tokenizer = restored_tokenizer(record[1])
+    record = json.loads(json.dumps([portable_tables(given, model), tokenizer.to_json()]))
+    other_tokenizer = restore_tokenizer(record[1])
     other = build_model(record[0], shape, other_tokenizer).eval()
     assert not other(images, tokens)[1].allclose(y)
     other.load_state_dict(model.state_dict())
@@ -172,7 +172,7 @@ def test_a_scorer_takes_the_place_of_the_pooling(name: str, bert: Path) -> None:
         images, tokens = torch.rand(2, 4, 10), tokenizer(CAPTIONS)
         found = model(images, tokens)
         assert found.shape == (2, 3)
-        other = build_model(portable(given, model), (4, 10), tokenizer).eval()
+        other = build_model(portable_tables(given, model), (4, 10), tokenizer).eval()
         other.load_state_dict(model.state_dict())
         assert other(images, tokens).equal(found)
 
@@ -183,7 +183,7 @@ def test_a_reranker_stands_beside_the_pooling() -> None:
     assert isinstance(model, Reranking)
     assert (model.negatives, model.top) == (1, 3)
     assert any(isinstance(part, GeneralisedPooling) for part in model.modules())
-    other = build_model(portable(given, model), (4, 10), VOCABULARY).eval()
+    other = build_model(portable_tables(given, model), (4, 10), VOCABULARY).eval()
     other.load_state_dict(model.state_dict())
     images, tokens = torch.rand(3, 4, 10), VOCABULARY(CAPTIONS)
     assert all(a.equal(b) for a, b in zip(model.dual(images, tokens), other.dual(images, tokens), strict=True))
@@ -227,7 +227,7 @@ def test_a_language_model_brings_its_weights_and_its_tokenizer(bert: Path) -> No
 
 def test_long_captions_are_cut(bert: Path) -> None:
     tokenizer = Subwords.pretrained(CAPTIONS, path=str(bert), longest=6)
-    assert restored_tokenizer(tokenizer.to_json())(["dog " * 50]).ids.shape == (1, 6)
+    assert restore_tokenizer(tokenizer.to_json())(["dog " * 50]).ids.shape == (1, 6)
 
 
 def test_what_is_frozen_is_not_trained(packages: list, bert: Path) -> None:
@@ -245,7 +245,7 @@ def test_pretrained_networks_are_standardised_as_they_were_trained(packages: lis
         given["image"]["pretrained"] = True
         model = build_model(given, (3, 16, 16), VOCABULARY, statistics((3, 16, 16)))
         assert float(model.image.local.given[0].mean[0]) == pytest.approx(first)
-        assert portable(given, model)["image"]["pretrained"] is False
+        assert portable_tables(given, model)["image"]["pretrained"] is False
         assert given["image"]["pretrained"] is True
     assert packages == [{"pretrained": True, "num_classes": 0, "global_pool": ""}, {"weights": "DEFAULT"}]
 
@@ -387,4 +387,4 @@ def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> Non
 )
 def test_what_is_not_restored(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        restored_tokenizer(given)
+        restore_tokenizer(given)

@@ -11,7 +11,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.objective import Reduction
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.loop.training import probe_weights, surrogate
-from goal_analysis.vse.models.dual_encoder import Reranking, reranked, with_hardest
+from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rerank
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
 from goal_analysis.vse.retrieval.evaluation import (
@@ -69,8 +69,8 @@ def test_what_is_mined_is_the_hardest_of_every_row_and_column() -> None:
             expected[i, j] = True
         for j in sorted((j for j in range(7) if not positives[j, i]), key=lambda j: -scores[j, i])[:2]:
             expected[j, i] = True
-    assert with_hardest(scores, positives, 2).equal(expected)
-    assert with_hardest(scores, positives, 99).all()
+    assert choose_hardest(scores, positives, 2).equal(expected)
+    assert choose_hardest(scores, positives, 99).all()
 
 
 def test_a_batch_has_the_scores_of_what_was_mined(model: Reranking, split: Split) -> None:
@@ -78,7 +78,7 @@ def test_a_batch_has_the_scores_of_what_was_mined(model: Reranking, split: Split
     found = model(images, tokens, ids)
     assert all(a.equal(b) for a, b in zip(found[:2], model.dual(images, tokens), strict=True))
     same = ids[:, None] == ids[None, :]
-    assert found.chosen.equal(with_hardest(found.images @ found.texts.T, same, 2))
+    assert found.chosen.equal(choose_hardest(found.images @ found.texts.T, same, 2))
     rows, columns = found.chosen.nonzero(as_tuple=True)
     regions, words = model.image.elements(images), model.text.elements(tokens)
     scored = model.scorer.score_elements(regions, words, rows, columns)
@@ -116,7 +116,7 @@ def test_the_first_of_every_query_are_ranked_by_both(model: Reranking, split: Sp
         images, texts = model.dual(split.images.batch(np.arange(9)), tokens)
         pairs = torch.cartesian_prod(torch.arange(9), torch.arange(18))
         every = model.score_pairs(split.images.batch(np.arange(9)), tokens, *pairs.T).reshape(9, 18)
-    expected = reranked(images @ texts.T, lambda rows, columns: every[rows, columns], 3)
+    expected = rerank(images @ texts.T, lambda rows, columns: every[rows, columns], 3)
     ways = ways_of([(model, VOCABULARY)], split)
     for found, wanted in zip((ways.of_captions, ways.of_images), expected, strict=True):
         torch.testing.assert_close(all_scores(found, split), wanted, atol=1e-5, rtol=0)

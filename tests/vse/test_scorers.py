@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from goal_analysis.vse.models import scorers
-from goal_analysis.vse.models.dual_encoder import reranked
+from goal_analysis.vse.models.dual_encoder import rerank
 from goal_analysis.vse.models.encoders.captions import Recurrent
 from goal_analysis.vse.models.encoders.features import Regions
 from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
@@ -246,7 +246,7 @@ def test_float32_and_bfloat16_autocast(name: str) -> None:
 @pytest.mark.parametrize("top", [1, 2, 3, 9])
 def test_reranking_orders_the_first_and_leaves_the_rest_behind(top: int) -> None:
     scores, fresh = torch.randn(6, 4), torch.randn(6, 4)
-    found = reranked(scores, lambda rows, columns: fresh[rows, columns], top)
+    found = rerank(scores, lambda rows, columns: fresh[rows, columns], top)
     for old, new, by in ((scores, found[0], fresh), (scores.T, found[1].T, fresh.T)):
         for row in range(len(old)):
             first = old[row].argsort(descending=True)[:top]
@@ -257,7 +257,7 @@ def test_reranking_orders_the_first_and_leaves_the_rest_behind(top: int) -> None
 
 def test_reranking_by_the_same_scores_changes_no_order() -> None:
     scores = torch.randn(6, 4)
-    found = reranked(scores, lambda rows, columns: scores[rows, columns], 3)
+    found = rerank(scores, lambda rows, columns: scores[rows, columns], 3)
     assert found[0].argsort(dim=1).equal(scores.argsort(dim=1))
     assert found[1].argsort(dim=0).equal(scores.argsort(dim=0))
 
@@ -273,9 +273,9 @@ def test_reranking_by_the_same_scores_changes_no_order() -> None:
         (lambda: scorer("cross_attention", sharpness=0), "sharpness: got 0 but expected a number above 0"),
         (lambda: scorer("fusion", heads=3), "heads: got 3 but expected a divisor of dim, 8"),
         (lambda: scorer("fusion", layers=0), "layers: got 0 but expected 1 or more"),
-        (lambda: reranked(torch.randn(2, 2), lambda r, c: r, 0), "top: got 0 but expected 1 or more"),
+        (lambda: rerank(torch.randn(2, 2), lambda r, c: r, 0), "top: got 0 but expected 1 or more"),
         (
-            lambda: reranked(torch.randn(2, 2), lambda r, c: r[:1], 1),
+            lambda: rerank(torch.randn(2, 2), lambda r, c: r[:1], 1),
             r"score_pairs: got shape \(1,\) but expected \(2,\)",
         ),
     ],

@@ -53,7 +53,7 @@ class PictureFiles:
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
         """These pictures, from 0 to 1; see `Images`."""
-        return decoded(self.read, rows, self.size)
+        return decode_pictures(self.read, rows, self.size)
 
     def read(self, row: int) -> Tensor | Fault:
         """A picture, or why it cannot be decoded."""
@@ -75,7 +75,9 @@ class PictureFiles:
         return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
 
 
-def decoded(read: Callable[[int], Tensor | Fault], rows: Rows, size: int) -> Float32[Tensor, "batch 3 height width"]:
+def decode_pictures(
+    read: Callable[[int], Tensor | Fault], rows: Rows, size: int
+) -> Float32[Tensor, "batch 3 height width"]:
     """These pictures, from 0 to 1.
 
     Args:
@@ -95,7 +97,7 @@ def decoded(read: Callable[[int], Tensor | Fault], rows: Rows, size: int) -> Flo
     return found
 
 
-def undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:
+def find_undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:
     """What is wrong with the pictures that cannot be decoded, by their rows; in threads, each is decoded once.
 
     Args:

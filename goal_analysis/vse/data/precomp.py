@@ -36,7 +36,7 @@ from goal_analysis.vse.data.split import (
     RetrievalData,
     Split,
     caption_lines,
-    split_without_faults,
+    make_split,
 )
 
 PIECE = 1 << 24
@@ -241,7 +241,7 @@ def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
         rows, image_of = rows[::FIVE], image_of // FIVE
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
     images = features if len(rows) == len(features) else ChosenImages(features, rows)
-    return split_without_faults(name, images, captions, image_of, caption_faults, faults, skip_bad)
+    return make_split(name, images, captions, image_of, caption_faults, faults, skip_bad)
 
 
 def _image_faults(features: FeatureFile, promised: int, skip_bad: bool) -> dict[int, Fault]:

@@ -11,15 +11,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from goal_analysis.vse.data.pictures import SIZE, PictureFiles, is_text, path_inside, undecodable
+from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, is_text, path_inside
 from goal_analysis.vse.data.split import (
     DataError,
     DataWarning,
     Fault,
     RetrievalData,
     Split,
-    split_without_faults,
-    whole_file,
+    make_split,
+    read_bytes,
 )
 
 Found = TypeVar("Found")
@@ -44,7 +44,7 @@ class Row:
     number: int
 
 
-def named_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
+def find_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
     """The path of an image inside of its folder, or what is wrong with a name that no file has or that leads out.
 
     Args:
@@ -61,7 +61,7 @@ def named_image(folder: Path, name: str, source: str, number: int) -> str | Faul
         return Fault(source, number, str(problem))
 
 
-def without_faults(source: str, rows: Iterable[Found | Fault], skip_bad: bool) -> tuple[list[Found], list[Fault]]:
+def drop_faults(source: str, rows: Iterable[Found | Fault], skip_bad: bool) -> tuple[list[Found], list[Fault]]:
     """The rows that are not faulty, and what is wrong with those that are left out.
 
     Args:
@@ -145,8 +145,8 @@ def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) 
     sources = tuple((row.source, row.number) for row in firsts.values())
     images = PictureFiles(str(folder), tuple(firsts), size, sources)
     if skip_bad:
-        image_faults |= undecodable(images.read, [k for k in range(len(images)) if k not in image_faults])
-    return split_without_faults(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
+        image_faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in image_faults])
+    return make_split(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
 
 
 def _wrong_with(caption: str) -> str | None:
@@ -185,14 +185,14 @@ def load_karpathy(
     path = Path(source)
     folder = path.parent if images is None else Path(images)
     try:
-        found = json.loads(whole_file(path).decode("utf-8-sig", errors="surrogateescape"))
+        found = json.loads(read_bytes(path).decode("utf-8-sig", errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: got a file that is no JSON: {error}") from error
     entries = found.get("images") if isinstance(found, dict) else None
     if not isinstance(entries, list):
         raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
     found = (_rows(path, folder, number, entry) for number, entry in enumerate(entries))
-    fine, faults = without_faults(str(path), found, skip_bad)
+    fine, faults = drop_faults(str(path), found, skip_bad)
     return data_of_rows(path.stem, folder, [row for of_entry in fine for row in of_entry], faults, size, skip_bad)
 
 
@@ -218,7 +218,7 @@ def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row] | F
         return fault("sentences", "a list of captions", sentences)
     if not name:
         return fault("filename", "a path in text", name)
-    image = named_image(folder, f"{place}/{name}" if place else name, str(path), number)
+    image = find_image(folder, f"{place}/{name}" if place else name, str(path), number)
     if isinstance(image, Fault):
         return image
     found = []

@@ -148,7 +148,7 @@ class Fault:
         return f"{self.source}: row {self.row}: {self.what}"
 
 
-def split_without_faults(
+def make_split(
     name: str,
     images: Images,
     captions: Sequence[str],
@@ -203,7 +203,7 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
     Raises:
         DataError: the file cannot be read.
     """
-    lines = whole_file(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
     captions, faults = [], {}
@@ -217,7 +217,7 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
     return captions, faults
 
 
-def whole_file(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """What a file holds.
 
     Raises:

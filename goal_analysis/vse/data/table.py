@@ -18,9 +18,9 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from goal_analysis.vse.data.images import SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.pictures import SIZE, decoded, is_text, picture, undecodable
-from goal_analysis.vse.data.rows import Row, data_of_rows, named_image, without_faults
-from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, Split, split_without_faults, whole_file
+from goal_analysis.vse.data.pictures import SIZE, decode_pictures, find_undecodable, is_text, picture
+from goal_analysis.vse.data.rows import Row, data_of_rows, drop_faults, find_image
+from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, Split, make_split, read_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 40
@@ -39,7 +39,7 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
     Raises:
         DataError: the file cannot be read, or has no header with these columns.
     """
-    text = whole_file(path).decode("utf-8-sig", errors="surrogateescape")
+    text = read_bytes(path).decode("utf-8-sig", errors="surrogateescape")
     separator = SEPARATORS[path.suffix]
     lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     filled = ((number, line) for number, line in lines if line.strip(" \t") or separator in line)
@@ -140,7 +140,7 @@ def load_table(
     for name, file in tables.items():
         if file is not None:
             found = _rows(Path(file), folder, image, caption, split if dev is None else None, name)
-            fine, faulty = without_faults(str(file), found, skip_bad)
+            fine, faulty = drop_faults(str(file), found, skip_bad)
             rows, faults = rows + fine, faults + faulty
     return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
 
@@ -155,7 +155,7 @@ def _rows(
             continue
         number, texts = found
         where = texts[2] if name is None else name
-        inside = named_image(folder, texts[0], str(path), number)
+        inside = find_image(folder, texts[0], str(path), number)
         if not isinstance(inside, Fault) and where not in SPLITS:
             inside = Fault(str(path), number, f"got the split {where!r} but expected one of {', '.join(SPLITS)}")
         yield inside if isinstance(inside, Fault) else Row(SPLITS[where], inside, texts[1], str(path), number)
@@ -207,7 +207,7 @@ class ColumnImages:
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
         """These pictures, from 0 to 1; see `Images`."""
-        return decoded(self.read, self.rows[np.asarray(rows)], self.size)
+        return decode_pictures(self.read, self.rows[np.asarray(rows)], self.size)
 
     def read(self, row: int) -> Tensor | Fault:
         """The picture in a row of the data set, or why it cannot be decoded."""
@@ -272,5 +272,5 @@ def _column_split(name: str, dataset: Any, image: str, caption: str, size: int, 
             captions.append(words)
             image_of.append(row)
     images = ColumnImages(dataset, image, np.arange(len(dataset)), size, name)
-    broken = undecodable(images.read, range(len(dataset))) if skip_bad else {}
-    return split_without_faults(name, images, captions, np.array(image_of, dtype=np.int64), faults, broken, skip_bad)
+    broken = find_undecodable(images.read, range(len(dataset))) if skip_bad else {}
+    return make_split(name, images, captions, np.array(image_of, dtype=np.int64), faults, broken, skip_bad)

@@ -36,7 +36,7 @@ from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
-from goal_analysis.vse.models.model import build_model, build_tokenizer, portable, restored_tokenizer
+from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
@@ -119,7 +119,7 @@ def run_experiment(
             if not (folder / RUN).exists():
                 write_json(folder / RUN, _record(experiment, data, command))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
-            write_json(folder / ARCHITECTURE, portable(experiment.model, model))
+            write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         with name_dead_workers(workers):
             progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
         if leads:
@@ -153,7 +153,7 @@ def load_model(folder: Path, step: int | None = None) -> TrainedModel:
     shape = record["data"].get("shape")
     if not isinstance(shape, list) or not 2 <= len(shape) <= 4 or any(type(n) is not int or n < 1 for n in shape):
         raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
-    tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restored_tokenizer)
+    tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restore_tokenizer)
 
     def built(tables: Any) -> RetrievalModel:
         if not isinstance(tables, dict):

@@ -171,7 +171,7 @@ class Reranking(RetrievalModel):
             ids: the image of every pair; other captions of an image are positives of it.
         """
         x, y, score = self._read(images, tokens)
-        chosen = with_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
+        chosen = choose_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
         rows, columns = chosen.nonzero(as_tuple=True)
         found = score(rows, columns)
         scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
@@ -207,13 +207,13 @@ def _identity(dim: int) -> nn.Linear:
     return found
 
 
-def with_hardest(
+def choose_hardest(
     similarities: Float[Tensor, "rows columns"], positives: Bool[Tensor, "rows columns"], count: int
 ) -> Bool[Tensor, "rows columns"]:
     """The positives, and so many of the most similar negatives of every row and of every column.
 
     >>> similarities = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.0], [0.5, 0.4, 0.7]])
-    >>> with_hardest(similarities, torch.eye(3, dtype=torch.bool), 1).int()
+    >>> choose_hardest(similarities, torch.eye(3, dtype=torch.bool), 1).int()
     tensor([[1, 0, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.int32)
     """
     among = similarities.masked_fill(positives, -torch.inf)
@@ -224,7 +224,7 @@ def with_hardest(
     return chosen
 
 
-def reranked(
+def rerank(
     scores: Float[Tensor, "images captions"], score_pairs: PairScores, top: int
 ) -> tuple[Float[Tensor, "images captions"], Float[Tensor, "images captions"]]:
     """Scores by which the first ``top`` of every query stand in the scorer's order, and the others behind as before.
@@ -241,18 +241,18 @@ def reranked(
         ValueError: ``top`` below 1, or pair scores of another shape.
 
     >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
-    >>> of_captions, _ = reranked(scores, lambda rows, columns: columns.float(), 2)
+    >>> of_captions, _ = rerank(scores, lambda rows, columns: columns.float(), 2)
     >>> of_captions.argsort(descending=True)
     tensor([[1, 0, 2]])
     """
     if top < 1:
         raise ValueError(f"top: got {top} but expected 1 or more")
     scores = scores.double()  # so that the step between the two parts costs no digits
-    of_captions = first_in_rows(scores, score_pairs, top)
-    return of_captions, first_in_rows(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
+    of_captions = rank_first_anew(scores, score_pairs, top)
+    return of_captions, rank_first_anew(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
 
 
-def first_in_rows(
+def rank_first_anew(
     scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
 ) -> Float[Tensor, "rows columns"]:
     """Scores by which the first ``top`` of every row stand in the scorer's order, and the others behind as before."""

@@ -11,7 +11,6 @@ from torch import nn
 from goal_analysis.declarations import Table
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.captions import LanguageModel
 from goal_analysis.vse.models.encoders.features import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Vocabulary
@@ -46,7 +45,7 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     return made("model.tokenizer", named(tuple(TOKENIZERS.items()), given, "model.tokenizer")[0], given, captions)
 
 
-def restored_tokenizer(given: Any) -> Tokenizer:
+def restore_tokenizer(given: Any) -> Tokenizer:
     """The tokenizer that ``to_json`` wrote.
 
     Raises:
@@ -121,25 +120,21 @@ def build_model(
     return built if beside == "scorer" else made(where, Reranking, own, built)
 
 
-def portable(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """The tables that build the same model without a network or the folder that its weights came from.
 
-    What was pretrained is in the model's state, so here it has random weights: a language model is described by its
-    architecture, and a pretrained image encoder becomes one that is not.
+    What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
+    ``portable(options)`` which options build it so.
 
     Args:
         config: as `build_model` took it.
         model: what it built.
     """
-    found = {part: dict(table) for part, table in config.items()}
-    found.pop("tokenizer", None)
-    for part in ("image", "pictures"):
-        if "pretrained" in found.get(part, {}):
-            found[part]["pretrained"] = False
-    local = getattr(model.text, "local", None)
-    if isinstance(local, LanguageModel):
-        found["text"].pop("path", None)
-        found["text"]["architecture"] = local.architecture()
+    found = {part: dict(table) for part, table in config.items() if part != "tokenizer"}
+    for part, encoder in (("image", model.image), ("pictures", model.image), ("text", model.text)):
+        portable: Callable[..., dict[str, Any]] | None = getattr(encoder, "portable", None)
+        if part in found and portable is not None:
+            found[part] = portable(found[part])
     return found
 
 

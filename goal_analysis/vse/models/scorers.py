@@ -19,7 +19,7 @@ AT_A_TIME = 2**22
 """Numbers that one tensor of a strip has at most, or as many as one row has."""
 
 
-def in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
+def score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
     """What ``score`` gives for all rows, asked for a strip of them at a time.
 
     Where gradients are wanted, a strip is computed again when they are, and its intermediate tensors are not kept.
@@ -145,7 +145,7 @@ class CrossAttention(Scorer):
             s = torch.einsum("ird,cwd->icrw", some, e)
             return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
 
-        return in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
+        return score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
@@ -158,7 +158,7 @@ class CrossAttention(Scorer):
             i, c = rows[some], columns[some]
             return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
 
-        return in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
+        return score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
 
     def _scores(
         self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
@@ -251,7 +251,7 @@ class Fusion(Scorer):
             gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
             return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
 
-        found = in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        found = score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
         return found[order.argsort()]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.models.dual_encoder import RetrievalModel, first_in_rows
+from goal_analysis.vse.models.dual_encoder import RetrievalModel, rank_first_anew
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
@@ -149,7 +149,7 @@ def _scores_of_query(model: RetrievalModel, candidates: int, read: Read) -> Floa
             pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(tokens))).T.to(parameter.device)
             return model.score_pairs(images, tokens, pairs[0], pairs[1]).float().cpu()
 
-        return first_in_rows(found[None], score_pairs, model.top)[0]
+        return rank_first_anew(found[None], score_pairs, model.top)[0]
 
 
 def _ranks(ways: Ways, split: Split) -> Ranks:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from goal_analysis.vse.data.images import pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import RetrievalModel, reranked
+from goal_analysis.vse.models.dual_encoder import RetrievalModel, rerank
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores, strips
 
@@ -163,5 +163,5 @@ def _reranked(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ways
 
     scores = all_scores(scores_of(model, split, tokenizer), split)
     with evaluation_mode(model):
-        of_captions, of_images = reranked(scores, score_pairs, model.top)
+        of_captions, of_images = rerank(scores, score_pairs, model.top)
     return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, check_share, pooled, sinusoids, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, check_share, make_pooled, sinusoids, unit
 from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
 
 
@@ -64,7 +65,7 @@ class BagOfWords(nn.Module):
         return unit(self.rest(summed + self.bias))
 
 
-def forgotten(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
+def forget_words(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
     """The numbers with about this share of the words made unknown at random."""
     out = torch.rand(ids.shape, device=ids.device) < share
     return ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
@@ -94,7 +95,7 @@ class Recurrent(nn.Module):
 
     def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
         """The elements, zero at the padding, and where there is a word."""
-        ids = forgotten(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.dropout(self.vectors(ids))
         packed = nn.utils.rnn.pack_padded_sequence(
             vectors, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False
@@ -131,7 +132,7 @@ def recurrent_encoder(
     Raises:
         ValueError: an unknown pooling, or a share out of its range.
     """
-    return pooled(Recurrent(tokenizer, dim, words, dropout, forget), pooling, dim, drop)
+    return make_pooled(Recurrent(tokenizer, dim, words, dropout, forget), pooling, dim, drop)
 
 
 def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
@@ -174,7 +175,7 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
         """The elements, and where there is a word."""
-        ids = forgotten(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.vectors(ids)
         places = sinusoids(ids.shape[1], self.dim, vectors)
         return self.layers(vectors + places, src_key_padding_mask=~tokens.mask), tokens.mask
@@ -208,7 +209,7 @@ def transformer_encoder(
     Raises:
         ValueError: heads that do not divide ``dim``, an unknown pooling, or a share out of its range.
     """
-    return pooled(Transformer(tokenizer, dim, layers, heads, dropout, forget), pooling, dim, drop)
+    return make_pooled(Transformer(tokenizer, dim, layers, heads, dropout, forget), pooling, dim, drop)
 
 
 class LanguageModel(nn.Module):
@@ -239,9 +240,10 @@ class LanguageModel(nn.Module):
         self.model = model
         self.linear = nn.Linear(model.config.hidden_size, dim)
 
-    def architecture(self) -> dict[str, Any]:
-        """What the option of this name takes to build the same model without its weights."""
-        return json.loads(self.model.config.to_json_string(use_diff=False))
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same model, with random weights, where its path is not there."""
+        architecture = json.loads(self.model.config.to_json_string(use_diff=False))
+        return {name: value for name, value in options.items() if name != "path"} | {"architecture": architecture}
 
     def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
         """The elements, and where there is a token."""
@@ -304,4 +306,4 @@ def hugging_face_encoder(
         model = model.get_encoder()
     if frozen:
         model.requires_grad_(False)
-    return pooled(LanguageModel(tokenizer, model, dim), pooling, dim, drop)
+    return make_pooled(LanguageModel(tokenizer, model, dim), pooling, dim, drop)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, pooled, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, make_pooled, unit
 
 LEAST = 1e-6
 """A feature with a lesser deviation does not vary, and is only centred."""
@@ -164,4 +164,4 @@ def region_encoder(
     Raises:
         ValueError: pictures, an unknown pooling, or a share outside of [0, 1).
     """
-    return pooled(Regions(shape, statistics, dim, dropout, hidden), pooling, dim, drop)
+    return make_pooled(Regions(shape, statistics, dim, dropout, hidden), pooling, dim, drop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
-from goal_analysis.vse.models.encoders.pooling import Pooled, pooled
+from goal_analysis.vse.models.encoders.pooling import Pooled, make_pooled
 
 RATIO = 4 / 3
 """The most that a cut is wider than high, or higher than wide."""
 
 
 class Augmentation(nn.Module):
-    """In training, every picture cut at random and scaled back, and mirrored; see `augmented`.
+    """In training, every picture cut at random and scaled back, and mirrored; see `augment`.
 
     Args:
         crop: the least share of a picture's area that a cut has, in (0, 1]; at 1 nothing is cut. A cut is no more
@@ -51,10 +51,10 @@ class Augmentation(nn.Module):
         """The pictures, varied if they are to train on."""
         if not self.training or (self.crop == 1 and self.flip == 0):
             return images
-        return augmented(images, None, (self.crop, 1.0), min(RATIO, 1 / self.crop), self.flip)
+        return augment(images, None, (self.crop, 1.0), min(RATIO, 1 / self.crop), self.flip)
 
 
-def augmented(
+def augment(
     images: Float[Tensor, "batch channels height width"],
     generator: torch.Generator | None = None,
     scale: tuple[float | int, float | int] = (0.5, 1.0),
@@ -191,7 +191,7 @@ def convolutional_encoder(
     Raises:
         ValueError: images of another shape, an unknown pooling, or a number out of its range.
     """
-    return pooled(Convolution(shape, statistics, dim, width, crop, flip), pooling, dim, drop)
+    return make_pooled(Convolution(shape, statistics, dim, width, crop, flip), pooling, dim, drop)
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -236,6 +236,10 @@ class Backbone(nn.Module):
             width = self._features(torch.zeros(1, *shape), trunk.eval()).shape[2]
         trunk.train(training)
         self.linear = nn.Linear(width, dim)
+
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same network, with random weights."""
+        return {name: False if name == "pretrained" else value for name, value in options.items()}
 
     def _features(self, images: Tensor, trunk: nn.Module) -> Float[Tensor, "images elements channels"]:
         features = trunk(images)
@@ -294,7 +298,7 @@ def timm_encoder(
         own = getattr(trunk, "pretrained_cfg", {})
         statistics = _as_tensors(own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
     trunk.requires_grad_(not frozen)
-    return pooled(Backbone(trunk, shape, statistics, dim, crop, flip), pooling, dim, drop)
+    return make_pooled(Backbone(trunk, shape, statistics, dim, crop, flip), pooling, dim, drop)
 
 
 def torchvision_encoder(
@@ -332,7 +336,7 @@ def torchvision_encoder(
     if pretrained:
         statistics = _as_tensors(*IMAGENET)
     trunk.requires_grad_(not frozen)
-    return pooled(Backbone(trunk, shape, statistics, dim, crop, flip), "mean", dim)
+    return make_pooled(Backbone(trunk, shape, statistics, dim, crop, flip), "mean", dim)
 
 
 def _package(name: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -87,7 +88,7 @@ def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "position
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
 
 
-def dropped(mask: Bool[Tensor, "rows elements"], share: float | int) -> Bool[Tensor, "rows elements"]:
+def drop_elements(mask: Bool[Tensor, "rows elements"], share: float | int) -> Bool[Tensor, "rows elements"]:
     """The mask with about this share of every row's elements taken out at random, and one left at least."""
     chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
     first = torch.zeros_like(mask).scatter(1, chance.argmax(1, keepdim=True), True)
@@ -178,10 +179,10 @@ class GeneralisedPooling(nn.Module):
         self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
     ) -> Float[Tensor, "rows dim"]:
         """The weighted sums of the sorted values where the mask is true."""
-        return pooled_by_place(elements, mask, self.weights(mask.sum(1), mask.shape[1]))
+        return pool_by_place(elements, mask, self.weights(mask.sum(1), mask.shape[1]))
 
 
-def pooled_by_place(
+def pool_by_place(
     elements: Float[Tensor, "rows elements dim"],
     mask: Bool[Tensor, "rows elements"],
     weights: Float[Tensor, "rows elements"],
@@ -189,7 +190,7 @@ def pooled_by_place(
     """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value.
 
     >>> elements = torch.tensor([[[1.0], [4.0], [2.0]]])
-    >>> pooled_by_place(elements, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.5, 0.5, 0.0]]))
+    >>> pool_by_place(elements, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.5, 0.5, 0.0]]))
     tensor([[3.]])
     """
     last = elements.masked_fill(~mask[:, :, None], -torch.inf).transpose(1, 2).contiguous()
@@ -218,14 +219,19 @@ class Pooled(nn.Module):
     ) -> tuple[Float[Tensor, "rows elements dim"], Bool[Tensor, "rows elements"]]:
         """The elements, and the mask of those that are there and not left out."""
         elements, mask = self.local(given)
-        return elements, dropped(mask, self.drop) if self.training and self.drop else mask
+        return elements, drop_elements(mask, self.drop) if self.training and self.drop else mask
+
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same encoder without the weights that ``local`` was made with."""
+        local = getattr(self.local, "portable", None)
+        return local(options) if local is not None else dict(options)
 
     def forward(self, given: Tensor | Tokens) -> Float[Tensor, "rows dim"]:
         """Unit vectors of images or of captions."""
         return unit(self.pooling(*self.elements(given)))
 
 
-def pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) -> Pooled:
+def make_pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) -> Pooled:
     """The encoder with a pooling by its name.
 
     Args:

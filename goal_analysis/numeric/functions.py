@@ -89,8 +89,8 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
 def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
     """W(S) = ∂L/∂S, or what takes its place: −w⁺ at positives and w⁻ at negatives.
 
-    It is computed without autograd, in float32 at least. Where the scores require a gradient the result carries a graph,
-    as W is differentiable in turn.
+    It is computed without autograd, in float32 at least. Where the scores require a gradient the result carries a
+    graph, as W is differentiable in turn.
 
     Args:
         objective: any.

@@ -1,4 +1,4 @@
-"""The family: every triplet weight × pair weights × mining, the integrable twins, and every loss with other pair weights.
+"""The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights.
 
 The published grid is its beginning, on the hardest negatives; pair weights of losses widen it, and so do the minings.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -101,10 +101,12 @@ def combinations(
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
-            yield _member(name, (head, pair), found, lambda found=found, name=name: composed(*found, mining, name))
+            yield _member(
+                name, (head, pair), found, lambda found=found, name=name, mining=mining: composed(*found, mining, name)
+            )
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
-            make = lambda loss=loss, pair=pair, name=name: recombine(loss, pair=pair, mining=mining, name=name)  # noqa: E731
+            make = partial(recombine, loss, pair=pair, mining=mining, name=name)
             yield _member(
                 name, (loss.name, pair.name), "" if loss.similarity == COSINE else "its scores are distances", make
             )
@@ -167,8 +169,8 @@ def family(
 
 
 def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
-    """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up to
-    the names of hyperparameters are left out.
+    """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up
+    to the names of hyperparameters are left out.
     """
     found: list[PairWeights] = []
     for loss in parts.losses:

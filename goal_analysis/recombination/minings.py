@@ -79,7 +79,7 @@ def selectively_hard(epsilon: float | int = 0.01) -> Mining:
 
 def distance_weighted(dim: int = 512, cutoff: float | int = 0.5, reach: float | int = 1.4) -> Mining:
     """For every positive one negative, drawn so that all distances are equally likely."""
-    return Mining(EACH, EACH, DistanceWeighted(int(dim), cutoff, reach))
+    return Mining(EACH, EACH, DistanceWeighted(dim, cutoff, reach))
 
 
 MININGS: dict[str, Callable[..., Mining]] = {

@@ -41,17 +41,19 @@ class AcrossProcesses(nn.Module):
     times the number of ranks, for a mean of the parameters' gradients over the ranks. Without a process group, or
     with one rank, it is the objective itself.
 
-    Every rank mines the joined batch for itself. A miner that draws at random needs a ``generator`` that is seeded
+    Every rank mines the joined batch for itself. A selection that draws at random needs a ``generator`` that is seeded
     alike on every rank, for the ranks to draw alike.
 
     Args:
         objective: what trains.
         group: the ranks; by default all.
 
+    >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> objective = AcrossProcesses(GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0}))
-    >>> round(float(objective(torch.eye(2), torch.eye(2))), 4)
-    -1.0758
+    >>> objective = composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})
+    >>> across = AcrossProcesses(GradientObjective(objective))
+    >>> round(float(across(torch.eye(2), torch.eye(2))), 4)
+    -0.2689
     """
 
     def __init__(self, objective: GradientObjective, group: dist.ProcessGroup | None = None) -> None:

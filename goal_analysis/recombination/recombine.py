@@ -77,8 +77,8 @@ def recombine(
         name: of the result.
 
     Raises:
-        ValueError: a triplet weight for aggregates that are no similarities; a hyperparameter of one name that is not the
-            same; relative pair weights on an objective that does not aggregate similarities.
+        ValueError: a triplet weight for aggregates that are no similarities; a hyperparameter of one name that is not
+            the same; relative pair weights on an objective that does not aggregate similarities.
 
     >>> from losses_catalog.circle import circle_loss
     >>> from losses_catalog.weights import linear_pair
@@ -97,8 +97,8 @@ def recombine(
         pair = side_by_side(TripletWeight(name="t", expression=sp.S.One, hyperparameters=hyperparameters), pair)[1]
         if pair.relative and any(side.inner not in (s_p, s_n) for term in terms for side in term.sides):
             raise ValueError(
-                f"{objective.name}: got pair weights {pair.name} that read other pairs, but expected weights of their own "
-                "pair, or a mining such as hardest besides"
+                f"{objective.name}: got pair weights {pair.name} that read other pairs, but expected weights of their "
+                "own pair, or a mining such as hardest besides"
             )
         terms = tuple(_with_pair(term, pair) for term in terms)
         hyperparameters = _joined(hyperparameters, pair.hyperparameters, objective.name)

@@ -3,11 +3,11 @@
     LOSS[(name=value, …)][/PAIR[(name=value, …)]][@MINING]          circle(gamma=80)    circle(gamma=80)/linear
     TRIPLET[(name=value, …)]/PAIR[(name=value, …)][@MINING]         nca(tau=12)/linear@softmax:12
 
-A loss stands for itself; with pair weights or a mining behind it, these take the place of its own. A triplet weight needs
-pair weights, and without a mining it is ``hardest``; its name with ``_twin`` at the end is its integrable twin beside
-them. Pair weights may be those of a loss, by its name. A formula of s_p and s_n is a loss of every triplet. What a
-Python module has is named ``module:name`` or ``file.py:name``: an `Objective`, with whatever aggregators, selections,
-directions and similarities it is made of.
+A loss stands for itself; with pair weights or a mining behind it, these take the place of its own. A triplet weight
+needs pair weights, and without a mining it is ``hardest``; its name with ``_twin`` at the end is its integrable twin
+beside them. Pair weights may be those of a loss, by its name. A formula of s_p and s_n is a loss of every triplet.
+What a Python module has is named ``module:name`` or ``file.py:name``: an `Objective`, with whatever aggregators,
+selections, directions and similarities it is made of.
 """
 
 from __future__ import annotations

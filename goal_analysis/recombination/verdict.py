@@ -1,13 +1,13 @@
 """Is the weight matrix W(S) of an objective the gradient of a loss of the scores, and of which?
 
-On a batch the aggregators have their say. W is the gradient of a loss if its Jacobian is symmetric between the kinks and
-if, where it jumps, it jumps along the kink's normal. The anchors of one axis share no score, and two scores that share an
-anchor of one axis share none of the other: so one anchor tells, for both axes.
+On a batch the aggregators have their say. W is the gradient of a loss if its Jacobian is symmetric between the kinks
+and if, where it jumps, it jumps along the kink's normal. The anchors of one axis share no score, and two scores that
+share an anchor of one axis share none of the other: so one anchor tells, for both axes.
 
 - Where nothing is prescribed and nothing selected, the declared loss decides.
-- Choices of pairs (each, max, min) add up G(s_p, s_n), which is continuous where the choice changes. So does a selection
-  by order alone. One that keeps pairs by a threshold cuts the triplet weight off; one that draws at random is no function
-  of the scores; of one that says nothing of itself nothing is known.
+- Choices of pairs (each, max, min) add up G(s_p, s_n), which is continuous where the choice changes. So does a
+  selection by order alone. One that keeps pairs by a threshold cuts the triplet weight off; one that draws at random
+  is no function of the scores; of one that says nothing of itself nothing is known.
 - Soft aggregates x_p and x_n with the derivatives q have the weights −T(x_p, x_n)·q_p·P⁺(s_p) and
   T(x_p, x_n)·q_n·P⁻(s_n). Of their Jacobian, what is not symmetric is
 

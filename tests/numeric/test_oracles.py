@@ -6,20 +6,18 @@ What has to be set to make the two equal, and what remains different, is explain
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import pytest
 import torch
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from torch import Tensor
 
+from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.primitives import hinge, x_n, x_p
 from goal_analysis.symbolic.language.similarity import DOT
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from losses_catalog import catalog
 
 losses = pytest.importorskip("pytorch_metric_learning.losses", reason="needs pytorch-metric-learning")
@@ -33,10 +31,8 @@ LABELS = torch.arange(CLASSES).repeat_interleave(MEMBERS)
 PAIRS = torch.arange(12)
 IN_CLASSES = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 2, 1])
 
-decomposed = cache(decompose)
 
-
-def ours(name: str, **changes) -> SymbolicLoss:
+def ours(name: str, **changes) -> Objective:
     return replace(next(loss for loss in catalog if loss.name == name), **changes)
 
 
@@ -52,7 +48,7 @@ class Oracle:
         columns: where the columns come from: the same embeddings, others, or class proxies.
     """
 
-    loss: SymbolicLoss
+    loss: Objective
     theirs: Callable[[Tensor, Tensor], Tensor]
     settings: Mapping[str, float] = field(default_factory=dict)
     factor: float = 1.0
@@ -81,7 +77,7 @@ class Oracle:
         embeddings = self.embeddings()
         s = self.scores(*embeddings)
         value = self.factor * loss_value(self.loss, s, self.matches(), self.settings)
-        w = self.factor * weight_matrix(decomposed(self.loss), s.detach(), self.matches(), self.settings)
+        w = self.factor * weights_of_scores(self.loss, s.detach(), self.matches(), self.settings)
         return value.detach(), torch.autograd.grad((w * s).sum(), tuple(dict.fromkeys(embeddings)))
 
     def other(self) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -139,7 +135,7 @@ def n_pairs(x: Tensor, y: Tensor) -> Tensor:
     return loss(torch.cat([x, y]), PAIRS.repeat(2), everything)
 
 
-def margin_counting_pairs_as_triplets() -> SymbolicLoss:
+def margin_counting_pairs_as_triplets() -> Objective:
     """A positive pair counts once for each negative of its anchor, a negative one once for each positive."""
     loss = ours("margin", reduction=Reduction.SUM)
     negatives, positives = 12 - MEMBERS, MEMBERS - 1
@@ -158,19 +154,19 @@ def oracles() -> dict[str, Oracle]:
     return {
         "triplet": Oracle(ours("triplet", **summed), one_set(losses.TripletMarginLoss(distance=cosine, **triplets))),
         "triplet_squared_euclidean": Oracle(
-            ours("triplet_squared_euclidean"), one_set(losses.TripletMarginLoss(distance=squared, **triplets))
+            ours("triplet_squared_euclidean", **summed), one_set(losses.TripletMarginLoss(distance=squared, **triplets))
         ),
         "triplet_soft_margin": Oracle(
             ours("triplet_soft_margin"),
             one_set(losses.TripletMarginLoss(margin=0, smooth_loss=True, reducer=mean), hardest),
         ),
         "vse0": Oracle(
-            ours("vse0"),
+            ours("vse0", **summed),
             two_sets(losses.TripletMarginLoss(distance=cosine, **triplets)),
             columns="others",
         ),
         "vse_pp": Oracle(
-            ours("vse_pp"),
+            ours("vse_pp", **summed),
             two_sets(losses.TripletMarginLoss(distance=cosine, **triplets), hardest_negative),
             columns="others",
         ),
@@ -180,7 +176,7 @@ def oracles() -> dict[str, Oracle]:
         ),
         "margin": Oracle(margin_counting_pairs_as_triplets(), one_set(losses.MarginLoss(reducer=every))),
         "n_pair": Oracle(ours("n_pair"), n_pairs, columns="others"),
-        "info_nce": Oracle(ours("info_nce"), two_sets(losses.NTXentLoss(temperature=0.1)), columns="others"),
+        "info_nce": Oracle(ours("info_nce"), two_sets(losses.NTXentLoss(temperature=0.1)), factor=2, columns="others"),
         "info_nce of several positives": Oracle(
             ours("info_nce", **rows), one_set(losses.NTXentLoss(temperature=0.1)), factor=1 / (MEMBERS - 1)
         ),
@@ -188,12 +184,14 @@ def oracles() -> dict[str, Oracle]:
             ours("unified"),
             two_sets(losses.NTXentLoss(temperature=1 / 20)),
             {"margin": 0},
-            factor=20,
+            factor=2 * 20,  # a mean of both directions, and a logsumexp over its scale
             columns="others",
         ),
         "sup_con": Oracle(ours("sup_con"), one_set(losses.SupConLoss(temperature=0.1))),
         "sup_con_in": Oracle(ours("sup_con_in"), one_set(losses.NCALoss(softmax_scale=5))),
-        "nca": Oracle(ours("nca", reduction=Reduction.MEAN), one_set(losses.NCALoss(softmax_scale=1))),
+        "neighbourhood_components": Oracle(
+            ours("neighbourhood_components", reduction=Reduction.MEAN), one_set(losses.NCALoss(softmax_scale=1))
+        ),
         "tuplet_margin": Oracle(
             ours("tuplet_margin"), one_set(losses.TupletMarginLoss(margin=math.degrees(0.1), scale=64))
         ),
@@ -262,7 +260,7 @@ def test_at_least_sixteen_losses_have_an_oracle() -> None:
 
 
 def test_their_contrastive_loss_is_ours_without_the_squares() -> None:
-    loss = ours("contrastive")
+    loss = ours("contrastive", reduction=Reduction.SUM)
     first, second = loss.terms
     unsquared = (replace(first, outer=-x_p), Term(outer=hinge(1 + x_n), negatives=second.negatives))
     theirs = one_set(losses.ContrastiveLoss(reducer=reducers.SumReducer()))
@@ -348,7 +346,7 @@ def test_their_multi_similarity_divides_by_anchors_without_a_positive_too() -> N
     assert not same(of_positives + of_negatives, theirs)
 
 
-def at_defaults(loss: SymbolicLoss) -> list[Term]:
+def at_defaults(loss: Objective) -> list[Term]:
     """The terms with the defaults in the place of the hyperparameters."""
 
     def filled(side: Side | None) -> Side | None:
@@ -392,7 +390,7 @@ def by_anchor(of_anchor: Callable[[Tensor, Tensor], Tensor]) -> Written:
 
 
 def large_margin(p: Tensor, n: Tensor) -> Tensor:
-    return 12 * ((-p / 2).sum() + (torch.relu(1 - p[:, None] + n) / 2).sum())
+    return (-p / 2).sum() + (torch.relu(1 - p[:, None] + n) / 2).sum()
 
 
 def deviance(p: Tensor, n: Tensor) -> Tensor:
@@ -423,7 +421,7 @@ WRITTEN_OUT: dict[str, Written] = {
     "selectively_hard_triplet": by_anchor(selectively_hard),
     "binomial_deviance": by_anchor(deviance),
     "siglip": sigmoids,
-    "universal_weighting": lambda s, m: by_anchor(polynomial)(s, m) + by_anchor(polynomial)(s.T, m.transposed),
+    "universal_weighting": lambda s, m: (by_anchor(polynomial)(s, m) + by_anchor(polynomial)(s.T, m.transposed)) / 2,
     "dcl": by_anchor(lambda p, n: (torch.logsumexp(10 * n, 0) - 10 * p).sum()),
     "circle_undetached": by_anchor(circle_of_squares),
     "proxy_nca": by_anchor(lambda p, n: (torch.logsumexp(n, 0) - p).sum()),
@@ -436,7 +434,7 @@ def test_losses_that_only_we_have_are_their_formulas(name: str) -> None:
     s = oracle.scores(*oracle.embeddings()).detach().requires_grad_()
     value = WRITTEN_OUT[name](s, oracle.matches())
     (gradient,) = torch.autograd.grad(value, s)
-    w = weight_matrix(decomposed(oracle.loss), s.detach(), oracle.matches())
+    w = weights_of_scores(oracle.loss, s.detach(), oracle.matches())
     assert same(loss_value(oracle.loss, s, oracle.matches()).detach(), value.detach())
     assert same(w, gradient)
     assert not same(1.001 * w, gradient)

@@ -12,22 +12,29 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
-from goal_analysis.numeric.mining import DistanceWeighted, Hardest, Miner, Softmax, TopK
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from goal_analysis.numeric.engine.selections import DistanceWeighted
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
+from goal_analysis.recombination.minings import Mining
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.objective import Reduction
-from losses_catalog.weights import linear_pair, nca_triplet, relative_linear_pair
+from goal_analysis.recombination.recombine import composed
+from goal_analysis.recombination.text import parse_objective
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.objective import Objective, Reduction
+from losses_catalog import catalog, pair_weights, triplet_weights
+from losses_catalog.weights import linear_pair, nca_triplet
 
+PARTS = Parts(triplet_weights, pair_weights, catalog)
 ROWS = 12
 GRACE = 5.0
 """Seconds for what a rank says of itself, before it is ended."""
@@ -38,22 +45,27 @@ class Case:
     """An objective, and how many of the rows every rank of a world of this size has."""
 
     shares: Callable[[int], list[int]]
-    mining: Callable[[], Miner] = Hardest
-    reduction: Reduction = Reduction.SUM
-    relative: bool = False
+    made: str | Callable[[], Objective] = "nca/linear"
+    reduction: Reduction = Reduction.MEAN
     with_ids: bool = False
     dtype: torch.dtype = torch.float64
     autocast: bool = False
 
     def objective(self) -> GradientObjective:
-        pairs = relative_linear_pair if self.relative else linear_pair
-        return GradientObjective(nca_triplet, pairs, self.mining(), reduction=self.reduction)
+        made = parse_objective(self.made, PARTS) if isinstance(self.made, str) else self.made()
+        return GradientObjective(replace(made, reduction=self.reduction))
 
     @property
     def tolerance(self) -> float:
         if self.autocast:
             return 2e-2
         return 1e-12 if self.dtype == torch.float64 else 1e-5
+
+
+def drawn_alike() -> Objective:
+    """Negatives drawn from a generator that every rank seeds alike."""
+    selection = DistanceWeighted(4, generator=torch.Generator().manual_seed(3))
+    return composed(nca_triplet, linear_pair, Mining(EACH, EACH, selection))
 
 
 def even(ranks: int) -> list[int]:
@@ -73,12 +85,13 @@ CASES = {
     "hardest, uneven": Case(uneven),
     "hardest, one rank without rows": Case(with_an_empty_one),
     "hardest, no rank with rows": Case(lambda ranks: [0] * ranks),
-    "mean over the anchors, uneven": Case(uneven, reduction=Reduction.MEAN),
+    "sum over the anchors, uneven": Case(uneven, reduction=Reduction.SUM),
+    "a loss, uneven": Case(uneven, "circle"),
     "several texts of an image": Case(uneven, with_ids=True),
-    "softmax-mined": Case(even, lambda: Softmax(10.0, 12.0)),
-    "top k, one rank without rows": Case(with_an_empty_one, lambda: TopK(3)),
-    "drawn alike": Case(uneven, lambda: DistanceWeighted(4, generator=torch.Generator().manual_seed(3))),
-    "relative similarities, uneven": Case(uneven, relative=True),
+    "softmax-mined": Case(even, "nca/linear@softmax:10,12"),
+    "top k, one rank without rows": Case(with_an_empty_one, "nca/linear@top_k:3"),
+    "drawn alike": Case(uneven, lambda: drawn_alike()),
+    "relative similarities, uneven": Case(uneven, "nca/relative_linear"),
     "float32": Case(uneven, dtype=torch.float32),
     "autocast": Case(uneven, dtype=torch.float32, autocast=True),
 }

@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 from goal_analysis.recombination.adapters.open_clip import ClipObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.recombine import composed
 from losses_catalog.weights import linear_pair, nca_triplet
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugging-in.md"
 
 
 def objective() -> GradientObjective:
-    return GradientObjective(nca_triplet, linear_pair, reduction=Reduction.MEAN)
+    return GradientObjective(composed(nca_triplet, linear_pair))
 
 
 def features(pairs: int = 6) -> list[Tensor]:

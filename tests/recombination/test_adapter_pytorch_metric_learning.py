@@ -14,16 +14,23 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import TANGENTIAL, embedding_gradients
 from goal_analysis.recombination.adapters.pytorch_metric_learning import MetricObjective, ObjectiveMemory
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.language.similarity import DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.objective import Anchors, Reduction
-from losses_catalog.weights import constant_pair, hinge_triplet, linear_pair, nca_triplet, relative_linear_pair
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 4])  # the last is alone in its class
-MININGS: dict[str, Miner] = {"hardest": Hardest(), "all": All(), "soft": Softmax(5.0, 10.0)}
+PARTS = Parts(triplet_weights, pair_weights, catalog)
+LOSSES = ("nca/linear", "nca/linear@all", "nca/linear@softmax:5,10", "circle", "multi_similarity/linear", "sup_con")
 
 
-def objective(mining: Miner | None = None, reduction: Reduction = Reduction.SUM, **more) -> GradientObjective:
-    return GradientObjective(nca_triplet, linear_pair, mining, anchors=Anchors.ROWS, reduction=reduction, **more)
+def objective(text: str = "nca/linear", refuse_nonfinite: bool = True, **fields) -> GradientObjective:
+    fields = {"anchors": Anchors.ROWS, "reduction": Reduction.SUM, "similarity": COSINE} | fields
+    return GradientObjective(parse_objective(text, PARTS, **fields), refuse_nonfinite)
+
+
+every_objective = pytest.mark.parametrize("text", LOSSES)
 
 
 def batch(rows: int = len(LABELS)) -> Tensor:
@@ -39,18 +46,18 @@ def scores(x: Tensor, y: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("reduction", Reduction)
-@pytest.mark.parametrize("mining", MININGS.values(), ids=MININGS)
-def test_one_set_of_embeddings_has_the_gradients_of_direct_use(mining: Miner, reduction: Reduction) -> None:
-    x, direct = batch(), objective(mining, reduction)
+@every_objective
+def test_one_set_of_embeddings_has_the_gradients_of_direct_use(text: str, reduction: Reduction) -> None:
+    x, direct = batch(), objective(text, reduction=reduction)
     expected = direct.from_scores(scores(x, x), Matches.of_labels(LABELS))
     found = MetricObjective(direct)(x, LABELS)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient(3 * found, x), gradient(3 * expected, x), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("mining", MININGS.values(), ids=MININGS)
-def test_two_sets_have_the_gradients_of_direct_use(mining: Miner) -> None:
-    x, y, direct = batch(), batch(8), objective(mining)
+@every_objective
+def test_two_sets_have_the_gradients_of_direct_use(text: str) -> None:
+    x, y, direct = batch(), batch(8), objective(text)
     ref_labels = LABELS[:8]
     normal = [nn.functional.normalize(e, dim=1) for e in (x, y)]
     expected = gradient(direct(*normal, LABELS, ref_labels), x, y)
@@ -60,7 +67,7 @@ def test_two_sets_have_the_gradients_of_direct_use(mining: Miner) -> None:
 
 def test_the_anchors_of_an_objective_with_both_are_the_embeddings() -> None:
     x = batch()
-    both = GradientObjective(nca_triplet, linear_pair)
+    both = objective(anchors=Anchors.BOTH)
     torch.testing.assert_close(MetricObjective(both)(x, LABELS), MetricObjective(objective())(x, LABELS))
 
 
@@ -75,7 +82,7 @@ def test_other_similarities_and_directions_are_the_objectives_own() -> None:
 
 def test_relative_similarities_are_read_from_the_batch() -> None:
     x = batch()
-    direct = GradientObjective(nca_triplet, relative_linear_pair, anchors=Anchors.ROWS)
+    direct = objective("nca/relative_linear")
     expected = gradient(direct.from_scores(scores(x, x), Matches.of_labels(LABELS)), x)
     torch.testing.assert_close(gradient(MetricObjective(direct)(x, LABELS), x), expected)
 
@@ -97,8 +104,8 @@ def test_half_precision_keeps_the_digits_of_the_weights() -> None:
 def test_the_librarys_hardest_triplets_are_our_hardest_mining() -> None:
     x = batch()
     triplets = miners.BatchHardMiner(distance=CosineSimilarity())(x, LABELS)
-    loss = MetricObjective(objective(All()))  # its own mining has no say
-    expected = gradient(MetricObjective(objective(Hardest()))(x, LABELS), x)
+    loss = MetricObjective(objective("nca/linear@all"))  # its own mining has no say
+    expected = gradient(MetricObjective(objective())(x, LABELS), x)
     torch.testing.assert_close(gradient(loss(x, LABELS, triplets), x), expected)
     assert not torch.allclose(gradient(loss(x, LABELS), x)[0], expected[0])
 
@@ -107,15 +114,15 @@ def test_triplets_in_any_order_and_without_labels_count() -> None:
     x, loss = batch(), MetricObjective(objective())
     triplets = loss_and_miner_utils.get_all_triplets_indices(LABELS)
     shuffled = torch.randperm(len(triplets[0]))
-    expected = gradient(MetricObjective(objective(All()))(x, LABELS), x)
+    expected = gradient(MetricObjective(objective("nca/linear@all"))(x, LABELS), x)
     mixed = tuple(part[shuffled] for part in triplets)
     torch.testing.assert_close(gradient(loss(x, LABELS, mixed), x), expected)
     torch.testing.assert_close(gradient(loss(x, indices_tuple=mixed), x), expected)
 
 
-@pytest.mark.parametrize("mining", MININGS.values(), ids=MININGS)
-def test_all_pairs_are_no_pairs_given(mining: Miner) -> None:
-    x, loss = batch(), MetricObjective(objective(mining))
+@every_objective
+def test_all_pairs_are_no_pairs_given(text: str) -> None:
+    x, loss = batch(), MetricObjective(objective(text))
     pairs = loss_and_miner_utils.get_all_pairs_indices(LABELS)
     expected = gradient(loss(x, LABELS), x)
     torch.testing.assert_close(gradient(loss(x, LABELS, pairs), x), expected)
@@ -123,16 +130,34 @@ def test_all_pairs_are_no_pairs_given(mining: Miner) -> None:
 
 
 def test_mined_pairs_are_joined_to_the_librarys_triplets() -> None:
-    x, loss = batch(), MetricObjective(objective(All()))
+    x, loss = batch(), MetricObjective(objective("nca/linear@all"))
     pairs = miners.MultiSimilarityMiner(epsilon=0.02)(x, LABELS)
     triplets = loss_and_miner_utils.convert_to_triplets(pairs, LABELS)
     assert 0 < len(triplets[0]) < len(loss_and_miner_utils.get_all_triplets_indices(LABELS)[0])
     torch.testing.assert_close(gradient(loss(x, LABELS, pairs), x), gradient(loss(x, LABELS, triplets), x))
 
 
+def test_a_loss_reads_the_triplets_of_a_miner_like_the_librarys_own() -> None:
+    """Also where it reads no gap, and where its terms are of one side each."""
+    x = batch()
+    triplets = miners.TripletMarginMiner(0.3, distance=CosineSimilarity())(x, LABELS)
+    assert 0 < len(triplets[0]) < len(loss_and_miner_utils.get_all_triplets_indices(LABELS)[0])
+    margin = losses.TripletMarginLoss(0.2, distance=CosineSimilarity(), reducer=reducers.SumReducer())
+    a, p, n = triplets
+    s = scores(x, x)
+    contrastive = (s[a, n] - s[a, p]).sum()
+    for text, theirs in (("triplet", margin(x, LABELS, triplets)), ("contrastive_cosine", contrastive)):
+        found = gradient(MetricObjective(objective(text))(x, LABELS, triplets), x)
+        assert float(found[0].abs().max()) > 1e-3
+        if text == "triplet":
+            torch.testing.assert_close(found, gradient(theirs, x))
+        once = gradient(MetricObjective(objective(text))(x, LABELS, tuple(part.repeat(2) for part in triplets)), x)
+        torch.testing.assert_close(once[0], 2 * found[0])
+
+
 def test_the_hinge_with_constant_weights_is_the_librarys_triplet_loss() -> None:
     x = batch()
-    hinge = GradientObjective(hinge_triplet, constant_pair, All())
+    hinge = objective("hinge/constant@all")
     theirs = losses.TripletMarginLoss(0.2, distance=CosineSimilarity(), reducer=reducers.SumReducer())
     torch.testing.assert_close(gradient(MetricObjective(hinge)(x, LABELS), x), gradient(theirs(x, LABELS), x))
 
@@ -140,7 +165,7 @@ def test_the_hinge_with_constant_weights_is_the_librarys_triplet_loss() -> None:
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
-        (([0], [2], [3]), r"got \(0, 2\) as a positive pair"),
+        (([0], [2], [3]), r"indices_tuple: got \(0, 2\) as a positive pair"),
         (([0], [2], [0], [3]), r"indices_tuple: got \(0, 2\) as a positive pair but expected one by the labels"),
         (([0], [1], [0], [8]), r"indices_tuple: got \(0, 8\) as a negative pair but expected one by the labels"),
         (([0], [1], [0], [11]), "indices_tuple: got 11 but expected indices of 11 candidates, from 0"),
@@ -210,9 +235,9 @@ def test_a_batch_without_a_triplet_has_no_gradient(reducer: nn.Module | None) ->
 @pytest.mark.parametrize(
     "miner", [None, miners.BatchHardMiner(distance=CosineSimilarity()), miners.MultiSimilarityMiner()]
 )
-@pytest.mark.parametrize("mining", [Hardest(), Softmax()], ids=["hardest", "soft"])
-def test_the_memory_of_earlier_batches_has_the_gradients_of_direct_use(miner: nn.Module | None, mining: Miner) -> None:
-    loss = MetricObjective(objective(mining))
+@pytest.mark.parametrize("text", ["nca/linear", "circle"])
+def test_the_memory_of_earlier_batches_has_the_gradients_of_direct_use(miner: nn.Module | None, text: str) -> None:
+    loss = MetricObjective(objective(text))
     memory = ObjectiveMemory(loss, 6, memory_size=64, miner=miner)
     earlier, now, labels = batch(8), batch(6), LABELS[:6]
     memory(earlier, LABELS[:8])

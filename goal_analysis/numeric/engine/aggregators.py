@@ -41,19 +41,23 @@ def filled(values: Tensor, members: Tensor, absent: float) -> Tensor:
 
 
 def maximum(values: Tensor, members: Tensor) -> Tensor:
+    """The largest member."""
     return filled(values, members, -torch.inf).max(-1).values
 
 
 def at_largest(values: Tensor, members: Tensor) -> Tensor:
+    """One-hot at the first largest member."""
     at = filled(values, members, -torch.inf).argmax(-1, keepdim=True)
     return torch.zeros_like(values).scatter(-1, at, 1.0).masked_fill(~members, 0.0)
 
 
 def minimum(values: Tensor, members: Tensor) -> Tensor:
+    """The smallest member."""
     return -maximum(-values, members)
 
 
 def at_smallest(values: Tensor, members: Tensor) -> Tensor:
+    """One-hot at the first smallest member."""
     return at_largest(-values, members)
 
 
@@ -64,23 +68,28 @@ def scaled_logsumexp(values: Tensor, members: Tensor, scale: float) -> Tensor:
 
 
 def softmax(values: Tensor, members: Tensor, scale: float) -> Tensor:
+    """The derivative of `scaled_logsumexp`."""
     logits = filled(values if scale == 1 else scale * values, members, -torch.inf)
     return torch.softmax(logits, -1).masked_fill(~members, 0.0)
 
 
 def total(values: Tensor, members: Tensor) -> Tensor:
+    """The sum of the members."""
     return values.masked_fill(~members, 0.0).sum(-1)
 
 
 def ones(values: Tensor, members: Tensor) -> Tensor:
+    """One for every member."""
     return members.to(values.dtype)
 
 
 def mean(values: Tensor, members: Tensor) -> Tensor:
+    """The mean of the members."""
     return total(values, members) / members.sum(-1).clamp(min=1)
 
 
 def uniform(values: Tensor, members: Tensor) -> Tensor:
+    """One over the count of the members."""
     return members.to(values.dtype) / members.sum(-1, keepdim=True).clamp(min=1)
 
 
@@ -91,14 +100,17 @@ def active(values: Tensor, members: Tensor) -> Tensor:
 
 
 def positive_part(values: Tensor, members: Tensor) -> Tensor:
+    """[x]₊ of the members, zero elsewhere."""
     return torch.maximum(values.masked_fill(~members, 0.0), values.new_zeros(()))
 
 
 def mean_active(values: Tensor, members: Tensor) -> Tensor:
+    """The mean of the members above zero."""
     return positive_part(values, members).sum(-1) / active(values, members).sum(-1).clamp(min=1)
 
 
 def uniform_over_active(values: Tensor, members: Tensor) -> Tensor:
+    """The derivative of `mean_active`."""
     is_active = active(values, members)
     return is_active / is_active.sum(-1, keepdim=True).clamp(min=1)
 
@@ -113,10 +125,12 @@ def active_softmax(values: Tensor, members: Tensor, temperature: float) -> Tenso
 
 
 def softmax_active_value(values: Tensor, members: Tensor, temperature: float) -> Tensor:
+    """Σ wᵢ·[xᵢ]₊ with w the `active_softmax`, its gradient stopped."""
     return (active_softmax(values.detach(), members, temperature) * positive_part(values, members)).sum(-1)
 
 
 def softmax_active_weights(values: Tensor, members: Tensor, temperature: float) -> Tensor:
+    """The derivative of `softmax_active_value`."""
     return active_softmax(values, members, temperature) * active(values, members)
 
 

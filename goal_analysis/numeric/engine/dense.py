@@ -88,7 +88,7 @@ def axes(
 
 
 def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """What the pairs that either side gathered get: −T⁺·q·P⁺ and T⁻·q·P⁻; None for a side that the term does not have."""
+    """What the pairs of either side get: −T⁺·q·P⁺ and T⁻·q·P⁻; None for a side that the term does not have."""
     there = p.present & n.present
     factor = (p.factor * n.factor).masked_fill(~there, 0)
     read = () if term.relative is None else term.relative(p.x, n.x, there, s, negatives)
@@ -115,7 +115,7 @@ def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle
 
 
 def one_by_one(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
-    """Every positive of an anchor meets the negatives by itself: where both sides enumerate, or a selection reads it."""
+    """Every positive of an anchor meets the negatives by itself: both sides enumerate, or a selection reads it."""
     weight = term.positives.aggregator.weights(s, positives)
     members = negatives | positives if term.negatives.pool == "all" else negatives
     for column, present in slots(positives):
@@ -183,7 +183,7 @@ def slots(positives: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The column of every anchor's first positive and whether it has one, then of its second, and so on."""
     most = int(positives.sum(1).max()) if positives.numel() else 0
     columns = positives.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    for column in columns.split(1, 1):
+    for column in columns.split(1, 1) if most else ():  # what is empty splits into one empty part
         yield column, positives.gather(1, column)
 
 

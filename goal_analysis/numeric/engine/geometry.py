@@ -1,4 +1,4 @@
-"""What the scores of embeddings are, made in place from their dot products, and what weights of the scores make of them.
+"""Scores of embeddings, made in place from their dot products, and what weights of the scores make of embeddings.
 
 The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′ = W·g(s) and r the row's sum of W′, or 0.
 """

@@ -62,7 +62,7 @@ class Relatives:
 
 
 def own_negative(anchor: Tensor, of_negative: Tensor, s: Tensor, there: Tensor) -> Tensor:
-    """The pair whose similarity a triplet's negative has: its own column, or the first of its row that is as similar."""
+    """The pair of a triplet's negative: its own column, or the first of its row that is as similar."""
     if there.shape == s.shape:
         column = there.nonzero()[:, 1]
     else:
@@ -71,6 +71,7 @@ def own_negative(anchor: Tensor, of_negative: Tensor, s: Tensor, there: Tensor) 
 
 
 def counted(counts: str, contribution: Tensor) -> Tensor:
+    """Which contributions the mean divides by."""
     if counts == "all":
         return torch.ones_like(contribution, dtype=torch.bool)
     return contribution != 0 if counts == "nonzero" else contribution > 0

@@ -1,8 +1,8 @@
 """Selections: which of an anchor's pairs are aggregated at all.
 
 A selection is called with the similarities, shape ``(anchors, candidates)``, with which of them are members, and with
-what the term's other side hands over, shape ``(anchors, 1)``: the similarity of the positive that the negatives meet. It
-returns which pairs it keeps. It reads numbers only: no gradient flows through the choice.
+what the term's other side hands over, shape ``(anchors, 1)``: the similarity of the positive that the negatives meet.
+It returns which pairs it keeps. It reads numbers only: no gradient flows through the choice.
 
 ``depends`` says how the choice depends on the scores: "not", "order" (of the scores alone), "threshold" or "random".
 Where a selection does not say it, nobody knows, and whether its weights are the gradient of a loss stays open.
@@ -82,8 +82,8 @@ class SelectivelyHard:
     Where |s_p − s_n| < ε, s_p being the hardest positive and s_n the hardest negative, the gradient of the hardest
     triplet almost vanishes, and all negatives take its place.
 
-    "Selectively Hard Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng and
-    Du, 2023, https://arxiv.org/abs/2303.00181).
+    "Selectively Hard Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng
+    and Du, 2023, https://arxiv.org/abs/2303.00181).
 
     Args:
         epsilon: ε.
@@ -111,9 +111,9 @@ class SelectivelyHard:
 class DistanceWeighted:
     """One negative, drawn so that all distances are equally likely.
 
-    P(n | a) ∝ 1/q(d) with d = √(2 − 2s), raised to ``cutoff`` at least, and q(d) ∝ dᵐ⁻²(1 − d²/4)^((m−3)/2), the density
-    of distances on the unit sphere in m dimensions. Negatives from ``reach`` on are not drawn, as a margin loss would not
-    feel them.
+    P(n | a) ∝ 1/q(d) with d = √(2 − 2s), raised to ``cutoff`` at least, and q(d) ∝ dᵐ⁻²(1 − d²/4)^((m−3)/2), the
+    density of distances on the unit sphere in m dimensions. Negatives from ``reach`` on are not drawn, as a margin
+    loss would not feel them.
 
     "Sampling Matters in Deep Embedding Learning" (Wu, Manmatha, Smola and Krähenbühl, 2017,
     https://arxiv.org/abs/1706.07567).

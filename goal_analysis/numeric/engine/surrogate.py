@@ -105,10 +105,12 @@ class NoDerivative(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+        """Keep what the backward pass needs."""
         return gradient.clone()
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients, times the upstream gradient."""
         raise RuntimeError(
             "got the gradient of a gradient objective to differentiate but expected to differentiate it once: "
             "its gradient is prescribed, and has no derivative"
@@ -120,6 +122,7 @@ class Prescribed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
+        """Keep what the backward pass needs."""
         ctx.save_for_backward(*(g for g in (to_x, to_y) if g is not None))
         ctx.dtypes = [e.dtype for e in (x, y) if e is not None]
         return value.clone()
@@ -127,6 +130,7 @@ class Prescribed(torch.autograd.Function):
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradients, times the upstream gradient."""
         found = [(upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
         return (*found, *([None] * (5 - len(found))))
 
@@ -136,12 +140,14 @@ class Sparse(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, row: Tensor, column: Tensor, weight: Tensor, value: Tensor) -> Tensor:
+        """Keep what the backward pass needs."""
         ctx.save_for_backward(x, y, row, column, weight)
         return value.clone()
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradients, times the upstream gradient."""
         x, y, row, column, weight = ctx.saved_tensors
         entries = SparseWeights(row, column, upstream * weight)
         dtype = dtype_of_products(weight)

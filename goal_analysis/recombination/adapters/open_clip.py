@@ -16,8 +16,8 @@ class ClipObjective(nn.Module):
 
     The model's ``logit_scale`` and ``logit_bias`` are not read. A cross-entropy multiplies its scores with the scale
     and learns it from its own value; a prescribed gradient is a function of the scores as they are, its steepness is a
-    hyperparameter of the objective (``settings``, or the scale of the mining), and without a loss there is nothing for
-    a scale to be learned from. Both get the gradient zero, and not none at all, so that
+    hyperparameter of the objective (such as ``tau``, or the scale of the mining), and without a loss there is nothing
+    for a scale to be learned from. Both get the gradient zero, and not none at all, so that
     `torch.nn.parallel.DistributedDataParallel` finds no unused parameter; an optimiser without weight decay on
     them leaves them where they are.
 
@@ -25,13 +25,15 @@ class ClipObjective(nn.Module):
         objective: what trains; `AcrossProcesses` around it where several processes share a batch.
 
     >>> import torch
+    >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> loss = ClipObjective(GradientObjective(nca_triplet, constant_pair))
+    >>> loss = ClipObjective(GradientObjective(composed(nca_triplet, constant_pair)))
     >>> images, texts, scale = torch.eye(2, requires_grad=True), torch.eye(2), torch.tensor(14.0, requires_grad=True)
     >>> losses = loss(images, texts, scale, output_dict=True)
     >>> sum(losses.values()).backward()
     >>> images.grad * 1e4, scale.grad
-    (tensor([[-0.9079,  0.9079], [ 0.9079, -0.9079]]), tensor(0.))
+    (tensor([[-0.2270,  0.2270],
+            [ 0.2270, -0.2270]]), tensor(0.))
     """
 
     def __init__(self, objective: GradientObjective | AcrossProcesses) -> None:

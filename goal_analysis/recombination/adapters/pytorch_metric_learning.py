@@ -6,9 +6,10 @@ Whether the columns of an objective are anchors too (``anchors``) is not asked h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,14 +17,16 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMem
 from pytorch_metric_learning.reducers import ThresholdReducer
 from torch import Tensor, nn
 
+from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
+from goal_analysis.numeric.engine.functions import Functions, Term
+from goal_analysis.numeric.engine.surrogate import differentiable_once
+from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.numeric.triplets import Triplets
 from goal_analysis.recombination.inputs import check_finite, lengths
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.recombination.paths import differentiable_once
-from goal_analysis.recombination.weighting import Weighting
+from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Anchors, Reduction
 
@@ -38,8 +41,8 @@ class MetricObjective(BaseMetricLossFunction):
     normalised first where the objective's similarity is the cosine, as the library's own distances do.
 
     Of an ``indices_tuple``, triplets (a, p, n) take the place of the objective's mining, each of weight 1. Pairs
-    (a, p, a, n) say which pairs there are, and the objective mines among them: with `All` every positive of an anchor
-    meets every negative of it, as where the library turns pairs to triplets.
+    (a, p, a, n) say which pairs there are, and the objective mines among them: with the mining ``all`` every positive
+    of an anchor meets every negative of it, as where the library turns pairs to triplets.
 
     Args:
         objective: what trains. Its own reduction holds unless a ``reducer`` is given.
@@ -49,14 +52,15 @@ class MetricObjective(BaseMetricLossFunction):
     Raises:
         ValueError: a reducer that reads values: `ThresholdReducer`, `AvgNonZeroReducer`.
 
+    >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> loss = MetricObjective(GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0}))
+    >>> loss = MetricObjective(GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})))
     >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], requires_grad=True)
     >>> loss(x, torch.tensor([0, 0, 1])).backward()
     >>> x.grad
-    tensor([[ 0.0000, -0.1461],
-            [-0.4897,  0.6530],
-            [ 0.6702,  0.0000]])
+    tensor([[ 0.0000, -0.0730],
+            [-0.2449,  0.3265],
+            [ 0.3351,  0.0000]])
     """
 
     def __init__(self, objective: GradientObjective, reducer: nn.Module | None = None) -> None:
@@ -90,9 +94,8 @@ class MetricObjective(BaseMetricLossFunction):
             ValueError: neither labels nor indices; indices that the labels contradict; a number that is not finite.
         """
         matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
-        weighting = replace(self.objective.weighting, anchors=Anchors.ROWS)
-        if indices_tuple is not None and len(indices_tuple) == 3:
-            weighting = replace(weighting, mining=_Given(tuple(indices_tuple)))
+        triplets = tuple(indices_tuple) if indices_tuple is not None and len(indices_tuple) == 3 else None
+        functions = self._functions(triplets)
         for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
             if self.objective.refuse_nonfinite:
                 check_finite(e, lengths(e), name)
@@ -100,16 +103,26 @@ class MetricObjective(BaseMetricLossFunction):
         if similarity == COSINE:
             similarity = DOT
             embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
-        acting = similarity, self.objective.direction or similarity
-        surrogates, count = _OfAnchors.apply(embeddings, ref_emb, weighting, matches, *acting)
+        acting = self.objective.objective.direction or similarity
+        surrogates = _OfAnchors.apply(embeddings, ref_emb, functions, matches, similarity, acting)
         if self.reduces_itself:
-            divisor = count.clamp_min(1) if self.objective.reduction is Reduction.MEAN else 1
-            total = surrogates.sum() / divisor
-            return {"loss": {"losses": total, "indices": None, "reduction_type": "already_reduced"}}
+            return {"loss": {"losses": surrogates.sum(), "indices": None, "reduction_type": "already_reduced"}}
         (present,) = (matches.positives.any(1) & matches.negatives.any(1)).nonzero(as_tuple=True)
         if not len(present):
             return self.zero_losses()
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
+
+    def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
+        """The objective with the embeddings as anchors and, where triplets are given, none but these."""
+        objective = self.objective.objective
+        if triplets is not None:
+            objective = recombine(objective, mining="all")
+        reduction = objective.reduction if self.reduces_itself else Reduction.SUM
+        functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
+        if triplets is None:
+            return functions
+        meet = partial(_given, triplets)
+        return replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
 
 
 class ObjectiveMemory(CrossBatchMemory):
@@ -121,16 +134,32 @@ class ObjectiveMemory(CrossBatchMemory):
         return [*CrossBatchMemory.supported_losses(), MetricObjective.__name__]
 
 
-@dataclass(frozen=True, eq=False)
-class _Given:
-    """The triplets that a miner of the library found, in the place of mining."""
+def _given(
+    triplets: tuple[Tensor, ...], term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float
+) -> Iterator[tuple]:
+    """The triplets that a miner of the library found, each as often as it was found, in the place of mining."""
+    anchor, positive, negative = triplets
 
-    indices: tuple[Tensor, ...]
-    name: ClassVar[str] = "given"
+    def times(rows: Tensor, columns: Tensor) -> Tensor:
+        return s.new_zeros(s.shape).index_put((rows, columns), s.new_ones(len(rows)), accumulate=True)
 
-    def __call__(self, scores: Tensor, matches: Matches) -> Triplets:
-        order = torch.sort(self.indices[0], stable=True).indices
-        return Triplets.from_pml([part[order] for part in self.indices], matches)
+    of_positives = times(anchor, positive)
+    if term.positives is None or term.negatives is None:
+        counts = of_positives if term.negatives is None else times(anchor, negative)
+        sides = [handed(side, s, counts > 0, middle) for side in (term.positives, term.negatives)]
+        p, n = (h if h.members is None else replace(h, factor=h.factor * counts) for h in sides)
+        yield p, n, lambda *parts: sum(part for part in parts if part is not None)
+        return
+    for column, present in slots(of_positives > 0):
+        own = (positive == column[anchor, 0]) & present[anchor, 0]
+        counts = times(anchor[own], negative[own])
+        p = own_positive(term.positives, s, column, present, torch.ones_like(s), middle)
+        n = handed(term.negatives, s, counts > 0, middle, p.x)
+        yield (
+            p,
+            replace(n, factor=n.factor * counts),
+            lambda pull, push, column=column: push.scatter_add(1, column, pull),
+        )
 
 
 def _matches(
@@ -143,7 +172,7 @@ def _matches(
     every = None
     if labels is not None and ref_labels is not None:
         every = Matches.of_labels(labels) if one_set else Matches.of_image_ids(labels, ref_labels)
-        if indices is None or len(indices) == 3:
+        if indices is None:
             return every
     if indices is None:
         raise ValueError("got labels without ref_labels but expected those of ref_emb too")
@@ -156,6 +185,8 @@ def _matches(
         ):
             for pair in (given & ~allowed).nonzero()[:1].tolist():
                 raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
+        if len(indices) == 3:
+            return every
     return Matches(positives, negatives)
 
 
@@ -176,25 +207,23 @@ class _OfAnchors(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         y: Tensor,
-        weighting: Weighting,
+        functions: Functions,
         matches: Matches,
         similarity: Similarity,
         direction: Direction | Similarity,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             a, c = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
             s = pairwise(similarity, a, c)
-            w, count = weighting.matrix(s, matches)
+            w = weight_matrix(functions, s, matches.positives, matches.negatives)
         ctx.save_for_backward(w, a, c)
         ctx.direction, ctx.dtypes = direction, (x.dtype, y.dtype)
-        anchors = torch.tensor(count, device=x.device)
-        ctx.mark_non_differentiable(anchors)
-        return (w * s).sum(1), anchors
+        return (w * s).sum(1)
 
     @staticmethod
     @differentiable_once
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         w, x, y = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
-            found = embedding_gradients(ctx.direction, grads[0][:, None] * w, x, y)
+            found = embedding_gradients(ctx.direction, upstream[:, None] * w, x, y)
         return (*(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)), None, None, None, None)

@@ -29,14 +29,16 @@ class SentenceObjective(nn.Module):
         model: the `SentenceTransformer` that is trained.
         objective: what trains it; `AcrossProcesses` around it where several processes share a batch.
 
+    >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
     >>> model = nn.Identity()  # in the place of a SentenceTransformer: what it reads has the embeddings already
-    >>> loss = SentenceObjective(model, GradientObjective(nca_triplet, constant_pair, settings={"tau": 1.0}))
+    >>> objective = composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})
+    >>> loss = SentenceObjective(model, GradientObjective(objective))
     >>> anchors, positives = torch.eye(2, requires_grad=True), torch.eye(2)
     >>> loss([{"sentence_embedding": anchors}, {"sentence_embedding": positives}]).backward()
     >>> anchors.grad
-    tensor([[0.0000, 0.5379],
-            [0.5379, 0.0000]])
+    tensor([[0.0000, 0.1345],
+            [0.1345, 0.0000]])
     """
 
     def __init__(self, model: nn.Module, objective: GradientObjective | AcrossProcesses) -> None:

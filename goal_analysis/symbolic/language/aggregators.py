@@ -7,7 +7,7 @@ uniform for the mean. It is derived by differentiating `combine`, never written 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache, reduce
 from typing import Any
@@ -77,6 +77,15 @@ class Aggregator:
         """The side of a term that aggregates ``inner`` this way."""
         return Side(self, sp.sympify(inner), pool)
 
+    def __reduce__(self) -> str | tuple:
+        """One of this file's is pickled, and copied, by its name and parameters."""
+        named = {a.name: a for a in AGGREGATORS}.get(self.name)
+        if self.name in SCALED and SCALED[self.name](*self.parameters) == self:
+            return SCALED[self.name], self.parameters
+        if named == self:
+            return _named, (self.name,)
+        return Aggregator, tuple(getattr(self, f.name) for f in fields(self))
+
     def weights(self, values: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
         """The mining weights ∂A/∂xᵢ, derived."""
         aggregate = self.combine(values)
@@ -134,7 +143,9 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
 @cache
 def soft_max(scale: sp.Expr) -> Aggregator:
     """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum; there is one a scale."""
-    return Aggregator("soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,))
+    return Aggregator(
+        "soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,)
+    )
 
 
 @cache
@@ -156,3 +167,7 @@ SCALED: dict[str, Callable[[sp.Expr], Aggregator]] = {
 
 AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_MEAN)
 """The aggregators that formulas from outside can name; those of `SCALED` take a number besides."""
+
+
+def _named(name: str) -> Aggregator:
+    return next(aggregator for aggregator in AGGREGATORS if aggregator.name == name)

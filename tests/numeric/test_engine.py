@@ -1,0 +1,382 @@
+"""Laws of the engine, for every loss of the catalog: its weights, its value, and the ways that keep no matrix."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
+from goal_analysis.numeric.batches import BATCHES, Batch, random_pairs, several_captions
+from goal_analysis.numeric.engine.dense import weight_matrix
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.geometry import Geometry
+from goal_analysis.numeric.engine.pairs import Pairs
+from goal_analysis.numeric.engine.tiled import SMALL, hardest, tileable, tiled
+from goal_analysis.numeric.formula import formula
+from goal_analysis.numeric.functions import functions_of, loss_value, weights_of_scores
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import embedding_gradients, scores
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.aggregators import (
+    AGGREGATORS,
+    EACH,
+    EACH_MEAN,
+    LOGSUMEXP,
+    MAX,
+    MEAN,
+    Aggregator,
+    Pool,
+    Side,
+    soft_max,
+    soft_min,
+    softmax_active,
+)
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from losses_catalog import catalog
+
+RELATIVE = 1e-10
+POSITIVES, NEGATIVES = sp.symbols("p:2", real=True), sp.symbols("n:3", real=True)
+ALL_AGGREGATORS = (*AGGREGATORS, softmax_active(sp.Integer(3)), soft_max(sp.Integer(7)), soft_min(sp.Integer(7)))
+
+every_loss = pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+every_batch = pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.__name__)
+
+
+def agree(found: Tensor, expected: Tensor, relative: float = RELATIVE) -> bool:
+    """Whether two tensors are the same up to rounding, wherever the expected one is finite."""
+    finite = expected.isfinite()
+    error = (found - expected)[finite].abs()
+    largest = expected[finite].abs().max() if finite.any() else torch.zeros(())
+    return bool(found[finite].isfinite().all() and (error <= relative * largest + 1e-13).all())
+
+
+def similarities(loss: Objective, batch: Batch) -> Tensor:
+    return scores(loss.similarity, batch.rows, batch.columns)
+
+
+def by_autograd(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
+    s = s.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss_value(loss, s, matches), s, materialize_grads=True)[0]
+
+
+# --- the weights are the gradient of the value ----------------------------------------------------
+
+
+@every_batch
+@every_loss
+def test_the_weights_are_the_gradient_by_autograd_and_that_of_plain_loops(
+    loss: Objective, batch: Callable[[], Batch]
+) -> None:
+    s, matches = similarities(loss, batch()), batch().matches
+    w = weights_of_scores(loss, s, matches)
+    assert agree(w, by_autograd(loss, s, matches)), loss
+    looped = anchor_by_anchor(loss, s, matches)
+    if looped.gradient.isfinite().all():
+        bound = RELATIVE * looped.gradient_scale + 1e-13
+        assert float((w - looped.gradient).abs().max()) <= bound, loss
+        assert float((loss_value(loss, s, matches) - looped.value).abs()) <= RELATIVE * looped.value_scale + 1e-13
+
+
+@every_loss
+def test_a_thousandth_too_much_is_seen(loss: Objective) -> None:
+    s, matches = similarities(loss, several_captions()), several_captions().matches
+    w = weights_of_scores(loss, s, matches)
+    assert not agree(1.001 * w, by_autograd(loss, s, matches)), loss
+    assert not agree(1.001 * w, anchor_by_anchor(loss, s, matches).gradient), loss
+
+
+@every_loss
+def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
+    one = replace(loss, anchors=Anchors.ROWS)
+    s = scores(loss.similarity, random_pairs().rows[:1], random_pairs().columns[:5])
+    positives = torch.tensor([[True, False, True, False, False]])
+    found = weights_of_scores(one, s, Matches(positives, ~positives))
+    of_positives, of_negatives = decompose(one).weights(POSITIVES, NEGATIVES)
+    at = (*s[positives], *s[~positives])
+    every, values = (*POSITIVES, *NEGATIVES), tuple(loss.values().items())
+    expected = torch.empty_like(s)
+    expected[positives] = torch.stack([-formula(w, every, values)(*at) for w in of_positives])
+    expected[~positives] = torch.stack([formula(w, every, values)(*at) for w in of_negatives])
+    assert agree(found, expected), loss
+    value = formula(loss.expression(POSITIVES, NEGATIVES), every, values)(*at)
+    torch.testing.assert_close(loss_value(one, s, Matches(positives, ~positives)), value)
+
+
+@pytest.mark.parametrize("pool", Pool, ids=lambda pool: pool.value)
+@pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
+def test_any_aggregators_and_pools_combine(of_positives: Aggregator, pool: Pool) -> None:
+    batch = several_captions()
+    for of_negatives in ALL_AGGREGATORS:
+        term = Term(
+            outer=softplus(gap) * (1 + x_p**2) + x_n**3,
+            positives=of_positives(s_p**2 + s_p / 3),
+            negatives=of_negatives(sp.exp(s_n) - 1, pool),
+        )
+        loss = Objective(name="made_up", title="Made up", terms=(term,))
+        s = similarities(loss, batch)
+        w = weights_of_scores(loss, s, batch.matches)
+        assert agree(w, by_autograd(loss, s, batch.matches)), of_negatives
+        assert agree(w, anchor_by_anchor(loss, s, batch.matches).gradient), of_negatives
+        flat = replace(loss, terms=(replace(term, outer=sp.S.Zero),))
+        assert not agree(w, weights_of_scores(flat, s, batch.matches))
+
+
+# --- the ways that keep no matrix of scores -------------------------------------------------------
+
+UNTILED = {"triplet", "triplet_squared_euclidean", "lmnn", "vse0", "ranked_list"}
+"""All triplets of an anchor, or those above zero, need the matrix."""
+
+TILES = ((16, 12), (40, 7), (5, 60), (64, 64))
+N = 40
+IDS = {
+    "pairs": (None, None, N),
+    "captions": (torch.arange(N) // 2, None, N),
+    "in disorder": (torch.arange(N) * 37 % 23, None, N),
+    "ids of both": (torch.arange(N) * 7 % 33, torch.arange(53) % 36, 53),
+    "without negatives or positives": (torch.arange(3), torch.zeros(4, dtype=torch.long), 4),
+    "128 positives": (torch.arange(4), torch.arange(512) // 128, 512),
+}
+
+
+def embeddings(ids: str) -> tuple[Tensor, Tensor, Pairs]:
+    of_rows, of_columns, columns = IDS[ids]
+    rows = N if of_rows is None else len(of_rows)
+    x, y = (normalize(torch.randn(n, 6), dim=1) for n in (rows, columns))
+    if of_rows is None:
+        return x, y, Pairs.of_diagonal(N)
+    found = Pairs.of_ids(of_rows, of_rows if of_columns is None else of_columns)
+    assert found is not None
+    return x, y, found
+
+
+def measured(loss: Objective, x: Tensor, y: Tensor) -> Geometry:
+    return Geometry.of("dot" if loss.similarity == COSINE else loss.similarity.name, x, y)
+
+
+def through_the_matrix(loss: Objective, x: Tensor, y: Tensor, pairs: Pairs) -> tuple[Tensor, ...]:
+    similarity = DOT if loss.similarity == COSINE else loss.similarity
+    s = scores(similarity, x, y)
+    w = weight_matrix(functions_of(loss), s, *pairs.masks())
+    return (*embedding_gradients(similarity, w, x, y), (w * s).sum())
+
+
+def without_it(
+    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None, small: float
+) -> tuple[Tensor, ...]:
+    if all(term.negatives is None or term.negatives.aggregator.name == "max" for term in functions.terms):
+        entries, value = hardest(functions, geometry, pairs, size)
+        return entries.times(geometry.y, len(geometry.x)), entries.transposed.times(geometry.x, len(geometry.y)), value
+    return tiled(functions, geometry, pairs, size, small)
+
+
+@pytest.mark.parametrize("ids", IDS)
+@every_loss
+def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str) -> None:
+    functions = functions_of(loss)
+    assert tileable(functions) is (loss.name not in UNTILED)
+    aggregated = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
+    if not tileable(functions) or (aggregated == {"max"} and loss.similarity not in (COSINE, DOT)):
+        return
+    x, y, pairs = embeddings(ids)
+    for anchors in Anchors:
+        of = replace(loss, anchors=anchors)
+        expected = through_the_matrix(of, x, y, pairs)
+        for size in (None, *TILES):
+            for small in (SMALL, 0.0):  # one exponential for both axes, or one each
+                found = without_it(functions_of(of), measured(loss, x, y), pairs, size, small)
+                assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (
+                    loss,
+                    anchors,
+                    size,
+                    small,
+                )
+
+
+@every_loss
+def test_other_matches_are_seen(loss: Objective) -> None:
+    functions = functions_of(loss)
+    x, y, pairs = embeddings("captions")
+    if loss.name in UNTILED | {"triplet_soft_margin", "selectively_hard_triplet"}:
+        return
+    found = without_it(functions, measured(loss, x, y), Pairs.of_diagonal(N), (16, 12), SMALL)
+    expected = through_the_matrix(loss, x, y, pairs)
+    assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
+
+
+@every_loss
+def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
+    """Halves, so that equal pairs have exactly equal scores whatever the order of summing."""
+    functions = functions_of(loss)
+    aggregated = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
+    if not tileable(functions) or (aggregated == {"max"} and loss.similarity not in (COSINE, DOT)):
+        return
+    equal, few = torch.full((N, 4), 0.5), torch.eye(4).repeat(N, 1)[torch.randperm(N)]
+    for x, y in ((equal, equal), (few, few), (few, few.flip(0)), (equal, few)):
+        expected = through_the_matrix(loss, x, y, Pairs.of_diagonal(N))
+        for size in (None, (16, 12)):
+            found = without_it(functions, measured(loss, x, y), Pairs.of_diagonal(N), size, SMALL)
+            for a, b in zip(found, expected, strict=True):
+                assert agree(a, b, 1e-9), (loss, size)
+
+
+def test_among_ties_the_first_candidate_wins() -> None:
+    loss = next(loss for loss in catalog if loss.name == "vse_pp")
+    s, first = torch.full((200, 200), 0.5), torch.tensor([1] + [0] * 199)
+    w = weights_of_scores(replace(loss, anchors=Anchors.ROWS), s, Matches.of_pairs(200))
+    assert w.argmax(1).equal(first)
+    same = torch.full((200, 4), 0.5)
+    for size in (None, (64, 32), (200, 7)):
+        entries, _ = hardest(functions_of(loss), Geometry.of("dot", same, same), Pairs.of_diagonal(200), size)
+        assert entries.column[:200].equal(first)
+        assert entries.row[200:400].equal(first)
+    s[:, 5] = 0.6
+    assert not weights_of_scores(loss, s, Matches.of_pairs(200)).argmax(1).equal(first)
+
+
+# --- of a batch -----------------------------------------------------------------------------------
+
+
+@every_loss
+def test_permuting_the_batch_permutes_them(loss: Objective) -> None:
+    batch = several_captions()
+    s, matches = similarities(loss, batch), batch.matches
+    rows, columns = torch.randperm(len(s)), torch.randperm(s.shape[1])
+    permuted = Matches(matches.positives[rows][:, columns], matches.negatives[rows][:, columns])
+    found = weights_of_scores(loss, s[rows][:, columns], permuted)
+    expected = weights_of_scores(loss, s, matches)
+    assert agree(found, expected[rows][:, columns]), loss
+    assert not agree(found, expected), loss
+
+
+@every_loss
+def test_swapping_images_and_texts_transposes_them(loss: Objective) -> None:
+    batch = several_captions()
+    s, matches = similarities(loss, batch), batch.matches
+    both, rows, columns = (replace(loss, anchors=anchors) for anchors in (Anchors.BOTH, Anchors.ROWS, Anchors.COLUMNS))
+    w = weights_of_scores(both, s, matches)
+    assert agree(weights_of_scores(both, s.T, matches.transposed).T, w), loss
+    assert agree(weights_of_scores(columns, s.T, matches.transposed).T, weights_of_scores(rows, s, matches)), loss
+    parts = [weights_of_scores(replace(of, reduction=Reduction.SUM), s, matches) for of in (rows, columns)]
+    assert agree(sum(parts), weights_of_scores(replace(both, reduction=Reduction.SUM), s, matches)), loss
+    assert not agree(*parts) or either_axis(loss)
+
+
+def either_axis(loss: Objective) -> bool:
+    """Whether a pair's weight reads no other pair, or those of both ends: either axis may be the anchor."""
+    sides = [side for term in loss.terms for side in term.sides]
+    apart = len(sides) == len(loss.terms) and all(side.aggregator is EACH for side in sides)
+    return apart or any(side.pool is Pool.BOTH_ENDS for side in sides)
+
+
+@pytest.mark.parametrize("reduction", Reduction, ids=lambda reduction: reduction.value)
+@every_loss
+def test_the_value_is_that_of_its_anchors(loss: Objective, reduction: Reduction) -> None:
+    if any(side.pool is Pool.BOTH_ENDS for term in loss.terms for side in term.sides):
+        return
+    s, every = similarities(loss, several_captions()), several_captions().matches
+    by_row = replace(loss, anchors=Anchors.ROWS, reduction=Reduction.SUM)
+    rows = [Matches(every.positives[i, None], every.negatives[i, None]) for i in range(len(s))]
+    total = sum(loss_value(by_row, s[i, None], row) for i, row in enumerate(rows))
+    value = loss_value(replace(by_row, reduction=reduction), s, every)
+    torch.testing.assert_close(value, total / (1 if reduction is Reduction.SUM else len(s)))
+
+
+def one_term(outer: sp.Expr, anchors: Anchors = Anchors.ROWS, **sides: Side) -> Objective:
+    return Objective(name="made_up", title="Made up", terms=(Term(outer=outer, **sides),), anchors=anchors)
+
+
+@pytest.mark.parametrize("of_positives", [EACH_MEAN, MEAN], ids=lambda a: a.name)
+def test_the_negatives_of_both_ends_as_a_loop(of_positives: Aggregator) -> None:
+    """With aggregated positives an anchor gathers its own negatives and those of all its positives."""
+    s, m = similarities(catalog[0], several_captions()), several_captions().matches
+    total = torch.zeros(())
+    for i in range(12):
+        own = [s[i, k] for k in range(12) if m.negatives[i, k]]
+        ends = {j: [s[k, j] for k in range(12) if m.negatives[k, j]] for j in range(12) if m.positives[i, j]}
+        if of_positives is MEAN:
+            joined = torch.stack([*own, *(other for others in ends.values() for other in others)])
+            total += (torch.logsumexp(joined, 0) - s[i][m.positives[i]].mean()) / 12
+        else:
+            each = [torch.logsumexp(torch.stack(own + others), 0) - s[i, j] for j, others in ends.items()]
+            total += torch.stack(each).mean() / 12
+    loss = one_term(gap, positives=of_positives(s_p), negatives=LOGSUMEXP(s_n, Pool.BOTH_ENDS))
+    torch.testing.assert_close(loss_value(loss, s, m), total)
+
+
+def test_a_mean_counts_the_anchors_that_have_what_the_term_needs() -> None:
+    s = torch.tensor([[0.5, 0.1, 0.3], [0.2, 0.7, 0.4]])
+    positives = torch.tensor([[True, False, True], [False, False, False]])
+    negatives = torch.tensor([[False, True, False], [True, True, True]])
+    terms = (Term(outer=-x_p, positives=EACH(s_p)), Term(outer=x_n, negatives=MAX(s_n)))
+    loss = Objective(name="two_terms", title="Two terms", terms=terms, anchors=Anchors.ROWS)
+    torch.testing.assert_close(
+        loss_value(loss, s, Matches(positives, negatives)), torch.tensor(-(0.5 + 0.3) / 1 + (0.1 + 0.7) / 2)
+    )
+    both = replace(loss, anchors=Anchors.BOTH)  # rows and columns are counted together
+    expected = -(2 * 0.8) / 3 + (0.1 + 0.7 + 0.2 + 0.7 + 0.4) / 5
+    torch.testing.assert_close(loss_value(both, s, Matches(positives, negatives)), torch.tensor(expected))
+
+
+@every_loss
+def test_without_negatives_or_positives_nothing_is_nan(loss: Objective) -> None:
+    s = torch.rand(3, 4) / 2
+    nothing = torch.zeros(3, 4, dtype=torch.bool)
+    for matches in (Matches(nothing, nothing), Matches(~nothing, nothing), Matches(nothing, ~nothing)):
+        assert loss_value(loss, s, matches).isfinite()
+        w = weights_of_scores(loss, s, matches)
+        assert w.isfinite().all()
+        assert (w[~(matches.positives | matches.negatives)] == 0).all()
+
+
+@pytest.mark.parametrize("inner", [sp.sqrt(1 - s_p**2), sp.sqrt(s_p)], ids=str)
+@pytest.mark.parametrize("aggregator", [EACH, MEAN, LOGSUMEXP, MAX], ids=lambda a: a.name)
+def test_an_infinite_slope_at_no_member_is_not_seen(inner: sp.Expr, aggregator: Aggregator) -> None:
+    """The first has an infinite slope on the diagonal, the second where a similarity is left out."""
+    s = torch.eye(4) + 0.3 * (1 - torch.eye(4))
+    matches = Matches.of_labels(torch.tensor([1, 0, 0, 0]))
+    loss = one_term(gap, Anchors.BOTH, positives=aggregator(inner), negatives=EACH(s_n))
+    w = weights_of_scores(loss, s, matches)
+    assert w.isfinite().all()
+    assert agree(w, by_autograd(loss, s, matches))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_they_are_computed_in_float32_at_least_and_need_no_autograd(dtype: torch.dtype) -> None:
+    batch = random_pairs()
+    s = (batch.rows @ batch.columns.T).to(dtype)
+    loss = next(loss for loss in catalog if loss.name == "circle")
+    expected = torch.promote_types(dtype, torch.float32)
+    with torch.inference_mode():
+        assert loss_value(loss, s, batch.matches).dtype == expected
+        assert weights_of_scores(loss, s, batch.matches).dtype == expected
+
+
+def test_settings_replace_defaults() -> None:
+    batch = random_pairs()
+    s = batch.rows @ batch.columns.T
+    loss = next(loss for loss in catalog if loss.name == "info_nce")
+    found = loss_value(loss, s, batch.matches, {"scale": 3})
+    directions = [torch.nn.functional.cross_entropy(3 * t, torch.arange(12)) for t in (s, s.T)]
+    torch.testing.assert_close(found, sum(directions) / 2)
+    w = weights_of_scores(loss, s, batch.matches, {"scale": 3})
+    assert not agree(w, weights_of_scores(loss, s, batch.matches))
+    with pytest.raises(ValueError, match="objective 'info_nce': got a value for 'tau' but expected one of scale"):
+        weights_of_scores(loss, s, batch.matches, {"tau": 3})
+
+
+def test_what_does_not_fit_is_named() -> None:
+    loss = one_term(gap, positives=EACH(s_p), negatives=EACH(s_n))
+    with pytest.raises(ValueError, match=r"objective 'made_up': got scores of shape \(2, 3\) but expected \(3, 3\)"):
+        loss_value(loss, torch.zeros(2, 3), Matches.of_pairs(3))
+    median = replace(EACH, name="median", enumerates=False)
+    with pytest.raises(ValueError, match="aggregator: got 'median' without tensors but expected one of max, min"):
+        functions_of(one_term(gap, positives=EACH(s_p), negatives=median(s_n)))
+    prescribed = replace(loss, terms=(Term(triplet=sp.S.One, positives=EACH(s_p), negatives=EACH(s_n)),))
+    with pytest.raises(ValueError, match="got prescribed weights but expected a loss, which has a value"):
+        loss_value(prescribed, torch.zeros(3, 3), Matches.of_pairs(3))

@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 import torch
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax
 from pytorch_metric_learning import losses, miners, reducers
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.utils import loss_and_miner_utils

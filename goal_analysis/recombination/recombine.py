@@ -112,7 +112,7 @@ def recombine(
     )
     if changed == objective:
         return objective
-    given = name or f"{objective.name} recombined"
+    given = name or (objective.name if " (recombined)" in objective.name else f"{objective.name} (recombined)")
     return replace(changed, name=given, title=given)
 
 

@@ -366,13 +366,13 @@ def test_settings_replace_defaults() -> None:
     torch.testing.assert_close(found, sum(directions) / 2)
     w = weights_of_scores(loss, s, batch.matches, {"scale": 3})
     assert not agree(w, weights_of_scores(loss, s, batch.matches))
-    with pytest.raises(ValueError, match="objective 'info_nce': got a value for 'tau' but expected one of scale"):
+    with pytest.raises(ValueError, match="loss 'info_nce': got a value for 'tau' but expected one of scale"):
         weights_of_scores(loss, s, batch.matches, {"tau": 3})
 
 
 def test_what_does_not_fit_is_named() -> None:
     loss = one_term(gap, positives=EACH(s_p), negatives=EACH(s_n))
-    with pytest.raises(ValueError, match=r"objective 'made_up': got scores of shape \(2, 3\) but expected \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"loss 'made_up': got scores of shape \(2, 3\) but expected \(3, 3\)"):
         loss_value(loss, torch.zeros(2, 3), Matches.of_pairs(3))
     median = replace(EACH, name="median", enumerates=False)
     with pytest.raises(ValueError, match="aggregator: got 'median' without tensors but expected one of max, min"):

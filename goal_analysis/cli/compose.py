@@ -33,18 +33,17 @@ def compose(
     goal-analyze compose nca/linear --as-toml > mine.toml
     goal-analyze compose --toml mine.toml
     """
-    from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.text import line_of, to_toml
 
     if as_toml and as_json:
         refuse("got --as-toml and --json but expected at most one")
     chosen = chosen_objective(choice)
     if as_toml:
-        typer.echo(to_toml(chosen, parts(choice.own)), nl=False)
+        typer.echo(to_toml(chosen.objective, parts(choice.own)), nl=False)
         return
-    description = GradientObjective(chosen).describe()
+    description = chosen.describe()
     if as_json:
-        record = {"objective": line_of(chosen, parts(choice.own)) or chosen.name, **description.to_json()}
+        record = {"objective": line_of(chosen.objective, parts(choice.own)) or chosen.name, **description.to_json()}
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
         typer.echo(description.to_plain(line_width()))

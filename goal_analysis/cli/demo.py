@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.cli.demo_losses import derived, measured, verified
-from goal_analysis.cli.demo_objectives import recombined
-from goal_analysis.cli.demo_scenes import drawn, reported, retrieved
-from goal_analysis.cli.options import INTERRUPTED, JobsOption
+from goal_analysis.cli.compare import compare
+from goal_analysis.cli.list import print_summary, summaries
+from goal_analysis.cli.options import INTERRUPTED, JobsOption, objective_of, print_table
+from goal_analysis.cli.plot import Wanted, draw_beside
+from goal_analysis.cli.plot_runs import plot_runs
+from goal_analysis.cli.train import loaded_data, trained_objective
+from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
+from goal_analysis.files import write_json, write_whole
+from goal_analysis.symbolic.objective import Objective
+from losses_catalog import catalog
+
+if TYPE_CHECKING:  # torch is loaded when there is something to compute
+    from torch import Tensor
 
 RETRIEVAL = "retrieval"
 """The folder of the training runs."""
+
+MARGIN, SCALE = 0.2, 20.0
+"""Of the loss that is measured."""
+
+NEIGHBOURS = 3
+"""How many of the nearest losses are shown."""
+
+OBJECTIVES = ("vse_pp", "info_nce(scale=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
+"""Two losses, one objective that is the gradient of no loss, its twin that is, and a loss with other pair weights."""
+
+EXPORTED = "nca/linear"
+"""The objective that is exported and trained with."""
+
+STEPS = 100
+"""Steps of training with it."""
+
+RETRIEVING = (
+    "vse_pp",
+    "info_nce(scale=12)",
+    "constant/constant@softmax:12",
+    "circular(tau=12)/constant@softmax:12",
+    "circle(gamma=32)",
+)
+"""What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
+
+SEEDS = 3
+"""Of every objective."""
+
+SMALL = (
+    "data.train=800",
+    "data.dev=200",
+    "data.test=1",
+    "model.image.width=16",
+    "training.epochs=5",
+    "training.epochs_on_all=3",
+    "training.batch_size=100",
+    "training.probe_steps=10",
+)
+"""Settings over the preset `scenes`, for half a minute a run on one thread; every run counts by its best epoch."""
 
 
 def demo(
@@ -63,3 +117,224 @@ def going_on(output: Path) -> Iterator[None]:
         if any((output / RETRIEVAL).rglob("result.json")):
             reported(output, queries=0)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def derived(file: Path) -> list[dict[str, object]]:
+    """The catalog taken apart, printed and written.
+
+    Args:
+        file: a list of records.
+
+    Returns:
+        A record a loss.
+    """
+    records = list(summaries(catalog))
+    print_summary(records)
+    write_json(file, records)
+    return records
+
+
+def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] = catalog) -> bool:
+    """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again.
+
+    Args:
+        file: written after every loss.
+        records: what was derived.
+        chosen: the losses.
+    """
+    state = _state(records)
+    kept = _kept(file, state) or []
+    done = {str(record["loss"]): record for record in kept}
+    if done:
+        typer.echo(f"  {len(done)} of {len(chosen)} were verified before")
+    for record in verifications((loss for loss in chosen if loss.name not in done), made_up_batches(), DTYPES[:3]):
+        done[str(record["loss"])] = record
+        typer.echo(f"  {len(done)}/{len(chosen)} {record['loss']}")
+        write_json(file, {"of": state, "found": list(done.values())})
+    found = [done[loss.name] for loss in chosen]
+    print_verifications(found)
+    return all(bool(record["verified"]) for record in found)
+
+
+def margin_softmax(scores: Tensor) -> Tensor:
+    """Torch's cross-entropy over a score matrix with a margin, as it stands in many a training script.
+
+    Args:
+        scores: shape ``(images, texts)``, the diagonal matching; the mean over the images, which are the queries.
+    """
+    import torch
+
+    pairs = torch.eye(len(scores), dtype=scores.dtype)
+    return torch.nn.functional.cross_entropy(SCALE * (scores - MARGIN * pairs), torch.arange(len(scores)))
+
+
+def measured(file: Path) -> dict[str, Any]:
+    """What `margin_softmax` is found to be, from its gradients alone, printed and written.
+
+    Args:
+        file: what it says of the same package is not measured again.
+    """
+    from goal_analysis.numeric.measurement import measure, nearest
+
+    state = _state(())
+    found = _kept(file, state)
+    if found is None:
+        measurement = measure(margin_softmax, name="margin_softmax, written in torch")
+        near = nearest(measurement, catalog)[:NEIGHBOURS]
+        rows = [
+            {
+                "nearest": n.loss.name,
+                "distance": n.distance,
+                "factor": n.factor,
+                "settings": ", ".join(f"{name}={value:.5g}" for name, value in n.settings.items()),
+            }
+            for n in near
+        ]
+        found = {"said": measurement.summary(), **measurement.findings(), "nearest": rows}
+        write_json(file, {"of": state, "found": found})
+    typer.echo(found["said"])
+    print_table(tuple(found["nearest"][0]), found["nearest"])
+    return found
+
+
+def _state(records: Sequence[object]) -> str:
+    """A fingerprint of what findings come from: these records, the sources of the package, and what they stand on."""
+    state = hashlib.sha256(json.dumps([version("torch"), version("sympy"), *records], default=str).encode())
+    for package in ("goal_analysis.symbolic", "goal_analysis.numeric", "losses_catalog"):
+        for source in sorted(Path(str(resources.files(package))).rglob("*.py")):
+            state.update(source.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def _kept(file: Path, state: str) -> Any:
+    """What was found and written in this state before; None where there is no such thing."""
+    try:
+        before = json.loads(file.read_text("utf-8"))
+        return before["found"] if before["of"] == state else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def recombined(output: Path) -> bool:
+    """Compose objectives, export one, have its file check itself, and train with it.
+
+    Args:
+        output: the folder to write to.
+
+    Returns:
+        Whether the file passed its own check and training found the pairs.
+    """
+    from goal_analysis.recombination.export import export
+
+    described = [{"objective": text, **trained_objective(text).describe().to_json()} for text in OBJECTIVES]
+    rows = [{**record, "loss": record["loss"] or ""} for record in described]
+    print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
+    write_json(output / "objectives.json", described)
+    file = output / "objective.py"
+    typer.echo(f"  Exporting {EXPORTED} to {file}, which checks itself")
+    write_whole(file, export(objective_of(EXPORTED)))
+    checked = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+    typer.echo("".join(f"  {line}\n" for line in (checked.stdout + checked.stderr).splitlines()), nl=False)
+    typer.echo(f"  Training two linear towers with {EXPORTED} for {STEPS} steps on made-up pairs")
+    before, after = trained(EXPORTED)
+    typer.echo(f"  Recall@1 of the right text among 128: {before:.2f} before, {after:.2f} after")
+    return checked.returncode == 0 and after > 0.5
+
+
+def trained(text: str) -> tuple[float, float]:
+    """Recall@1 before and after training two linear towers on made-up pairs."""
+    import torch
+    from torch.nn.functional import normalize
+
+    source = torch.Generator().manual_seed(0)
+    images = torch.randn(128, 16, generator=source)
+    texts = images @ torch.randn(16, 24, generator=source) + 0.1 * torch.randn(128, 24, generator=source)
+    towers = [(0.1 * torch.randn(dim, 8, generator=source)).requires_grad_() for dim in (16, 24)]
+    objective = trained_objective(text)
+    optimizer = torch.optim.Adam(towers, 0.02)
+
+    def embedded() -> tuple[torch.Tensor, torch.Tensor]:
+        return normalize(images @ towers[0], dim=1), normalize(texts @ towers[1], dim=1)
+
+    def recall() -> float:
+        x, y = embedded()
+        return float(((x @ y.T).argmax(1) == torch.arange(len(x))).float().mean())
+
+    before = recall()
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        objective(*embedded()).backward()
+        optimizer.step()
+    return before, recall()
+
+
+def retrieved(
+    output: Path,
+    processes: int,
+    seeds: int = SEEDS,
+    settings: Sequence[str] = SMALL,
+    objectives: Sequence[str] = RETRIEVING,
+) -> bool:
+    """Train objectives from the pixels of the embedded scenes over seeds, and print how well each retrieves.
+
+    Args:
+        output: the folder of the runs; those that are done there are not run again.
+        processes: runs at once.
+        seeds: 0 to so many, of every objective.
+        settings: over those of the preset.
+        objectives: the first is the baseline.
+
+    Returns:
+        Whether all runs ended well.
+
+    Raises:
+        KeyboardInterrupt: by the user; what is done is printed before.
+    """
+    typer.echo(f"  {len(objectives)} objectives over {seeds} seeds; {objectives[0]} is the baseline")
+    try:
+        compare(
+            presets=["scenes"],
+            objectives=list(objectives),
+            seeds=seeds,
+            assignments=list(settings),
+            output=output,
+            processes=processes,
+        )
+    except typer.Exit as end:
+        if end.exit_code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        return end.exit_code == 0
+    return True
+
+
+def drawn(runs: Path, output: Path) -> None:
+    """Draw the objectives' weights beside each other, and what the runs that are done logged.
+
+    Args:
+        runs: the folder of the runs.
+        output: where the pictures go.
+    """
+    folders = sorted(result.parent for result in runs.rglob("result.json"))
+    if not folders:
+        return
+    written = [draw_beside([Wanted(text) for text in RETRIEVING], output, "png")]
+    written += plot_runs(folders, None, output, "png")
+    typer.echo(f"  {len(written)} pictures in {output}/")
+
+
+def reported(output: Path, queries: int = 6) -> None:
+    """Write the page on the runs, and say so; or why there is none.
+
+    Args:
+        output: the demo's folder.
+        queries: images, and captions, whose retrieval is shown; 0 is quicker.
+    """
+    from goal_analysis.study.report import report
+
+    file = output / "report.html"
+    try:
+        write_whole(file, report([output], trained_objective, loaded_data, RETRIEVING[0], queries, sys.argv))
+    except (OSError, ValueError) as problem:
+        typer.echo(f"  no report: {problem}", err=True)
+    else:
+        typer.echo(f"  {file}: the runs so far, on one page that needs no network")

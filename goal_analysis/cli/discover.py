@@ -22,7 +22,7 @@ from goal_analysis.cli.options import (
     refuse,
     text_of,
 )
-from goal_analysis.cli.plot_loss import draw_kinds
+from goal_analysis.cli.plot import draw_kinds
 from goal_analysis.cli.train import base_experiment, loaded_data
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def discover(
             found = discovered(output, search, baselines, finalists, seeds, also_on, processes, report)
             for contender in found.contenders:
                 objective = contender.objective
-                draw_kinds(objective.field, contender.name, contender.name, objective.settings, output)
+                draw_kinds(replace(objective, title=contender.name), contender.name, output)
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None

@@ -73,7 +73,7 @@ def family(
 
 
 def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict[str, object]]:
-    from goal_analysis.recombination.minings import mining_text
+    from goal_analysis.recombination.description import mining_words
 
     with Console(stderr=True).status("judging") as status:
         for member in members:
@@ -83,7 +83,7 @@ def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict
                 "objective": member.name,
                 "triplet": member.parts[0],
                 "pair": member.parts[1],
-                "mining": mining_text(member.objective.mining),
+                "mining": mining_words(member.objective),
                 "integrable": "undecided" if found.integrable is None else found.integrable,
                 "reason": found.reason,
                 **({} if sign is None else {"sign": sign}),

@@ -29,6 +29,7 @@ from goal_analysis.symbolic.parsing.declaration import (
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch is loaded when a command needs it
+    from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.parts import Parts
     from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
@@ -243,7 +244,7 @@ def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
     return choosing
 
 
-def chosen_objective(choice: Choice) -> Objective:
+def chosen_objective(choice: Choice) -> GradientObjective:
     """The objective that the options say; ends with exit code 2 where they are not understood."""
     formulas = (choice.triplet_formula, choice.positive_formula, choice.negative_formula)
     by_parts = any(option is not None for option in (choice.triplet, choice.pair, *formulas))
@@ -253,8 +254,10 @@ def chosen_objective(choice: Choice) -> Objective:
         said = " and ".join(given) or "nothing"
         expected = "an objective such as nca/linear@softmax:12, --triplet and --pair, --toml"
         refuse(f"got {said} but expected one of: {expected}")
+    from goal_analysis.recombination.objective import GradientObjective
+
     try:
-        return _chosen(choice)
+        return GradientObjective(_chosen(choice))
     except (ValueError, TypeError, OSError) as problem:
         refuse(problem)
 

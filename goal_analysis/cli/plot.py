@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.options import CatalogOption, SetOption, losses, refuse, settings_of
-from goal_analysis.cli.plot_loss import Wanted, draw_beside, draw_one
+from goal_analysis.cli.options import CatalogOption, SetOption, losses, named, of_formula, refuse, settings_of
+from goal_analysis.files import folder_name
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.objective import Objective
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -72,30 +74,29 @@ def plot(
 
 
 def _wanted(
-    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
+    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], catalog: Path | None
 ) -> list[Wanted]:
     """What the command's arguments say, each with those of the settings that it has."""
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
-    called = [loss.name for loss in losses(own)] if every else list(names)
-    wanted = [Wanted(name, own=own) for name in called]
+    called = [loss.name for loss in losses(catalog)] if every else list(names)
+    wanted = [Wanted(name, own=catalog) for name in called]
     if formula is not None:
-        wanted.append(Wanted("formula", formula, own, tuple(settings.items())))
+        wanted.append(Wanted("formula", formula, catalog, tuple(settings.items())))
     if not wanted:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
     if len({one.name for one in wanted}) < len(wanted):
         refuse(f"got {', '.join(one.name for one in wanted)} but expected every loss once")
     found, known = [], set()
     for one in wanted:
-        what = one.resolved()
-        own_names = {h.name for h in what.hyperparameters}
-        own_settings = {name: value for name, value in settings.items() if name in own_names}
+        own_names = {h.name for h in one.resolved().hyperparameters}
         known |= own_names
+        own = replace(one, settings=tuple((name, value) for name, value in settings.items() if name in own_names))
         try:
-            what.values(own_settings)
+            own.resolved()
         except ValueError as problem:
             refuse(problem)
-        found.append(replace(one, settings=tuple(own_settings.items())))
+        found.append(own)
     for name in settings:
         if name not in known:
             refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
@@ -126,3 +127,63 @@ def _in_processes(jobs, beside: Sequence[Wanted], folder: Path, form: str) -> li
         first = [pool.submit(draw_beside, beside, folder, form)] if beside else []  # the longest task
         each = [pool.submit(draw_one, *job) for job in jobs]
         return [*(path for task in each for path in task.result()), *(task.result() for task in first)]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is drawn, in words that another process can be told.
+
+    Args:
+        name: of an objective; what pictures and files are called.
+        formula: of a loss of one triplet, where there is no such name.
+        own: a file of losses of the user's.
+        settings: hyperparameters other than the defaults, by name.
+    """
+
+    name: str
+    formula: str | None = None
+    own: Path | None = None
+    settings: tuple[tuple[str, float], ...] = ()
+
+    def resolved(self) -> Objective:
+        """The objective; ends with exit code 2 where there is none."""
+        settings = dict(self.settings)
+        if self.formula is not None:
+            return of_formula(self.formula, settings)
+        return replace(named(self.name, self.own), name=self.name).with_settings(settings)
+
+
+def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+    """Draw and write the pictures of one objective."""
+    return draw_kinds(wanted.resolved(), wanted.name, folder, kinds, form)
+
+
+def draw_kinds(
+    objective: Objective, name: str, folder: Path, kinds: Sequence[str] | None = None, form: str = "png"
+) -> list[Path]:
+    """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
+    from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.weight_figures import KINDS, figures
+
+    written = []
+    for kind, figure in figures(decompose(objective), objective.title, KINDS if kinds is None else kinds):
+        written.append(folder / f"{folder_name(name)}-{kind}.{form}")
+        save(figure, written[-1])
+    return written
+
+
+def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
+    """Draw and write the objectives beside each other."""
+    from matplotlib.figure import Figure
+
+    from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.cosine_frames import comparison_frame
+    from goal_analysis.pictures.style import style
+    from goal_analysis.pictures.weight_figures import draw_comparison
+
+    with style():
+        figure = Figure()
+    draw_comparison(comparison_frame([(decompose(one.resolved()), {}) for one in chosen]), figure)
+    path = folder / f"compare.{form}"
+    save(figure, path)
+    return path

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING
 import typer
 
 from goal_analysis.cli.options import refuse
-from goal_analysis.cli.plot_model import pictures_of_model
+from goal_analysis.symbolic.analysis.decomposition import decompose
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from goal_analysis.pictures.run_frames import Records
+    from goal_analysis.vse.data.split import Split
+    from goal_analysis.vse.folder.run import TrainedModel
 
 PROBED = ("effective_negatives", "push_share", "active_share")
 """What is drawn of the probes of several objectives beside each other."""
+
+QUERIES = 4
+"""Of the gallery, each way."""
 
 
 def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str) -> list[Path]:
@@ -107,3 +113,77 @@ def _of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
             row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
         figures["quantiles"] = figure
     return figures
+
+
+def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
+    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery.
+
+    Args:
+        folder: of the run.
+        data: in place of what it was trained on.
+
+    Raises:
+        ValueError: no model, data that cannot be used, or the run's own that are not what it was trained on.
+        OSError: something cannot be read.
+    """
+    import torch
+
+    from goal_analysis.cli.train import chosen_split, loaded_data
+    from goal_analysis.pictures.canvas import single_panel
+    from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
+    from goal_analysis.pictures.run_frames import recall_frame
+    from goal_analysis.study.report.gallery import gallery_frame, queries_of
+    from goal_analysis.vse.folder.run import check_data, load_model
+    from goal_analysis.vse.retrieval.metrics import ranks_of_scores
+    from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
+
+    model = load_model(folder)
+    if data is None:
+        loaded = loaded_data(model.experiment)
+        check_data(folder, loaded)
+        split = loaded.dev
+    else:
+        split = chosen_split(model.experiment, data, "dev")
+        model.check_images(split.images, folder)
+    with torch.no_grad():
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
+    found = ranks_of_scores(scores, split.image_of)
+    figures = {"batch": _batch(model, split, scores)}
+    figure, ax = single_panel()
+    by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
+    draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
+    figures["recall"] = figure
+    retrieved = gallery_frame(*queries_of(split, scores, QUERIES))
+    figure, ax = single_panel(*gallery_size(retrieved))
+    draw_gallery(retrieved, ax)
+    return figures | {"gallery": figure}
+
+
+def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
+    """The objective on images of dev, as many as a batch had, each with its first caption."""
+    import numpy as np
+    import torch
+
+    from goal_analysis.cli.train import trained_objective
+    from goal_analysis.numeric.matches import Matches
+    from goal_analysis.pictures import batch_figures
+    from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
+    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.weight_frames import surface_frame
+
+    objective = trained_objective(model.experiment.objective)
+    rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
+    chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
+    matches = Matches.of_pairs(len(rows))
+    with torch.no_grad():
+        pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
+    anchors, weights = anchors_frame(pairs), decompose(objective.objective)
+    weight = "T" if weights.separable else "w_n"
+    surface = surface_frame(weights, weight, count=121)
+    figure, axes = panels(2, 2, 3.8, 3.2)
+    batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
+    batch_figures.draw_weight_distribution(pairs, axes[0, 1])
+    batch_figures.draw_shares(anchors, axes[1, 0])
+    batch_figures.draw_effective_negatives(anchors, axes[1, 1])
+    figure.suptitle(f"{model.experiment.objective} on {len(rows)} pairs of {split.name}", x=0.02, ha="left")
+    return figure

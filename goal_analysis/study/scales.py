@@ -68,11 +68,11 @@ class Scale:
 def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = False) -> tuple[Scale, ...]:
     """What is tuned of an objective.
 
-    A number of softmax mining is looked for from a third to three times of what it is, and so is a positive
-    hyperparameter of a loss that its aggregates read, as the scale of InfoNCE is. Another positive hyperparameter is
-    looked for from a tenth to three times. A triplet weight that equals the mining's scale moves with it. A margin is
-    looked for from 0 to twice its value, and up to 0.2 at least. The learning rate is tuned where nothing else is,
-    or for all alike where that is asked for.
+    The scale of softmax mining is looked for from a third to three times of its value. So is a positive hyperparameter
+    that aggregates read, such as the scale of InfoNCE. Another positive hyperparameter is looked for from a tenth to
+    three times of its value. A triplet weight that equals the mining's scale moves with it. A margin is looked for
+    from 0 to twice its value, and up to 0.2 at least if it is not negative. The learning rate is tuned where nothing
+    else is, or for all alike where that is asked for.
 
     Args:
         objective: which.
@@ -96,15 +96,16 @@ def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = Fals
             continue
         if h.domain.start >= 0 and h.domain.left_open:
             found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), 3 * own))
-        elif h.domain.start >= 0 or own >= 0:
-            high = min(float(h.domain.end), max(2 * own, 0.2))
-            found.append(Scale(h.name, own, max(float(h.domain.start), 0.0), high, logarithmic=False))
+        else:
+            ends = sorted((0.0, 2 * own if own < 0 else max(2 * own, 0.2)))
+            low, high = max(float(h.domain.start), ends[0]), min(float(h.domain.end), ends[1])
+            found.append(Scale(h.name, own, low, high, logarithmic=False))
     if tune_rate or not found:
         found.append(Scale(LEARNING_RATE, learning_rate, learning_rate / 4, 4 * learning_rate))
     return tuple(found)
 
 
-def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float]]:
+def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
     mining = mining_in(objective)
     return ("", {}) if mining is None else numbers_of(mining) or ("", {})
 

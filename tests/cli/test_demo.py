@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from goal_analysis.cli import demo_losses
-from goal_analysis.cli.demo_losses import MARGIN, SCALE, measured, verified
-from goal_analysis.cli.demo_scenes import RETRIEVING, SMALL, retrieved
+import goal_analysis.cli.demo as demo_module
+from goal_analysis.cli.demo import MARGIN, RETRIEVING, SCALE, SMALL, measured, retrieved, verified
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.triplet import triplet_loss
 
@@ -24,7 +23,7 @@ import signal, sys
 from pathlib import Path
 import typer
 from goal_analysis.cli.demo import RETRIEVAL, going_on
-from goal_analysis.cli.demo_scenes import retrieved
+from goal_analysis.cli.demo import retrieved
 output = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 try:
@@ -46,7 +45,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     said = capsys.readouterr().out
     assert "separable: yes" in said
     assert "integrable: yes" in said
-    monkeypatch.setattr(demo_losses, "margin_softmax", None)
+    monkeypatch.setattr(demo_module, "margin_softmax", None)
     assert measured(file) == found
     assert capsys.readouterr().out == said
 

@@ -46,16 +46,16 @@ def test_settings_of_an_objective_are_its_defaults(tmp_path):
 
 def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "SEVERAL", 2)  # the package has the command there
-    result = called("triplet", "nca", "--kind", "pair", "-o", tmp_path)
+    result = called("triplet", "neighbourhood_components", "--kind", "pair", "-o", tmp_path)
     assert result.exit_code == 0, result.output
-    assert names(tmp_path) == ["nca-pair.png", "triplet-pair.png"]
+    assert names(tmp_path) == ["neighbourhood_components-pair.png", "triplet-pair.png"]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ((), "got nothing to draw but expected losses, --formula, --all or --run"),
-        (("circel",), "did you mean circle?"),
+        (("circel",), "got 'circel' but expected one of circle"),
         (
             ("circle", "--kind", "curl"),
             "--kind: got 'curl' but expected one of pair, triplet, field, portrait, compare",

@@ -19,7 +19,7 @@ def called(*words: str) -> Result:
 def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs; the objective of one is a loss of the catalog's taken apart."""
     where = tmp_path_factory.mktemp("runs")
-    for number, objective in enumerate(("hinge/constant", "nca_twin/linear@softmax:12")):
+    for number, objective in enumerate(("vse_pp", "nca_twin/linear@softmax:12")):
         words = ["train", "--preset", "bag_of_words", "--data", str(folder), "--objective", objective]
         words += ["--set", "training.batch_size=20", "--set", "training.epochs=1", "--set", "model.image.dim=8"]
         result = called(*words, "-o", str(where / str(number)))
@@ -37,7 +37,7 @@ def test_runs_become_a_page(runs: Path, tmp_path: Path) -> None:
     best = json.loads((runs / "0" / "result.json").read_text())["best"]["rsum"]
     for said in (
         f"<b>{best:.1f}</b>",
-        "hinge/constant: too few common seeds for an interval",
+        "vse_pp: too few common seeds for an interval",
         f"{tmp_path / 'nowhere'}: got no run.json in it but expected the folder of a run, or one of runs",
         "The data are features, so an image is known here by its first caption.",
         "retrieving from 12 images of dev",
@@ -60,7 +60,7 @@ def test_data_that_moved_are_said(runs: Path, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["nowhere"], "nowhere: got no run.json in it but expected the folder of a run"),
-        (["RUNS", "--baseline", "hinge"], "baseline: got 'hinge' but expected one of hinge/constant, "),
+        (["RUNS", "--baseline", "hinge"], "baseline: got 'hinge' but expected one of vse_pp, "),
     ],
 )
 def test_what_is_not_understood_is_refused(words: list[str], said: str, runs: Path, tmp_path: Path) -> None:

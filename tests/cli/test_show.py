@@ -97,8 +97,8 @@ def test_own_losses(own):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["show", "circel"], "did you mean circle?"),
-        (["show", "qqq"], "known are"),
+        (["show", "circel"], "got 'circel' but expected one of circle, circular"),
+        (["show", "qqq"], "but expected one of arc_face"),
         (["show"], "got neither a loss and --formula but expected one of them"),
         (["show", "circle", "--formula", "s_n"], "got both"),
         (["show", "circle", "--set", "gama=3"], "got a value for 'gama' but expected one of gamma, m"),
@@ -110,7 +110,7 @@ def test_own_losses(own):
         (["show", "circle", "--latex", "--json"], "at most one"),
         (
             ["show", "--formula", "softplus(tau*(s_n - s_p))"],
-            "A hyperparameter of the formula needs a value",
+            "A hyperparameter of a formula needs a value",
         ),
         (["show", "--formula", "s_n.__class__"], "^"),
         (["show", "circle", "--catalog", "missing.toml"], "missing.toml"),

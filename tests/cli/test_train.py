@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from goal_analysis.cli.training import processes
 from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
+from goal_analysis.cli.train import processes
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
 
@@ -178,7 +178,7 @@ def test_a_run_is_logged_for_tensorboard(folder: Path, tmp_path: Path, monkeypat
 def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     words = ["compare", "--preset", "bag_of_words", "--data", str(folder), "--seeds", "2", "--jobs", "2", *settings]
-    words += ["--objective", "hinge/constant", "--objective", "nca/linear@softmax:12", "-o", str(tmp_path)]
+    words += ["--objective", "vse_pp", "--objective", "nca/linear@softmax:12", "-o", str(tmp_path)]
     result = called(*words)
     assert result.exit_code == 0, result.output
     assert "nca/linear@softmax:12: " in result.output

@@ -16,7 +16,9 @@ import torch
 from lightning_fabric import Fabric
 
 from goal_analysis.declarations import with_settings
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.images import Images, Rows
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import Progress, load, steps
@@ -57,7 +59,7 @@ def train(data: RetrievalData) -> Callable[..., Progress]:
         folder: Path, *settings: str, on: RetrievalData = data, report=lambda record: None, devices: int = 1
     ) -> Progress:
         experiment = experiment_from_mapping(with_settings(preset("bag_of_words"), [*SETTINGS, *settings]))
-        objective = parse_objective(LINE, Parts(triplet_weights, pair_weights), reduction=Reduction.MEAN)
+        objective = GradientObjective(parse_objective(LINE, Parts(triplet_weights, pair_weights)))
         fabric = Fabric(accelerator="cpu", devices=devices)
         fabric.launch()
         return run_experiment(experiment, objective, on, folder, fabric, report=report)

@@ -8,6 +8,7 @@ import torch
 
 from goal_analysis.files import MOST_CHARACTERS, folder_name
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from goal_analysis.vse.data.rows import Row, data_of_rows
@@ -46,16 +47,16 @@ def test_a_weight_that_is_not_real_makes_no_objective(
     t = TripletWeight(name="t", expression=triplet)
     p = PairWeights(name="p", positive=positive, negative=negative)
     with pytest.raises(ValueError, match=said + r".*expected what is real from -1 to 1"):
-        GradientObjective(t, p)
+        GradientObjective(composed(t, p))
 
 
 def test_roots_of_what_is_never_negative_are_weights() -> None:
     p = PairWeights(name="p", positive=sp.sqrt(1 - s_p), negative=sp.log(2 + s_n))
-    assert bool(torch.isfinite(GradientObjective(constant_triplet, p)(torch.eye(3), torch.eye(3))))
+    assert bool(torch.isfinite(GradientObjective(composed(constant_triplet, p))(torch.eye(3), torch.eye(3))))
 
 
 def test_matches_that_are_none_are_named() -> None:
-    objective = GradientObjective(constant_triplet, linear_pair)
+    objective = GradientObjective(composed(constant_triplet, linear_pair))
     unchecked = getattr(objective.from_scores, "__wrapped__", objective.from_scores)
     bound = () if unchecked is objective.from_scores else (objective,)
     with pytest.raises(TypeError, match=r"(?s)matches"):

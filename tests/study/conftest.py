@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from goal_analysis.recombination.composition import Parts, parse_objective
 from lightning_fabric import Fabric
 
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
@@ -37,7 +37,7 @@ def picture_data() -> RetrievalData:
 
 
 def parsed(text: str) -> GradientObjective:
-    return parse_objective(text, Parts(triplet_weights, pair_weights), reduction=Reduction.MEAN)
+    return GradientObjective(parse_objective(text, Parts(triplet_weights, pair_weights)))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import sympy as sp
-from goal_analysis.recombination.composition import from_toml, to_toml
 
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
+from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.study.discovery.discovery import _begin
 from goal_analysis.study.discovery.grammar import Proposal
 from goal_analysis.study.discovery.search import REJECTED, Rules, Search
@@ -33,7 +33,7 @@ def by_tau(trial, rate: float) -> Proposal:
     if tau == 8:
         raise ValueError("8 is too much")
     pair = PairWeights(name="p", positive=sp.Integer(times), negative=sp.Integer(times))
-    return Proposal(GradientObjective(nca_triplet, pair, settings={"tau": tau}), {"learning_rate": rate})
+    return Proposal(composed(nca_triplet, pair).with_settings({"tau": tau}), {"learning_rate": rate})
 
 
 def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
@@ -65,7 +65,7 @@ def test_a_copy_and_what_no_objective_can_have_are_not_run_and_do_not_count(tmp_
 
 
 def test_what_was_not_asked_for_is_not_run(tmp_path: Path) -> None:
-    given = search(tmp_path, 1, taus(1.0, 2.0), lambda o: "1" if o.settings["tau"] == 1 else "")
+    given = search(tmp_path, 1, taus(1.0, 2.0), lambda o: "1" if o.hyperparameters[0].default == 1 else "")
     (job,) = given.jobs()
     assert job.output.parent.name == "1"
     assert given.study.trials[0].user_attrs[REJECTED] == "1"

@@ -1,19 +1,25 @@
 """The space that a discovery searches: what it draws trains, is judged, and is recognised where it comes again."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 import torch
-from goal_analysis.numeric.mining import Softmax
-from goal_analysis.recombination.composition import from_toml, to_toml
 from optuna.trial import FixedTrial
 from torch.nn.functional import normalize
 
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
+from goal_analysis.recombination.text import from_toml, to_toml
+from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import any_objective
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from losses_catalog.circle import circle_loss
+from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
 PLAIN = {
@@ -31,7 +37,7 @@ PLAIN = {
 }
 
 
-def drawn(count: int) -> list[GradientObjective]:
+def drawn(count: int) -> list[Objective]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = []
     while len(found) < count:
@@ -61,23 +67,25 @@ def test_constants_of_many_digits_do_not_keep_the_verdict(parameters: dict) -> N
         name: value for name, value in PLAIN.items() if name.split(".")[0] not in ("positive", "negative", "triplet")
     }
     objective = any_objective(FixedTrial({**plain, "mining": "all", **parameters}), 1e-3).objective
-    assert objective.describe().integrable is True  # a twin is the gradient of a loss by its making
+    assert verdict(objective).integrable is True  # a twin is the gradient of a loss by its making
 
 
 def test_infonce_is_in_the_space() -> None:
-    found = any_objective(FixedTrial(PLAIN), 1e-3)
-    infonce = GradientObjective(nca_triplet, constant_pair, Softmax(12.0, 12.0), settings={"tau": 12})
+    found = any_objective(FixedTrial(PLAIN), 1e-3).objective
+    infonce = info_nce_loss.with_settings({"scale": 12})
     x, y = (normalize(torch.randn(8, 4, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2))
-    ours = torch.autograd.grad(8 * found.objective(x, y), (x, y))  # the mean over both directions' anchors
-    torch.testing.assert_close(ours, torch.autograd.grad(infonce(x, y) / 2, (x, y)))
+    ours = torch.autograd.grad(12 * GradientObjective(found)(x, y), (x, y))  # a loss over its scale trains alike
+    torch.testing.assert_close(ours, torch.autograd.grad(GradientObjective(infonce)(x, y), (x, y)))
 
 
 def test_what_is_drawn_trains_and_is_written_and_read_back() -> None:
     ids = torch.arange(12) // 2
     for objective in drawn(25):
-        assert repr(from_toml(to_toml(objective))) == repr(objective)
+        read = from_toml(to_toml(objective))
+        assert to_toml(read) == to_toml(objective)
+        assert Signature.of(read).same_as(Signature.of(objective))
         x, y = (normalize(torch.randn(12, 4), dim=1).requires_grad_() for _ in range(2))
-        objective(x, y, ids).backward()
+        GradientObjective(objective)(x, y, ids).backward()
         assert x.grad is not None
         assert x.grad.isfinite().all()
         assert x.grad.any()
@@ -107,23 +115,28 @@ def weights(positive, negative) -> PairWeights:
     ],
 )
 def test_copies_are_equal_up_to_a_factor(one: PairWeights, other: PairWeights, same: bool) -> None:
-    one, other = (Signature.of(GradientObjective(nca_triplet, p)) for p in (one, other))
+    one, other = (Signature.of(composed(nca_triplet, p)) for p in (one, other))
     assert one.same_as(other) is same
 
 
-def test_softmax_mining_tells_apart_which_weight_reads_aggregates() -> None:
-    moved = (
-        GradientObjective(TripletWeight(name="t", expression=s_n + 2), constant_pair, mining)
-        for mining in (None, Softmax(4.0, 4.0))
-    )
-    in_pairs = weights(s_n.subs(s_n, 1), s_n)
-    for objective in moved:
-        other = GradientObjective(constant_triplet, in_pairs, objective.mining)
-        assert not Signature.of(objective).same_as(Signature.of(other))
-    for mining in (None, Softmax(4.0, 4.0)):
-        one, double = (
-            GradientObjective(TripletWeight(name="t", expression=k * s_n), linear_pair, mining) for k in (1, 2)
-        )
-        assert Signature.of(one).same_as(Signature.of(double))
-    hardest, soft = (Signature.of(GradientObjective(nca_triplet, linear_pair, m)) for m in (None, Softmax(4.0, 4.0)))
+@pytest.mark.parametrize("mining", ["hardest", "softmax:4"])
+def test_a_triplet_weight_of_the_negative_is_no_pair_weight(mining: str) -> None:
+    one = composed(TripletWeight(name="t", expression=s_n + 2), constant_pair, mining)
+    other = composed(constant_triplet, weights(s_n.subs(s_n, 1), s_n), mining)
+    assert not Signature.of(one).same_as(Signature.of(other))
+    once, twice = (composed(TripletWeight(name="t", expression=k * s_n), linear_pair, mining) for k in (1, 2))
+    assert Signature.of(once).same_as(Signature.of(twice))
+
+
+def test_minings_tell_objectives_apart() -> None:
+    hardest, soft = (Signature.of(composed(nca_triplet, linear_pair, mining)) for mining in ("hardest", "softmax:4"))
     assert not hardest.same_as(soft)
+
+
+def test_losses_are_copies_of_themselves_at_the_same_numbers_alone() -> None:
+    circle, other, twice = circle_loss, circle_loss.with_settings({"gamma": 80}), circle_loss.with_settings({"m": 0.25})
+    assert Signature.of(circle).same_as(Signature.of(twice))
+    assert not Signature.of(circle).same_as(Signature.of(other))
+    (term,) = circle.terms
+    tripled = replace(circle, terms=(replace(term, outer=3 * term.outer),))
+    assert Signature.of(circle).same_as(Signature.of(tripled))

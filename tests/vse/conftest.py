@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import Progress
 from goal_analysis.vse.folder.run import run_experiment
@@ -30,9 +30,7 @@ def data(of_words) -> RetrievalData:
 
 @pytest.fixture(scope="session")
 def objective() -> GradientObjective:
-    return GradientObjective(
-        nca_triplet, constant_pair, Softmax(8.0, 8.0), reduction=Reduction.MEAN, settings={"tau": 8}
-    )
+    return GradientObjective(composed(nca_triplet, constant_pair, "softmax:8").with_settings({"tau": 8}))
 
 
 def small(*settings: str) -> Experiment:

@@ -9,13 +9,14 @@ from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.loop.batches import order
 from goal_analysis.vse.loop.experiment import TrainingOptions
 from goal_analysis.vse.loop.training import surrogate
 from losses_catalog.weights import linear_pair, nca_triplet
 
 IMAGES = np.repeat(np.arange(7), [5, 5, 1, 5, 3, 5, 2])
-OBJECTIVE = GradientObjective(nca_triplet, linear_pair)
+OBJECTIVE = GradientObjective(composed(nca_triplet, linear_pair))
 
 
 @pytest.mark.parametrize("together", [1, 2, 3, 5])

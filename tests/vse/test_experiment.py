@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from goal_analysis.declarations import read_file, with_settings
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.folder.run_folder import read_log
@@ -17,7 +17,7 @@ from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_m
 from goal_analysis.vse.loop.training import learning_rate
 from losses_catalog.weights import constant_pair, hinge_triplet
 
-HARDEST = GradientObjective(hinge_triplet, constant_pair, reduction=Reduction.MEAN)
+HARDEST = GradientObjective(composed(hinge_triplet, constant_pair))
 
 GIVEN = {
     "name": "mine",

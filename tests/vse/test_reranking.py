@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from goal_analysis.numeric.mining import Softmax
 from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.objective import Reduction
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.loop.training import probe_weights, surrogate
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rerank
@@ -32,7 +31,7 @@ CONFIG = {
     "image": {"name": "regions", "dim": 8, "pooling": "mean", "drop": 0},
     "text": {"name": "recurrent", "words": 6, "pooling": "mean"},
 }
-OBJECTIVE = GradientObjective(nca_triplet, linear_pair, Softmax(8.0, 8.0), reduction=Reduction.MEAN)
+OBJECTIVE = GradientObjective(composed(nca_triplet, linear_pair, "softmax:8"))
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ import torch
 from lightning_fabric import Fabric
 
 from goal_analysis.declarations import with_settings
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
 from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
@@ -34,7 +37,7 @@ from goal_analysis.vse.loop.health import (
 )
 from goal_analysis.vse.retrieval.evaluation import evaluate
 from goal_analysis.vse.retrieval.metrics import metrics
-from losses_catalog import pair_weights, triplet_weights
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 STEPS = 18
 """Of three epochs of 120 pairs in batches of 20."""
@@ -197,7 +200,7 @@ def test_collapse_of_scores_is_found(tmp_path: Path, of_words) -> None:
     settings = ["model.image.dim=16", "training.epochs=4", "training.batch_size=10"]
     settings += ["model.tokenizer.name=words", "model.tokenizer.min_count=1", "training.log_steps=2"]
     experiment = experiment_from_mapping(with_settings(preset("cross_attention"), settings))
-    objective = parse_objective(experiment.objective, Parts(triplet_weights, pair_weights))
+    objective = GradientObjective(parse_objective(experiment.objective, Parts(triplet_weights, pair_weights, catalog)))
 
     def run(folder: Path, alike: bool) -> None:
         features, captions = of_words(60, 1, captions=1)

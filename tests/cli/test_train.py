@@ -189,7 +189,7 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     assert other.exit_code == 2
     assert "got the run of another experiment" in other.output
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == kept
-    record = tmp_path / "hinge_constant" / "seed-1" / "run.json"
+    record = tmp_path / "vse_pp" / "seed-1" / "run.json"
     changed = json.loads(record.read_text())
     changed["data"]["fingerprint"] = "0" * 16
     record.write_text(json.dumps(changed))

@@ -26,16 +26,13 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 T = TypeVar("T")
 
 MOST_BYTES = 1_000_000
-"""Bytes of a file that declares something."""
 
 MOST_IN_A_LINE = 10_000
-"""Characters of a line of TOML."""
 
 DEEPEST = 50
 """Tables and lists within one another: what is deeper cannot even be shown in a message."""
 
 MOST_IN_A_NUMBER = 60
-"""Characters of a number in a text."""
 
 
 # --- documents -----------------------------------------------------------------------------------
@@ -45,14 +42,7 @@ _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[
 
 
 def read_toml(text: str) -> dict[str, Any]:
-    """Read the tables of a TOML document.
-
-    Raises:
-        ValueError: no TOML, a line that is too long, or tables that are nested too deeply.
-
-    >>> read_toml("a.b = 1")
-    {'a': {'b': 1}}
-    """
+    """The tables of a TOML document; a ValueError where it is none, has too long a line or is nested too deeply."""
     longest = max(map(len, text.split("\n")), default=0)
     if longest > MOST_IN_A_LINE:
         raise ValueError(f"got a line of {longest:,} characters but expected up to {MOST_IN_A_LINE:,}")
@@ -62,24 +52,12 @@ def read_toml(text: str) -> dict[str, Any]:
 
 
 def read_json(text: str) -> Any:
-    """Read a JSON document.
-
-    Raises:
-        ValueError: no JSON, or nested too deeply.
-
-    >>> read_json("[1]")
-    [1]
-    """
+    """The value of a JSON document; a ValueError where it is none, or nested too deeply."""
     return _shallow(json.loads, text)
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read the tables of a file: JSON if its name ends in ``.json``, else TOML.
-
-    Raises:
-        ValueError: neither of them in UTF-8, or more than a megabyte.
-        OSError: the file cannot be read.
-    """
+    """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -96,9 +74,6 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Set values such as ``training.epochs=15`` in tables; a value is read as TOML, or else as text.
-
-    Raises:
-        ValueError: no ``=``, or a key that leads through something that is no table.
 
     >>> with_settings({"training": {"epochs": 25}}, ["training.epochs=15", "model.text.name=recurrent"])
     {'training': {'epochs': 15}, 'model': {'text': {'name': 'recurrent'}}}
@@ -145,13 +120,7 @@ _NUMBER = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?", re.ASCII)
 
 
 def fraction_of(text: str) -> Fraction:
-    """Read the number that a text says, exactly.
-
-    Args:
-        text: a decimal such as ``-0.2`` or ``1e-3``, or a quotient of two such as ``1/3``.
-
-    Raises:
-        ValueError: the text is no such number, or one that a float64 cannot hold.
+    """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; a ValueError where a float64 has none.
 
     >>> fraction_of("1/8"), fraction_of("-0.2")
     (Fraction(1, 8), Fraction(-1, 5))
@@ -166,25 +135,17 @@ def fraction_of(text: str) -> Fraction:
 
 
 def number_of(text: str) -> float:
-    """Read the number that a text says as `fraction_of` does, as a float.
-
-    >>> number_of("1/8"), number_of("12")
-    (0.125, 12.0)
-    """
+    """The number that a text says as `fraction_of` reads it, as a float."""
     return float(fraction_of(text))
 
 
 def number_text(value: float) -> str:
-    """Write the shortest text that `number_of` reads as this number.
-
-    >>> number_text(12.0), number_text(1 / 3)
-    ('12', '0.3333333333333333')
-    """
+    """The shortest text that `number_of` reads as this number."""
     return repr(float(value)).removesuffix(".0")
 
 
 def one_of(names: Iterable[str], given: object = "") -> str:
-    """List names for an error, those that resemble what was given first.
+    """Names for an error, those that resemble what was given first.
 
     >>> one_of(["gamma", "margin", "tau"], "margn")
     'margin, gamma, tau'
@@ -204,16 +165,10 @@ class Words(NamedTuple):
 
 
 def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid", "ignore"] = "forbid") -> T:
-    """Read what a declaration says as a value of a type.
+    """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
-    A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text
-    becomes a number, and no number becomes true.
-
-    Args:
-        kind: any annotation that pydantic understands, such as a dataclass whose fields are annotated.
-        given: what was declared.
-        where: what errors begin with.
-        others: what becomes of keys that a dataclass has not.
+    A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
+    a number, and no number becomes true. ``others`` says what becomes of keys that a dataclass has not.
 
     Raises:
         ValueError: with the place, what was given, and what would be accepted.
@@ -238,17 +193,9 @@ def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid
 def read_options(
     build: Callable[..., Any], given: Mapping[str, Any], where: str, *, after: int = 0, most: int | None = None
 ) -> dict[str, Any]:
-    """Read the options of a function or a class, by the annotations of its parameters.
+    """The options of a function or a class, by the annotations of its parameters ``after`` the first ones.
 
-    Args:
-        build: has the options as parameters.
-        given: by name.
-        where: what errors begin with.
-        after: how many of its parameters come first and are no options.
-        most: the largest whole number, the least being 1, or 0 where that is the default; None for any.
-
-    Raises:
-        ValueError: an unknown or missing option, or a value that the annotation does not allow.
+    ``most`` is the largest whole number, the least being 1, or 0 where that is the default; None is any.
 
     >>> def encoder(shape, sizes: list[int], mode: Literal["mean", "max"] = "mean"): ...
     >>> read_options(encoder, {"sizes": [3], "mode": "maxx"}, "model.image", after=1)
@@ -274,26 +221,13 @@ def read_options(
 
 
 def check_fields(value: Any) -> None:
-    """Refuse a dataclass of which a field does not hold what its annotation says; for its ``__post_init__``.
-
-    Raises:
-        ValueError: the first such field, with what it may be.
-    """
+    """Refuse a dataclass of which a field does not hold what its annotation says; for its ``__post_init__``."""
     for name, kind in _fields_of(type(value)).items():
         read_value(kind, getattr(value, name), name)
 
 
 class Table:
-    """A table that is read key by key, because what one key may hold depends on others.
-
-    Args:
-        given: the table.
-        where: the place, for errors.
-        known: the keys that are accepted; None for any.
-
-    Raises:
-        ValueError: what was given is no table, or a key is unknown.
-    """
+    """A table of ``known`` keys, or any, that is read key by key, because what one key may hold depends on others."""
 
     def __init__(self, given: Any, where: str, known: Iterable[str] | None = None) -> None:
         known = None if known is None else tuple(known)
@@ -316,11 +250,7 @@ class Table:
         return iter(self._given)
 
     def read(self, key: str, kind: Any, default: Any = ...) -> Any:
-        """Read the value of a key as `read_value` does.
-
-        Raises:
-            ValueError: what is there is of another kind, or nothing is there and there is no default.
-        """
+        """The value of a key as `read_value` reads it; a ValueError where there is neither one nor a default."""
         if key in self:
             return read_value(kind, self[key], f"{self.where}: {key}")
         if default is ...:
@@ -328,11 +258,11 @@ class Table:
         return default
 
     def text(self, key: str, default: Any = ...) -> str:
-        """Read the text of a key."""
+        """The text of a key."""
         return self.read(key, str, default)
 
     def number(self, key: str) -> Any:
-        """Read the number of a key; of a text such as ``"1/3"``, a `Fraction`."""
+        """The number of a key; of a text such as ``"1/3"``, a `Fraction`."""
         value = self._given.get(key)
         try:
             found = fraction_of(value) if isinstance(value, str) else value
@@ -345,16 +275,16 @@ class Table:
         return found
 
     def choice(self, key: str, choices: Mapping[str, T], default: Any = ...) -> T:
-        """Read what the name of a key stands for."""
+        """What the name of a key stands for."""
         name = self.read(key, Literal[*choices], default)
         return choices[name] if key in self else default
 
     def table(self, key: str) -> Table:
-        """Return the table of a key, of any keys; an empty one where it is missing."""
+        """The table of a key, of any keys; an empty one where it is missing."""
         return Table(self._given.get(key, {}), f"{self.where}: {key}")
 
     def tables(self, key: str, known: Iterable[str]) -> list[Table]:
-        """Return the tables in the list of a key."""
+        """The tables in the list of a key."""
         known = tuple(known)
         if not isinstance(self[key], list | tuple):
             given = f"{self.where}: {key}: got {_short(self[key])}"
@@ -376,7 +306,6 @@ def _fields_of(kind: type) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """What of Python is written as JSON besides what JSON has."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     for kind, write in _WRITTEN:
@@ -466,7 +395,6 @@ _ONE_AND_MANY = {
 
 
 def _words(kind: Any, many: bool = False, given: Any = "") -> str:
-    """What an annotation accepts."""
     if kind in _ONE_AND_MANY:
         return _ONE_AND_MANY[kind][many]
     origin, inner = get_origin(kind) or kind, get_args(kind)
@@ -492,7 +420,6 @@ def _words(kind: Any, many: bool = False, given: Any = "") -> str:
 
 
 def _bounded(words: str, notes: Iterable[Any]) -> str:
-    """The words with the bounds that are noted beside an annotation."""
     flat = [inner for note in notes for inner in (getattr(note, "metadata", None) or [note])]
     bound = {name: getattr(note, name) for note in flat for name in _BOUNDS if getattr(note, name, None) is not None}
     if bound.get("lt") == math.inf:

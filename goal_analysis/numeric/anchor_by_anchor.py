@@ -1,8 +1,7 @@
-"""The loss of a batch in plain loops over directions and anchors: what verification holds the quick way against.
+"""The loss of a batch in plain loops over directions and anchors: what verification holds the engine against.
 
-It reads the declared pieces of a loss, and shares nothing with `layout`, `aggregation` and `batch_loss`: no mask, no
-padding, no chain rule. Every anchor's pairs are looked up one after the other, an aggregator is its own formula on as
-many values as there are, and the gradient is autograd's.
+It shares nothing with the engine: no mask, no padding, no chain rule. Every anchor's pairs are looked up one after the
+other, an aggregator is its own formula on as many values as there are, and the gradient is autograd's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +21,17 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
 
 DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
-"""Whether columns are the anchors, for every direction that is summed."""
 
 Table = Sequence[Sequence[bool]]
 Handed = tuple[Tensor, Tensor]
-"""What a side hands to Φ, one after the other, with the factors that Φ counts for."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorByAnchor:
-    """The loss of a batch and its gradient, in float64.
+    """The loss L of a batch and ∂L/∂S by autograd, in float64, with the sizes of what both are summed from.
 
-    Args:
-        value: L.
-        gradient: ∂L/∂S by autograd.
-        value_scale: |L| + Σ|s·∂L/∂s|, the sum over pairs, directions, terms and sides: what L is summed from.
-        gradient_scale: the largest sum of the magnitudes of what directions, terms and sides add to one place of ∂L/∂S.
+    ``value_scale`` is |L| + Σ|s·∂L/∂s| over pairs, directions, terms and sides; ``gradient_scale`` is the largest sum
+    of magnitudes at one place of ∂L/∂S.
     """
 
     value: Float[Tensor, ""]
@@ -56,24 +50,6 @@ def anchor_by_anchor(
 
     Among equal values the first is the largest, or the smallest; every other aggregator is its formula, with what is
     detached detached.
-
-    Args:
-        loss: any loss of the declarable shape.
-        scores: the similarities S.
-        matches: which pairs are positives and which negatives, of the same shape.
-        settings: hyperparameters that differ from their defaults.
-
-    Raises:
-        ValueError: an unknown hyperparameter, or one outside of its domain.
-        UnsupportedFunction: naming a function that programs do not know.
-
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
-    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> found = anchor_by_anchor(loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    >>> round(found.value.item(), 4), found.gradient.numpy().round(4).tolist()
-    (0.4214, [[-0.1661, 0.1604], [0.1829, -0.1774]])
     """
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
@@ -111,7 +87,6 @@ def _turned(table: Table, columns: int) -> Table:
 def _anchors(
     term: Term, of_positives: Tensor, of_negatives: Tensor, positives: Table, negatives: Table, values: Values
 ) -> Iterator[Tensor]:
-    """The share of every anchor that has what the term needs."""
     outer = formula(term.effective_outer, (x_p, x_n), values)
     for i in range(len(positives)):
         own = [j for j, is_positive in enumerate(positives[i]) if is_positive]
@@ -137,7 +112,6 @@ def _sharing_negatives(term: Term, own: list[int]) -> list[tuple[slice, list[int
 
 
 def _pairs(pool: Pool, i: int, ends: list[int], positives: Table, negatives: Table) -> list[tuple[int, int]]:
-    """The places in the score matrix of the pairs that the side of the negatives gathers."""
     pairs = [(i, j) for j, is_negative in enumerate(negatives[i]) if is_negative]
     if pool is Pool.ALL:
         pairs += [(i, j) for j, is_positive in enumerate(positives[i]) if is_positive]
@@ -149,7 +123,7 @@ def _pairs(pool: Pool, i: int, ends: list[int], positives: Table, negatives: Tab
 def _handed(
     side: Side | None, variable: sp.Symbol, scores: Tensor, pairs: list[tuple[int, int]], values: Values
 ) -> Handed | None:
-    """What the side hands to Φ, and its factors; None where it has no pairs."""
+    """What the side hands to Φ with the factors that Φ counts for; None where it has no pairs."""
     if side is None:
         return scores.new_ones(1), scores.new_zeros(1)
     if not pairs:

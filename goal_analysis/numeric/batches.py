@@ -12,7 +12,6 @@ from torch import Tensor
 from goal_analysis.numeric.matches import Matches
 
 DIM = 8
-"""Dimensions of the made-up embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,21 +117,10 @@ BATCHES: tuple[Callable[[], Batch], ...] = (
     anchor_without_positives,
     identical_and_opposite,
 )
-"""The made-up batches of verification."""
 
 
 def features_batches(directory: str | Path, split: str, batches: int = 3, images: int = 12) -> list[Batch]:
-    """Batches of real image features from places spread over a split.
-
-    Args:
-        directory: as `features_batch`.
-        split: such as ``"dev"``.
-        batches: how many; fewer where the split has too few images for as many different ones.
-        images: how many images one batch takes; all where the split has fewer.
-
-    Raises:
-        FileNotFoundError, ValueError: as `features_batch`.
-    """
+    """Up to ``batches`` batches of ``images`` images from places spread over a split; `features_batch` makes each."""
     every = len(_stored(_features_file(directory, split), 2))
     images = min(images, every)
     starts = sorted({int(start) for start in np.linspace(0, every - images, batches)})
@@ -142,26 +130,23 @@ def features_batches(directory: str | Path, split: str, batches: int = 3, images
 def features_batch(
     directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0, first: int = 0
 ) -> Batch:
-    """Two views of real image features: unit embeddings with one row per caption where captions exist.
+    """Two views of the features of some images as unit embeddings, one row a caption where captions exist.
 
-    The features are standardised over the rows that are taken. A view of a row is the mean of the image's
-    regions with random weights, or its features times random weights, through one random linear map.
+    A view of a row is the mean of the image's regions with random weights, or its features times random weights,
+    through one random linear map. The features are standardised over the rows that are taken.
 
     Args:
-        directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or
-            ``(images, regions, features)``, and, where captions exist, ``{split}_caps.txt`` with as many
-            lines for one image as for another.
+        directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or ``(images, regions, features)``, and,
+            where captions exist, ``{split}_caps.txt`` with as many lines for one image as for another.
         split: such as ``"dev"``.
-        images: how many images are taken, at least two.
+        images: how many are taken, at least two, from ``first`` on.
         dim: dimensions of the embeddings.
         seed: of the weights and the map.
-        first: the image from which on they are taken.
+        first: the first image.
 
     Raises:
         FileNotFoundError: no features of this split.
-        ValueError: no array of numbers, another shape, not enough images, captions that do not fit, a value that is
-            not finite, or an image that is the mean of all that are taken, which has no direction; the text names
-            the file, and the row where there is one.
+        ValueError: features or captions that do not fit; the text names the file, and the row where there is one.
     """
     file = _features_file(directory, split)
     if images < 2:
@@ -232,7 +217,6 @@ def _captions_per_image(file: Path, images: int) -> int:
 
 
 def _weighted(features: Tensor, generator: torch.Generator) -> Tensor:
-    """The mean of every row's regions with random weights, or every row times random weights."""
     weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
     return features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
 

@@ -26,7 +26,6 @@ from goal_analysis.symbolic.weight import WeightField
 
 CURVE_POINTS = 801
 SURFACE_POINTS = 33
-"""Grid points along each similarity."""
 
 FLAT = 0.01
 """A weight has saturated where it differs from its limit by at most this share of its scale ..."""
@@ -58,10 +57,9 @@ class Curve:
     """The characteristics of a weight of one similarity.
 
     Args:
-        sign_changes: where the weight changes sign; a negative P⁻ attracts its negative, a negative P⁺ repels its
-            positive.
-        at_opposite: the limit at the similarity of opposite vectors, possibly infinite.
-        at_identical: the limit at the similarity of identical vectors, possibly infinite.
+        sign_changes: where it changes sign; a negative P⁻ attracts its negative, a negative P⁺ repels its positive.
+        at_opposite: the limit for opposite vectors, possibly infinite.
+        at_identical: the limit for identical vectors, possibly infinite.
         growth: how it answers to hardness.
         plateaus: the ends of the range at which it has saturated.
         scale: the largest finite magnitude on a grid over the range.
@@ -81,12 +79,8 @@ class Curve:
 class Surface:
     """The characteristics of a weight of both similarities.
 
-    Args:
-        easiest: its limit for an identical positive and an opposite negative.
-        hardest: its limit for an opposite positive and an identical negative.
-        growth: how it answers to the hardness of either pair.
-        scale: the largest finite magnitude.
-        negative_somewhere: whether it is below zero anywhere.
+    ``easiest`` is its limit for an identical positive and an opposite negative, ``hardest`` that for the reverse; the
+    rest is as of a `Curve`.
     """
 
     easiest: float
@@ -98,10 +92,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Characteristics:
-    """The characteristics of T, P⁺ and P⁻, or of w⁺ and w⁻ where the weights do not separate.
-
-    In the second case ``triplet`` is None, and ``positive`` and ``negative`` are surfaces.
-    """
+    """Those of T, P⁺ and P⁻, or of w⁺ and w⁻ as surfaces, with no ``triplet``, where the weights do not separate."""
 
     triplet: Surface | None
     positive: Curve | Surface
@@ -175,16 +166,14 @@ def _values(compiled: Program, *grids: np.ndarray) -> np.ndarray:
 
 
 def _finite(values: np.ndarray, *limits: float) -> tuple[np.ndarray, float]:
-    """The finite ones of the values and limits, and the largest magnitude among them."""
     known = np.append(values, limits)
     finite = known[np.isfinite(known)]
     return finite, float(np.abs(finite).max(initial=0.0))
 
 
 def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:
-    """The limit at the ends, from points ever closer to them. It is infinite where the values keep growing.
-
-    Every end comes with the sign of the direction to the inside of the range.
+    """The limit at the ends, each with the direction to the inside of the range; infinite where the values keep
+    growing.
     """
     values = []
     with mpmath.workdps(60):
@@ -215,7 +204,6 @@ def _sign_changes(value: Callable[[float], float], grid: np.ndarray, values: np.
 
 
 def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
-    """Where a condition that holds on the left ceases to hold."""
     for _ in range(60):
         middle = (left + right) / 2
         left, right = (middle, right) if holds(middle) else (left, middle)
@@ -252,7 +240,7 @@ def _plateaus(
 
 
 def characteristics_page(found: Characteristics) -> Page:
-    """Signs, limits, growth, saturation and scale, a row for every weight."""
+    """A row for every weight."""
     positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
     rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
     for key, label, weight in (
@@ -287,7 +275,7 @@ def _bound(scale: float, *limits: float) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits."""
+    """A number of four significant digits as text."""
     if math.isnan(value):
         return "undefined"
     return f"{value:.4g}" if math.isfinite(value) else str(value)

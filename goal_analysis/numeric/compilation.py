@@ -20,13 +20,11 @@ from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.proof.evaluation import Program, Table, program
 
 LINEAR_PAST = 40.0
-"""Where log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits."""
 
 LARGE = 2**16
 """Elements from which a constant is one number, read again and again, instead of a tensor filled with it."""
 
 WIDE = frozenset((torch.float32, torch.float64))
-"""The numbers that are computed with as they come."""
 
 # Constants stay Python floats: torch hands those to a kernel as they are, on whatever device, and never
 # widens float32 for them. What is constant altogether has been computed, so that an operation has a tensor.
@@ -119,23 +117,12 @@ TORCH: Table = {
     "inputs": _inputs,
     "spread": _spread,
 }
-"""Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor.
-
-``inputs`` is done to all inputs first, ``spread`` to all outputs last. A constant output that it leaves a float is
-filled in."""
+"""Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Expressions as one function of tensors or arrays.
-
-    Args:
-        program: the straight-line program, lowered.
-        table: what its operations mean.
-
-    Raises:
-        TypeError: when called with another number of values than there are inputs.
-    """
+    """A lowered program as one function of tensors or arrays; a TypeError says which values it expects."""
 
     program: Program
     table: Table = field(repr=False)
@@ -184,17 +171,9 @@ def _from_table(p: Program, name: str) -> Compiled:
 def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Table = TORCH) -> Compiled:
     """The function that computes expressions from the values of their symbols.
 
-    Args:
-        outputs: in the language of losses, hyperparameters replaced by numbers; `detach` reads as its
-            argument.
-        inputs: the symbols, in the order in which values are given. Values broadcast against each other.
-        table: `TORCH` for tensors (bfloat16 and float16 are computed, and returned, in float32) or `NUMPY`
-            for arrays.
-
-    Returns:
-        A function of one value per input that returns a tuple of one value per output. Each has the shape
-        of the inputs broadcast together, the dtype to which the tensors among them promote, and their device;
-        constants and outputs of fewer inputs are views, not to be written into.
+    The values, one for each of ``inputs``, broadcast against each other; every output has their shape, the dtype to
+    which the tensors among them promote (float32 at least) and their device. Constants are views, not to be written
+    into.
 
     Raises:
         UnsupportedFunction: naming a function that programs do not know.
@@ -204,9 +183,6 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
     >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
     >>> weights(torch.tensor([0.5, 0.9]), torch.tensor([0.5, -0.9]))
     (tensor([5.0000e-01, 1.5230e-08]), tensor([1., 1.]))
-    >>> import numpy as np
-    >>> compiled([sigmoid(1000 * s_n)], [s_n], NUMPY)(np.array([-1.0, 0.0, 1.0]))
-    (array([0. , 0.5, 1. ]),)
     """
     for output in map(sp.sympify, outputs):
         if unreal := [str(e) for e in (sp.zoo, sp.nan, sp.I) if output.has(e)]:

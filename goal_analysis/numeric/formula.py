@@ -11,17 +11,11 @@ from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.symbolic.language.primitives import detach
 
 Values = tuple[tuple[sp.Symbol, sp.Expr], ...]
-"""The value of every hyperparameter."""
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A compiled expression in which every `detach` really detaches.
-
-    Args:
-        whole: the expression, with what is detached as inputs that come last.
-        stopped: what is detached, computed without autograd.
-    """
+    """A compiled expression in which every `detach` detaches: it is computed apart, and enters as a last input."""
 
     whole: Compiled
     stopped: Compiled
@@ -39,12 +33,7 @@ class Formula:
 
 @lru_cache(maxsize=4096)
 def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values = ()) -> Formula:
-    """The expression as a function of tensors; compiled once for the same arguments.
-
-    Args:
-        expression: in the language of losses.
-        inputs: the symbols, in the order in which tensors are given.
-        values: what the other symbols are.
+    """The expression of ``inputs`` as a function of tensors; compiled once for the same arguments.
 
     Raises:
         UnsupportedFunction: naming a function that programs do not know.

@@ -16,19 +16,11 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Of every distribution, by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some anchors of a score matrix, with the gradient of the loss by their scores.
-
-    Args:
-        scores: S, shape ``(anchors, candidates)``.
-        gradient: W = ∂L/∂S, likewise: −w⁺ at positives, w⁻ at negatives.
-        positives: which pairs match.
-        negatives: which are to be told apart.
-    """
+    """Some anchors of a score matrix: S, W = ∂L/∂S (−w⁺ at positives, w⁻ at negatives) and which pairs are which."""
 
     scores: Float[Tensor, "anchors candidates"]
     gradient: Float[Tensor, "anchors candidates"]
@@ -39,10 +31,7 @@ class Rows:
 def effective_number(
     weights: Float[Tensor, "anchors candidates"],
 ) -> Float[Tensor, " anchors"]:
-    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share the weight.
-
-    Args:
-        weights: not negative. A row without any weight has the number NaN.
+    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight.
 
     >>> effective_number(torch.tensor([[2.0, 2.0, 2.0, 2.0], [0.0, 7.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
     tensor([4., 1., nan])
@@ -52,11 +41,7 @@ def effective_number(
 
 
 def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> Float[Tensor, " levels"]:
-    """Quantiles of the members, between the two nearest values; NaN if there are none.
-
-    >>> masked_quantiles(torch.tensor([5.0, 1.0, 3.0]), torch.tensor([True, True, False]), (0.0, 0.5))
-    tensor([1., 3.])
-    """
+    """Quantiles of the members, between the two nearest values; NaN if there are none."""
     in_order, count = _in_order(values, members)
     place = torch.tensor(levels, dtype=in_order.dtype, device=in_order.device) * (count - 1).clamp(min=0)
     below = place.floor().long()
@@ -66,28 +51,20 @@ def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -
 
 
 def _in_order(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """The members in ascending order, at least one number, and how many they are."""
     return (_by_numpy if values.device.type == "cpu" else _by_torch)(values, members)
 
 
 def _by_numpy(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """NumPy keeps no indices and sorts many times as fast as torch on a CPU."""
     in_order = torch.from_numpy(np.sort(values[members].numpy()))
     return (in_order if len(in_order) else values.new_zeros(1)), torch.tensor(len(in_order))
 
 
 def _by_torch(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """Other values are moved to the end and not dropped, so that nothing waits for the device."""
     return torch.where(members, values, torch.inf).reshape(-1).sort().values, members.sum()
 
 
 def column_names(levels: Sequence[float], decomposed: bool) -> tuple[str, ...]:
-    """The names of what `statistics` returns.
-
-    >>> column_names((0.5,), decomposed=False)
-    ('s_p_q50', 's_n_q50', 'w_p_q50', 'w_n_q50', 'active_share', 'effective_negatives', 'push_share',
-    'pull_share')
-    """
+    """The names of what `statistics` returns."""
     spread = ("s_p", "s_n", "w_p", "w_n") + (("T", "P_p", "P_n") if decomposed else ())
     quantiles = tuple(f"{name}_q{100 * level:g}" for name in spread for level in levels)
     return (*quantiles, "active_share", "effective_negatives", "push_share", "pull_share")
@@ -96,7 +73,7 @@ def column_names(levels: Sequence[float], decomposed: bool) -> tuple[str, ...]:
 def statistics(
     rows: Rows, levels: Sequence[float] = QUANTILES, factors: Compiled | None = None
 ) -> Float[Tensor, " columns"]:
-    """The numbers that `column_names` names.
+    """The numbers that `column_names` names, computed in float32 at least.
 
     - quantiles of s_p and |w⁺| over the positives, of s_n and |w⁻| over the negatives;
     - with ``factors``, of P⁺ over the positives, P⁻ over the negatives, and T over the anchors at their least
@@ -104,20 +81,6 @@ def statistics(
     - active_share: anchors with any weight, of those that have a positive and a negative;
     - effective_negatives: the mean of `effective_number` of |w⁻| over the anchors that push;
     - push_share = Σ|w⁻|/(Σ|w⁺| + Σ|w⁻|), and pull_share = 1 − push_share.
-
-    Args:
-        rows: of any floating type; computed in float32 at least.
-        levels: which quantiles.
-        factors: T, P⁺ and P⁻ as functions of s_p and s_n.
-
-    >>> rows = Rows(
-    ...     torch.tensor([[0.9, 0.1, 0.3]]),
-    ...     torch.tensor([[-1.0, 0.5, 0.5]]),
-    ...     torch.tensor([[True, False, False]]),
-    ...     torch.tensor([[False, True, True]]),
-    ... )
-    >>> dict(zip(column_names((0.5,), False), statistics(rows, (0.5,)).tolist()))["effective_negatives"]
-    2.0
     """
     positives, negatives = rows.positives, rows.negatives
     scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (rows.scores, rows.gradient))
@@ -153,11 +116,7 @@ def statistics(
 
 
 def factors_of(objective: Decomposition | WeightField, settings: Mapping[str, float]) -> Compiled:
-    """T, P⁺ and P⁻ of an objective as functions of s_p and s_n.
-
-    Raises:
-        ValueError: it has no such factors, or ``settings`` does not fit it.
-    """
+    """T, P⁺ and P⁻ of an objective as functions of s_p and s_n; a ValueError where it has no such factors."""
     field = objective.field if isinstance(objective, Decomposition) else objective
     if field.factors is None or field.relative:
         raise ValueError(
@@ -174,17 +133,9 @@ def scores_gradient(
     anchors: Float[Tensor, "anchors dim"],
     candidates: Float[Tensor, "candidates dim"],
 ) -> Float[Tensor, "anchors candidates"]:
-    """W of ``gradient`` = W·Y + diag(ρ)·X, unique where Y with any x has linearly independent rows.
+    """W of ``gradient`` = ∂L/∂X = W·Y + diag(ρ)·X, unique where Y with any x has linearly independent rows.
 
-    Args:
-        gradient: ∂L/∂X.
-        anchors: X; what the gradient has along each x is its ρ, which does not move a unit vector.
-        candidates: Y.
-
-    >>> y, w = torch.eye(2, 4), torch.tensor([[3.0, 5.0]])
-    >>> x = torch.tensor([[0.6, 0.0, 0.8, 0.0]])
-    >>> scores_gradient(w @ y - 7 * x, x, y)
-    tensor([[3., 5.]])
+    ρ is what the gradient has along each anchor x of X, which does not move a unit vector; Y are the candidates.
     """
     scores = anchors @ candidates.T
     both = torch.cat([gradient @ candidates.T, scores])

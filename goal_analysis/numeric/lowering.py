@@ -14,13 +14,10 @@ import sympy as sp
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, Step, Table
 
 DIGITS = 30
-"""Digits with which constants are computed before they are rounded to floats."""
 
 
 def lowered(p: Program) -> Program:
     """The program with fewer operations: constants computed, and common factors, as in c·(a ± b), taken out.
-
-    SymPy multiplies numbers into sums, which costs an operation more.
 
     >>> from goal_analysis.symbolic.proof.evaluation import program
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
@@ -32,18 +29,7 @@ def lowered(p: Program) -> Program:
 
 
 def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
-    """The program as a function of its inputs; an intermediate value is let go after its last use.
-
-    Args:
-        p: a program, best a lowered one.
-        table: what the operations mean; ``constant`` makes what its own steps stand for.
-
-    >>> from goal_analysis.symbolic.proof.evaluation import FLOAT
-    >>> from goal_analysis.symbolic.proof.evaluation import program
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-    >>> function(program([sigmoid(10 * (s_n - s_p))], [s_p, s_n]), FLOAT)(0.5, 0.5)
-    (0.5,)
-    """
+    """The program as a function of its inputs; an intermediate value is let go after its last use."""
     first = len(p.inputs)
     constants = [None if s.constant is None else table["constant"](s.constant) for s in p.steps]
     last_use = {i: place for place, s in enumerate(p.steps, first) for i in s.operands}
@@ -141,7 +127,6 @@ def _without_unused(p: Program) -> Program:
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function; what overflows is infinite and what is undefined is NaN, without a warning."""
     return np.errstate(all="ignore")(function)
 
 
@@ -179,4 +164,4 @@ NUMPY: Table = {
     "inputs": _numpy_inputs,
     "spread": _numpy_spread,
 }
-"""What the operations of a program mean on NumPy arrays; ``inputs`` and ``spread`` are as in `compilation.TORCH`."""
+"""NumPy arrays. ``inputs`` is done to all inputs first, ``spread`` to all outputs last; a constant may stay a float."""

@@ -49,8 +49,7 @@ class Matches:
 
         Args:
             image_ids: shape ``(images,)``; the rows of the score matrix.
-            text_ids: shape ``(texts,)``; the id of the image that each text describes. By default text i
-                comes with image i.
+            text_ids: shape ``(texts,)``; the id of the image that each text describes, by default that of image i.
         """
         text_ids = image_ids if text_ids is None else text_ids
         _check_ids("image_ids", image_ids)
@@ -60,11 +59,7 @@ class Matches:
 
     @classmethod
     def of_labels(cls, labels: Int[Tensor, " embeddings"]) -> Matches:
-        """One set of embeddings against itself: equal labels match, and nothing is compared with itself.
-
-        Args:
-            labels: shape ``(embeddings,)``; the class of each. The diagonal is neither positive nor negative.
-        """
+        """One set of embeddings against itself: equal labels match; the diagonal is neither positive nor negative."""
         _check_ids("labels", labels)
         equal = labels[:, None] == labels[None, :]
         itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -72,11 +67,7 @@ class Matches:
 
     @classmethod
     def of_classes(cls, labels: Int[Tensor, " embeddings"], classes: int) -> Matches:
-        """Embeddings against one proxy per class: column c is the proxy of class c.
-
-        Args:
-            labels: shape ``(embeddings,)``; the class of each, from 0 to ``classes − 1``.
-            classes: how many proxies there are.
+        """Embeddings against one proxy per class: column c is the proxy of class c, from 0 to ``classes − 1``.
 
         Raises:
             ValueError: a label without a proxy.
@@ -92,12 +83,7 @@ class Matches:
 
     @classmethod
     def of_pairs(cls, n: int, device: torch.device | str | None = None) -> Matches:
-        """Candidate i matches anchor i and no other: the diagonal.
-
-        Args:
-            n: how many pairs there are.
-            device: where the masks lie.
-        """
+        """Candidate i of n matches anchor i and no other: the diagonal."""
         diagonal = torch.eye(n, dtype=torch.bool, device=device)
         return cls(diagonal, ~diagonal)
 

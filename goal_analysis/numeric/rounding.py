@@ -20,16 +20,12 @@ from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 LEAST = sp.Rational(1, 2**23)
-"""How small the argument of a root or of a logarithm may become."""
 
 BEYOND = 0.01
-"""How far beyond the range an argument is looked at."""
 
 GRID = 21
-"""Points along the range at which it is looked at."""
 
 NEGLIGIBLE = 1e-12
-"""An argument this far below zero is rounding."""
 
 
 def safe_weights(
@@ -48,12 +44,7 @@ def safe_weights(
 
 @lru_cache(maxsize=4096)
 def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.Expr:
-    """The expression with such arguments a as [a − ε]₊ + ε; itself where there is none.
-
-    Args:
-        e: of s_p and s_n.
-        similarity: whose range they have.
-        values: of the hyperparameters.
+    """The expression of s_p and s_n with such arguments a as [a − ε]₊ + ε; itself where there is none.
 
     >>> from goal_analysis.symbolic.language.similarity import COSINE
     >>> safe_at_the_ends(sp.sqrt(1 - s_p), COSINE, ()), safe_at_the_ends(sp.sqrt(2 - s_p), COSINE, ())
@@ -69,7 +60,6 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
 
 
 def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:
-    """Whether this is below zero beyond the range, and nowhere within."""
     low, high = float(similarity.opposite), float(similarity.identical)
     within = [low + (high - low) * i / (GRID - 1) for i in range(GRID)]
     around = [low - BEYOND, *within, high + BEYOND]

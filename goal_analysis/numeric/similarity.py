@@ -53,9 +53,6 @@ def scores(
         x: shape ``(anchors, dim)``.
         y: shape ``(candidates, dim)``.
 
-    Returns:
-        Shape ``(anchors, candidates)``; those of the Euclidean similarities are in float32 at least.
-
     Raises:
         ValueError: a similarity that has no tensors yet, naming those that have.
 
@@ -68,11 +65,7 @@ def scores(
 def similarity_of_pairs(
     similarity: Similarity, x: Float[Tensor, "pairs dim"], y: Float[Tensor, "pairs dim"]
 ) -> Float[Tensor, " pairs"]:
-    """The similarity of xᵢ and yᵢ, pair by pair: the diagonal of `scores`, differentiable.
-
-    >>> similarity_of_pairs(NEGATIVE_EUCLIDEAN, torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0, 0.0]]))
-    tensor([-5.])
-    """
+    """The similarity of xᵢ and yᵢ, pair by pair: the diagonal of `scores`, differentiable."""
     return _of(similarity, _PAIRS)(x, y)
 
 
@@ -82,20 +75,16 @@ def embedding_gradients(
     x: Float[Tensor, "anchors dim"],
     y: Float[Tensor, "candidates dim"],
 ) -> tuple[Float[Tensor, "anchors dim"], Float[Tensor, "candidates dim"]]:
-    """The gradients of the embeddings, from the weights of the pairs.
+    """The gradients ∂L/∂X and ∂L/∂Y of the embeddings, from the weights of the pairs.
 
-    ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ, ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ.
+    ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ, ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ. They are finite for zero, coinciding and opposite vectors, in
+    the dtype to which weights and embeddings promote.
 
     Args:
         direction: one of `DIRECTIONS`, or a similarity, whose own gradient is meant.
         weights: W = ∂L/∂S, shape ``(anchors, candidates)``.
         x: shape ``(anchors, dim)``; as they enter `scores`, so not normalised for the cosine.
         y: shape ``(candidates, dim)``.
-
-    Returns:
-        ∂L/∂X and ∂L/∂Y, finite for zero, coinciding and opposite vectors. Both are computed and returned in the one
-        dtype to which the weights and embeddings promote: that of the embeddings if the weights share it, and float32
-        if the weights of bfloat16 embeddings are float32, as those of `weight_matrix` are.
 
     >>> w = torch.tensor([[-1.0, 0.5]])
     >>> embedding_gradients(DOT, w, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -108,11 +97,7 @@ def embedding_gradients(
 
 
 def direction(name: str) -> Direction:
-    """The direction of this name.
-
-    Raises:
-        ValueError: an unknown name, listing those that are known.
-    """
+    """The direction of this name; a ValueError lists those that are known."""
     for known in DIRECTIONS:
         if known.name == name:
             return known
@@ -122,21 +107,16 @@ def direction(name: str) -> Direction:
 def direction_regularized(strength: float) -> Direction:
     """Negatives move across the line between their anchor and its positive, not along it.
 
-    ∂L/∂X = W·Y and ∂L/∂Y = Wᵀ·X − γ·[W]₊ᵀ·((x·u)·u), with u the unit vector from the anchor to what pulls it,
-    p̄ᵢ − xᵢ where p̄ᵢ is the mean of Y weighted with [−Wᵢ]₊: with one positive, that positive. At γ = 1 no
-    negative is pushed along u, so none is pushed towards the positive; at γ = 0 it is the direction of the
-    dot product. Rows are the anchors: where columns are, hand over Wᵀ, Y, X.
-
-    Args:
-        strength: γ, from 0 to 1.
+    ∂L/∂X = W·Y and ∂L/∂Y = Wᵀ·X − γ·[W]₊ᵀ·((x·u)·u), with u the unit vector from the anchor to what pulls it, p̄ᵢ − xᵢ
+    where p̄ᵢ is the mean of Y weighted with [−Wᵢ]₊. At γ = 1, ``strength``, no negative is pushed towards the positive;
+    at γ = 0 it is the direction of the dot product. Rows are the anchors: where columns are, hand over Wᵀ, Y, X.
 
     Raises:
         ValueError: γ outside of [0, 1].
 
-    This puts the effect that a penalty on cos(f_p − f_a, f_n − f_a) aims at into the gradient itself; it is
-    derived from that idea, and not the gradient of that term. See "Moving in the Right Direction: A
-    Regularization for Deep Metric Learning" (Mohan, Sankaran, Fedorishin, Setlur and Govindaraju, CVPR 2020,
-    https://doi.org/10.1109/CVPR42600.2020.01460).
+    This puts the effect that a penalty on cos(f_p − f_a, f_n − f_a) aims at into the gradient itself; it is not the
+    gradient of that term. See "Moving in the Right Direction: A Regularization for Deep Metric Learning" (Mohan,
+    Sankaran, Fedorishin, Setlur and Govindaraju, CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.01460).
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"direction_regularized: strength: got {strength!r} but expected a number in [0, 1]")
@@ -148,7 +128,7 @@ def direction_regularized(strength: float) -> Direction:
 
 
 def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows over their lengths, and the lengths; zero stays zero, as if its length were one."""
+    """The rows over their lengths, and the lengths; zero stays zero."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     length = length.masked_fill(length == 0, 1)
     return x / length, length
@@ -187,7 +167,6 @@ def _dot_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
 
 
 def _across(gradient: Tensor, unit: Tensor) -> Tensor:
-    """The part of every row that is orthogonal to the unit vector of that row."""
     return gradient - (gradient * unit).sum(1, keepdim=True) * unit
 
 
@@ -215,7 +194,6 @@ def _euclidean_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor,
 
 
 def _difference_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Σⱼ Wᵢⱼ(yⱼ − xᵢ) and Σᵢ Wᵢⱼ(xᵢ − yⱼ)."""
     to_x, to_y = _dot_gradients(weights, x, y)
     return to_x - weights.sum(1)[:, None] * x, to_y - weights.sum(0)[:, None] * y
 
@@ -272,4 +250,3 @@ In the spirit of "Dissecting the impact of different loss functions with gradien
 2022, https://arxiv.org/abs/2201.11307)."""
 
 DIRECTIONS = (*_OWN.values(), TANGENTIAL, direction_regularized(1.0))
-"""Every direction, the strength of the regularised one at its largest."""

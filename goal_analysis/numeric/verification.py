@@ -41,24 +41,23 @@ from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
 BOUND = 1e-10
-"""The largest relative error in float64."""
 
 NARROW_BOUND = 1e-3
-"""The largest relative error in float32, and of what half precisions compute, in float32, from rounded scores. Where
-γ·s is some hundreds, an exponential of it keeps four digits; the catalog's worst is 2e-5."""
+"""The largest relative error in float32, and of what half precisions compute, in float32, from rounded scores; the
+catalog's worst is 2e-5.
+"""
 
 HALF_BOUND = 0.5
 """The largest relative error of the gradients of embeddings in half precisions: the scores that the weights are
-computed from are rounded, those of the reference are not, and a loss of steep weights, as circle, feels it."""
+computed from are rounded, those of the reference are not.
+"""
 
 ROUNDING = 64
 """How many units in the last place of what is summed may be left of what cancels to zero."""
 
 ROWS = 64
-"""The most rows and columns of a batch that is gone through anchor by anchor."""
 
 TRIPLETS = 24
-"""How many triplets of a batch are looked at."""
 
 DIGITS = 40
 
@@ -103,11 +102,7 @@ class _Compared:
 
 
 def bound(quantity: str, dtype: torch.dtype) -> float:
-    """The largest relative error that a quantity may have.
-
-    >>> bound("W", torch.float64), bound("W", torch.bfloat16), bound("∂L/∂X", torch.bfloat16)
-    (1e-10, 0.001, 0.5)
-    """
+    """The largest relative error that a quantity may have."""
     if dtype == torch.float64:
         return BOUND
     return HALF_BOUND if quantity.startswith("∂") and dtype != torch.float32 else NARROW_BOUND
@@ -226,7 +221,7 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
 
 
 def _leaf(x: Tensor) -> Tensor:
-    """The same numbers in float64, to be differentiated by; a copy, as rows and columns may be one tensor."""
+    """A copy in float64 to differentiate by, as rows and columns may be one tensor."""
     return x.detach().to("cpu", torch.float64, copy=True).requires_grad_()
 
 
@@ -237,7 +232,6 @@ def _gradients(value: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
 
 
 def _triplets(similarities: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """s_p and s_n of triplets spread over the batch, rows as anchors."""
     every = batch.matches.positives.unsqueeze(2) & batch.matches.negatives.unsqueeze(1)
     anchor, positive, negative = every.nonzero().T
     chosen = torch.linspace(0, max(len(anchor) - 1, 0), min(TRIPLETS, len(anchor)), dtype=torch.float64)

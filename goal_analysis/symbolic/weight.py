@@ -106,7 +106,7 @@ class Factors:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class WeightField(Displayed):
-    """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n of a triplet, whether or not there is an L.
+    """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n of a triplet, whether or not there is an L, as an objective puts them.
 
     Args:
         name: how tables call the objective.
@@ -132,9 +132,7 @@ class WeightField(Displayed):
 
     @property
     def ranges(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
-        """From where to where every symbol is worth trying: the similarities over their range on unit
-        vectors, a hyperparameter around its default and within its domain.
-        """
+        """Where every symbol is worth trying: similarities over their range, hyperparameters around their defaults."""
         span = self.similarity.window
         similarities = (s_p, s_n, other_positive, other_negative, least_positive)
         tried = dict.fromkeys(similarities, span)

@@ -52,19 +52,14 @@ from goal_analysis.numeric.measurement.inputs import (
 )
 
 ROUNDING = 1e-8
-"""Slopes below this share of the largest weight are rounding: the weights are constant."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairGradients:
-    """∂L/∂s of every pair of vectors, at several points.
+    """∂L/∂s of every pair of vectors at several points, symmetric, zero on the diagonal.
 
-    Args:
-        gradients: shape ``(points, vectors, vectors)``, symmetric, zero on the diagonal.
-        unexplained: shape ``(points,)``; the norm of what the gradients of the pairs leave unexplained.
-        norm: shape ``(points,)``; the norm of the tangential gradient.
-        connected: whether the loss depended on its inputs at any point.
-        precision: the distance of 1 from the next number of the coarsest type that the loss returned.
+    ``unexplained`` is the norm of what they leave of the tangential gradient, ``norm`` that of the whole, ``connected``
+    whether the loss depended on its inputs at all, and ``precision`` the coarsest resolution that it returned.
     """
 
     gradients: Float[Tensor, "points vectors vectors"]
@@ -75,11 +70,7 @@ class PairGradients:
 
 
 def copy_of(loss_fn: LossFunction) -> LossFunction:
-    """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is.
-
-    Raises:
-        UnmeasurableLoss: the module cannot be copied.
-    """
+    """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is."""
     if not isinstance(loss_fn, torch.nn.Module):
         return loss_fn
     # Tensors that hang on a graph, which losses with a memory keep, refuse to be copied with it.
@@ -108,13 +99,7 @@ def pair_gradients(
     similarities: Float[Tensor, "points vectors vectors"],
     dim: int | None = None,
 ) -> PairGradients:
-    """∂L/∂s of every pair of an arrangement of vectors, at every point.
-
-    Args:
-        loss_fn: the loss; gradients of its own parameters are neither computed nor changed.
-        arrangement: how it is called.
-        similarities: what the vectors' similarities are to be.
-        dim: the dimension of the embeddings; by default the number of vectors.
+    """∂L/∂s of every pair of an arrangement of vectors, one call of the loss a point.
 
     Raises:
         UnmeasurableLoss: the call fails, or returns no finite scalar.
@@ -149,7 +134,7 @@ def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Ten
 def _gradients(
     loss_fn: LossFunction, arrangement: Arrangement, points: Tensor, similarities: Tensor
 ) -> tuple[Tensor, bool, float]:
-    """The gradient of the loss by each of ``points``, one call a point, whether there was any, and the precision."""
+    """The gradient of the loss by each of ``points``, whether there was any, and the precision."""
     gradients, connected, precision = torch.zeros_like(points), False, 0.0
     for gradient, point, around in zip(gradients, points, similarities, strict=True):
         leaf = point.clone().requires_grad_()
@@ -203,14 +188,7 @@ def _value(loss_fn: LossFunction, arrangement: Arrangement, leaf: Tensor) -> Any
 def weight_jacobian(
     loss_fn: LossFunction, inputs: Inputs, *, seed: int = 0, dim: int | None = None, step: float = STEPS[0]
 ) -> Float[Tensor, "pairs pairs"]:
-    """J[i, k] = ∂W_i/∂s_k over the measured pairs of a small random batch; other similarities are held.
-
-    Raises:
-        UnmeasurableLoss: the call fails, or returns no finite scalar.
-
-    >>> weight_jacobian(lambda scores: (scores**3).sum() / 6, Inputs.SCORES).count_nonzero()
-    tensor(9)
-    """
+    """J[i, k] = ∂W_i/∂s_k over the measured pairs of a small random batch; other similarities are held."""
     weights, _ = _weights_in_batch(loss_fn, inputs, _moved_similarities(inputs, seed, step), dim)
     above, below = weights.chunk(2)
     jacobian = ((above - below) / (2 * step)).T
@@ -221,9 +199,6 @@ def non_integrability(
     loss_fn: LossFunction, inputs: Inputs, *, batches: int = 2, seed: int = 0, dim: int | None = None
 ) -> Turning:
     """The index of the module's formula over several random batches, and how much of it is believed.
-
-    Raises:
-        UnmeasurableLoss: the call fails, or returns no finite scalar.
 
     >>> stopped = lambda scores: 100 * (scores.detach() ** 9 * scores.roll(1, 0)).sum()
     >>> non_integrability(stopped, Inputs.SCORES).believed > 0.3, non_integrability(torch.sum, Inputs.SCORES).share
@@ -249,7 +224,6 @@ def non_integrability(
 def _weights_in_batch(
     loss_fn: LossFunction, inputs: Inputs, similarities: Tensor, dim: int | None
 ) -> tuple[Tensor, float]:
-    """The gradients by the measured pairs, and the precision of the loss."""
     arrangement = in_batch(inputs)
     found = pair_gradients(loss_fn, arrangement, similarities, dim)
     return found.gradients[:, arrangement.measured], found.precision

@@ -52,12 +52,8 @@ ABOVE_NOISE = 100
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """The turning part of a field, by differences over one step.
-
-    Args:
-        step: of the differences.
-        turning: of any shape, the same at all steps; 0 where it was not measured.
-        size: the norm of all slopes and of the weights.
+    """The turning part of a field by differences over one step, 0 where it was not measured, and its size: the norm of
+    all slopes and of the weights.
     """
 
     step: float
@@ -67,13 +63,7 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """What the fields of several steps say.
-
-    Args:
-        share: the smallest share of the turning part.
-        believed: the share of the turning part on which steps agree.
-        field: the turning part itself, at the step with the smallest share.
-    """
+    """The smallest share of the turning part over the steps with that part, and the share on which steps agree."""
 
     share: float
     believed: float
@@ -82,10 +72,6 @@ class Turning:
 
 def turning(fields: Iterable[Field], noise: float = 0.0) -> Turning:
     """Weigh the fields, those of small steps first; no more are taken once a share is negligible.
-
-    Args:
-        fields: at successive steps.
-        noise: the standard deviation of one weight.
 
     >>> c = torch.tensor([0.3, -0.4])
     >>> true, jump = ([Field(h, by(h), 1.0) for h in (1e-3, 1e-2)] for by in (lambda h: c, lambda h: c / h))
@@ -106,7 +92,6 @@ def turning(fields: Iterable[Field], noise: float = 0.0) -> Turning:
 
 
 def _agreement(one: Field, other: Field, noise: float) -> float:
-    """The share on which two steps agree."""
     sizes = torch.stack([one.turning.abs(), other.turning.abs()])
     clear = (one.turning.abs() > CLEAR * noise / one.step) & (other.turning.abs() > CLEAR * noise / other.step)
     alike = (one.turning * other.turning > 0) & (2 * sizes.amin(0) >= sizes.amax(0)) & clear
@@ -116,15 +101,8 @@ def _agreement(one: Field, other: Field, noise: float) -> float:
 
 
 def scatter(nearby: Tensor) -> Tensor:
-    """|w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, one standard deviation of the noise of each weight; NaN stays.
-
-    Zero where it is below what float64 makes.
-
-    Args:
-        nearby: shape ``(5, …)``, the weights at five points in a row, `NEARBY` apart.
-
-    >>> scatter(torch.tensor([[1.0], [1.0], [1.1], [1.0], [1.0]]))
-    tensor([0.0717])
+    """|w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, one standard deviation of the noise of each weight, from the weights at
+    five points in a row, `NEARBY` apart; NaN stays, and what float64 makes is zero.
     """
     signs = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=nearby.dtype)
     deviation = torch.tensordot(signs, nearby, 1).abs() / 70**0.5
@@ -149,15 +127,11 @@ def _root_mean_square(values: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredFactors:
-    """The best T, P⁺ and P⁻; NaN where a weight vanishes or was not measured.
+    """The best T of shape ``(s_p, s_n)``, P⁺ and P⁻; NaN where a weight vanishes or was not measured.
 
-    Args:
-        triplet: T, shape ``(s_p, s_n)``, the geometric mean of w⁺/P⁺ and w⁻/P⁻.
-        positive: P⁺, shape ``(s_p,)``.
-        negative: P⁻, shape ``(s_n,)``.
-        misfit: root mean square of what log|w⁺/w⁻| has beyond a row and a column term; infinite if the signs
-            do not factor; NaN if both weights are there but at no point together, or both vanish everywhere.
-        rounding: the misfit that the noise of the weights makes on its own.
+    ``misfit`` is the root mean square of what log|w⁺/w⁻| has beyond a row and a column term: infinite if the signs do
+    not factor, NaN if nowhere both weights are there. ``rounding`` is the misfit that the noise of the weights makes
+    alone.
     """
 
     triplet: Float[Tensor, "s_p s_n"]
@@ -173,13 +147,7 @@ def fit_factors(
     w_n: Float[Tensor, "s_p s_n"],
     noise: tuple[Float[Tensor, "s_p s_n"], Float[Tensor, "s_p s_n"]] | None = None,
 ) -> MeasuredFactors:
-    """Fit T, P⁺ and P⁻ to weights on a grid.
-
-    Args:
-        s_p: the similarities of the rows.
-        w_p: w⁺, NaN where there is none.
-        w_n: w⁻, likewise.
-        noise: the standard deviations of both; weights that do not stand out from them are left out.
+    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out.
 
     >>> s = torch.linspace(-1, 1, 5, dtype=torch.float64)
     >>> t = torch.exp(s[None, :] - s[:, None])
@@ -225,7 +193,7 @@ def _majority(w: Tensor, present: Tensor, axis: int) -> Tensor:
 
 
 def _row_and_column_terms(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column terms by least squares over the entries that are present."""
+    """Least squares over the entries that are present."""
     weight = present.to(values.dtype)
     # The normal equations; their pseudo-inverse also serves rows and columns without any entry.
     upper = torch.cat([torch.diag(weight.sum(1)), weight], 1)

@@ -37,7 +37,6 @@ KNOB_NAMES = ("scale", "bias", "temperature", "margin", "tau")
 """Parameters that are no embeddings; the user has to give one without a default."""
 
 LossFunction = Callable[..., Any]
-"""A function that takes one of `Inputs` and returns a scalar tensor."""
 
 
 class UnmeasurableLoss(ValueError):
@@ -55,7 +54,6 @@ class Inputs(Enum):
 
 
 ACCEPTED = "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
-"""All `Inputs` in words."""
 
 
 def name_of(loss_fn: LossFunction) -> str:
@@ -64,15 +62,13 @@ def name_of(loss_fn: LossFunction) -> str:
 
 
 def infer_inputs(loss_fn: LossFunction) -> Inputs:
-    """Read off the names of a loss's parameters what it takes; parameters with defaults keep them.
+    """What a loss takes, by the names of its parameters; parameters with defaults keep them.
 
     Raises:
         UnmeasurableLoss: the names do not tell, or a parameter without a default is no embedding.
 
     >>> infer_inputs(lambda embeddings, labels: ...).name, infer_inputs(lambda scores: ...).name
     ('ONE_SET', 'SCORES')
-    >>> infer_inputs(lambda anchor, positive, negative, margin=1.0: ...).name
-    'TRIPLETS'
     """
     function = loss_fn.forward if isinstance(loss_fn, torch.nn.Module) else loss_fn
     try:
@@ -123,14 +119,9 @@ def _has_word(name: str, words: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """How numbered vectors become the arguments of a loss, and which pairs (i, j), i < j, are measured.
+    """How numbered vectors become the arguments of a loss, and which pairs (i, j), i < j, are positives and negatives.
 
-    Args:
-        inputs: what the loss takes.
-        labels: the class of every vector.
-        first: how many vectors come first: the images, the queries or the anchors.
-        positives: shape ``(vectors, vectors)``, upper triangle.
-        negatives: shape ``(vectors, vectors)``, upper triangle.
+    ``labels`` are the vectors' classes; ``first`` is how many come first: the images, the queries or the anchors.
     """
 
     inputs: Inputs
@@ -194,13 +185,7 @@ def in_batch(inputs: Inputs) -> Arrangement:
 def plane_similarities(
     inputs: Inputs, s_p: Float[Tensor, " points"], s_n: Float[Tensor, " points"]
 ) -> Float[Tensor, "points vectors vectors"]:
-    """The similarities of all vectors of `on_plane`, for every point (s_p, s_n).
-
-    >>> plane_similarities(Inputs.TRIPLETS, torch.tensor([0.5]), torch.tensor([0.2]))
-    tensor([[[1.0000, 0.5000, 0.2000],
-             [0.5000, 1.0000, 0.1000],
-             [0.2000, 0.1000, 1.0000]]])
-    """
+    """The similarities of all vectors of `on_plane`, for every point (s_p, s_n)."""
     one = torch.ones_like(s_p)
     if inputs in _ON_PLANE:
         third = s_n if inputs is Inputs.ONE_SET else s_p * s_n
@@ -221,28 +206,14 @@ def batch_similarities(arrangement: Arrangement, seed: int) -> Float[Tensor, "ve
 
 
 def reachable(similarities: Float[Tensor, "*points vectors vectors"]) -> Bool[Tensor, "*points"]:
-    """Whether unit vectors with these similarities exist, safely.
-
-    >>> hard = plane_similarities(Inputs.ONE_SET, torch.tensor([0.0, 0.0]), torch.tensor([0.7, 0.8]))
-    >>> reachable(hard)
-    tensor([ True, False])
-    """
+    """Whether unit vectors with these similarities exist, safely."""
     return torch.linalg.eigvalsh(similarities)[..., 0] > SMALLEST_EIGENVALUE
 
 
 def vectors_with(
     similarities: Float[Tensor, "*points vectors vectors"], dim: int
 ) -> Float[Tensor, "*points vectors dim"]:
-    """Unit vectors with these similarities: the Cholesky factor, widened with zeros to ``dim`` columns.
-
-    Raises:
-        ValueError: fewer dimensions than vectors.
-
-    >>> wanted = torch.tensor([[1.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
-    >>> vectors_with(wanted, 3)
-    tensor([[1.0000, 0.0000, 0.0000],
-            [0.6000, 0.8000, 0.0000]], dtype=torch.float64)
-    """
+    """Unit vectors with these similarities: the Cholesky factor, widened with zeros to ``dim`` columns."""
     count = similarities.shape[-1]
     if dim < count:
         raise ValueError(f"vectors_with: got dim {dim} but expected at least {count}, one for each vector")

@@ -222,21 +222,14 @@ class Measurement:
 
 
 def _percent(share: float) -> str:
-    """Two digits at least, so that nothing noticeable is called 0 %."""
     return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def against_references(loss_fn: LossFunction) -> LossFunction:
-    """A loss of (embeddings, labels, ref_emb=, ref_labels=) as one of `Inputs.QUERIES`.
+    """A loss of (embeddings, labels, ref_emb=, ref_labels=), as pytorch-metric-learning's are, as one of
+    `Inputs.QUERIES`.
 
-    The losses of pytorch-metric-learning that take references are so measured over the whole plane, and
-    without the negative as an anchor of its own, which a single set of embeddings always has. Of a module a
-    copy is made, so that its buffers stay as they are.
-
-    >>> def paired(embeddings, labels, ref_emb, ref_labels):
-    ...     return ((embeddings @ ref_emb.T) * (labels[:, None] != ref_labels)).sum()
-    >>> measure(against_references(paired), points=2).w_n
-    tensor([[2., 2.], [2., 2.]], dtype=torch.float64)
+    It is so measured over the whole plane, and without the negative as an anchor of its own. A module is copied.
     """
     own = copy_of(loss_fn)
 
@@ -349,7 +342,6 @@ class _Plane:
         return pair_gradients(self.loss_fn, on_plane(self.inputs), similarities, self.dim)
 
     def _sums(self, found: PairGradients) -> tuple[Tensor, Tensor]:
-        """w⁺ and w⁻."""
         arrangement = on_plane(self.inputs)
         positives, negatives = (found.gradients[:, m].sum(-1) for m in (arrangement.positives, arrangement.negatives))
         return -positives, negatives

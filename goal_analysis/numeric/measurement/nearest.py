@@ -34,7 +34,6 @@ from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Undecided
 
 TIE = 1e-6
-"""Losses whose fitted weights are closer than this to each other are ties."""
 
 OF_COSINE = {
     COSINE: lambda s: s,
@@ -42,22 +41,17 @@ OF_COSINE = {
     NEGATIVE_SQUARED_EUCLIDEAN: lambda s: 2 * s - 2,
     NEGATIVE_EUCLIDEAN: lambda s: -sp.sqrt(2 - 2 * s),
 }
-"""Every similarity of unit vectors as a function of their cosine, over which measurements are made."""
 
 Weights = Callable[[Sequence[float]], np.ndarray]
-"""From the hyperparameters' values to w⁺ and w⁻ at the points."""
 
 STARTS = (1.0, 0.2, 5.0)
-"""What the defaults are multiplied by, all together and one at a time, to start from."""
 
 FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 60
 """The first and the last step of the coordinate search, and the most rounds of it and of the polishing."""
 
 EXACT = 1e-13
-"""A distance that is rounding alone; the search ends there."""
 
 FARTHEST = 700.0
-"""Coordinates stay within ±this, so that their exponential is a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,13 +162,7 @@ class Coordinate:
 
 
 def coordinate(h: Hyperparameter) -> Coordinate:
-    """Logarithm above an open end, reflection at a closed one, logit between two ends, identity without any.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import positive
-    >>> scale = coordinate(Hyperparameter("scale", 10, positive))
-    >>> round(scale.to_value(scale.of_value(10.0)), 9), scale.to_value(-3.0) > 0
-    (10.0, True)
-    """
+    """Logarithm above an open end, reflection at a closed one, logit between two ends, identity without any."""
     low, high, tiny = float(h.domain.start), float(h.domain.end), 1e-12
     match bool(np.isfinite(low)), bool(np.isfinite(high)):
         case True, True:
@@ -192,38 +180,21 @@ def coordinate(h: Hyperparameter) -> Coordinate:
 
 
 def best_factor(fitted: np.ndarray, target: np.ndarray) -> float:
-    """The positive k that brings k·fitted nearest to the target; 0 where only a negative one would.
-
-    >>> best_factor(np.array([1.0, 2.0]), np.array([3.0, 6.0]))
-    3.0
-    """
+    """The positive k that brings k·fitted nearest to the target; 0 where only a negative one would."""
     size = float((fitted**2).sum())
     return max(0.0, float((fitted * target).sum()) / size) if np.isfinite(size) and size > 0 else 0.0
 
 
 def distance(fitted: np.ndarray, target: np.ndarray) -> float:
-    """min_k ‖target − k·fitted‖/‖target‖, 0 to 1; 1 where the weights are not finite.
-
-    >>> distance(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
-    0.7071
-    """
+    """min_k ‖target − k·fitted‖/‖target‖, 0 to 1; 1 where the weights are not finite."""
     factor = best_factor(fitted, target)
     return float(np.linalg.norm(target - factor * fitted) / np.linalg.norm(target)) if factor else 1.0
 
 
 def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -> tuple[tuple[float, ...], float]:
-    """The values of the hyperparameters with the smallest distance found, and that distance.
+    """The values of the hyperparameters with the smallest distance found, within their domains, and that distance.
 
-    Args:
-        weights: from values, in the order of ``knobs``, to weights of the shape of ``target``.
-        knobs: the hyperparameters; values stay within their domains.
-        target: the weights to come near to, not all zero.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import positive
-    >>> x = np.linspace(-1, 1, 9)
-    >>> values, left = fit(lambda v: np.exp(v[0] * x), [Hyperparameter("scale", 1, positive)], 5 * np.exp(3 * x))
-    >>> round(values[0], 6), left < 1e-9
-    (3.0, True)
+    ``weights`` maps values, in the order of ``knobs``, to weights of the shape of ``target``.
     """
     coordinates = [coordinate(h) for h in knobs]
 

@@ -38,26 +38,15 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHECKED = 24
-"""Points at which simplified weights are compared with the bare derivatives."""
 
 TOLERANCE = 1e-6
-"""The largest relative difference between them there."""
 
 DIGITS = 60
-"""Digits with which a difference in floats is checked."""
 
 
 @dataclass(frozen=True)
 class TermParts:
-    """The derivatives of the declared pieces of one term.
-
-    Args:
-        term: the term Φ(A⁺[k], A⁻[h]).
-        outer_positive: −∂Φ/∂x_p; where Φ reads the gap alone this is φ′, the triplet weight.
-        outer_negative: ∂Φ/∂x_n; where Φ reads the gap alone this is φ′ too.
-        inner_positive: k′(s_p), zero for a term without positives.
-        inner_negative: h′(s_n), zero for a term without negatives.
-    """
+    """The derivatives of one term's pieces: −∂Φ/∂x_p and ∂Φ/∂x_n (φ′ twice, of the gap alone), k′(s_p) and h′(s_n)."""
 
     term: Term
     outer_positive: sp.Expr
@@ -74,8 +63,7 @@ class Decomposition(Displayed):
         loss: the loss.
         field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
         parts: the derivatives of the pieces, term by term.
-        contradiction: where the field does not separate, what T·P would imply and where it fails; None also where
-            neither factors nor a contradiction were found.
+        contradiction: what T·P would imply and where it fails, where one was found.
     """
 
     loss: SymbolicLoss
@@ -103,8 +91,8 @@ class Decomposition(Displayed):
     def weights(
         self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
     ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        """The weights −∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on
-        the derived pieces: outer derivative × mining weight × inner derivative, summed over the terms.
+        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on the derived
+        pieces.
         """
         total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
         for parts in self.parts:
@@ -114,10 +102,7 @@ class Decomposition(Displayed):
 
 
 def decompose(loss: SymbolicLoss) -> Decomposition:
-    """Derive the weights of a loss.
-
-    Args:
-        loss: any loss of the declarable shape.
+    """Derive the weights of any objective.
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.primitives import gap
@@ -132,7 +117,6 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 
 @lru_cache(maxsize=1024)
 def _decomposed(loss: SymbolicLoss) -> Decomposition:
-    """The decomposition of a loss. It is cached, because deriving it takes a tenth of a second."""
     if not loss.is_loss:
         return _prescribed(loss)
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
@@ -156,7 +140,7 @@ def _decomposed(loss: SymbolicLoss) -> Decomposition:
 
 
 def _prescribed(objective: SymbolicLoss) -> Decomposition:
-    """The weights on one triplet where some of their factors are prescribed: what one term says itself, or the sum."""
+    """The weights where some factors are prescribed: what one term says itself, or the sum."""
     parts = tuple(map(_parts, objective.terms))
     field = WeightField(
         name=objective.name,
@@ -178,7 +162,7 @@ def _prescribed(objective: SymbolicLoss) -> Decomposition:
 
 
 def _own_factors(parts: TermParts) -> Factors:
-    """T, P⁺ and P⁻ of a term on one triplet, as they stand there, times the mining weights of a single pair."""
+    """What a term prescribes, times the mining weights of a single pair."""
     at, shares = {}, []
     for x, side, s, slope in (
         (x_p, parts.term.positives, s_p, parts.inner_positive),
@@ -221,7 +205,6 @@ def _parts(term: Term) -> TermParts:
 
 
 def _term_gradient(parts: TermParts, positives, negatives):
-    """Pairs of a similarity and its share of the term's gradient ∂L/∂s."""
     term = parts.term
     sides_p = _gathered(term.positives, s_p, parts.inner_positive, positives, positives)
     sides_n = _gathered(term.negatives, s_n, parts.inner_negative, negatives, positives)
@@ -251,17 +234,11 @@ def _gathered(side: Side | None, variable, inner_derivative, own, positives):
 
 
 BASES = 4
-"""Points through which factors are read off the weights where the algebra shows none."""
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Why there are no factors: T·P would make an expression zero that is not zero.
-
-    Args:
-        what: that expression, in terms of the weights at points (s_p1, s_n1), (s_p1, s_n2), ...
-        witness: a point at which it is not zero.
-    """
+    """Why there are no factors: T·P would make an expression of w at (s_p1, s_n1), ... zero that is not zero."""
 
     what: str
     witness: Witness
@@ -271,8 +248,8 @@ class Contradiction:
 
 
 def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
-    """T, P⁺ and P⁻ with T·P⁺ = ``positive`` and T·P⁻ = ``negative``, or the contradiction that they lead to, or
-    neither where neither was found.
+    """T, P⁺ and P⁻ with T·P⁺ and T·P⁻ as given, or the contradiction that they lead to, or neither where neither was
+    found.
     """
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
@@ -316,7 +293,6 @@ def _divides_by_a_step(factors: Factors) -> bool:
 
 
 def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr) -> Factors:
-    """The factors with the free constant fixed by the module's convention."""
     content = _positive_content(positive if positive != 0 else negative)
     return Factors(*(simplest(e) for e in (triplet * content, positive / content, negative / content)))
 

@@ -50,7 +50,6 @@ class Integrability(Displayed):
 
 
 Condition = tuple[Callable[[], Witness | None], str]
-"""An expression that has to vanish: the search for a witness against it, and its name."""
 
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
@@ -78,7 +77,6 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 
 @lru_cache(maxsize=4096)
 def _decided(objective: Decomposition | WeightField) -> Integrability:
-    """The verdict. It is cached, because deciding takes up to a second."""
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
@@ -104,9 +102,8 @@ _CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights
 
 
 def is_continuous_loss(loss: SymbolicLoss) -> bool:
-    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient.
-
-    A loss is continuous if its inner functions, its aggregators and its outer functions are. False proves nothing.
+    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
+    proves nothing.
     """
     return not loss.detaches and all(map(_is_continuous_term, loss.terms))
 
@@ -131,7 +128,6 @@ def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
 
 
 def _conditions(objective, field, curl, jumps) -> Iterator[Condition]:
-    """Everything that has to vanish."""
     yield partial(witness_against, curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
         yield partial(refute_on_kink, jump, (s_n, s_p), field), _across(jump)
@@ -161,9 +157,7 @@ def _conditions_on_several_pairs(decomposition: Decomposition) -> Iterator[Condi
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:
-    """Symmetry between the pairs that a relative similarity joins: another anchor's positive, with the roles
-    exchanged, and another negative of the anchor, which has no weight itself.
-    """
+    """Symmetry between the pairs that a relative similarity joins, of which another negative has no weight itself."""
     reads = {r.symbol: r.contribution for r in field.relative}
     positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
     if positive.has(other_positive):

@@ -31,19 +31,14 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor, tidy
 from goal_analysis.symbolic.weight import WeightField
 
 TRIED = 40
-"""Along how many lines a kink without a closed form is searched."""
 
 CELLS = 48
-"""Into how many cells such a line is cut."""
 
 BOXES = 400
-"""The most boxes into which the range is cut to prove that a kink lies outside of it."""
 
 NEGLIGIBLE = 1e-7
-"""A coefficient counts as zero on the kink if it is below this share of its size elsewhere."""
 
 DIGITS = 60
-"""Digits with which a larger coefficient is checked."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,7 @@ class Jump:
 
 
 def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
-    """What the curl of a gradient field is concentrated to, for every two similarities at every kink.
-
-    Args:
-        gradient: ∂L/∂s by similarity.
-    """
+    """What the curl of a gradient field {s: ∂L/∂s} is concentrated to, for every two similarities at every kink."""
     in_steps = {s: in_steps_alone(weight) for s, weight in gradient.items()}
     similarities = tuple(gradient)
     for kink in kinks_of(tuple(in_steps.values()), similarities):
@@ -72,9 +63,7 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
 
 
 def in_steps_alone(expression: sp.Expr) -> sp.Expr:
-    """``expression`` with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone.
-
-    The two are equal almost everywhere.
+    """``expression``, almost everywhere, with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone.
 
     >>> in_steps_alone(step(s_n**2 - 1)), in_steps_alone(hinge(2 * s_n**3))
     ((1 - step(s_n - 1))*(1 - step(s_n + 1)) + step(s_n - 1)*step(s_n + 1), 2*s_n**3*step(s_n))
@@ -84,7 +73,6 @@ def in_steps_alone(expression: sp.Expr) -> sp.Expr:
 
 @lru_cache(maxsize=4096)
 def _step_of_factors(x: sp.Expr) -> sp.Expr:
-    """1[x > 0] in steps of the irreducible factors of ``x``, each with one of its signs."""
     positive = sp.S.One
     for factor in sp.Mul.make_args(bounded_factor(x)):
         if factor.is_number:
@@ -117,12 +105,8 @@ def jump_across(kink: sp.Expr, expression: sp.Expr) -> sp.Expr:
 
 
 def is_continuous(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> bool:
-    """Whether ``expression`` is proved to be continuous in the variables, each over all real numbers.
-
-    False proves nothing.
-
-    >>> is_continuous(hinge(s_n) + hinge(s_n**2 - 2), [s_n]), is_continuous(step(s_n), [s_n])
-    (True, False)
+    """Whether ``expression`` is proved to be continuous in the variables over all real numbers; False
+    proves nothing.
     """
     in_steps = expression.replace(step, _step_of_factors)  # a hinge never jumps
     kinks = kinks_of([in_steps], variables)
@@ -162,7 +146,8 @@ def _root(kink: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Symbol, sp.
 
 
 def refute_on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField) -> Witness | None:
-    """None if the coefficient is proved to vanish on the kink within the range of the similarities, else a witness.
+    """A point against the coefficient vanishing on the kink within the range of the similarities, or None if it is
+    proved to.
 
     Raises:
         Undecided: neither was found.
@@ -183,8 +168,6 @@ def refute_on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightF
 
 def witness_against(condition: sp.Expr, field: WeightField) -> Witness | None:
     """A point at which ``condition`` is not zero, or None if it is proved to be zero.
-
-    Points at the default hyperparameters are tried first.
 
     Raises:
         Undecided: neither was found.
@@ -239,7 +222,6 @@ def _roots(kink: Program, symbols, point, variable, span) -> Iterator[list[float
 
 
 def _holds_in_many_digits(kink: Program, coefficient: Program, point: Sequence[float], place: int) -> bool:
-    """Whether the coefficient is not zero at the kink next to ``point``, found to 50 digits."""
     with mpmath.workdps(DIGITS):
         here = list(map(mpmath.mpf, point))
 

@@ -34,17 +34,13 @@ def potential(field: WeightField) -> sp.Expr | None:
 
 @lru_cache(maxsize=1024)
 def _potential(positive: sp.Expr, negative: sp.Expr, ranges: tuple) -> sp.Expr | None:
-    """U of pair weights. It is cached, because many objectives have the same pair weights."""
     rising = antiderivative(negative, s_n, dict(ranges))
     falling = antiderivative(positive, s_p, dict(ranges))
     return None if rising is None or falling is None else rising - falling
 
 
 def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol]]:
-    """Every way to read T as f(z): the scalar argument z(s_p, s_n), the profile f, and the variable of f.
-
-    Profiles that are more than a factor come first.
-    """
+    """Every way to read T as f(z(s_p, s_n)): z, f and the variable of f; what is more than a factor comes first."""
     t = sp.Symbol("t", real=True)
     found = []
     for z in sorted(sp.preorder_traversal(triplet_weight), key=sp.count_ops, reverse=True):
@@ -56,12 +52,7 @@ def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Sym
 
 
 def recover_loss(field: WeightField, u: sp.Expr | None) -> sp.Expr | None:
-    """A closed form of the loss of an integrable field, checked against both weights; None if none was found.
-
-    Args:
-        field: weights whose curl vanishes.
-        u: their potential.
-    """
+    """A closed form of the loss of a field without curl and its potential, checked against both weights, or None."""
     for candidate in _loss_candidates(field, u):
         residues = (sp.diff(candidate, s_p) + field.positive, sp.diff(candidate, s_n) - field.negative)
         try:
@@ -90,7 +81,6 @@ def _loss_candidates(field: WeightField, u: sp.Expr | None) -> Iterator[sp.Expr]
 
 
 def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
-    """above/below if it does not depend on the similarities."""
     if below == 0:
         return None
     ratio = bounded_factor((above / below).replace(hinge, lambda x: x * step(x)))
@@ -98,10 +88,8 @@ def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
 
 
 u = sp.Symbol("u", real=True)
-"""The variable of a profile g(u)."""
 
 CENTRE = {s_p: sp.Rational(1, 2), s_n: sp.Rational(1, 2)}
-"""Where a tangent twin touches: neither easy nor hard."""
 
 
 class NoTwin(ValueError):
@@ -151,10 +139,8 @@ def tangent_twin(field: WeightField) -> tuple[WeightField, sp.Expr | None]:
 
 
 def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
-    """The profile g of the tangent twin, an expression of `u`, and the potential U: its triplet weight is g(U).
-
-    Raises:
-        NoTwin: as `tangent_twin`.
+    """The profile g(u) of the tangent twin, and the potential U: its triplet weight is g(U); a NoTwin as
+    `tangent_twin`.
     """
     factors, closed = _factors_and_potential(field)
     for z, profile, t in profiles(factors.triplet):
@@ -180,5 +166,4 @@ def _factors_and_potential(field: WeightField) -> tuple[Factors, sp.Expr]:
 
 
 def _slope_at_centre(e: sp.Expr) -> sp.Expr:
-    """The derivative at the centre along s_p + s_n = 1, in the direction of harder triplets."""
     return simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE))

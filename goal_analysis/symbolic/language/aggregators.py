@@ -125,10 +125,7 @@ EACH_MEAN = Aggregator("each_mean", _mean, "1/count for every pair, outside of �
 
 @cache
 def softmax_active(temperature: sp.Expr) -> Aggregator:
-    """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped.
-
-    There is one per temperature, so that losses that say the same are equal.
-    """
+    """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped."""
 
     def combine(values: Sequence[sp.Expr]) -> sp.Expr:
         def weight(i: int) -> sp.Expr:
@@ -142,7 +139,7 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
 
 @cache
 def soft_max(scale: sp.Expr) -> Aggregator:
-    """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum; there is one a scale."""
+    """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum."""
     return Aggregator(
         "soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,)
     )
@@ -150,7 +147,7 @@ def soft_max(scale: sp.Expr) -> Aggregator:
 
 @cache
 def soft_min(scale: sp.Expr) -> Aggregator:
-    """−log Σ exp(−scale·x)/scale; there is one a scale."""
+    """−log Σ exp(−scale·x)/scale."""
 
     def combine(values: Sequence[sp.Expr]) -> sp.Expr:
         return -logsumexp(*(-scale * x for x in values)) / scale

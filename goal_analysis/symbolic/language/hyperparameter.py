@@ -22,7 +22,6 @@ RESERVED = frozenset(
     + [primitive.__name__ for primitive in PRIMITIVES]
     + ["gap", "exp", "log", "sqrt", "sin", "cos", "max", "min", "abs", "pi"]
 )
-"""Names that already mean something in a formula."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,8 @@ def resolve(
 ) -> dict[sp.Symbol, sp.Expr]:
     """The exact value of every hyperparameter's symbol: its default, or what ``settings`` says.
 
-    Args:
-        hyperparameters: what can be set.
-        settings: values by name.
-        owner: whose hyperparameters they are, for the error's text.
-
     Raises:
-        ValueError: a name is unknown or a value lies outside its domain.
+        ValueError: a name is unknown or a value lies outside its domain; the text begins with the ``owner``.
     """
     known = {h.name: h for h in hyperparameters}
     for name, value in settings.items():

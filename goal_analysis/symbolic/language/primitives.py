@@ -27,7 +27,7 @@ gap = x_n - x_p
 
 
 class _Primitive(sp.Function):
-    """What the primitives share: one real argument gives one real value."""
+    """One real argument gives one real value."""
 
     nargs = 1
 
@@ -39,9 +39,8 @@ class _Primitive(sp.Function):
 
 
 def _sign(x: sp.Expr) -> int | None:
-    """The sign of a number. It is None for an expression with symbols, and for a number whose digits do not show it.
-
-    SymPy's `is_comparable` and `Max` would multiply powers out to find it, which can take forever.
+    """The sign of a number whose digits show it, else None; SymPy's own search multiplies powers out, which can take
+    forever.
     """
     digits = x.evalf(2) if x.is_number and not x.is_Number else x
     told = digits.is_Rational or digits in (sp.oo, -sp.oo) or (digits.is_Float and digits._prec > 1)
@@ -208,4 +207,3 @@ def cosine_of_shifted_angle(s: sp.Expr, shift: sp.Expr) -> sp.Expr:
 
 
 PRIMITIVES = (hinge, step, sigmoid, softplus, logsumexp, detach)
-"""Every function that the language adds to SymPy's own arithmetic, exp, log, sqrt, sin and cos."""

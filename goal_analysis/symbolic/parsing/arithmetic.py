@@ -16,13 +16,11 @@ from mpmath.ctx_iv import MPIntervalContext
 from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, logsumexp, sigmoid, softplus, step
 
 MAX_BITS = 512
-"""Bits of a numerator or denominator: its square still fits into a float64."""
 
 MAX_EXPONENT = 64
 """Largest numeric exponent: no published loss goes past 4, and SymPy expands powers of numbers."""
 
 MAX_ROOT = 100
-"""Largest denominator of a numeric exponent."""
 
 MAX_ROOT_BITS = 256
 """Bits of a number under a root, times the root: SymPy raises its prime factors up to that power."""
@@ -34,10 +32,8 @@ MAX_TERMS, MAX_CONSTANT_TERMS = 3_000, 100
 """Summands of an expression multiplied out, which later steps may do and which SymPy does to constants."""
 
 MAX_NESTING = 100
-"""Levels of an expression, so that whoever walks it stays clear of Python's recursion limit."""
 
 _MAX, _MAX_LOG = 2.0**512, 512 * math.log(2)
-"""Largest constant, and the largest argument of exp."""
 
 
 class Refused(ArithmeticError):
@@ -45,13 +41,14 @@ class Refused(ArithmeticError):
 
 
 class Facts(NamedTuple):
-    """What is known of an expression that is within the bounds."""
+    """What is known of an expression within the bounds; ``interval`` lies around a constant, and is None
+    with symbols.
+    """
 
     size: int
     nesting: int
     terms: int
     interval: Any
-    """An interval of mpmath around the value; None where the expression has symbols."""
 
 
 class Arithmetic:
@@ -64,7 +61,7 @@ class Arithmetic:
         self._known: dict[sp.Expr, Facts] = {}
 
     def checked(self, expression: sp.Expr) -> sp.Expr:
-        """Return the expression if it is real, defined and small."""
+        """The expression, if it is real, defined and small."""
         self._facts(expression)
         return expression
 
@@ -206,7 +203,6 @@ _iv.prec = 128
 
 
 def _interval_of(x: sp.Expr, parts: list[Any]) -> Any:
-    """An interval around a constant whose parts lie in intervals."""
     if x.is_Rational:
         return _iv.mpf(x.p) / x.q
     try:

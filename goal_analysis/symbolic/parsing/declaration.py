@@ -34,13 +34,10 @@ Value = TypeVar("Value", SymbolicLoss, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
-"""Every similarity, by its name."""
 
 REDUCTION_OF = {reduction.value: reduction for reduction in Reduction}
-"""``sum`` and ``mean``."""
 
 ANCHORS_OF = {anchors.name.lower(): anchors for anchors in Anchors}
-"""``rows``, ``columns`` and ``both``."""
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
@@ -56,13 +53,8 @@ _RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_
 
 
 def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
-    """Read a document of losses, ``{"losses": {name: declaration}}``.
-
-    Args:
-        mapping: the document; `loss_from_mapping` says what a declaration holds.
-
-    Raises:
-        ValueError: a key, a name or a value is not one of those that are accepted.
+    """Read a document of losses, ``{"losses": {name: declaration}}``; `loss_from_mapping` says what a declaration
+    holds.
 
     >>> [loss.name for loss in losses_from_mapping({"losses": {"difference": {"formula": "s_n - s_p"}}})]
     ['difference']
@@ -115,16 +107,8 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
 def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
     """Write a loss in the long form, so that `loss_from_mapping` reads an equal one.
 
-    Args:
-        loss: any whose formulas and aggregators have names.
-
     Raises:
         ValueError: the loss holds something that declarations cannot say.
-
-    >>> from goal_analysis.symbolic.language.primitives import hinge
-    >>> term = Term(outer=hinge(gap), negatives=EACH(s_n))
-    >>> loss_to_mapping(SymbolicLoss(name="hinged", title="Hinged", terms=(term,)))["terms"]
-    [{'outer': 'hinge(x_n - x_p)', 'negatives': {'inner': 's_n', 'aggregator': 'each'}}]
     """
     mapping: dict[str, Any] = {
         "title": loss.title,
@@ -201,15 +185,7 @@ def _side_to_mapping(side: Side) -> dict[str, Any]:
 
 
 def triplet_weight_from_mapping(mapping: Mapping[str, Any]) -> TripletWeight:
-    """Read a triplet weight.
-
-    Args:
-        mapping: ``formula``, T of s_p, s_n and ``hyperparameters`` (as `loss_from_mapping` reads them), with ``name``
-            and ``reference``.
-
-    Raises:
-        FormulaError: the formula is not understood; it shows the place.
-        ValueError: a key, a name or a value is not one of those that are accepted.
+    """Read a triplet weight: ``formula``, T of s_p, s_n and ``hyperparameters``, with ``name`` and ``reference``.
 
     >>> triplet_weight_from_mapping({"formula": "sigmoid(tau*(s_n - s_p))", "hyperparameters": {"tau": 10}}).arguments
     ('s_n', 's_p')
@@ -233,10 +209,6 @@ def pair_weights_from_mapping(mapping: Mapping[str, Any]) -> PairWeights:
             ``member``, formulas of s_p, s_n, o_p, o_n and l_p, ``other``, the kind of pair that it is a mean over, and
             ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
 
-    Raises:
-        FormulaError: a formula is not understood; it shows the place.
-        ValueError: a key, a name or a value is not one of those that are accepted.
-
     >>> pair_weights_from_mapping({"positive": "1 - s_p", "negative": "s_n"}).negative
     s_n
     """
@@ -257,20 +229,12 @@ def pair_weights_from_mapping(mapping: Mapping[str, Any]) -> PairWeights:
 
 
 def triplet_weight_to_mapping(weight: TripletWeight) -> dict[str, Any]:
-    """Write a triplet weight so that `triplet_weight_from_mapping` reads an equal one.
-
-    Raises:
-        ValueError: the weight holds something that declarations cannot say.
-    """
+    """Write a triplet weight so that `triplet_weight_from_mapping` reads an equal one."""
     return _weight_to_mapping(weight, {"formula": weight.expression}, {}, triplet_weight_from_mapping)
 
 
 def pair_weights_to_mapping(weights: PairWeights) -> dict[str, Any]:
-    """Write pair weights so that `pair_weights_from_mapping` reads equal ones.
-
-    Raises:
-        ValueError: the weights hold something that declarations cannot say.
-    """
+    """Write pair weights so that `pair_weights_from_mapping` reads equal ones."""
     relative = {"relative": {r.symbol.name: _relative_to_mapping(r) for r in weights.relative}}
     formulas = {"positive": weights.positive, "negative": weights.negative}
     return _weight_to_mapping(weights, formulas, relative, pair_weights_from_mapping)
@@ -323,13 +287,7 @@ def _relative_to_mapping(relative: RelativeSimilarity) -> dict[str, Any]:
 
 
 def interval_from_text(text: str) -> sp.Interval:
-    """Read an interval, the inverse of `interval_text`.
-
-    Args:
-        text: two ends, each ``inf`` or a constant formula, between brackets, round where the end is left out.
-
-    Raises:
-        ValueError: the text is no interval, or one without inner points.
+    """Read an interval of two ends, each ``inf`` or a constant formula, the inverse of `interval_text`.
 
     >>> interval_from_text("(0, inf)"), interval_from_text("[-1, 1/2]")
     (Interval.open(0, oo), Interval(-1, 1/2))
@@ -364,7 +322,6 @@ def _reference(table: Table) -> tuple[str, ...]:
 
 
 def _hyperparameters(table: Table) -> tuple[tuple[Hyperparameter, ...], dict[str, sp.Expr]]:
-    """What a table declares as hyperparameters, and their symbols by name."""
     declared = table.table("hyperparameters")
     hyperparameters = tuple(_hyperparameter(declared, name) for name in declared)
     return hyperparameters, {h.name: h.symbol for h in hyperparameters}
@@ -408,7 +365,6 @@ def _plain_number(number: Any) -> Any:
 
 
 def _checked(whose: str, value: Value, mapping: dict[str, Any], read: Callable[[Any], Value]) -> dict[str, Any]:
-    """The mapping, if it reads back as the value."""
     problem = f"{whose}: got what declarations cannot say"
     try:
         read_back = read(mapping)

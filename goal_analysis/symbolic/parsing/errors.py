@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 
 _WINDOW = 76
-"""Columns of a formula that an error shows around the place."""
 
 
 class FormulaError(ValueError):

@@ -32,7 +32,6 @@ MAX_DEPTH = 40
 """Nested operations, far below Python's recursion limit; a sum or product of many counts as one."""
 
 MAX_DIGITS = 17
-"""Digits of a decimal: as many as a float64 has."""
 
 _TOKEN = re.compile(
     r"""\s+ | (?P<word>[^\W\d]\w*) | (?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])
@@ -54,11 +53,10 @@ _INSTEAD = {
 
 
 def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
-    """Read a formula.
+    """Read a formula such as ``"softplus(tau*(s_n - s_p))/tau"``; decimals are read exactly, line breaks as blanks.
 
     Args:
-        text: the formula, such as ``"softplus(tau*(s_n - s_p))/tau"``; decimals are read exactly, and line
-            breaks count as blanks.
+        text: the formula.
         symbols: what the names stand for.
 
     Raises:
@@ -141,7 +139,6 @@ class _Walk:
         return FormulaError(self._text, start, end, problem)
 
     def _place(self, offset: int | None) -> int:
-        """The character at a byte of the line."""
         return self._start + len(self._bytes[:offset].decode(errors="ignore"))
 
     def _refuse(self, node: ast.expr) -> sp.Expr:

@@ -14,12 +14,7 @@ MOST_OPERATIONS = 20
 
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
-    """F with ∂F/∂variable = ``expression`` almost everywhere and F continuous, or None if none was found.
-
-    Args:
-        expression: any expression.
-        variable: the symbol to integrate over.
-        ranges: where the derivative is compared with the expression.
+    """F with ∂F/∂variable = ``expression`` almost everywhere, compared over ``ranges``, and F continuous, or None.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n
     >>> antiderivative(sigmoid(10 * s_n), s_n, {s_n: (sp.S(-1), sp.S(1))})
@@ -75,7 +70,6 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol) -> sp.Ex
 
 
 def _linear_table(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    """The antiderivative of f(a·variable + b) for the functions of the language."""
     if function == variable:
         return variable**2 / 2
     if function.is_Pow and not function.exp.has(variable) and function.exp != -1:

@@ -29,7 +29,6 @@ FUNCTIONS: dict[type, str] = {
     sp.sin: "sin",
     sp.cos: "cos",
 }
-"""The functions that a program can hold besides arithmetic."""
 
 
 class UnsupportedFunction(ValueError):
@@ -47,12 +46,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """A straight-line program: its inputs come first, then one value a step.
-
-    Args:
-        inputs: the symbols, in the order in which their values are given.
-        steps: the operations; operand i is input i, or step i − len(inputs).
-        outputs: which values are the result.
+    """A straight-line program: its inputs come first, then one value a step; operand i is input i, or step i −
+    len(inputs).
     """
 
     inputs: tuple[sp.Symbol, ...]
@@ -96,8 +91,6 @@ def evaluate(expression: sp.Expr, values: Mapping[sp.Symbol, Any], table: Table 
 
 
 class _Walk:
-    """The one walk: places every subexpression once and remembers where."""
-
     def __init__(self, inputs: tuple[sp.Symbol, ...]) -> None:
         self.inputs = len(inputs)
         self.places: dict[sp.Expr, int] = {symbol: i for i, symbol in enumerate(inputs)}

@@ -22,7 +22,6 @@ from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Progr
 from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
 
 Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
-"""From where to where every symbol is tried."""
 
 POINTS = 160
 """Points that are tried in floats. A false identity fails almost everywhere in some region."""
@@ -52,13 +51,6 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
 
     Raises:
         Undecided: the value is zero at every point that was tried, but the algebra does not prove it.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-    >>> unit = {s_p: (sp.S(-1), sp.S(1)), s_n: (sp.S(-1), sp.S(1))}
-    >>> refute_zero(sigmoid(s_n) + sigmoid(-s_n) - 1, unit) is None
-    True
-    >>> refute_zero(sigmoid(s_n) + sigmoid(s_p) - 1, unit) is None
-    False
     """
     if expression == 0:
         return None
@@ -82,7 +74,6 @@ def find_witness(expression: sp.Expr, ranges: Ranges, points: int = POINTS) -> W
 
 
 def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
-    """The magnitude of the value as far as floats tell."""
     (value,) = compiled.run(FLOAT, *map(float, point.values()))
     return abs(value) if math.isfinite(value) else 0.0
 
@@ -128,12 +119,7 @@ def proves_zero(expression: sp.Expr) -> bool:
 
 
 def cases(expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})) -> Iterator[sp.Expr]:
-    """``expression`` without kinks, once for every combination of signs at its `step`s and `hinge`s.
-
-    Args:
-        expression: any.
-        settled: the values of the steps that are decided already.
-    """
+    """``expression`` without kinks, once for every combination of signs at its steps that are not ``settled``."""
     expression = expression.replace(hinge, lambda x: x * step(x))
     expression = expression.replace(step, lambda x: step(sp.factor_terms(sp.expand(x))))
     while not settled.keys().isdisjoint(expression.atoms(step)):
@@ -162,12 +148,7 @@ def _smooth_part_vanishes(expression: sp.Expr) -> bool:
 
 
 def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:
-    """A smooth expression with its sigmoids and softpluses written with exp and log, in factors.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> factored_in_exponentials(sigmoid(s_n - s_p) / sigmoid(s_p - s_n))
-    exp(s_n)*exp(-s_p)
-    """
+    """A smooth expression with its sigmoids and softpluses written with exp and log, in factors."""
     kernels = _Kernels()
     factored = bounded_factor(sp.together(kernels.convert(expression)))
     spelt = {dummy: _SPELT[key[0]](*key[1:]) for key, dummy in kernels.dummies.items()}
@@ -185,7 +166,6 @@ _SPELT = {
     "power": sp.Pow,
     "opaque": lambda e: e,
 }
-"""What the dummies of a kernel stand for, by the first word of their key."""
 
 
 class _Kernels:

@@ -21,13 +21,8 @@ MOST_DEGREE = 100
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
-    """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` whose argument has one sign.
-
-    Signs are those over the range of the similarity.
-
-    >>> from goal_analysis.symbolic.language.similarity import COSINE
-    >>> tidy(hinge(2 - 2 * s_p), COSINE)
-    2*(1 - s_p)
+    """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` of one sign over the
+    similarity's range.
     """
 
     def settled(primitive: type[sp.Function], when_positive: sp.Expr | None = None):
@@ -72,19 +67,11 @@ def bounded_factor(expression: sp.Expr) -> sp.Expr:
 
 
 def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, int]]]:
-    """`sympy.factor_list`, unless it would take too long: then the polynomial is its only factor.
-
-    >>> from sympy.abc import x, y
-    >>> bounded_factor_list(2 * x**2 * y - 2 * y)
-    (2, [(x - 1, 1), (y, 1), (x + 1, 1)])
-    >>> bounded_factor_list(x**3219 * y**222 + 1)
-    (1, [(x**3219*y**222 + 1, 1)])
-    """
+    """`sympy.factor_list`, unless it would take too long: then the polynomial is its only factor."""
     return sp.factor_list(polynomial) if _can_be_factored(polynomial) else (sp.S.One, [(polynomial, 1)])
 
 
 def _can_be_factored(e: sp.Expr) -> bool:
-    """Whether it has few terms after it is multiplied out, which factoring begins with, and a low degree."""
     return terms_multiplied_out(e) <= MOST_TERMS and degree_multiplied_out(e) <= MOST_DEGREE
 
 
@@ -119,16 +106,10 @@ def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
 
 
 ENDLESS = 1e9
-"""The largest count."""
 
 
 def terms_multiplied_out(e: sp.Expr) -> float:
-    """At most how many terms ``e`` has when it is multiplied out.
-
-    >>> x, y = sp.symbols("x y")
-    >>> terms_multiplied_out((x + y) * (x - y) ** 3)
-    16
-    """
+    """At most how many terms ``e`` has when it is multiplied out."""
     if e.is_Add:
         return sum(map(terms_multiplied_out, e.args))
     if e.is_Mul:
@@ -140,11 +121,8 @@ def terms_multiplied_out(e: sp.Expr) -> float:
 
 
 def degree_multiplied_out(e: sp.Expr) -> int:
-    """At most which degree ``e`` has as a polynomial, where an exponential of p/q·x is the p-th power of that of x/q.
-
-    >>> x, y = sp.symbols("x y")
-    >>> degree_multiplied_out(x**3 * (y**2 + sp.sin(x)) + 7), degree_multiplied_out(sp.exp(x * sp.Rational(145, 100)))
-    (5, 29)
+    """At most which degree ``e`` has as a polynomial, where an exponential of p/q·x is the p-th power of
+    that of x/q.
     """
     if e.is_Number:
         return 0

@@ -19,12 +19,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 
 
 def plain(expression: sp.Expr) -> str:
-    """One line of text that `parse` reads back to the same expression.
-
-    The one exception are products of several cube or higher roots of numbers: SymPy has many forms of them.
-
-    Args:
-        expression: in the words that `parse` knows; others are written SymPy's way.
+    """One line of text that `parse` reads back, but for products of several roots of numbers, which have many forms.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> plain((s_n - s_p) ** 2 / 5 + sp.sqrt(s_n) / 3)
@@ -34,10 +29,7 @@ def plain(expression: sp.Expr) -> str:
 
 
 def latex(expression: sp.Expr) -> str:
-    r"""LaTeX, in the notation of the field.
-
-    Args:
-        expression: any; a symbol named after a Greek letter becomes the letter, longer names stand upright.
+    r"""LaTeX in the notation of the field: a Greek name becomes the letter, longer names stand upright.
 
     >>> from goal_analysis.symbolic.language.primitives import gap, hinge
     >>> print(latex(hinge(gap + sp.Symbol("margin"))))
@@ -93,11 +85,7 @@ def _is_divisor(factor: sp.Expr) -> bool:
 
 
 def decimal(number: sp.Rational) -> str | None:
-    """A rational as the shortest decimal that reads back exactly; None where there is none.
-
-    >>> decimal(sp.Rational(1, 5)), decimal(sp.Rational(1, 3))
-    ('0.2', None)
-    """
+    """A rational as the shortest decimal that reads back exactly; None where there is none."""
     if number.is_Integer:
         return str(number)
     if max(abs(number.p), number.q).bit_length() > 512:

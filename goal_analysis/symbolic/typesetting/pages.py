@@ -23,9 +23,8 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightFiel
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a page: a key for data, a label for people, the value, and a label in LaTeX where it differs.
-
-    The value None is that of an open question.
+    """One line of a page: a key for data, a label for people, the value, None of an open question, and a label in
+    LaTeX.
     """
 
     key: str
@@ -64,13 +63,8 @@ def loss_page(loss: SymbolicLoss, settings: Mapping[str, float] | None = None) -
 
 
 def shape(loss: SymbolicLoss) -> str:
-    """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators.
-
-    >>> from goal_analysis.symbolic.language.aggregators import LOGSUMEXP, SOFTMIN
-    >>> from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-    >>> term = Term(outer=softplus(gap), positives=SOFTMIN(s_p), negatives=LOGSUMEXP(s_n))
-    >>> shape(SymbolicLoss(name="circle_like", title="", terms=(term,)))
-    'φ(logsumexp⁻ − softmin⁺)'
+    """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators, such as ``φ(logsumexp⁻ −
+    softmin⁺)``.
     """
     return " + ".join(map(_term_shape, loss.terms))
 
@@ -136,12 +130,7 @@ def integrability_page(verdict: Integrability) -> Page:
 
 
 def to_plain(pages: Sequence[Page], width: int | None = None) -> str:
-    """Aligned text.
-
-    Args:
-        pages: what to write.
-        width: where long values go on in the next line; by default nowhere.
-    """
+    """Aligned text; past ``width`` long values go on in the next line."""
     labels = max(len(row.label) for page in pages for row in page.rows)
 
     def line(row: Row) -> str:

@@ -34,14 +34,22 @@ class Segments:
         anchor: shape ``(pairs,)``; of each pair.
         order: shape ``(pairs,)``; the pairs in the order of their anchors; None where they stand in it.
         lengths: shape ``(anchors,)``; how many pairs each has.
+        single: whether pair i is the one pair of anchor i.
     """
 
     anchor: Tensor
     order: Tensor | None
     lengths: Tensor
+    single: bool = False
+
+    def of_anchors(self, values: Tensor) -> Tensor:
+        """Numbers of the anchors, for every pair."""
+        return values if self.single else values[self.anchor]
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over the pairs of every anchor, in one order whatever repeats."""
+        if self.single:
+            return values
         ordered = values if self.order is None else values[self.order]
         return torch.segment_reduce(ordered, "sum", lengths=self.lengths, unsafe=True)
 
@@ -106,13 +114,19 @@ class Pairs:
     @cached_property
     def by_row(self) -> Segments:
         """The pairs of every row."""
-        return Segments(self.row, None, torch.bincount(self.row, minlength=self.shape[0]))
+        return self._singles or Segments(self.row, None, torch.bincount(self.row, minlength=self.shape[0]))
 
     @cached_property
     def by_column(self) -> Segments:
         """The pairs of every column."""
-        order = None if self.diagonal else torch.sort(self.column, stable=True).indices
+        if self._singles is not None:
+            return self._singles
+        order = torch.sort(self.column, stable=True).indices
         return Segments(self.column, order, torch.bincount(self.column, minlength=self.shape[1]))
+
+    @cached_property
+    def _singles(self) -> Segments | None:
+        return Segments(self.row, None, torch.ones_like(self.row), single=True) if self.diagonal else None
 
     @property
     def transposed(self) -> Pairs:

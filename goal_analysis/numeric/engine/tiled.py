@@ -254,20 +254,28 @@ def _anchors(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
     """What a term is divided by: how many anchors have what it needs."""
     if not functions.mean:
         return 1.0
-    there = []
-    if functions.rows:
-        there.append(_present(term, pairs.by_row.lengths, pairs.shape[1]))
-    if functions.columns:
-        there.append(_present(term, pairs.by_column.lengths, pairs.shape[0]))
-    return torch.cat(there).sum().clamp(min=1)
+    there, every = [], 0
+    for used, axis in ((functions.rows, 0), (functions.columns, 1)):
+        if used:
+            present = _present(term, pairs.by_column if axis else pairs.by_row, pairs.shape[1 - axis])
+            every += pairs.shape[axis] if present is None else 0
+            there += [] if present is None else [present]
+    return (torch.cat(there).sum() + every).clamp(min=1).double() if there else float(max(every, 1))
 
 
-def _present(term: Term, lengths: Tensor, opposite: int) -> Tensor:
-    """Which anchors have what a term needs."""
+def _present(term: Term, segments: Segments, opposite: int) -> Tensor | None:
+    """Which anchors have what a term needs; None where all have."""
+    own = term.negatives is not None and term.negatives.pool == "own"
+    if (segments.single or term.positives is None) and (opposite > 1 and segments.single or not own):
+        return None
+    lengths = segments.lengths
     there = lengths > 0 if term.positives is not None else torch.ones_like(lengths, dtype=torch.bool)
-    if term.negatives is not None and term.negatives.pool == "own":
-        there = there & (lengths < opposite)
-    return there
+    return there & (lengths < opposite) if own else there
+
+
+def _where(there: Tensor | None, values: Tensor) -> Tensor:
+    """The values, and zero where there is nothing."""
+    return values if there is None else values.masked_fill(~there, 0)
 
 
 def _gradients(
@@ -388,32 +396,37 @@ def _settle(look: Look, functions: Functions, pairs: Pairs, of_pairs: Tensor, di
     for used, axis, opposite in ((functions.rows, *look.axes), (functions.columns, *look.axes[::-1])):
         if not used:
             continue
-        anchor, there = axis.segments.anchor, _present(term, axis.segments.lengths, axis.opposite)
+        segments, there = axis.segments, _present(term, axis.segments, axis.opposite)
         if look.kind == "each":
-            axis.weight += there.to(axis.weight.dtype) * _share(n, axis) / divisor
+            present = 1.0 if there is None else there.to(axis.weight.dtype)
+            axis.weight += present * _share(n, axis) / divisor
             continue
-        x_p, factor, q = _of_positives(p, of_pairs, axis.segments, len(there))
+        x_p, factor, q = _of_positives(p, of_pairs, segments)
         per_pair = p is not None and q is None
         ends = n is not None and n.pool == "both ends"
         if ends:
-            own, end = axis.logarithm[anchor], opposite.logarithm[opposite.segments.anchor]
+            own, end = segments.of_anchors(axis.logarithm), opposite.segments.of_anchors(opposite.logarithm)
             x_n = torch.logaddexp(own, end) / n.aggregator.scale
         else:
             x_n = _of_negatives(look, axis)
-            x_n = x_n[anchor] if per_pair else x_n
-        present = (there[anchor] if per_pair else there) & (x_n.isfinite() | x_n.isnan())
-        x_n = x_n.masked_fill(~present, 0)
-        pull, push = ((t(x_p, x_n) * factor / divisor).masked_fill(~present, 0) for t in (term.pull, term.push))
+            x_n = segments.of_anchors(x_n) if per_pair else x_n
+        if there is not None or ends:
+            there = None if there is None else segments.of_anchors(there) if per_pair else there
+            finite = x_n.isfinite() | x_n.isnan()
+            there = finite if there is None else there & finite
+            x_n = _where(there, x_n)
+        factor = factor / divisor
+        pull, push = (_where(there, t(x_p, x_n) * factor) for t in (term.pull, term.push))
         if p is not None:
-            look.pull += (pull if per_pair else pull[anchor] * q) * _weight(p, of_pairs)
+            look.pull += (pull if per_pair else segments.of_anchors(pull) * q) * _weight(p, of_pairs)
         if n is None:
             continue
         if ends:
             for one, part in ((axis, own), (opposite, end)):
-                share = (push * (part - x_n * n.aggregator.scale).exp()).masked_fill(~present, 0)
+                share = _where(there, push * (part - x_n * n.aggregator.scale).exp())
                 one.weight += one.segments.total(share) * _share(n, one)
         else:
-            axis.weight += (axis.segments.total(push) if per_pair else push) * _share(n, axis)
+            axis.weight += (segments.total(push) if per_pair else push) * _share(n, axis)
 
 
 def _share(side: Side, axis: Axis) -> Tensor | float:
@@ -441,27 +454,29 @@ def _of_negatives(look: Look, axis: Axis) -> Tensor:
 
 
 def _of_positives(
-    side: Side | None, of_pairs: Tensor, segments: Segments, anchors: int
+    side: Side | None, of_pairs: Tensor, segments: Segments
 ) -> tuple[Tensor, Tensor | float, Tensor | None]:
     """What the positives hand over, what it counts for, and the mining weights; of enumerated ones no mining weights."""
     if side is None:
-        return of_pairs.new_zeros(anchors), 1.0, None
+        return of_pairs.new_zeros(segments.lengths.shape), 1.0, None
     values = side.inner(of_pairs)
     name, lengths = side.aggregator.name, segments.lengths
+    if segments.single:  # every aggregate of one value is that value
+        return values, 1.0, None
     if side.aggregator.enumerates:
-        return values, 1.0 if name == "each" else 1 / lengths[segments.anchor].to(values.dtype), None
+        return values, 1.0 if name == "each" else 1 / segments.of_anchors(lengths).to(values.dtype), None
     if name in LINEAR:
         divisor = (lengths.clamp(min=1) if name == "mean" else torch.ones_like(lengths)).to(values.dtype)
-        return segments.total(values) / divisor, 1.0, (1 / divisor)[segments.anchor]
+        return segments.total(values) / divisor, 1.0, segments.of_anchors(1 / divisor)
     if name in ("min", "max"):
         sign = -1 if name == "min" else 1
         top, q = segments.largest(sign * values)
         return (sign * top).masked_fill(lengths == 0, 0), 1.0, q
     scale = side.aggregator.scale
     top = segments.largest(scale * values)[0].masked_fill(lengths == 0, 0)
-    relative = (scale * values - top[segments.anchor]).exp()
+    relative = (scale * values - segments.of_anchors(top)).exp()
     total = segments.total(relative).masked_fill(lengths == 0, 1)
-    return (total.log() + top) / scale, 1.0, relative / total[segments.anchor]
+    return (total.log() + top) / scale, 1.0, relative / segments.of_anchors(total)
 
 
 def hardest(
@@ -494,26 +509,30 @@ def hardest(
             start, offset = (tile.left, tile.top) if axis else (tile.top, tile.left)
             best[axis] = found if scores.single else _larger(best[axis], found, start, offset)
     entries: list[tuple[Tensor, Tensor, Tensor]] = []
-    pull, value = torch.zeros_like(of_pairs), like.clone()
+    pull, value = None, like.clone()
     for term in functions.terms:
         divisor, (p, n) = _anchors(functions, term, pairs), (term.positives, term.negatives)
         for axis in axes:
             segments, (hard, at) = (pairs.by_column if axis else pairs.by_row), best[axis]
-            there = _present(term, segments.lengths, pairs.shape[1 - axis])
-            x_p, factor, q = _of_positives(p, of_pairs, segments, len(there))
+            there = _present(term, segments, pairs.shape[1 - axis])
+            x_p, factor, q = _of_positives(p, of_pairs, segments)
             per_pair = p is not None and q is None
-            hard = hard.masked_fill(~there, 0)
+            hard = _where(there, hard)
             x_n = torch.zeros_like(hard) if n is None else n.inner(hard)
-            present, x_n = (there[segments.anchor], x_n[segments.anchor]) if per_pair else (there, x_n)
-            t_p, t_n = ((t(x_p, x_n) * factor / divisor).masked_fill(~present, 0) for t in (term.pull, term.push))
+            if per_pair:
+                x_n, there = segments.of_anchors(x_n), None if there is None else segments.of_anchors(there)
+            factor = factor / divisor
+            t_p, t_n = (_where(there, t(x_p, x_n) * factor) for t in (term.pull, term.push))
             if p is not None:
-                pull += (t_p if per_pair else t_p[segments.anchor] * q) * _weight(p, of_pairs)
+                part = (t_p if per_pair else segments.of_anchors(t_p) * q) * _weight(p, of_pairs)
+                pull = part if pull is None else pull + part
             if n is not None:
                 push = (segments.total(t_n) if per_pair else t_n) * _weight(n, hard)
-                own = torch.arange(len(hard), device=hard.device)
+                own = pairs.row if segments.single else torch.arange(len(hard), device=hard.device)
                 entries.append((at, own, push) if axis else (own, at, push))
-                value = value + torch.linalg.vecdot(push, hard)
-    value = value - torch.linalg.vecdot(pull, of_pairs)
+                value = value + torch.dot(push, hard)
+    pull = torch.zeros_like(of_pairs) if pull is None else pull
+    value = value - torch.dot(pull, of_pairs)
     used = slice(None) if pairs.diagonal else pull.nonzero()[:, 0]
     entries.append((pairs.row[used], pairs.column[used], -pull[used]))
     return SparseWeights(*(torch.cat(parts) for parts in zip(*entries, strict=True))), value

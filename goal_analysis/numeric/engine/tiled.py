@@ -509,7 +509,7 @@ def hardest(
             if p is not None:
                 pull += (t_p if per_pair else t_p[segments.anchor] * q) * _weight(p, of_pairs)
             if n is not None:
-                push = (segments.total(t_n) if per_pair else t_n) * _weight(n, hard)
+                push = ((segments.total(t_n) if per_pair else t_n) * _weight(n, hard)).masked_fill(~there, 0)
                 own = torch.arange(len(hard), device=hard.device)
                 entries.append((at, own, push) if axis else (own, at, push))
                 value = value + torch.linalg.vecdot(push, hard)

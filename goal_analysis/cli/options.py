@@ -42,7 +42,7 @@ INTERRUPTED = 130
 WIDTH = 120
 """Characters a line where neither a terminal nor COLUMNS says how many."""
 
-BASELINES = ("vse_pp", "info_nce(scale=12)")
+BASELINES = ("vse_pp", "info_nce(tau=12)")
 """The triplet loss on hardest negatives, and InfoNCE."""
 
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"

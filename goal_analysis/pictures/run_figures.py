@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from goal_analysis.pictures.run_frames import LEVEL, interval_of
-from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of
+from goal_analysis.pictures.canvas import panels, single_panel
+from goal_analysis.pictures.run_frames import LEVEL, Records, interval_of, log_frame, ranking_frame
+from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
     "rsum": "RSUM (of 600)",
@@ -28,6 +32,9 @@ NAMES = {
     },
 }
 """The names of columns of the log at an axis; other columns stand there as they are."""
+
+PROBED = ("effective_negatives", "push_share", "active_share")
+"""What is drawn of the probes of several objectives beside each other."""
 
 GAP = 0.08
 """Between cells of a gallery, whose height is 1."""
@@ -185,3 +192,54 @@ def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> Non
     else:
         extent = (left, left + _width(item), top - 1, top)
         ax.imshow(np.clip(item, 0, 1), extent=extent, interpolation="nearest", aspect="auto")
+
+
+# --- whole figures --------------------------------------------------------------------------------
+
+
+def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
+    """What runs logged, in whole figures: retrieval by epoch, a ranking, and what the probes saw of the weights.
+
+    Args:
+        runs: the logs.
+
+    Returns:
+        ``retrieval`` and ``ranking`` where an epoch has ended; ``weights`` and ``quantiles`` where weights were probed.
+    """
+    figures: dict[str, Figure] = {}
+    with style():
+        epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
+        if len(epochs):
+            figure, axes = panels(1, 3)
+            for ax, quantity in zip(axes[0], ("rsum", "i2t_r1", "t2i_r1"), strict=True):
+                draw_curves(epochs, ax, quantity)
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower left", ncols=2)
+            figures["retrieval"] = figure
+            found: dict[str, dict[int, float]] = defaultdict(dict)
+            for run in runs:
+                if (best := best_rsum(run)) is not None:
+                    found[run.objective][run.seed] = best
+            figure, ax = single_panel(6.4, 1.2 + 0.32 * len(found))
+            draw_ranking(ranking_frame(found), ax)
+            figures["ranking"] = figure
+        if len(probes):
+            figure, axes = panels(1, 3)
+            for ax, quantity in zip(axes[0], PROBED, strict=True):
+                draw_curves(probes, ax, quantity, "step")
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower left", ncols=2)
+            figures["weights"] = figure
+            names = list(dict.fromkeys(probes["objective"]))
+            figure, axes = panels(len(names), 2)
+            for row, name in zip(axes, names, strict=True):
+                for ax, quantity in zip(row, ("s", "w"), strict=True):
+                    draw_quantiles(probes[probes["objective"] == name], ax, quantity)
+                row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
+            figures["quantiles"] = figure
+    return figures
+
+
+def best_rsum(run: Records) -> float | None:
+    """The best RSUM of the epochs that a run logged; None where none has ended."""
+    return max((float(record["rsum"]) for record in run.records if record["kind"] == "epoch"), default=None)

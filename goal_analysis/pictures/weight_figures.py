@@ -25,7 +25,7 @@ from goal_analysis.pictures.canvas import (
     similarity_label,
     single_panel,
 )
-from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, portrait_frame, trajectories_frame
+from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, comparison_frame, portrait_frame, trajectories_frame
 from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
@@ -272,6 +272,18 @@ def figures(
             figure.subplots_adjust(bottom=figure.subplotpars.bottom * share, top=figure.subplotpars.top * share)
             figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
         yield kind, figure
+
+
+def comparison_figure(chosen: Sequence[tuple[Objective, Settings]]) -> Figure:
+    """Objectives beside each other in one figure, their weights over the square of cosines.
+
+    Args:
+        chosen: each with settings that differ from its defaults.
+    """
+    with style():
+        figure = Figure()
+    draw_comparison(comparison_frame([(one, settings or {}) for one, settings in chosen]), figure)
+    return figure
 
 
 def _values(objective: Objective, settings: Settings) -> str:

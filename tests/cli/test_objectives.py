@@ -152,7 +152,7 @@ def test_what_is_no_toml_is_refused() -> None:
 # --- one text, one objective ------------------------------------------------------------------------
 
 TEXTS = (
-    "info_nce(scale=12)",
+    "info_nce(tau=12)",
     "circle(gamma=80)/linear",
     "vse_pp@softmax:12",
     "nca(tau=12)/linear@top_k:3",

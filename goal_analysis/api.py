@@ -59,12 +59,10 @@ NEIGHBOURS = 5
 # --- objectives from text -------------------------------------------------------------------------
 
 
-def parts_with(own: tuple[Objective, ...] = ()) -> Parts:
-    """What names stand for: the weights and losses of the catalog, behind losses of one's own."""
-    return Parts(triplet_weights, pair_weights, (*own, *catalog))
-
-
-parts = lru_cache(parts_with)
+@lru_cache(maxsize=8)
+def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
+    """What names stand for: the weights of the catalog, and losses."""
+    return Parts(triplet_weights, pair_weights, losses)
 
 
 def is_declaration(text: str) -> bool:
@@ -72,7 +70,7 @@ def is_declaration(text: str) -> bool:
     return "\n" in text or text.endswith(".toml")
 
 
-def value_of(given: Given, known: Parts | None = None, **keywords: Any) -> Objective:
+def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:
     """The value of an objective: see the top of this module.
 
     Args:
@@ -85,7 +83,7 @@ def value_of(given: Given, known: Parts | None = None, **keywords: Any) -> Objec
         TypeError: what is given is no objective.
         OSError: the file cannot be read.
     """
-    known = known or parts()
+    known = known or parts_with()
     changes = {name: keywords.pop(name) for name in FIELDS if name in keywords}
     mining = keywords.pop("mining", None)
     text = str(given) if isinstance(given, Path) else given
@@ -95,7 +93,7 @@ def value_of(given: Given, known: Parts | None = None, **keywords: Any) -> Objec
     for name in keywords:
         if name not in names:
             raise ValueError(
-                f"{found.owner}: got {name!r} but expected one of {one_of((*names, *FIELDS, 'mining'), name)}"
+                f"{found.owner}: got a value for {name!r} but expected one of {one_of((*names, *FIELDS, 'mining'), name)}"
             )
     if keywords:
         found = read(keywords)
@@ -161,7 +159,7 @@ def text_of(given: Given, **keywords: Any) -> str:
         return given
     from goal_analysis.recombination.text import written
 
-    return written(found, parts())
+    return written(found, parts_with())
 
 
 def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:
@@ -181,7 +179,7 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
         TypeError: what is given is no objective.
 
     >>> objective("circle", gamma=80, reduction="sum")
-    GradientObjective(circle, sum over rows and columns, cosine, gamma=80, m=0.25)
+    GradientObjective(circle, sum over rows, cosine, gamma=80, m=0.25)
     """
     from goal_analysis.recombination.objective import GradientObjective
 
@@ -201,7 +199,7 @@ def loss(name: str, **settings: float) -> Objective:
     >>> loss("circle", gamma=80).values()
     {gamma: 80, m: 1/4}
     """
-    return value_of(parts().loss(name), **settings)
+    return value_of(parts_with().loss(name), **settings)
 
 
 def losses() -> tuple[Objective, ...]:
@@ -414,11 +412,11 @@ def recombine(
         if part is not None:
             line.append(mark + (part if isinstance(part, str) else getattr(part, "name", "own")))
     if isinstance(triplet, str):
-        triplet = parts().triplet(triplet)
+        triplet = parts_with().triplet(triplet)
     if triplet is not None:
         line.append(f"({triplet.name})")
     if isinstance(pair, str):
-        pair = parts().pair(pair)
+        pair = parts_with().pair(pair)
     return recombined(found, triplet=triplet, pair=pair, mining=mining, name=name or "".join(line))
 
 
@@ -463,7 +461,7 @@ def family(
     from goal_analysis.recombination.minings import mining_of
 
     mined = [mining_of(text) for text in ([minings] if isinstance(minings, str) else minings)]
-    return members(parts(), mined, using=[using] if isinstance(using, str) else using, **filters)
+    return members(parts_with(), mined, using=[using] if isinstance(using, str) else using, **filters)
 
 
 def export(given: Given, path: str | Path | None = None, *, name: str | None = None, **keywords: Any) -> str:
@@ -500,29 +498,29 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
     Raises:
         ValueError: what was not understood, and what would be accepted.
     """
-    if what and all(isinstance(one, Run) for one in what):
+    runs = [one for one in what if isinstance(one, Run)]
+    given = [one for one in what if not isinstance(one, Run)]
+    if runs:
         from goal_analysis.pictures.run_figures import figures_of_logs
 
-        if keywords:
-            raise ValueError(f"plot: got {', '.join(keywords)} beside runs but expected no more than kind")
-        drawn = figures_of_logs([run.records for run in what if isinstance(run, Run)])
-        return _one_of_kind(drawn, kind or "retrieval")
+        if given or keywords:
+            raise ValueError(f"plot: got {[*given, *keywords]} beside runs but expected runs alone, and a kind")
+        drawn = figures_of_logs([run.records for run in runs])
+        kind = kind or "retrieval"
+        if kind not in drawn:
+            raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
+        return drawn[kind]
     from goal_analysis.pictures.weight_figures import KINDS, comparison_figure, figures
 
-    if len(what) != 1 and kind in (None, "compare"):
-        return comparison_figure([(decomposed(value_of(one, **keywords)), {}) for one in what])
-    kind = kind or "field"
-    if len(what) != 1 or kind not in KINDS:
-        expected = one_of(KINDS, kind) if len(what) == 1 else "compare, or one objective"
-        raise ValueError(f"kind: got {kind!r} of {len(what)} but expected {expected}")
-    found = value_of(what[0], **keywords)
-    return dict(figures(decomposed(found), found.title, [kind]))[kind]
-
-
-def _one_of_kind(drawn: Mapping[str, Figure], kind: str) -> Figure:
-    if kind not in drawn:
-        raise ValueError(f"kind: got {kind!r} but expected one of {one_of(drawn, kind)}, which the runs have logged")
-    return drawn[kind]
+    values = [value_of(one, **keywords) for one in given]
+    if len(values) == 1:
+        kind = kind or "field"
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
+        return dict(figures(decomposed(values[0]), values[0].title, [kind]))[kind]
+    if not values or kind not in (None, "compare"):
+        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
+    return comparison_figure([(decomposed(value), {}) for value in values])
 
 
 # --- training -------------------------------------------------------------------------------------

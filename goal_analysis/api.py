@@ -93,7 +93,8 @@ def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Ob
     for name in keywords:
         if name not in names:
             raise ValueError(
-                f"{found.owner}: got a value for {name!r} but expected one of {one_of((*names, *FIELDS, 'mining'), name)}"
+                f"{found.owner}: got a value for {name!r} but expected one of "
+                f"{one_of((*names, *FIELDS, 'mining'), name)}"
             )
     if keywords:
         found = read(keywords)

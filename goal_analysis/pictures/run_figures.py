@@ -25,29 +25,17 @@ NAMES = {
     "effective_negatives": "effective negatives",
     "push_share": r"push share $\in [0, 1]$",
     "pull_share": r"pull share $\in [0, 1]$",
-    **{
-        f"{way}_r{k}": f"R@{k} {words} (%)"
-        for way, words in (("i2t", "image → text"), ("t2i", "text → image"))
-        for k in (1, 5, 10)
-    },
-}
-"""The names of columns of the log at an axis; other columns stand there as they are."""
+    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
+    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
+}  # of columns of the log; others stand at an axis as they are
 
-PROBED = ("effective_negatives", "push_share", "active_share")
-"""What is drawn of the probes of several objectives beside each other."""
-
-GAP = 0.08
-"""Between cells of a gallery, whose height is 1."""
+PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
+GAP = 0.08  # between cells of a gallery, whose height is 1
 
 
 def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
-    """A quantity by epoch or step, a line an objective, its mean over seeds with the interval as a band.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.log_frame`.
-        ax: where.
-        quantity: which.
-        along: ``epoch`` or ``step``.
+    """A quantity of a `log_frame` along ``epoch`` or ``step``, a line an objective: the mean over seeds, with its
+    interval as a band.
     """
     found = frame[frame["quantity"] == quantity]
     for place, (name, line) in enumerate(found.groupby("objective", sort=False)):
@@ -65,13 +53,10 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
 
 
 def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
-    """The median of s or of |w| over training, of positives and of negatives, with the middle eight tenths as a band.
+    """The median of ``s`` or of |``w``| over training, of positives and of negatives, with the middle eight tenths as a
+    band.
 
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.log_frame`, of the probes of one objective; of several seeds, the
-            mean of each quantile is shown.
-        ax: where.
-        quantity: ``s`` or ``w``.
+    The frame is a `log_frame` of the probes of one objective; of several seeds the mean of each quantile is shown.
     """
     means = frame.groupby(["quantity", "step"], as_index=False)["value"].mean()
     labels = {"s": ("$s_p$", "$s_n$"), "w": ("$|w^+|$", "$|w^-|$")}[quantity]
@@ -91,13 +76,8 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.ranking_frame`.
-        ax: where.
-        metric: the number's name.
-        baseline: an objective of the frame.
+    """A line an objective of a `ranking_frame`: every seed faint, the mean with its interval; the baseline's mean as a
+    vertical line.
     """
     named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
     seeds = named.explode("values").astype({"values": float})
@@ -113,12 +93,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)
 
 
 def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Recall@K over K on a logarithmic axis.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.recall_frame`.
-        ax: where.
-    """
+    """The recall of a `recall_frame` over K on a logarithmic axis."""
     for place, (name, line) in enumerate(frame.groupby("name", sort=False)):
         ax.plot(line["k"], line["recall"], label=name, drawstyle="steps-post", **line_of(place))
     top = int(frame["k"].max())
@@ -137,11 +112,8 @@ def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
 def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
     """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
 
-    Args:
-        frame: with ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item``
-            (a caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` (whether it
-            matches the query) and ``score``.
-        ax: where; `gallery_size` says how large it has to be.
+    The columns are ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item`` (a
+    caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` and ``score``.
     """
     first = max(map(_width, frame.loc[frame["place"] == 0, "item"]))
     right = first
@@ -167,12 +139,7 @@ def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def gallery_size(frame: pd.DataFrame, cell: float = 1.0) -> tuple[float, float]:
-    """Width and height in inches of a figure for `draw_gallery`.
-
-    Args:
-        frame: what is drawn.
-        cell: the height of a picture in inches.
-    """
+    """Width and height in inches of a figure for `draw_gallery` with pictures ``cell`` inches high."""
     width = frame["item"].map(_width)
     found = frame["place"] > 0
     rest = (width[found] + GAP).groupby(frame["query"]).sum().max()

@@ -8,20 +8,11 @@ from typing import Any
 from goal_analysis.declarations import one_of, read_options
 from goal_analysis.vse.loop.health import within_memory
 
-MOST = 10_000_000
-"""The largest whole number that an option may be: no width, count or length is larger."""
+MOST = 10_000_000  # the largest whole number that an option may be: no width, count or length is larger
 
 
 def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str) -> Any:
-    """Find the value whose name stands in a table.
-
-    Args:
-        known: names with their values.
-        given: the table, with a ``name``.
-        where: what errors begin with.
-
-    Raises:
-        ValueError: an unknown name, listing those that are known.
+    """The value among the known names with their values whose name stands in a table.
 
     >>> named((("one", 1), ("two", 2)), {"name": "two"}, "number")
     2
@@ -34,18 +25,11 @@ def named(known: Sequence[tuple[str, Any]], given: Mapping[str, Any], where: str
 
 
 def made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
-    """Call a class or a function with arguments and with the options in a table, as `read_options` reads them.
+    """Call a class or a function with arguments, and with the options in a table besides its ``name``, as
+    `read_options` reads them.
 
-    Args:
-        where: what errors begin with.
-        build: takes the arguments first, and options by name.
-        given: the table: a ``name``, which is passed over, and options. A whole number without bounds of its own is
-            from 1, or 0 if that is its default, to `MOST`.
-        arguments: the first ones.
-
-    Raises:
-        ValueError: an unknown or missing option, a value of another type or out of its range.
-        OutOfMemory: what is built does not fit.
+    A whole number without bounds of its own is from 1, or 0 if that is its default, to `MOST`. A ValueError names the
+    option.
     """
     options = {name: value for name, value in given.items() if name != "name"}
     of = f"{where}: {given['name']}" if "name" in given else where

@@ -18,13 +18,8 @@ from goal_analysis.vse.models.text import Tokens
 
 
 class Batch(NamedTuple):
-    """Pairs of image and caption.
-
-    Args:
-        images: shape ``(pairs, …)``.
-        tokens: of the captions, shape ``(pairs, longest)``.
-        lengths: how many tokens every caption has, shape ``(pairs,)``.
-        ids: shape ``(pairs,)``; the image of every pair, so that other captions of it are no negatives.
+    """Pairs of image and caption; the ``ids`` say the image of every pair, so that other captions of it are no
+    negatives.
     """
 
     images: Tensor
@@ -35,12 +30,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that a process has.
-
-    Args:
-        rank: of the process.
-        ranks: how many there are.
-    """
+    """The part of every batch that the process of this rank has."""
 
     rank: int = 0
     ranks: int = 1
@@ -51,13 +41,9 @@ class Share:
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
-    """The pairs of an epoch in their order.
+    """The pairs of an epoch, counted from 0, in their order, where ``image_of`` is the image of every pair.
 
-    Args:
-        image_of: shape ``(pairs,)``; the image of every pair.
-        seed: of the order.
-        epoch: counted from 0.
-        together: pairs of one image that stand side by side; of an image with fewer left, those.
+    So many pairs of one image stand together; of an image with fewer left, those.
 
     >>> images = np.array([0, 0, 0, 1, 1, 1])
     >>> order(images, seed=0, epoch=0), order(images, seed=0, epoch=1)
@@ -79,21 +65,9 @@ def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.
 def epoch_batches(
     split: Split, tokens: Tokens, options: TrainingOptions, seed: int, epoch: int, first: int, share: Share
 ) -> Generator[Batch, None, None]:
-    """The batches of an epoch from a given one on; the last incomplete one is left out.
+    """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
 
     The processes that read images live until the generator is at its end or closed.
-
-    Args:
-        split: the images and which caption is whose.
-        tokens: of all captions of the split.
-        options: pairs a batch over all processes, captions of an image side by side, processes that read images.
-        seed: of the order.
-        epoch: counted from 0.
-        first: how many batches are passed over.
-        share: the part of this process.
-
-    Raises:
-        DataError: a row cannot be used.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)

@@ -42,7 +42,11 @@ def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None 
             numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)}
             head = {"objective": run.objective, "seed": run.seed, "step": record["step"]}
             head["epoch"] = float(record.get("epoch", np.nan))
-            rows += [head | {"quantity": name, "value": float(value)} for name, value in numbers.items() if name not in ("step", "epoch")]
+            rows += [
+                head | {"quantity": name, "value": float(value)}
+                for name, value in numbers.items()
+                if name not in ("step", "epoch")
+            ]
     names = ["objective", "seed", "step", "epoch", "quantity", "value"]
     frame = pd.DataFrame(rows, columns=names)
     for column in columns or ():

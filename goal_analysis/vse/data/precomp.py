@@ -40,19 +40,13 @@ from goal_analysis.vse.data.split import (
 )
 
 PIECE = 1 << 24
-MAPPED = 1 << 30
-"""Up to how many bytes a file is mapped."""
+MAPPED = 1 << 30  # Up to how many bytes a file is mapped
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Features in an array file; this object is but the way to them.
-
-    Args:
-        path: the file.
-        dtype: a floating type.
-        shape: ``(images, dim)`` or ``(images, regions, dim)``; the images that the file has room for.
-        offset: where the numbers begin, in bytes.
+    """Features in an array file, ``(images, dim)`` or ``(images, regions, dim)``; this object is but the way
+    to them.
     """
 
     path: str
@@ -82,12 +76,7 @@ class FeatureFile:
         return found
 
     def stored(self, rows: Integer[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch ..."]:
-        """These rows as they are stored, shape ``(batch, *shape[1:])``.
-
-        Raises:
-            IndexError: a row that is not there.
-            DataError: the file is gone, or has become shorter.
-        """
+        """These rows as they are stored, shape ``(batch, *shape[1:])``."""
         for row in rows[(rows < 0) | (rows >= len(self))]:
             raise IndexError(f"{self.path}: got row {row} but expected one from 0 to {len(self) - 1}")
         try:
@@ -130,13 +119,8 @@ class FeatureFile:
 
 
 def open_features(path: Path) -> tuple[FeatureFile, int]:
-    """The features in a ``.npy`` file, and how many rows its header promises.
-
-    There are fewer rows than promised where the file was cut off.
-
-    Raises:
-        DataError: the file cannot be read, is no array of floating numbers of shape ``(images, dim)`` or
-            ``(images, regions, dim)``, or holds not one whole row, or more than its header says.
+    """The features in a ``.npy`` file, and how many rows its header promises; there are fewer where the file was cut
+    off.
     """
     try:
         with path.open("rb") as file:
@@ -176,25 +160,18 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 FIVE = 5
-SCANNED = 1 << 28
-"""Up to how many bytes features are looked through for NaN on opening; of larger files each batch is."""
+SCANNED = 1 << 28  # Up to how many bytes features are looked through for NaN on opening; of larger files each batch is
 COMPARED = 20
 
-SPLITS = ("train", "dev", "test", "testall")
-"""How the names of the files of a split may begin."""
+SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
 
 
 def load_precomp(source: str | Path, *, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
     """Open the splits of a folder; nothing but captions is loaded.
 
-    Args:
-        source: the folder, with the files of train and dev, and maybe of a test split.
-        skip_bad: leave out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
-            numbers that are not finite, and images that a cut-off file lacks. All features are then read once.
-        test: which split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
-
-    Raises:
-        DataError: a file is missing, its counts disagree with those of another, or, unless ``skip_bad``, a row is bad.
+    ``skip_bad`` leaves out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
+    numbers that are not finite, and images that a cut-off file lacks; all features are then read once. ``test`` is the
+    split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
     """
     folder = Path(source)
     if test is None:
@@ -213,16 +190,7 @@ def precomp_splits(
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
-    """One split of a folder; see `load_precomp`.
-
-    Args:
-        folder: where its files are.
-        name: how the names of its files begin.
-        skip_bad: leave bad rows out.
-
-    Raises:
-        DataError: as for `load_precomp`.
-    """
+    """One split of a folder; see `load_precomp`."""
     path, text = folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"
     features, promised = open_features(path)
     captions, caption_faults = caption_lines(text)

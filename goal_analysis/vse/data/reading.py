@@ -15,21 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from goal_analysis.vse.data.images import Rows, pieces
 from goal_analysis.vse.data.split import DataError, Images, Split
 
-PIECE = 32
-"""Pictures that a process reads together."""
+PIECE = 32  # Pictures that a process reads together
 
 
 def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
-    """What a data set has at these keys, one after the other.
-
-    Args:
-        dataset: gives one at a time.
-        keys: which.
-        workers: processes that read; 0 reads in this one.
-
-    Raises:
-        DataError: a row cannot be used.
-    """
+    """What a data set has at these keys, one after the other, read by so many processes; 0 reads in this one."""
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
     loader = DataLoader(
         dataset,
@@ -46,12 +36,7 @@ def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
 
 @dataclass(frozen=True, eq=False)
 class ReadByWorkers:
-    """Images that are read by several processes where many are asked for at once; they are the same ones.
-
-    Args:
-        images: all of them.
-        workers: how many processes, 1 or more.
-    """
+    """Images that are read by several processes where many are asked for at once; they are the same ones."""
 
     images: Images
     workers: int

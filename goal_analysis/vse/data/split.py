@@ -17,16 +17,10 @@ __all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their captions.
+    """Images with their captions, none of them empty, in the order of the images.
 
-    Args:
-        name: ``train``, ``dev``, ``test`` or ``testall``.
-        images: all images.
-        captions: those of all images, in the order of the images; none is empty.
-        image_of: shape ``(captions,)``; the row of the image that each caption describes, never decreasing.
-
-    Raises:
-        DataError: captions and images do not fit together, with the first row that does not.
+    ``image_of`` is the row of the image that each caption describes, never decreasing. A DataError names the first row
+    that does not fit.
     """
 
     name: str
@@ -63,15 +57,7 @@ class Split:
         return len(self.captions)
 
     def subset(self, images: Sequence[int] | Integer[np.ndarray, " chosen"], captions: int | None = None) -> Split:
-        """These images, in this order, with all their captions or the first of them.
-
-        Args:
-            images: their rows.
-            captions: so many of each at most, 1 or more.
-
-        Raises:
-            DataError: a row that is not there, or the same row twice.
-        """
+        """These images, in this order, with all their captions or the first so many of each."""
         rows = np.asarray(images, dtype=np.int64)
         for row in rows[(rows < 0) | (rows >= len(self.images))]:
             raise DataError(f"{self.name}: got image {row} but expected a row below {len(self.images)}")
@@ -93,17 +79,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class RetrievalData:
-    """What a model is trained on, chosen by, and measured on.
-
-    Args:
-        name: what the data set is called.
-        train: to learn from.
-        dev: to choose by.
-        test: to measure on; None where there is none.
-
-    Raises:
-        DataError: the images of the splits differ in shape.
-    """
+    """What a model is trained on, chosen by, and measured on; all images have one shape."""
 
     name: str
     train: Split
@@ -129,15 +105,10 @@ class RetrievalData:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with a row of a file.
+    """Something wrong with a row of a file, counted from 0.
 
     >>> print(Fault("dev_caps.txt", 3, "got an empty line but expected words"))
     dev_caps.txt: row 3: got an empty line but expected words
-
-    Args:
-        source: the file.
-        row: counted from 0.
-        what: what was got and what was expected.
     """
 
     source: str
@@ -157,19 +128,10 @@ def make_split(
     image_faults: dict[int, Fault],
     skip_bad: bool,
 ) -> Split:
-    """The split; with ``skip_bad``, what is left of it after the faults.
+    """The split; with ``skip_bad``, what is left of it after the faults by caption and by image, with a `DataWarning`
+    that counts them.
 
-    Args:
-        name: of the split.
-        images: all images.
-        captions: all captions.
-        image_of: shape ``(captions,)``; the image of each, never decreasing.
-        caption_faults: by the caption's number.
-        image_faults: by the image's row.
-        skip_bad: leave faulty captions and images out, and images without captions; a `DataWarning` counts them.
-
-    Raises:
-        DataError: the first fault, unless ``skip_bad``; or nothing is left.
+    Images without captions are left out too. Unless ``skip_bad``, the first fault is a DataError.
     """
     faults = [found[row] for found in (image_faults, caption_faults) for row in sorted(found)]
     if faults and not skip_bad:
@@ -199,9 +161,6 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
     """The lines of a text file in UTF-8, and those that are faulty: not in UTF-8, or empty.
 
     A line ends with a line feed, with or without a carriage return before it, and with nothing else.
-
-    Raises:
-        DataError: the file cannot be read.
     """
     lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
@@ -218,11 +177,7 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds.
-
-    Raises:
-        DataError: it cannot be read, with the reason.
-    """
+    """What a file holds; a DataError says why it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

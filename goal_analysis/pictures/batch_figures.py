@@ -75,9 +75,7 @@ def _span_whole_decades(ax: Axes, sizes: pd.Series) -> None:
 
 
 def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:
-    """The anchors of an `anchors_frame` by the share of their weight that pushes; at ½ an anchor pulls as much as it
-    pushes.
-    """
+    """The anchors by the share of their weight that pushes; at ½ an anchor pulls as much as it pushes."""
     sns.histplot(x=anchors["push_share"].dropna(), ax=ax, bins=np.linspace(0, 1, 41).tolist(), **_BARS)
     still = anchors["push_share"].isna().sum()
     total = anchors["push"].sum() / max((anchors["push"] + anchors["pull"]).sum(), np.finfo(float).tiny)
@@ -105,9 +103,7 @@ _BARS = {"color": PUSH, "alpha": 1.0, "linewidth": 0}
 
 
 def draw_ridgelines(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, overlap: float = 1.6) -> Axes:
-    """The densities of a `ridges_frame` above each other, the first step at the top; the highest takes ``overlap``
-    rows.
-    """
+    """The densities of a `ridges_frame` above each other, the first step at the top."""
     steps = sorted(frame["step"].unique())
     tallest = frame["density"].max() or 1.0
     for row, step in enumerate(steps):

@@ -42,9 +42,7 @@ def pairs_frame(
 
 
 def triplets_frame(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Each positive of an anchor with each of its negatives, at most `TRIPLETS` by chance: ``anchor``, ``s_p``,
-    ``s_n``.
-    """
+    """Each positive of an anchor with each of its negatives, `TRIPLETS` at most: ``anchor``, ``s_p``, ``s_n``."""
     positives, negatives = (pairs.loc[pairs["kind"] == kind, ["anchor", "s"]] for kind in ("positive", "negative"))
     triplets = positives.merge(negatives, on="anchor", suffixes=("_p", "_n"))
     if len(triplets) > TRIPLETS:

@@ -57,9 +57,7 @@ def single_panel(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format that the ending of ``path`` says, one of `FORMATS`; text stays text in SVG and
-    PDF.
-    """
+    """Write the figure in the format of the ending, one of `FORMATS`; text stays text in SVG and PDF."""
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FORMATS)}")
@@ -120,12 +118,7 @@ def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) 
 
 
 def draw_contours(
-    frame: pd.DataFrame,
-    column: str,
-    ax: Axes,
-    levels: tuple[float, ...],
-    colour: str = INK,
-    width: float = 0.5,
+    frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
 ) -> int:
     """Contours of the column on every side of the kinks ``kink_0`` … by itself, and how many levels had any."""
     values, sides = matrix(frame, column), regions(frame)

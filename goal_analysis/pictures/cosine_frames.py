@@ -157,9 +157,7 @@ def gram_flow(
 
 
 def portrait_frame(objective: Objective, settings: Settings = None, rho: float = RHO, count: int = 121) -> pd.DataFrame:
-    """The velocity of (s_p, s_n) on the slice of all triplets with one ρ in [−1, 1]: ``s_p``, ``s_n``, ``ds_p``,
-    ``ds_n``, and ``kink_0`` ….
-    """
+    """The velocity of (s_p, s_n) where ρ in [−1, 1] is one: ``s_p``, ``s_n``, ``ds_p``, ``ds_n``, and ``kink_0`` …."""
     if not -1 <= rho <= 1:
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
     weights, similarity = weights_of(objective, settings), field_of(objective).similarity

@@ -34,9 +34,7 @@ GAP = 0.08  # between cells of a gallery, whose height is 1
 
 
 def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
-    """A quantity of a `log_frame` along ``epoch`` or ``step``, a line an objective: the mean over seeds, with its
-    interval as a band.
-    """
+    """A quantity along ``epoch`` or ``step``, a line an objective: its mean over seeds, the interval as a band."""
     found = frame[frame["quantity"] == quantity]
     for place, (name, line) in enumerate(found.groupby("objective", sort=False)):
         seeds = int(line.groupby(along)["value"].count().max())
@@ -76,9 +74,7 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective of a `ranking_frame`: every seed faint, the mean with its interval; the baseline's mean as a
-    vertical line.
-    """
+    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line."""
     named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
     seeds = named.explode("values").astype({"values": float})
     sns.stripplot(seeds, x="values", y="name", color=FAINT, size=3, alpha=0.6, jitter=False, ax=ax)

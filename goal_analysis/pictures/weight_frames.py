@@ -242,10 +242,7 @@ def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFr
 
 
 def curl_frame(
-    objective: Objective,
-    settings: Settings = None,
-    verdict: Integrability | None = None,
-    count: int = SURFACE,
+    objective: Objective, settings: Settings = None, verdict: Integrability | None = None, count: int = SURFACE
 ) -> pd.DataFrame:
     """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks, the curl that is concentrated at kinks, and the potential.
 

@@ -81,9 +81,7 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
 
 
 def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query, ...], tuple[Query, ...]]:
-    """Captions retrieved for images at even distances, and images retrieved for the first caption of each, at most so
-    many.
-    """
+    """Captions retrieved for images at even distances, and images retrieved for the first caption of each."""
     rows = np.unique(np.linspace(0, len(split.images) - 1, queries).round().astype(int)).tolist()
     belongs, every = torch.from_numpy(split.image_of), torch.arange(len(split.images))
 

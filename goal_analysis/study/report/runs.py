@@ -64,9 +64,7 @@ class Group:
 
 
 def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """The groups of the runs in these folders or below them, in the order in which they are found, and what is wrong
-    with others.
-    """
+    """The groups of the runs in or below these folders, in the order they are found, and what is wrong with others."""
     read: dict[str, dict[int, Run]] = {}
     faults = []
     folders: dict[Path, Path] = {}

@@ -77,10 +77,8 @@ class ArrayImages:
         if kind != np.uint8 and not np.issubdtype(kind, np.floating):
             raise DataError(f"{self.source}: got an array of {kind} but expected floating numbers or uint8")
         if dims not in (2, 3, 4) or 0 in self.array.shape[1:]:
-            raise DataError(
-                f"{self.source}: got an array of shape {self.array.shape} but expected (images, dim), "
-                "(images, regions, dim) or (images, 3, height, width)"
-            )
+            expected = "(images, dim), (images, regions, dim) or (images, 3, height, width)"
+            raise DataError(f"{self.source}: got an array of shape {self.array.shape} but expected {expected}")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -29,15 +29,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from goal_analysis.vse.data.images import Rows, check_finite, digest_of_rows, pieces, spread
-from goal_analysis.vse.data.split import (
-    ChosenImages,
-    DataError,
-    Fault,
-    RetrievalData,
-    Split,
-    caption_lines,
-    make_split,
-)
+from goal_analysis.vse.data.split import ChosenImages, DataError, Fault, RetrievalData, Split, caption_lines, make_split
 
 PIECE = 1 << 24
 MAPPED = 1 << 30  # Up to how many bytes a file is mapped
@@ -45,9 +37,7 @@ MAPPED = 1 << 30  # Up to how many bytes a file is mapped
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Features in an array file, ``(images, dim)`` or ``(images, regions, dim)``; this object is but the way
-    to them.
-    """
+    """The way to features in an array file, of shape ``(images, dim)`` or ``(images, regions, dim)``."""
 
     path: str
     dtype: np.dtype
@@ -119,9 +109,7 @@ class FeatureFile:
 
 
 def open_features(path: Path) -> tuple[FeatureFile, int]:
-    """The features in a ``.npy`` file, and how many rows its header promises; there are fewer where the file was cut
-    off.
-    """
+    """The features in a ``.npy`` file, and how many rows its header promises; a file that was cut off has fewer."""
     try:
         with path.open("rb") as file:
             shape, fortran, dtype = _header(file)
@@ -136,10 +124,8 @@ def open_features(path: Path) -> tuple[FeatureFile, int]:
     if len(shape) not in (2, 3) or any(isinstance(n, bool) or n < 1 for n in shape):
         raise DataError(f"{path}: got an array of shape {shape} but expected (images, dim) or (images, regions, dim)")
     if fortran:
-        raise DataError(
-            f"{path}: got an array stored by columns (Fortran's order) but expected rows: "
-            "np.save(path, np.ascontiguousarray(array))"
-        )
+        expected = "rows: np.save(path, np.ascontiguousarray(array))"
+        raise DataError(f"{path}: got an array stored by columns (Fortran's order) but expected {expected}")
     promised, width = shape[0], dtype.itemsize
     for n in shape[1:]:
         width *= n
@@ -196,10 +182,8 @@ def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
     captions, caption_faults = caption_lines(text)
     ids = _ids(folder / f"{name}_ids.txt", promised, len(captions))
     if len(captions) not in (promised, FIVE * promised):
-        raise DataError(
-            f"{text}: got {len(captions)} captions but expected {promised} or {FIVE * promised}, "
-            f"for {promised} images in {path.name}"
-        )
+        expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
+        raise DataError(f"{text}: got {len(captions)} captions but expected {expected}")
     faults = _image_faults(features, promised, skip_bad)
     image_of = np.arange(len(captions)) // (len(captions) // promised)
     if ids is not None and len(ids) == promised and len(captions) != promised:
@@ -252,10 +236,8 @@ def _stand_five_times(features: FeatureFile, promised: int, ids: list[str] | Non
     differ = (found != found[:, :1]).any((1, 2))
     if ids is not None and ids == [ids[row - row % FIVE] for row in range(promised)]:
         for five in fives[differ].tolist():
-            raise DataError(
-                f"{features.path}: row {five * FIVE}: got five rows with one number in ids.txt that differ "
-                "but expected one image five times"
-            )
+            given = f"{features.path}: row {five * FIVE}: got five rows with one number in ids.txt that differ"
+            raise DataError(f"{given} but expected one image five times")
         return True
     # Equal rows everywhere say nothing: those are features that tell no image from another.
     return len(fives) > 1 and not differ.any() and bool((found[:, 0] != found[0, 0]).any())

@@ -21,13 +21,8 @@ PIECE = 32  # Pictures that a process reads together
 def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
     """What a data set has at these keys, one after the other, read by so many processes; 0 reads in this one."""
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=keys,  # pyright: ignore[reportArgumentType]
-        num_workers=workers,
-        generator=own,
-    )
+    order: Any = keys
+    loader = DataLoader(dataset, batch_size=None, sampler=order, num_workers=workers, generator=own)
     try:
         yield from loader
     except DataError as problem:  # one of a worker comes with all that it was called by

@@ -41,16 +41,12 @@ class Split:
         wrong = [*np.flatnonzero((steps < 0) | (steps > 1)), *np.flatnonzero(steps[:1] != 1)]
         if wrong:
             row = int(wrong[0])
-            raise DataError(
-                f"{self.name}: caption {row}: got image {self.image_of[row]} "
-                f"after image {self.image_of[row] - steps[row]} "
-                "but expected the same or the next one, beginning at image 0"
-            )
+            given = f"got image {self.image_of[row]} after image {self.image_of[row] - steps[row]}"
+            expected = "the same or the next one, beginning at image 0"
+            raise DataError(f"{self.name}: caption {row}: {given} but expected {expected}")
         if self.image_of[-1] != len(self.images) - 1:
-            raise DataError(
-                f"{self.name}: got captions of {self.image_of[-1] + 1} images "
-                f"but expected captions of all {len(self.images)} images"
-            )
+            given = f"{self.name}: got captions of {self.image_of[-1] + 1} images"
+            raise DataError(f"{given} but expected captions of all {len(self.images)} images")
 
     def __len__(self) -> int:
         """How many captions there are, which is how many pairs."""
@@ -89,10 +85,8 @@ class RetrievalData:
     def __post_init__(self) -> None:
         for split in self.splits()[1:]:
             if split.images.shape[1:] != self.train.images.shape[1:]:
-                raise DataError(
-                    f"{self.name}: got {split.name} images of shape {split.images.shape[1:]} "
-                    f"but expected {self.train.images.shape[1:]} as in train"
-                )
+                given = f"{self.name}: got {split.name} images of shape {split.images.shape[1:]}"
+                raise DataError(f"{given} but expected {self.train.images.shape[1:]} as in train")
 
     def splits(self) -> tuple[Split, ...]:
         """Those that are there."""

@@ -41,9 +41,7 @@ class Progress:
     zero_steps: int = 0  # how many steps in a row, up to this one, had no gradient
 
     def after_epoch(self, rsum: float, patience: int) -> Progress:
-        """The progress after an epoch with this RSUM on dev; so many epochs without a better one stop the run, 0 for
-        never.
-        """
+        """The progress after an epoch with this RSUM on dev; so many epochs without a better one stop the run."""
         if rsum > self.best_rsum:
             return replace(self, best_rsum=rsum, best_step=self.step, worse_epochs=0)
         worse = self.worse_epochs + 1
@@ -64,9 +62,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a run needs to go on: its progress, and the tensors of the model and, such as ``0.exp_avg``, of the
-    optimizer.
-    """
+    """What a run needs to go on; the optimizer's tensors have names such as ``0.exp_avg``."""
 
     progress: Progress
     model: Mapping[str, Tensor]
@@ -159,9 +155,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of this step; a CheckpointError says which file is missing or damaged, and what other checkpoints
-    there are.
-    """
+    """The checkpoint of this step; a CheckpointError says what is missing or damaged, and which others there are."""
     path = folder / _name(step)
     try:
         return _read(path, step)

@@ -46,9 +46,7 @@ PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors"
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model that a run has trained, in evaluation mode, with the weights of the step; ``shape`` is that of
-    an image.
-    """
+    """A model that a run has trained, in evaluation mode, with the weights of a step and the shape of an image."""
 
     experiment: Experiment
     model: RetrievalModel

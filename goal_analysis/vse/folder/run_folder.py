@@ -44,9 +44,7 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
-    """What a function makes of the content of a JSON file; whatever it raises becomes a `RunError` that says what was
-    expected.
-    """
+    """What a function makes of a JSON file; whatever it raises becomes a `RunError` that says what was expected."""
     try:
         return build(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:

@@ -18,9 +18,7 @@ from goal_analysis.vse.models.text import Tokens
 
 
 class Batch(NamedTuple):
-    """Pairs of image and caption; the ``ids`` say the image of every pair, so that other captions of it are no
-    negatives.
-    """
+    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives."""
 
     images: Tensor
     tokens: Tensor

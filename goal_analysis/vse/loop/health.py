@@ -35,9 +35,7 @@ class TrainingTrouble(RuntimeError):
 
 @dataclass(frozen=True)
 class Trouble:
-    """What was found at a step: ``not finite``, ``collapse`` or ``vanishing gradient``, with the likely cause and what
-    helps.
-    """
+    """A ``not finite`` gradient, a ``collapse`` or a ``vanishing gradient``, with its likely cause and what helps."""
 
     kind: str
     step: int
@@ -105,9 +103,7 @@ class OutOfMemory(RuntimeError):
 
 @contextmanager
 def within_memory(doing: str, less: str) -> Iterator[None]:
-    """Turn what NumPy, Python and PyTorch raise where memory is short into an `OutOfMemory` that says what needs
-    ``less``.
-    """
+    """Turn what is raised where memory is short into an `OutOfMemory` that says what needs ``less``."""
     try:
         yield
     except (RuntimeError, MemoryError) as problem:

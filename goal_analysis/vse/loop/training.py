@@ -210,10 +210,7 @@ def _chooses(side: Side) -> bool:
 
 
 def surrogate(
-    objective: GradientObjective | AcrossProcesses,
-    outputs: Any,
-    ids: Tensor,
-    within: tuple[float, float] = (0.0, 0.0),
+    objective: GradientObjective | AcrossProcesses, outputs: Any, ids: Tensor, within: tuple[float, float] = (0.0, 0.0)
 ) -> Tensor:
     """The objective on what a model gives: embeddings of images and texts, or scores of shape ``(images, texts)``.
 

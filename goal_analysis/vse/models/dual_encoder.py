@@ -139,8 +139,8 @@ class Reranking(Embedding):
         return DualEncoder(self.image, self.text).train(self.training)
 
     def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
-        """Embeddings of a batch of pairs, and the scores of those that count; other captions of the same image are
-        positives of it.
+        """Embeddings of a batch of pairs, and the scores of those that count; captions of one image are its
+        positives.
         """
         x, y, score = self._read(images, tokens)
         chosen = choose_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)

@@ -22,9 +22,7 @@ RUN = re.compile(r"[a-z0-9]+")
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Captions as rows of numbers: row i begins with the ``lengths[i]`` tokens of caption i, one at least, and is 0
-    behind.
-    """
+    """Captions as rows of numbers: row i begins with the ``lengths[i]`` tokens of caption i, and is 0 behind."""
 
     ids: Int64[Tensor, "captions longest"]
     lengths: Int64[Tensor, " captions"]
@@ -34,9 +32,8 @@ class Tokens:
             return  # looking would make the device wait
         outside = ((self.lengths < 1) | (self.lengths > self.ids.shape[1])).nonzero()
         for row in outside[:1, 0].tolist():
-            raise ValueError(
-                f"lengths: got {int(self.lengths[row])} for caption {row} but expected 1 to {self.ids.shape[1]}"
-            )
+            given = f"lengths: got {int(self.lengths[row])} for caption {row}"
+            raise ValueError(f"{given} but expected 1 to {self.ids.shape[1]}")
 
     def __len__(self) -> int:
         """How many captions."""
@@ -128,15 +125,12 @@ class Vocabulary:
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
             raise ValueError(f"words: got {twice!r} more than once but expected every word once")
         if len(self.words) != len(self.document_frequencies):
-            raise ValueError(
-                f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words "
-                "but expected one for each"
-            )
+            given = f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words"
+            raise ValueError(f"{given} but expected one for each")
         for word, count in zip(self.words, self.document_frequencies, strict=True):
             if not 1 <= count <= self.captions:
-                raise ValueError(
-                    f"document_frequencies: got {count} for {word!r} but expected 1 to {self.captions} captions"
-                )
+                given = f"document_frequencies: got {count} for {word!r}"
+                raise ValueError(f"{given} but expected 1 to {self.captions} captions")
 
     @classmethod
     def built_on(cls, captions: Sequence[str], min_count: int = 5) -> Vocabulary:
@@ -145,13 +139,11 @@ class Vocabulary:
             raise ValueError(f"min_count: got {min_count} but expected 1 or more")
         counts = Counter(word for caption in captions for word in set(words(caption)))
         kept = sorted((w for w, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        if not counts:
+            raise ValueError(f"captions: got {len(captions)} without any word but expected words")
         if not kept:
-            most = max(counts.values(), default=0)
-            raise ValueError(
-                f"min_count: got {min_count} but expected at most {most}, in which the most frequent word is"
-                if most
-                else f"captions: got {len(captions)} without any word but expected words"
-            )
+            most = f"at most {max(counts.values())}, in which the most frequent word is"
+            raise ValueError(f"min_count: got {min_count} but expected {most}")
         return cls(tuple(kept), tuple(counts[w] for w in kept), len(captions))
 
     @cached_property
@@ -217,9 +209,8 @@ class Subwords:
             tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
             definition = tokenizer.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError) as problem:
-            raise ValueError(
-                f"path: got {path!r} ({problem}) but expected a folder with tokenizer.json, or a name on the hub"
-            ) from problem
+            expected = "a folder with tokenizer.json, or a name on the hub"
+            raise ValueError(f"path: got {path!r} ({problem}) but expected {expected}") from problem
         return cls(definition, min(longest, tokenizer.model_max_length))
 
     def __len__(self) -> int:

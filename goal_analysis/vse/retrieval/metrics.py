@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 TILE = 512  # Images whose scores with all captions are in memory at a time
@@ -44,9 +43,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Recall@1, 5 and 10 in percent, and median and mean ranks, with images (``i2t``) and captions (``t2i``) as
-    queries.
-    """
+    """Recall@1, 5 and 10 in percent, median and mean ranks, with images (``i2t``) and captions (``t2i``) as queries."""
 
     i2t: tuple[float, ...]
     t2i: tuple[float, ...]
@@ -100,18 +97,6 @@ def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -
         of_captions[rows] += ((strip >= best[rows, None]) & wrong).sum(1)
         of_images += ((strip >= right[None, :]) & wrong).sum(0)
     return Ranks(of_captions.numpy(), of_images.numpy())
-
-
-def ranks_of_embeddings(
-    images: Float[Tensor, "images dim"], captions: Float[Tensor, "captions dim"], image_of: np.ndarray, tile: int = TILE
-) -> Ranks:
-    """The ranks by dot products, in memory of one strip of ``tile`` images."""
-    return ranks(lambda rows: images[rows] @ captions.T, image_of, len(images), tile)
-
-
-def ranks_of_scores(scores: Float[Tensor, "images captions"], image_of: np.ndarray) -> Ranks:
-    """The ranks by a matrix of scores."""
-    return ranks(lambda rows: scores[rows], image_of, len(scores))
 
 
 def metrics(found: Ranks) -> RetrievalMetrics:

@@ -52,9 +52,7 @@ def ways_of(models: Sequence[Model], split: Split) -> Ways:
 
 
 def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scores:
-    """The scores of a slice of the images with all captions, by the model in evaluation mode; it is left in its own
-    mode.
-    """
+    """The scores of a slice of the images with all captions, by the model in evaluation mode."""
     with evaluation_mode(model):
         if model.embeds:
             images, captions = embeddings(model, split, tokenizer)

@@ -27,9 +27,7 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, eq=False)
 class SceneImages:
-    """Pictures of scenes, with what is in them, what their captions claim, and with which probability a claim
-    is false.
-    """
+    """Pictures of scenes, with what is in them and what their captions claim; ``noise`` of the claims is false."""
 
     pictures: ArrayImages
     scenes: Int64[np.ndarray, "images things attributes"]

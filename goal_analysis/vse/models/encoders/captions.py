@@ -173,10 +173,8 @@ class LanguageModel(nn.Module):
     def __init__(self, tokenizer: Tokenizer, model: Any, dim: int) -> None:
         super().__init__()
         if len(tokenizer) > model.config.vocab_size:
-            raise ValueError(
-                f"hugging_face: got a tokenizer of {len(tokenizer)} tokens but expected at most "
-                f"{model.config.vocab_size}, which the model has"
-            )
+            given = f"hugging_face: got a tokenizer of {len(tokenizer)} tokens"
+            raise ValueError(f"{given} but expected at most {model.config.vocab_size}, which the model has")
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
         self.longest = _positions(model)
@@ -233,10 +231,9 @@ def hugging_face_encoder(
         else:
             model = AutoModel.from_pretrained(path, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise ValueError(
-            f"hugging_face: got {path or architecture!r} ({problem}) but expected a folder with config.json and "
-            "model.safetensors, a name on the hub, or an architecture"
-        ) from problem
+        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
+        given = f"hugging_face: got {path or architecture!r} ({problem})"
+        raise ValueError(f"{given} but expected {expected}") from problem
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if frozen:

@@ -31,10 +31,8 @@ class Standardise(nn.Module):
         mean, deviation = statistics or (torch.zeros(features), torch.ones(features))
         for name, given in (("mean", mean), ("deviation", deviation)):
             if given.shape != (features,):
-                raise ValueError(
-                    f"statistics: got the {name} of shape {tuple(given.shape)} for images of shape {shape} "
-                    f"but expected {(features,)}"
-                )
+                got = f"statistics: got the {name} of shape {tuple(given.shape)} for images of shape {shape}"
+                raise ValueError(f"{got} but expected {(features,)}")
         behind = (1, 1) if len(shape) == 3 else ()
         dtype = torch.get_default_dtype()
         self.register_buffer("mean", mean.to(dtype).reshape(features, *behind))

@@ -99,10 +99,8 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < 16:
-            raise ValueError(
-                f"convolution: got images of shape {shape} but expected pictures, (channels, height, width), "
-                "of 16 × 16 or more"
-            )
+            expected = "pictures, (channels, height, width), of 16 × 16 or more"
+            raise ValueError(f"convolution: got images of shape {shape} but expected {expected}")
         if width < GROUPS or width % GROUPS:
             raise ValueError(f"width: got {width} but expected a multiple of {GROUPS}")
         self.dim = dim
@@ -124,9 +122,7 @@ class Convolution(nn.Module):
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def with_places(
-    images: Float[Tensor, "images channels height width"],
-) -> Float[Tensor, "images more height width"]:
+def with_places(images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images more height width"]:
     """The pictures with two channels more, from −1 to 1 down and across.
 
     >>> with_places(torch.zeros(1, 1, 2, 3))[0, 2]
@@ -283,10 +279,8 @@ def _package(name: str) -> Any:
 def _check_known(model: str, known: Sequence[str], package: str) -> None:
     if model not in known:
         near = difflib.get_close_matches(model, known, 5, 0.0)
-        raise ValueError(
-            f"{package}: model: got {model!r} but expected one of the {len(known)} that {package} lists, "
-            f"such as {', '.join(near)}"
-        )
+        expected = f"one of the {len(known)} that {package} lists, such as {', '.join(near)}"
+        raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
 
 
 def _as_tensors(mean: Sequence[float], deviation: Sequence[float]) -> Statistics:

@@ -35,16 +35,14 @@ def panels(
     """
     with style():
         size = width * columns, height * rows
-        if margins is None:
-            figure = Figure(figsize=size, layout="constrained")
-            return figure, figure.subplots(rows, columns, squeeze=False)
-        left, right, below, above = margins
-        figure = Figure(figsize=size)
-        wide, high = width - left - right, height - below - above
-        figure.subplots_adjust(
-            left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
-            wspace=(left + right) / wide, hspace=(below + above) / high,
-        )  # fmt: skip
+        figure = Figure(figsize=size, layout=None if margins else "constrained")
+        if margins:
+            left, right, below, above = margins
+            wide, high = width - left - right, height - below - above
+            figure.subplots_adjust(
+                left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
+                wspace=(left + right) / wide, hspace=(below + above) / high,
+            )  # fmt: skip
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 

@@ -17,7 +17,7 @@ from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data.split import RetrievalData, Split
 from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.vse.retrieval.scoring import scores_of
+from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
 TOP = 5  # Places that are shown of every query
 OTHERS = 100  # how many images a model retrieves from that is no dual encoder: its scores take a forward pass a pair
@@ -75,8 +75,7 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
         split = split.subset(range(min(OTHERS, len(split.images))))
     images = len(split.images)
     with torch.no_grad():
-        strips = scores_of(model.model, split, model.tokenizer)
-        scores = torch.cat([strips(slice(i, min(i + 256, images))).float().cpu() for i in range(0, images, 256)])
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     return Gallery(run.experiment.seed, split.name, images, *queries_of(split, scores, queries))
 
 

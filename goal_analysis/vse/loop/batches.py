@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from goal_analysis.vse.data.reading import read
 from goal_analysis.vse.data.split import Split
@@ -24,18 +23,6 @@ class Batch(NamedTuple):
     tokens: Tensor
     lengths: Tensor
     ids: Tensor
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of every batch that the process of this rank has."""
-
-    rank: int = 0
-    ranks: int = 1
-
-    def of(self, pairs: np.ndarray) -> np.ndarray:
-        """The process's consecutive part of these."""
-        return np.array_split(pairs, self.ranks)[self.rank]
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
@@ -61,24 +48,27 @@ def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.
 
 
 def epoch_batches(
-    split: Split, tokens: Tokens, options: TrainingOptions, seed: int, epoch: int, first: int, share: Share
+    split: Split,
+    tokens: Tokens,
+    options: TrainingOptions,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Generator[Batch, None, None]:
     """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
 
-    The processes that read images live until the generator is at its end or closed.
+    The process of a rank has its consecutive part of every batch. The processes that read images live until the
+    generator is at its end or closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)
-    chosen = [share.of(pairs[i * size : (i + 1) * size]) for i in range(first, len(pairs) // size)]
-    yield from read(_Batches(split, tokens), chosen, options.workers)
+    batches = (pairs[i * size : (i + 1) * size] for i in range(first, len(pairs) // size))
+    chosen = [np.array_split(batch, ranks)[rank] for batch in batches]
+    yield from read(partial(_batch, split, tokens), chosen, options.workers)
 
 
-class _Batches(Dataset):
-    """A batch by the pairs that are in it, so that a memory map is read once a batch."""
-
-    def __init__(self, split: Split, tokens: Tokens) -> None:
-        self.split, self.tokens = split, tokens
-
-    def __getitem__(self, pairs: np.ndarray) -> Batch:
-        rows, texts = self.split.image_of[pairs], self.tokens.rows(torch.as_tensor(pairs))
-        return Batch(self.split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows))
+def _batch(split: Split, tokens: Tokens, pairs: np.ndarray) -> Batch:
+    rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
+    return Batch(split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows))

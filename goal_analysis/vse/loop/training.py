@@ -29,7 +29,7 @@ from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
-from goal_analysis.vse.loop.batches import Share, epoch_batches
+from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import (
     TrainingTrouble,
@@ -77,7 +77,7 @@ def train(
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
-    share = Share(fabric.global_rank, fabric.world_size)
+    rank, ranks = fabric.global_rank, fabric.world_size
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
     one_kind = (float(options.image_image), float(options.text_text))
     start = time.perf_counter()
@@ -101,17 +101,18 @@ def train(
         trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
-        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, done * options.accumulate, share)
+        first = done * options.accumulate
+        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, first, rank, ranks)
         while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _seed(experiment.seed, progress.step, share.rank, fabric.device)
+            _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
             outputs, ids = None, torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
                 batch = fabric.to_device(next(batches))
-                silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if share.ranks > 1 else nullcontext()
+                silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if ranks > 1 else nullcontext()
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)

@@ -26,7 +26,7 @@ from goal_analysis.cli.train import trained_objective
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
 
-OBJECTIVES = ("vse_pp", "nca/linear", "info_nce(scale=12)")
+OBJECTIVES = ("vse_pp", "nca/linear", "info_nce(tau=12)")
 LENGTH = 12
 """Words of every caption."""
 

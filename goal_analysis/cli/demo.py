@@ -39,7 +39,7 @@ MARGIN, SCALE = 0.2, 20.0
 NEIGHBOURS = 3
 """How many of the nearest losses are shown."""
 
-OBJECTIVES = ("vse_pp", "info_nce(scale=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
+OBJECTIVES = ("vse_pp", "info_nce(tau=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
 """Two losses, one objective that is the gradient of no loss, its twin that is, and a loss with other pair weights."""
 
 EXPORTED = "nca/linear"
@@ -50,7 +50,7 @@ STEPS = 100
 
 RETRIEVING = (
     "vse_pp",
-    "info_nce(scale=12)",
+    "info_nce(tau=12)",
     "constant/constant@softmax:12",
     "circular(tau=12)/constant@softmax:12",
     "circle(gamma=32)",

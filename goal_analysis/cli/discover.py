@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.api import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -20,7 +21,6 @@ from goal_analysis.cli.options import (
     ending_at_an_interrupt,
     objective_of,
     refuse,
-    text_of,
 )
 from goal_analysis.cli.plot import draw_kinds
 from goal_analysis.cli.train import base_experiment, loaded_data

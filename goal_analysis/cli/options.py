@@ -18,7 +18,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from goal_analysis.declarations import number_of, read_toml
+from goal_analysis.api import parts_with, text_of_file, value_of
+from goal_analysis.declarations import MOST_BYTES, number_of, read_toml
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
@@ -26,15 +27,12 @@ from goal_analysis.symbolic.parsing.declaration import (
     pair_weights_from_mapping,
     triplet_weight_from_mapping,
 )
-from losses_catalog import catalog, pair_weights, triplet_weights
+from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when a command needs it
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.parts import Parts
     from goal_analysis.symbolic.weight import PairWeights, TripletWeight
-
-MOST_BYTES = 1_000_000
-"""A larger file is no declaration."""
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -42,7 +40,7 @@ INTERRUPTED = 130
 WIDTH = 120
 """Characters a line where neither a terminal nor COLUMNS says how many."""
 
-BASELINES = ("vse_pp", "info_nce(scale=12)")
+BASELINES = ("vse_pp", "info_nce(tau=12)")
 """The triplet loss on hardest negatives, and InfoNCE."""
 
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
@@ -118,10 +116,7 @@ def read_text(path: str) -> str:
         ValueError: the file is no UTF-8.
         OSError: it cannot be read.
     """
-    if path == "-":
-        return sys.stdin.read(MOST_BYTES + 1)
-    with Path(path).open("rb") as file:
-        return file.read(MOST_BYTES + 1).decode("utf-8")
+    return sys.stdin.read(MOST_BYTES + 1) if path == "-" else text_of_file(Path(path))
 
 
 @lru_cache(maxsize=8)
@@ -143,39 +138,27 @@ def losses(own: Path | None = None) -> tuple[Objective, ...]:
     return (*read, *catalog)
 
 
-@lru_cache(maxsize=8)
 def parts(own: Path | None = None) -> Parts:
     """What names stand for: the weights and losses of the catalog, and the losses of a user's file."""
-    from goal_analysis.recombination.parts import Parts
-
-    return Parts(triplet_weights, pair_weights, losses(own))
+    return parts_with(losses(own))
 
 
-def is_declaration(text: str) -> bool:
-    """Whether a text is an objective's declaration in TOML or the name of its file, and no line."""
-    return "\n" in text or text.endswith(".toml")
-
-
-def objective_of(text: str, own: Path | None = None, **more: Any) -> Objective:
+def objective_of(
+    text: str, own: Path | None = None, settings: Mapping[str, float] | None = None, **fields: Any
+) -> Objective:
     """The objective of a line such as ``circle(gamma=80)/linear``, of a file ``*.toml``, or of what that holds.
 
     Args:
         text: the line, the file's name, or the declaration.
         own: a file of losses that have names too.
-        more: the keywords of `goal_analysis.recombination.text.parse_objective`, beside a line.
+        settings: hyperparameters besides those of the text.
+        fields: as for `goal_analysis.api.value_of`.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
         OSError: the file cannot be read.
     """
-    named = {loss.name: loss for loss in losses(own)}
-    if text in named and not more:  # which needs no torch
-        return named[text]
-    from goal_analysis.recombination.text import from_toml, parse_objective
-
-    if is_declaration(text):
-        return from_toml(text if "\n" in text else read_text(text), parts(own))
-    return parse_objective(text, parts(own), **more)
+    return value_of(text, parts(own), **(settings or {}), **fields)
 
 
 def named(text: str, own: Path | None = None) -> Objective:
@@ -193,13 +176,6 @@ def of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
         return loss_from_mapping("formula", declaration)
     except (ValueError, TypeError) as problem:
         refuse(problem)
-
-
-def text_of(objective: Objective) -> str:
-    """The line, or the declaration, that `objective_of` reads as this objective."""
-    from goal_analysis.recombination.text import written
-
-    return written(objective, parts())
 
 
 @dataclass(frozen=True)

@@ -174,16 +174,10 @@ def draw_kinds(
 
 def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     """Draw and write the objectives beside each other."""
-    from matplotlib.figure import Figure
-
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.cosine_frames import comparison_frame
-    from goal_analysis.pictures.style import style
-    from goal_analysis.pictures.weight_figures import draw_comparison
+    from goal_analysis.pictures.weight_figures import comparison_figure
 
-    with style():
-        figure = Figure()
-    draw_comparison(comparison_frame([(decompose(one.resolved()), {}) for one in chosen]), figure)
+    figure = comparison_figure([(decompose(one.resolved()), {}) for one in chosen])
     path = folder / f"compare.{form}"
     save(figure, path)
     return path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.api import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -19,7 +20,6 @@ from goal_analysis.cli.options import (
     JsonOption,
     ending_at_an_interrupt,
     refuse,
-    text_of,
 )
 from goal_analysis.cli.train import base_experiment, loaded_data, trained_objective
 

@@ -34,7 +34,7 @@ def train(
     preset: PresetOption = None,
     data: DataOption = None,
     objective: Annotated[
-        str | None, typer.Option(help="Such as info_nce(scale=12), circle/linear or nca/linear@softmax:12.")
+        str | None, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout.")] = None,
     assignments: Annotated[

@@ -14,10 +14,11 @@ from itertools import product
 import sympy as sp
 
 from goal_analysis.numeric.formula import Values
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p
+from goal_analysis.symbolic.language.aggregators import Side
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 LEAST = sp.Rational(1, 2**23)
 
@@ -28,18 +29,26 @@ GRID = 21
 NEGLIGIBLE = 1e-12
 
 
-def safe_weights(
-    triplet: TripletWeight, pair: PairWeights, similarity: Similarity, values: Values
-) -> tuple[TripletWeight, PairWeights]:
-    """The weights with expressions that are safe at the ends; what relative similarities read stays as it is."""
-    t, positive, negative = (
-        safe_at_the_ends(e, similarity, values) for e in (triplet.expression, pair.positive, pair.negative)
-    )
-    if t != triplet.expression:
-        triplet = replace(triplet, expression=t)
-    if (positive, negative) != (pair.positive, pair.negative):
-        pair = replace(pair, positive=positive, negative=negative)
-    return triplet, pair
+@lru_cache(maxsize=1024)
+def safe_loss(objective: Objective) -> Objective:
+    """A loss whose value, too, is finite at the ends.
+
+    Args:
+        objective: one in which nothing is prescribed.
+    """
+    similarity, values = objective.similarity, tuple(objective.values().items())
+
+    def safe(side: Side | None) -> Side | None:
+        return side and replace(side, inner=safe_at_the_ends(side.inner, similarity, values))
+
+    terms = []
+    for term in objective.terms:
+        outer = sp.sympify(term.outer)
+        if all(side.inner in (s_p, s_n) for side in term.sides):  # Φ reads similarities
+            of_similarities = outer.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+            outer = safe_at_the_ends(of_similarities, similarity, values).subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+        terms.append(replace(term, outer=outer, positives=safe(term.positives), negatives=safe(term.negatives)))
+    return replace(objective, terms=tuple(terms))
 
 
 @lru_cache(maxsize=4096)

@@ -21,11 +21,8 @@ from goal_analysis.pictures.weight_figures import draw_surface
 from goal_analysis.pictures.weight_frames import span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
-SMALL = 8
-"""A weight this many powers of ten below the largest, or farther, is not drawn."""
-
-WRITERS = {".gif": PillowWriter, ".mp4": FFMpegWriter}
-"""Of films, by the ending of the file."""
+SMALL = 8  # a weight this many powers of ten below the largest, or farther, is not drawn
+WRITERS = {".gif": PillowWriter, ".mp4": FFMpegWriter}  # of films, by the ending of the file
 
 SIDES = (("negative", "s_n", PUSH), ("positive", "s_p", PULL))
 
@@ -39,17 +36,7 @@ def draw_joint(
     scale: Scale | None = None,
     colourbar: bool = True,
 ) -> Axes:
-    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight.
-
-    Args:
-        triplets: of `goal_analysis.pictures.batch_frames.triplets_frame`.
-        surface: of `goal_analysis.pictures.weight_frames.surface_frame`.
-        ax: where.
-        weight: what the surface is of.
-        similarity: what s_p and s_n measure.
-        scale: of the surface's colours.
-        colourbar: whether one stands beside it.
-    """
+    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight."""
     draw_surface(surface, ax, weight, similarity, scale, colourbar)
     cells = joint_frame(triplets, similarity)
     largest = 72 * ax.get_window_extent().width / ax.figure.dpi / CELLS  # pyright: ignore
@@ -60,12 +47,7 @@ def draw_joint(
 
 
 def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
-    """The share of pairs with a weight of at least so much, |w⁺| of positives beside |w⁻| of negatives, on log scales.
-
-    Args:
-        pairs: of `goal_analysis.pictures.batch_frames.pairs_frame`.
-        ax: where.
-    """
+    """The share of pairs with a weight of at least so much, of positives beside negatives, on log scales."""
     sizes = pairs["weight"].abs()
     floor = sizes.max() / 10**SMALL
     for kind, symbol, colour in (("positive", "w^+", PULL), ("negative", "w^-", PUSH)):
@@ -84,7 +66,6 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def _span_whole_decades(ax: Axes, sizes: pd.Series) -> None:
-    """Let both axes span whole powers of ten, so that their marks have room."""
     if len(sizes):
         low, high = np.floor(np.log10(sizes.min())), np.ceil(np.log10(sizes.max()))
         ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
@@ -94,12 +75,7 @@ def _span_whole_decades(ax: Axes, sizes: pd.Series) -> None:
 
 
 def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:
-    """The anchors by the share of their weight that pushes; at ½ an anchor pulls as much as it pushes.
-
-    Args:
-        anchors: of `goal_analysis.pictures.batch_frames.anchors_frame`.
-        ax: where.
-    """
+    """The anchors by the share of their weight that pushes; at ½ an anchor pulls as much as it pushes."""
     sns.histplot(x=anchors["push_share"].dropna(), ax=ax, bins=np.linspace(0, 1, 41).tolist(), **_BARS)
     still = anchors["push_share"].isna().sum()
     total = anchors["push"].sum() / max((anchors["push"] + anchors["pull"]).sum(), np.finfo(float).tiny)
@@ -111,12 +87,7 @@ def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def draw_effective_negatives(anchors: pd.DataFrame, ax: Axes) -> Axes:
-    """The anchors by how many negatives share the weight that pushes.
-
-    Args:
-        anchors: of `goal_analysis.pictures.batch_frames.anchors_frame`.
-        ax: where.
-    """
+    """The anchors of an `anchors_frame` by how many negatives share the weight that pushes."""
     found = anchors["effective_negatives"].dropna()
     top = max(float(found.max()) if len(found) else 1.0, 1.01)
     many = top > 20
@@ -132,14 +103,7 @@ _BARS = {"color": PUSH, "alpha": 1.0, "linewidth": 0}
 
 
 def draw_ridgelines(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, overlap: float = 1.6) -> Axes:
-    """The densities of s_p and s_n above each other, the first step at the top.
-
-    Args:
-        frame: of `goal_analysis.pictures.batch_frames.ridges_frame`.
-        ax: where.
-        similarity: what s measures.
-        overlap: how many rows the highest ridge takes.
-    """
+    """The densities of a `ridges_frame` above each other, the first step at the top."""
     steps = sorted(frame["step"].unique())
     tallest = frame["density"].max() or 1.0
     for row, step in enumerate(steps):
@@ -166,28 +130,18 @@ def save_film(
     similarity: Similarity = COSINE,
     frames_per_second: int = 4,
 ) -> None:
-    """Write the joint histogram of every step, on the surface of a weight, as a film.
+    """Write the joint histogram of a `pairs_frame` a step, on the surface of a weight, as a film ending in ``.gif`` or
+    ``.mp4``.
 
-    Args:
-        snapshots: by step, the pairs of a batch as `goal_analysis.pictures.batch_frames.pairs_frame` gives them.
-        surface: of `goal_analysis.pictures.weight_frames.surface_frame`.
-        path: ending in ``.gif`` or ``.mp4``.
-        weight: what the surface is of.
-        similarity: what s_p and s_n measure.
-        frames_per_second: of the film.
-
-    Raises:
-        ValueError: another ending, no snapshot, or a film that this machine has no program to write.
-        OSError: the file cannot be written; an old one is intact.
+    A ValueError says another ending, no snapshot, or a film that this machine has no program to write.
     """
     if path.suffix not in WRITERS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of {', '.join(WRITERS)}")
     if not snapshots:
         raise ValueError(f"{path}: got no snapshot but expected one a step")
-    writer_class = WRITERS[path.suffix]
-    if not writer_class.isAvailable():
+    if not WRITERS[path.suffix].isAvailable():
         raise ValueError(f"{path}: got a film for ffmpeg, which is not installed; expected .gif, or ffmpeg")
-    writer, scale = writer_class(fps=frames_per_second), scale_of(surface["value"])
+    writer, scale = WRITERS[path.suffix](fps=frames_per_second), scale_of(surface["value"])
     figure, ax = single_panel(4.2, 3.6)
     with style(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"film{path.suffix}"

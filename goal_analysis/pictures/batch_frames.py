@@ -15,28 +15,15 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.pictures.weight_frames import span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
-TRIPLETS = 50_000
-"""How many triplets are drawn at random where there are more."""
-
-CELLS = 28
-"""Cells of the joint histogram along each side of the square."""
+TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
+CELLS = 28  # Cells of the joint histogram along each side of the square
 
 
 def pairs_frame(
     scores: Float[Tensor, "anchors candidates"], weights: Float[Tensor, "anchors candidates"], matches: Matches
 ) -> pd.DataFrame:
-    """Every pair of a batch with its weight.
-
-    Args:
-        scores: S; the rows are the anchors.
-        weights: W = ∂L/∂S, or what takes its place: −w⁺ at positives, w⁻ at negatives.
-        matches: which pairs are positives and which negatives; other pairs are left out.
-
-    Returns:
-        ``anchor``, ``candidate``, ``kind`` (``positive`` or ``negative``), ``s``, ``weight`` (w⁺ or w⁻).
-
-    Raises:
-        ValueError: shapes that do not fit.
+    """Every pair of a batch that is a positive or a negative: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight``
+    (w⁺ = −∂L/∂S or w⁻ = ∂L/∂S).
 
     >>> s, w = torch.tensor([[0.9, 0.1]]), torch.tensor([[-2.0, 1.0]])
     >>> pairs_frame(s, w, Matches(torch.tensor([[True, False]]), torch.tensor([[False, True]])))
@@ -55,15 +42,7 @@ def pairs_frame(
 
 
 def triplets_frame(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Every triplet of a batch in the plane: each positive of an anchor with each of its negatives.
-
-    Args:
-        pairs: of `pairs_frame`.
-        seed: of the random choice, where there are more than `TRIPLETS`.
-
-    Returns:
-        ``anchor``, ``s_p``, ``s_n``.
-    """
+    """Each positive of an anchor with each of its negatives, `TRIPLETS` at most: ``anchor``, ``s_p``, ``s_n``."""
     positives, negatives = (pairs.loc[pairs["kind"] == kind, ["anchor", "s"]] for kind in ("positive", "negative"))
     triplets = positives.merge(negatives, on="anchor", suffixes=("_p", "_n"))
     if len(triplets) > TRIPLETS:
@@ -72,15 +51,9 @@ def triplets_frame(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
-    """What every anchor of a batch does.
-
-    Args:
-        pairs: of `pairs_frame`.
-
-    Returns:
-        A row an anchor: ``pull`` = Σ|w⁺|, ``push`` = Σ|w⁻|, ``push_share`` = push/(pull + push), NaN of an anchor
-        without any weight, and ``effective_negatives``, the exponential of the entropy of its |w⁻|, NaN where nothing
-        pushes.
+    """A row an anchor: ``pull`` = Σ|w⁺|, ``push`` = Σ|w⁻|, ``push_share`` = push/(pull + push), NaN of an anchor
+    without any weight, and ``effective_negatives``, the exponential of the entropy of its |w⁻|, NaN where nothing
+    pushes.
     """
     sizes = pairs.assign(weight=pairs["weight"].abs())
     totals = sizes.pivot_table(index="anchor", columns="kind", values="weight", aggfunc="sum", fill_value=0.0)
@@ -97,14 +70,8 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def joint_frame(triplets: pd.DataFrame, similarity: Similarity = COSINE) -> pd.DataFrame:
-    """The joint histogram of (s_p, s_n), a row a cell that is not empty.
-
-    Args:
-        triplets: of `triplets_frame`.
-        similarity: what s_p and s_n measure.
-
-    Returns:
-        ``s_p`` and ``s_n`` (the middle of the cell), ``share`` (of the triplets in the fullest cell).
+    """The joint histogram of triplets, a row a cell that is not empty: ``s_p`` and ``s_n`` (the middle of the cell),
+    ``share`` (of the triplets in the fullest cell).
     """
     span = span_of(similarity)
     count, *edges = np.histogram2d(triplets["s_p"], triplets["s_n"], CELLS, [span, span])
@@ -117,15 +84,8 @@ def joint_frame(triplets: pd.DataFrame, similarity: Similarity = COSINE) -> pd.D
 def ridges_frame(
     snapshots: Mapping[int, pd.DataFrame], similarity: Similarity = COSINE, cells: int = 50
 ) -> pd.DataFrame:
-    """The densities of s_p and of s_n at several steps.
-
-    Args:
-        snapshots: by step, the pairs of a batch as `pairs_frame` gives them.
-        similarity: what s measures.
-        cells: of the histogram.
-
-    Returns:
-        ``step``, ``kind``, ``s`` (the middle of a cell), ``density`` (its mean over s is one over the range).
+    """The densities of s_p and of s_n in a `pairs_frame` a step: ``step``, ``kind``, ``s`` (the middle of a cell),
+    ``density`` (its mean over s is one over the range).
     """
     edges = np.linspace(*span_of(similarity), cells + 1)
     parts = []

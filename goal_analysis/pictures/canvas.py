@@ -28,31 +28,21 @@ def panels(
     height: float = 2.8,
     margins: tuple[float, float, float, float] | None = None,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure with so many Axes, in the project's style, apart from pyplot and its window.
+    """A figure and its Axes of shape ``(rows, columns)``, in the project's style, apart from pyplot and its window.
 
-    Args:
-        rows: of Axes.
-        columns: of Axes.
-        width: of one, in inches.
-        height: of one, in inches.
-        margins: around every Axes: left, right, below and above, in inches. By default the layout finds room for all
-            labels, which takes longer than all the drawing.
-
-    Returns:
-        The figure, and its Axes of shape ``(rows, columns)``.
+    Sizes are of one Axes, in inches; ``margins`` are left, right, below and above each. Without them the layout finds
+    room for all labels, which takes longer than all the drawing.
     """
     with style():
         size = width * columns, height * rows
-        if margins is None:
-            figure = Figure(figsize=size, layout="constrained")
-            return figure, figure.subplots(rows, columns, squeeze=False)
-        left, right, below, above = margins
-        figure = Figure(figsize=size)
-        wide, high = width - left - right, height - below - above
-        figure.subplots_adjust(
-            left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
-            wspace=(left + right) / wide, hspace=(below + above) / high,
-        )  # fmt: skip
+        figure = Figure(figsize=size, layout=None if margins else "constrained")
+        if margins:
+            left, right, below, above = margins
+            wide, high = width - left - right, height - below - above
+            figure.subplots_adjust(
+                left / size[0], below / size[1], 1 - right / size[0], 1 - above / size[1],
+                wspace=(left + right) / wide, hspace=(below + above) / high,
+            )  # fmt: skip
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -65,16 +55,7 @@ def single_panel(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure; its text stays text in SVG and PDF.
-
-    Args:
-        figure: what is drawn.
-        path: its ending says the format.
-
-    Raises:
-        ValueError: another ending than those of `FORMATS`.
-        OSError: the file cannot be written; an old one is intact.
-    """
+    """Write the figure in the format of the ending, one of `FORMATS`; text stays text in SVG and PDF."""
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FORMATS)}")
@@ -113,14 +94,7 @@ def similarity_axes(ax: Axes, similarity: Similarity = COSINE) -> Axes:
 
 
 def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> ScalarMappable:
-    """The column in colours, a cell a sample, so that a jump stays as sharp as the samples; NaN is hatched.
-
-    Args:
-        frame: a `goal_analysis.pictures.weight_frames.grid` with the column.
-        column: what is drawn.
-        ax: where.
-        scale: of the colours.
-    """
+    """A column of a `grid` in colours, a cell a sample, so that a jump stays sharp; NaN is hatched."""
     values = np.ma.masked_invalid(matrix(frame, column))
     if values.mask.any():
         ax.patch.set(hatch="////", edgecolor=FAINT, facecolor="white")
@@ -142,23 +116,9 @@ def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) 
 
 
 def draw_contours(
-    frame: pd.DataFrame,
-    column: str,
-    ax: Axes,
-    levels: tuple[float, ...],
-    colour: str = INK,
-    width: float = 0.5,
+    frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
 ) -> int:
-    """Contours of the column on every side of the kinks by itself, and how many levels had any.
-
-    Args:
-        frame: a `goal_analysis.pictures.weight_frames.grid` with the column, and with ``kink_0`` … where it has kinks.
-        column: what is drawn.
-        ax: where.
-        levels: ascending.
-        colour: of the lines.
-        width: of the lines, in points.
-    """
+    """Contours of the column on every side of the kinks ``kink_0`` … by itself, and how many levels had any."""
     values, sides = matrix(frame, column), regions(frame)
     at = frame["s_p"].unique(), frame["s_n"].unique()
     drawn: set[float] = set()
@@ -191,14 +151,7 @@ def draw_kinks(frame: pd.DataFrame, ax: Axes, colour: str = INK) -> int:
 
 
 def draw_arrows(at: pd.DataFrame, across: pd.Series, up: pd.Series, ax: Axes) -> Axes:
-    """The arrows of `goal_analysis.pictures.weight_frames.arrow_frame`; a dot where nothing moves.
-
-    Args:
-        at: ``s_p`` and ``s_n`` of every arrow, on a grid.
-        across: the component along s_p.
-        up: the component along s_n.
-        ax: where.
-    """
+    """The arrows of `goal_analysis.pictures.weight_frames.arrow_frame`; a dot where nothing moves."""
     arrows = arrow_frame(at, across, up)
     moves = (arrows[["across", "up"]] != 0).any(axis=1)
     ax.quiver(

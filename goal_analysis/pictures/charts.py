@@ -21,26 +21,19 @@ PANEL, GAP, TOP, BOTTOM, SLIDER, LINE = 270, 84, 34, 60, 84, 22
 """Pixels: a panel's height, between panels one above the other, above and below all of them, of a slider, and of a line
 of the legend."""
 
-DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
-"""Plotly's words for the dashes of lines."""
+DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's words for the dashes of lines
 
 CLEAR = "rgba(0,0,0,0)"
 
 SHOWN = (("rsum", "RSUM"), ("i2t_r1", "R@1 from images"), ("t2i_r1", "R@1 from captions"))
 """What the chart of training shows, with the titles of its panels."""
 
-TICKS = 6
-"""How many epochs are written at an axis at most."""
+TICKS = 6  # how many epochs are written at an axis at most
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A pair of axes.
-
-    Args:
-        title: above it.
-        bar: the colour axis whose bar stands beside it; empty for none.
-    """
+    """A pair of axes, its title, and the colour axis whose bar stands beside it, if any."""
 
     title: str
     bar: str = ""
@@ -50,11 +43,9 @@ class Panel:
 class Chart:
     """What the page's script draws.
 
-    Args:
-        name: what it shows, for those who do not see it.
-        content: JSON that may stand in a script element: ``data``, ``layout``, and the parts of the layout that differ
-            where the page is ``wide`` and where it is ``narrow``.
-        height: in pixels where the page is wide, to keep the place.
+    The content is JSON that may stand in a script element: ``data``, ``layout``, and the parts of the layout that
+    differ where the page is ``wide`` and where it is ``narrow``. The height in pixels is that of the wide page, to keep
+    the place.
     """
 
     name: str
@@ -65,14 +56,10 @@ class Chart:
 def chart(
     name: str, figure: go.Figure, panels: Sequence[Panel], sliders: Sequence[dict[str, Any]] = (), below: int = 0
 ) -> Chart:
-    """A figure for the page.
+    """A figure for the page, with Plotly's sliders as JSON: its objects copy what they are handed, and this is most of
+    a page.
 
-    Args:
-        name: what it shows.
-        figure: its traces and axes: x and y, x2 and y2, and so on for the panels.
-        panels: at least one.
-        sliders: Plotly's, as it has them in JSON: its objects copy what they are handed, and this is most of a page.
-        below: pixels for what stands below the panels besides the sliders.
+    ``below`` is pixels for what stands below the panels besides the sliders.
     """
     under = BOTTOM + SLIDER * len(sliders) + below
     figure.update_layout(
@@ -100,10 +87,7 @@ def chart(
 
 
 def script_json(value: Any) -> Markup:
-    r"""JSON that may stand in a script element, whatever its texts hold.
-
-    Raises:
-        ValueError: a number that is not finite, which JSON does not know.
+    r"""JSON that may stand in a script element, whatever its texts hold; a number that is not finite is a ValueError.
 
     >>> script_json({"a": "</script>"})
     Markup('{"a":"\\u003c/script\\u003e"}')
@@ -121,11 +105,7 @@ def numbers(values: Sequence[float] | np.ndarray | pd.Series) -> list:
 
 
 def axes_of(place: int) -> dict[str, str]:
-    """The axes of the panel at this place, as a trace names them.
-
-    >>> axes_of(0), axes_of(1)
-    ({'xaxis': 'x', 'yaxis': 'y'}, {'xaxis': 'x2', 'yaxis': 'y2'})
-    """
+    """The axes of the panel at this place, as a trace names them."""
     return {"xaxis": f"x{_number(place)}", "yaxis": f"y{_number(place)}"}
 
 
@@ -184,11 +164,7 @@ def _bar(axis: str, x: float, y: float, over: float) -> dict[str, Any]:
 
 
 def training_chart(frame: pd.DataFrame) -> Chart | None:
-    """Retrieval epoch by epoch: a line an objective, its mean over seeds, with the interval as a band.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.log_frame` of epochs; without any there is no chart.
-    """
+    """Retrieval of a `log_frame` of epochs: a line an objective, its mean over seeds, with the interval as a band."""
     if frame.empty:
         return None
     figure = go.Figure(layout=go.Layout(template="none"))

@@ -56,33 +56,24 @@ from goal_analysis.symbolic.language.similarity import (
 OF_COSINES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)
 """The similarities that are functions of the cosine."""
 
-RHO = 0.5
-"""The cosine of the angle at which the anchor sees positive and negative, by default."""
+RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
 
 STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))
 """Cosines (u, v) from which trajectories start by default."""
 
-STEP, STEPS = 0.01, 400
-"""How far a trajectory goes at a time in the space of cosines, and how often at most."""
-
-EDGE = 1 - 1e-12
-"""Cosines this near to ±1 count as this, where slopes are finite."""
-
-AT_REST = 1e-7
-"""A speed below this share of the largest is none."""
+STEP, STEPS = 0.01, 400  # how far a trajectory goes at a time in the space of cosines, and how often at most
+EDGE = 1 - 1e-12  # Cosines this near to ±1 count as this, where slopes are finite
+AT_REST = 1e-7  # a speed below this share of the largest is none
 
 
 def cosine_of(s: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
-    """cos of the angle between unit vectors whose similarity is s.
-
-    Raises:
-        ValueError: a similarity that does not tell it.
+    """The cosine of the angle between unit vectors whose similarity is s; a similarity that does not tell it is a
+    ValueError.
 
     >>> cosine_of([-4.0, -2.0, 0.0], NEGATIVE_SQUARED_EUCLIDEAN).tolist()
     [-1.0, 0.0, 1.0]
     """
-    s = np.asarray(s, dtype=float)
-    _check(similarity)
+    s = _checked(s, similarity)
     if similarity in (COSINE, DOT):
         return s
     return 1 + s / 2 if similarity == NEGATIVE_SQUARED_EUCLIDEAN else 1 - s**2 / 2
@@ -91,14 +82,10 @@ def cosine_of(s: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*sha
 def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
     """The similarity of unit vectors with the cosine u.
 
-    Raises:
-        ValueError: a similarity that is no function of it.
-
     >>> similarity_of([-1.0, 0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
     [-2.0, -1.0, -0.0]
     """
-    u = np.asarray(u, dtype=float)
-    _check(similarity)
+    u = _checked(u, similarity)
     if similarity in (COSINE, DOT):
         return u
     squared = np.maximum(2 - 2 * u, 0)
@@ -108,14 +95,10 @@ def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "
 def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
     """The derivative of the similarity by the cosine u; a weight times it is the weight by the cosine.
 
-    Raises:
-        ValueError: a similarity that is no function of the cosine.
-
     >>> slope([0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
     [1.0, inf]
     """
-    u = np.asarray(u, dtype=float)
-    _check(similarity)
+    u = _checked(u, similarity)
     if similarity in (COSINE, DOT):
         return np.ones_like(u)
     if similarity == NEGATIVE_SQUARED_EUCLIDEAN:
@@ -124,27 +107,19 @@ def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]
         return 1 / np.sqrt(np.maximum(2 - 2 * u, 0))
 
 
-def _check(similarity: Similarity) -> None:
+def _checked(values: ArrayLike, similarity: Similarity) -> np.ndarray:
     if similarity not in OF_COSINES:
         names = ", ".join(s.name for s in OF_COSINES)
         raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
+    return np.asarray(values, dtype=float)
 
 
 def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: int = 64) -> pd.DataFrame:
-    """w⁺ and w⁻ of several objectives over the cosines of anchor with positive and negative.
+    """w⁺ and w⁻ of several objectives, each under its own name, over the cosines of anchor with positive and negative.
 
-    Args:
-        objectives: decomposed losses, or any fields of weights, each under its own name and with the hyperparameters
-            that differ from their defaults.
-        count: samples along each side of the square.
-
-    Returns:
-        ``objective``, ``weight`` (``w_p`` or ``w_n``), ``s_p`` and ``s_n`` (cosines), ``value`` (by the cosine),
-        ``share`` (of the objective's largest |value|; where that is a pole, of what all but a hundredth stay below),
-        and ``kink_0`` … as in `goal_analysis.pictures.weight_frames.surface_frame`.
-
-    Raises:
-        ValueError: a name twice, or settings that do not fit.
+    The columns are ``objective``, ``weight`` (``w_p`` or ``w_n``), ``s_p`` and ``s_n`` (cosines), ``value`` (by the
+    cosine), ``share`` (of the objective's largest |value|; where that is a pole, of what all but a hundredth stay
+    below), and ``kink_0`` ….
     """
     names = [field_of(objective).name for objective, _ in objectives]
     if len(set(names)) < len(names):
@@ -168,49 +143,21 @@ def _by_cosines(objective: Objective, settings: Settings, count: int) -> pd.Data
 
 
 def gram_flow(
-    weight_p: Float64[np.ndarray, " count"],
-    weight_n: Float64[np.ndarray, " count"],
-    u: Float64[np.ndarray, " count"],
-    v: Float64[np.ndarray, " count"],
-    c: Float64[np.ndarray, " count"],
+    weight_p: np.ndarray, weight_n: np.ndarray, u: np.ndarray, v: np.ndarray, c: np.ndarray
 ) -> Float64[np.ndarray, "3 count"]:
-    """du/dt, dv/dt and dc/dt, as derived above.
-
-    Args:
-        weight_p: ω⁺, the weight by the cosine u.
-        weight_n: ω⁻, by v.
-        u: cos(a, p).
-        v: cos(a, n).
-        c: cos(p, n).
+    """du/dt, dv/dt and dc/dt from ω⁺ and ω⁻, as derived above.
 
     >>> gram_flow(*np.array([[1.0], [1.0], [0.5], [0.5], [0.25]])).T.tolist()
     [[1.5, -1.5, 0.0]]
     """
     coupling = c - u * v
-    return np.stack(
-        [
-            2 * weight_p * (1 - u**2) - weight_n * coupling,
-            weight_p * coupling - 2 * weight_n * (1 - v**2),
-            weight_p * (v - u * c) - weight_n * (u - v * c),
-        ]
-    )
+    du = 2 * weight_p * (1 - u**2) - weight_n * coupling
+    dv = weight_p * coupling - 2 * weight_n * (1 - v**2)
+    return np.stack([du, dv, weight_p * (v - u * c) - weight_n * (u - v * c)])
 
 
 def portrait_frame(objective: Objective, settings: Settings = None, rho: float = RHO, count: int = 121) -> pd.DataFrame:
-    """The velocity of (s_p, s_n) on the slice of all triplets with one ρ.
-
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        rho: in [−1, 1], the cosine of the angle at which the anchor sees positive and negative.
-        count: samples along each side of the square.
-
-    Returns:
-        ``s_p``, ``s_n``, ``ds_p``, ``ds_n`` (by time), and ``kink_0`` … of which each changes its sign along a kink.
-
-    Raises:
-        ValueError: a ρ outside [−1, 1].
-    """
+    """The velocity of (s_p, s_n) where ρ in [−1, 1] is one: ``s_p``, ``s_n``, ``ds_p``, ``ds_n``, and ``kink_0`` …."""
     if not -1 <= rho <= 1:
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
     weights, similarity = weights_of(objective, settings), field_of(objective).similarity
@@ -230,14 +177,8 @@ def trajectories_frame(
 ) -> pd.DataFrame:
     """Where gradient descent carries triplets, by Heun steps of equal length until they rest or reach the edge.
 
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        starts: pairs (s_p, s_n); by default those of `STARTS`.
-        rho: of the starts; afterwards cos(p, n) goes its own way.
-
-    Returns:
-        ``trajectory`` (its number), ``point`` (from 0), ``s_p``, ``s_n``, ``cos_pn``.
+    They start at pairs (s_p, s_n) with one ρ; afterwards cos(p, n) goes its own way. The columns are ``trajectory``,
+    ``point`` (from 0), ``s_p``, ``s_n``, ``cos_pn``.
 
     >>> from goal_analysis.symbolic.weight import WeightField
     >>> import sympy as sp

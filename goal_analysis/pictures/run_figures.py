@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from goal_analysis.pictures.run_frames import LEVEL, interval_of
-from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of
+from goal_analysis.pictures.canvas import panels, single_panel
+from goal_analysis.pictures.run_frames import LEVEL, Records, interval_of, log_frame, ranking_frame
+from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
     "rsum": "RSUM (of 600)",
@@ -21,27 +25,16 @@ NAMES = {
     "effective_negatives": "effective negatives",
     "push_share": r"push share $\in [0, 1]$",
     "pull_share": r"pull share $\in [0, 1]$",
-    **{
-        f"{way}_r{k}": f"R@{k} {words} (%)"
-        for way, words in (("i2t", "image → text"), ("t2i", "text → image"))
-        for k in (1, 5, 10)
-    },
-}
-"""The names of columns of the log at an axis; other columns stand there as they are."""
+    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
+    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
+}  # of columns of the log; others stand at an axis as they are
 
-GAP = 0.08
-"""Between cells of a gallery, whose height is 1."""
+PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
+GAP = 0.08  # between cells of a gallery, whose height is 1
 
 
 def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
-    """A quantity by epoch or step, a line an objective, its mean over seeds with the interval as a band.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.log_frame`.
-        ax: where.
-        quantity: which.
-        along: ``epoch`` or ``step``.
-    """
+    """A quantity along ``epoch`` or ``step``, a line an objective: its mean over seeds, the interval as a band."""
     found = frame[frame["quantity"] == quantity]
     for place, (name, line) in enumerate(found.groupby("objective", sort=False)):
         seeds = int(line.groupby(along)["value"].count().max())
@@ -58,13 +51,10 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
 
 
 def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
-    """The median of s or of |w| over training, of positives and of negatives, with the middle eight tenths as a band.
+    """The median of ``s`` or of |``w``| over training, of positives and of negatives, with the middle eight tenths as a
+    band.
 
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.log_frame`, of the probes of one objective; of several seeds, the
-            mean of each quantile is shown.
-        ax: where.
-        quantity: ``s`` or ``w``.
+    The frame is a `log_frame` of the probes of one objective; of several seeds the mean of each quantile is shown.
     """
     means = frame.groupby(["quantity", "step"], as_index=False)["value"].mean()
     labels = {"s": ("$s_p$", "$s_n$"), "w": ("$|w^+|$", "$|w^-|$")}[quantity]
@@ -84,14 +74,7 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.ranking_frame`.
-        ax: where.
-        metric: the number's name.
-        baseline: an objective of the frame.
-    """
+    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line."""
     named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
     seeds = named.explode("values").astype({"values": float})
     sns.stripplot(seeds, x="values", y="name", color=FAINT, size=3, alpha=0.6, jitter=False, ax=ax)
@@ -106,12 +89,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)
 
 
 def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Recall@K over K on a logarithmic axis.
-
-    Args:
-        frame: of `goal_analysis.pictures.run_frames.recall_frame`.
-        ax: where.
-    """
+    """The recall of a `recall_frame` over K on a logarithmic axis."""
     for place, (name, line) in enumerate(frame.groupby("name", sort=False)):
         ax.plot(line["k"], line["recall"], label=name, drawstyle="steps-post", **line_of(place))
     top = int(frame["k"].max())
@@ -130,11 +108,8 @@ def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
 def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
     """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
 
-    Args:
-        frame: with ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item``
-            (a caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` (whether it
-            matches the query) and ``score``.
-        ax: where; `gallery_size` says how large it has to be.
+    The columns are ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item`` (a
+    caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` and ``score``.
     """
     first = max(map(_width, frame.loc[frame["place"] == 0, "item"]))
     right = first
@@ -160,12 +135,7 @@ def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def gallery_size(frame: pd.DataFrame, cell: float = 1.0) -> tuple[float, float]:
-    """Width and height in inches of a figure for `draw_gallery`.
-
-    Args:
-        frame: what is drawn.
-        cell: the height of a picture in inches.
-    """
+    """Width and height in inches of a figure for `draw_gallery` with pictures ``cell`` inches high."""
     width = frame["item"].map(_width)
     found = frame["place"] > 0
     rest = (width[found] + GAP).groupby(frame["query"]).sum().max()
@@ -185,3 +155,54 @@ def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> Non
     else:
         extent = (left, left + _width(item), top - 1, top)
         ax.imshow(np.clip(item, 0, 1), extent=extent, interpolation="nearest", aspect="auto")
+
+
+# --- whole figures --------------------------------------------------------------------------------
+
+
+def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
+    """What runs logged, in whole figures: retrieval by epoch, a ranking, and what the probes saw of the weights.
+
+    Args:
+        runs: the logs.
+
+    Returns:
+        ``retrieval`` and ``ranking`` where an epoch has ended; ``weights`` and ``quantiles`` where weights were probed.
+    """
+    figures: dict[str, Figure] = {}
+    with style():
+        epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
+        if len(epochs):
+            figure, axes = panels(1, 3)
+            for ax, quantity in zip(axes[0], ("rsum", "i2t_r1", "t2i_r1"), strict=True):
+                draw_curves(epochs, ax, quantity)
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower left", ncols=2)
+            figures["retrieval"] = figure
+            found: dict[str, dict[int, float]] = defaultdict(dict)
+            for run in runs:
+                if (best := best_rsum(run)) is not None:
+                    found[run.objective][run.seed] = best
+            figure, ax = single_panel(6.4, 1.2 + 0.32 * len(found))
+            draw_ranking(ranking_frame(found), ax)
+            figures["ranking"] = figure
+        if len(probes):
+            figure, axes = panels(1, 3)
+            for ax, quantity in zip(axes[0], PROBED, strict=True):
+                draw_curves(probes, ax, quantity, "step")
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower left", ncols=2)
+            figures["weights"] = figure
+            names = list(dict.fromkeys(probes["objective"]))
+            figure, axes = panels(len(names), 2)
+            for row, name in zip(axes, names, strict=True):
+                for ax, quantity in zip(row, ("s", "w"), strict=True):
+                    draw_quantiles(probes[probes["objective"] == name], ax, quantity)
+                row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
+            figures["quantiles"] = figure
+    return figures
+
+
+def best_rsum(run: Records) -> float | None:
+    """The best RSUM of the epochs that a run logged; None where none has ended."""
+    return max((float(record["rsum"]) for record in run.records if record["kind"] == "epoch"), default=None)

@@ -12,22 +12,13 @@ from numpy.typing import ArrayLike
 
 from goal_analysis.numeric.bootstrap import mean_interval
 
-LEVEL = 95
-"""Of intervals, in percent."""
-
-RESAMPLES = 2000
-"""How often the bootstrap draws."""
+LEVEL = 95  # of intervals, in percent
+RESAMPLES = 2000  # how often the bootstrap draws
 
 
 @dataclass(frozen=True)
 class Records:
-    """The log of one run.
-
-    Args:
-        objective: what trained.
-        seed: of the run.
-        records: the log, each with its ``kind`` (``epoch``, ``probe`` or another) and ``step``.
-    """
+    """The log of one run; each of its records has a ``kind`` and a ``step``."""
 
     objective: str
     seed: int
@@ -35,18 +26,10 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The numbers of several runs' logs, one a row.
+    """The numbers of the records of one kind in several runs' logs, one a row: ``objective``, ``seed``, ``step``,
+    ``epoch`` (NaN in a probe), ``quantity``, ``value``.
 
-    Args:
-        runs: the logs.
-        kind: of the records: ``epoch`` has retrieval on dev, ``probe`` the weights on a batch.
-        columns: which; by default all numbers.
-
-    Returns:
-        ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``.
-
-    Raises:
-        ValueError: a column that no record has.
+    A column that no record has is a ValueError.
 
     >>> run = Records("nca / constant", 0, [{"kind": "epoch", "step": 9, "epoch": 1, "rsum": 250.0}])
     >>> log_frame([run], "epoch")
@@ -56,10 +39,14 @@ def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None 
     rows = []
     for run in runs:
         for record in (r for r in run.records if r["kind"] == kind):
-            numbers = {k: v for k, v in record.items() if k not in ("kind", "step", "epoch") and _is_number(v)}
+            numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)}
             head = {"objective": run.objective, "seed": run.seed, "step": record["step"]}
             head["epoch"] = float(record.get("epoch", np.nan))
-            rows += [head | {"quantity": name, "value": float(value)} for name, value in numbers.items()]
+            rows += [
+                head | {"quantity": name, "value": float(value)}
+                for name, value in numbers.items()
+                if name not in ("step", "epoch")
+            ]
     names = ["objective", "seed", "step", "epoch", "quantity", "value"]
     frame = pd.DataFrame(rows, columns=names)
     for column in columns or ():
@@ -70,19 +57,13 @@ def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None 
 
 
 def interval_of(values: ArrayLike) -> tuple[float, float]:
-    """The interval of the mean over seeds, the percentile bootstrap's of 95 %; NaN for fewer than two values."""
+    """The 95 % percentile bootstrap interval of the mean over seeds; NaN for fewer than two values."""
     return mean_interval(np.asarray(values, dtype=float), RESAMPLES, LEVEL / 100)
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The mean of ``value`` over seeds with its interval, of `interval_of`.
-
-    Args:
-        frame: with ``value`` and the columns of ``by``.
-        by: the columns that tell the means apart.
-
-    Returns:
-        The columns of ``by``, ``seeds``, ``mean``, ``low``, ``high``.
+    """The mean of ``value`` over seeds with its interval: the columns of ``by``, ``seeds``, ``mean``, ``low``,
+    ``high``.
     """
     rows = []
     for key, group in frame.groupby(list(by), sort=False, dropna=False):
@@ -93,36 +74,23 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def ranking_frame(found: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
-    """Objectives by the mean of a number over seeds, the best first.
-
-    Args:
-        found: the number by objective and seed.
-
-    Returns:
-        ``objective``, ``seeds``, ``mean``, ``low``, ``high`` (NaN of a single seed), ``values``.
+    """Objectives by the mean of a number over seeds, the best first: ``objective``, ``seeds``, ``mean``, ``low``,
+    ``high`` (NaN of a single seed), ``values``.
 
     >>> ranking_frame({"a": {0: 1.0}, "b": {0: 3.0, 1: 3.0}})[["objective", "seeds", "mean", "low"]]
       objective  seeds  mean  low
     0         b      2   3.0  3.0
     1         a      1   1.0  NaN
     """
-    long = pd.DataFrame(
-        [(name, value) for name, s in found.items() for value in s.values()], columns=["objective", "value"]
-    )
-    means = over_seeds(long, ("objective",))
+    rows = [(name, value) for name, seeds in found.items() for value in seeds.values()]
+    means = over_seeds(pd.DataFrame(rows, columns=["objective", "value"]), ("objective",))
     means["values"] = [tuple(found[name].values()) for name in means["objective"]]
     return means.sort_values("mean", ascending=False, ignore_index=True)
 
 
 def recall_frame(ranks: Mapping[str, ArrayLike], most: int = 100) -> pd.DataFrame:
-    """Recall@K for every K up to ``most``.
-
-    Args:
-        ranks: by name, the place of what is right for every query, the first being 1.
-        most: the largest K.
-
-    Returns:
-        ``name``, ``k``, ``recall`` in percent.
+    """Recall@K in percent for every K up to ``most``, from the ranks of what is right (from 1) by name: ``name``,
+    ``k``, ``recall``.
 
     >>> recall_frame({"i2t": [1, 3]}, most=3)["recall"].tolist()
     [50.0, 50.0, 100.0]
@@ -134,7 +102,3 @@ def recall_frame(ranks: Mapping[str, ArrayLike], most: int = 100) -> pd.DataFram
         recall = 100 * np.searchsorted(in_order, ks, side="right") / len(in_order)
         parts.append(pd.DataFrame({"name": name, "k": ks, "recall": recall}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -17,31 +17,15 @@ from cycler import cycler
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
 from numpy.typing import ArrayLike
 
-INK, FAINT = "#222222", "#8c8c8c"
-"""Of text and axes, and of what stands back."""
-
-PULL, PUSH = "#0072B2", "#D55E00"
-"""Of what concerns positives, which are pulled, and of what concerns negatives, which are pushed."""
-
-RIGHT, WRONG = "#009E73", "#B3B3B3"
-"""Of a retrieved item that matches, and of one that does not."""
-
+INK, FAINT = "#222222", "#8c8c8c"  # of text and axes, and of what stands back
+PULL, PUSH = "#0072B2", "#D55E00"  # of what concerns positives, and of what concerns negatives
+RIGHT, WRONG = "#009E73", "#B3B3B3"  # of a retrieved item that matches, and of one that does not
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
-"""Of lines beside each other; where these do not suffice, dashes tell them apart."""
-
-DASHES = ("-", "--", ":", "-.")
-
-SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"
-"""Colour maps of what is never negative, and of what has two signs."""
-
-LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}
-"""The weights by the names of their columns, in LaTeX."""
-
-DECADES = 4
-"""How many powers of ten a logarithmic scale shows."""
-
-PEAK = 3.0
-"""A largest value more than so many times as large as all but a hundredth of the values is clipped."""
+DASHES = ("-", "--", ":", "-.")  # of lines beside each other, where the colours do not suffice
+SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negative, and of what has two signs
+LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
+DECADES = 4  # how many powers of ten a logarithmic scale shows
+PEAK = 3.0  # a largest value more than so many times as large as all but a hundredth of the values is clipped
 
 _SETTINGS: dict[str, Any] = {
     "axes.edgecolor": INK,
@@ -107,25 +91,15 @@ def colour_scale(colours: str, count: int = 11) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """A scale of colours.
-
-    Args:
-        low: the number at the lower end.
-        high: the number at the upper end.
-        kind: ``linear``, ``log`` or ``symlog``.
-        floor: the smallest size that a ``log`` or ``symlog`` scale tells from zero.
-        levels: where contours are drawn, ascending.
-        extend: at which end values are clipped, in the words of matplotlib's colour bars.
-        note: what the label says of the scale; empty of a linear scale that clips nothing.
-    """
+    """A scale of colours."""
 
     low: float
     high: float
-    kind: str = "linear"
-    floor: float = 0.0
-    levels: tuple[float, ...] = ()
-    extend: str = "neither"
-    note: str = ""
+    kind: str = "linear"  # or log, or symlog
+    floor: float = 0.0  # the smallest size that a log or symlog scale tells from zero
+    levels: tuple[float, ...] = ()  # where contours are drawn, ascending
+    extend: str = "neither"  # at which end values are clipped, in matplotlib's words
+    note: str = ""  # what the label says of the scale
 
     @property
     def colours(self) -> str:
@@ -177,15 +151,10 @@ def top_of(values: ArrayLike) -> tuple[float, bool]:
 
 
 def scale_of(values: ArrayLike, contours: int = 7, signed: bool = False) -> Scale:
-    """The scale that shows these numbers; what is not finite does not count.
+    """The scale that shows these numbers, of any shape, with about so many contours; what is not finite does not count.
 
     Numbers whose middle nine tenths span more than `DECADES` are shown on a logarithmic scale of as many decades below
     the largest. Numbers that rise to a peak, as near a pole, are clipped there.
-
-    Args:
-        values: of any shape.
-        contours: about how many.
-        signed: give both signs their colours, even if only one of them is there.
 
     >>> scale_of([0.0, 0.5, 1.0]).note
     ''

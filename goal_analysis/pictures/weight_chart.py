@@ -15,8 +15,7 @@ from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_
 from goal_analysis.pictures.weight_frames import arrow_frame, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
-EVERY = 4
-"""Of so many samples in a row one has an arrow."""
+EVERY = 4  # of so many samples in a row one has an arrow
 
 PANELS = (
     Panel("w⁺, the pull", "coloraxis"),
@@ -26,13 +25,7 @@ PANELS = (
 
 
 def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSINE) -> Chart:
-    """The chart of an objective.
-
-    Args:
-        label: the objective's.
-        frame: of `goal_analysis.pictures.weight_frames.moved_frame`.
-        similarity: what s_p and s_n measure.
-    """
+    """The chart of an objective, from a `goal_analysis.pictures.weight_frames.moved_frame`."""
     span = span_of(similarity)
     own = frame[frame["moved"] == ""]
     traces, layout = _drawn(own)

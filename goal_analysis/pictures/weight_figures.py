@@ -25,7 +25,7 @@ from goal_analysis.pictures.canvas import (
     similarity_label,
     single_panel,
 )
-from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, portrait_frame, trajectories_frame
+from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, comparison_frame, portrait_frame, trajectories_frame
 from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
@@ -42,27 +42,17 @@ from goal_analysis.pictures.weight_frames import (
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
-LETTERS, LINE = 13, 0.17
-"""Letters of a title to an inch, and the height of its lines in inches."""
-
-PANEL, GAP = 1.0, 0.12
-"""Of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches."""
+LETTERS, LINE = 13, 0.17  # Letters of a title to an inch, and the height of its lines in inches
+PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
 
 BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25
 """Of a comparison: the distance between columns of pairs, and that between rows."""
 
-LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4
-"""Of a comparison: the margins."""
+LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4  # of a comparison: the margins
 
 
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
-    """The curves of pair weights; where one jumps, a dotted line joins its ends.
-
-    Args:
-        frame: of `goal_analysis.pictures.weight_frames.pair_frame`.
-        ax: where.
-        similarity: what s measures.
-    """
+    """The curves of a `goal_analysis.pictures.weight_frames.pair_frame`; a dotted line joins the ends of a jump."""
     held_at = sorted(frame["held"].dropna().unique())
     for (name, held), curve in frame.groupby(["weight", "held"], sort=False, dropna=False):
         name, held = str(name), float(str(held))
@@ -94,16 +84,7 @@ def draw_surface(
     scale: Scale | None = None,
     colourbar: bool = True,
 ) -> Axes:
-    """A weight in colours, with contours, and with its kinks dashed.
-
-    Args:
-        frame: of `goal_analysis.pictures.weight_frames.surface_frame`.
-        ax: where.
-        weight: what it is of.
-        similarity: what s_p and s_n measure.
-        scale: of the colours; by default what shows this frame best.
-        colourbar: whether one stands beside it.
-    """
+    """A `goal_analysis.pictures.weight_frames.surface_frame` in colours, with contours, and with its kinks dashed."""
     scale = scale or scale_of(frame["value"])
     colours = draw_colours(frame, "value", ax, scale)
     draw_contours(frame, "value", ax, scale.levels)
@@ -124,15 +105,9 @@ def draw_field(
 ) -> Axes:
     """Arrows as long as the square root of their weights, above the curl in colour; contours of the potential.
 
-    A curl of zero everywhere leaves the ground white. A kink at which the curl is concentrated is a thick line.
-
-    Args:
-        arrows: of `goal_analysis.pictures.weight_frames.field_frame`.
-        curl: of `goal_analysis.pictures.weight_frames.curl_frame`.
-        ax: where.
-        similarity: what s_p and s_n measure.
-        scale: of the curl's colours; by default what shows it best.
-        colourbar: whether one stands beside it, where there is a curl.
+    A curl of zero everywhere leaves the ground white. A kink at which the curl is concentrated is a thick line. The
+    frames are of `goal_analysis.pictures.weight_frames.field_frame` and
+    `goal_analysis.pictures.weight_frames.curl_frame`.
     """
     if (curl["curl"].abs() > 0).any():
         scale = scale or scale_of(curl["curl"], signed=True)
@@ -160,15 +135,7 @@ def potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
 def draw_portrait(
     frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
 ) -> Axes:
-    """Arrows of the flow, the nullclines of s_p and of s_n, and trajectories with their starts and ends.
-
-    Args:
-        frame: of `goal_analysis.pictures.cosine_frames.portrait_frame`.
-        trajectories: of `goal_analysis.pictures.cosine_frames.trajectories_frame`.
-        ax: where.
-        similarity: what s_p and s_n measure.
-        every: of so many samples in a row one has its arrow.
-    """
+    """Arrows of a `portrait_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
     some = thin_grid(frame, every)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
@@ -186,14 +153,9 @@ def draw_portrait(
 
 
 def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
-    """Many objectives, w⁺ beside w⁻, in as many columns of pairs as make the page even.
+    """Draw a `comparison_frame` on an empty figure, w⁺ beside w⁻, in as many columns of pairs as make the page even.
 
-    Args:
-        frame: of `goal_analysis.pictures.cosine_frames.comparison_frame`.
-        figure: an empty one, whose size and layout are set here.
-
-    Returns:
-        The Axes, of shape ``(objectives, 2)``.
+    The Axes have the shape ``(objectives, 2)``.
     """
     names = list(frame["objective"].unique())
     blocks = max(1, round(math.sqrt(len(names) / 3)))
@@ -247,17 +209,7 @@ def kinds_of(objective: Objective) -> tuple[str, ...]:
 def figures(
     objective: Objective, title: str, kinds: Sequence[str] | None = None, settings: Settings = None
 ) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective with their kinds, one figure each.
-
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        title: what it is called.
-        kinds: of `KINDS`; by default what `kinds_of` says.
-        settings: hyperparameters that differ from their defaults.
-
-    Raises:
-        ValueError: another kind, settings that do not fit, or a portrait of a similarity that is none of cosines.
-    """
+    """The pictures of an objective with their kinds, one figure each; a kind that it does not have is a ValueError."""
     for kind in kinds_of(objective) if kinds is None else kinds:
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
@@ -272,6 +224,18 @@ def figures(
             figure.subplots_adjust(bottom=figure.subplotpars.bottom * share, top=figure.subplotpars.top * share)
             figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
         yield kind, figure
+
+
+def comparison_figure(chosen: Sequence[tuple[Objective, Settings]]) -> Figure:
+    """Objectives beside each other in one figure, their weights over the square of cosines.
+
+    Args:
+        chosen: each with settings that differ from its defaults.
+    """
+    with style():
+        figure = Figure()
+    draw_comparison(comparison_frame([(one, settings or {}) for one, settings in chosen]), figure)
+    return figure
 
 
 def _values(objective: Objective, settings: Settings) -> str:

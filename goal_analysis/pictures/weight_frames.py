@@ -36,11 +36,8 @@ CURVE, SURFACE, ARROWS = 401, 161, 15
 MOVED, STEPS = 33, 9
 """Samples along each side where a hyperparameter moves, and its values, from a quarter of its own to four times it."""
 
-SLICES = (0.25, 0.5, 0.75)
-"""Where on its range the other similarity is held, for weights that read both."""
-
-OFF = (1e-7, 3e-7)
-"""By which shares of the range samples of s_p and of s_n are moved."""
+SLICES = (0.25, 0.5, 0.75)  # where on its range the other similarity is held, for weights that read both
+OFF = (1e-7, 3e-7)  # by which shares of the range samples of s_p and of s_n are moved
 
 
 # --- expressions of s_p and s_n -------------------------------------------------------------------
@@ -52,20 +49,11 @@ def field_of(objective: Objective) -> WeightField:
 
 
 def weights_of(objective: Objective, settings: Settings = None) -> dict[str, sp.Expr]:
-    """``w_p`` and ``w_n``, with ``T``, ``P_p`` and ``P_n`` where they exist, as expressions of s_p and s_n alone.
-
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-
-    Raises:
-        ValueError: an unknown hyperparameter, or a value outside its domain.
-    """
+    """``w_p`` and ``w_n``, with ``T``, ``P_p`` and ``P_n`` where they exist, as expressions of s_p and s_n alone."""
     field = field_of(objective)
     found = {"w_p": field.positive, "w_n": field.negative}
     if field.factors is not None:
-        factors = (field.factors.triplet, field.factors.positive, field.factors.negative)
-        found |= dict(zip(("T", "P_p", "P_n"), factors, strict=True))
+        found |= {"T": field.factors.triplet, "P_p": field.factors.positive, "P_n": field.factors.negative}
     return {name: numeric(objective, weight, settings) for name, weight in found.items()}
 
 
@@ -121,9 +109,7 @@ def regions(frame: pd.DataFrame) -> Float64[np.ndarray, "s_n s_p"]:
     """A number for every side of the kinks of a `grid`, so that what is drawn of one does not reach another."""
     names = [str(name) for name in frame if str(name).startswith("kink_")]
     total = np.zeros((frame["s_n"].nunique(), frame["s_p"].nunique()))
-    for i, name in enumerate(names):
-        total += 2.0**i * (matrix(frame, name) > 0)
-    return total
+    return sum((2.0**i * (matrix(frame, name) > 0) for i, name in enumerate(names)), total)
 
 
 def thin_grid(frame: pd.DataFrame, every: int) -> pd.DataFrame:
@@ -135,13 +121,8 @@ def thin_grid(frame: pd.DataFrame, every: int) -> pd.DataFrame:
 def with_columns(
     at: pd.DataFrame, columns: Mapping[str, sp.Expr], function: Compiled | None = None, *moving: float
 ) -> pd.DataFrame:
-    """The frame with these expressions of its ``s_p`` and ``s_n``; NaN where they are no finite real numbers.
-
-    Args:
-        at: with ``s_p`` and ``s_n``.
-        columns: the expressions by the names of their columns.
-        function: the compiled expressions, where they read more than s_p and s_n.
-        moving: the values of what else they read.
+    """The frame with these expressions of its ``s_p`` and ``s_n``, and of values ``moving`` where a compiled function
+    reads more; NaN where they are no finite real numbers.
     """
     function = function or compiled(list(columns.values()), (s_p, s_n), NUMPY)
     found = function(at["s_p"].to_numpy(), at["s_n"].to_numpy(), *moving)
@@ -158,14 +139,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
 def pair_frame(objective: Objective, settings: Settings = None, count: int = CURVE) -> pd.DataFrame:
     """P⁺ over s_p and P⁻ over s_n; where they do not exist, w⁺ and w⁻ at three values of the other similarity.
 
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        count: samples along a curve, without those beside its kinks.
-
-    Returns:
-        ``weight`` (``P_p`` and ``P_n``, or ``w_p`` and ``w_n``), ``s`` (s_p or s_n), ``held`` (the other similarity,
-        or NaN where the weight does not read it), ``piece`` (how many kinks lie below s), ``value``.
+    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN where the weight does not read it), ``piece``
+    (how many kinks lie below s), ``value``.
 
     >>> from goal_analysis.symbolic.weight import Factors
     >>> linear = WeightField(
@@ -213,20 +188,11 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
 def surface_frame(
     objective: Objective, weight: str = "T", settings: Settings = None, count: int = SURFACE
 ) -> pd.DataFrame:
-    """One weight over (s_p, s_n).
+    """``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n`` over (s_p, s_n); a weight that the objective does not have is a
+    ValueError.
 
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        weight: ``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n``.
-        settings: hyperparameters that differ from their defaults.
-        count: samples along each side of the square.
-
-    Returns:
-        ``s_p``, ``s_n``, ``value`` (NaN where there is no finite one), and ``kink_0`` …, each of which changes its
-        sign along one kink of the weight.
-
-    Raises:
-        ValueError: no such weight, or one of the factors of an objective that has none.
+    The columns are ``s_p``, ``s_n``, ``value`` (NaN where there is no finite one), and ``kink_0`` …, each of which
+    changes its sign along one kink.
 
     >>> difference = WeightField(name="a difference", positive=s_n - s_p, negative=s_n - s_p)
     >>> surface_frame(difference, "w_p", count=2)[["s_p", "s_n", "value"]].round(3)
@@ -240,23 +206,14 @@ def surface_frame(
     if weight not in LABELS:
         raise ValueError(f"weight: got {weight!r} but expected one of {', '.join(LABELS)}")
     if weight not in found:
-        raise ValueError(
-            f"{field.name}: got weights that do not separate, which have no {weight}, "
-            f"but expected one of {', '.join(found)}"
-        )
+        given = f"{field.name}: got weights that do not separate, which have no {weight},"
+        raise ValueError(f"{given} but expected one of {', '.join(found)}")
     return with_columns(grid(field.similarity, count), {"value": found[weight]} | kink_columns([found[weight]]))
 
 
 def field_frame(objective: Objective, settings: Settings = None, count: int = ARROWS) -> pd.DataFrame:
-    """The weight field (w⁺, −w⁻): where a step against the gradient by the similarities takes a triplet.
-
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        count: arrows along each side of the square.
-
-    Returns:
-        ``s_p``, ``s_n``, ``w_p``, ``w_n``.
+    """The weight field (w⁺, −w⁻), where descent by the similarities takes a triplet: ``s_p``, ``s_n``, ``w_p``,
+    ``w_n``.
 
     >>> field_frame(WeightField(name="linear", positive=1 - s_p, negative=s_n), count=2)[:2].round(3)
        s_p  s_n  w_p  w_n
@@ -268,18 +225,11 @@ def field_frame(objective: Objective, settings: Settings = None, count: int = AR
 
 
 def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFrame:
-    """Arrows of the length √(|v|/largest), the longest as long as they are apart.
+    """Arrows of the length √(|v|/largest), the longest as long as they are apart: ``s_p``, ``s_n`` (the middle),
+    ``across``, ``up`` (0 where nothing moves).
 
-    Where a few are far larger than all but a hundredth, as near a pole, these few are no longer than the others.
-
-    Args:
-        at: ``s_p`` and ``s_n`` of every arrow, on a grid.
-        across: the component along s_p.
-        up: the component along s_n.
-
-    Returns:
-        ``s_p`` and ``s_n`` (the middle), ``across`` and ``up`` (what the arrow spans; 0 where nothing moves). Arrows
-        without a finite length are left out.
+    Where a few are far larger than all but a hundredth, as near a pole, these few are no longer than the others. Arrows
+    without a finite length are left out.
     """
     v = np.stack([across.to_numpy(), up.to_numpy()])
     size = np.hypot(*v)
@@ -292,33 +242,22 @@ def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFr
 
 
 def curl_frame(
-    objective: Objective,
-    settings: Settings = None,
-    verdict: Integrability | None = None,
-    count: int = SURFACE,
+    objective: Objective, settings: Settings = None, verdict: Integrability | None = None, count: int = SURFACE
 ) -> pd.DataFrame:
     """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks, the curl that is concentrated at kinks, and the potential.
 
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        verdict: what `integrability` says of the objective, if it is known.
-        count: samples along each side of the square.
-
-    Returns:
-        ``s_p``, ``s_n``, ``curl``, and ``kink_0`` …, each of which changes its sign along one kink of the curl.
-        ``potential`` where there is one: U = ∫P⁻ds_n − ∫P⁺ds_p, whose contours are those of the loss if the field has
-        one; or the loss itself of weights that do not separate. For every kink with a concentrated curl ``jump_0`` …,
-        which changes its sign there, and ``concentrated_0`` …, the coefficient.
+    The columns are ``s_p``, ``s_n``, ``curl``, ``kink_0`` …; ``potential`` where there is one: U = ∫P⁻ds_n − ∫P⁺ds_p,
+    whose contours are those of the loss if the field has one, or the loss itself of weights that do not separate. For
+    every kink with a concentrated curl ``jump_0`` …, which changes its sign there, and ``concentrated_0`` …, the
+    coefficient.
 
     >>> frame = curl_frame(WeightField(name="turning", positive=s_n, negative=s_p), count=2)
     >>> frame["curl"].tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
     verdict = verdict or integrability(objective)
-    columns = {
-        name: numeric(objective, formula, settings) for name, formula in _curl_and_potential(objective, verdict).items()
-    }
+    formulas = _curl_and_potential(objective, verdict)
+    columns = {name: numeric(objective, formula, settings) for name, formula in formulas.items()}
     columns |= kink_columns([columns["curl"]])
     for i, jump in enumerate(_concentrated(verdict, field_of(objective))):
         columns[f"jump_{i}"] = numeric(objective, jump.kink, settings)
@@ -346,18 +285,9 @@ def _concentrated(verdict: Integrability, field: WeightField) -> Iterator[Jump]:
 def moved_frame(objective: Objective, settings: Settings = None, count: int = MOVED) -> pd.DataFrame:
     """The weights, their curl and their potential as one hyperparameter moves while the others stay.
 
-    Args:
-        objective: a decomposed loss, or any field of weights.
-        settings: hyperparameters that differ from their defaults.
-        count: samples along each side of the square.
-
-    Returns:
-        ``moved`` (the hyperparameter, one that w⁺ or w⁻ reads; empty in the first rows, where none moves),
-        ``setting`` (its value), ``own`` (whether that is the objective's own value), ``s_p``, ``s_n``, ``w_p``,
-        ``w_n``, ``curl``, and ``potential`` where there is one.
-
-    Raises:
-        UnsupportedFunction: a weight that cannot be computed.
+    The columns are ``moved`` (a hyperparameter that w⁺ or w⁻ reads; empty in the first rows, where none moves),
+    ``setting`` (its value), ``own`` (whether that is the objective's own), ``s_p``, ``s_n``, ``w_p``, ``w_n``,
+    ``curl``, and ``potential`` where there is one.
     """
     field = field_of(objective)
     formulas = {"w_p": field.positive, "w_n": field.negative} | _curl_and_potential(objective, integrability(objective))
@@ -369,28 +299,18 @@ def moved_frame(objective: Objective, settings: Settings = None, count: int = MO
     symbols = (s_p, s_n, *(h.symbol for h in read))
     function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
     at = grid(field.similarity, count)
-    steps = [("", np.nan)]
-    for h in read:
-        tried = values_around(h, own[h.name])
-        steps += [(h.name, value) for value in tried] if len(tried) > 1 else []
-    parts = [
-        with_columns(
-            at.assign(moved=name, setting=value, own=not name or value == own[name]),
-            formulas,
-            function,
-            *(own | {name: value} if name else own).values(),
-        )
-        for name, value in steps
-    ]
+    tried = {h.name: values_around(h, own[h.name]) for h in read}
+    steps = [("", np.nan), *((name, value) for name, some in tried.items() if len(some) > 1 for value in some)]
+    parts = []
+    for name, value in steps:
+        rows = at.assign(moved=name, setting=value, own=not name or value == own[name])
+        parts.append(with_columns(rows, formulas, function, *(own | {name: value} if name else own).values()))
     return pd.concat(parts, ignore_index=True)
 
 
 def values_around(h: Hyperparameter, value: float) -> tuple[float, ...]:
-    """Values to try, the given one among them: from a quarter of it to four times it, or of 0 from −1 to 1.
-
-    Args:
-        h: the hyperparameter, whose domain no value leaves.
-        value: its own.
+    """Values of its domain to try, the given one among them: from a quarter of it to four times it, or of 0 from −1 to
+    1.
 
     >>> from goal_analysis.symbolic.language.hyperparameter import unit
     >>> values_around(Hyperparameter("share", 0.5, unit), 0.5)

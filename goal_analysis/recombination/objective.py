@@ -23,6 +23,7 @@ from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description, described
@@ -216,7 +217,7 @@ class GradientObjective(nn.Module):
         of = loss_of(self.objective)
         if of is None:
             raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
-        return functions_of(of)
+        return functions_of(safe_loss(of))
 
     def extra_repr(self) -> str:
         """The objective in a line."""

@@ -128,8 +128,8 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
         values: by the names of `scales_of`.
 
     >>> from losses_catalog.info_nce import info_nce_loss
-    >>> scaled(info_nce_loss, {"scale": 20.0, "training.learning_rate": 0.001}).values()
-    {scale: 20}
+    >>> scaled(info_nce_loss, {"tau": 20.0, "training.learning_rate": 0.001}).values()
+    {tau: 20}
     """
     settings = {name: value for name, value in values.items() if name not in (*MININGS, LEARNING_RATE)}
     for name, number in ((name, values[name]) for name in MININGS if name in values):

@@ -12,9 +12,10 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
+from goal_analysis.api import text_of
 from goal_analysis.cli import app
 from goal_analysis.cli.demo import OBJECTIVES, recombined, trained
-from goal_analysis.cli.options import objective_of, parts, text_of
+from goal_analysis.cli.options import objective_of, parts
 from goal_analysis.cli.train import trained_objective
 from goal_analysis.recombination.minings import mining_of
 from goal_analysis.recombination.objective import GradientObjective
@@ -152,7 +153,7 @@ def test_what_is_no_toml_is_refused() -> None:
 # --- one text, one objective ------------------------------------------------------------------------
 
 TEXTS = (
-    "info_nce(scale=12)",
+    "info_nce(tau=12)",
     "circle(gamma=80)/linear",
     "vse_pp@softmax:12",
     "nca(tau=12)/linear@top_k:3",

@@ -70,7 +70,7 @@ def test_settings_reach_the_characteristics():
 
 
 def test_fractions_are_numbers():
-    assert "at most 0.2203" in run("show", "info_nce", "--set", "scale=1/3").output
+    assert "at most 0.2203" in run("show", "info_nce", "--set", "tau=1/3").output
 
 
 def test_lines_keep_to_the_width(monkeypatch):

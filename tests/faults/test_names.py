@@ -36,9 +36,9 @@ def test_a_picture_with_too_long_a_name_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("triplet", "positive", "negative", "said"),
     [
-        (sp.Integer(1), sp.Integer(1), sp.sqrt(s_n), r"negative: got sqrt\(s_n\), which is not real at s_n = -0\.9"),
-        (sp.Integer(1), sp.log(s_p), sp.Integer(1), r"positive: got log\(s_p\), which is not real at s_p = -0\.9"),
-        (sp.sqrt(s_n - s_p), sp.Integer(1), sp.Integer(1), r"triplet weight t: got .*, which is not real at s_p = "),
+        (sp.Integer(1), sp.Integer(1), sp.sqrt(s_n), r"P⁻: got sqrt\(s_n\), which is not real at s_n = -0\.9"),
+        (sp.Integer(1), sp.log(s_p), sp.Integer(1), r"P⁺: got log\(s_p\), which is not real at s_p = -0\.9"),
+        (sp.sqrt(s_n - s_p), sp.Integer(1), sp.Integer(1), r"the triplet weight: got .*, which is not real at s_p = "),
     ],
 )
 def test_a_weight_that_is_not_real_makes_no_objective(

@@ -361,12 +361,12 @@ def test_settings_replace_defaults() -> None:
     batch = random_pairs()
     s = batch.rows @ batch.columns.T
     loss = next(loss for loss in catalog if loss.name == "info_nce")
-    found = loss_value(loss, s, batch.matches, {"scale": 3})
+    found = loss_value(loss, s, batch.matches, {"tau": 3})
     directions = [torch.nn.functional.cross_entropy(3 * t, torch.arange(12)) for t in (s, s.T)]
     torch.testing.assert_close(found, sum(directions) / 2)
-    w = weights_of_scores(loss, s, batch.matches, {"scale": 3})
+    w = weights_of_scores(loss, s, batch.matches, {"tau": 3})
     assert not agree(w, weights_of_scores(loss, s, batch.matches))
-    with pytest.raises(ValueError, match="loss 'info_nce': got a value for 'tau' but expected one of scale"):
+    with pytest.raises(ValueError, match="loss 'info_nce': got a value for 'scale' but expected one of tau"):
         weights_of_scores(loss, s, batch.matches, {"tau": 3})
 
 

@@ -304,20 +304,20 @@ def test_a_typed_in_weight_that_is_wrong_is_found() -> None:
 
 def test_a_weight_that_overflows_is_found() -> None:
     """exp(γ·gap) over 1 + exp(γ·gap) is a sigmoid on paper, and NaN in float32 past 89."""
-    field, gamma = named("info_nce").field, sp.Symbol("scale", positive=True)
+    field, gamma = named("info_nce").field, sp.Symbol("tau", positive=True)
     gap = gamma * (s_n - s_p)
     unstable = gamma * sp.exp(gap) / (1 + sp.exp(gap))
     typed = replace(named("info_nce"), field=replace(field, positive=unstable, factors=None))
     verify(typed, [identical_and_opposite], [torch.float32])
     message = "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"
     with pytest.raises(VerificationError, match=message):
-        verify(typed, [identical_and_opposite], [torch.float32], settings={"scale": 100})
+        verify(typed, [identical_and_opposite], [torch.float32], settings={"tau": 100})
 
 
 def test_settings_are_used() -> None:
     for scale in (0.5, 200):
-        verify(named("info_nce"), [random_pairs, one_set_with_labels], [torch.float64], settings={"scale": scale})
-    with pytest.raises(ValueError, match="expected one of scale"):
+        verify(named("info_nce"), [random_pairs, one_set_with_labels], [torch.float64], settings={"tau": scale})
+    with pytest.raises(ValueError, match="expected one of tau"):
         verify(named("info_nce"), [random_pairs], settings={"sale": 1})
 
 

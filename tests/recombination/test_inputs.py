@@ -4,17 +4,23 @@ import warnings
 
 import pytest
 import torch
-from goal_analysis.numeric.mining import All, Hardest, Miner, Softmax, miner
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.inputs import check_shapes
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
 from goal_analysis.symbolic.language.similarity import DOT
-from losses_catalog.weights import linear_pair, nca_triplet
+from losses_catalog import catalog, pair_weights, triplet_weights
 
-minings = pytest.mark.parametrize("mining", [Hardest(), All(), Softmax(5.0, 6.0)], ids=lambda mining: mining.name)
+PARTS = Parts(triplet_weights, pair_weights, catalog)
+objectives = pytest.mark.parametrize("text", ["nca/linear", "nca/linear@all", "nca/linear@softmax:5,6", "circle"])
+
+
+def of(text: str, refuse_nonfinite: bool = True, **fields) -> GradientObjective:
+    return GradientObjective(parse_objective(text, PARTS, **fields), refuse_nonfinite)
 
 
 def batch(n: int = 6, dim: int = 4) -> tuple[Tensor, Tensor]:
@@ -83,9 +89,9 @@ def test_shapes_that_fit() -> None:
     check_shapes(ONE.bfloat16(), ONE, None, None)
 
 
-@minings
-def test_the_objective_asks_the_same(mining: Miner) -> None:
-    objective, (x, y) = GradientObjective(nca_triplet, linear_pair, mining), batch()
+@objectives
+def test_the_objective_asks_the_same(text: str) -> None:
+    objective, (x, y) = of(text), batch()
     with pytest.raises(ValueError, match="got 6 images and 5 texts without image_ids but expected the ids, or as many"):
         objective(x, y[:5])
     with pytest.raises(ValueError, match="got 5 texts for 6 images without text_ids but expected the ids"):
@@ -93,10 +99,10 @@ def test_the_objective_asks_the_same(mining: Miner) -> None:
     assert objective(x, y[:5], torch.arange(6), torch.arange(5)).isfinite()
 
 
-@minings
+@objectives
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("side", [0, 1], ids=["images", "texts"])
-def test_numbers_that_are_not_finite_are_refused_with_their_row(mining: Miner, wrong: float, side: int) -> None:
+def test_numbers_that_are_not_finite_are_refused_with_their_row(text: str, wrong: float, side: int) -> None:
     sides = list(batch())
     sides[side] = sides[side].clone()
     sides[side][3, 1] = sides[side][5, 0] = wrong
@@ -104,38 +110,38 @@ def test_numbers_that_are_not_finite_are_refused_with_their_row(mining: Miner, w
     expected = f"^{name}: row 3: got a number that is not finite but expected finite numbers$"
     for similarity in (None, DOT):
         chosen = {} if similarity is None else {"similarity": similarity}
-        objective = GradientObjective(nca_triplet, linear_pair, mining, **chosen)
+        objective = of(text, **chosen)
         with pytest.raises(ValueError, match=expected):
             objective(*sides)
-        passing = GradientObjective(nca_triplet, linear_pair, mining, refuse_nonfinite=False, **chosen)
+        passing = of(text, refuse_nonfinite=False, **chosen)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             passing(*sides)
 
 
-@minings
-def test_scores_that_are_not_finite_are_refused_with_their_row(mining: Miner) -> None:
+@objectives
+def test_scores_that_are_not_finite_are_refused_with_their_row(text: str) -> None:
     scores, matches = torch.randn(5, 5).tanh(), Matches.of_pairs(5)
-    objective = GradientObjective(nca_triplet, linear_pair, mining)
+    objective = of(text)
     objective.from_scores(scores, matches)
     scores[2, 4] = torch.nan
     expected = "^scores: row 2: got a number that is not finite but expected finite numbers$"
     with pytest.raises(ValueError, match=expected):
         objective.from_scores(scores, matches)
-    passing = GradientObjective(nca_triplet, linear_pair, mining, refuse_nonfinite=False)
+    passing = of(text, refuse_nonfinite=False)
     assert passing.from_scores(scores, matches).isnan()
 
 
 def test_finite_numbers_whose_length_overflows_are_not_refused() -> None:
     x, y = (e.float() for e in batch())
     x[1] *= 3e38
-    objective = GradientObjective(nca_triplet, linear_pair, similarity=DOT)
+    objective = of("nca/linear", similarity=DOT)
     objective(x, y)
 
 
-@minings
-def test_the_cosine_of_other_lengths_warns_once_and_normalises(mining: Miner) -> None:
-    objective, (x, y) = GradientObjective(nca_triplet, linear_pair, mining), batch()
+@objectives
+def test_the_cosine_of_other_lengths_warns_once_and_normalises(text: str) -> None:
+    objective, (x, y) = of(text), batch()
     a, b = (3 * x).requires_grad_(), y.clone().requires_grad_()
     expected = "got embeddings of lengths from 3 to 3 but expected unit vectors for the cosine; they are normalised"
     with pytest.warns(UserWarning, match=expected):
@@ -145,8 +151,8 @@ def test_the_cosine_of_other_lengths_warns_once_and_normalises(mining: Miner) ->
         warnings.simplefilter("error")
         objective(2 * x, y)
         exact = torch.autograd.grad(objective(normalize(a, dim=1), b), (a, b))
-        GradientObjective(nca_triplet, linear_pair, mining)(x, y)
-        GradientObjective(nca_triplet, linear_pair, mining, similarity=DOT)(3 * x, y)
+        of(text)(x, y)
+        of(text, similarity=DOT)(3 * x, y)
     torch.testing.assert_close(found, exact)
     assert (found[0] * a).sum(1).abs().max() < 1e-12  # normalising, lengths do not matter
 
@@ -155,20 +161,11 @@ def test_lengths_within_a_hundredth_pass_for_units() -> None:
     x, y = batch()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        GradientObjective(nca_triplet, linear_pair)(1.009 * x, y.bfloat16().double())
+        of("nca/linear")(1.009 * x, y.bfloat16().double())
     with pytest.warns(UserWarning, match="unit vectors"):
-        GradientObjective(nca_triplet, linear_pair)(1.011 * x, y)
-
-
-def test_an_unknown_mining_lists_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError,
-        match=r"^miner: got 'hardes' but expected one of hardest, semi_hard, all, top_k, distance_weighted, "
-        "selectively_hard, softmax$",
-    ):
-        miner("hardes")
+        of("nca/linear")(1.011 * x, y)
 
 
 def test_an_unknown_hyperparameter_is_refused() -> None:
     with pytest.raises(ValueError, match="tua"):
-        GradientObjective(nca_triplet, linear_pair, settings={"tua": 3.0})
+        of("nca(tua=3)/linear")

@@ -5,34 +5,42 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from goal_analysis.numeric.mining import All, Hardest, Miner, SelectivelyHard, SemiHard, Softmax, TopK
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import parse_objective
 from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.objective import Reduction
-from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet, relative_linear_pair
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 Make = Callable[..., GradientObjective]
 
 
-def of(mining: Miner, pairs=linear_pair, **chosen) -> Make:
-    return lambda **more: GradientObjective(nca_triplet, pairs, mining, **chosen, **more)
+PARTS = Parts(triplet_weights, pair_weights, catalog)
+
+
+def of(text: str, **fields) -> Make:
+    return lambda: GradientObjective(parse_objective(text, PARTS, **fields))
 
 
 OBJECTIVES: dict[str, Make] = {
-    "hardest": of(Hardest()),
-    "streamed softmax": of(Softmax(8.0, 12.0)),
-    "softmax through the matrix": of(Softmax(0.0, 12.0)),
-    "relative": of(Hardest(), relative_linear_pair),
-    "all": of(All()),
-    "top_k": of(TopK(3)),
-    "semi_hard": of(SemiHard(0.5)),
-    "selectively_hard": of(SelectivelyHard(0.05)),
-    "distances": of(Hardest(), similarity=NEGATIVE_EUCLIDEAN),
-    "mean": of(Hardest(), reduction=Reduction.MEAN),
+    "hardest": of("nca/linear"),
+    "softmax in tiles": of("nca/linear@softmax:8,12"),
+    "mean of the positives": of("nca/linear@softmax:0,12"),
+    "relative": of("nca/relative_linear"),
+    "all": of("nca/linear@all"),
+    "top_k": of("nca/linear@top_k:3"),
+    "semi_hard": of("nca/linear@semi_hard:0.5"),
+    "selectively_hard": of("nca/linear@selectively_hard:0.05"),
+    "distances": of("nca/linear", similarity=NEGATIVE_EUCLIDEAN),
+    "sum": of("nca/linear", reduction=Reduction.SUM),
+    "circle": of("circle(gamma=20)"),
+    "info_nce": of("info_nce"),
+    "lifted_structure": of("lifted_structure"),
+    "another pair weight": of("circle(gamma=20)/linear"),
 }
 ROWS, DIM = 12, 5
 
@@ -268,5 +276,5 @@ def test_one_side_may_be_frozen(make: Make, frozen: int) -> None:
 
 
 def test_a_copy_trains_as_the_original() -> None:
-    objective, (x, y) = GradientObjective(constant_triplet, constant_pair), batch()
+    objective, (x, y) = of("constant/constant")(), batch()
     assert gradients(copy.deepcopy(objective), x, y).equal(gradients(objective, x, y))

@@ -72,7 +72,7 @@ def test_constants_of_many_digits_do_not_keep_the_verdict(parameters: dict) -> N
 
 def test_infonce_is_in_the_space() -> None:
     found = any_objective(FixedTrial(PLAIN), 1e-3).objective
-    infonce = info_nce_loss.with_settings({"scale": 12})
+    infonce = info_nce_loss.with_settings({"tau": 12})
     x, y = (normalize(torch.randn(8, 4, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2))
     ours = torch.autograd.grad(12 * GradientObjective(found)(x, y), (x, y))  # a loss over its scale trains alike
     torch.testing.assert_close(ours, torch.autograd.grad(GradientObjective(infonce)(x, y), (x, y)))

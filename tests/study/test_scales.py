@@ -46,7 +46,7 @@ def test_every_value_of_every_range_makes_an_objective_that_has_a_text(text: str
 
 
 def test_the_one_scale_of_infonce_is_one() -> None:
-    assert names("info_nce") == ["scale"]
+    assert names("info_nce") == ["tau"]
     infonce = made("nca(tau=12)/constant@softmax:12")
     assert [s.name for s in scales_of(infonce, 1e-3)] == [MINING_SCALE]
     found = scaled(infonce, {MINING_SCALE: 20.0})

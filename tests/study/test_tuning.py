@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.study import runs as runs_module
 from goal_analysis.study import tuned_comparison as tuned_comparison_module
 from goal_analysis.study.jobs import Failure, Job
@@ -18,6 +18,7 @@ from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
 from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate, storage
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import RUN, RunError
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
@@ -30,13 +31,13 @@ def base() -> Experiment:
     return replace(experiment_from_mapping(preset("bag_of_words")), seed=0)
 
 
-def write(objective: GradientObjective) -> str:
-    return json.dumps({name: float(value) for name, value in objective.settings.items()})
+def write(objective: Objective) -> str:
+    return json.dumps({h.name: float(h.default) for h in objective.hyperparameters})
 
 
 def candidates() -> list[Candidate]:
     parts = ((hinge_triplet, constant_pair), (nca_triplet, linear_pair), (constant_triplet, linear_pair))
-    return [candidate(t.name, GradientObjective(t, p), write, base()) for t, p in parts]
+    return [candidate(t.name, composed(t, p), write, base()) for t, p in parts]
 
 
 def train(job: Job) -> None:
@@ -205,9 +206,7 @@ def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_p
         tuned_comparison(tmp_path, base(), candidates(), 3, 3, 1)
     with pytest.raises(RunError, match="got another experiment"):
         tuned_comparison(tmp_path, replace(base(), data={"name": "elsewhere"}), candidates(), 2, 3, 1)
-    other = replace(
-        candidates()[0], objective=GradientObjective(hinge_triplet, constant_pair, settings={"margin": 0.3})
-    )
+    other = replace(candidates()[0], objective=composed(hinge_triplet, constant_pair).with_settings({"margin": 0.3}))
     with pytest.raises(RunError, match="got another objective 'hinge' than this study has"):
         tuned_comparison(tmp_path, base(), [other, *candidates()[1:]], 2, 3, 1)
 

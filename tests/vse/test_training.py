@@ -23,8 +23,8 @@ from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
 from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, read_log
 from goal_analysis.vse.loop import training
-from goal_analysis.vse.loop.batches import Share, order
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
+from goal_analysis.vse.loop.batches import epoch_batches, order
+from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping, preset
 from goal_analysis.vse.loop.health import (
     COLLAPSED,
     VANISHED,
@@ -35,6 +35,7 @@ from goal_analysis.vse.loop.health import (
     count_without_gradient,
     gradient_trouble,
 )
+from goal_analysis.vse.models.text import pad
 from goal_analysis.vse.retrieval.evaluation import evaluate
 from goal_analysis.vse.retrieval.metrics import metrics
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -358,7 +359,8 @@ def test_the_readers_of_batches_end_before_dev_is_evaluated(
 
 
 def test_shares_are_the_batch() -> None:
-    pairs = order(np.arange(11), 0, 0)
-    shares = [Share(rank, 3).of(pairs) for rank in range(3)]
-    assert np.concatenate(shares).tolist() == pairs.tolist()
-    assert sorted(pairs) == list(range(11))
+    split = Split("train", ArrayImages(np.zeros((11, 2), np.uint8)), ("a dog",) * 11, np.arange(11))
+    options = TrainingOptions(batch_size=11)
+    parts = [next(epoch_batches(split, pad([[2]] * 11), options, 0, 0, rank=rank, ranks=3)).ids for rank in range(3)]
+    assert torch.cat(parts).tolist() == order(np.arange(11), 0, 0).tolist()
+    assert [len(part) for part in parts] == [4, 4, 3]

@@ -514,7 +514,7 @@ def hardest(
         divisor, (p, n) = _anchors(functions, term, pairs), (term.positives, term.negatives)
         for axis in axes:
             segments, (hard, at) = (pairs.by_column if axis else pairs.by_row), best[axis]
-            there = _present(term, segments, pairs.shape[1 - axis])
+            there = of_anchors = _present(term, segments, pairs.shape[1 - axis])
             x_p, factor, q = _of_positives(p, of_pairs, segments)
             per_pair = p is not None and q is None
             hard = _where(there, hard)
@@ -527,7 +527,7 @@ def hardest(
                 part = (t_p if per_pair else segments.of_anchors(t_p) * q) * _weight(p, of_pairs)
                 pull = part if pull is None else pull + part
             if n is not None:
-                push = (segments.total(t_n) if per_pair else t_n) * _weight(n, hard)
+                push = _where(of_anchors, (segments.total(t_n) if per_pair else t_n) * _weight(n, hard))
                 own = pairs.row if segments.single else torch.arange(len(hard), device=hard.device)
                 entries.append((at, own, push) if axis else (own, at, push))
                 value = value + torch.dot(push, hard)

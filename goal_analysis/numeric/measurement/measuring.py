@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -83,6 +84,7 @@ class Measurement:
         unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
         aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
         deterministic: whether a second call at the same point gave the same gradient.
+        nearest: a `Neighbour` for each of the nearest known losses, where they were looked for.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Measurement:
     unexplained: float
     aside: float
     deterministic: bool = True
+    nearest: tuple[Any, ...] = ()
 
     @property
     def reached(self) -> Bool[Tensor, "s_p s_n"]:
@@ -199,6 +202,8 @@ class Measurement:
             )
         if self.aside > NOTICEABLE:
             found["besides"] = f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
+        if self.nearest:
+            found["nearest"] = ", ".join(f"{near.loss.name} ({near.distance:.2g})" for near in self.nearest)
         return found
 
     def _verdict(self, yes: bool | None, otherwise: str) -> str:

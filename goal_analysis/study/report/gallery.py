@@ -17,34 +17,23 @@ from goal_analysis.study.report.runs import Run
 from goal_analysis.vse.data.split import RetrievalData, Split
 from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.vse.retrieval.scoring import scores_of
+from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
-TOP = 5
-"""Places that are shown of every query."""
-
-OTHERS = 100
-"""How many images a model retrieves from that is no dual encoder: its scores take a forward pass a pair."""
+TOP = 5  # Places that are shown of every query
+OTHERS = 100  # how many images a model retrieves from that is no dual encoder: its scores take a forward pass a pair
 
 LoadData = Callable[[Experiment], RetrievalData]
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An image or a caption.
-
-    Args:
-        words: the caption; an image's first.
-        row: of the image.
-        picture: the pixels, of shape ``(height, width, 3)`` from 0 to 255; None where there are none to show.
-        right: whether it belongs to the query; of no meaning for queries.
-        score: with the query; of no meaning for queries.
-    """
+    """An image, known by its first caption, or a caption."""
 
     words: str
     row: int
-    picture: np.ndarray | None = None
-    right: bool = False
-    score: float = 0.0
+    picture: np.ndarray | None = None  # pixels of shape (height, width, 3) from 0 to 255, if there are any to show
+    right: bool = False  # whether it belongs to the query
+    score: float = 0.0  # with the query
 
     @property
     def address(self) -> str:
@@ -58,30 +47,16 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image with its first captions, or a caption with its first images.
-
-    Args:
-        asked: the image or caption.
-        found: most similar first.
-        rank: the best place of a right one, from 1.
-    """
+    """An image with its first captions, or a caption with its first images, most similar first."""
 
     asked: Shown
     found: tuple[Shown, ...]
-    rank: int
+    rank: int  # the best place of a right one, from 1
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """What one run retrieves.
-
-    Args:
-        seed: of the run.
-        split: what is retrieved from.
-        images: how many there are.
-        of_images: captions retrieved for images.
-        of_captions: images retrieved for captions.
-    """
+    """What one run retrieves: captions for images, and images for captions."""
 
     seed: int
     split: str
@@ -91,19 +66,7 @@ class Gallery:
 
 
 def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
-    """The gallery of a run's best model on dev, for images at even distances and the first caption of each.
-
-    Args:
-        run: which has a checkpoint.
-        load: the data that an experiment names.
-        queries: images, and captions, at most.
-
-    Raises:
-        RunError: there is no checkpoint, or the data is not what the run was trained on.
-        CheckpointError: it is damaged.
-        DataError: the data cannot be used.
-        OSError: something cannot be read.
-    """
+    """The gallery of a run's best model on dev, for images at even distances and the first caption of each."""
     model = load_model(run.folder)
     data = load(run.experiment)
     check_data(run.folder, data)
@@ -112,19 +75,12 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
         split = split.subset(range(min(OTHERS, len(split.images))))
     images = len(split.images)
     with torch.no_grad():
-        strips = scores_of(model.model, split, model.tokenizer)
-        scores = torch.cat([strips(slice(i, min(i + 256, images))).float().cpu() for i in range(0, images, 256)])
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     return Gallery(run.experiment.seed, split.name, images, *queries_of(split, scores, queries))
 
 
 def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query, ...], tuple[Query, ...]]:
-    """Captions retrieved for images at even distances, and images retrieved for the first caption of each.
-
-    Args:
-        split: what is retrieved from.
-        scores: of shape ``(images, captions)``.
-        queries: images, and captions, at most.
-    """
+    """Captions retrieved for images at even distances, and images retrieved for the first caption of each."""
     rows = np.unique(np.linspace(0, len(split.images) - 1, queries).round().astype(int)).tolist()
     belongs, every = torch.from_numpy(split.image_of), torch.arange(len(split.images))
 

@@ -31,32 +31,18 @@ class Table:
 
 @dataclass(frozen=True)
 class ObjectiveSection:
-    """An objective on the page.
-
-    Args:
-        text: the line or the file that names it.
-        verdict: whether it is the gradient of a loss, in a few words.
-        tables: what is known of it.
-        chart: its weights; None where they cannot be drawn.
-        relative: the relative similarities, which the chart takes to be 0.
-        trouble: why there is less than there should be; empty where all is there.
-    """
+    """An objective on the page."""
 
     text: str
     verdict: str = "not known"
     tables: tuple[Table, ...] = ()
-    chart: Chart | None = None
-    relative: tuple[str, ...] = ()
-    trouble: str = ""
+    chart: Chart | None = None  # of its weights, where they can be drawn
+    relative: tuple[str, ...] = ()  # the relative similarities, which the chart takes to be 0
+    trouble: str = ""  # why there is less than there should be
 
 
 def objective_sections(texts: Iterable[str], objective_of: ObjectiveOf) -> tuple[ObjectiveSection, ...]:
-    """What the page says of these objectives, each once.
-
-    Args:
-        texts: lines, or names of files.
-        objective_of: what makes objectives of them.
-    """
+    """What the page says of the objectives that these lines or files name, each once."""
     return tuple(_section(text, objective_of) for text in dict.fromkeys(texts))
 
 
@@ -81,10 +67,7 @@ def _chart(text: str, description: Description) -> Chart:
 
 
 def mathml(formula: sp.Expr | str) -> Markup:
-    """A formula as MathML, which browsers typeset themselves.
-
-    Args:
-        formula: an expression, or LaTeX.
+    """A formula, or LaTeX, as MathML, which browsers typeset themselves.
 
     >>> from goal_analysis.symbolic.language.primitives import s_p
     >>> mathml(1 - s_p)

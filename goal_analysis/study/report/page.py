@@ -25,29 +25,19 @@ from goal_analysis.study.report.runs import Group, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
-QUERIES = 6
-"""Images, and captions, in a gallery."""
+QUERIES = 6  # Images, and captions, in a gallery
 
 
 @dataclass(frozen=True, eq=False)
 class OnData:
-    """The groups on the same data, and what came of them.
-
-    Args:
-        name: of the data.
-        fingerprint: of the data.
-        groups: at least one.
-        results: None where no run has a result.
-        training: None where no epoch is done.
-        galleries: a group's label with its gallery, or with why there is none.
-    """
+    """The groups on the same data, and what came of them."""
 
     name: str
     fingerprint: str
     groups: tuple[Group, ...]
     results: Results | None
     training: Chart | None
-    galleries: tuple[tuple[str, Gallery | str], ...]
+    galleries: tuple[tuple[str, Gallery | str], ...]  # by the group's label, or why there is none
 
 
 def report(
@@ -58,19 +48,11 @@ def report(
     queries: int = QUERIES,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on the runs in these folders.
+    """The page on the runs in these folders, or in folders below them.
 
-    Args:
-        paths: each the folder of a run, or a folder with runs somewhere in it.
-        objective_of: the objective that an experiment names.
-        load: the data that an experiment names.
-        baseline: what differences are to: the label of a group, or the name that its experiment alone has, which in a
-            study is the objective's before it was tuned; by default the first.
-        queries: images, and captions, in a gallery; 0 for none.
-        command: what made the page, for the record.
-
-    Raises:
-        ValueError: no run can be read, with what is wrong; or no group is called as the baseline.
+    The baseline that differences are to is the label of a group, or the name that its experiment alone has, which in a
+    study is the objective's before it was tuned; by default the first. 0 queries make no gallery; the command is what
+    made the page. A ValueError says what is wrong where no run can be read, or that no group is called as the baseline.
     """
     groups, faults = gather_runs(paths)
     if not groups:
@@ -91,11 +73,7 @@ def report(
 
 
 def said(command: Sequence[str]) -> str:
-    """A command as it is typed, by the name under which it is installed.
-
-    >>> said(["/usr/lib/goal_analysis/__main__.py", "train", "-o", "my run"])
-    "goal-analyze train -o 'my run'"
-    """
+    """A command as it is typed, by the name under which it is installed."""
     return shlex.join(["goal-analyze", *command[1:]]) if command else ""
 
 

@@ -14,35 +14,19 @@ from goal_analysis.study.report.runs import MEASURES, Group
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the table.
-
-    Args:
-        label: the group's.
-        seeds: runs with a result.
-        means: by measure, over them, at each one's best epoch.
-        deviation: of RSUM between seeds, a sample's; None for fewer than two.
-        difference: the mean of RSUM's differences to the baseline over the seeds that both have; None in the
-            baseline's own row, or without a common seed.
-        interval: of the difference, a 95 % bootstrap's; None for fewer than two common seeds.
-    """
+    """A row of the table."""
 
     label: str
-    seeds: int
-    means: dict[str, float]
-    deviation: float | None
-    difference: float | None
-    interval: tuple[float, float] | None
+    seeds: int  # runs with a result
+    means: dict[str, float]  # by measure, over them, at each one's best epoch
+    deviation: float | None  # of RSUM between seeds, a sample's
+    difference: float | None  # the mean of RSUM's differences to the baseline over common seeds
+    interval: tuple[float, float] | None  # of the difference, a 95 % bootstrap's
 
 
 @dataclass(frozen=True)
 class Results:
-    """The table of runs on the same data.
-
-    Args:
-        rows: the best mean first.
-        baseline: the label that differences are to.
-        statements: a sentence on every other row.
-    """
+    """The table of runs on the same data, the best mean first, with a sentence on every row but the baseline's."""
 
     rows: tuple[Result, ...]
     baseline: str
@@ -52,9 +36,7 @@ class Results:
 def results(groups: Sequence[Group], baseline: str | None = None) -> Results | None:
     """The results of groups on the same data; None where no run has one.
 
-    Args:
-        groups: in which order the first is the baseline, where it is not said.
-        baseline: the label of a group; on data where it has no result, the first that has one stands in.
+    The baseline is by default the first; on data where it has no result, the first that has one stands in.
     """
     finished = {group.label: group.finished for group in groups if group.finished}
     if not finished:

@@ -15,24 +15,12 @@ from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_lo
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
-MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")
-"""What a run measures after every epoch."""
+MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")  # what a run measures after every epoch
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run's folder says.
-
-    Args:
-        folder: where it lies.
-        experiment: what is run.
-        data: ``name`` and ``fingerprint`` of the data.
-        command: what the user typed; empty where nobody did.
-        versions: of Python and the packages.
-        revision: git's; empty where there is none.
-        epochs: the records of the epochs so far, with `MEASURES`.
-        best: the record of the best one; None while the run has no result.
-    """
+    """What a run's folder says."""
 
     folder: Path
     experiment: Experiment
@@ -40,18 +28,13 @@ class Run:
     command: tuple[str, ...]
     versions: Mapping[str, str]
     revision: str
-    epochs: tuple[Mapping[str, float], ...]
-    best: Mapping[str, float] | None
+    epochs: tuple[Mapping[str, float], ...]  # their records so far, with `MEASURES`
+    best: Mapping[str, float] | None  # the record of the best one; None while the run has no result
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that differ by their seed alone.
-
-    Args:
-        label: how the page calls them; no other group of it has the same.
-        runs: at least one, in the order of their seeds.
-    """
+    """Runs that differ by their seed alone, in its order, under a label that no other group of the page has."""
 
     label: str
     runs: tuple[Run, ...]
@@ -81,11 +64,7 @@ class Group:
 
 
 def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """The groups of the runs in these folders, in the order in which they are found, and what is wrong with others.
-
-    Args:
-        paths: each the folder of a run, or a folder with runs somewhere in it.
-    """
+    """The groups of the runs in or below these folders, in the order they are found, and what is wrong with others."""
     read: dict[str, dict[int, Run]] = {}
     faults = []
     folders: dict[Path, Path] = {}
@@ -112,11 +91,7 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
 
 
 def read_one(folder: Path) -> Run:
-    """The run in a folder.
-
-    Raises:
-        RunError: there is none, or it is not what a run writes.
-    """
+    """The run in a folder."""
     record = read_run(folder)
     try:
         result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None

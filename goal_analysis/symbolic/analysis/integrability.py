@@ -77,6 +77,8 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 
 @lru_cache(maxsize=4096)
 def _decided(objective: Decomposition | WeightField) -> Integrability:
+    if isinstance(objective, Decomposition) and not objective.loss.is_loss:
+        objective = objective.field
     field = objective.field if isinstance(objective, Decomposition) else objective
     curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
@@ -121,7 +123,7 @@ def _is_continuous_term(term: Term) -> bool:
 def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
     """∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks; 0 for a loss that stops no gradient, by the symmetry of ∂²L/∂s_p∂s_n."""
     if isinstance(objective, Decomposition):
-        if not objective.loss.detaches:
+        if objective.loss.is_loss and not objective.loss.detaches:
             return sp.S.Zero
         objective = objective.field
     return sp.factor_terms(sp.diff(objective.positive, s_n) + sp.diff(objective.negative, s_p))

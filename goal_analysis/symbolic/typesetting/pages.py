@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language import display
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import interval_text
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
 
@@ -41,7 +41,7 @@ class Page:
     rows: tuple[Row, ...]
 
 
-def loss_page(loss: SymbolicLoss, settings: Mapping[str, float] | None = None) -> Page:
+def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> Page:
     """The declared formula, term by term, with hyperparameters at their values."""
     rows = [Row("name", "name", loss.name), Row("shape", "shape", shape(loss))]
     for i, term in enumerate(loss.terms, start=1):
@@ -62,7 +62,7 @@ def loss_page(loss: SymbolicLoss, settings: Mapping[str, float] | None = None) -
     return Page(loss.title, tuple(rows))
 
 
-def shape(loss: SymbolicLoss) -> str:
+def shape(loss: Objective) -> str:
     """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators, such as ``φ(logsumexp⁻ −
     softmin⁺)``.
     """
@@ -200,8 +200,8 @@ def _words(value: sp.Expr | str | float | bool | None, write: Callable[[sp.Expr]
 
 
 @display.markdown.register
-def _(loss: SymbolicLoss) -> str:
-    return to_markdown([loss_page(loss)])
+def _(objective: Objective) -> str:
+    return to_markdown([loss_page(objective) if objective.is_loss else weights_page(decompose(objective))])
 
 
 @display.markdown.register
@@ -211,7 +211,8 @@ def _(field: WeightField) -> str:
 
 @display.markdown.register
 def _(decomposition: Decomposition) -> str:
-    return to_markdown([loss_page(decomposition.loss), weights_page(decomposition)])
+    pages = [loss_page(decomposition.loss)] if decomposition.loss.is_loss else []
+    return to_markdown([*pages, weights_page(decomposition)])
 
 
 @display.markdown.register
@@ -220,8 +221,10 @@ def _(verdict: Integrability) -> str:
 
 
 @display.line.register
-def _(loss: SymbolicLoss) -> str:
-    return f"SymbolicLoss({loss.name}: {plain(loss.expression())})"
+def _(objective: Objective) -> str:
+    if objective.is_loss:
+        return f"Objective({objective.name}: {plain(objective.expression())})"
+    return f"Objective({_weights(decompose(objective).field)})"
 
 
 @display.line.register

@@ -18,8 +18,7 @@ from goal_analysis.vse.data.table import SUFFIXES, load_table
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
 
-FOLDER = "/"
-"""Stands among the suffixes of a `DataSet` for a folder."""
+FOLDER = "/"  # Stands among the suffixes of a `DataSet` for a folder
 
 LOADER = "load(source, *, skip_bad, **options), each option annotated"
 
@@ -66,19 +65,11 @@ class DataSet:
 
 
 def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False, **options: Any) -> RetrievalData:
-    """The data set of a name, such as ``scenes``, or what lies at a path.
+    """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
 
     A folder is one of features computed beforehand, a ``.json`` file Karpathy's, and a ``.csv``, ``.tsv`` or
-    ``.parquet`` file a table.
-
-    Args:
-        source: a name or a path.
-        kind: a name in `DATASETS`, where the source does not tell it.
-        skip_bad: leave out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
-        options: those of the kind.
-
-    Raises:
-        DataError: nothing there, an unknown kind or option, or bad data.
+    ``.parquet`` file a table; ``kind`` is a name in `DATASETS`, where the source does not tell it. ``skip_bad`` leaves
+    out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
     """
     dataset, options = _checked(source, kind, options)
     return dataset.load(source, skip_bad=skip_bad, **options)
@@ -87,17 +78,10 @@ def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False,
 def load_split(
     source: str | Path, name: str, *, kind: str | None = None, skip_bad: bool = False, **options: Any
 ) -> Split:
-    """One split of a data set; of features computed beforehand the others may be missing, and are not read.
+    """One split of a data set of `load`; of features computed beforehand the others may be missing, and are
+    not read.
 
-    Args:
-        source: as for `load`.
-        name: ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` of features names.
-        kind: as for `load`.
-        skip_bad: as for `load`.
-        options: as for `load`.
-
-    Raises:
-        DataError: as for `load`, or there is no such split.
+    It is ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` of features names.
     """
     dataset, options = _checked(source, kind, options)
     if dataset.splits is not None:
@@ -115,10 +99,6 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
 
     Options that say where a part of the first lies are left out. Of the same data set all options stay, and of one
     whose kind is not known none.
-
-    Args:
-        data: the table: ``name`` and options.
-        source: the name or the path of the other data set.
 
     >>> carry_options({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
     {'name': 'scenes'}

@@ -16,8 +16,7 @@ from torch import Tensor
 __all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", "Rows"]
 
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
-HASHED_WHOLE = 1 << 26
-"""Up to how many bytes content is hashed whole; from there on every so many rows."""
+HASHED_WHOLE = 1 << 26  # Up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
 
 
@@ -78,10 +77,8 @@ class ArrayImages:
         if kind != np.uint8 and not np.issubdtype(kind, np.floating):
             raise DataError(f"{self.source}: got an array of {kind} but expected floating numbers or uint8")
         if dims not in (2, 3, 4) or 0 in self.array.shape[1:]:
-            raise DataError(
-                f"{self.source}: got an array of shape {self.array.shape} but expected (images, dim), "
-                "(images, regions, dim) or (images, 3, height, width)"
-            )
+            expected = "(images, dim), (images, regions, dim) or (images, 3, height, width)"
+            raise DataError(f"{self.source}: got an array of shape {self.array.shape} but expected {expected}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,12 +106,7 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Some of the images, in a given order.
-
-    Args:
-        images: all of them.
-        rows: shape ``(chosen,)``; which.
-    """
+    """The images of these rows, in a given order."""
 
     images: Images
     rows: Int64[np.ndarray, " chosen"]
@@ -152,26 +144,14 @@ def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[
 def digest_of_rows(
     shape: tuple[int, ...], dtype: np.dtype, stored: Callable[[Int64[np.ndarray, " rows"]], np.ndarray]
 ) -> str:
-    """A hash of shape, type and content; of much content, of rows at even distances with the first and the last.
-
-    Args:
-        shape: ``(images, …)``.
-        dtype: of the content.
-        stored: gives the rows of these numbers.
-    """
+    """A hash of shape, type and content; of much content, of rows at even distances with the first and the last."""
     large = math.prod(shape) * dtype.itemsize > HASHED_WHOLE
     rows = spread(shape[0], SAMPLED_ROWS) if large else np.arange(shape[0])
     return digest(str(shape), str(dtype), np.ascontiguousarray(stored(rows)).tobytes())
 
 
 def check_finite(values: Float[Tensor, "batch ..."], rows: Integer[np.ndarray, " batch"], source: str) -> None:
-    """Raise a DataError that names the row of the first number that is NaN or infinite.
-
-    Args:
-        values: shape ``(batch, …)``.
-        rows: which rows of the source they are.
-        source: what they were read from.
-    """
+    """Raise a DataError that names the row of the source with the first number that is NaN or infinite."""
     # One sum is quicker than a look at every number; only where it is not finite do the numbers decide.
     if bool(values.sum().isfinite()):
         return
@@ -194,19 +174,13 @@ def digest(*parts: str | bytes) -> str:
 def statistics(images: Images, most: int = 20_000) -> tuple[Float32[Tensor, " features"], Float32[Tensor, " features"]]:
     """Mean and standard deviation of every feature over images and regions, of every channel over pictures.
 
-    Read in pieces, and summed in float64. A feature that does not vary has the deviation 1, so that one can divide.
+    Read in pieces, and summed in float64; of more images than ``most``, this many at even distances are read. A feature
+    that does not vary has the deviation 1, so that one can divide.
 
     >>> import numpy as np
     >>> from goal_analysis.vse.data.images import ArrayImages
     >>> statistics(ArrayImages(np.array([[1.0, 5.0], [3.0, 5.0]])))
     (tensor([2., 5.]), tensor([1., 1.]))
-
-    Args:
-        images: those to train on.
-        most: of more images, this many at even distances are read.
-
-    Returns:
-        mean and deviation, shape ``(dim,)`` of features and ``(3,)`` of pictures.
     """
     count, mean, spread_out = 0, torch.zeros(()), torch.zeros(())
     for rows in pieces(spread(len(images), most)):

@@ -17,21 +17,16 @@ from torch import Tensor
 from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
 from goal_analysis.vse.data.split import DataError, Fault
 
-SIZE = 224
-"""The side of a picture in pixels, by default."""
-LONG = 8
-"""How many times its shorter side what is scaled of an image may be long; more of it could fill the memory."""
+SIZE = 224  # the side of a picture in pixels, by default
+LONG = 8  # how many times its shorter side what is scaled of an image may be long; more of it could fill the memory
 
 
 @dataclass(frozen=True)
 class PictureFiles:
     """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
 
-    Args:
-        folder: which holds them all.
-        names: their paths in it; see `path_inside`.
-        size: the side of the square that is cut from the middle, after the shorter side was scaled to it.
-        sources: the file and the row there that named each, for messages; by default the folder and the row here.
+    The shorter side of each is scaled to ``size``, and the square in its middle is cut. ``sources`` are the file and
+    the row there that named each, for messages; by default the folder and the row here.
     """
 
     folder: str
@@ -98,12 +93,7 @@ def decode_pictures(
 
 
 def find_undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:
-    """What is wrong with the pictures that cannot be decoded, by their rows; in threads, each is decoded once.
-
-    Args:
-        read: gives a picture, or says why there is none; it may be called from several threads.
-        rows: which pictures.
-    """
+    """What is wrong with the pictures that cannot be decoded, by their rows; in threads, each is decoded once."""
 
     def fault(row: int) -> Fault | None:
         got = read(row)
@@ -118,9 +108,7 @@ def find_undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int])
 def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
     """The middle square of an image, from 0 to 1, its shorter side scaled to the size.
 
-    Args:
-        image: of any mode; it becomes RGB, on black where it is transparent, and 16 bits of grey become 8.
-        size: the side in pixels.
+    It becomes RGB, on black where it is transparent, and 16 bits of grey become 8.
     """
     image = _rgb(image)
     across, down = (max(0, side - LONG * min(image.size)) // 2 for side in image.size)
@@ -144,14 +132,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def path_inside(folder: Path, name: str) -> str:
-    """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of its path.
+    """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of
+    its path.
 
-    Args:
-        folder: which the name may not leave.
-        name: a path.
-
-    Raises:
-        DataError: it is empty, begins elsewhere, or climbs out of the folder by ``..`` or by a link.
+    An empty name, or one that begins elsewhere or climbs out of the folder by ``..`` or by a link, is a DataError.
     """
     path = _below(folder, name.replace("\\", "/"))
     given = f"got the path {name[:200]!r}"

@@ -29,31 +29,15 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from goal_analysis.vse.data.images import Rows, check_finite, digest_of_rows, pieces, spread
-from goal_analysis.vse.data.split import (
-    ChosenImages,
-    DataError,
-    Fault,
-    RetrievalData,
-    Split,
-    caption_lines,
-    make_split,
-)
+from goal_analysis.vse.data.split import ChosenImages, DataError, Fault, RetrievalData, Split, caption_lines, make_split
 
 PIECE = 1 << 24
-MAPPED = 1 << 30
-"""Up to how many bytes a file is mapped."""
+MAPPED = 1 << 30  # Up to how many bytes a file is mapped
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Features in an array file; this object is but the way to them.
-
-    Args:
-        path: the file.
-        dtype: a floating type.
-        shape: ``(images, dim)`` or ``(images, regions, dim)``; the images that the file has room for.
-        offset: where the numbers begin, in bytes.
-    """
+    """The way to features in an array file, of shape ``(images, dim)`` or ``(images, regions, dim)``."""
 
     path: str
     dtype: np.dtype
@@ -82,12 +66,7 @@ class FeatureFile:
         return found
 
     def stored(self, rows: Integer[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch ..."]:
-        """These rows as they are stored, shape ``(batch, *shape[1:])``.
-
-        Raises:
-            IndexError: a row that is not there.
-            DataError: the file is gone, or has become shorter.
-        """
+        """These rows as they are stored, shape ``(batch, *shape[1:])``."""
         for row in rows[(rows < 0) | (rows >= len(self))]:
             raise IndexError(f"{self.path}: got row {row} but expected one from 0 to {len(self) - 1}")
         try:
@@ -130,14 +109,7 @@ class FeatureFile:
 
 
 def open_features(path: Path) -> tuple[FeatureFile, int]:
-    """The features in a ``.npy`` file, and how many rows its header promises.
-
-    There are fewer rows than promised where the file was cut off.
-
-    Raises:
-        DataError: the file cannot be read, is no array of floating numbers of shape ``(images, dim)`` or
-            ``(images, regions, dim)``, or holds not one whole row, or more than its header says.
-    """
+    """The features in a ``.npy`` file, and how many rows its header promises; a file that was cut off has fewer."""
     try:
         with path.open("rb") as file:
             shape, fortran, dtype = _header(file)
@@ -152,10 +124,8 @@ def open_features(path: Path) -> tuple[FeatureFile, int]:
     if len(shape) not in (2, 3) or any(isinstance(n, bool) or n < 1 for n in shape):
         raise DataError(f"{path}: got an array of shape {shape} but expected (images, dim) or (images, regions, dim)")
     if fortran:
-        raise DataError(
-            f"{path}: got an array stored by columns (Fortran's order) but expected rows: "
-            "np.save(path, np.ascontiguousarray(array))"
-        )
+        expected = "rows: np.save(path, np.ascontiguousarray(array))"
+        raise DataError(f"{path}: got an array stored by columns (Fortran's order) but expected {expected}")
     promised, width = shape[0], dtype.itemsize
     for n in shape[1:]:
         width *= n
@@ -176,25 +146,18 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 FIVE = 5
-SCANNED = 1 << 28
-"""Up to how many bytes features are looked through for NaN on opening; of larger files each batch is."""
+SCANNED = 1 << 28  # Up to how many bytes features are looked through for NaN on opening; of larger files each batch is
 COMPARED = 20
 
-SPLITS = ("train", "dev", "test", "testall")
-"""How the names of the files of a split may begin."""
+SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
 
 
 def load_precomp(source: str | Path, *, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
     """Open the splits of a folder; nothing but captions is loaded.
 
-    Args:
-        source: the folder, with the files of train and dev, and maybe of a test split.
-        skip_bad: leave out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
-            numbers that are not finite, and images that a cut-off file lacks. All features are then read once.
-        test: which split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
-
-    Raises:
-        DataError: a file is missing, its counts disagree with those of another, or, unless ``skip_bad``, a row is bad.
+    ``skip_bad`` leaves out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
+    numbers that are not finite, and images that a cut-off file lacks; all features are then read once. ``test`` is the
+    split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
     """
     folder = Path(source)
     if test is None:
@@ -213,25 +176,14 @@ def precomp_splits(
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
-    """One split of a folder; see `load_precomp`.
-
-    Args:
-        folder: where its files are.
-        name: how the names of its files begin.
-        skip_bad: leave bad rows out.
-
-    Raises:
-        DataError: as for `load_precomp`.
-    """
+    """One split of a folder; see `load_precomp`."""
     path, text = folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"
     features, promised = open_features(path)
     captions, caption_faults = caption_lines(text)
     ids = _ids(folder / f"{name}_ids.txt", promised, len(captions))
     if len(captions) not in (promised, FIVE * promised):
-        raise DataError(
-            f"{text}: got {len(captions)} captions but expected {promised} or {FIVE * promised}, "
-            f"for {promised} images in {path.name}"
-        )
+        expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
+        raise DataError(f"{text}: got {len(captions)} captions but expected {expected}")
     faults = _image_faults(features, promised, skip_bad)
     image_of = np.arange(len(captions)) // (len(captions) // promised)
     if ids is not None and len(ids) == promised and len(captions) != promised:
@@ -284,10 +236,8 @@ def _stand_five_times(features: FeatureFile, promised: int, ids: list[str] | Non
     differ = (found != found[:, :1]).any((1, 2))
     if ids is not None and ids == [ids[row - row % FIVE] for row in range(promised)]:
         for five in fives[differ].tolist():
-            raise DataError(
-                f"{features.path}: row {five * FIVE}: got five rows with one number in ids.txt that differ "
-                "but expected one image five times"
-            )
+            given = f"{features.path}: row {five * FIVE}: got five rows with one number in ids.txt that differ"
+            raise DataError(f"{given} but expected one image five times")
         return True
     # Equal rows everywhere say nothing: those are features that tell no image from another.
     return len(fives) > 1 and not differ.any() and bool((found[:, 0] != found[0, 0]).any())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,29 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from goal_analysis.vse.data.images import Rows, pieces
 from goal_analysis.vse.data.split import DataError, Images, Split
 
-PIECE = 32
-"""Pictures that a process reads together."""
+PIECE = 32  # Pictures that a process reads together
 
 
-def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
-    """What a data set has at these keys, one after the other.
-
-    Args:
-        dataset: gives one at a time.
-        keys: which.
-        workers: processes that read; 0 reads in this one.
-
-    Raises:
-        DataError: a row cannot be used.
-    """
+def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterator[Any]:
+    """What a function gives for these keys, one after the other, called by so many processes; 0 is this one."""
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=keys,  # pyright: ignore[reportArgumentType]
-        num_workers=workers,
-        generator=own,
-    )
+    order: Any = keys
+    loader = DataLoader(_Given(get), batch_size=None, sampler=order, num_workers=workers, generator=own)
     try:
         yield from loader
     except DataError as problem:  # one of a worker comes with all that it was called by
@@ -46,12 +31,7 @@ def read(dataset: Dataset, keys: Sequence[Any], workers: int) -> Iterator[Any]:
 
 @dataclass(frozen=True, eq=False)
 class ReadByWorkers:
-    """Images that are read by several processes where many are asked for at once; they are the same ones.
-
-    Args:
-        images: all of them.
-        workers: how many processes, 1 or more.
-    """
+    """Images that are read by several processes where many are asked for at once; they are the same ones."""
 
     images: Images
     workers: int
@@ -69,7 +49,7 @@ class ReadByWorkers:
         asked = list(pieces(np.asarray(rows), PIECE))
         if len(asked) < 2:
             return self.images.batch(rows)
-        return torch.cat(list(read(_Rows(self.images), asked, min(self.workers, len(asked)))))
+        return torch.cat(list(read(self.images.batch, asked, min(self.workers, len(asked)))))
 
     def fingerprint(self) -> str:
         """That of the images."""
@@ -83,9 +63,9 @@ def pictures_by_workers(split: Split, workers: int) -> Split:
     return replace(split, images=ReadByWorkers(split.images, workers))
 
 
-class _Rows(Dataset):
-    def __init__(self, images: Images) -> None:
-        self.images = images
+class _Given(Dataset):
+    def __init__(self, get: Callable[[Any], Any]) -> None:
+        self.get = get
 
-    def __getitem__(self, rows: np.ndarray) -> Tensor:
-        return self.images.batch(rows)
+    def __getitem__(self, key: Any) -> Any:
+        return self.get(key)

@@ -12,30 +12,14 @@ from typing import TypeVar
 import numpy as np
 
 from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, is_text, path_inside
-from goal_analysis.vse.data.split import (
-    DataError,
-    DataWarning,
-    Fault,
-    RetrievalData,
-    Split,
-    make_split,
-    read_bytes,
-)
+from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData, Split, make_split, read_bytes
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Row:
-    """An image and a caption of it.
-
-    Args:
-        split: ``train``, ``dev`` or ``test``.
-        image: the path inside of the folder.
-        caption: any text; of white space, single spaces remain.
-        source: the file where it was read.
-        number: the row there, from 0.
-    """
+    """An image and a caption of it; of white space in the caption, single spaces remain."""
 
     split: str
     image: str
@@ -45,14 +29,7 @@ class Row:
 
 
 def find_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
-    """The path of an image inside of its folder, or what is wrong with a name that no file has or that leads out.
-
-    Args:
-        folder: of the images.
-        name: as the row has it.
-        source: the file where it was read.
-        number: the row there, from 0.
-    """
+    """The path of an image inside of its folder, or what is wrong with a name that no file has or that leads out."""
     if not name or "\0" in name or not is_text(name):
         return Fault(source, number, f"got the path {name!r} but expected that of an image, in UTF-8")
     try:
@@ -62,15 +39,10 @@ def find_image(folder: Path, name: str, source: str, number: int) -> str | Fault
 
 
 def drop_faults(source: str, rows: Iterable[Found | Fault], skip_bad: bool) -> tuple[list[Found], list[Fault]]:
-    """The rows that are not faulty, and what is wrong with those that are left out.
+    """The rows that are not faulty, and what is wrong with those that ``skip_bad`` leaves out, with a `DataWarning`
+    that counts them.
 
-    Args:
-        source: the file where they were read.
-        rows: all of its rows, or what is wrong with them.
-        skip_bad: leave the faulty ones out; a `DataWarning` counts them.
-
-    Raises:
-        DataError: the first fault, unless ``skip_bad``; or every row is faulty.
+    Unless ``skip_bad``, the first fault is a DataError, as it is where every row is faulty.
     """
     fine: list[Found] = []
     faults: list[Fault] = []
@@ -94,17 +66,8 @@ def data_of_rows(
 ) -> RetrievalData:
     """The data set of these rows; those with one path are captions of one image, wherever they stand.
 
-    Args:
-        name: of the data set.
-        folder: of the images.
-        rows: of all splits.
-        faults: of the rows that were left out before.
-        size: the side of the pictures in pixels.
-        skip_bad: leave out bad rows, and images without a file or that cannot be decoded: all are, once, for
-            that.
-
-    Raises:
-        DataError: no rows of train or dev; an image in two splits; or, unless ``skip_bad``, a bad row.
+    ``skip_bad`` leaves out bad rows, and images without a file or that cannot be decoded: all are, once, for that. An
+    image in two splits, or no rows of train or dev, is a DataError.
     """
     by_split: dict[str, list[Row]] = {}
     for row in rows:
@@ -168,19 +131,12 @@ SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 def load_karpathy(
     source: str | Path, *, skip_bad: bool = False, images: str | Path | None = None, size: int = SIZE
 ) -> RetrievalData:
-    """Read the captions; the photographs are decoded when they are needed.
+    """Read the captions in a JSON file; the photographs in the folder ``images`` are decoded when they are needed,
+    ``size`` wide.
 
-    Args:
-        source: the JSON file.
-        skip_bad: leave out, with a `DataWarning` that counts them, images of an unknown split or with a path that
-            leads out of the folder, those without a path, a file or a caption or that cannot be decoded, and captions
-            that are empty or not in UTF-8; each image is decoded once for that.
-        images: the folder of the photographs; by default the one of the JSON file.
-        size: the side of the pictures in pixels.
-
-    Raises:
-        DataError: no JSON of this kind, an image in two splits, none in train or dev, or, unless ``skip_bad``, a bad
-            row.
+    ``skip_bad`` leaves out, with a `DataWarning` that counts them, images of an unknown split or with a path that leads
+    out of the folder, those without a path, a file or a caption or that cannot be decoded, and captions that are empty
+    or not in UTF-8; each image is decoded once for that.
     """
     path = Path(source)
     folder = path.parent if images is None else Path(images)

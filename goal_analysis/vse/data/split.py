@@ -17,16 +17,10 @@ __all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their captions.
+    """Images with their captions, none of them empty, in the order of the images.
 
-    Args:
-        name: ``train``, ``dev``, ``test`` or ``testall``.
-        images: all images.
-        captions: those of all images, in the order of the images; none is empty.
-        image_of: shape ``(captions,)``; the row of the image that each caption describes, never decreasing.
-
-    Raises:
-        DataError: captions and images do not fit together, with the first row that does not.
+    ``image_of`` is the row of the image that each caption describes, never decreasing. A DataError names the first row
+    that does not fit.
     """
 
     name: str
@@ -47,31 +41,19 @@ class Split:
         wrong = [*np.flatnonzero((steps < 0) | (steps > 1)), *np.flatnonzero(steps[:1] != 1)]
         if wrong:
             row = int(wrong[0])
-            raise DataError(
-                f"{self.name}: caption {row}: got image {self.image_of[row]} "
-                f"after image {self.image_of[row] - steps[row]} "
-                "but expected the same or the next one, beginning at image 0"
-            )
+            given = f"got image {self.image_of[row]} after image {self.image_of[row] - steps[row]}"
+            expected = "the same or the next one, beginning at image 0"
+            raise DataError(f"{self.name}: caption {row}: {given} but expected {expected}")
         if self.image_of[-1] != len(self.images) - 1:
-            raise DataError(
-                f"{self.name}: got captions of {self.image_of[-1] + 1} images "
-                f"but expected captions of all {len(self.images)} images"
-            )
+            given = f"{self.name}: got captions of {self.image_of[-1] + 1} images"
+            raise DataError(f"{given} but expected captions of all {len(self.images)} images")
 
     def __len__(self) -> int:
         """How many captions there are, which is how many pairs."""
         return len(self.captions)
 
     def subset(self, images: Sequence[int] | Integer[np.ndarray, " chosen"], captions: int | None = None) -> Split:
-        """These images, in this order, with all their captions or the first of them.
-
-        Args:
-            images: their rows.
-            captions: so many of each at most, 1 or more.
-
-        Raises:
-            DataError: a row that is not there, or the same row twice.
-        """
+        """These images, in this order, with all their captions or the first so many of each."""
         rows = np.asarray(images, dtype=np.int64)
         for row in rows[(rows < 0) | (rows >= len(self.images))]:
             raise DataError(f"{self.name}: got image {row} but expected a row below {len(self.images)}")
@@ -93,17 +75,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class RetrievalData:
-    """What a model is trained on, chosen by, and measured on.
-
-    Args:
-        name: what the data set is called.
-        train: to learn from.
-        dev: to choose by.
-        test: to measure on; None where there is none.
-
-    Raises:
-        DataError: the images of the splits differ in shape.
-    """
+    """What a model is trained on, chosen by, and measured on; all images have one shape."""
 
     name: str
     train: Split
@@ -113,10 +85,8 @@ class RetrievalData:
     def __post_init__(self) -> None:
         for split in self.splits()[1:]:
             if split.images.shape[1:] != self.train.images.shape[1:]:
-                raise DataError(
-                    f"{self.name}: got {split.name} images of shape {split.images.shape[1:]} "
-                    f"but expected {self.train.images.shape[1:]} as in train"
-                )
+                given = f"{self.name}: got {split.name} images of shape {split.images.shape[1:]}"
+                raise DataError(f"{given} but expected {self.train.images.shape[1:]} as in train")
 
     def splits(self) -> tuple[Split, ...]:
         """Those that are there."""
@@ -129,15 +99,10 @@ class RetrievalData:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with a row of a file.
+    """Something wrong with a row of a file, counted from 0.
 
     >>> print(Fault("dev_caps.txt", 3, "got an empty line but expected words"))
     dev_caps.txt: row 3: got an empty line but expected words
-
-    Args:
-        source: the file.
-        row: counted from 0.
-        what: what was got and what was expected.
     """
 
     source: str
@@ -157,19 +122,10 @@ def make_split(
     image_faults: dict[int, Fault],
     skip_bad: bool,
 ) -> Split:
-    """The split; with ``skip_bad``, what is left of it after the faults.
+    """The split; with ``skip_bad``, what is left of it after the faults by caption and by image, with a `DataWarning`
+    that counts them.
 
-    Args:
-        name: of the split.
-        images: all images.
-        captions: all captions.
-        image_of: shape ``(captions,)``; the image of each, never decreasing.
-        caption_faults: by the caption's number.
-        image_faults: by the image's row.
-        skip_bad: leave faulty captions and images out, and images without captions; a `DataWarning` counts them.
-
-    Raises:
-        DataError: the first fault, unless ``skip_bad``; or nothing is left.
+    Images without captions are left out too. Unless ``skip_bad``, the first fault is a DataError.
     """
     faults = [found[row] for found in (image_faults, caption_faults) for row in sorted(found)]
     if faults and not skip_bad:
@@ -199,9 +155,6 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
     """The lines of a text file in UTF-8, and those that are faulty: not in UTF-8, or empty.
 
     A line ends with a line feed, with or without a carriage return before it, and with nothing else.
-
-    Raises:
-        DataError: the file cannot be read.
     """
     lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
@@ -218,11 +171,7 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds.
-
-    Raises:
-        DataError: it cannot be read, with the reason.
-    """
+    """What a file holds; a DataError says why it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -27,17 +27,11 @@ SHOWN = 40
 
 
 def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]] | Fault]:
-    """The number of each row with what stands in the columns, or what is wrong with the row.
+    """The number of each row of a ``.csv`` or ``.tsv`` file with what stands in the columns, or what is wrong with the
+    row.
 
     Rows are the lines after the header, from 0; blank ones count, but are none. Bytes that are not UTF-8 become lone
     surrogates.
-
-    Args:
-        path: a ``.csv`` or ``.tsv`` file.
-        columns: which, as the header calls them.
-
-    Raises:
-        DataError: the file cannot be read, or has no header with these columns.
     """
     text = read_bytes(path).decode("utf-8-sig", errors="surrogateescape")
     separator = SEPARATORS[path.suffix]
@@ -66,11 +60,7 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
 
 
 def column_place(path: Path, header: Sequence[object], column: str) -> int:
-    """Where a column stands.
-
-    Raises:
-        DataError: nowhere.
-    """
+    """Where a column stands; nowhere is a DataError."""
     if column not in header:
         raise DataError(f"{path}: got columns {', '.join(map(str, header))} but expected {column!r} among them")
     return list(header).index(column)
@@ -113,22 +103,12 @@ def load_table(
     split: str = "split",
     size: int = SIZE,
 ) -> RetrievalData:
-    """Read the captions; the photographs are decoded when they are needed.
+    """Read the captions; the photographs in the folder ``images`` are decoded when they are needed, ``size`` wide.
 
-    Args:
-        source: the table; the one of the train split where ``dev`` is given.
-        skip_bad: leave out, with a `DataWarning` that counts them, lines that are no row, unknown splits, images not
-            in the folder or that cannot be decoded (each is, for that), and captions that are empty or not in UTF-8.
-        dev: a table for the dev split; by default, the column ``split`` says which split a row belongs to.
-        test: a table for the test split, along with ``dev``.
-        images: the folder of the photographs; by default the one of the table.
-        image: the column with the paths.
-        caption: the column with the captions.
-        split: the column with ``train``, ``dev`` (or ``val``, ``validation``) and ``test``.
-        size: the side of the pictures in pixels.
-
-    Raises:
-        DataError: a column, train or dev is missing, an image is in two splits, or, unless ``skip_bad``, a row is bad.
+    ``image``, ``caption`` and ``split`` are columns; the last has ``train``, ``dev`` (or ``val``, ``validation``) and
+    ``test``, unless ``dev`` and maybe ``test`` are tables of their own beside the source. ``skip_bad`` leaves out, with
+    a `DataWarning` that counts them, lines that are no row, unknown splits, images not in the folder or that cannot be
+    decoded (each is, for that), and captions that are empty or not in UTF-8.
     """
     path = Path(source)
     folder = path.parent if images is None else Path(images)
@@ -181,15 +161,7 @@ def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fa
 
 @dataclass(frozen=True, eq=False)
 class ColumnImages:
-    """Photographs in a column of a data set of Hugging Face's, decoded when they are needed.
-
-    Args:
-        dataset: rows are got by number, each a mapping; the column holds PIL images.
-        column: its name.
-        rows: the first row of each image.
-        size: the side of the pictures in pixels.
-        name: what the data set is called, for messages.
-    """
+    """Photographs in a column of PIL images of a data set of Hugging Face's, decoded when they are needed."""
 
     dataset: Any
     column: str
@@ -235,18 +207,10 @@ def from_hugging_face(
     skip_bad: bool = False,
     name: str = "hugging_face",
 ) -> RetrievalData:
-    """A data set of Hugging Face's (``datasets.DatasetDict``), each row an image with one caption or several.
+    """A data set of Hugging Face's (``datasets.DatasetDict``), each row an image with one caption or a list of them.
 
-    Args:
-        dataset: its splits: ``train``, ``validation`` (or ``dev``, ``val``) and maybe ``test``.
-        image: the column with the photographs.
-        caption: the column with a caption, or with a list of them, each.
-        size: the side of the pictures in pixels.
-        skip_bad: decode every image once; leave out those that fail or lack a caption, and empty captions.
-        name: what the data set is called.
-
-    Raises:
-        DataError: a split or a column is missing, or, unless ``skip_bad``, a caption is empty.
+    Its splits are ``train``, ``validation`` (or ``dev``, ``val``) and maybe ``test``. ``skip_bad`` decodes every image
+    once and leaves out those that fail or lack a caption, and empty captions.
     """
     found = {SPLITS[key]: rows for key, rows in dataset.items() if key in SPLITS}
     for needed in ("train", "dev"):

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from goal_analysis.files import json_text, whole_folder
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-KEPT = 2
-"""So many of the newest are kept, besides the best."""
+KEPT = 2  # so many of the newest are kept, besides the best
 
 
 class CheckpointError(ValueError):
@@ -32,31 +31,17 @@ class CheckpointError(ValueError):
 
 @dataclass
 class Progress:
-    """Where a run stands, tensors apart.
-
-    Args:
-        step: how many steps were made.
-        best_rsum: the best on dev, at the end of an epoch.
-        best_step: when; None before the first.
-        worse_epochs: since then.
-        stopped: why the run ended before its last epoch; empty if it did not.
-        zero_steps: how many steps in a row, up to this one, had no gradient; 0 where a checkpoint does not say.
-    """
+    """Where a run stands, tensors apart."""
 
     step: int = 0
-    best_rsum: float = -1.0
-    best_step: int | None = None
-    worse_epochs: int = 0
-    stopped: str = ""
-    zero_steps: int = 0
+    best_rsum: float = -1.0  # on dev, at the end of an epoch
+    best_step: int | None = None  # its step; None before the first
+    worse_epochs: int = 0  # since then
+    stopped: str = ""  # why the run ended before its last epoch
+    zero_steps: int = 0  # how many steps in a row, up to this one, had no gradient
 
     def after_epoch(self, rsum: float, patience: int) -> Progress:
-        """The progress after an epoch with this RSUM on dev.
-
-        Args:
-            rsum: of the epoch.
-            patience: after so many epochs that are no better than the best, the run stops; 0 for never.
-        """
+        """The progress after an epoch with this RSUM on dev; so many epochs without a better one stop the run."""
         if rsum > self.best_rsum:
             return replace(self, best_rsum=rsum, best_step=self.step, worse_epochs=0)
         worse = self.worse_epochs + 1
@@ -65,31 +50,19 @@ class Progress:
 
     @classmethod
     def from_mapping(cls, state: Mapping[str, Any]) -> Progress:
-        """The progress that a checkpoint's state says.
-
-        Raises:
-            ValueError: a value of another type, or below 0.
-            TypeError: an unknown name.
-        """
+        """The progress that a checkpoint's state says."""
         found, default = cls(**state), cls()
         for name, value in state.items():
             accepted = (int, type(None)) if name == "best_step" else (type(getattr(default, name)),)
             if type(value) not in accepted or (type(value) is int and value < 0):
-                raise ValueError(
-                    f"{name}: got {value!r} but expected {' or '.join(kind.__name__ for kind in accepted)}"
-                )
+                kinds = " or ".join(kind.__name__ for kind in accepted)
+                raise ValueError(f"{name}: got {value!r} but expected {kinds}")
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a run needs to go on.
-
-    Args:
-        progress: where it stands.
-        model: the parameters and buffers by name.
-        optimizer: its tensors by the parameter's number and their name, such as ``0.exp_avg``.
-    """
+    """What a run needs to go on; the optimizer's tensors have names such as ``0.exp_avg``."""
 
     progress: Progress
     model: Mapping[str, Tensor]
@@ -103,25 +76,15 @@ class Checkpoint:
         return cls(progress, model.state_dict(), tensors)
 
     def restore_model(self, model: nn.Module) -> None:
-        """Put the parameters and buffers into a model.
-
-        Raises:
-            CheckpointError: they are another model's.
-        """
+        """Put the parameters and buffers into a model."""
         try:
             model.load_state_dict(dict(self.model))
         except RuntimeError as problem:
-            said = " ".join(str(problem).split())[:300]
-            raise CheckpointError(
-                f"step {self.progress.step}: got {said} but expected the tensors of this model"
-            ) from problem
+            given = f"step {self.progress.step}: got {' '.join(str(problem).split())[:300]}"
+            raise CheckpointError(f"{given} but expected the tensors of this model") from problem
 
     def restore_optimizer(self, optimizer: Any, parameters: list[nn.Parameter]) -> None:
-        """Put the moments into an AdamW of these parameters.
-
-        Raises:
-            CheckpointError: they are other parameters', or another optimizer's.
-        """
+        """Put the moments into an AdamW of these parameters."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in self.optimizer.items():
             number, _, key = name.partition(".")
@@ -129,33 +92,23 @@ class Checkpoint:
         for number, tensors in state.items():
             at = f"step {self.progress.step}: got"
             if not 0 <= number < len(parameters) or set(tensors) != {"step", "exp_avg", "exp_avg_sq"}:
-                raise CheckpointError(
-                    f"{at} {sorted(tensors)} of parameter {number} but expected AdamW's step and moments"
-                )
+                given = f"{at} {sorted(tensors)} of parameter {number}"
+                raise CheckpointError(f"{given} but expected AdamW's step and moments")
             shape = parameters[number].shape
             if any(tensors[name].shape != shape for name in ("exp_avg", "exp_avg_sq")) or tensors["step"].numel() != 1:
-                raise CheckpointError(
-                    f"{at} moments of another shape than parameter {number} but expected {tuple(shape)}"
-                )
+                given = f"{at} moments of another shape than parameter {number}"
+                raise CheckpointError(f"{given} but expected {tuple(shape)}")
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def resume(
     folder: Path, model: nn.Module, optimizer: Any, report: Callable[[int, str], None] = lambda step, problem: None
 ) -> Progress:
-    """Put the newest checkpoint that is intact into a model and its optimizer.
+    """Put the newest checkpoint that is intact into a model and its optimizer, and return where it stands: the start
+    without any.
 
-    Args:
-        folder: of the checkpoints.
-        model: as it was built.
-        optimizer: of its parameters.
-        report: is handed the step that is gone on from, and what is wrong with a newer checkpoint.
-
-    Returns:
-        Where the checkpoint stands; the start where there is none.
-
-    Raises:
-        CheckpointError: there are checkpoints, but none is intact, or they are another model's.
+    ``report`` is handed the step that is gone on from, and what is wrong with a newer checkpoint. A CheckpointError
+    says that there are checkpoints, but none is intact, or that they are another model's.
     """
     found, problems = newest(folder)
     if found is None:
@@ -175,12 +128,7 @@ def resume(
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint into the folder of a run's checkpoints, and remove all but the newest and the best.
 
-    Args:
-        folder: of all checkpoints of the run; made if it is missing.
-        checkpoint: what is written.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; the checkpoints before it are intact.
+    Where the folder cannot be written or the disk is full, the checkpoints before it are intact.
     """
     progress, path = checkpoint.progress, folder / _name(checkpoint.progress.step)
     with whole_folder(path) as unfinished:
@@ -207,20 +155,14 @@ def steps(folder: Path) -> list[int]:
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of this step.
-
-    Raises:
-        CheckpointError: a file is missing or damaged; says which, and what other checkpoints there are.
-    """
+    """The checkpoint of this step; a CheckpointError says what is missing or damaged, and which others there are."""
     path = folder / _name(step)
     try:
         return _read(path, step)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
-        said = (
-            str(problem)
-            if isinstance(problem, CheckpointError)
-            else f"{path}: got {problem!r} but expected a checkpoint"
-        )
+        said = problem
+        if not isinstance(problem, CheckpointError):
+            said = f"{path}: got {problem!r} but expected a checkpoint"
         before = [other for other in steps(folder) if other < step]
         others = f"the one before it is that of step {before[-1]}" if before else "none before it"
         raise CheckpointError(f"{said}; there are checkpoints of the steps {steps(folder)}, {others}") from problem
@@ -245,9 +187,8 @@ def _read(path: Path, step: int) -> Checkpoint:
     for name, expected in sums.items():
         found = _sum_of_state(record) if name == STATE else _sum(path / name)
         if found != expected:
-            raise CheckpointError(
-                f"{path / name}: got SHA-256 {found[:12]}… but expected {expected[:12]}…, as it was written"
-            )
+            given = f"{path / name}: got SHA-256 {found[:12]}…"
+            raise CheckpointError(f"{given} but expected {expected[:12]}…, as it was written")
     progress = Progress.from_mapping(record["state"])
     if not record["step"] == progress.step == step:
         raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")

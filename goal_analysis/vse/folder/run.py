@@ -46,15 +46,7 @@ PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors"
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model that a run has trained.
-
-    Args:
-        experiment: what was run.
-        model: with the weights of the step, in evaluation mode.
-        tokenizer: of its captions.
-        step: at which the weights were taken.
-        shape: of an image.
-    """
+    """A model that a run has trained, in evaluation mode, with the weights of a step and the shape of an image."""
 
     experiment: Experiment
     model: RetrievalModel
@@ -63,15 +55,7 @@ class TrainedModel:
     shape: tuple[int, ...]
 
     def check_images(self, images: Images, where: Path) -> None:
-        """Raise unless images have the features or channels of those trained on; pictures may have any size.
-
-        Args:
-            images: that are to be embedded.
-            where: what the error begins with.
-
-        Raises:
-            RunError: they have other features or channels.
-        """
+        """Raise unless images have the features or channels of those trained on; pictures may have any size."""
         found, read = tuple(images.shape[1:]), 0 if len(self.shape) == 3 else -1
         if len(found) != len(self.shape) or found[read] != self.shape[read]:
             raise RunError(f"{where}: got images of shape {found} but expected {self.shape}, as it was trained on")
@@ -86,21 +70,11 @@ def run_experiment(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with it where it has begun.
+    """Run an experiment in an empty or new folder, or go on with it where it has begun, by however many workers.
 
-    Args:
-        experiment: what is run; where it goes on, the number of workers may be another.
-        objective: that the experiment names.
-        data: that it names.
-        folder: of the run; where the model or the batches cannot be made, another run can still begin there.
-        fabric: launched.
-        command: what the user typed, for the record.
-        report: is handed every record of the log.
-
-    Raises:
-        RunError: the folder holds another experiment, or one on other data; or another process is writing in it.
-        RankError: another one of several processes has ended.
-        WorkerError: a process that reads images has died.
+    The command is what the user typed, for the record. A RunError says that the folder holds another experiment, or one
+    on other data, or that another process is writing in it; where the model or the batches cannot be made, another run
+    can still begin there. A RankError or WorkerError says that another process has ended.
     """
     leads = fabric.is_global_zero
     with watch_ranks(folder, fabric), lock_run(folder) if leads else nullcontext():
@@ -132,9 +106,8 @@ def run_experiment(
 def load_model(folder: Path, step: int | None = None) -> TrainedModel:
     """The model of a run, by default with the weights that were best on dev.
 
-    Raises:
-        RunError: there is no run, or no checkpoint of this step.
-        CheckpointError: there is no checkpoint yet, or it is damaged.
+    A RunError says that there is no run, or no checkpoint of this step; a CheckpointError that there is none yet, or
+    that it is damaged.
     """
     record, checkpoints = read_run(folder), folder / CHECKPOINTS
     experiment = experiment_from_mapping(record["experiment"], f"{folder / RUN}: experiment")
@@ -170,17 +143,11 @@ def load_model(folder: Path, step: int | None = None) -> TrainedModel:
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:
-    """Raise unless these are the data that the run in the folder is trained on.
-
-    Raises:
-        RunError: the data have another fingerprint, or there is no run.
-    """
+    """Raise unless these are the data that the run in the folder is trained on."""
     found, expected = data.fingerprint(), read_run(folder)["data"]["fingerprint"]
     if found != expected:
-        raise RunError(
-            f"{folder}: got data {data.name} with the fingerprint {found} but expected {expected}: "
-            "it has changed since the run began"
-        )
+        given = f"{folder}: got data {data.name} with the fingerprint {found}"
+        raise RunError(f"{given} but expected {expected}: it has changed since the run began")
 
 
 def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> dict[str, Any]:

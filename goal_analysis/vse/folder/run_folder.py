@@ -31,12 +31,7 @@ class RunError(ValueError):
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing in a run's folder; the lock ends with the process, however that ends.
-
-    Raises:
-        RunError: another process has the lock.
-        OSError: the folder cannot be written.
-    """
+    """Keep other processes from writing in a run's folder; the lock ends with the process, however that ends."""
     lock = try_lock(folder / LOCK)
     if lock is None:
         raise RunError(f"{folder}: got a run that another process is writing but expected one at a time")
@@ -49,16 +44,7 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
-    """What a function makes of the content of a JSON file.
-
-    Args:
-        path: of the file.
-        expected: what the file should be, for the message.
-        build: may raise what reading values of wrong types raises.
-
-    Raises:
-        RunError: there is no such file, or it is not what was written.
-    """
+    """What a function makes of a JSON file; whatever it raises becomes a `RunError` that says what was expected."""
     try:
         return build(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
@@ -67,11 +53,7 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What was run.
-
-    Raises:
-        RunError: there is no run in this folder.
-    """
+    """What was run; a folder without a run is a `RunError`."""
 
     def checked(record: Any) -> dict[str, Any]:
         if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
@@ -86,11 +68,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def check_same(folder: Path, experiment: Experiment) -> None:
-    """Raise unless the run in the folder is one of this experiment, by however many workers the images are read.
-
-    Raises:
-        RunError: it is one of another experiment, or there is none.
-    """
+    """Raise unless the run in the folder is one of this experiment, by however many workers the images are read."""
     # What a run that was begun before an option existed does not say of it, is its default.
     before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
     if identity(experiment) != identity(before):
@@ -106,11 +84,9 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 
 class Log:
-    """The records of a run; each has a step.
+    """The records of a run.
 
-    Args:
-        folder: of the run.
-        after: records of later steps, which a resumed run makes again, are dropped; None to begin anew.
+    Records of steps after ``after``, which a resumed run makes again, are dropped; None begins anew.
     """
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
@@ -147,11 +123,7 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out.
-
-    Raises:
-        RunError: a line is not what a run writes.
-    """
+    """The records of a run's log; a last line that was cut off is left out."""
     path = folder / name
     if not path.exists():
         return []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from goal_analysis.vse.data.reading import read
 from goal_analysis.vse.data.split import Split
@@ -18,14 +17,7 @@ from goal_analysis.vse.models.text import Tokens
 
 
 class Batch(NamedTuple):
-    """Pairs of image and caption.
-
-    Args:
-        images: shape ``(pairs, …)``.
-        tokens: of the captions, shape ``(pairs, longest)``.
-        lengths: how many tokens every caption has, shape ``(pairs,)``.
-        ids: shape ``(pairs,)``; the image of every pair, so that other captions of it are no negatives.
-    """
+    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives."""
 
     images: Tensor
     tokens: Tensor
@@ -33,31 +25,10 @@ class Batch(NamedTuple):
     ids: Tensor
 
 
-@dataclass(frozen=True)
-class Share:
-    """The part of every batch that a process has.
-
-    Args:
-        rank: of the process.
-        ranks: how many there are.
-    """
-
-    rank: int = 0
-    ranks: int = 1
-
-    def of(self, pairs: np.ndarray) -> np.ndarray:
-        """The process's consecutive part of these."""
-        return np.array_split(pairs, self.ranks)[self.rank]
-
-
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
-    """The pairs of an epoch in their order.
+    """The pairs of an epoch, counted from 0, in their order, where ``image_of`` is the image of every pair.
 
-    Args:
-        image_of: shape ``(pairs,)``; the image of every pair.
-        seed: of the order.
-        epoch: counted from 0.
-        together: pairs of one image that stand side by side; of an image with fewer left, those.
+    So many pairs of one image stand together; of an image with fewer left, those.
 
     >>> images = np.array([0, 0, 0, 1, 1, 1])
     >>> order(images, seed=0, epoch=0), order(images, seed=0, epoch=1)
@@ -77,36 +48,27 @@ def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.
 
 
 def epoch_batches(
-    split: Split, tokens: Tokens, options: TrainingOptions, seed: int, epoch: int, first: int, share: Share
+    split: Split,
+    tokens: Tokens,
+    options: TrainingOptions,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Generator[Batch, None, None]:
-    """The batches of an epoch from a given one on; the last incomplete one is left out.
+    """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
 
-    The processes that read images live until the generator is at its end or closed.
-
-    Args:
-        split: the images and which caption is whose.
-        tokens: of all captions of the split.
-        options: pairs a batch over all processes, captions of an image side by side, processes that read images.
-        seed: of the order.
-        epoch: counted from 0.
-        first: how many batches are passed over.
-        share: the part of this process.
-
-    Raises:
-        DataError: a row cannot be used.
+    The process of a rank has its consecutive part of every batch. The processes that read images live until the
+    generator is at its end or closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)
-    chosen = [share.of(pairs[i * size : (i + 1) * size]) for i in range(first, len(pairs) // size)]
-    yield from read(_Batches(split, tokens), chosen, options.workers)
+    batches = (pairs[i * size : (i + 1) * size] for i in range(first, len(pairs) // size))
+    chosen = [np.array_split(batch, ranks)[rank] for batch in batches]
+    yield from read(partial(_batch, split, tokens), chosen, options.workers)
 
 
-class _Batches(Dataset):
-    """A batch by the pairs that are in it, so that a memory map is read once a batch."""
-
-    def __init__(self, split: Split, tokens: Tokens) -> None:
-        self.split, self.tokens = split, tokens
-
-    def __getitem__(self, pairs: np.ndarray) -> Batch:
-        rows, texts = self.split.image_of[pairs], self.tokens.rows(torch.as_tensor(pairs))
-        return Batch(self.split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows))
+def _batch(split: Split, tokens: Tokens, pairs: np.ndarray) -> Batch:
+    rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
+    return Batch(split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows))

@@ -117,34 +117,22 @@ class Experiment:
         return Path(str(self.data["name"])).name
 
     def mapping(self) -> dict[str, Any]:
-        """Return the tables that `experiment_from_mapping` reads."""
+        """The tables that `experiment_from_mapping` reads."""
         return asdict(self)
 
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:
-    """Read the experiment that a TOML file or a run's record declares.
-
-    Args:
-        given: tables ``data``, ``model`` and ``training``, and ``name``, ``objective`` and ``seed``.
-        where: what errors begin with.
-
-    Raises:
-        ValueError: a missing or unknown key, a value of another type or out of its range; says what is accepted.
-    """
+    """Read the experiment that a TOML file or a run's record declares; a ValueError begins with ``where``."""
     return read_value(Experiment, given, where)
 
 
 def presets() -> tuple[str, ...]:
-    """Return the names of the experiments that come with the package."""
+    """The names of the experiments that come with the package."""
     return tuple(sorted(f.name.removesuffix(".toml") for f in _presets().iterdir() if f.name.endswith(".toml")))
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Return the tables of an experiment that comes with the package.
-
-    Raises:
-        ValueError: an unknown name, listing those that are known.
-    """
+    """The tables of an experiment that comes with the package."""
     if name not in presets():
         raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
     return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))

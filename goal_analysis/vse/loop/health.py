@@ -11,19 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-COLLAPSED = 1e-3
-"""Embeddings closer than this to their mean pass for one point: their similarities then differ by less.
-
-Scores that no embeddings give have collapsed where they differ by less.
-"""
+COLLAPSED = 1e-3  # embeddings closer than this to their mean, and scores that differ by less, pass for one point
 
 COLLAPSES = (
     "the likely cause is mining the hardest negatives from the start: begin with all of them "
     "(training.epochs_on_all=1), mine softly (@softmax:12), or lower training.learning_rate"
 )
 
-VANISHED = 1e-10
-"""Norm of the gradient of all parameters below which nothing is learnt."""
+VANISHED = 1e-10  # Norm of the gradient of all parameters below which nothing is learnt
 
 VANISHING_STEPS = 20
 """So many steps in a row without a gradient, or all steps of a shorter run, and the gradient has vanished.
@@ -40,13 +35,7 @@ class TrainingTrouble(RuntimeError):
 
 @dataclass(frozen=True)
 class Trouble:
-    """What was found.
-
-    Args:
-        kind: ``not finite``, ``collapse`` or ``vanishing gradient``.
-        step: at which step.
-        cause: the likely cause, and what helps.
-    """
+    """A ``not finite`` gradient, a ``collapse`` or a ``vanishing gradient``, with its likely cause and what helps."""
 
     kind: str
     step: int
@@ -57,60 +46,39 @@ class Trouble:
 
 
 def count_without_gradient(norm: float, before: int) -> int:
-    """Count the steps in a row without a gradient, after a step with a gradient of this norm.
-
-    >>> count_without_gradient(0.0, before=3), count_without_gradient(0.5, before=3)
-    (4, 0)
-
-    Args:
-        norm: of the gradient of all parameters.
-        before: the count before this step.
-    """
+    """Count the steps in a row without a gradient, after a step with a gradient of this norm."""
     return before + 1 if norm < VANISHED else 0
 
 
 def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
-    """Find a gradient that is not finite, or has vanished.
+    """Find a gradient that is not finite before clipping, or has vanished in a run of so many steps.
 
     A gradient has vanished after `VANISHING_STEPS` steps in a row without one, which is said again after as many more.
-
-    Args:
-        norm: of the gradient of all parameters, before clipping.
-        step: at which.
-        zero_steps: as `count_without_gradient` counts them, this step among them.
-        steps: of the run.
     """
     if not math.isfinite(norm):
-        return Trouble(
-            "not finite",
-            step,
+        cause = (
             f"got a gradient of norm {norm} but expected a finite one; the learning rate is too high, an input is not "
             "finite, or the model divides by zero: lower training.learning_rate, raise training.warm_up_steps or set "
-            "training.clip",
+            "training.clip"
         )
+        return Trouble("not finite", step, cause)
     if zero_steps and zero_steps % min(VANISHING_STEPS, steps) == 0:
         counted = "1 step" if zero_steps == 1 else f"{zero_steps} steps in a row"
-        return Trouble(
-            "vanishing gradient",
-            step,
+        cause = (
             f"got no gradient for {counted}, the last of norm {norm:.3g}, but expected one of "
             f"{VANISHED:g} at least; no triplet has a weight any more: the margin is met everywhere, the scale "
-            "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives",
+            "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives"
         )
+        return Trouble("vanishing gradient", step, cause)
     return None
 
 
 def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
-    """Find embeddings that are all one point, so that all similarities are equal.
+    """Find embeddings of shape ``(embeddings, dim)`` that are all one point, so that all similarities are equal.
 
     Hardest negatives from a random start can do this: the gradient pulls every embedding to the mean before any
     structure is learnt ("Hard Negative Examples are Hard, but Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020,
     https://arxiv.org/abs/2007.12749).
-
-    Args:
-        embeddings: shape ``(embeddings, dim)``; unit vectors, of different images or texts.
-        which: ``image`` or ``text``, for the message.
-        step: at which.
     """
     e = embeddings.detach().float()
     spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax()) if len(e) > 1 else math.inf
@@ -118,12 +86,7 @@ def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
 
 
 def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
-    """Find scores that are all equal, which is what collapse means of a model that gives no embeddings.
-
-    Args:
-        scores: shape ``(images, captions)``; of two different images at least.
-        step: at which.
-    """
+    """Find scores of different images that are all equal: the collapse of a model that gives no embeddings."""
     s = scores.detach().float()
     return _collapse(float(s.amax() - s.amin()) if s.numel() > 1 else math.inf, "scores", "each other", step)
 
@@ -140,15 +103,7 @@ class OutOfMemory(RuntimeError):
 
 @contextmanager
 def within_memory(doing: str, less: str) -> Iterator[None]:
-    """Turn what NumPy, Python and PyTorch raise where memory is short into an `OutOfMemory`.
-
-    Args:
-        doing: what is done, with its sizes.
-        less: what would need less.
-
-    Raises:
-        OutOfMemory: what is done does not fit.
-    """
+    """Turn what is raised where memory is short into an `OutOfMemory` that says what needs ``less``."""
     try:
         yield
     except (RuntimeError, MemoryError) as problem:
@@ -158,11 +113,7 @@ def within_memory(doing: str, less: str) -> Iterator[None]:
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether an error says that memory was short, on the CPU or on a GPU.
-
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not fit"))
-    (True, False)
-    """
+    """Whether an error says that memory was short, on the CPU or on a GPU."""
     if isinstance(problem, MemoryError | torch.OutOfMemoryError | OutOfMemory):
         return True
     said = str(problem)

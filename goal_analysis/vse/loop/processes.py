@@ -24,14 +24,9 @@ from goal_analysis.files import try_lock
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.health import TrainingTrouble
 
-AWAITED = 1.0
-"""Seconds in which the death of a reader is known after the reader has stopped to answer."""
-
-LOOK = 1.0
-"""Seconds between two looks at the other ranks."""
-
-GRACE = 3.0
-"""Seconds in which a failed exchange is traced to a rank that has ended."""
+AWAITED = 1.0  # Seconds in which the death of a reader is known after the reader has stopped to answer
+LOOK = 1.0  # Seconds between two looks at the other ranks
+GRACE = 3.0  # Seconds in which a failed exchange is traced to a rank that has ended
 
 DONE = "done"
 
@@ -46,15 +41,9 @@ class RankError(RuntimeError):
 
 @contextmanager
 def name_dead_workers(workers: int) -> Iterator[None]:
-    """Turn whatever the death of a process that reads images has raised into a `WorkerError`.
+    """Turn whatever the death of one of so many processes that read images has raised into a `WorkerError`.
 
     PyTorch raises an error of its own wherever the program is at that moment.
-
-    Args:
-        workers: how many read.
-
-    Raises:
-        WorkerError: one of them has died.
     """
     try:
         yield
@@ -89,14 +78,9 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
     """Let the end of one rank be the end of all within seconds; one process alone is let be.
 
-    Args:
-        folder: of the run.
-        fabric: launched.
-
-    Raises:
-        RunError: on every rank, where the folder of one cannot be written or another run has it.
-        RankError: an exchange failed for another rank has ended; where this rank hangs in one, the process ends
-            with exit code 1 and the same message.
+    RunError is raised on every rank where the folder of one cannot be written or another run has it; RankError where an
+    exchange failed for another rank has ended. Where this rank hangs in one, the process ends with exit code 1 and the
+    same message.
     """
     if fabric.world_size == 1:
         yield

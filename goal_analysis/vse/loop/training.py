@@ -29,7 +29,7 @@ from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
-from goal_analysis.vse.loop.batches import Share, epoch_batches
+from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import (
     TrainingTrouble,
@@ -44,11 +44,8 @@ from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.evaluation import record_of
 
-Report = Callable[[Mapping[str, Any]], None]
-"""What is handed every record of a run's log."""
-
-TENSORBOARD = "tensorboard"
-"""The folder in a run's folder; ``tensorboard --logdir RUN`` shows it."""
+Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
+TENSORBOARD = "tensorboard"  # the folder in a run's folder; `tensorboard --logdir RUN` shows it
 
 
 def train(
@@ -61,24 +58,11 @@ def train(
     fabric: Fabric,
     report: Report = lambda record: None,
 ) -> Progress:
-    """Train, from the newest checkpoint in the folder on, or from the start where there is none.
+    """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on, if
+    there is one.
 
-    Args:
-        experiment: batch size, schedule and the rest.
-        objective: what trains.
-        model: as it is before the first step.
-        tokenizer: of the captions.
-        data: trained on ``train``, chosen by the RSUM on ``dev``.
-        folder: of the run; log and checkpoints are written there.
-        fabric: launched; the processes and their devices.
-        report: is handed every record of the log.
-
-    Raises:
-        TrainingTrouble: numbers are not finite, embeddings have collapsed or the gradient stays zero (see
-            `goal_analysis.vse.loop.health`), and ``on_trouble`` is ``stop``.
-        CheckpointError: there are checkpoints, but none is what was written.
-        OutOfMemory: a batch or the evaluation does not fit; says what to try.
-        OSError: the folder cannot be written; the last checkpoint is intact.
+    TrainingTrouble is raised where numbers are not finite, embeddings have collapsed or the gradient stays zero, and
+    ``on_trouble`` is ``stop``; OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
     optimizer = torch.optim.AdamW(
@@ -93,7 +77,7 @@ def train(
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
     tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
-    share = Share(fabric.global_rank, fabric.world_size)
+    rank, ranks = fabric.global_rank, fabric.world_size
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
     one_kind = (float(options.image_image), float(options.text_text))
     start = time.perf_counter()
@@ -117,17 +101,18 @@ def train(
         trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
-        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, done * options.accumulate, share)
+        first = done * options.accumulate
+        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, first, rank, ranks)
         while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _seed(experiment.seed, progress.step, share.rank, fabric.device)
+            _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
             outputs, ids = None, torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
                 batch = fabric.to_device(next(batches))
-                silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if share.ranks > 1 else nullcontext()
+                silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if ranks > 1 else nullcontext()
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
@@ -159,30 +144,19 @@ def train(
 
 
 def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
-    """The number of steps in an epoch of so many pairs; what is left of the pairs makes none.
-
-    Raises:
-        ValueError: not even one.
-    """
+    """The number of steps in an epoch of so many pairs, one at least; what is left of the pairs makes none."""
     size = options.batch_size * options.accumulate
     if pairs < size:
-        raise ValueError(
-            f"training: got {pairs} pairs for steps of {size} but expected one step an epoch at least: lower "
-            "training.batch_size"
-        )
+        given = f"training: got {pairs} pairs for steps of {size}"
+        raise ValueError(f"{given} but expected one step an epoch at least: lower training.batch_size")
     return pairs // size
 
 
 def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
     """The learning rate of a step, counted from 0.
 
-    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows
-    ½(1 + cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
-
-    Args:
-        options: schedule, warm-up and the highest learning rate.
-        step: which.
-        epoch_steps: how many an epoch has.
+    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows ½(1 +
+    cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
 
     >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
     >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
@@ -203,9 +177,6 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
 
     It is a mean and not a sum, for Adam's second moments would remember a sum for thousands of steps. Relative
     similarities, which compare hardest triplets with each other, are 0.
-
-    Args:
-        objective: which.
     """
     value = objective.objective
     chosen = [n for n in (term.negatives for term in value.terms) if n is not None and _chooses(n)]
@@ -222,8 +193,8 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
             negatives = replace(negatives, aggregator=EACH_MEAN, selection=None)
         return replace(term, positives=weighed(term.positives), negatives=negatives)
 
-    terms, formulas = tuple(map(begun, value.terms)), (f for term in map(begun, value.terms) for f in _formulas(term))
-    used = set().union(*(formula.free_symbols for formula in formulas))
+    terms = tuple(map(begun, value.terms))
+    used = set().union(*(formula.free_symbols for term in terms for formula in _formulas(term)))
     kept = tuple(h for h in value.hyperparameters if h.symbol in used)
     return objective.replaced(terms=terms, hyperparameters=kept, relative=())
 
@@ -240,29 +211,16 @@ def _chooses(side: Side) -> bool:
 
 
 def surrogate(
-    objective: GradientObjective | AcrossProcesses,
-    outputs: Any,
-    ids: Tensor,
-    within: tuple[float, float] = (0.0, 0.0),
+    objective: GradientObjective | AcrossProcesses, outputs: Any, ids: Tensor, within: tuple[float, float] = (0.0, 0.0)
 ) -> Tensor:
-    """The objective on what a model gives: embeddings of images and texts, or the scores of them.
+    """The objective on what a model gives: embeddings of images and texts, or scores of shape ``(images, texts)``.
 
-        objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
+            objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
 
-    Among embeddings of one kind, others of the same image are positives, and none is compared with itself.
-
-    On `Mined` the objective acts twice, and the sum trains: on the embeddings, and on the scores of the chosen pairs.
-    The other pairs are neither positives nor negatives there. Scores, and the terms within one kind, are those of a
-    process's own share of the batch.
-
-    Args:
-        objective: what trains.
-        outputs: a pair of embeddings, scores of shape ``(images, texts)``, or `Mined`.
-        ids: shape ``(pairs,)``; the image of every pair.
-        within: the factors of the terms among the images, and among the texts.
-
-    Raises:
-        ValueError: something is to be added, but the model gives scores alone.
+    ``ids`` of shape ``(pairs,)`` is the image of every pair: among embeddings of one kind, others of the same image are
+    positives, and none is compared with itself. On `Mined` the objective acts twice, and the sum trains: on the
+    embeddings, and on the scores of the chosen pairs. The other pairs are neither positives nor negatives there.
+    Scores, and the terms within one kind, are those of a process's own share of the batch.
     """
     from_scores: Any = (objective.objective if isinstance(objective, AcrossProcesses) else objective).from_scores
     if isinstance(outputs, Tensor):
@@ -331,13 +289,8 @@ def _find_collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
 def tensorboard_log(folder: Path) -> Iterator[Report]:
     """What takes the records of a run and writes their numbers as ``step/gradient_norm``, ``epoch/rsum`` and so on.
 
-    Records after the newest checkpoint, which a resumed run makes again, are dropped.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        ValueError: the package tensorboard is not there.
+    Records after the newest checkpoint, which a resumed run makes again, are dropped. Without the package tensorboard
+    this is a ValueError.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -53,20 +53,12 @@ class RetrievalModel(nn.Module):
         raise NotImplementedError
 
 
-class DualEncoder(RetrievalModel):
-    """Images and captions embedded apart, and scored by the dot product of their unit vectors.
-
-    Args:
-        image: an `ImageEncoder`.
-        text: a `TextEncoder` of the same width.
-    """
+class Embedding(RetrievalModel):
+    """A model that embeds images and captions apart, and scores them by the dot product of their unit vectors."""
 
     embeds = True
-
-    def __init__(self, image: nn.Module, text: nn.Module) -> None:
-        super().__init__()
-        self.image = image
-        self.text = text
+    image: Any
+    text: Any
 
     def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
@@ -80,6 +72,15 @@ class DualEncoder(RetrievalModel):
         """The scores of every image with every caption."""
         return self.embed_images(images) @ self.embed_texts(tokens).T
 
+
+class DualEncoder(Embedding):
+    """An encoder of images and one of captions, of the same width."""
+
+    def __init__(self, image: nn.Module, text: nn.Module) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+
     def forward(
         self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"] | None = None
     ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
@@ -92,14 +93,7 @@ PairScores = Callable[[Tensor, Tensor], Tensor]
 
 
 class Mined(NamedTuple):
-    """What a `Reranking` gives of a batch.
-
-    Args:
-        images: unit vectors, shape ``(images, dim)``.
-        texts: unit vectors, shape ``(captions, dim)``.
-        scores: the scorer's, of the chosen pairs, and 0 elsewhere, shape ``(images, captions)``.
-        chosen: which pairs those are: the positives, and the negatives that were mined.
-    """
+    """What a `Reranking` gives of a batch."""
 
     images: Tensor
     texts: Tensor
@@ -107,26 +101,20 @@ class Mined(NamedTuple):
     chosen: Tensor
 
 
-class Reranking(RetrievalModel):
+class Reranking(Embedding):
     """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
 
     The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
     encoder has aligned, for A and B are the identity at the start. Both are trained by the objective: the dual encoder
-    on the whole batch, and f alone on its positives and on the negatives that are hardest by x·y. No gradient of f
-    reaches v or e, so that the dual encoder is what it would be by itself. g is not learnt: where s was trained
-    on hardest negatives it became negative, and the order worse.
+    on the whole batch, and f alone on its positives and on the ``negatives`` of every image and every caption that are
+    hardest by x·y. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself. g, the
+    ``share``, is not learnt: where s was trained on hardest negatives it became negative, and the order worse. In
+    evaluation the ``top`` candidates of every query are put in a new order.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
-
-    Args:
-        scorer: a `goal_analysis.vse.models.scorers.Scorer` whose encoders ``image`` and ``text`` pool too.
-        negatives: mined for every image and every caption of a batch.
-        top: how many of every query's candidates are put in a new order in evaluation.
-        share: g, chosen on dev as any other option.
     """
 
-    embeds = True
     scorer: Any
 
     def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
@@ -150,25 +138,9 @@ class Reranking(RetrievalModel):
         """The dual encoder of both."""
         return DualEncoder(self.image, self.text).train(self.training)
 
-    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
-        """Unit vectors of images."""
-        return self.image(images)
-
-    def embed_texts(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
-        """Unit vectors of captions."""
-        return self.text(tokens)
-
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption by the dual encoder."""
-        return self.dual.score(images, tokens)
-
     def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
-        """Embeddings of a batch of pairs, and the scores of those that count.
-
-        Args:
-            images: as many as captions.
-            tokens: of the captions.
-            ids: the image of every pair; other captions of an image are positives of it.
+        """Embeddings of a batch of pairs, and the scores of those that count; captions of one image are its
+        positives.
         """
         x, y, score = self._read(images, tokens)
         chosen = choose_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
@@ -200,7 +172,6 @@ class Reranking(RetrievalModel):
 
 
 def _identity(dim: int) -> nn.Linear:
-    """A linear map that begins as the identity."""
     found = nn.Linear(dim, dim)
     nn.init.eye_(found.weight)
     nn.init.zeros_(found.bias)
@@ -229,16 +200,9 @@ def rerank(
 ) -> tuple[Float[Tensor, "images captions"], Float[Tensor, "images captions"]]:
     """Scores by which the first ``top`` of every query stand in the scorer's order, and the others behind as before.
 
-    Args:
-        scores: of the dual encoder.
-        score_pairs: the scorer, asked for the pairs of one direction at a time; finite.
-        top: at least 1; the scorer reads ``top`` pairs for every image and every caption.
-
-    Returns:
-        The scores to rank captions by, image by image; and those to rank images by, caption by caption.
-
-    Raises:
-        ValueError: ``top`` below 1, or pair scores of another shape.
+    The first are the scores to rank captions by, image by image; the second those to rank images by, caption by
+    caption. The scorer is asked for ``top`` pairs for every image and every caption, one direction at a time; its
+    scores are finite.
 
     >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
     >>> of_captions, _ = rerank(scores, lambda rows, columns: columns.float(), 2)

@@ -8,30 +8,21 @@ from typing import Any
 
 from torch import nn
 
-from goal_analysis.declarations import Table
+from goal_analysis.declarations import Table, one_of, read_options
+from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.features import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Vocabulary
-from goal_analysis.vse.named import made, named
 
-PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")
-"""The tables of a model."""
-
-RERANKING = ("negatives", "top", "share")
-"""The options of a table ``reranker`` that are not its scorer's."""
+MOST = 10_000_000  # the largest whole number that an option may be: no width, count or length is larger
+PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")  # the tables of a model
+RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` that are not its scorer's
 
 
 def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
     """The tokenizer of a model: by its table ``tokenizer``, or ``words``, or what lies with a pretrained encoder.
-
-    Args:
-        config: as `build_model` takes it.
-        captions: those trained on.
-
-    Raises:
-        ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
 
     >>> tokenizer = build_tokenizer({"tokenizer": {"name": "words", "min_count": 2}}, ["a dog", "a cat"])
     >>> tokenizer(["a cat"]).ids
@@ -42,18 +33,14 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     if isinstance(text, Mapping) and text.get("name") == "hugging_face" and "path" in text:
         default = {"name": "subwords", "path": text["path"]}
     given = _table(config, "tokenizer", default)
-    return made("model.tokenizer", named(tuple(TOKENIZERS.items()), given, "model.tokenizer")[0], given, captions)
+    return _made("model.tokenizer", _named(TOKENIZERS, given, "model.tokenizer")[0], given, captions)
 
 
 def restore_tokenizer(given: Any) -> Tokenizer:
-    """The tokenizer that ``to_json`` wrote.
-
-    Raises:
-        ValueError: an unknown kind, naming those that are known, or values that are no tokenizer's.
-    """
+    """The tokenizer that ``to_json`` wrote; anything else is a ValueError."""
     if not isinstance(given, Mapping):
         raise ValueError(f"tokenizer: got {type(given).__name__} but expected what its to_json wrote")
-    _, restore = named(tuple(TOKENIZERS.items()), {"name": given.get("kind")}, "tokenizer")
+    _, restore = _named(TOKENIZERS, {"name": given.get("kind")}, "tokenizer")
     try:
         return restore(dict(given))
     except (KeyError, TypeError) as problem:
@@ -67,22 +54,11 @@ def build_model(
 
     ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
     both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
-    table ``reranker``, a scorer stands beside the dual encoder, see `Reranking`. A
-    table ``pictures`` takes the place of ``image`` where images are pictures, so that an experiment on features is one
-    on pictures too.
+    table ``reranker``, a scorer stands beside the dual encoder, see `Reranking`. A table ``pictures`` takes the place
+    of ``image`` where images are pictures, so that an experiment on features is one on pictures too.
 
-    Args:
-        config: the tables ``image`` and ``text``; if wanted, ``pictures``, ``scorer`` or ``reranker``, and
-            ``tokenizer``, see `build_tokenizer`.
-        shape: of one image.
-        tokenizer: of the captions.
-        statistics: of the training images; none where the model's state brings them.
-
-    Returns:
-        A `DualEncoder`, a `goal_analysis.vse.models.scorers.Scorer` or a `Reranking`.
-
-    Raises:
-        ValueError: an unknown name or option, a value of another type or out of its range; says what is accepted.
+    The shape is that of one image; the statistics are of the training images, none where the model's state brings them.
+    A ValueError says which name, option, type or range is accepted.
 
     >>> import torch
     >>> vocabulary = Vocabulary(("a", "dog"), (3, 2), captions=3)
@@ -103,21 +79,21 @@ def build_model(
     if "scorer" in config and "reranker" in config:
         raise ValueError("model: got a scorer and a reranker but expected one of them at most")
     beside = next((part for part in ("scorer", "reranker") if part in config), None)
-    encode_image = named(tuple(IMAGE_ENCODERS.items()), image, "model.image")
-    encode_text = named(tuple(TEXT_ENCODERS.items()), text, "model.text")
+    encode_image = _named(IMAGE_ENCODERS, image, "model.image")
+    encode_text = _named(TEXT_ENCODERS, text, "model.text")
     if beside is None:
-        of_images = made("model.image", encode_image, image, shape, statistics)
-        return DualEncoder(of_images, made("model.text", encode_text, text, tokenizer))
+        of_images = _made("model.image", encode_image, image, shape, statistics)
+        return DualEncoder(of_images, _made("model.text", encode_text, text, tokenizer))
     where, scorer = f"model.{beside}", _table(config, beside, None)
-    score = named(tuple(SCORERS.items()), scorer, where)
+    score = _named(SCORERS, scorer, where)
     for side, table, known in (("image", image, IMAGE_ENCODERS), ("text", text, TEXT_ENCODERS)):
         _check_gives_elements(f"model.{side}", table, known, beside)
     unpooled = {"pooling": "mean"} if beside == "scorer" else {}  # it has no weights, and is not called
-    of_images = made("model.image", encode_image, image | unpooled, shape, statistics)
-    of_texts = made("model.text", encode_text, text | unpooled, tokenizer)
+    of_images = _made("model.image", encode_image, image | unpooled, shape, statistics)
+    of_texts = _made("model.text", encode_text, text | unpooled, tokenizer)
     own = {name: scorer.pop(name) for name in RERANKING if beside == "reranker" and name in scorer}
-    built = made(where, score, scorer, of_images, of_texts)
-    return built if beside == "scorer" else made(where, Reranking, own, built)
+    built = _made(where, score, scorer, of_images, of_texts)
+    return built if beside == "scorer" else _made(where, Reranking, own, built)
 
 
 def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -125,10 +101,6 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
 
     What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
     ``portable(options)`` which options build it so.
-
-    Args:
-        config: as `build_model` took it.
-        model: what it built.
     """
     found = {part: dict(table) for part, table in config.items() if part != "tokenizer"}
     for part, encoder in (("image", model.image), ("pictures", model.image), ("text", model.text)):
@@ -136,6 +108,28 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
         if part in found and portable is not None:
             found[part] = portable(found[part])
     return found
+
+
+def _named(known: Mapping[str, Any], given: Mapping[str, Any], where: str) -> Any:
+    name = given.get("name")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{where}: name: got {name!r} but expected one of {one_of(known, name)}")
+    return known[name]
+
+
+def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
+    """What a class or a function makes of arguments, and of the options in a table besides its ``name``.
+
+    A whole number without bounds of its own is from 1, or 0 if that is its default, to `MOST`.
+    """
+    options = {name: value for name, value in given.items() if name != "name"}
+    of = f"{where}: {given['name']}" if "name" in given else where
+    options = read_options(build, options, of, after=len(arguments), most=MOST)
+    try:
+        with within_memory(of, "smaller widths"):
+            return build(*arguments, **options)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}") from problem
 
 
 def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None) -> dict[str, Any]:

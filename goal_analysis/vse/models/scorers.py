@@ -15,19 +15,14 @@ from goal_analysis.vse.models.encoders.captions import layers_of
 from goal_analysis.vse.models.encoders.pooling import Elements, Pooled, unit
 from goal_analysis.vse.models.text import Tokens
 
-AT_A_TIME = 2**22
-"""Numbers that one tensor of a strip has at most, or as many as one row has."""
+AT_A_TIME = 2**22  # Numbers that one tensor of a strip has at most, or as many as one row has
 
 
 def score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
-    """What ``score`` gives for all rows, asked for a strip of them at a time.
+    """What ``score`` gives for a slice of the rows, asked for all of them a strip at a time.
 
-    Where gradients are wanted, a strip is computed again when they are, and its intermediate tensors are not kept.
-
-    Args:
-        score: of a slice of the rows.
-        rows: how many there are, at least 1.
-        size: numbers in the largest tensor for one row.
+    ``size`` is the numbers in the largest tensor for one row. Where gradients are wanted, a strip is computed again
+    when they are, and its intermediate tensors are not kept.
     """
     step = max(1, AT_A_TIME // max(size, 1))
     strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
@@ -37,13 +32,9 @@ def score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> F
 
 
 class Scorer(RetrievalModel, ABC):
-    """A model that scores every pair from the regions of its image and the words of its caption.
+    """A model that scores every pair from the regions of its image and the words, of the same width, of its caption.
 
     A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in `score_all`.
-
-    Args:
-        image: gives regions.
-        text: gives words of the same width.
     """
 
     def __init__(self, image: Pooled, text: Pooled) -> None:
@@ -83,8 +74,7 @@ class Scorer(RetrievalModel, ABC):
         return self.score(images, tokens)
 
 
-LEAST = 1e-12
-"""Below it a length counts as this, so that nothing is divided by zero."""
+LEAST = 1e-12  # Below it a length counts as this, so that nothing is divided by zero
 
 QUERIES = ("both", "words", "regions")
 POOLS = ("mean", "logsumexp")
@@ -95,23 +85,12 @@ class CrossAttention(Scorer):
 
     With cosines s between regions v and words e, a word attends to the regions with α_rw = softmax_r(λ s̄_rw), where
     s̄_rw = [s_rw]₊/√Σ_w′[s_rw′]₊², and its relevance is R_w = cos(e_w, Σ_r α_rw v_r). The score is the mean of R over
-    the words, or ln(Σ_w exp(μ R_w))/μ. With regions and words exchanged it is that of the other direction; the score
-    of both is their mean.
+    the words, or with the pool ``logsumexp`` ln(Σ_w exp(μ R_w))/μ. With regions and words exchanged it is that of the
+    other direction; the score of both is their mean. λ is ``word_smoothing`` or ``region_smoothing``, μ the
+    ``sharpness``; ``queries`` are ``words`` (the paper's text-to-image), ``regions`` (its image-to-text) or ``both``.
 
     See "Stacked Cross Attention for Image-Text Matching" (Lee, Chen, Hua, Hu and He, ECCV 2018,
     https://arxiv.org/abs/1803.08024).
-
-    Args:
-        image: gives regions.
-        text: gives words of the same width.
-        queries: ``words`` (the paper's text-to-image), ``regions`` (its image-to-text) or ``both``.
-        word_smoothing: λ where words attend to regions.
-        region_smoothing: λ where regions attend to words.
-        pool: ``mean`` or ``logsumexp``.
-        sharpness: μ, above 0.
-
-    Raises:
-        ValueError: another word for ``queries`` or ``pool``, or a ``sharpness`` that is not above 0.
     """
 
     def __init__(
@@ -206,16 +185,6 @@ class Fusion(Scorer):
     https://arxiv.org/abs/1909.11740), whose image-text matching is a·h + b, without its pretraining; the alignment is
     that of "FILIP: Fine-grained Interactive Language-Image Pre-Training" (Yao et al., ICLR 2022,
     https://arxiv.org/abs/2111.07783).
-
-    Args:
-        image: gives regions.
-        text: gives words of the same width.
-        layers: of self-attention.
-        heads: of every layer, a divisor of the width.
-        dropout: inside every layer, from 0 to below 1.
-
-    Raises:
-        ValueError: heads that do not divide the width, or a dropout outside of [0, 1).
     """
 
     def __init__(

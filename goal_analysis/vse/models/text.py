@@ -15,23 +15,14 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-PADDING, UNKNOWN = 0, 1
-"""The numbers of no word at all, and of a word that the vocabulary has not."""
+PADDING, UNKNOWN = 0, 1  # the numbers of no word at all, and of a word that the vocabulary has not
 
 RUN = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Captions as rows of numbers, padded behind.
-
-    Args:
-        ids: shape ``(captions, longest)``; row i begins with the ``lengths[i]`` tokens of caption i, and is 0 behind.
-        lengths: shape ``(captions,)``, at least 1.
-
-    Raises:
-        ValueError: a length below 1, or above the width of the rows.
-    """
+    """Captions as rows of numbers: row i begins with the ``lengths[i]`` tokens of caption i, and is 0 behind."""
 
     ids: Int64[Tensor, "captions longest"]
     lengths: Int64[Tensor, " captions"]
@@ -41,9 +32,8 @@ class Tokens:
             return  # looking would make the device wait
         outside = ((self.lengths < 1) | (self.lengths > self.ids.shape[1])).nonzero()
         for row in outside[:1, 0].tolist():
-            raise ValueError(
-                f"lengths: got {int(self.lengths[row])} for caption {row} but expected 1 to {self.ids.shape[1]}"
-            )
+            given = f"lengths: got {int(self.lengths[row])} for caption {row}"
+            raise ValueError(f"{given} but expected 1 to {self.ids.shape[1]}")
 
     def __len__(self) -> int:
         """How many captions."""
@@ -116,13 +106,7 @@ def pad(rows: Sequence[Sequence[int]]) -> Tokens:
 class Vocabulary:
     """A tokenizer of whole words: word k has the number k + 2, after padding and unknown.
 
-    Args:
-        words: in the order of their numbers.
-        document_frequencies: for each word, in how many captions it was seen.
-        captions: how many captions were read.
-
-    Raises:
-        ValueError: a word that comes twice, or frequencies that do not go with the words and the captions.
+    ``document_frequencies`` say for each word in how many of the captions it was seen.
 
     >>> vocabulary = Vocabulary.built_on(["a dog", "a cat", "a dog runs"], min_count=2)
     >>> vocabulary.words, vocabulary.document_frequencies
@@ -141,38 +125,25 @@ class Vocabulary:
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
             raise ValueError(f"words: got {twice!r} more than once but expected every word once")
         if len(self.words) != len(self.document_frequencies):
-            raise ValueError(
-                f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words "
-                "but expected one for each"
-            )
+            given = f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words"
+            raise ValueError(f"{given} but expected one for each")
         for word, count in zip(self.words, self.document_frequencies, strict=True):
             if not 1 <= count <= self.captions:
-                raise ValueError(
-                    f"document_frequencies: got {count} for {word!r} but expected 1 to {self.captions} captions"
-                )
+                given = f"document_frequencies: got {count} for {word!r}"
+                raise ValueError(f"{given} but expected 1 to {self.captions} captions")
 
     @classmethod
     def built_on(cls, captions: Sequence[str], min_count: int = 5) -> Vocabulary:
-        """The words that are in ``min_count`` captions or more, the most frequent first.
-
-        Args:
-            captions: those trained on, and no others.
-            min_count: at least 1.
-
-        Raises:
-            ValueError: ``min_count`` below 1, or no word that is so frequent.
-        """
+        """The words that are in ``min_count`` captions to train on or more, the most frequent first."""
         if min_count < 1:
             raise ValueError(f"min_count: got {min_count} but expected 1 or more")
         counts = Counter(word for caption in captions for word in set(words(caption)))
         kept = sorted((w for w, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        if not counts:
+            raise ValueError(f"captions: got {len(captions)} without any word but expected words")
         if not kept:
-            most = max(counts.values(), default=0)
-            raise ValueError(
-                f"min_count: got {min_count} but expected at most {most}, in which the most frequent word is"
-                if most
-                else f"captions: got {len(captions)} without any word but expected words"
-            )
+            most = f"at most {max(counts.values())}, in which the most frequent word is"
+            raise ValueError(f"min_count: got {min_count} but expected {most}")
         return cls(tuple(kept), tuple(counts[w] for w in kept), len(captions))
 
     @cached_property
@@ -195,13 +166,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, given: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `to_json` wrote.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something is of another type.
-            ValueError: words or frequencies that are no vocabulary's.
-        """
+        """The vocabulary that `to_json` wrote; anything else is a KeyError, TypeError or ValueError."""
         for name, kind in (("words", str), ("document_frequencies", int)):
             if not isinstance(given[name], list) or any(type(value) is not kind for value in given[name]):
                 raise TypeError(f"{name}: expected a list of {kind.__name__}")
@@ -210,19 +175,13 @@ class Vocabulary:
         return cls(tuple(given["words"]), tuple(given["document_frequencies"]), given["captions"])
 
 
-LONGEST = 128
-"""Tokens of a caption, the rest of it being cut off."""
+LONGEST = 128  # Tokens of a caption, the rest of it being cut off
 
 
 class Subwords:
     """A tokenizer of Hugging Face, held as the text of its ``tokenizer.json``; nothing in it is code.
 
-    Args:
-        definition: the text.
-        longest: tokens that a caption has at most.
-
-    Raises:
-        ValueError: the package ``tokenizers`` is not there, or the text is no tokenizer's.
+    A caption has so many tokens at most, the rest of it being cut off.
     """
 
     def __init__(self, definition: str, longest: int = LONGEST) -> None:
@@ -241,16 +200,7 @@ class Subwords:
 
     @classmethod
     def pretrained(cls, captions: Sequence[str], *, path: str, longest: int = LONGEST) -> Subwords:
-        """The tokenizer that lies with a model.
-
-        Args:
-            captions: those trained on; the tokenizer is as it is, whatever they are.
-            path: a folder with ``tokenizer.json``, or a model's name on the Hugging Face hub.
-            longest: tokens that a caption has at most; fewer where the tokenizer itself says so.
-
-        Raises:
-            ValueError: the package ``transformers`` or the tokenizer is not there, or has no ``tokenizer.json``.
-        """
+        """The tokenizer that lies in a folder with ``tokenizer.json``, or with a model on the Hugging Face hub."""
         try:
             from transformers import AutoTokenizer
         except ImportError as problem:
@@ -259,9 +209,8 @@ class Subwords:
             tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
             definition = tokenizer.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError) as problem:
-            raise ValueError(
-                f"path: got {path!r} ({problem}) but expected a folder with tokenizer.json, or a name on the hub"
-            ) from problem
+            expected = "a folder with tokenizer.json, or a name on the hub"
+            raise ValueError(f"path: got {path!r} ({problem}) but expected {expected}") from problem
         return cls(definition, min(longest, tokenizer.model_max_length))
 
     def __len__(self) -> int:

@@ -17,21 +17,14 @@ from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
 
-FIRST = 50
-"""Places that are written out for other evaluations."""
+FIRST = 50  # Places that are written out for other evaluations
 
 Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
 """From the numbers of some candidates to images and captions: the candidates, and the query beside them."""
 
 
 def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
-    """The ranks on a split.
-
-    Args:
-        model: which, in any mode.
-        split: what is retrieved from.
-        tokenizer: of the captions.
-    """
+    """The ranks on a split, by a model in any mode."""
     return _ranks(ways_of([(model, tokenizer)], split), split)
 
 
@@ -44,16 +37,7 @@ def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict
 
 
 def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
-    """The metrics on a split, or their mean over consecutive folds of so many images.
-
-    Args:
-        models: as for `ways_of`.
-        split: what is retrieved from.
-        fold: how many images; None for the whole.
-
-    Raises:
-        ValueError: the split is no whole number of folds.
-    """
+    """The metrics of the models of `ways_of` on a split, or their mean over consecutive folds of so many images."""
     images = len(split.images)
     if fold is None:
         return metrics(_ranks(ways_of(models, split), split))
@@ -67,13 +51,7 @@ def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = No
 def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
     """The rows of the first captions of every image, and of the first images of every caption, most similar first.
 
-    Args:
-        ways: of the split.
-        split: what is retrieved from.
-        places: how many.
-
-    Returns:
-        ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
+    They are ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
     """
     rows = list(strips(len(split.images), AT_A_TIME))
     i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
@@ -90,17 +68,7 @@ def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, lis
 def images_of_caption(
     model: RetrievalModel, tokenizer: Tokenizer, split: Split, caption: str
 ) -> Float[Tensor, " images"]:
-    """The score of every image of the split with a caption.
-
-    Args:
-        model: a trained one.
-        tokenizer: of its captions.
-        split: what is retrieved from.
-        caption: the query.
-
-    Raises:
-        ValueError: a caption without a word.
-    """
+    """The score of every image of the split with a caption, which has a word at least."""
     if not caption.strip():
         raise ValueError("caption: got no words but expected a caption")
     tokens = tokenizer([caption])
@@ -110,17 +78,7 @@ def images_of_caption(
 def captions_of_image(
     model: RetrievalModel, tokenizer: Tokenizer, split: Split, image: int
 ) -> Float[Tensor, " captions"]:
-    """The score of every caption of the split with an image.
-
-    Args:
-        model: a trained one.
-        tokenizer: of its captions.
-        split: what is retrieved from.
-        image: its row.
-
-    Raises:
-        ValueError: no such image.
-    """
+    """The score of every caption of the split with the image of this row."""
     if not 0 <= image < len(split.images):
         raise ValueError(f"image: got {image} but expected a row from 0 to {len(split.images) - 1}")
     one, tokens = split.images.batch(np.array([image])), tokenizer(split.captions)
@@ -129,7 +87,6 @@ def captions_of_image(
 
 @torch.no_grad()
 def _scores_of_query(model: RetrievalModel, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
-    """The scores of all candidates with the query."""
     parameter = next(model.parameters())
 
     def given(rows: Int64[np.ndarray, " rows"]) -> tuple[Tensor, Tokens]:

@@ -14,14 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-TILE = 512
-"""Images whose scores with all captions are in memory at a time."""
-
-CUTOFFS = (1, 5, 10)
-"""The K of Recall@K."""
+TILE = 512  # Images whose scores with all captions are in memory at a time
+CUTOFFS = (1, 5, 10)  # the K of Recall@K
 
 DIGITS = 10
 """Decimals that a percentage keeps: that of a count has fewer, and what a float adds to them is no measurement."""
@@ -35,11 +31,10 @@ Scores = Callable[[slice], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The ranks of the right answers, the first rank being 1.
+    """The ranks of the right answers, the first being 1.
 
-    Args:
-        of_captions: shape ``(images,)``; queries are images: the rank of the best of an image's captions.
-        of_images: shape ``(captions,)``; queries are captions: the rank of a caption's image.
+    ``of_captions`` has the shape ``(images,)``; queries are images: the rank of the best of an image's captions.
+    ``of_images`` has the shape ``(captions,)``; queries are captions: the rank of a caption's image.
     """
 
     of_captions: np.ndarray
@@ -48,14 +43,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Recall@K in percent both ways, their sum, and median and mean ranks.
-
-    Args:
-        i2t: Recall@1, 5 and 10 with images as queries.
-        t2i: Recall@1, 5 and 10 with captions as queries.
-        median_ranks: with images, then with captions as queries.
-        mean_ranks: likewise.
-    """
+    """Recall@1, 5 and 10 in percent, median and mean ranks, with images (``i2t``) and captions (``t2i``) as queries."""
 
     i2t: tuple[float, ...]
     t2i: tuple[float, ...]
@@ -78,18 +66,11 @@ class RetrievalMetrics:
 
 
 def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -> Ranks:
-    """The ranks of all images and captions, from scores that are made in strips.
+    """The ranks of all images and captions, from the scores of shape ``(strip, captions)`` of ``tile`` images at a
+    time.
 
-    Every strip is made twice: once for the scores of the right answers, and once to count what stands before them.
-
-    Args:
-        scores: gives the scores of a slice of the images with all captions, shape ``(strip, captions)``.
-        image_of: the image of every caption, shape ``(captions,)``.
-        images: how many there are.
-        tile: how many images a strip has.
-
-    Raises:
-        ValueError: a score that is NaN, or an image without a caption.
+    Every strip is made twice: once for the scores of the right answers, and once to count what stands before them. A
+    score that is NaN, or an image without a caption, is a ValueError.
 
     >>> found = ranks(lambda rows: torch.eye(2)[rows], np.array([0, 1]), 2)
     >>> found.of_captions, found.of_images
@@ -116,18 +97,6 @@ def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -
         of_captions[rows] += ((strip >= best[rows, None]) & wrong).sum(1)
         of_images += ((strip >= right[None, :]) & wrong).sum(0)
     return Ranks(of_captions.numpy(), of_images.numpy())
-
-
-def ranks_of_embeddings(
-    images: Float[Tensor, "images dim"], captions: Float[Tensor, "captions dim"], image_of: np.ndarray, tile: int = TILE
-) -> Ranks:
-    """The ranks by dot products, in memory of one strip of ``tile`` images."""
-    return ranks(lambda rows: images[rows] @ captions.T, image_of, len(images), tile)
-
-
-def ranks_of_scores(scores: Float[Tensor, "images captions"], image_of: np.ndarray) -> Ranks:
-    """The ranks by a matrix of scores."""
-    return ranks(lambda rows: scores[rows], image_of, len(scores))
 
 
 def metrics(found: Ranks) -> RetrievalMetrics:
@@ -157,12 +126,8 @@ def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, f
     and Oh, ECCV 2022, https://arxiv.org/abs/2204.03359), whose package has the positives of both; "Crisscrossed
     Captions" (Parekh, Baldridge, Cer, Waters and Yang, EACL 2021, https://arxiv.org/abs/2004.15020).
 
-    Args:
-        places: what `first_places` gives for the test split of COCO in the order of Karpathy's, which is that of the
-            VSE++ features: ``i2t`` by image, ``t2i`` by caption.
-
-    Raises:
-        ValueError: the package eccv_caption is not there, or not as many images and captions as the split has.
+    The places are what `first_places` gives for the test split of COCO in the order of Karpathy's, which is that of the
+    VSE++ features.
     """
     try:
         with warnings.catch_warnings():
@@ -172,14 +137,11 @@ def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, f
         raise ValueError("eccv: expected the package eccv_caption: pip install eccv-caption") from problem
     counts = (len(places["i2t"]), len(places["t2i"]))
     if counts != (COCO_IMAGES, COCO_CAPTIONS):
-        raise ValueError(
-            f"eccv: got {counts[0]} images and {counts[1]} captions but expected {COCO_IMAGES} and {COCO_CAPTIONS}"
-        )
+        given = f"eccv: got {counts[0]} images and {counts[1]} captions"
+        raise ValueError(f"{given} but expected {COCO_IMAGES} and {COCO_CAPTIONS}")
     metrics = Metrics()
     captions = metrics.coco_ids.tolist()
-    images = [
-        metrics.coco_gts["t2i"][captions[row]][0] for row in range(0, COCO_CAPTIONS, COCO_CAPTIONS // COCO_IMAGES)
-    ]
+    images = [metrics.coco_gts["t2i"][caption][0] for caption in captions[:: COCO_CAPTIONS // COCO_IMAGES]]
     i2t = {images[row]: [captions[c] for c in found] for row, found in enumerate(places["i2t"])}
     t2i = {captions[row]: [images[i] for i in found] for row, found in enumerate(places["t2i"])}
     found = metrics.compute_all_metrics(i2t, t2i, target_metrics=COCO_METRICS, Ks=(1, 5, 10), verbose=False)
@@ -194,10 +156,8 @@ def strips(images: int, tile: int) -> Iterator[slice]:
 def _checked(strip: Tensor, rows: slice, captions: int) -> Tensor:
     strip = strip.detach().cpu()
     if strip.shape != (rows.stop - rows.start, captions):
-        raise ValueError(
-            f"ranks: got scores of shape {tuple(strip.shape)} for images {rows.start} to {rows.stop} "
-            f"but expected {(rows.stop - rows.start, captions)}"
-        )
+        given = f"ranks: got scores of shape {tuple(strip.shape)} for images {rows.start} to {rows.stop}"
+        raise ValueError(f"{given} but expected {(rows.stop - rows.start, captions)}")
     wrong = strip.isnan().any(1).nonzero()
     if len(wrong):
         raise ValueError(f"ranks: got NaN among the scores of image {rows.start + int(wrong[0])} but expected numbers")

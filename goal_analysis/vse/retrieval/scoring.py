@@ -22,14 +22,9 @@ from goal_analysis.vse.models.dual_encoder import RetrievalModel, rerank
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores, strips
 
-AT_A_TIME = 256
-"""Images or captions that are embedded or scored together."""
-
-PAIRS_AT_A_TIME = 2**14
-"""Pairs whose images and captions are read together for re-ranking."""
-
-Model = tuple[RetrievalModel, Tokenizer]
-"""A model with the tokenizer of its captions."""
+AT_A_TIME = 256  # Images or captions that are embedded or scored together
+PAIRS_AT_A_TIME = 2**14  # Pairs whose images and captions are read together for re-ranking
+Model = tuple[RetrievalModel, Tokenizer]  # a model with the tokenizer of its captions
 
 
 @dataclass(frozen=True)
@@ -44,12 +39,7 @@ class Ways:
 
 
 def ways_of(models: Sequence[Model], split: Split) -> Ways:
-    """The scores of a model, or the mean of several models' scores, each before it re-ranks.
-
-    Args:
-        models: each with the tokenizer of its captions.
-        split: what is retrieved from.
-    """
+    """The scores of a model, or the mean of several models' scores, each before it re-ranks."""
     if len(models) == 1 and models[0][0].top:
         return _reranked(models[0][0], split, models[0][1])
     parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
@@ -62,13 +52,7 @@ def ways_of(models: Sequence[Model], split: Split) -> Ways:
 
 
 def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scores:
-    """The scores of a slice of the images with all captions, by the model in evaluation mode.
-
-    Args:
-        model: left in the mode that it was in.
-        split: what is retrieved from.
-        tokenizer: of the captions.
-    """
+    """The scores of a slice of the images with all captions, by the model in evaluation mode."""
     with evaluation_mode(model):
         if model.embeds:
             images, captions = embeddings(model, split, tokenizer)
@@ -125,11 +109,7 @@ def cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer
 
 
 def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
-    """What is made of all rows, `AT_A_TIME` at a time, and half as many where that does not fit into the memory.
-
-    Raises:
-        OutOfMemory: not even one at a time fits.
-    """
+    """What is made of all rows, `AT_A_TIME` at a time, and half as many where that does not fit into the memory."""
     size, done, found = AT_A_TIME, 0, []
     while done < count:
         rows = np.arange(done, min(done + size, count))

@@ -27,14 +27,7 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, eq=False)
 class SceneImages:
-    """Pictures of scenes, with what is in them and what their captions claim.
-
-    Args:
-        pictures: shape ``(images, 3, 64, 64)``, in bytes.
-        scenes: shape ``(images, things, 6)``; see `scenes.world`.
-        said: of each image, what each of its captions claims.
-        noise: with which probability a claim is false.
-    """
+    """Pictures of scenes, with what is in them and what their captions claim; ``noise`` of the claims is false."""
 
     pictures: ArrayImages
     scenes: Int64[np.ndarray, "images things attributes"]
@@ -72,19 +65,9 @@ def load_scenes(
 ) -> RetrievalData:
     """Make scenes, their pictures and five captions of each; the same at every call.
 
-    Args:
-        source: the name of the data set.
-        skip_bad: without effect, for no row is bad.
-        train: how many images to train on.
-        dev: how many to choose by.
-        test: how many to measure on; the images of a split do not depend on the number in another.
-        objects: a scene has one to so many things, 1 to 6; the more, the more a caption leaves out.
-        completeness: which share of things and attributes a caption tells, in (0, 1]; the less, the harder.
-        noise: which share of what it tells is false, in [0, 1).
-        seed: of the random numbers.
-
-    Raises:
-        DataError: a number outside its range.
+    A scene has one to ``objects`` things, 1 to 6; the more, the more a caption leaves out. ``completeness`` in (0, 1]
+    is the share of things and attributes that a caption tells, ``noise`` in [0, 1) which share of it is false. The
+    images of a split do not depend on the number in another. No row is bad, so ``skip_bad`` has no effect.
     """
     for name, value, low, high in (
         ("train", train, 1, 10**6),
@@ -131,15 +114,9 @@ def _split(
 
 
 def oracle_scores(split: Split) -> Float64[np.ndarray, "images captions"]:
-    """How well each caption fits the truth of each image: the most that retrieval can know.
+    """How well each caption fits the truth of each image of scenes: the most that retrieval can know.
 
     As captions tell only a part, and some of it false, even these scores do not rank every pair first.
-
-    Args:
-        split: of scenes, or a subset of one.
-
-    Raises:
-        DataError: the images are no scenes.
     """
     images, rows = _scenes_of(split.images, np.arange(len(split.images)))
     said = [claims for row in rows.tolist() for claims in images.said[row]]
@@ -157,8 +134,7 @@ def _scenes_of(images: Images, rows: Int64[np.ndarray, " rows"]) -> tuple[SceneI
 
 GAINS = np.log([len(values) for values in ATTRIBUTES.values()])
 """What a claim that holds says for an image: the logarithm of the number of values, by attribute."""
-DOUBT = 0.001
-"""The least probability of a false claim that is reckoned with."""
+DOUBT = 0.001  # the least probability of a false claim that is reckoned with
 
 
 def fit(
@@ -168,11 +144,6 @@ def fit(
 
     Of all ways to say which thing is meant by which mention the best counts. Of captions that are true of a scene, the
     one that says more fits better.
-
-    Args:
-        scenes: shape ``(scenes, things, 6)``.
-        said: what the caption claims.
-        noise: the probability of a false claim.
     """
     loss = float(np.log(max(float(noise), DOUBT)))
     claimed = said.mentions != ABSENT

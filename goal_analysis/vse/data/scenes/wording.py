@@ -59,13 +59,7 @@ RELATIONS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What a caption claims.
-
-    Args:
-        mentions: shape ``(mentions, 6)``; the attributes of each thing spoken of, `ABSENT` where nothing is said.
-        relation: which of `RELATIONS` is claimed between the first two things; None for none.
-        things: how many things there are; None where it does not say.
-    """
+    """What a caption claims."""
 
     mentions: Int64[np.ndarray, "mentions attributes"]
     relation: int | None
@@ -80,12 +74,8 @@ def describe(
 ) -> tuple[str, Said]:
     """A caption of a scene, with what it claims.
 
-    Args:
-        scene: shape ``(things, 6)``.
-        completeness: with which probability a thing is spoken of, an attribute given, and half that the things counted
-            or related; 0 to 1. A caption always says something.
-        noise: with which probability something that is given is false.
-        rng: the source of randomness.
+    ``completeness`` is the probability that a thing is spoken of, that an attribute is given, and half that the things
+    are counted or related; a caption always says something. ``noise`` is the probability that something given is false.
     """
     there = scene[scene[:, SHAPE] != ABSENT]
     chosen = rng.permutation(len(there))[: 1 + rng.binomial(len(there) - 1, completeness)]

@@ -17,25 +17,17 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """What a thing has, with the values there are. A thing is written as their numbers, in this order."""
 
-ABSENT = -1
-"""Stands for a thing that is not there, and for an attribute of which nothing is said."""
+ABSENT = -1  # Stands for a thing that is not there, and for an attribute of which nothing is said
 
 SHAPE, COLOUR, SIZE, TEXTURE, ROW, COLUMN = range(len(ATTRIBUTES))
 
 
 def make_scenes(count: int, most: int, rng: np.random.Generator) -> Int64[np.ndarray, "scenes things attributes"]:
-    """Scenes of one to so many things in different places, all numbers equally likely.
+    """Scenes of one to ``most`` things in different places, all numbers equally likely; rows behind a scene's last
+    thing are `ABSENT`.
 
     >>> make_scenes(1, 2, np.random.default_rng(1))[0].tolist()
     [[4, 7, 1, 0, 2, 1], [-1, -1, -1, -1, -1, -1]]
-
-    Args:
-        count: how many scenes.
-        most: the most things in one, 1 to 9.
-        rng: the source of randomness.
-
-    Returns:
-        shape ``(scenes, most, 6)``; the rows after a scene's last thing are `ABSENT`.
     """
     found = np.full((count, most, len(ATTRIBUTES)), ABSENT, dtype=np.int64)
     choices = [len(values) for values in ATTRIBUTES.values()][:ROW]
@@ -47,8 +39,7 @@ def make_scenes(count: int, most: int, rng: np.random.Generator) -> Int64[np.nda
 
 
 SIDE = 64
-SAMPLES = 2
-"""Points a pixel, in each direction."""
+SAMPLES = 2  # Points a pixel, in each direction
 
 Plane = Float64[np.ndarray, "height width"]
 Inside = Bool[np.ndarray, "height width"]
@@ -98,12 +89,7 @@ TEXTURES: dict[str, Callable[[Plane, Plane], Inside]] = {
 def render(
     scenes: Int64[np.ndarray, "scenes things attributes"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "scenes 3 64 64"]:
-    """A picture of each scene; what a scene leaves open (shade, exact place, tilt) is drawn at random.
-
-    Args:
-        scenes: as `world.make_scenes` makes them.
-        rng: the source of randomness.
-    """
+    """A picture of each scene; what a scene leaves open (shade, exact place, tilt) is drawn at random."""
     found = np.empty((len(scenes), 3, SIDE, SIDE), dtype=np.uint8)
     for picture, scene in zip(found, scenes, strict=True):
         canvas = _ground(rng)

@@ -18,20 +18,12 @@ from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
 class BagOfWords(nn.Module):
     """c ↦ unit(A·dropout(t) + b), t the TF-IDF of the caption's words: unit(t), tᵥ = (1 + ln count(v, c))·idf(v).
 
-    idf(v) = 1 + ln((1 + captions)/(1 + captions with v)) over the captions that the vocabulary was built on. Words
+    idf(v) = 1 + ln((1 + captions)/(1 + captions with v)) over the captions that the `Vocabulary` was built on. Words
     that it has not are passed over; a caption of them alone is unit(b). Dropout leaves out a word wherever it stands.
+    With ``hidden`` there is a layer of so many rectified units.
 
-    See "Term-weighting approaches in automatic text retrieval" (Salton and Buckley, Information Processing &
-    Management 24, 1988, https://doi.org/10.1016/0306-4573(88)90021-0).
-
-    Args:
-        tokenizer: a `Vocabulary`, for it has the frequencies.
-        dim: of the embedding.
-        dropout: of the words, from 0 to below 1.
-        hidden: the width of a hidden layer of rectified units; 0 for none.
-
-    Raises:
-        ValueError: a tokenizer of another kind.
+    See "Term-weighting approaches in automatic text retrieval" (Salton and Buckley, Information Processing & Management
+    24, 1988, https://doi.org/10.1016/0306-4573(88)90021-0).
     """
 
     idf: Tensor
@@ -75,13 +67,6 @@ class Recurrent(nn.Module):
     """Word vectors through a GRU of both ways, whose two states are averaged; every word's is an element.
 
     Captions are packed, so that nothing is computed for the padding.
-
-    Args:
-        tokenizer: of the captions.
-        dim: of the elements, and of the GRU either way.
-        words: the width of the word vectors.
-        dropout: of the word vectors, from 0 to below 1.
-        forget: in training, the share of words that are read as unknown.
     """
 
     def __init__(self, tokenizer: Tokenizer, dim: int, words: int, dropout: float | int, forget: float | int) -> None:
@@ -117,30 +102,18 @@ def recurrent_encoder(
 ) -> Pooled:
     """The encoder of captions by a GRU, as that of VSE∞.
 
+    ``words`` is the width of the word vectors, ``dropout`` is theirs; in training, ``forget`` is the share of words
+    that are read as unknown, and ``drop`` that of a caption's elements that are left out of the pooling. ``pooling`` is
+    one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
+
     See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
     https://arxiv.org/abs/2011.04305).
-
-    Args:
-        tokenizer: of the captions.
-        dim: of the embedding, and of the GRU either way.
-        words: the width of the word vectors.
-        dropout: of the word vectors, from 0 to below 1.
-        forget: in training, the share of words that are read as unknown, from 0 to below 1.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of a caption's elements that is left out of the pooling.
-
-    Raises:
-        ValueError: an unknown pooling, or a share out of its range.
     """
     return make_pooled(Recurrent(tokenizer, dim, words, dropout, forget), pooling, dim, drop)
 
 
 def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
-    """A stack of self-attention, normalised before each of its parts and at the end, four times as wide inside.
-
-    Raises:
-        ValueError: no layer, a width that the heads do not divide, or a dropout outside of [0, 1).
-    """
+    """A stack of self-attention, normalised before each of its parts and at the end, four times as wide inside."""
     if layers < 1:
         raise ValueError(f"layers: got {layers} but expected 1 or more")
     if heads < 1 or dim % heads:
@@ -153,16 +126,7 @@ def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.Tra
 
 
 class Transformer(nn.Module):
-    """Word vectors and the sinusoids of their places through self-attention; every word's is an element.
-
-    Args:
-        tokenizer: of the captions.
-        dim: of the elements and everything inside.
-        layers: of self-attention.
-        heads: of every layer, a divisor of ``dim``.
-        dropout: inside every layer, from 0 to below 1.
-        forget: in training, the share of words that are read as unknown.
-    """
+    """Word vectors and the sinusoids of their places through self-attention; every word's is an element."""
 
     def __init__(
         self, tokenizer: Tokenizer, dim: int, layers: int, heads: int, dropout: float | int, forget: float | int
@@ -192,22 +156,10 @@ def transformer_encoder(
     pooling: str = "mean",
     drop: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of captions by self-attention.
+    """The encoder of captions by self-attention, whose ``heads`` divide ``dim``; the other options are as for
+    `recurrent_encoder`.
 
     See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
-
-    Args:
-        tokenizer: of the captions.
-        dim: of the embedding and everything inside.
-        layers: of self-attention.
-        heads: of every layer, a divisor of ``dim``.
-        dropout: inside every layer, from 0 to below 1.
-        forget: in training, the share of words that are read as unknown, from 0 to below 1.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of a caption's elements that is left out of the pooling.
-
-    Raises:
-        ValueError: heads that do not divide ``dim``, an unknown pooling, or a share out of its range.
     """
     return make_pooled(Transformer(tokenizer, dim, layers, heads, dropout, forget), pooling, dim, drop)
 
@@ -216,23 +168,13 @@ class LanguageModel(nn.Module):
     """The last hidden states of a language model, mapped linearly; every token's is an element.
 
     Of a caption longer than the model has positions, the rest is cut off.
-
-    Args:
-        tokenizer: of the captions.
-        model: what ``transformers.AutoModel`` gives; its pooler is taken out.
-        dim: of the elements.
-
-    Raises:
-        ValueError: a tokenizer with more tokens than the model.
     """
 
     def __init__(self, tokenizer: Tokenizer, model: Any, dim: int) -> None:
         super().__init__()
         if len(tokenizer) > model.config.vocab_size:
-            raise ValueError(
-                f"hugging_face: got a tokenizer of {len(tokenizer)} tokens but expected at most "
-                f"{model.config.vocab_size}, which the model has"
-            )
+            given = f"hugging_face: got a tokenizer of {len(tokenizer)} tokens"
+            raise ValueError(f"{given} but expected at most {model.config.vocab_size}, which the model has")
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
         self.longest = _positions(model)
@@ -273,18 +215,9 @@ def hugging_face_encoder(
 ) -> Pooled:
     """The encoder of captions by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
 
-    Args:
-        tokenizer: of the captions; that of the model, ``subwords``, unless it is trained from nothing.
-        path: a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub.
-        architecture: instead of the path, what ``config.json`` holds: the same model with random weights.
-        dim: of the embedding.
-        frozen: whether the language model is left as it is.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of a caption's elements that is left out of the pooling.
-
-    Raises:
-        ValueError: the package ``transformers`` or the model is not there; not one of ``path`` and ``architecture``; an
-            unknown pooling; a share outside of [0, 1).
+    ``path`` is a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub; instead of
+    it, ``architecture`` is what ``config.json`` holds: the same model with random weights. ``frozen`` leaves it as it
+    is. The tokenizer is the model's, ``subwords``, unless it is trained from nothing.
     """
     if bool(path) == bool(architecture):
         raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
@@ -298,10 +231,9 @@ def hugging_face_encoder(
         else:
             model = AutoModel.from_pretrained(path, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise ValueError(
-            f"hugging_face: got {path or architecture!r} ({problem}) but expected a folder with config.json and "
-            "model.safetensors, a name on the hub, or an architecture"
-        ) from problem
+        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
+        given = f"hugging_face: got {path or architecture!r} ({problem})"
+        raise ValueError(f"{given} but expected {expected}") from problem
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if frozen:

@@ -8,22 +8,15 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, make_pooled, unit
 
-LEAST = 1e-6
-"""A feature with a lesser deviation does not vary, and is only centred."""
+LEAST = 1e-6  # a feature with a lesser deviation does not vary, and is only centred
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and standard deviation of every feature of the training images, or of every channel of pictures."""
 
 
 class Standardise(nn.Module):
-    """(x − mean)/deviation, with numbers that are saved with the model but not trained.
-
-    Args:
-        shape: of one image: ``(dim,)``, ``(regions, dim)``, or ``(3, height, width)``, standardised by channel.
-        statistics: mean and deviation, each of shape ``(dim,)`` or ``(3,)``; none where the model's state brings them.
-
-    Raises:
-        ValueError: statistics of another shape.
+    """(x − mean)/deviation by feature or by channel of pictures, with numbers that are saved with the model but not
+    trained.
 
     >>> Standardise((2,), (torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0])))(torch.tensor([[5.0, 3.0]]))
     tensor([[2., 3.]])
@@ -38,10 +31,8 @@ class Standardise(nn.Module):
         mean, deviation = statistics or (torch.zeros(features), torch.ones(features))
         for name, given in (("mean", mean), ("deviation", deviation)):
             if given.shape != (features,):
-                raise ValueError(
-                    f"statistics: got the {name} of shape {tuple(given.shape)} for images of shape {shape} "
-                    f"but expected {(features,)}"
-                )
+                got = f"statistics: got the {name} of shape {tuple(given.shape)} for images of shape {shape}"
+                raise ValueError(f"{got} but expected {(features,)}")
         behind = (1, 1) if len(shape) == 3 else ()
         dtype = torch.get_default_dtype()
         self.register_buffer("mean", mean.to(dtype).reshape(features, *behind))
@@ -56,17 +47,7 @@ class Standardise(nn.Module):
 class Linear(nn.Module):
     """x ↦ unit(A·dropout(standardised x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(·) + c)) + b).
 
-    Of an image's regions, x is the mean.
-
-    Args:
-        shape: of one image, ``(features,)`` or ``(regions, features)``.
-        statistics: see `Standardise`.
-        dim: of the embedding.
-        dropout: of the features, and of the hidden layer, from 0 to below 1.
-        hidden: the width of the hidden layer; 0 for none.
-
-    Raises:
-        ValueError: pictures.
+    Of an image's regions, x is the mean. Pictures are a ValueError.
     """
 
     def __init__(
@@ -103,16 +84,6 @@ class Regions(nn.Module):
     """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0.
 
     Features of a whole image are those of its one region.
-
-    Args:
-        shape: of one image, ``(regions, features)`` or ``(features,)``.
-        statistics: see `Standardise`.
-        dim: of what every region is mapped to.
-        dropout: of the features, from 0 to below 1.
-        hidden: the width of the perceptron; 0 for none.
-
-    Raises:
-        ValueError: pictures.
     """
 
     def __init__(
@@ -149,19 +120,10 @@ def region_encoder(
 ) -> Pooled:
     """The encoder of region features, as that of VSE∞ but for the normalisation of batches in its perceptron.
 
+    ``hidden`` is the width of the perceptron, 0 for none; in training, ``drop`` is the share of an image's regions that
+    is left out at random. ``pooling`` is one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
+
     See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
     https://arxiv.org/abs/2011.04305).
-
-    Args:
-        shape: of one image, ``(regions, features)`` or ``(features,)``.
-        statistics: see `Standardise`.
-        dim: of the embedding.
-        dropout: of the features, from 0 to below 1.
-        hidden: the width of the perceptron; 0 for none.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of an image's regions that is left out at random.
-
-    Raises:
-        ValueError: pictures, an unknown pooling, or a share outside of [0, 1).
     """
     return make_pooled(Regions(shape, statistics, dim, dropout, hidden), pooling, dim, drop)

@@ -17,20 +17,14 @@ from torch.nn.functional import affine_grid, grid_sample
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
 from goal_analysis.vse.models.encoders.pooling import Pooled, make_pooled
 
-RATIO = 4 / 3
-"""The most that a cut is wider than high, or higher than wide."""
+RATIO = 4 / 3  # the most that a cut is wider than high, or higher than wide
 
 
 class Augmentation(nn.Module):
-    """In training, every picture cut at random and scaled back, and mirrored; see `augment`.
+    """In training, every picture cut at random to a share of its area that is ``crop`` at least, scaled back, and
+    mirrored with the probability ``flip``.
 
-    Args:
-        crop: the least share of a picture's area that a cut has, in (0, 1]; at 1 nothing is cut. A cut is no more
-            elongated than 1/``crop``, nor than 4:3.
-        flip: the probability to mirror left and right; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: a number outside its range.
+    A cut is no more elongated than 1/``crop``, nor than 4:3.
     """
 
     def __init__(self, crop: float | int, flip: float | int) -> None:
@@ -64,16 +58,7 @@ def augment(
     """Every image cut at random and scaled back, and mirrored with a probability; for training only.
 
     A cut's area is uniform in ``scale``, its width over its height log-uniform in [1/ratio, ratio], its place uniform.
-
-    Args:
-        images: shape ``(batch, channels, height, width)``.
-        generator: the source of randomness, on the device of the images; by default torch's own.
-        scale: the least and the most of the area, in (0, 1].
-        ratio: at least 1.
-        flip: the probability to mirror left and right; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: a number outside its range.
+    The generator is on the device of the images.
     """
     if not 0 < scale[0] <= scale[1] <= 1:
         raise ValueError(f"augmented: scale: got {scale} but expected two growing numbers in (0, 1]")
@@ -93,8 +78,7 @@ def augment(
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-GROUPS = 8
-"""Of channels, normalised together; so an image's embedding does not depend on the others of its batch."""
+GROUPS = 8  # of channels, normalised together; so an image's embedding does not depend on the others of its batch
 
 
 class Convolution(nn.Module):
@@ -102,17 +86,6 @@ class Convolution(nn.Module):
 
     Two channels beside the colours say where in the picture a place is, as in "An intriguing failing of convolutional
     neural networks and the CoordConv solution" (Liu et al., NeurIPS 2018, https://arxiv.org/abs/1807.03247).
-
-    Args:
-        shape: of one picture, ``(channels, height, width)``, at least 16 high and wide.
-        statistics: see `Standardise`.
-        dim: of what every place is mapped to.
-        width: channels after the first convolution, a multiple of 8.
-        crop: see `goal_analysis.vse.models.encoders.pictures.Augmentation`.
-        flip: likewise.
-
-    Raises:
-        ValueError: images of another shape, a width that is no multiple of 8, or a number out of its range.
     """
 
     def __init__(
@@ -126,10 +99,8 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < 16:
-            raise ValueError(
-                f"convolution: got images of shape {shape} but expected pictures, (channels, height, width), "
-                "of 16 × 16 or more"
-            )
+            expected = "pictures, (channels, height, width), of 16 × 16 or more"
+            raise ValueError(f"convolution: got images of shape {shape} but expected {expected}")
         if width < GROUPS or width % GROUPS:
             raise ValueError(f"width: got {width} but expected a multiple of {GROUPS}")
         self.dim = dim
@@ -151,9 +122,7 @@ class Convolution(nn.Module):
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def with_places(
-    images: Float[Tensor, "images channels height width"],
-) -> Float[Tensor, "images more height width"]:
+def with_places(images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images more height width"]:
     """The pictures with two channels more, from −1 to 1 down and across.
 
     >>> with_places(torch.zeros(1, 1, 2, 3))[0, 2]
@@ -176,20 +145,12 @@ def convolutional_encoder(
     crop: float | int = 1.0,
     flip: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of small pictures.
+    """The encoder of small pictures, ``(channels, height, width)``, of 16 × 16 or more.
 
-    Args:
-        shape: of one picture, ``(channels, height, width)``.
-        statistics: of every channel; see `Standardise`.
-        dim: of the embedding.
-        width: channels after the first convolution, a multiple of 8.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of a picture's places that is left out at random.
-        crop: in training, the least share of a picture that is cut at random; 1 for the whole.
-        flip: in training, the probability to mirror; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: images of another shape, an unknown pooling, or a number out of its range.
+    ``width`` is the channels after the first convolution, a multiple of 8; ``pooling`` one of
+    `goal_analysis.vse.models.encoders.pooling.POOLINGS`. In training, ``drop`` is the share of a picture's places that
+    is left out at random, ``crop`` the least share of a picture that is cut, and ``flip`` the probability to mirror, 0
+    where captions tell left from right.
     """
     return make_pooled(Convolution(shape, statistics, dim, width, crop, flip), pooling, dim, drop)
 
@@ -203,17 +164,8 @@ HEADS = ("fc", "classifier", "heads", "head")
 class Backbone(nn.Module):
     """A network's features, mapped linearly: every place of a map or every token is an element, or the whole is one.
 
-    Args:
-        trunk: gives ``(images, channels)``, ``(images, tokens, channels)`` or ``(images, channels, height, width)``;
-            the last also with its channels last, if the trunk says with ``num_features`` how many they are.
-        shape: of one picture, ``(3, height, width)``.
-        statistics: see `Standardise`.
-        dim: of the elements.
-        crop: see `goal_analysis.vse.models.encoders.pictures.Augmentation`.
-        flip: likewise.
-
-    Raises:
-        ValueError: images that are no pictures, a trunk that gives something else, or a number out of its range.
+    The trunk gives ``(images, channels)``, ``(images, tokens, channels)`` or ``(images, channels, height, width)``; the
+    last also with its channels last, if it says with ``num_features`` how many they are.
     """
 
     def __init__(
@@ -276,20 +228,8 @@ def timm_encoder(
 ) -> Pooled:
     """The encoder of pictures by any network of timm, https://github.com/huggingface/pytorch-image-models.
 
-    Args:
-        shape: of one picture, ``(3, height, width)``.
-        statistics: of every channel; not looked at if ``pretrained``, for then they are those of the network.
-        model: its name in timm, such as ``resnet50``.
-        dim: of the embedding.
-        pretrained: whether timm fetches the weights.
-        frozen: whether the network is left as it is.
-        pooling: one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-        drop: in training, the share of a picture's places that is left out at random.
-        crop: in training, the least share of a picture that is cut at random; 1 for the whole.
-        flip: in training, the probability to mirror; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: timm is not there or knows no such network; an unknown pooling; a share outside of [0, 1).
+    ``model`` is its name in timm, such as ``resnet50``. If it is ``pretrained``, timm fetches the weights, and the
+    statistics are those of the network; ``frozen`` leaves it as it is. The others are as for `convolutional_encoder`.
     """
     timm = _package("timm")
     _check_known(model, timm.list_models(), "timm")
@@ -312,20 +252,10 @@ def torchvision_encoder(
     crop: float | int = 1.0,
     flip: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of pictures by any classifier of torchvision without its last layers; the whole is its one element.
+    """The encoder of pictures by any classifier of torchvision without its last layers; the whole is its one
+    element.
 
-    Args:
-        shape: of one picture, ``(3, height, width)``.
-        statistics: of every channel; not looked at if ``pretrained``, for then they are those of ImageNet.
-        model: its name in torchvision, such as ``resnet50``.
-        dim: of the embedding.
-        pretrained: whether torchvision fetches the weights.
-        frozen: whether the network is left as it is.
-        crop: in training, the least share of a picture that is cut at random; 1 for the whole.
-        flip: in training, the probability to mirror; 0 where captions tell left from right.
-
-    Raises:
-        ValueError: torchvision is not there or knows no such classifier.
+    The options are as for `timm_encoder`.
     """
     models = _package("torchvision").models
     _check_known(model, models.list_models(models), "torchvision")
@@ -349,10 +279,8 @@ def _package(name: str) -> Any:
 def _check_known(model: str, known: Sequence[str], package: str) -> None:
     if model not in known:
         near = difflib.get_close_matches(model, known, 5, 0.0)
-        raise ValueError(
-            f"{package}: model: got {model!r} but expected one of the {len(known)} that {package} lists, "
-            f"such as {', '.join(near)}"
-        )
+        expected = f"one of the {len(known)} that {package} lists, such as {', '.join(near)}"
+        raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
 
 
 def _as_tensors(mean: Sequence[float], deviation: Sequence[float]) -> Statistics:

@@ -12,16 +12,11 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.models.text import Tokens
 
-LEVELS = 2**16
-"""The share that is left out is a multiple of 1/65,536."""
+LEVELS = 2**16  # the share that is left out is a multiple of 1/65,536
 
 
 def check_share(name: str, share: float | int) -> float | int:
-    """The share, which is from 0 to below 1.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The share, if it is from 0 to below 1."""
     if not 0 <= share < 1:
         raise ValueError(f"{name}: got {share!r} but expected a number from 0 to below 1")
     return share
@@ -34,12 +29,6 @@ class Dropout(nn.Module):
 
     See "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (Srivastava et al., JMLR 15, 2014,
     https://jmlr.org/papers/v15/srivastava14a.html).
-
-    Args:
-        share: from 0 to below 1.
-
-    Raises:
-        ValueError: a share outside of [0, 1).
     """
 
     def __init__(self, share: float | int = 0.0) -> None:
@@ -62,11 +51,8 @@ class Dropout(nn.Module):
         return x * left * (LEVELS / (LEVELS - out))
 
 
-TEMPERATURE = 0.1
-"""What the scores of the positions are divided by before their softmax, as in the authors' code."""
-
-Elements = tuple[Tensor, Tensor]
-"""Vectors, shape ``(rows, elements, dim)``, and the mask of those that are there."""
+TEMPERATURE = 0.1  # what the scores of the positions are divided by before their softmax, as in the authors' code
+Elements = tuple[Tensor, Tensor]  # Vectors, shape `(rows, elements, dim)`, and the mask of those that are there
 
 
 def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
@@ -152,11 +138,6 @@ class GeneralisedPooling(nn.Module):
 
     See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
     https://arxiv.org/abs/2011.04305).
-
-    Args:
-        dim: of the elements; their weights do not depend on it.
-        places: the width of the sinusoids.
-        hidden: the width of the GRU, either way.
     """
 
     def __init__(self, dim: int, places: int = 32, hidden: int = 32) -> None:
@@ -200,12 +181,10 @@ def pool_by_place(
 
 
 class Pooled(nn.Module):
-    """An encoder of two parts: elements, and their pooling to one unit vector.
+    """An encoder of two parts: elements with the mask that says which of them are there, and their pooling to one unit
+    vector.
 
-    Args:
-        local: gives the elements and the mask that says which of them are there.
-        pooling: gives one vector for each row.
-        drop: in training, the share of every row's elements that is left out at random.
+    In training, the share ``drop`` of every row's elements is left out at random.
     """
 
     def __init__(self, local: nn.Module, pooling: nn.Module, drop: float | int = 0.0) -> None:
@@ -232,16 +211,10 @@ class Pooled(nn.Module):
 
 
 def make_pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) -> Pooled:
-    """The encoder with a pooling by its name.
+    """The encoder with a pooling by its name in `POOLINGS`; the local part gives elements of the width ``dim`` and
+    their mask.
 
-    Args:
-        local: see `Pooled`.
-        pooling: a name in `POOLINGS`.
-        dim: of the elements.
-        drop: from 0 to below 1.
-
-    Raises:
-        ValueError: an unknown name, listing those that are known, or a share outside of [0, 1).
+    An unknown name, or a ``drop`` outside of [0, 1), is a ValueError.
     """
     check_share("drop", drop)
     if pooling not in POOLINGS:

@@ -20,7 +20,8 @@ from PIL import Image
 
 from goal_analysis.declarations import read_file, read_toml, with_settings
 from goal_analysis.files import folder_name
-from goal_analysis.recombination.composition import Parts, compact, from_toml, parse_objective
+from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.text import from_toml, parse_objective, written
 from goal_analysis.study.report.runs import read_one
 from goal_analysis.study.runs import best_rsum
 from goal_analysis.symbolic.language.primitives import s_n, s_p
@@ -46,9 +47,9 @@ from goal_analysis.vse.folder.run_folder import RunError, read_log, read_run
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, presets
 from goal_analysis.vse.loop.health import OutOfMemory
 from goal_analysis.vse.models.model import build_model, build_tokenizer, restore_tokenizer
-from losses_catalog import pair_weights, triplet_weights
+from losses_catalog import catalog, pair_weights, triplet_weights
 
-PARTS = Parts(triplet_weights, pair_weights)
+PARTS = Parts(triplet_weights, pair_weights, catalog)
 WORDS = "s_n s_p tau 0 1 2 0.5 1e3 1e999 9**9**9 + - * / ** ( ) , = @ : exp( log( sqrt( max( if else [ ] { }"
 PIECES = (
     *WORDS.split(" "),
@@ -133,7 +134,7 @@ def lines() -> Surface:
             if rng.random() < 0.001
             else mutated.text(rng, rng.choice(LINES), rng.choice((PIECES, NAMES)))
         )
-        return lambda: compact(parse_objective(hostile, PARTS))
+        return lambda: written(parse_objective(hostile, PARTS), PARTS)
 
     return Surface(
         "objectives in a line", 60, (ValueError,), lambda folder: [parse_objective(line, PARTS) for line in LINES], case

@@ -37,8 +37,8 @@ from torch.nn.functional import cross_entropy
 
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.mining import Hardest, Miner, Softmax
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.recombine import composed
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
 SCALE = 12.0
@@ -50,9 +50,9 @@ RESULTS = Path(__file__).parent / "results"
 Case = Callable[[Tensor, Tensor], Tensor]
 
 
-def ours(triplet, pairs, mining: Miner, settings: dict[str, float]) -> tuple[Case, Case]:
+def ours(triplet, pairs, mining: str, settings: dict[str, float]) -> tuple[Case, Case]:
     """Our objective, and the same through the whole matrix of scores."""
-    objective = GradientObjective(triplet, pairs, mining, settings=settings)
+    objective = GradientObjective(composed(triplet, pairs, mining).with_settings(settings))
     return objective, lambda x, y: objective.from_scores(x @ y.T, Matches.of_pairs(len(x), x.device))
 
 
@@ -98,11 +98,11 @@ def metric_learning(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([loss(a, first, mine(a, first, b, second), b, second) for a, b in both]).sum()
 
 
-HARDEST = ours(constant_triplet, linear_pair, Hardest(), {})
-SOFT = Softmax(SCALE, SCALE)
+HARDEST = ours(constant_triplet, linear_pair, "hardest", {})
+SOFT = f"softmax:{SCALE:g}"
 CASES: dict[str, tuple[Case, Case]] = {
     "hardest constant × linear": HARDEST,
-    "hardest nca × linear": ours(nca_triplet, linear_pair, Hardest(), {}),
+    "hardest nca × linear": ours(nca_triplet, linear_pair, "hardest", {}),
     "hardest constant × linear, 5 captions": (ours_with_ids, ours_with_ids_through_scores),
     "soft nca × constant": ours(nca_triplet, constant_pair, SOFT, {"tau": SCALE}),
     "soft nca × linear": ours(nca_triplet, linear_pair, SOFT, {"tau": SCALE}),

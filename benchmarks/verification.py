@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.files import write_whole
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
+from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
+from goal_analysis.symbolic.objective import Objective
 from losses_catalog import catalog
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,7 +45,7 @@ def rows(sizes: list[int], dim: int, device: str) -> Iterator[dict[str, object]]
             for dtype in DTYPES:
                 name = str(dtype).removeprefix("torch.")
                 try:
-                    of_w, of_x = errors(decompose(loss), x.to(dtype), y.to(dtype), matches)
+                    of_w, of_x = errors(loss, x.to(dtype), y.to(dtype), matches)
                     record |= {f"W {name}": of_w, f"W·Y {name}": of_x}
                 except torch.OutOfMemoryError:
                     record |= {f"W {name}": float("nan"), f"W·Y {name}": float("nan")}
@@ -54,11 +54,10 @@ def rows(sizes: list[int], dim: int, device: str) -> Iterator[dict[str, object]]
             yield record
 
 
-def errors(decomposition: Decomposition, x: Tensor, y: Tensor, matches: Matches) -> tuple[float, float]:
+def errors(loss: Objective, x: Tensor, y: Tensor, matches: Matches) -> tuple[float, float]:
     """The relative errors of W and of W·Y."""
-    loss = decomposition.loss
     similarities = scores(loss.similarity, x, y).to(x.dtype)
-    w = weight_matrix(decomposition, similarities, matches)
+    w = weights_of_scores(loss, similarities, matches)
     exact = similarities.double().requires_grad_()
     (reference,) = torch.autograd.grad(loss_value(loss, exact, matches), exact)
     of_w = relative(w.double(), reference)

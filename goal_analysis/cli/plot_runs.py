@@ -89,7 +89,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     from goal_analysis.pictures.run_frames import recall_frame
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
-    from goal_analysis.vse.retrieval.metrics import ranks_of_scores
+    from goal_analysis.vse.retrieval.metrics import ranks
     from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
     model = load_model(folder)
@@ -102,7 +102,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         model.check_images(split.images, folder)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    found = ranks_of_scores(scores, split.image_of)
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
     figures = {"batch": _batch(model, split, scores)}
     figure, ax = single_panel()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}

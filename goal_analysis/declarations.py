@@ -24,15 +24,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-
-MOST_BYTES = 1_000_000
-
-MOST_IN_A_LINE = 10_000
-
-DEEPEST = 50
-"""Tables and lists within one another: what is deeper cannot even be shown in a message."""
-
-MOST_IN_A_NUMBER = 60
+MOST_BYTES = 1_000_000  # of a file that declares something
+MOST_IN_A_LINE = 10_000  # characters of a line of TOML
+DEEPEST = 50  # tables and lists within one another: what is deeper cannot even be shown in a message
+MOST_IN_A_NUMBER = 60  # characters of a number in a text
 
 
 # --- documents -----------------------------------------------------------------------------------

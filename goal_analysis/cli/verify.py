@@ -128,7 +128,7 @@ def made_up_batches() -> list[Batch]:
     """The batches that verification always runs on."""
     from goal_analysis.numeric.batches import BATCHES
 
-    return [batch() for batch in BATCHES]
+    return list(BATCHES)
 
 
 def _batches(features: Path | None, split: str) -> list[Batch]:

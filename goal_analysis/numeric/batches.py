@@ -1,6 +1,5 @@
 """Batches that verification runs on: random ones, real ones, and the corners where losses break."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
 
-DIM = 8
+DIM = 8  # of the made-up embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,90 +32,68 @@ class Batch:
     one_set: bool = False
 
 
-def random_pairs() -> Batch:
-    """Twelve images with one text each."""
-    return Batch("random pairs", _random(12, 1), _random(12, 2), Matches.of_pairs(12))
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=1, keepdim=True)
 
 
-def several_captions() -> Batch:
-    """Twelve images and texts of a training batch in which some images occur more than once."""
-    ids = torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7])
-    return Batch("several captions", _random(12, 3), _random(12, 4), Matches.of_image_ids(ids))
+def _random(n: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return _unit(torch.randn(n, DIM, generator=generator, dtype=torch.float64))
 
 
-def classes() -> Batch:
-    """Twelve embeddings and five class proxies, one of which is of no embedding's class."""
-    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4])
-    return Batch("classes", _random(12, 5), _random(5, 6), Matches.of_classes(labels, 5))
-
-
-def one_set_with_labels() -> Batch:
-    """Twelve embeddings against themselves; the classes of two have no other member."""
-    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4])
-    embeddings = _random(12, 7)
-    return Batch("one set with labels", embeddings, embeddings, Matches.of_labels(labels), one_set=True)
-
-
-def nearly_equal() -> Batch:
-    """Eight pairs whose embeddings lie a few hundredths apart."""
-    centre = _random(1, 8)
-    rows, columns = (_unit(centre + 1e-2 * _random(8, seed)) for seed in (9, 10))
-    return Batch("nearly equal", rows, columns, Matches.of_pairs(8))
-
-
-def all_equal() -> Batch:
-    """Six pairs of one and the same embedding: a collapsed model."""
-    everything = _basis(0).expand(6, DIM)
-    return Batch("all equal", everything, everything, Matches.of_pairs(6))
-
-
-def duplicates() -> Batch:
-    """Eight pairs; the first two images are the same, and so are the last two texts."""
-    rows, columns = _random(8, 11), _random(8, 12)
-    rows[1], columns[-1] = rows[0], columns[-2]
-    return Batch("duplicates", rows, columns, Matches.of_pairs(8))
-
-
-def one_pair() -> Batch:
-    """One image and its text: no negatives at all."""
-    return Batch("one pair", _random(1, 13), _random(1, 14), Matches.of_pairs(1))
-
-
-def anchor_without_negatives() -> Batch:
-    """Six images and texts; the first image matches every text."""
+def _six_pairs_but_the_first(matches_all: bool, seed: int) -> Batch:
     positives = torch.eye(6, dtype=torch.bool)
-    positives[0] = True
-    return Batch("anchor without negatives", _random(6, 15), _random(6, 16), Matches(positives, ~positives))
+    positives[0] = matches_all
+    name = f"anchor without {'negatives' if matches_all else 'positives'}"
+    return Batch(name, _random(6, seed), _random(6, seed + 1), Matches(positives, ~positives))
 
 
-def anchor_without_positives() -> Batch:
-    """Six images and texts; the first image matches no text."""
-    positives = torch.eye(6, dtype=torch.bool)
-    positives[0] = False
-    return Batch("anchor without positives", _random(6, 17), _random(6, 18), Matches(positives, ~positives))
+def _twice(x: Tensor, place: int, other: int) -> Tensor:
+    x[place] = x[other]
+    return x
 
 
-def identical_and_opposite() -> Batch:
-    """Six pairs with similarities of identical and of opposite embeddings only, solved and failed ones."""
-    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
-    rows, columns = signs[:, None] * _basis(0), signs.flip(0)[:, None] * _basis(0)
-    columns[0] = rows[0]
-    return Batch("identical and opposite", rows, columns, Matches.of_pairs(6))
+_set, _one = _random(12, 7), torch.eye(DIM, dtype=torch.float64)[0]
+_signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
+_near = [_unit(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10)]
 
-
-BATCHES: tuple[Callable[[], Batch], ...] = (
-    random_pairs,
-    several_captions,
-    classes,
-    one_set_with_labels,
-    nearly_equal,
-    all_equal,
-    duplicates,
-    one_pair,
-    anchor_without_negatives,
-    anchor_without_positives,
-    identical_and_opposite,
+RANDOM_PAIRS = Batch("random pairs", _random(12, 1), _random(12, 2), Matches.of_pairs(12))
+SEVERAL_CAPTIONS = Batch(
+    "several captions",  # some images occur more than once
+    _random(12, 3),
+    _random(12, 4),
+    Matches.of_image_ids(torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7])),
 )
+CLASSES = Batch(
+    "classes",  # five proxies, one of which is of no embedding's class
+    _random(12, 5),
+    _random(5, 6),
+    Matches.of_classes(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4]), 5),
+)
+ONE_SET_WITH_LABELS = Batch(
+    "one set with labels",  # the classes of two have no other member
+    _set,
+    _set,
+    Matches.of_labels(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4])),
+    one_set=True,
+)
+IDENTICAL_AND_OPPOSITE = Batch(
+    "identical and opposite", _signs * _one, _twice(_signs.flip(0) * _one, 0, 1), Matches.of_pairs(6)
+)
+BATCHES = (
+    RANDOM_PAIRS,
+    SEVERAL_CAPTIONS,
+    CLASSES,
+    ONE_SET_WITH_LABELS,
+    Batch("nearly equal", *_near, Matches.of_pairs(8)),
+    Batch("all equal", _one.expand(6, DIM), _one.expand(6, DIM), Matches.of_pairs(6)),  # a collapsed model
+    Batch("duplicates", _twice(_random(8, 11), 1, 0), _twice(_random(8, 12), -1, -2), Matches.of_pairs(8)),
+    Batch("one pair", _random(1, 13), _random(1, 14), Matches.of_pairs(1)),
+    _six_pairs_but_the_first(matches_all=True, seed=15),
+    _six_pairs_but_the_first(matches_all=False, seed=17),
+    IDENTICAL_AND_OPPOSITE,
+)
+"""The made-up batches of verification."""
 
 
 def features_batches(directory: str | Path, split: str, batches: int = 3, images: int = 12) -> list[Batch]:
@@ -219,16 +196,3 @@ def _captions_per_image(file: Path, images: int) -> int:
 def _weighted(features: Tensor, generator: torch.Generator) -> Tensor:
     weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
     return features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
-
-
-def _random(n: int, seed: int) -> Float[Tensor, "n dim"]:
-    generator = torch.Generator().manual_seed(seed)
-    return _unit(torch.randn(n, DIM, generator=generator, dtype=torch.float64))
-
-
-def _basis(i: int) -> Float[Tensor, " dim"]:
-    return torch.eye(DIM, dtype=torch.float64)[i]
-
-
-def _unit(x: Tensor) -> Tensor:
-    return x / x.norm(dim=1, keepdim=True)

@@ -26,12 +26,8 @@ from goal_analysis.symbolic.weight import WeightField
 
 CURVE_POINTS = 801
 SURFACE_POINTS = 33
-
-FLAT = 0.01
-"""A weight has saturated where it differs from its limit by at most this share of its scale ..."""
-
-LONG = 0.05
-"""... over at least this share of the range: a straight line would leave the limit sooner."""
+FLAT = 0.01  # a weight has saturated where it differs from its limit by at most this share of its scale
+LONG = 0.05  # ... over at least this share of the range: a straight line would leave the limit sooner
 
 
 class Growth(Enum):

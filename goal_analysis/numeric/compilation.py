@@ -19,12 +19,9 @@ from torch import Tensor
 from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.proof.evaluation import Program, Table, program
 
-LINEAR_PAST = 40.0
-
-LARGE = 2**16
-"""Elements from which a constant is one number, read again and again, instead of a tensor filled with it."""
-
-WIDE = frozenset((torch.float32, torch.float64))
+LINEAR_PAST = 40.0  # there log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits
+LARGE = 2**16  # elements from which a constant is one number, read again and again, instead of a tensor filled with it
+WIDE = frozenset((torch.float32, torch.float64))  # what is computed with as it comes
 
 # Constants stay Python floats: torch hands those to a kernel as they are, on whatever device, and never
 # widens float32 for them. What is constant altogether has been computed, so that an operation has a tensor.

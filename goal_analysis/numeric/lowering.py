@@ -13,7 +13,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, Step, Table
 
-DIGITS = 30
+DIGITS = 30  # with which constants are computed before they are rounded to floats
 
 
 def lowered(p: Program) -> Program:

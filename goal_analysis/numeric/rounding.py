@@ -20,22 +20,14 @@ from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
-LEAST = sp.Rational(1, 2**23)
-
-BEYOND = 0.01
-
-GRID = 21
-
-NEGLIGIBLE = 1e-12
+LEAST = sp.Rational(1, 2**23)  # of the argument of a root or of a logarithm
+BEYOND, GRID = 0.01, 21  # how far beyond the range an argument is looked at, and at how many points along it
+NEGLIGIBLE = 1e-12  # an argument this far below zero is rounding
 
 
 @lru_cache(maxsize=1024)
 def safe_loss(objective: Objective) -> Objective:
-    """A loss whose value, too, is finite at the ends.
-
-    Args:
-        objective: one in which nothing is prescribed.
-    """
+    """A loss whose value, too, is finite at the ends."""
     similarity, values = objective.similarity, tuple(objective.values().items())
 
     def safe(side: Side | None) -> Side | None:

@@ -62,13 +62,6 @@ def scores(
     return _of(similarity, _SCORES)(x, y)
 
 
-def similarity_of_pairs(
-    similarity: Similarity, x: Float[Tensor, "pairs dim"], y: Float[Tensor, "pairs dim"]
-) -> Float[Tensor, " pairs"]:
-    """The similarity of xᵢ and yᵢ, pair by pair: the diagonal of `scores`, differentiable."""
-    return _of(similarity, _PAIRS)(x, y)
-
-
 def embedding_gradients(
     direction: Direction | Similarity,
     weights: Float[Tensor, "anchors candidates"],
@@ -212,12 +205,6 @@ _SCORES: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
     DOT: lambda x, y: x @ y.T,
     NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -_squared_distances(x, y),
     NEGATIVE_EUCLIDEAN: lambda x, y: -_distances(x, y),
-}
-_PAIRS: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
-    COSINE: lambda x, y: _within_one((_unit(x)[0] * _unit(y)[0]).sum(1)),
-    DOT: lambda x, y: (x * y).sum(1),
-    NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -(_wide(x) - _wide(y)).square().sum(1),
-    NEGATIVE_EUCLIDEAN: lambda x, y: -torch.linalg.vector_norm(_wide(x) - _wide(y), dim=1),
 }
 _OWN: dict[Similarity, Direction] = {
     COSINE: Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),

@@ -19,7 +19,7 @@ no more than the rounding of the summands that cancel in it is none, and given r
 to zero. At ties and kinks W follows the conventions of the engine's aggregators, and is compared there too.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,7 +40,7 @@ from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
-BOUND = 1e-10
+BOUND = 1e-10  # the largest relative error in float64
 
 NARROW_BOUND = 1e-3
 """The largest relative error in float32, and of what half precisions compute, in float32, from rounded scores; the
@@ -52,15 +52,10 @@ HALF_BOUND = 0.5
 computed from are rounded, those of the reference are not.
 """
 
-ROUNDING = 64
-"""How many units in the last place of what is summed may be left of what cancels to zero."""
-
-ROWS = 64
-
-TRIPLETS = 24
-
+ROUNDING = 64  # how many units in the last place of what is summed may be left of what cancels to zero
+ROWS = 64  # the most rows and columns of a batch that is gone through anchor by anchor
+TRIPLETS = 24  # how many triplets of a batch are looked at
 DIGITS = 40
-
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
@@ -110,7 +105,7 @@ def bound(quantity: str, dtype: torch.dtype) -> float:
 
 def verify(
     decomposition: Decomposition,
-    batches: Sequence[Batch | Callable[[], Batch]] = BATCHES,
+    batches: Sequence[Batch] = BATCHES,
     dtypes: Sequence[torch.dtype] = DTYPES,
     device: torch.device | str = "cpu",
     settings: Mapping[str, float | int] | None = None,
@@ -130,20 +125,20 @@ def verify(
         ValueError: an unknown hyperparameter, or one outside of its domain; embeddings that are not finite, naming
             loss and batch; nothing to compare, as without batches or dtypes, without pairs, or without finite weights.
 
-    >>> from goal_analysis.numeric.batches import random_pairs
+    >>> from goal_analysis.numeric.batches import RANDOM_PAIRS
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.analysis.decomposition import decompose
     >>> from goal_analysis.symbolic.objective import SymbolicLoss, Term
     >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> frame = verify(decompose(loss), [random_pairs], [torch.float64]).frame
+    >>> frame = verify(decompose(loss), [RANDOM_PAIRS], [torch.float64]).frame
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
     """
     loss = decomposition.loss
     rows = []
-    for batch in (b if isinstance(b, Batch) else b() for b in batches):
+    for batch in batches:
         if (batch.one_set and loss.proxies) or not (batch.matches.positives | batch.matches.negatives).any():
             continue
         for dtype in dtypes:

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.gradient_statistics import effective_number
 from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.probe import effective_number
 from goal_analysis.pictures.weight_frames import span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 

@@ -1,6 +1,5 @@
 """Laws of the engine, for every loss of the catalog: its weights, its value, and the ways that keep no matrix."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
-from goal_analysis.numeric.batches import BATCHES, Batch, random_pairs, several_captions
+from goal_analysis.numeric.batches import BATCHES, RANDOM_PAIRS, SEVERAL_CAPTIONS, Batch
 from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
@@ -45,7 +44,7 @@ POSITIVES, NEGATIVES = sp.symbols("p:2", real=True), sp.symbols("n:3", real=True
 ALL_AGGREGATORS = (*AGGREGATORS, softmax_active(sp.Integer(3)), soft_max(sp.Integer(7)), soft_min(sp.Integer(7)))
 
 every_loss = pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
-every_batch = pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.__name__)
+every_batch = pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.name)
 
 
 def agree(found: Tensor, expected: Tensor, relative: float = RELATIVE) -> bool:
@@ -70,10 +69,8 @@ def by_autograd(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
 
 @every_batch
 @every_loss
-def test_the_weights_are_the_gradient_by_autograd_and_that_of_plain_loops(
-    loss: Objective, batch: Callable[[], Batch]
-) -> None:
-    s, matches = similarities(loss, batch()), batch().matches
+def test_the_weights_are_the_gradient_by_autograd_and_that_of_plain_loops(loss: Objective, batch: Batch) -> None:
+    s, matches = similarities(loss, batch), batch.matches
     w = weights_of_scores(loss, s, matches)
     assert agree(w, by_autograd(loss, s, matches)), loss
     looped = anchor_by_anchor(loss, s, matches)
@@ -85,7 +82,7 @@ def test_the_weights_are_the_gradient_by_autograd_and_that_of_plain_loops(
 
 @every_loss
 def test_a_thousandth_too_much_is_seen(loss: Objective) -> None:
-    s, matches = similarities(loss, several_captions()), several_captions().matches
+    s, matches = similarities(loss, SEVERAL_CAPTIONS), SEVERAL_CAPTIONS.matches
     w = weights_of_scores(loss, s, matches)
     assert not agree(1.001 * w, by_autograd(loss, s, matches)), loss
     assert not agree(1.001 * w, anchor_by_anchor(loss, s, matches).gradient), loss
@@ -94,7 +91,7 @@ def test_a_thousandth_too_much_is_seen(loss: Objective) -> None:
 @every_loss
 def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
     one = replace(loss, anchors=Anchors.ROWS)
-    s = scores(loss.similarity, random_pairs().rows[:1], random_pairs().columns[:5])
+    s = scores(loss.similarity, RANDOM_PAIRS.rows[:1], RANDOM_PAIRS.columns[:5])
     positives = torch.tensor([[True, False, True, False, False]])
     found = weights_of_scores(one, s, Matches(positives, ~positives))
     of_positives, of_negatives = decompose(one).weights(POSITIVES, NEGATIVES)
@@ -111,7 +108,7 @@ def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
 @pytest.mark.parametrize("pool", Pool, ids=lambda pool: pool.value)
 @pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
 def test_any_aggregators_and_pools_combine(of_positives: Aggregator, pool: Pool) -> None:
-    batch = several_captions()
+    batch = SEVERAL_CAPTIONS
     for of_negatives in ALL_AGGREGATORS:
         term = Term(
             outer=softplus(gap) * (1 + x_p**2) + x_n**3,
@@ -244,7 +241,7 @@ def test_among_ties_the_first_candidate_wins() -> None:
 
 @every_loss
 def test_permuting_the_batch_permutes_them(loss: Objective) -> None:
-    batch = several_captions()
+    batch = SEVERAL_CAPTIONS
     s, matches = similarities(loss, batch), batch.matches
     rows, columns = torch.randperm(len(s)), torch.randperm(s.shape[1])
     permuted = Matches(matches.positives[rows][:, columns], matches.negatives[rows][:, columns])
@@ -256,7 +253,7 @@ def test_permuting_the_batch_permutes_them(loss: Objective) -> None:
 
 @every_loss
 def test_swapping_images_and_texts_transposes_them(loss: Objective) -> None:
-    batch = several_captions()
+    batch = SEVERAL_CAPTIONS
     s, matches = similarities(loss, batch), batch.matches
     both, rows, columns = (replace(loss, anchors=anchors) for anchors in (Anchors.BOTH, Anchors.ROWS, Anchors.COLUMNS))
     w = weights_of_scores(both, s, matches)
@@ -279,7 +276,7 @@ def either_axis(loss: Objective) -> bool:
 def test_the_value_is_that_of_its_anchors(loss: Objective, reduction: Reduction) -> None:
     if any(side.pool is Pool.BOTH_ENDS for term in loss.terms for side in term.sides):
         return
-    s, every = similarities(loss, several_captions()), several_captions().matches
+    s, every = similarities(loss, SEVERAL_CAPTIONS), SEVERAL_CAPTIONS.matches
     by_row = replace(loss, anchors=Anchors.ROWS, reduction=Reduction.SUM)
     rows = [Matches(every.positives[i, None], every.negatives[i, None]) for i in range(len(s))]
     total = sum(loss_value(by_row, s[i, None], row) for i, row in enumerate(rows))
@@ -294,7 +291,7 @@ def one_term(outer: sp.Expr, anchors: Anchors = Anchors.ROWS, **sides: Side) -> 
 @pytest.mark.parametrize("of_positives", [EACH_MEAN, MEAN], ids=lambda a: a.name)
 def test_the_negatives_of_both_ends_as_a_loop(of_positives: Aggregator) -> None:
     """With aggregated positives an anchor gathers its own negatives and those of all its positives."""
-    s, m = similarities(catalog[0], several_captions()), several_captions().matches
+    s, m = similarities(catalog[0], SEVERAL_CAPTIONS), SEVERAL_CAPTIONS.matches
     total = torch.zeros(())
     for i in range(12):
         own = [s[i, k] for k in range(12) if m.negatives[i, k]]
@@ -348,7 +345,7 @@ def test_an_infinite_slope_at_no_member_is_not_seen(inner: sp.Expr, aggregator: 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_they_are_computed_in_float32_at_least_and_need_no_autograd(dtype: torch.dtype) -> None:
-    batch = random_pairs()
+    batch = RANDOM_PAIRS
     s = (batch.rows @ batch.columns.T).to(dtype)
     loss = next(loss for loss in catalog if loss.name == "circle")
     expected = torch.promote_types(dtype, torch.float32)
@@ -358,7 +355,7 @@ def test_they_are_computed_in_float32_at_least_and_need_no_autograd(dtype: torch
 
 
 def test_settings_replace_defaults() -> None:
-    batch = random_pairs()
+    batch = RANDOM_PAIRS
     s = batch.rows @ batch.columns.T
     loss = next(loss for loss in catalog if loss.name == "info_nce")
     found = loss_value(loss, s, batch.matches, {"tau": 3})

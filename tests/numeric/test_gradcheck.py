@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from goal_analysis.numeric.batch_loss import loss_value, weight_matrix
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.autograd.gradcheck import GradcheckError
 
-from goal_analysis.numeric.batches import several_captions
+from goal_analysis.numeric.batches import SEVERAL_CAPTIONS
 from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.analysis.decomposition import decompose
@@ -32,12 +31,12 @@ def called(loss: Objective) -> str:
 
 def a_few(loss: Objective) -> Tensor:
     """Scores of six images and texts, some with several positives, and no score on a kink."""
-    batch = several_captions()
+    batch = SEVERAL_CAPTIONS
     return scores(loss.similarity, batch.rows[:6], batch.columns[:6]).detach().requires_grad_()
 
 
 def few_matches():
-    return type(several_captions().matches)(*(m[:6, :6] for m in vars(several_captions().matches).values()))
+    return type(SEVERAL_CAPTIONS.matches)(*(m[:6, :6] for m in vars(SEVERAL_CAPTIONS.matches).values()))
 
 
 def jacobian(loss: Objective) -> Tensor:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from goal_analysis.numeric import gradient_statistics
-from goal_analysis.numeric.gradient_statistics import (
+from goal_analysis.numeric import probe
+from goal_analysis.numeric.probe import (
     Rows,
     column_names,
     effective_number,
@@ -43,7 +43,7 @@ def test_an_anchor_without_negatives_is_left_out() -> None:
 
 @pytest.mark.parametrize("way", ["_by_numpy", "_by_torch"])
 def test_quantiles_agree_with_those_of_torch(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient_statistics, "_in_order", getattr(gradient_statistics, way))
+    monkeypatch.setattr(probe, "_in_order", getattr(probe, way))
     values, members = torch.randn(30, 40), torch.rand(30, 40) < 0.3
     levels = (0.0, 0.1, 0.5, 0.93, 1.0)
     expected = torch.quantile(values[members], torch.tensor(levels))

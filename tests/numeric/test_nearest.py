@@ -108,9 +108,9 @@ def test_nothing_to_compare_is_named() -> None:
 
 @pytest.mark.parametrize("domain", [positive, nonnegative, unit, real], ids=str)
 def test_coordinates_stay_in_their_domain_and_come_back(domain) -> None:
-    of = coordinate(Hyperparameter("h", 0.5, domain))
-    assert of.to_value(of.of_value(0.25)) == pytest.approx(0.25, rel=1e-9)
-    assert all(of.to_value(u) in domain for u in (-30.0, -1.0, 0.5, 30.0))
+    to_value, of_value = coordinate(Hyperparameter("h", 0.5, domain))
+    assert to_value(of_value(0.25)) == pytest.approx(0.25, rel=1e-9)
+    assert all(to_value(u) in domain for u in (-30.0, -1.0, 0.5, 30.0))
 
 
 def test_distances_ignore_scale_and_nothing_else() -> None:

@@ -10,7 +10,6 @@ from goal_analysis.numeric.similarity import (
     direction_regularized,
     embedding_gradients,
     scores,
-    similarity_of_pairs,
 )
 from goal_analysis.symbolic.language.similarity import (
     COSINE,
@@ -80,17 +79,9 @@ def test_scores_follow_the_formula(similarity: Similarity) -> None:
 @by_name
 def test_the_declared_range_is_reached_on_unit_vectors(similarity: Similarity) -> None:
     x = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
-    same, opposite = similarity_of_pairs(similarity, x, x), similarity_of_pairs(similarity, x, -x)
+    same, opposite = scores(similarity, x, x).diagonal(), scores(similarity, x, -x).diagonal()
     torch.testing.assert_close(same, torch.full_like(same, float(similarity.identical)))
     torch.testing.assert_close(opposite, torch.full_like(opposite, float(similarity.opposite)))
-
-
-@by_name
-def test_pairs_are_the_diagonal(similarity: Similarity) -> None:
-    _, x, y = batch(6, 6, 3)
-    pairs = similarity_of_pairs(similarity, x, y)
-    torch.testing.assert_close(pairs, scores(similarity, x, y).diagonal(), rtol=1e-13, atol=1e-13)
-    assert not torch.allclose(pairs, scores(similarity, x, y.flip(0)).diagonal())
 
 
 def hard_points(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,7 +206,7 @@ def test_a_wrong_name_lists_the_right_ones() -> None:
         direction("cosinus")
 
 
-def test_every_similarity_has_scores_pairs_and_a_direction() -> None:
+def test_every_similarity_has_a_direction() -> None:
     assert {s.name for s in SIMILARITIES} <= {d.name for d in DIRECTIONS}
 
 
@@ -224,7 +215,6 @@ def test_a_similarity_from_elsewhere_is_refused_by_name() -> None:
     w, x, y = batch(2, 2, 2)
     for attempt in (
         lambda: scores(stranger, x, y),
-        lambda: similarity_of_pairs(stranger, x, y),
         lambda: embedding_gradients(stranger, w, x, y),
     ):
         with pytest.raises(ValueError, match="got 'manhattan' but expected one of cosine, dot"):

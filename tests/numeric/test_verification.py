@@ -14,14 +14,14 @@ from goal_analysis.numeric.aggregation import MASKED
 from goal_analysis.numeric import batch_loss, layout, verification
 from goal_analysis.numeric.batches import (
     BATCHES,
+    CLASSES,
+    IDENTICAL_AND_OPPOSITE,
+    ONE_SET_WITH_LABELS,
+    RANDOM_PAIRS,
+    SEVERAL_CAPTIONS,
     Batch,
-    classes,
     features_batch,
     features_batches,
-    identical_and_opposite,
-    one_set_with_labels,
-    random_pairs,
-    several_captions,
 )
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients
@@ -143,7 +143,7 @@ def test_what_value_and_weights_share_is_held_against_plain_loops(
         pytest.skip("columns are no anchors")
     if sabotage is Sabotage.first_positive_alone and loss.proxies and loss.anchors is Anchors.ROWS:
         pytest.skip("an embedding has one class")
-    batches = [classes] if loss.proxies else [several_captions]
+    batches = [CLASSES] if loss.proxies else [SEVERAL_CAPTIONS]
     verify(decomposed(loss), batches, [torch.float64])
     sabotage(monkeypatch, factor)
     with pytest.raises(VerificationError, match=f"loss '{loss.name}': [LW] on batch"):
@@ -161,13 +161,13 @@ def times_two(decomposition: Decomposition) -> Decomposition:
 def test_twice_the_weights_are_found_in_every_dtype(loss: SymbolicLoss, dtype: torch.dtype) -> None:
     message = f"W on batch .* in {str(dtype)[6:]}: got a relative error of 1 but expected at most {bound('W', dtype):g}"
     with pytest.raises(VerificationError, match=message):
-        verify(times_two(decomposed(loss)), [several_captions], [dtype])
+        verify(times_two(decomposed(loss)), [SEVERAL_CAPTIONS], [dtype])
 
 
 def test_weights_so_small_that_all_of_them_look_like_rounding_are_compared() -> None:
-    verify(named("circle"), [random_pairs, several_captions], settings={"gamma": 1e-14})
+    verify(named("circle"), [RANDOM_PAIRS, SEVERAL_CAPTIONS], settings={"gamma": 1e-14})
     with pytest.raises(VerificationError, match="got a relative error of 1 but expected at most 1e-10"):
-        verify(times_two(named("circle")), [random_pairs], settings={"gamma": 1e-14})
+        verify(times_two(named("circle")), [RANDOM_PAIRS], settings={"gamma": 1e-14})
 
 
 def test_what_cancels_to_zero_is_held_against_what_is_summed() -> None:
@@ -175,7 +175,7 @@ def test_what_cancels_to_zero_is_held_against_what_is_summed() -> None:
     term = Term(outer=gap, positives=MEAN(sp.Integer(3) ** s_p), negatives=MEAN(sp.Integer(3) ** s_n, Pool.ALL))
     decomposition = decompose(SymbolicLoss(name="cancels", title="Cancels", terms=(term,)))
     everything = torch.ones(4, 4, dtype=torch.bool)
-    batch = replace(random_pairs(), matches=Matches(everything, ~everything))
+    batch = replace(RANDOM_PAIRS, matches=Matches(everything, ~everything))
     batch = replace(batch, rows=batch.rows[:4], columns=batch.columns[:4])
     frame = verify(decomposition, [batch]).frame
     assert (frame[frame.quantity == "W"].relative < 1e-6).all()
@@ -192,12 +192,12 @@ def test_a_wrong_sign_of_a_direction_is_found_in_every_dtype(
 ) -> None:
     monkeypatch.setattr(verification, "embedding_gradients", lambda *a: tuple(-g for g in embedding_gradients(*a)))
     with pytest.raises(VerificationError, match="∂L/∂X on batch 'random pairs'"):
-        verify(named("info_nce"), [random_pairs], [dtype])
+        verify(named("info_nce"), [RANDOM_PAIRS], [dtype])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_embeddings_that_are_not_finite_are_refused(value: float) -> None:
-    batch = random_pairs()
+    batch = RANDOM_PAIRS
     batch.columns[3, 2] = value
     with pytest.raises(ValueError, match="loss 'circle': got embeddings of batch 'random pairs' that are not finite"):
         verify(named("circle"), [batch])
@@ -205,7 +205,7 @@ def test_embeddings_that_are_not_finite_are_refused(value: float) -> None:
 
 def without_pairs() -> Batch:
     nothing = torch.zeros(12, 12, dtype=torch.bool)
-    return replace(random_pairs(), matches=Matches(nothing, nothing))
+    return replace(RANDOM_PAIRS, matches=Matches(nothing, nothing))
 
 
 def no_embeddings() -> Batch:
@@ -216,10 +216,10 @@ def no_embeddings() -> Batch:
     ("name", "batches", "dtypes"),
     [
         ("circle", [], [torch.float64]),
-        ("circle", [random_pairs], []),
+        ("circle", [RANDOM_PAIRS], []),
         ("circle", [without_pairs], [torch.float64]),
         ("circle", [no_embeddings], [torch.float64]),
-        ("proxy_nca", [one_set_with_labels], [torch.float64]),
+        ("proxy_nca", [ONE_SET_WITH_LABELS], [torch.float64]),
     ],
 )
 def test_nothing_to_compare_is_no_verification(name: str, batches, dtypes) -> None:
@@ -281,7 +281,7 @@ def test_the_error_names_what_is_wrong(what: str, quantity: str) -> None:
         r"got a relative error of 0\.00\d+ but expected at most 1e-10"
     )
     with pytest.raises(VerificationError, match=message):
-        verify(spoilt(named("circle"), what), [random_pairs])
+        verify(spoilt(named("circle"), what), [RANDOM_PAIRS])
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -293,13 +293,13 @@ def test_a_wrong_direction_is_found(which: int, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(verification, "embedding_gradients", wrong)
     with pytest.raises(VerificationError, match=f"∂L/∂{'XY'[which]} on batch 'random pairs' in float64"):
-        verify(named("circle"), [random_pairs])
+        verify(named("circle"), [RANDOM_PAIRS])
 
 
 def test_a_typed_in_weight_that_is_wrong_is_found() -> None:
     field = replace(named("circle").field, positive=1 - s_p, negative=s_n, factors=None)
     with pytest.raises(VerificationError, match="loss 'circle': w⁺ on batch 'random pairs' in float64"):
-        verify(replace(named("circle"), field=field), [random_pairs])
+        verify(replace(named("circle"), field=field), [RANDOM_PAIRS])
 
 
 def test_a_weight_that_overflows_is_found() -> None:
@@ -308,17 +308,17 @@ def test_a_weight_that_overflows_is_found() -> None:
     gap = gamma * (s_n - s_p)
     unstable = gamma * sp.exp(gap) / (1 + sp.exp(gap))
     typed = replace(named("info_nce"), field=replace(field, positive=unstable, factors=None))
-    verify(typed, [identical_and_opposite], [torch.float32])
+    verify(typed, [IDENTICAL_AND_OPPOSITE], [torch.float32])
     message = "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"
     with pytest.raises(VerificationError, match=message):
-        verify(typed, [identical_and_opposite], [torch.float32], settings={"tau": 100})
+        verify(typed, [IDENTICAL_AND_OPPOSITE], [torch.float32], settings={"tau": 100})
 
 
 def test_settings_are_used() -> None:
     for scale in (0.5, 200):
-        verify(named("info_nce"), [random_pairs, one_set_with_labels], [torch.float64], settings={"tau": scale})
+        verify(named("info_nce"), [RANDOM_PAIRS, ONE_SET_WITH_LABELS], [torch.float64], settings={"tau": scale})
     with pytest.raises(ValueError, match="expected one of tau"):
-        verify(named("info_nce"), [random_pairs], settings={"sale": 1})
+        verify(named("info_nce"), [RANDOM_PAIRS], settings={"sale": 1})
 
 
 def written(folder: Path, features: np.ndarray, captions: int | None) -> Path:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from goal_analysis.numeric.gradient_statistics import Rows, column_names, statistics
 from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.probe import Rows, column_names, statistics
 from goal_analysis.pictures import batch_figures, batch_frames
 from goal_analysis.pictures.batch_figures import draw_ridgelines, save_film
 from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, ridges_frame, triplets_frame

@@ -51,7 +51,7 @@ from goal_analysis.numeric.measurement.inputs import (
     vectors_with,
 )
 
-ROUNDING = 1e-8
+ROUNDING = 1e-8  # slopes below this share of the largest weight are rounding: the weights are constant
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,26 +28,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-STEPS = (1e-5, 1e-3, 1e-2)
-"""Of central differences. In float64 the first has rounding and truncation near 1e-10."""
-
-NOTICEABLE = 1e-4
-"""Misfits, curls and indices above this are more than rounding and finite differences make."""
-
-NEARBY = 5e-5
-"""Fourth differences of weights this far apart are rounding alone."""
-
-FAINT = 1e-9
-"""Noise below this share of the largest weight is that of float64, and ignored."""
+STEPS = (1e-5, 1e-3, 1e-2)  # of central differences. In float64 the first has rounding and truncation near 1e-10
+NOTICEABLE = 1e-4  # misfits, curls and indices above this are more than rounding and finite differences make
+NEARBY = 5e-5  # fourth differences of weights this far apart are rounding alone
+FAINT = 1e-9  # noise below this share of the largest weight is that of float64, and ignored
 
 CLEAR, MOST = 10.0, 0.75
 """What is believed has CLEAR times the standard deviation of the noise, and is MOST of what turns."""
 
-VANISHING = 1e-9
-"""A weight below this share of the largest is taken for zero."""
-
-ABOVE_NOISE = 100
-"""A weight that is not so many times its noise says nothing of a ratio."""
+VANISHING = 1e-9  # a weight below this share of the largest is taken for zero
+ABOVE_NOISE = 100  # a weight that is not so many times its noise says nothing of a ratio
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,11 +59,8 @@ BESIDE = (1.37e-3, -0.89e-3)
 REPEATED, REPEATABLE = 8, 1e-6
 """At so many points the loss is called once more in the end; its gradients may differ by this share."""
 
-DEAD = 1e-9
-"""A point is dead if both weights are below this share of the largest weight on the plane."""
-
-UNEXPLAINED = 0.01
-"""If more of the gradient is no gradient by similarities, the weights do not speak for the loss."""
+DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane
+UNEXPLAINED = 0.01  # if more of the gradient is no gradient by similarities, the weights do not speak for the loss
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ from goal_analysis.symbolic.objective import SymbolicLoss
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Undecided
 
-TIE = 1e-6
+TIE = 1e-6  # losses whose fitted weights are closer than this to each other are ties
 
 OF_COSINE = {
     COSINE: lambda s: s,
@@ -44,14 +44,13 @@ OF_COSINE = {
 
 Weights = Callable[[Sequence[float]], np.ndarray]
 
-STARTS = (1.0, 0.2, 5.0)
+STARTS = (1.0, 0.2, 5.0)  # what the defaults are multiplied by, all together and one at a time
 
 FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 60
 """The first and the last step of the coordinate search, and the most rounds of it and of the polishing."""
 
-EXACT = 1e-13
-
-FARTHEST = 700.0
+EXACT = 1e-13  # a distance that is rounding alone; the search ends there
+FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +152,8 @@ def frame(neighbours: Sequence[Neighbour]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-@dataclass(frozen=True)
-class Coordinate:
-    """A hyperparameter as a function of a number without bounds."""
-
-    to_value: Callable[[float], float]
-    of_value: Callable[[float], float]
+Coordinate = tuple[Callable[[float], float], Callable[[float], float]]
+"""A hyperparameter as a function of a number without bounds, and that number as a function of the hyperparameter."""
 
 
 def coordinate(h: Hyperparameter) -> Coordinate:
@@ -166,17 +161,17 @@ def coordinate(h: Hyperparameter) -> Coordinate:
     low, high, tiny = float(h.domain.start), float(h.domain.end), 1e-12
     match bool(np.isfinite(low)), bool(np.isfinite(high)):
         case True, True:
-            return Coordinate(
+            return (
                 lambda u: low + (high - low) / (1 + np.exp(-u)),
                 lambda x: float(np.log((x - low + tiny) / (high - x + tiny))),
             )
         case True, False if h.domain.left_open:
-            return Coordinate(lambda u: low + float(np.exp(u)), lambda x: float(np.log(x - low)))
+            return lambda u: low + float(np.exp(u)), lambda x: float(np.log(x - low))
         case True, False:
-            return Coordinate(lambda u: low + abs(u), lambda x: x - low)
+            return lambda u: low + abs(u), lambda x: x - low
         case False, True:
-            return Coordinate(lambda u: high - abs(u), lambda x: high - x)
-    return Coordinate(lambda u: u, lambda x: x)
+            return lambda u: high - abs(u), lambda x: high - x
+    return lambda u: u, lambda x: x
 
 
 def best_factor(fitted: np.ndarray, target: np.ndarray) -> float:
@@ -199,7 +194,7 @@ def fit(weights: Weights, knobs: Sequence[Hyperparameter], target: np.ndarray) -
     coordinates = [coordinate(h) for h in knobs]
 
     def values(place: np.ndarray) -> tuple[float, ...]:
-        return tuple(float(c.to_value(u)) for c, u in zip(coordinates, place, strict=True))
+        return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, place, strict=True))
 
     def at(place: np.ndarray) -> np.ndarray:
         return weights(values(place))
@@ -227,7 +222,7 @@ def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) 
     for factors in combinations:
         tried = [factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)]
         if all(value in h.domain for value, h in zip(tried, knobs, strict=True)):
-            starts.append(np.array([c.of_value(value) for c, value in zip(coordinates, tried, strict=True)]))
+            starts.append(np.array([of_value(value) for (_, of_value), value in zip(coordinates, tried, strict=True)]))
     return starts
 
 

@@ -37,11 +37,9 @@ from goal_analysis.symbolic.proof.identity import (
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
-CHECKED = 24
-
-TOLERANCE = 1e-6
-
-DIGITS = 60
+CHECKED = 24  # points at which simplified weights are compared with the bare derivatives
+TOLERANCE = 1e-6  # the largest relative difference between them there
+DIGITS = 60  # with which a difference in floats is checked
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,7 @@ def _gathered(side: Side | None, variable, inner_derivative, own, positives):
     return [(sp.S.One, aggregate, [(s, m * d) for s, m, d in zip(pool, mining, slopes, strict=True)])]
 
 
-BASES = 4
+BASES = 4  # points through which factors are read off the weights where the algebra shows none
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,11 @@ from goal_analysis.symbolic.proof.identity import (
 from goal_analysis.symbolic.proof.tidying import bounded_factor, tidy
 from goal_analysis.symbolic.weight import WeightField
 
-TRIED = 40
-
-CELLS = 48
-
-BOXES = 400
-
-NEGLIGIBLE = 1e-7
-
-DIGITS = 60
+TRIED = 40  # along how many lines a kink without a closed form is searched
+CELLS = 48  # into how many cells such a line is cut
+BOXES = 400  # the most boxes into which the range is cut to prove that a kink lies outside of it
+NEGLIGIBLE = 1e-7  # a coefficient below this share of its size elsewhere counts as zero on the kink
+DIGITS = 60  # with which a larger coefficient is checked
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
 
 u = sp.Symbol("u", real=True)
 
-CENTRE = {s_p: sp.Rational(1, 2), s_n: sp.Rational(1, 2)}
+CENTRE = {s_p: sp.Rational(1, 2), s_n: sp.Rational(1, 2)}  # where a tangent twin touches: neither easy nor hard
 
 
 class NoTwin(ValueError):

@@ -15,24 +15,16 @@ from mpmath.ctx_iv import MPIntervalContext
 
 from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, logsumexp, sigmoid, softplus, step
 
-MAX_BITS = 512
-
-MAX_EXPONENT = 64
-"""Largest numeric exponent: no published loss goes past 4, and SymPy expands powers of numbers."""
-
-MAX_ROOT = 100
-
-MAX_ROOT_BITS = 256
-"""Bits of a number under a root, times the root: SymPy raises its prime factors up to that power."""
-
-MAX_SIZE = 2_000
-"""Nodes of an expression, written out as a tree: `abs` and `max` write their argument twice."""
+MAX_BITS = 512  # of a numerator or denominator: its square still fits into a float64
+MAX_EXPONENT = 64  # largest numeric exponent: no published loss goes past 4, and SymPy expands powers of numbers
+MAX_ROOT = 100  # the largest denominator of a numeric exponent
+MAX_ROOT_BITS = 256  # bits of a number under a root, times the root: SymPy raises its prime factors up to that power
+MAX_SIZE = 2_000  # nodes of an expression, written out as a tree: `abs` and `max` write their argument twice
 
 MAX_TERMS, MAX_CONSTANT_TERMS = 3_000, 100
 """Summands of an expression multiplied out, which later steps may do and which SymPy does to constants."""
 
-MAX_NESTING = 100
-
+MAX_NESTING = 100  # levels of an expression, so that whoever walks it stays clear of Python's recursion limit
 _MAX, _MAX_LOG = 2.0**512, 512 * math.log(2)
 
 

@@ -34,11 +34,8 @@ Value = TypeVar("Value", SymbolicLoss, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
-
 REDUCTION_OF = {reduction.value: reduction for reduction in Reduction}
-
 ANCHORS_OF = {anchors.name.lower(): anchors for anchors in Anchors}
-
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}

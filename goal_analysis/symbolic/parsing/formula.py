@@ -25,13 +25,9 @@ from goal_analysis.symbolic.parsing.errors import FormulaError
 MAX_CHARACTERS = 1_000
 """Characters of a formula: published losses take some 200, and CPython's parser is safe up to here."""
 
-MAX_NODES = 500
-"""Nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second."""
-
-MAX_DEPTH = 40
-"""Nested operations, far below Python's recursion limit; a sum or product of many counts as one."""
-
-MAX_DIGITS = 17
+MAX_NODES = 500  # nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second
+MAX_DEPTH = 40  # nested operations, far below Python's recursion limit; a sum or product of many counts as one
+MAX_DIGITS = 17  # of a decimal: as many as a float64 has
 
 _TOKEN = re.compile(
     r"""\s+ | (?P<word>[^\W\d]\w*) | (?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])

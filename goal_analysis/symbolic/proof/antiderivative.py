@@ -9,8 +9,7 @@ from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, sigmoi
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 
-MOST_OPERATIONS = 20
-"""SymPy integrates no functions with more operations: its search takes seconds for them."""
+MOST_OPERATIONS = 20  # SymPy integrates no functions with more operations: its search takes seconds for them
 
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:

@@ -23,11 +23,8 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_
 
 Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
 
-POINTS = 160
-"""Points that are tried in floats. A false identity fails almost everywhere in some region."""
-
-PROMISING = 6
-"""How many points with the largest values, and how many others, are then tried in many digits."""
+POINTS = 160  # points that are tried in floats. A false identity fails almost everywhere in some region
+PROMISING = 6  # how many points with the largest values, and how many others, are then tried in many digits
 
 
 class Undecided(ValueError):
@@ -100,14 +97,9 @@ def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.m
     return fine if agree else None
 
 
-MOST_OPERATIONS = 600
-"""No proof is tried for expressions with more operations ..."""
-
-MOST_TERMS = 20_000
-"""... or with more terms after the numerator is multiplied out ..."""
-
-MOST_KINKS = 10
-"""... or with more kinks: every combination of signs is a case."""
+MOST_OPERATIONS = 600  # no proof is tried for expressions with more operations
+MOST_TERMS = 20_000  # ... or with more terms after the numerator is multiplied out
+MOST_KINKS = 10  # ... or with more kinks: every combination of signs is a case
 
 
 def proves_zero(expression: sp.Expr) -> bool:

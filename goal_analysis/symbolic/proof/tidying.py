@@ -13,11 +13,8 @@ import sympy as sp
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.language.similarity import Similarity
 
-MOST_TERMS = 400
-"""Expressions with more terms are not factored ..."""
-
-MOST_DEGREE = 100
-"""... nor those of a higher degree. An exponential with a constant of many digits has a high degree."""
+MOST_TERMS = 400  # expressions with more terms are not factored
+MOST_DEGREE = 100  # ... nor those of a higher degree. An exponential with a constant of many digits has a high degree
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
@@ -105,7 +102,7 @@ def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
     return left
 
 
-ENDLESS = 1e9
+ENDLESS = 1e9  # the largest count
 
 
 def terms_multiplied_out(e: sp.Expr) -> float:

@@ -2,17 +2,18 @@
 
     python benchmarks/catalog.py [--sizes 512 2048 8192] [--dim 1024] [--losses circle info_nce …] [--write]
 
-Time is forward and backward in multiples of one float32 product X·Yᵀ, in CPU seconds of one thread, each call between two
-products of its own process; the smallest of the rounds, because a busy machine only adds. Memory is the largest resident
-size above that before the first call, in multiples of an N×D matrix; the gradients of both sides are 2 of them. Both are
-those of a fresh process a case. One positive an anchor: row i matches column i, as text i matches image i, or as class i
-has proxy i. Ours take the tiled way where they have it; the others keep the matrix of scores, and are left out where it
-would not fit.
+Time is forward and backward in multiples of one float32 product X·Yᵀ, in CPU seconds of one thread, each call between
+two products of its own process; the smallest of the rounds, because a busy machine only adds. Memory is the largest
+resident size above that before the first call, in multiples of an N×D matrix; the gradients of both sides are 2 of
+them. Both are those of a fresh process a case. One positive an anchor: row i matches column i, as text i matches image
+i, or as class i has proxy i. Ours take the tiled way where they have it; the others keep the matrix of scores, and are
+left out where it would not fit.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import platform
 import time
@@ -103,7 +104,7 @@ def measured(case: Case, n: int, dim: int, rounds: int) -> tuple[float, float]:
         for call in (lambda: plain[0] @ plain[1].T, lambda: case(x, y).backward(), lambda: plain[0] @ plain[1].T):
             call()
             times.append(time.thread_time())
-        first, own, last = (b - a for a, b in zip(times, times[1:], strict=False))
+        first, own, last = (b - a for a, b in itertools.pairwise(times))
         found.append(own / ((first + last) / 2))
     return min(found), most / (4 * n * dim)
 
@@ -165,8 +166,9 @@ def main() -> None:
         "| " + " | ".join(map(str, row)) + " |" for row in (table.columns, ["---"] * len(table.columns), *table.values)
     ]
     head = (
-        f"# The losses of the catalog, forward and backward (one thread, torch {torch.__version__}, {platform.machine()})\n\n"
-        f"F is one product X·Yᵀ with D = {given.dim}, ND an N×D matrix of float32. The library is pytorch-metric-learning.\n\n"
+        f"# The losses of the catalog (one thread, torch {torch.__version__}, {platform.machine()})\n\n"
+        f"Forward and backward. F is one product X·Yᵀ with D = {given.dim}, ND an N×D matrix of float32. The library is "
+        "pytorch-metric-learning.\n\n"
     )
     if given.write:
         write_whole(RESULTS, head + "\n".join(lines) + "\n")

@@ -148,8 +148,8 @@ def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
     for x, side, s in ((x_p, term.positives, s_p), (x_n, term.negatives, s_n)):
         if side is None or not _is_line(side.inner, s):
             raise ValueError(
-                f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining besides, "
-                "such as hardest: this objective aggregates other quantities"
+                f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
+                "besides, such as hardest: this objective aggregates other quantities"
             )
         slope = sp.diff(side.inner, s)
         read[s] = (x - side.inner.subs(s, 0)) / slope

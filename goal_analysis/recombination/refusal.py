@@ -49,8 +49,8 @@ def refusal(objective: Objective) -> str | None:
             continue
         if relative:
             return (
-                f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that read "
-                "other pairs, but expected another mining, such as hardest or top_k:5"
+                f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
+                "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
         if term.triplet is None or term.positives is None or term.negatives is None:
             continue
@@ -60,8 +60,8 @@ def refusal(objective: Objective) -> str | None:
         place = _unreal(t, list(points), relative) if named and named[0][0] == "the triplet weight" else None
         if place:
             return (
-                f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet weight "
-                f"is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest or top_k:5"
+                f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
+                f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest or top_k:5"
             )
     return None
 

@@ -1,9 +1,9 @@
 """The tiled way: from embeddings to W·Y and Wᵀ·X without a matrix of scores.
 
-The scores pass by in tiles. A first look adds up every anchor's aggregate of the negatives, which gives T; a second makes
-the weights of a tile in place and multiplies them with the embeddings. Where rows alone are anchors a tile is a strip of
-whole rows, so both looks are at the same scores. Where every aggregate of negatives is a maximum there is no second look:
-every anchor has weights on few pairs, and the gradients are sums over few others.
+The scores pass by in tiles. A first look adds up every anchor's aggregate of the negatives, which gives T; a second
+makes the weights of a tile in place and multiplies them with the embeddings. Where rows alone are anchors a tile is a
+strip of whole rows, so both looks are at the same scores. Where every aggregate of negatives is a maximum there is no
+second look: every anchor has weights on few pairs, and the gradients are sums over few others.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def _anchors(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
 def _present(term: Term, segments: Segments, opposite: int) -> Tensor | None:
     """Which anchors have what a term needs; None where all have."""
     own = term.negatives is not None and term.negatives.pool == "own"
-    if (segments.single or term.positives is None) and (opposite > 1 and segments.single or not own):
+    if (segments.single or term.positives is None) and ((opposite > 1 and segments.single) or not own):
         return None
     lengths = segments.lengths
     there = lengths > 0 if term.positives is not None else torch.ones_like(lengths, dtype=torch.bool)
@@ -456,7 +456,7 @@ def _of_negatives(look: Look, axis: Axis) -> Tensor:
 def _of_positives(
     side: Side | None, of_pairs: Tensor, segments: Segments
 ) -> tuple[Tensor, Tensor | float, Tensor | None]:
-    """What the positives hand over, what it counts for, and the mining weights; of enumerated ones no mining weights."""
+    """What the positives hand over, what it counts for, and the mining weights; None for enumerated ones."""
     if side is None:
         return of_pairs.new_zeros(segments.lengths.shape), 1.0, None
     values = side.inner(of_pairs)

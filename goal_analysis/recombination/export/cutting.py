@@ -1,4 +1,5 @@
-"""Source code cut out of modules: some definitions with all that they use, in an order in which they can stand in one file.
+"""Source code cut out of modules: some definitions with all that they use, in an order in which they can stand in one
+file.
 
 Modules of the package, and those of a user's own selections and directions, are followed; of everything else the import
 is kept. So what an exported file says is said once, where it is used.

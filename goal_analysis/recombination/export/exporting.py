@@ -1,4 +1,4 @@
-"""An objective as the text of one Python file: what it is, its formulas, the engine that makes its gradient, a check."""
+"""An objective as the text of one Python file: what it is, its formulas, the engine, a check."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ ROWS, DIM = 5, 4
 def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
     """The text of a Python file that trains with an objective and needs torch alone.
 
-    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way, to the
-    last bit. Run as a program it checks itself.
+    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way,
+    to the last bit. Run as a program it checks itself.
 
     Args:
         objective: any whose selections and direction have a source that can be read.

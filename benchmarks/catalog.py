@@ -167,8 +167,8 @@ def main() -> None:
     ]
     head = (
         f"# The losses of the catalog (one thread, torch {torch.__version__}, {platform.machine()})\n\n"
-        f"Forward and backward. F is one product X·Yᵀ with D = {given.dim}, ND an N×D matrix of float32. The library is "
-        "pytorch-metric-learning.\n\n"
+        f"Forward and backward: F is one product X·Yᵀ with D = {given.dim}, ND an N×D matrix of float32. The "
+        "library is pytorch-metric-learning.\n\n"
     )
     if given.write:
         write_whole(RESULTS, head + "\n".join(lines) + "\n")

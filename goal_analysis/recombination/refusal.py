@@ -61,7 +61,7 @@ def refusal(objective: Objective) -> str | None:
         if place:
             return (
                 f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
-                f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest or top_k:5"
+                f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
             )
     return None
 

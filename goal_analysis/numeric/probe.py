@@ -244,13 +244,8 @@ class GradientProbe:
     ) -> None:
         """The same for a loss that takes unit embeddings: W is solved from ∂L/∂anchors = W·candidates.
 
-        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly.
-
-        Args:
-            anchors: unit vectors, the tensor that the loss is computed from.
-            candidates: unit vectors; fewer than dimensions, or else W is not unique.
-            matches: which pairs are positives and which negatives.
-            step: as for `watch`.
+        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly. The
+        candidates have to be fewer than dimensions, or else W is not unique.
 
         Raises:
             RuntimeError: outside of the probe's block.

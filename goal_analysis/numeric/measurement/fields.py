@@ -1,22 +1,15 @@
 """What fields of measured weights say: how much of a field turns, and which factors it has.
 
-**Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump of the weights
-between two points adds its height over the step. All three errors change with the step. What a field truly turns by
-does not. So differences are taken at several `STEPS`:
-
-- The *share* is the smallest over the steps of ‖turning part‖ over the size that the caller gives. The size holds all
-  slopes and the weights themselves. A field whose share is negligible at any step is a gradient.
-- *Believed* is that part on which two successive steps agree to a factor of two, and which both lift above the noise.
-  A field of which a noticeable share is believed to turn is no gradient.
-
-Between the two nothing is decided.
+**Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump adds its
+height over the step; what a field truly turns by does not change with the step. So several `STEPS` are taken. The
+*share* is the smallest ‖turning part‖ over the size that the caller gives; a field whose share is negligible at any
+step is a gradient. *Believed* is that part on which two successive steps agree to a factor of two, above the noise; a
+field of which a noticeable share is believed to turn is no gradient. Between the two nothing is decided.
 
 **Factors.** w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a
-row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The terms are fitted by least
-squares where both weights are there. The *misfit* is the root mean square of the rest, in logarithms: 0.01 says that no
-T·P meets the ratio of the weights better than to about 1 %. The factors are unique up to one constant (where the pairs
-with both weights hang together): P⁺ = 1 at s_p = 0, or in the geometric mean if there is no weight at 0, and T carries
-the scale. For the shapes 1 and 1 − s_p this is the convention of the symbolic separation.
+row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The *misfit* is the root mean
+square of what least squares leaves: at 0.01 no T·P meets the ratio better than to about 1 %. The factors are unique up
+to one constant: P⁺ = 1 at s_p = 0, or in the geometric mean if there is no weight at 0, and T carries the scale.
 """
 
 from __future__ import annotations

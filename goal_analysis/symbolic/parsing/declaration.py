@@ -50,12 +50,7 @@ _RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_
 
 
 def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
-    """Read a document of losses, ``{"losses": {name: declaration}}``; `loss_from_mapping` says what a declaration
-    holds.
-
-    >>> [loss.name for loss in losses_from_mapping({"losses": {"difference": {"formula": "s_n - s_p"}}})]
-    ['difference']
-    """
+    """Read a document of losses, ``{"losses": {name: declaration}}``, each as `loss_from_mapping` does."""
     tables = Table(mapping, "losses", ("losses",)).table("losses")
     return tuple(loss_from_mapping(name, tables[name]) for name in tables)
 

@@ -34,9 +34,9 @@ def api_pages() -> dict[str, str]:
         if f"api/goal_analysis.{floor}.md" in found
     )
     found["api/index.md"] = (
-        "# API\n\nWhat `import goal_analysis as ga` offers is public, and may be relied on: [its names](goal_analysis.md), and\n"
-        "[how they are used](../../python.md). Below them is one page a room of [the house](../../architecture.md); the\n"
-        f"floors, from below:\n\n{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
+        "# API\n\nWhat `import goal_analysis as ga` offers is public: [its names](goal_analysis.md)\n"
+        "and [how they are used](../../python.md). Then comes a page a room of [the house](../../architecture.md).\n"
+        f"The floors, from below:\n\n{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
     )
     return found
 

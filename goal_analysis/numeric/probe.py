@@ -36,11 +36,7 @@ class Rows:
 def effective_number(
     weights: Float[Tensor, "anchors candidates"],
 ) -> Float[Tensor, " anchors"]:
-    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight.
-
-    >>> effective_number(torch.tensor([[2.0, 2.0, 2.0, 2.0], [0.0, 7.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
-    tensor([4., 1., nan])
-    """
+    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight."""
     shares = weights / weights.sum(1, keepdim=True)
     return torch.special.entr(shares).sum(1).exp()
 

@@ -54,13 +54,7 @@ class Turning:
 
 
 def turning(fields: Iterable[Field], noise: float = 0.0) -> Turning:
-    """Weigh the fields, those of small steps first; no more are taken once a share is negligible.
-
-    >>> c = torch.tensor([0.3, -0.4])
-    >>> true, jump = ([Field(h, by(h), 1.0) for h in (1e-3, 1e-2)] for by in (lambda h: c, lambda h: c / h))
-    >>> turning(true).believed, turning(jump).believed
-    (0.5, 0.0)
-    """
+    """Weigh the fields, those of small steps first; no more are taken once a share is negligible."""
     best, believed, before = Turning(float("inf"), 0.0, torch.zeros(0)), 0.0, None
     for field in fields:
         share = field.turning.norm().item() / field.size if field.size > 0 else 0.0
@@ -130,14 +124,7 @@ def fit_factors(
     w_n: Float[Tensor, "s_p s_n"],
     noise: tuple[Float[Tensor, "s_p s_n"], Float[Tensor, "s_p s_n"]] | None = None,
 ) -> MeasuredFactors:
-    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out.
-
-    >>> s = torch.linspace(-1, 1, 5, dtype=torch.float64)
-    >>> t = torch.exp(s[None, :] - s[:, None])
-    >>> found = fit_factors(s, 3 * t * (2 - s)[:, None], 3 * t * (2 + s)[None, :])
-    >>> found.positive * 2, found.misfit < 1e-9
-    (tensor([3.0000, 2.5000, 2.0000, 1.5000, 1.0000], dtype=torch.float64), True)
-    """
+    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out."""
     noise_p, noise_n = noise or (torch.zeros_like(w_p), torch.zeros_like(w_n))
     present_p, present_n = _present(w_p, noise_p), _present(w_n, noise_n)
     both = present_p & present_n

@@ -18,7 +18,7 @@ from goal_analysis.vse.data.table import SUFFIXES, load_table
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
 
-FOLDER = "/"  # Stands among the suffixes of a `DataSet` for a folder
+FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
 LOADER = "load(source, *, skip_bad, **options), each option annotated"
 

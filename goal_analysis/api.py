@@ -227,12 +227,7 @@ def weights() -> dict[str, tuple[str, ...]]:
 def decompose(given: Given, **keywords: Any) -> Decomposition:
     """Take a loss, or another objective, apart at the gradient: w⁺ = T·P⁺ and w⁻ = T·P⁻.
 
-    Args:
-        given: as for `objective`.
-        keywords: as for `objective`.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
+    The arguments are those of `objective`, and so is what is refused.
 
     >>> decompose("vse_pp").field.factors
     Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
@@ -243,12 +238,7 @@ def decompose(given: Given, **keywords: Any) -> Decomposition:
 def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -> Integrability:
     """Decide whether what trains is the gradient of a loss: yes with a proof, no with a witness, or open.
 
-    Args:
-        given: as for `objective`; or weights of one triplet.
-        keywords: as for `objective`.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
+    The arguments are those of `objective`, and so is what is refused; weights of one triplet are accepted too.
 
     >>> integrability("nca/constant").loss
     softplus(tau*(s_n - s_p))/tau
@@ -263,12 +253,7 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
 def characteristics(given: Given | Decomposition | WeightField, **keywords: Any) -> Characteristics:
     """What the weights of one triplet do: signs, limits, growth with hardness, saturation and scale.
 
-    Args:
-        given: as for `objective`; or weights of one triplet.
-        keywords: as for `objective`; of weights, hyperparameters.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
+    The arguments are those of `objective`, and so is what is refused; weights of one triplet are accepted too.
 
     >>> characteristics("nca/linear").negative.negative_somewhere
     True
@@ -283,12 +268,7 @@ def characteristics(given: Given | Decomposition | WeightField, **keywords: Any)
 def describe(given: Given, **keywords: Any) -> Description:
     """Everything that is known of an objective before it trains: weights, mining, verdict, loss, signs.
 
-    Args:
-        given: as for `objective`.
-        keywords: as for `objective`.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
+    The arguments are those of `objective`, and so is what is refused.
 
     >>> describe("nca/linear@softmax:12").sign
     'mixed'
@@ -424,12 +404,7 @@ def recombine(
 def twin(given: Given, **keywords: Any) -> Objective:
     """The integrable twin of an objective: the same pair weights, and T as a function of their potential.
 
-    Args:
-        given: as for `objective`; its weights separate.
-        keywords: as for `objective`.
-
-    Raises:
-        ValueError: the weights do not separate, or there is no twin.
+    The arguments are those of `objective`, and so is what is refused. Weights that do not separate have no twin.
 
     >>> twin("nca/linear").name, integrability(twin("nca/linear")).integrable
     ('nca_twin/linear', True)
@@ -614,7 +589,7 @@ class Run:
     def _repr_markdown_(self) -> str:
         columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
         rows = [
-            f"| {r['epoch']} | {' | '.join(f'{r[c]:.1f}' for c in columns)} |"
+            f"| {r['epoch']:g} | {' | '.join(f'{r[c]:.1f}' for c in columns)} |"
             for _, r in self.history.reset_index().iterrows()
         ]
         head = [f"| epoch | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -704,6 +679,9 @@ def experiment_of(
 
 def load_run(folder: str | Path) -> Run:
     """The run in a folder, whoever trained it.
+
+    Args:
+        folder: of the run.
 
     Raises:
         RunError: the folder holds no run.

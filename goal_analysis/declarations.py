@@ -68,11 +68,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Set values such as ``training.epochs=15`` in tables; a value is read as TOML, or else as text.
-
-    >>> with_settings({"training": {"epochs": 25}}, ["training.epochs=15", "model.text.name=recurrent"])
-    {'training': {'epochs': 15}, 'model': {'text': {'name': 'recurrent'}}}
-    """
+    """Set values such as ``training.epochs=15`` in tables; a value is read as TOML, or else as text."""
     result: dict[str, Any] = dict(given)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -115,10 +111,8 @@ _NUMBER = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?", re.ASCII)
 
 
 def fraction_of(text: str) -> Fraction:
-    """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; a ValueError where a float64 has none.
-
-    >>> fraction_of("1/8"), fraction_of("-0.2")
-    (Fraction(1, 8), Fraction(-1, 5))
+    """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; a ValueError where a
+    float64 has none.
     """
     match = _NUMBER.fullmatch(text) if len(text) <= MOST_IN_A_NUMBER else None
     if match is not None:
@@ -140,11 +134,7 @@ def number_text(value: float) -> str:
 
 
 def one_of(names: Iterable[str], given: object = "") -> str:
-    """Names for an error, those that resemble what was given first.
-
-    >>> one_of(["gamma", "margin", "tau"], "margn")
-    'margin, gamma, tau'
-    """
+    """Names for an error, those that resemble what was given first."""
     names = sorted(names)
     near = get_close_matches(given, names, n=3) if isinstance(given, str) else []
     return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
@@ -191,12 +181,6 @@ def read_options(
     """The options of a function or a class, by the annotations of its parameters ``after`` the first ones.
 
     ``most`` is the largest whole number, the least being 1, or 0 where that is the default; None is any.
-
-    >>> def encoder(shape, sizes: list[int], mode: Literal["mean", "max"] = "mean"): ...
-    >>> read_options(encoder, {"sizes": [3], "mode": "maxx"}, "model.image", after=1)
-    Traceback (most recent call last):
-    ...
-    ValueError: model.image: mode: got 'maxx' but expected one of max, mean
     """
     parameters = list(inspect.signature(build, eval_str=True).parameters.values())[after:]
     options = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

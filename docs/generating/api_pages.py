@@ -34,8 +34,9 @@ def api_pages() -> dict[str, str]:
         if f"api/goal_analysis.{floor}.md" in found
     )
     found["api/index.md"] = (
-        "# API\n\nOne page a room of [the house](../../architecture.md); the floors, from below:\n\n"
-        f"{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
+        "# API\n\nWhat `import goal_analysis as ga` offers is public: [its names](goal_analysis.md)\n"
+        "and [how they are used](../../python.md). Then comes a page a room of [the house](../../architecture.md).\n"
+        f"The floors, from below:\n\n{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
     )
     return found
 
@@ -71,8 +72,13 @@ def _of_package(name: str, init: Path) -> Iterator[str]:
         for alias in node.names
         if node.module and node.module.startswith("goal_analysis")
     }
-    listed = next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and _is_all(n)), [])
-    defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AnnAssign) for node in tree.body)
+    if name == goal_analysis.__name__:
+        handed, listed = goal_analysis._HOMES, goal_analysis.__all__
+    else:
+        listed = next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and _is_all(n)), [])
+    defines = name != goal_analysis.__name__ and any(
+        isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AnnAssign) for node in tree.body
+    )
     yield _automodule(name, members=defines)
     names = [n for n in listed if n in handed]
     if names:

@@ -55,7 +55,7 @@ def _twice(x: Tensor, place: int, other: int) -> Tensor:
 
 _set, _one = _random(12, 7), torch.eye(DIM, dtype=torch.float64)[0]
 _signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
-_near = [_unit(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10)]
+_near, _nearer = (_unit(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10))
 
 RANDOM_PAIRS = Batch("random pairs", _random(12, 1), _random(12, 2), Matches.of_pairs(12))
 SEVERAL_CAPTIONS = Batch(
@@ -85,7 +85,7 @@ BATCHES = (
     SEVERAL_CAPTIONS,
     CLASSES,
     ONE_SET_WITH_LABELS,
-    Batch("nearly equal", *_near, Matches.of_pairs(8)),
+    Batch("nearly equal", _near, _nearer, Matches.of_pairs(8)),
     Batch("all equal", _one.expand(6, DIM), _one.expand(6, DIM), Matches.of_pairs(6)),  # a collapsed model
     Batch("duplicates", _twice(_random(8, 11), 1, 0), _twice(_random(8, 12), -1, -2), Matches.of_pairs(8)),
     Batch("one pair", _random(1, 13), _random(1, 14), Matches.of_pairs(1)),
@@ -122,8 +122,7 @@ def features_batch(
         first: the first image.
 
     Raises:
-        FileNotFoundError: no features of this split.
-        ValueError: features or captions that do not fit; the text names the file, and the row where there is one.
+        FileNotFoundError, ValueError: naming the file, and the row where there is one.
     """
     file = _features_file(directory, split)
     if images < 2:

@@ -38,12 +38,6 @@ def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values =
     Raises:
         UnsupportedFunction: naming a function that programs do not know.
         ValueError: a symbol is neither input nor has a value.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_p
-    >>> s = torch.tensor(3.0, requires_grad=True)
-    >>> value = formula(detach(s_p) * s_p, (s_p,))(s)
-    >>> value.item(), torch.autograd.grad(value, s)[0].item()
-    (9.0, 3.0)
     """
     stopped: dict[sp.Expr, sp.Dummy] = {}
     whole = _with_inputs_for_detached(expression.xreplace(dict(values)), stopped)

@@ -17,14 +17,7 @@ DIGITS = 30  # with which constants are computed before they are rounded to floa
 
 
 def lowered(p: Program) -> Program:
-    """The program with fewer operations: constants computed, and common factors, as in c·(a ± b), taken out.
-
-    >>> from goal_analysis.symbolic.proof.evaluation import program
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> p = program([10 * (s_n - s_p)], [s_p, s_n])
-    >>> [s.operation for s in p.steps], [s.operation for s in lowered(p).steps]
-    (['constant', 'mul', 'mul', 'sub'], ['constant', 'sub', 'mul'])
-    """
+    """The program with fewer operations: constants computed, and common factors, as in c·(a ± b), taken out."""
     return _without_unused(_with_common_factors(_folded(p)))
 
 

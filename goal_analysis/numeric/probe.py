@@ -36,11 +36,7 @@ class Rows:
 def effective_number(
     weights: Float[Tensor, "anchors candidates"],
 ) -> Float[Tensor, " anchors"]:
-    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight.
-
-    >>> effective_number(torch.tensor([[2.0, 2.0, 2.0, 2.0], [0.0, 7.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
-    tensor([4., 1., nan])
-    """
+    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight."""
     shares = weights / weights.sum(1, keepdim=True)
     return torch.special.entr(shares).sum(1).exp()
 
@@ -244,13 +240,8 @@ class GradientProbe:
     ) -> None:
         """The same for a loss that takes unit embeddings: W is solved from ∂L/∂anchors = W·candidates.
 
-        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly.
-
-        Args:
-            anchors: unit vectors, the tensor that the loss is computed from.
-            candidates: unit vectors; fewer than dimensions, or else W is not unique.
-            matches: which pairs are positives and which negatives.
-            step: as for `watch`.
+        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly. The
+        candidates have to be fewer than dimensions, or else W is not unique.
 
         Raises:
             RuntimeError: outside of the probe's block.

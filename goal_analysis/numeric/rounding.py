@@ -45,12 +45,7 @@ def safe_loss(objective: Objective) -> Objective:
 
 @lru_cache(maxsize=4096)
 def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.Expr:
-    """The expression of s_p and s_n with such arguments a as [a − ε]₊ + ε; itself where there is none.
-
-    >>> from goal_analysis.symbolic.language.similarity import COSINE
-    >>> safe_at_the_ends(sp.sqrt(1 - s_p), COSINE, ()), safe_at_the_ends(sp.sqrt(2 - s_p), COSINE, ())
-    (sqrt(hinge(8388607/8388608 - s_p) + 1/8388608), sqrt(2 - s_p))
-    """
+    """The expression of s_p and s_n with such arguments a as [a − ε]₊ + ε; itself where there is none."""
     if not e.args or not e.has(s_p, s_n):
         return e
     parts = [safe_at_the_ends(part, similarity, values) for part in e.args]

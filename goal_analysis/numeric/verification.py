@@ -1,22 +1,16 @@
 """Verification: the derived weights against autograd and against numbers of many digits, batch by batch.
 
-What is compared, each on the triplets or on the scores of a batch:
-
 | quantity | with |
 |---|---|
 | T, P⁺, P⁻ | the same formulas in numbers of many digits |
 | T·P⁺, T·P⁻, w⁺, w⁻ | autograd of the loss of one triplet, off the kinks |
-| L | the loss in plain loops, `anchor_by_anchor` |
-| W | autograd of those loops by the scores |
+| L | the loss in plain loops, `anchor_by_anchor`, up to `ROWS` rows and columns |
+| W | autograd of those loops by the scores; past `ROWS` of `loss_value`, which shares the engine |
 | ∂L/∂X, ∂L/∂Y | autograd of `loss_value` by the embeddings, through the similarity |
 
-Past `ROWS` rows or columns the loops would take too long: L is left out, and W is compared with autograd of
-`loss_value`, with which it shares how anchors are laid out.
-
-A relative error is the largest absolute one over the largest magnitude of its quantity in the batch. What is
-no more than the rounding of the summands that cancel in it is none, and given relative to those. The error of
-∂L/∂X is over the largest sum of a row's |W| if this is larger, as the gradient of a collapsed batch cancels
-to zero. At ties and kinks W follows the conventions of the engine's aggregators, and is compared there too.
+A relative error is the largest absolute one over the largest magnitude of its quantity in the batch, or over what
+cancels in it: the rounding of the summands is none, and the error of ∂L/∂X is over the largest sum of a row's |W|. At
+ties and kinks W follows the conventions of the engine's aggregators, and is compared there too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

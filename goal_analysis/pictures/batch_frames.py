@@ -16,7 +16,7 @@ from goal_analysis.pictures.weight_frames import span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
-CELLS = 28  # Cells of the joint histogram along each side of the square
+CELLS = 28  # cells of the joint histogram along each side of the square
 
 
 def pairs_frame(

@@ -25,9 +25,7 @@ DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's w
 
 CLEAR = "rgba(0,0,0,0)"
 
-SHOWN = (("rsum", "RSUM"), ("i2t_r1", "R@1 from images"), ("t2i_r1", "R@1 from captions"))
-"""What the chart of training shows, with the titles of its panels."""
-
+SHOWN = (("rsum", "RSUM"), ("i2t_r1", "R@1 from images"), ("t2i_r1", "R@1 from captions"))  # panels of training
 TICKS = 6  # how many epochs are written at an axis at most
 
 

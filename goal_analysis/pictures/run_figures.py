@@ -51,8 +51,7 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
 
 
 def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
-    """The median of ``s`` or of |``w``| over training, of positives and of negatives, with the middle eight tenths as a
-    band.
+    """The median of ``s`` or of |``w``| over training, of positives and negatives, the middle eight tenths as a band.
 
     The frame is a `log_frame` of the probes of one objective; of several seeds the mean of each quantile is shown.
     """
@@ -161,24 +160,12 @@ def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> Non
 
 
 def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
-    """What runs logged, in whole figures: retrieval by epoch, a ranking, and what the probes saw of the weights.
-
-    Args:
-        runs: the logs.
-
-    Returns:
-        ``retrieval`` and ``ranking`` where an epoch has ended; ``weights`` and ``quantiles`` where weights were probed.
-    """
+    """Whole figures of logs: ``retrieval`` and ``ranking`` of epochs, ``weights`` and ``quantiles`` of probes."""
     figures: dict[str, Figure] = {}
     with style():
         epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
         if len(epochs):
-            figure, axes = panels(1, 3)
-            for ax, quantity in zip(axes[0], ("rsum", "i2t_r1", "t2i_r1"), strict=True):
-                draw_curves(epochs, ax, quantity)
-            handles, labels = axes[0, 0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower left", ncols=2)
-            figures["retrieval"] = figure
+            figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
             found: dict[str, dict[int, float]] = defaultdict(dict)
             for run in runs:
                 if (best := best_rsum(run)) is not None:
@@ -187,12 +174,7 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
             draw_ranking(ranking_frame(found), ax)
             figures["ranking"] = figure
         if len(probes):
-            figure, axes = panels(1, 3)
-            for ax, quantity in zip(axes[0], PROBED, strict=True):
-                draw_curves(probes, ax, quantity, "step")
-            handles, labels = axes[0, 0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower left", ncols=2)
-            figures["weights"] = figure
+            figures["weights"] = _curves(probes, PROBED, "step")
             names = list(dict.fromkeys(probes["objective"]))
             figure, axes = panels(len(names), 2)
             for row, name in zip(axes, names, strict=True):
@@ -201,6 +183,15 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
                 row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
             figures["quantiles"] = figure
     return figures
+
+
+def _curves(frame: pd.DataFrame, quantities: Sequence[str], along: str) -> Figure:
+    figure, axes = panels(1, len(quantities))
+    for ax, quantity in zip(axes[0], quantities, strict=True):
+        draw_curves(frame, ax, quantity, along)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2)
+    return figure
 
 
 def best_rsum(run: Records) -> float | None:

@@ -42,12 +42,10 @@ from goal_analysis.pictures.weight_frames import (
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
-LETTERS, LINE = 13, 0.17  # Letters of a title to an inch, and the height of its lines in inches
+LETTERS, LINE = 13, 0.17  # letters of a title to an inch, and the height of its lines in inches
 PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
 
-BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25
-"""Of a comparison: the distance between columns of pairs, and that between rows."""
-
+BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25  # of a comparison: from pair to pair, and from row to row
 LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4  # of a comparison: the margins
 
 
@@ -227,11 +225,7 @@ def figures(
 
 
 def comparison_figure(chosen: Sequence[tuple[Objective, Settings]]) -> Figure:
-    """Objectives beside each other in one figure, their weights over the square of cosines.
-
-    Args:
-        chosen: each with settings that differ from its defaults.
-    """
+    """Objectives, each with settings that differ from its defaults, beside each other in one figure."""
     with style():
         figure = Figure()
     draw_comparison(comparison_frame([(one, settings or {}) for one, settings in chosen]), figure)

@@ -30,12 +30,8 @@ from goal_analysis.symbolic.weight import WeightField
 Objective = Decomposition | WeightField
 Settings = Mapping[str, float | int] | None
 
-CURVE, SURFACE, ARROWS = 401, 161, 15
-"""Samples along a curve, along each side of a surface, and arrows along each side of the square."""
-
-MOVED, STEPS = 33, 9
-"""Samples along each side where a hyperparameter moves, and its values, from a quarter of its own to four times it."""
-
+CURVE, SURFACE, ARROWS = 401, 161, 15  # samples along a curve, along a side of a surface, and arrows along a side
+MOVED, STEPS = 33, 9  # samples along a side where a hyperparameter moves, and how many values it takes
 SLICES = (0.25, 0.5, 0.75)  # where on its range the other similarity is held, for weights that read both
 OFF = (1e-7, 3e-7)  # by which shares of the range samples of s_p and of s_n are moved
 

@@ -225,6 +225,9 @@ class GradientObjective(nn.Module):
         parts = [o.name, f"{o.reduction.value} over {o.anchors.value}", (o.direction or o.similarity).name]
         return ", ".join([*parts, *(f"{h.name}={float(h.default):g}" for h in o.hyperparameters)])
 
+    def _repr_markdown_(self) -> str:
+        return self.describe()._repr_markdown_()
+
     def replaced(self, **changes: Any) -> GradientObjective:
         """The objective with other fields of its value, or other ``settings``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import sympy as sp
 
@@ -87,12 +87,6 @@ class PairWeights(Displayed):
         both = (self.positive, self.negative)
         positive, negative = (_arguments(weight, self.hyperparameters) for weight in both)
         return positive, negative
-
-    @property
-    def without_relative(self) -> PairWeights:
-        """The same weights with every relative similarity 0, as it is where there is nothing to compare with."""
-        none = {r.symbol: 0 for r in self.relative}
-        return replace(self, positive=self.positive.subs(none), negative=self.negative.subs(none), relative=())
 
 
 @dataclass(frozen=True)

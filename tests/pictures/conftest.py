@@ -30,7 +30,7 @@ def taken_apart():
 
 @pytest.fixture(scope="session")
 def composed():
-    """The weights of a triplet weight with pair weights, such as of ``"circle/sigmoid"``."""
+    """The weights of a triplet weight with pair weights, such as of ``"circular/sigmoid"``."""
 
     def of(text):
         parts = zip((triplet_weights, pair_weights), text.split("/"), strict=True)

@@ -18,7 +18,7 @@ from goal_analysis.symbolic.weight import WeightField
 
 @pytest.fixture(scope="module")
 def found(composed):
-    return moved_frame(composed("circle/sigmoid"), {"tau": 6})
+    return moved_frame(composed("circular/sigmoid"), {"tau": 6})
 
 
 def own(frame):
@@ -34,7 +34,7 @@ def test_surfaces_are_the_weights_at_the_settings(found, composed):
     t = 1 / (1 + np.exp(-6 * ((1 - at["s_p"]) ** 2 + at["s_n"] ** 2 - 0.5)))
     np.testing.assert_allclose(at["w_p"], t / (1 + np.exp(2 * (at["s_p"] - 0.5))), rtol=1e-12)
     np.testing.assert_allclose(at["w_n"], t / (1 + np.exp(-10 * (at["s_n"] - 0.5))), rtol=1e-12)
-    drawn = surface_frame(composed("circle/sigmoid"), "w_p", {"tau": 6}, MOVED)
+    drawn = surface_frame(composed("circular/sigmoid"), "w_p", {"tau": 6}, MOVED)
     np.testing.assert_allclose(at["w_p"], drawn["value"], rtol=1e-12, err_msg="what a picture draws, a chart draws")
 
 

@@ -96,7 +96,7 @@ def test_cosines_of_vectors(similarity):
     )
 
 
-@pytest.mark.parametrize("name", ["info_nce", "contrastive", "nca"])
+@pytest.mark.parametrize("name", ["info_nce", "contrastive", "neighbourhood_components"])
 def test_the_flow_is_gradient_descent_on_unit_vectors(name, taken_apart):
     """A small step of autograd on vectors that are normalised inside moves the Gram matrix as derived."""
     decomposition = taken_apart(name)

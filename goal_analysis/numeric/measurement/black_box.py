@@ -198,12 +198,7 @@ def weight_jacobian(
 def non_integrability(
     loss_fn: LossFunction, inputs: Inputs, *, batches: int = 2, seed: int = 0, dim: int | None = None
 ) -> Turning:
-    """The index of the module's formula over several random batches, and how much of it is believed.
-
-    >>> stopped = lambda scores: 100 * (scores.detach() ** 9 * scores.roll(1, 0)).sum()
-    >>> non_integrability(stopped, Inputs.SCORES).believed > 0.3, non_integrability(torch.sum, Inputs.SCORES).share
-    (True, 0.0)
-    """
+    """The index of the module's formula over several random batches, and how much of it is believed."""
     seeds = range(seed, seed + batches)
     nearby = torch.stack([_nearby_similarities(inputs, s) for s in seeds], 1)
     around, (precision, *_) = zip(*(_weights_in_batch(loss_fn, inputs, s, dim) for s in nearby), strict=True)

@@ -1,22 +1,15 @@
 """What fields of measured weights say: how much of a field turns, and which factors it has.
 
-**Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump of the weights
-between two points adds its height over the step. All three errors change with the step. What a field truly turns by
-does not. So differences are taken at several `STEPS`:
-
-- The *share* is the smallest over the steps of ‖turning part‖ over the size that the caller gives. The size holds all
-  slopes and the weights themselves. A field whose share is negligible at any step is a gradient.
-- *Believed* is that part on which two successive steps agree to a factor of two, and which both lift above the noise.
-  A field of which a noticeable share is believed to turn is no gradient.
-
-Between the two nothing is decided.
+**Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump adds its
+height over the step; what a field truly turns by does not change with the step. So several `STEPS` are taken. The
+*share* is the smallest ‖turning part‖ over the size that the caller gives; a field whose share is negligible at any
+step is a gradient. *Believed* is that part on which two successive steps agree to a factor of two, above the noise; a
+field of which a noticeable share is believed to turn is no gradient. Between the two nothing is decided.
 
 **Factors.** w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a
-row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The terms are fitted by least
-squares where both weights are there. The *misfit* is the root mean square of the rest, in logarithms: 0.01 says that no
-T·P meets the ratio of the weights better than to about 1 %. The factors are unique up to one constant (where the pairs
-with both weights hang together): P⁺ = 1 at s_p = 0, or in the geometric mean if there is no weight at 0, and T carries
-the scale. For the shapes 1 and 1 − s_p this is the convention of the symbolic separation.
+row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The *misfit* is the root mean
+square of what least squares leaves: at 0.01 no T·P meets the ratio better than to about 1 %. The factors are unique up
+to one constant: P⁺ = 1 at s_p = 0, or in the geometric mean if there is no weight at 0, and T carries the scale.
 """
 
 from __future__ import annotations
@@ -61,13 +54,7 @@ class Turning:
 
 
 def turning(fields: Iterable[Field], noise: float = 0.0) -> Turning:
-    """Weigh the fields, those of small steps first; no more are taken once a share is negligible.
-
-    >>> c = torch.tensor([0.3, -0.4])
-    >>> true, jump = ([Field(h, by(h), 1.0) for h in (1e-3, 1e-2)] for by in (lambda h: c, lambda h: c / h))
-    >>> turning(true).believed, turning(jump).believed
-    (0.5, 0.0)
-    """
+    """Weigh the fields, those of small steps first; no more are taken once a share is negligible."""
     best, believed, before = Turning(float("inf"), 0.0, torch.zeros(0)), 0.0, None
     for field in fields:
         share = field.turning.norm().item() / field.size if field.size > 0 else 0.0
@@ -137,14 +124,7 @@ def fit_factors(
     w_n: Float[Tensor, "s_p s_n"],
     noise: tuple[Float[Tensor, "s_p s_n"], Float[Tensor, "s_p s_n"]] | None = None,
 ) -> MeasuredFactors:
-    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out.
-
-    >>> s = torch.linspace(-1, 1, 5, dtype=torch.float64)
-    >>> t = torch.exp(s[None, :] - s[:, None])
-    >>> found = fit_factors(s, 3 * t * (2 - s)[:, None], 3 * t * (2 + s)[None, :])
-    >>> found.positive * 2, found.misfit < 1e-9
-    (tensor([3.0000, 2.5000, 2.0000, 1.5000, 1.0000], dtype=torch.float64), True)
-    """
+    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out."""
     noise_p, noise_n = noise or (torch.zeros_like(w_p), torch.zeros_like(w_n))
     present_p, present_n = _present(w_p, noise_p), _present(w_n, noise_n)
     both = present_p & present_n

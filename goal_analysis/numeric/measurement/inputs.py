@@ -62,14 +62,7 @@ def name_of(loss_fn: LossFunction) -> str:
 
 
 def infer_inputs(loss_fn: LossFunction) -> Inputs:
-    """What a loss takes, by the names of its parameters; parameters with defaults keep them.
-
-    Raises:
-        UnmeasurableLoss: the names do not tell, or a parameter without a default is no embedding.
-
-    >>> infer_inputs(lambda embeddings, labels: ...).name, infer_inputs(lambda scores: ...).name
-    ('ONE_SET', 'SCORES')
-    """
+    """What a loss takes, by the names of its parameters; an UnmeasurableLoss where they do not tell."""
     function = loss_fn.forward if isinstance(loss_fn, torch.nn.Module) else loss_fn
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -19,7 +19,7 @@ from goal_analysis.vse.folder.run import check_data, load_model
 from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
 
-TOP = 5  # Places that are shown of every query
+TOP = 5  # places that are shown of every query
 OTHERS = 100  # how many images a model retrieves from that is no dual encoder: its scores take a forward pass a pair
 
 LoadData = Callable[[Experiment], RetrievalData]

@@ -25,7 +25,7 @@ from goal_analysis.study.report.runs import Group, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
-QUERIES = 6  # Images, and captions, in a gallery
+QUERIES = 6  # images, and captions, in a gallery
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ DIGITS = 60  # with which a difference in floats is checked
 
 @dataclass(frozen=True)
 class TermParts:
-    """The derivatives of one term's pieces: −∂Φ/∂x_p and ∂Φ/∂x_n (φ′ twice, of the gap alone), k′(s_p) and h′(s_n)."""
+    """One term's −∂Φ/∂x_p and ∂Φ/∂x_n (φ′ twice, of the gap alone), k′(s_p) and h′(s_n)."""
 
     term: Term
     outer_positive: sp.Expr

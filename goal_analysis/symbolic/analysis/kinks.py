@@ -59,11 +59,7 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
 
 
 def in_steps_alone(expression: sp.Expr) -> sp.Expr:
-    """``expression``, almost everywhere, with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone.
-
-    >>> in_steps_alone(step(s_n**2 - 1)), in_steps_alone(hinge(2 * s_n**3))
-    ((1 - step(s_n - 1))*(1 - step(s_n + 1)) + step(s_n - 1)*step(s_n + 1), 2*s_n**3*step(s_n))
-    """
+    """``expression``, almost everywhere, with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone."""
     return expression.replace(hinge, lambda x: x * step(x)).replace(step, _step_of_factors)
 
 

@@ -1,27 +1,19 @@
-"""How values show themselves. `goal_analysis.symbolic.typesetting`, which stands above all of them, registers how."""
+"""How values show themselves. `goal_analysis.symbolic.typesetting`, which stands above all of them, says how."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
-from functools import singledispatch
-
-
-@singledispatch
-def line(value: object) -> str:
-    """A value in one line."""
-    return object.__repr__(value)
-
-
-@singledispatch
-def markdown(value: object) -> str | None:
-    """A value as a table in Markdown, or None where no table is registered for its type."""
-    return None
+LINES: dict[type, Callable[[Any], str]] = {}
+MARKDOWN: dict[type, Callable[[Any], str]] = {}
+"""By type: a value in one line, and as a table in Markdown."""
 
 
 class Displayed:
     """A value that shows itself in one line and, in a notebook, as a table."""
 
     def __repr__(self) -> str:
-        return line(self)
+        return LINES.get(type(self), object.__repr__)(self)
 
     def _repr_markdown_(self) -> str | None:
-        return markdown(self)
+        write = MARKDOWN.get(type(self))
+        return write and write(self)

@@ -47,6 +47,14 @@ def _sign(x: sp.Expr) -> int | None:
     return bool(digits > 0) - bool(digits < 0) if told else None
 
 
+def _called(name: str):
+    def latex(self: sp.Function, printer, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"{name}{power}\left({', '.join(map(printer._print, self.args))}\right)"
+
+    return latex
+
+
 class hinge(_Primitive):
     """[x]₊ = max(x, 0); its derivative is `step`."""
 
@@ -103,9 +111,7 @@ class sigmoid(_Primitive):
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return 1 / (1 + sp.exp(-x))
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        power = "" if exp is None else rf"^{{{exp}}}"
-        return rf"\sigma{power}\left({printer._print(self.args[0])}\right)"
+    _latex = _called(r"\sigma")
 
 
 class softplus(_Primitive):
@@ -124,9 +130,7 @@ class softplus(_Primitive):
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return sp.log(1 + sp.exp(x))
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        power = "" if exp is None else rf"^{{{exp}}}"
-        return rf"\operatorname{{softplus}}{power}\left({printer._print(self.args[0])}\right)"
+    _latex = _called(r"\operatorname{softplus}")
 
 
 class logsumexp(sp.Function):
@@ -151,9 +155,7 @@ class logsumexp(sp.Function):
     def _eval_rewrite_as_exp(self, *xs: sp.Expr, **_) -> sp.Expr:
         return sp.log(sp.Add(*map(sp.exp, xs)))
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        power = "" if exp is None else rf"^{{{exp}}}"
-        return rf"\operatorname{{logsumexp}}{power}\left({', '.join(map(printer._print, self.args))}\right)"
+    _latex = _called(r"\operatorname{logsumexp}")
 
 
 class detach(sp.Function):
@@ -174,9 +176,7 @@ class detach(sp.Function):
     def _eval_is_nonnegative(self) -> bool | None:
         return self.args[0].is_nonnegative
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        power = "" if exp is None else rf"^{{{exp}}}"
-        return rf"\operatorname{{sg}}{power}\left({printer._print(self.args[0])}\right)"
+    _latex = _called(r"\operatorname{sg}")
 
 
 def undetach(expression: sp.Expr) -> sp.Expr:

@@ -50,12 +50,7 @@ _RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_
 
 
 def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
-    """Read a document of losses, ``{"losses": {name: declaration}}``; `loss_from_mapping` says what a declaration
-    holds.
-
-    >>> [loss.name for loss in losses_from_mapping({"losses": {"difference": {"formula": "s_n - s_p"}}})]
-    ['difference']
-    """
+    """Read a document of losses, ``{"losses": {name: declaration}}``, each as `loss_from_mapping` does."""
     tables = Table(mapping, "losses", ("losses",)).table("losses")
     return tuple(loss_from_mapping(name, tables[name]) for name in tables)
 
@@ -182,11 +177,7 @@ def _side_to_mapping(side: Side) -> dict[str, Any]:
 
 
 def triplet_weight_from_mapping(mapping: Mapping[str, Any]) -> TripletWeight:
-    """Read a triplet weight: ``formula``, T of s_p, s_n and ``hyperparameters``, with ``name`` and ``reference``.
-
-    >>> triplet_weight_from_mapping({"formula": "sigmoid(tau*(s_n - s_p))", "hyperparameters": {"tau": 10}}).arguments
-    ('s_n', 's_p')
-    """
+    """Read a triplet weight: ``formula``, T of s_p, s_n and ``hyperparameters``, with ``name`` and ``reference``."""
     table = Table(mapping, "triplet weight", ("formula", "name", "hyperparameters", "reference"))
     hyperparameters, symbols = _hyperparameters(table)
     return TripletWeight(
@@ -284,11 +275,7 @@ def _relative_to_mapping(relative: RelativeSimilarity) -> dict[str, Any]:
 
 
 def interval_from_text(text: str) -> sp.Interval:
-    """Read an interval of two ends, each ``inf`` or a constant formula, the inverse of `interval_text`.
-
-    >>> interval_from_text("(0, inf)"), interval_from_text("[-1, 1/2]")
-    (Interval.open(0, oo), Interval(-1, 1/2))
-    """
+    """Read an interval of two ends, each ``inf`` or a constant formula, the inverse of `interval_text`."""
     match = re.fullmatch(r"\s*([(\[])\s*([^,]*?)\s*,\s*([^,]*?)\s*([)\]])\s*", text)
     if match is None:
         raise ValueError(f"got {text[:60]!r} but expected an interval such as '(0, inf)' or '[-1, 1]'")

@@ -199,58 +199,40 @@ def _words(value: sp.Expr | str | float | bool | None, write: Callable[[sp.Expr]
     return write(value) if isinstance(value, sp.Expr) else str(value)
 
 
-@display.markdown.register
-def _(objective: Objective) -> str:
-    return to_markdown([loss_page(objective) if objective.is_loss else weights_page(decompose(objective))])
+def _pages(value: Objective | Decomposition) -> list[Page]:
+    if isinstance(value, Objective):
+        return [loss_page(value) if value.is_loss else weights_page(decompose(value))]
+    return [*([loss_page(value.loss)] if value.loss.is_loss else []), weights_page(value)]
 
 
-@display.markdown.register
-def _(field: WeightField) -> str:
-    return to_markdown([weights_page(field)])
-
-
-@display.markdown.register
-def _(decomposition: Decomposition) -> str:
-    pages = [loss_page(decomposition.loss)] if decomposition.loss.is_loss else []
-    return to_markdown([*pages, weights_page(decomposition)])
-
-
-@display.markdown.register
-def _(verdict: Integrability) -> str:
-    return to_markdown([integrability_page(verdict)])
-
-
-@display.line.register
-def _(objective: Objective) -> str:
+def _line(objective: Objective) -> str:
     if objective.is_loss:
         return f"Objective({objective.name}: {plain(objective.expression())})"
     return f"Objective({_weights(decompose(objective).field)})"
 
 
-@display.line.register
-def _(weight: TripletWeight) -> str:
-    return f"TripletWeight({weight.name}: T = {plain(weight.expression)})"
-
-
-@display.line.register
-def _(weights: PairWeights) -> str:
-    return f"PairWeights({weights.name}: P⁺ = {plain(weights.positive)}, P⁻ = {plain(weights.negative)})"
-
-
-@display.line.register
-def _(field: WeightField) -> str:
-    return f"WeightField({_weights(field)})"
-
-
-@display.line.register
-def _(decomposition: Decomposition) -> str:
-    return f"Decomposition({_weights(decomposition.field)})"
-
-
-@display.line.register
-def _(verdict: Integrability) -> str:
-    found = "" if verdict.loss is None else f"; L = {plain(verdict.loss)}"
-    return f"Integrability({_words(verdict.integrable, plain)}: {verdict.reason}{found})"
+display.MARKDOWN.update(
+    {
+        Objective: lambda objective: to_markdown(_pages(objective)),
+        WeightField: lambda field: to_markdown([weights_page(field)]),
+        Decomposition: lambda found: to_markdown(_pages(found)),
+        Integrability: lambda verdict: to_markdown([integrability_page(verdict)]),
+    }
+)
+display.LINES.update(
+    {
+        Objective: _line,
+        TripletWeight: lambda weight: f"TripletWeight({weight.name}: T = {plain(weight.expression)})",
+        PairWeights: lambda w: f"PairWeights({w.name}: P⁺ = {plain(w.positive)}, P⁻ = {plain(w.negative)})",
+        WeightField: lambda field: f"WeightField({_weights(field)})",
+        Decomposition: lambda found: f"Decomposition({_weights(found.field)})",
+        Integrability: lambda verdict: (
+            f"Integrability({_words(verdict.integrable, plain)}: {verdict.reason}"
+            + ("" if verdict.loss is None else f"; L = {plain(verdict.loss)}")
+            + ")"
+        ),
+    }
+)
 
 
 def _weights(field: WeightField) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from goal_analysis.vse.data.table import SUFFIXES, load_table
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
 
-FOLDER = "/"  # Stands among the suffixes of a `DataSet` for a folder
+FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
 LOADER = "load(source, *, skip_bad, **options), each option annotated"
 
@@ -88,7 +87,7 @@ def load_split(
         splits = dataset.splits(source, skip_bad=skip_bad, **options)
     else:
         data = dataset.load(source, skip_bad=skip_bad, **options)
-        splits = {split.name: partial(_same, split) for split in data.splits()}
+        splits = {split.name: (lambda split=split: split) for split in data.splits()}
     if name not in splits:
         raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")
     return splits[name]()
@@ -111,10 +110,6 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
         known = ()
     places = {place for dataset in DATASETS.values() for place in dataset.places}
     return {"name": str(source), **{name: data[name] for name in data if name in known and name not in places}}
-
-
-def _same(split: Split) -> Split:
-    return split
 
 
 def _is_same(source: str | Path, other: Any) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 __all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", "Rows"]
 
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
-HASHED_WHOLE = 1 << 26  # Up to how many bytes content is hashed whole; from there on every so many rows
+HASHED_WHOLE = 1 << 26  # up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
 
 

@@ -32,7 +32,7 @@ from goal_analysis.vse.data.images import Rows, check_finite, digest_of_rows, pi
 from goal_analysis.vse.data.split import ChosenImages, DataError, Fault, RetrievalData, Split, caption_lines, make_split
 
 PIECE = 1 << 24
-MAPPED = 1 << 30  # Up to how many bytes a file is mapped
+MAPPED = 1 << 30  # up to how many bytes a file is mapped
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 FIVE = 5
-SCANNED = 1 << 28  # Up to how many bytes features are looked through for NaN on opening; of larger files each batch is
+SCANNED = 1 << 28  # up to how many bytes features are looked through for NaN on opening; of larger files each batch is
 COMPARED = 20
 
 SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin

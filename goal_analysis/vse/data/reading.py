@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from goal_analysis.vse.data.images import Rows, pieces
 from goal_analysis.vse.data.split import DataError, Images, Split
 
-PIECE = 32  # Pictures that a process reads together
+PIECE = 32  # pictures that a process reads together
 
 
 def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterator[Any]:

@@ -40,8 +40,7 @@ from goal_analysis.vse.models.model import build_model, build_tokenizer, portabl
 from goal_analysis.vse.models.text import Tokenizer
 
 TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
-PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")
-"""The packages whose versions a run writes down."""
+PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")  # whose versions are kept
 
 
 @dataclass(frozen=True, eq=False)

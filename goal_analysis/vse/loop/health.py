@@ -18,7 +18,7 @@ COLLAPSES = (
     "(training.epochs_on_all=1), mine softly (@softmax:12), or lower training.learning_rate"
 )
 
-VANISHED = 1e-10  # Norm of the gradient of all parameters below which nothing is learnt
+VANISHED = 1e-10  # norm of the gradient of all parameters below which nothing is learnt
 
 VANISHING_STEPS = 20
 """So many steps in a row without a gradient, or all steps of a shorter run, and the gradient has vanished.

@@ -24,9 +24,9 @@ from goal_analysis.files import try_lock
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.health import TrainingTrouble
 
-AWAITED = 1.0  # Seconds in which the death of a reader is known after the reader has stopped to answer
-LOOK = 1.0  # Seconds between two looks at the other ranks
-GRACE = 3.0  # Seconds in which a failed exchange is traced to a rank that has ended
+AWAITED = 1.0  # seconds in which the death of a reader is known after the reader has stopped to answer
+LOOK = 1.0  # seconds between two looks at the other ranks
+GRACE = 3.0  # seconds in which a failed exchange is traced to a rank that has ended
 
 DONE = "done"
 

@@ -15,7 +15,7 @@ from goal_analysis.vse.models.encoders.captions import layers_of
 from goal_analysis.vse.models.encoders.pooling import Elements, Pooled, unit
 from goal_analysis.vse.models.text import Tokens
 
-AT_A_TIME = 2**22  # Numbers that one tensor of a strip has at most, or as many as one row has
+AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
 
 
 def score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
@@ -74,7 +74,7 @@ class Scorer(RetrievalModel, ABC):
         return self.score(images, tokens)
 
 
-LEAST = 1e-12  # Below it a length counts as this, so that nothing is divided by zero
+LEAST = 1e-12  # below it a length counts as this, so that nothing is divided by zero
 
 QUERIES = ("both", "words", "regions")
 POOLS = ("mean", "logsumexp")
@@ -237,5 +237,4 @@ def alignment(
     return of_words.sum(1) / there_e.sum(1) + of_regions.sum(1) / there_v.sum(1)
 
 
-SCORERS: dict[str, Callable[..., Scorer]] = {"cross_attention": CrossAttention, "fusion": Fusion}
-"""What builds every scorer from its encoders and its options, by its name; a user's own join it."""
+SCORERS: dict[str, Callable[..., Scorer]] = {"cross_attention": CrossAttention, "fusion": Fusion}  # a user's own join

@@ -175,7 +175,7 @@ class Vocabulary:
         return cls(tuple(given["words"]), tuple(given["document_frequencies"]), given["captions"])
 
 
-LONGEST = 128  # Tokens of a caption, the rest of it being cut off
+LONGEST = 128  # tokens of a caption, the rest of it being cut off
 
 
 class Subwords:

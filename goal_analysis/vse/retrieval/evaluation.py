@@ -17,7 +17,7 @@ from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
 
-FIRST = 50  # Places that are written out for other evaluations
+FIRST = 50  # places that are written out for other evaluations
 
 Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
 """From the numbers of some candidates to images and captions: the candidates, and the query beside them."""

@@ -16,17 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TILE = 512  # Images whose scores with all captions are in memory at a time
+TILE = 512  # images whose scores with all captions are in memory at a time
 CUTOFFS = (1, 5, 10)  # the K of Recall@K
 
-DIGITS = 10
-"""Decimals that a percentage keeps: that of a count has fewer, and what a float adds to them is no measurement."""
-
+DIGITS = 10  # decimals of a percentage: that of a count has fewer, and what a float adds is no measurement
 COCO_IMAGES, COCO_CAPTIONS = 5000, 25_000
 COCO_METRICS = ("eccv_map_at_r", "eccv_rprecision", "eccv_r1", "cxc_recalls")
 
-Scores = Callable[[slice], Tensor]
-"""From a slice of the images (rows) to their scores with all captions (columns), the same at every call."""
+Scores = Callable[[slice], Tensor]  # of a slice of the images (rows) with all captions (columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from goal_analysis.vse.models.dual_encoder import RetrievalModel, rerank
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores, strips
 
-AT_A_TIME = 256  # Images or captions that are embedded or scored together
-PAIRS_AT_A_TIME = 2**14  # Pairs whose images and captions are read together for re-ranking
+AT_A_TIME = 256  # images or captions that are embedded or scored together
+PAIRS_AT_A_TIME = 2**14  # pairs whose images and captions are read together for re-ranking
 Model = tuple[RetrievalModel, Tokenizer]  # a model with the tokenizer of its captions
 
 

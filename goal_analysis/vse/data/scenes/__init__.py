@@ -132,8 +132,7 @@ def _scenes_of(images: Images, rows: Int64[np.ndarray, " rows"]) -> tuple[SceneI
     return images, rows
 
 
-GAINS = np.log([len(values) for values in ATTRIBUTES.values()])
-"""What a claim that holds says for an image: the logarithm of the number of values, by attribute."""
+GAINS = np.log([len(values) for values in ATTRIBUTES.values()])  # what a claim that holds says, by attribute
 DOUBT = 0.001  # the least probability of a false claim that is reckoned with
 
 

@@ -17,7 +17,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """What a thing has, with the values there are. A thing is written as their numbers, in this order."""
 
-ABSENT = -1  # Stands for a thing that is not there, and for an attribute of which nothing is said
+ABSENT = -1  # stands for a thing that is not there, and for an attribute of which nothing is said
 
 SHAPE, COLOUR, SIZE, TEXTURE, ROW, COLUMN = range(len(ATTRIBUTES))
 
@@ -39,7 +39,7 @@ def make_scenes(count: int, most: int, rng: np.random.Generator) -> Int64[np.nda
 
 
 SIDE = 64
-SAMPLES = 2  # Points a pixel, in each direction
+SAMPLES = 2  # points a pixel, in each direction
 
 Plane = Float64[np.ndarray, "height width"]
 Inside = Bool[np.ndarray, "height width"]

@@ -82,10 +82,8 @@ class Recurrent(nn.Module):
         """The elements, zero at the padding, and where there is a word."""
         ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.dropout(self.vectors(ids))
-        packed = nn.utils.rnn.pack_padded_sequence(
-            vectors, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        longest = tokens.ids.shape[1]
+        lengths, longest = tokens.lengths.cpu(), tokens.ids.shape[1]
+        packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
         both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
         return torch.stack(both.chunk(2, dim=2)).mean(0), tokens.mask
 

@@ -10,8 +10,7 @@ from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, make_pool
 
 LEAST = 1e-6  # a feature with a lesser deviation does not vary, and is only centred
 
-Statistics = tuple[Tensor, Tensor]
-"""Mean and standard deviation of every feature of the training images, or of every channel of pictures."""
+Statistics = tuple[Tensor, Tensor]  # mean and deviation of every feature, or of every channel of pictures
 
 
 class Standardise(nn.Module):
@@ -74,10 +73,8 @@ class Linear(nn.Module):
 def check_features(encoder: str, shape: tuple[int, ...]) -> None:
     """Raise a ValueError that names the encoder unless images of this shape are features."""
     if len(shape) not in (1, 2):
-        raise ValueError(
-            f"{encoder}: got images of shape {shape} but expected features, (features,) or (regions, features); "
-            "pictures go through convolution, timm or torchvision"
-        )
+        expected = "features, (features,) or (regions, features); pictures go through convolution, timm or torchvision"
+        raise ValueError(f"{encoder}: got images of shape {shape} but expected {expected}")
 
 
 class Regions(nn.Module):

@@ -21,8 +21,8 @@ RATIO = 4 / 3  # the most that a cut is wider than high, or higher than wide
 
 
 class Augmentation(nn.Module):
-    """In training, every picture cut at random to a share of its area that is ``crop`` at least, scaled back, and
-    mirrored with the probability ``flip``.
+    """In training, every picture cut to a share ``crop`` of its area at least, and mirrored with the probability
+    ``flip``.
 
     A cut is no more elongated than 1/``crop``, nor than 4:3.
     """
@@ -155,10 +155,8 @@ def convolutional_encoder(
     return make_pooled(Convolution(shape, statistics, dim, width, crop, flip), pooling, dim, drop)
 
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of the channels, in [0, 1], with which nearly every pretrained network was trained."""
-HEADS = ("fc", "classifier", "heads", "head")
-"""What torchvision calls the last layers of its networks, those that classify."""
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of nearly every pretrained network
+HEADS = ("fc", "classifier", "heads", "head")  # what torchvision calls the layers that classify
 
 
 class Backbone(nn.Module):
@@ -252,8 +250,7 @@ def torchvision_encoder(
     crop: float | int = 1.0,
     flip: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of pictures by any classifier of torchvision without its last layers; the whole is its one
-    element.
+    """The encoder of pictures by any classifier of torchvision without its last layers; it has one element.
 
     The options are as for `timm_encoder`.
     """

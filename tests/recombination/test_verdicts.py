@@ -1,0 +1,353 @@
+"""W(S) is the gradient of a loss exactly where the verdict says so, and then autograd of the value is W."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import sympy as sp
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
+from goal_analysis.numeric.engine.aggregators import at_largest, maximum
+from goal_analysis.numeric.engine.selections import SelectivelyHard
+from goal_analysis.numeric.functions import loss_value
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, Direction, direction
+from goal_analysis.recombination.minings import Mining
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.parts import Parts, weights_of_loss
+from goal_analysis.recombination.recombine import composed, recombine
+from goal_analysis.recombination.text import parse_objective
+from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Aggregator
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from losses_catalog import catalog, pair_weights, triplet_weights
+from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
+
+PARTS = Parts(triplet_weights, pair_weights, catalog)
+TRIPLETS = ("constant", "hinge", "nca", "circular", "nca_twin", "hinge_twin")
+PAIRS = ("constant", "linear", "sigmoid", "polynomial")
+MININGS = ("hardest", "top_k:2", "all", "semi_hard:0.4", "selectively_hard:0.3", "softmax:3,6", "mean")
+RECOMBINED = ("circle(gamma=8)/linear", "info_nce@all", "multi_similarity/linear@softmax:6", "vse_pp/linear", "sup_con")
+POSITIVES = torch.tensor([True, True, False, False, False])
+IDS = torch.tensor([0, 1, 1, 2, 7]), torch.tensor([0, 0, 1, 2, 1, 9])  # of image 4 and text 5 there is no pair
+POINTS = 2400
+
+
+def read(text: str, **fields) -> Objective:
+    return parse_objective(text, PARTS, **fields)
+
+
+def every(mining: str) -> list[Objective]:
+    """Every pair of weights with a mining; a twin that does not exist is left out."""
+    found = []
+    for t in TRIPLETS:
+        for p in PAIRS:
+            try:
+                found.append(read(f"{t}/{p}@{mining}"))
+            except ValueError:
+                if "twin" not in t:
+                    raise
+    return found
+
+
+every_mining = pytest.mark.parametrize("mining", MININGS)
+
+
+def corners(count: int) -> Tensor:
+    return torch.rand(count, 4, len(POSITIVES)) * 1.9 - 0.95
+
+
+def work(objective: Objective, of: Tensor, points: int = POINTS) -> Tensor:
+    """∮⟨W, dS⟩ along closed polygons of the scores of one anchor; every point of a path is a row of its own."""
+    share = (torch.arange(points // 4) / (points // 4))[:, None]
+    sides = zip(of.unbind(1), of.roll(-1, 1).unbind(1), strict=True)
+    paths = torch.cat([a[:, None] + share * (b - a)[:, None] for a, b in sides], 1)
+    after = paths.roll(-1, 1)
+    midpoints = ((paths + after) / 2).flatten(0, 1)
+    positives = POSITIVES.expand(len(midpoints), -1)
+    alone = GradientObjective(replace(objective, anchors=Anchors.ROWS, reduction=Reduction.SUM))
+    return (alone.weight_matrix(midpoints, Matches(positives, ~positives)).view_as(paths) * (after - paths)).sum((1, 2))
+
+
+def check_work(objective: Objective) -> bool | None:
+    found = verdict(replace(objective, anchors=Anchors.ROWS, reduction=Reduction.SUM))
+    assert found.integrable is not None, (objective.name, found.reason)
+    of = corners(16)
+    done = work(objective, of).abs().max()
+    if 0.001 < done < 0.03:  # where the weights jump, the error of the sum is of the size of a step
+        done = work(objective, of, 16 * POINTS).abs().max()
+    if found.integrable:
+        assert done < 0.002, (objective.name, found.reason, done)
+    else:
+        assert done > 0.004, (objective.name, found.reason, done)
+    return found.integrable
+
+
+@every_mining
+def test_integrable_iff_no_work_is_done_along_closed_paths(mining: str) -> None:
+    found = {check_work(objective) for objective in every(mining)}
+    assert found == ({False} if "selectively" in mining else {True, False})
+
+
+@pytest.mark.parametrize("text", RECOMBINED)
+def test_so_it_is_of_losses_with_exchanged_parts(text: str) -> None:
+    check_work(read(text))
+
+
+def test_a_tenth_of_another_weight_does_work() -> None:
+    off = PairWeights(name="off", positive=sp.S.One, negative=1 + s_n / 10)
+    for mining in ("hardest", "all", "softmax:3,6"):
+        objective = composed(nca_triplet, off, mining)
+        assert work(objective, corners(10)).abs().max() > 0.003, objective
+        assert verdict(objective).integrable is False
+
+
+# --- the value ------------------------------------------------------------------------------------
+
+
+def random_scores() -> Tensor:
+    return (torch.rand(5, 6) * 1.8 - 0.9).requires_grad_()
+
+
+def difference(objective: Objective, other: Objective | None = None) -> float:
+    """Between autograd of the value and the weights, as a share of the largest."""
+    s, matches = random_scores(), Matches.of_image_ids(*IDS)
+    (got,) = torch.autograd.grad(GradientObjective(objective).value_from_scores(s, matches), s)
+    w = GradientObjective(other or objective).weight_matrix(s, matches)
+    return float((got - w).abs().max() / w.abs().max().clamp_min(1e-9))
+
+
+@every_mining
+def test_autograd_of_the_value_is_the_weight_matrix(mining: str) -> None:
+    tested = 0
+    for plain in every(mining):
+        for anchors in Anchors:
+            for reduction in Reduction:
+                objective = replace(plain, anchors=anchors, reduction=reduction)
+                if loss_of(objective) is not None:
+                    tested += 1
+                    assert difference(objective) < 1e-9, objective
+    assert tested >= 6 or "selectively" in mining
+
+
+@pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+def test_every_loss_that_is_the_gradient_of_one_has_its_own_value(loss: Objective) -> None:
+    if loss_of(loss) is None:
+        assert verdict_on_scores(loss).integrable is False
+        with pytest.raises(ValueError, match="not the gradient of a loss"):
+            difference(loss)
+    elif loss.similarity == COSINE and not loss.proxies:
+        assert difference(loss) < 1e-9
+
+
+def test_a_thousandth_of_another_weight_is_seen() -> None:
+    for mining in ("hardest", "all", "softmax:3,6"):
+        one, other = (read(f"nca(tau={tau})/constant@{mining}") for tau in (10.0, 10.01))
+        assert difference(one, other) > 1e-6
+
+
+def test_softmax_of_nca_at_its_own_scale_is_info_nce() -> None:
+    s, matches = torch.rand(7, 7), Matches.of_pairs(7)
+    both = sum(cross_entropy(12 * t, torch.arange(7)) for t in (s, s.T)) / 2
+    for text, factor in (("nca(tau=12)/constant@softmax:12", 12), ("info_nce(scale=12)", 1)):
+        value = GradientObjective(read(text)).value_from_scores(s, matches)
+        torch.testing.assert_close(factor * value, both, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("similarity", [COSINE, NEGATIVE_SQUARED_EUCLIDEAN], ids=lambda s: s.name)
+def test_embeddings_are_trained_as_the_value_would(similarity) -> None:
+    x, y = (normalize(torch.randn(n, 4), dim=1).requires_grad_() for n in (5, 6))
+    for text in ("hinge/constant", "nca/constant@all", "nca(tau=6)/constant@softmax:6", "circular/linear", "info_nce"):
+        objective = GradientObjective(read(text, similarity=similarity))
+        got, expected = (torch.autograd.grad(of(x, y, *IDS), (x, y)) for of in (objective.value, objective))
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nca/linear", "the curl"),
+        ("nca/constant@distance_weighted", "a random draw"),
+        ("nca/constant@semi_hard", "one anchor's last triplet"),
+    ],
+)
+def test_what_is_the_gradient_of_no_loss_has_no_value(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=rf"(?s){text}.*not the gradient of a loss \(.*but expected one"):
+        GradientObjective(read(text)).value_from_scores(random_scores(), Matches.of_image_ids(*IDS))
+    assert why in verdict(read(text)).reason or "∂w" in verdict(read(text)).reason
+
+
+def test_a_loss_without_a_closed_form_is_said_to_have_none() -> None:
+    growing = TripletWeight(name="growing", expression=sp.exp(6 * s_n))
+    one_sided = PairWeights(name="one_sided", positive=sp.S.Zero, negative=1 + s_n)
+    objective = composed(growing, one_sided, "softmax:3,6")
+    assert verdict(objective).integrable
+    assert verdict(composed(growing, one_sided, "softmax:3,5")).integrable is False
+    with pytest.raises(ValueError, match="no closed form was found but expected"):
+        GradientObjective(objective).value_from_scores(random_scores(), Matches.of_image_ids(*IDS))
+
+
+@pytest.mark.parametrize("of", DIRECTIONS, ids=lambda d: d.name)
+@pytest.mark.parametrize("similarity", [COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN], ids=lambda s: s.name)
+def test_other_directions_than_the_similaritys_gradient_are_the_gradient_of_nothing(similarity, of: Direction) -> None:
+    own = {
+        COSINE: (direction("cosine"), direction("dot"), TANGENTIAL),
+        DOT: (direction("dot"),),
+        NEGATIVE_SQUARED_EUCLIDEAN: (direction("negative_squared_euclidean"),),
+    }
+    for text in ("nca/constant", "info_nce"):
+        found = verdict(read(text, similarity=similarity, direction=of))
+        assert found.integrable is (of in own[similarity])
+        if not found.integrable:
+            assert f"the direction {of.name} is not the gradient of the similarity {similarity.name}" in found.reason
+
+
+def test_verdicts_of_the_published_family() -> None:
+    of_hardest = {"constant/constant", "constant/linear", "constant/sigmoid", "hinge/constant", "nca/constant"}
+    names = [f"{t.name}/{p}" for t in triplet_weights for p in ("constant", "linear", "sigmoid", "relative_linear")]
+    assert {name for name in names if verdict(read(name)).integrable} == {*of_hardest, "circular/linear"}
+    soft = {name for name in names if "relative" not in name and verdict(read(f"{name}@softmax:10")).integrable}
+    assert soft == {"constant/constant", "hinge/constant", "nca/constant"}
+
+
+# --- recombined -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
+def test_a_loss_recombined_from_its_own_parts_is_the_same_value(loss: Objective) -> None:
+    assert recombine(loss) is loss
+    try:
+        triplet, pair = weights_of_loss(loss)
+    except ValueError:
+        return
+    if len(loss.terms) == 1 and all(side.inner in (s_p, s_n) for side in loss.terms[0].sides):
+        assert recombine(loss, triplet=triplet) is loss
+        assert recombine(loss, pair=pair) is loss
+    assert recombine(loss, pair=linear_pair) != loss
+
+
+@pytest.mark.parametrize("text", [*RECOMBINED, *(f"{t}/sigmoid@{m}" for t in ("nca", "hinge") for m in MININGS)])
+def test_every_way_has_the_gradients_of_the_weight_matrix(text: str) -> None:
+    x, y = (normalize(torch.randn(40, 6), dim=1).requires_grad_() for _ in range(2))
+    ids = torch.arange(40) // 2
+    for anchors in Anchors:
+        objective = GradientObjective(read(text, anchors=anchors))
+        for given, matches in (((), Matches.of_pairs(40)), ((ids,), Matches.of_image_ids(ids))):
+            w = objective.weight_matrix((x @ y.T).detach(), matches)
+            found = torch.autograd.grad(-2 * objective(x, y, *given), (x, y))
+            torch.testing.assert_close(found, (-2 * w @ y, -2 * w.T @ x), rtol=1e-9, atol=1e-12)
+            assert not torch.allclose(found[0], -2.002 * w @ y, rtol=1e-6, atol=1e-9)
+
+
+# --- strangers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SecondHardest:
+    """It says nothing of itself."""
+
+    name: ClassVar[str] = "second_hardest"
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        at = s.masked_fill(~members, -torch.inf).topk(2, dim=1).indices[:, 1:]
+        return torch.zeros_like(members).scatter(1, at, True) & members
+
+
+@dataclass(frozen=True)
+class ByOrder(SecondHardest):
+    depends: ClassVar[str] = "order"
+
+
+@dataclass(frozen=True)
+class AnyNegative:
+    depends: ClassVar[str] = "random"
+    name: ClassVar[str] = "any_negative"
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        drawn = torch.multinomial(members.double() + 1e-12, 1)
+        return torch.zeros_like(members).scatter(1, drawn, True) & members
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A selection by a threshold under another name, which says nothing of itself."""
+
+    name: ClassVar[str] = "copied"
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        return SelectivelyHard(0.3)(s, members, other)
+
+
+def mean_of_two(values: list) -> sp.Expr:
+    return sp.Add(*values) / 2
+
+
+HALF_SUM = Aggregator(
+    "half_sum",
+    mean_of_two,
+    "½ for every pair",
+    tensors=OnTensors("half_sum", lambda v, m: v.masked_fill(~m, 0).sum(-1) / 2, lambda v, m: m.to(v.dtype) / 2),
+)
+ANOTHER_MAX = replace(MAX, name="another_max", tensors=OnTensors("another_max", maximum, at_largest))
+
+
+@pytest.mark.parametrize(
+    ("selection", "integrable"),
+    [(SecondHardest(), None), (Copied(), None), (ByOrder(), True), (AnyNegative(), False)],
+    ids=lambda given: getattr(given, "name", str(given)),
+)
+def test_a_strangers_selection_has_the_verdict_that_it_declares(selection, integrable: bool | None) -> None:
+    objective = GradientObjective(composed(nca_triplet, constant_pair, Mining(MIN, EACH_MEAN, selection)))
+    assert objective.describe().integrable is integrable
+    assert selection.name in objective.describe().mining
+    s = random_scores()
+    w = objective.weight_matrix(s, Matches.of_image_ids(*IDS))
+    assert w.abs().max() > 0
+    if integrable:
+        assert difference(objective.objective) < 1e-9
+    else:
+        with pytest.raises(ValueError, match="known to be" if integrable is None else "not the gradient of a loss"):
+            objective.value_from_scores(s, Matches.of_image_ids(*IDS))
+
+
+def test_a_strangers_aggregator_trains_and_has_a_value() -> None:
+    for aggregator in (HALF_SUM, ANOTHER_MAX):
+        term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=aggregator(s_n))
+        loss = Objective(name="strange", title="Strange", terms=(term,))
+        s, matches = random_scores(), Matches.of_image_ids(*IDS)
+        w = GradientObjective(loss).weight_matrix(s, matches)
+        (gradient,) = torch.autograd.grad(loss_value(loss, s, matches), s)
+        torch.testing.assert_close(w, gradient)
+        assert aggregator.name in GradientObjective(loss).describe().mining
+
+
+def test_a_stranger_of_every_kind_comes_in_by_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "strangers.py").write_text(
+        "from tests_of_strangers import *\n"
+        "mining = Mining(MIN, EACH_MEAN, SecondHardest())\n"
+        "mined = composed(nca_triplet, constant_pair, mining, 'mine', direction=uphill)\n"
+    )
+    module = sys.modules[__name__]
+    of_weights = Direction("uphill", "w·y", lambda w, x, y: (w @ y, w.T @ x))
+    vars(module)["uphill"] = of_weights
+    sys.modules["tests_of_strangers"] = module
+    try:
+        objective = read(f"{tmp_path}/strangers.py:mined")
+    finally:
+        del sys.modules["tests_of_strangers"]
+    assert objective.name == f"{tmp_path}/strangers.py:mined"
+    found = GradientObjective(objective)
+    assert found.describe().direction == "uphill"
+    x, y = (normalize(torch.randn(6, 4), dim=1).requires_grad_() for _ in range(2))
+    w = found.weight_matrix((x @ y.T).detach(), Matches.of_pairs(6))
+    torch.testing.assert_close(torch.autograd.grad(found(x, y), (x, y)), (w @ y, w.T @ x))
+    with pytest.raises(ValueError, match="has no attribute 'nothing'"):
+        read(f"{tmp_path}/strangers.py:nothing")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # torch, NumPy and matplotlib are loaded by the doors that ne
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.study.comparison import Comparison
     from goal_analysis.study.tuned_comparison import Outcome
+    from goal_analysis.vse.data.split import RetrievalData, Split
     from goal_analysis.vse.folder.run import TrainedModel
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.retrieval.metrics import RetrievalMetrics
@@ -150,14 +151,15 @@ def text_of_file(path: Path) -> str:
 
 
 def text_of(given: Given, **keywords: Any) -> str:
-    """The line, or the TOML declaration, that `objective` reads as this objective; a line stays as it is.
+    """The line, or the TOML declaration, that `objective` reads as this objective; text stays as it is.
 
     Raises:
         ValueError: the objective holds something that text cannot say; or as `objective`.
     """
     found = value_of(given, **keywords)
-    if isinstance(given, str) and not keywords and not is_declaration(given):
-        return given
+    if isinstance(given, str | Path) and not keywords:
+        text = str(given)
+        return text if "\n" in text or not is_declaration(text) else text_of_file(Path(text)).rstrip() + "\n"
     from goal_analysis.recombination.text import written
 
     return written(found, parts_with())
@@ -565,11 +567,9 @@ class Run:
         Raises:
             DataError: the data cannot be used, or have no such split.
         """
-        from goal_analysis.vse.data import carry_options, load_split
         from goal_analysis.vse.retrieval.evaluation import evaluate_models
 
-        given = dict(self.experiment.data) if data is None else carry_options(self.experiment.data, str(data))
-        chosen = load_split(given.pop("name"), split, **given)
+        chosen = chosen_split(self.experiment, None if data is None else str(data), split)
         self.model.check_images(chosen.images, self.folder)
         return evaluate_models([(self.model.model, self.model.tokenizer)], chosen)
 
@@ -628,14 +628,12 @@ def train(
     from lightning_fabric import Fabric
 
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.vse.data import load
     from goal_analysis.vse.folder.run import run_experiment
 
-    experiment = experiment_of(data, objective, preset, seed, settings)
+    experiment = experiment_of(preset, data, objective, seed, _assignments(settings))
     named = folder_name(f"{experiment.data_name} {experiment.objective[:60]} {seed}")
     folder = Path(output) if output is not None else Path("runs") / named
-    options = dict(experiment.data)
-    loaded = load(options.pop("name"), **options)
+    loaded = loaded_data(experiment)
     precision: Any = experiment.training.precision
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     trained = GradientObjective(value_of(experiment.objective))
@@ -650,31 +648,71 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
         print(f"step {record['step']}: {record['trouble']}: {record['cause']}", file=sys.stderr)
 
 
+def _assignments(settings: Mapping[str, Any]) -> list[str]:
+    """Keywords as the assignments that they stand for: of the training where they have no path."""
+    from goal_analysis.vse.loop.experiment import TrainingOptions
+
+    known = [f.name for f in fields(TrainingOptions)]
+    for name in settings:
+        if "." not in name and name not in known:
+            raise ValueError(f"train: got {name!r} but expected one of {one_of(known, name)}")
+    return [f"{name if '.' in name else f'training.{name}'}={json.dumps(v)}" for name, v in settings.items()]
+
+
 def experiment_of(
-    data: str | Path | None, objective: Given, preset: str | Path, seed: int, settings: Mapping[str, Any]
+    source: str | Path,
+    data: str | Path | None = None,
+    objective: Given | None = None,
+    seed: int | None = None,
+    assignments: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment of a preset, or of a TOML file, with other data, objective, seed and settings.
+    """The experiment of a preset, or of a file, with what else was set; its objective says itself what it is.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
         OSError: a file cannot be read.
     """
     from goal_analysis.vse.data import carry_options
-    from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping
-    from goal_analysis.vse.loop.experiment import preset as tables_of
+    from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 
-    own = str(preset).endswith((".toml", ".json"))
-    tables: dict[str, Any] = dict(read_file(Path(preset)) if own else tables_of(str(preset)))
+    own = isinstance(source, Path) or str(source).endswith((".toml", ".json"))
+    tables: dict[str, Any] = read_file(Path(source)) if own else preset(str(source))
     if data is not None:
-        tables["data"] = carry_options(tables.get("data", {}), str(data))
-    known = [f.name for f in fields(TrainingOptions)]
-    for name in settings:
-        if "." not in name and name not in known:
-            raise ValueError(f"train: got {name!r} but expected one of {one_of(known, name)}")
-    tables = with_settings(
-        tables, [f"{name if '.' in name else f'training.{name}'}={json.dumps(v)}" for name, v in settings.items()]
-    )
-    return experiment_from_mapping({**tables, "objective": text_of(objective), "seed": seed}, str(preset))
+        before = tables.get("data", {})
+        tables["data"] = carry_options(before if isinstance(before, dict) else {}, str(data))
+    tables = with_settings(tables, assignments)
+    chosen = tables.get("objective") if objective is None else objective
+    if chosen is not None and (objective is not None or isinstance(chosen, str)):
+        tables["objective"] = text_of(chosen)
+    return experiment_from_mapping(tables | ({} if seed is None else {"seed": seed}), str(source))
+
+
+def loaded_data(experiment: Experiment) -> RetrievalData:
+    """The data that an experiment names.
+
+    Raises:
+        DataError: it cannot be used.
+        OSError: it cannot be read.
+    """
+    from goal_analysis.vse.data import load
+
+    options = dict(experiment.data)
+    return load(options.pop("name"), **options)
+
+
+def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad: bool = False) -> Split:
+    """A split of the experiment's data, or of other data that are read as those are.
+
+    Raises:
+        DataError: the data cannot be used, or have no such split.
+        OSError: it cannot be read.
+    """
+    from goal_analysis.vse.data import carry_options, load_split
+
+    given = carry_options(experiment.data, data) if data else dict(experiment.data)
+    if skip_bad:
+        given["skip_bad"] = True
+    return load_split(given.pop("name"), split, **given)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -716,7 +754,7 @@ def compare(
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.runs import run_over_seeds
 
-    named = {_name_of(one): experiment_of(data, one, preset, 0, settings) for one in objectives}
+    named = {_name_of(one): experiment_of(preset, data, one, 0, _assignments(settings)) for one in objectives}
     found, failures = run_over_seeds(Path(output), named, seeds, jobs)
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
@@ -752,7 +790,7 @@ def tune(
     from goal_analysis.study.tuned_comparison import tuned_comparison
     from goal_analysis.study.tuning import candidate
 
-    base = experiment_of(data, objectives[0], preset, 0, settings)
+    base = experiment_of(preset, data, objectives[0], 0, _assignments(settings))
     candidates = [candidate(_name_of(one), value_of(one), text_of, base) for one in objectives]
     return tuned_comparison(Path(output), base, candidates, budget, seeds, jobs)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.api import text_of
 from goal_analysis.cli.options import (
     INTERRUPTED,
     AssignmentsOption,
@@ -18,7 +19,7 @@ from goal_analysis.cli.options import (
     refuse,
     say_interrupted,
 )
-from goal_analysis.cli.train import chosen_experiment, inlined, trained_objective
+from goal_analysis.cli.train import chosen_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -61,11 +62,11 @@ def compare(
         for file, preset in sources:
             experiment = chosen_experiment(file, preset, data, None, None, assignments or (), False)
             for objective in objectives or [experiment.objective]:
-                trained_objective(objective)
+                text = text_of(objective)
                 name = _name(experiment, objective, len(sources) > 1, bool(objectives))
                 if name in experiments:
                     refuse(f"got {name} twice but expected every experiment and objective once")
-                experiments[name] = inlined(replace(experiment, objective=objective))
+                experiments[name] = replace(experiment, objective=text)
         runs = seed_jobs(output, experiments, seeds)
     except (OSError, ValueError) as problem:
         refuse(problem)

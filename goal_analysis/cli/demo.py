@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from goal_analysis.api import loaded_data
+from goal_analysis.api import objective as trained_objective
 from goal_analysis.cli.compare import compare
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.options import INTERRUPTED, JobsOption, objective_of, print_table
 from goal_analysis.cli.plot import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
-from goal_analysis.cli.train import loaded_data, trained_objective
 from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.symbolic.objective import Objective

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api import text_of
+from goal_analysis.api import loaded_data, text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -23,7 +23,7 @@ from goal_analysis.cli.options import (
     refuse,
 )
 from goal_analysis.cli.plot import draw_kinds
-from goal_analysis.cli.train import base_experiment, loaded_data
+from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.study.discovery.grammar import Grammar

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from goal_analysis.api import chosen_split
 from goal_analysis.cli.options import JsonOption, SkipBadOption, print_table, refuse
-from goal_analysis.cli.train import chosen_split
 
 PROTOCOLS = {"flickr30k": (1000, None), "coco1k": (5000, 1000), "coco5k": (5000, None)}
 """How many images of the split, and in folds of how many."""

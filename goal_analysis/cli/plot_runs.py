@@ -83,7 +83,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """
     import torch
 
-    from goal_analysis.cli.train import chosen_split, loaded_data
+    from goal_analysis.api import chosen_split, loaded_data
     from goal_analysis.pictures.canvas import single_panel
     from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
     from goal_analysis.pictures.run_frames import recall_frame
@@ -119,7 +119,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     import numpy as np
     import torch
 
-    from goal_analysis.cli.train import trained_objective
+    from goal_analysis.api import objective as trained_objective
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.pictures import batch_figures
     from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame

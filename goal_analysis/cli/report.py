@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from goal_analysis.api import loaded_data
+from goal_analysis.api import objective as trained_objective
 from goal_analysis.cli.options import refuse
-from goal_analysis.cli.train import loaded_data, trained_objective
 
 
 def report(

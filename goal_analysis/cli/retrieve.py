@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.api import chosen_split
 from goal_analysis.cli.options import JsonOption, SkipBadOption, print_table, refuse
-from goal_analysis.cli.train import chosen_split
 
 if TYPE_CHECKING:
     from goal_analysis.vse.data.split import Split

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api import text_of
+from goal_analysis.api import loaded_data, text_of
+from goal_analysis.api import objective as trained_objective
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -21,7 +22,7 @@ from goal_analysis.cli.options import (
     ending_at_an_interrupt,
     refuse,
 )
-from goal_analysis.cli.train import base_experiment, loaded_data, trained_objective
+from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.study.jobs import Failure, Job

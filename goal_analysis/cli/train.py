@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +13,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, objective_of, read_text, refuse
-from goal_analysis.declarations import read_file, with_settings
+from goal_analysis.api import experiment_of, loaded_data
+from goal_analysis.api import objective as trained_objective
+from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.vse.data.split import RetrievalData, Split
+    from goal_analysis.vse.data.split import RetrievalData
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.loop.training import Report
 
@@ -93,20 +93,11 @@ def chosen_experiment(
         ValueError: neither or both of file and preset, or a setting that is not understood.
         OSError: the file cannot be read.
     """
-    from goal_analysis.vse.data import carry_options
-    from goal_analysis.vse.loop import experiment as experiments
-
     if (file is None) == (preset is None):
         given = "both" if file else "neither"
         raise ValueError(f"got {given} an experiment's file and a preset but expected one; presets are {_names()}")
-    tables: Mapping[str, Any] = read_file(file) if file else experiments.preset(preset or "")
-    if data is not None:
-        before = tables.get("data", {})
-        tables = {**tables, "data": carry_options(before if isinstance(before, dict) else {}, data)}
-    tables = with_settings(tables, [*assignments, *(["data.skip_bad=true"] if skip_bad else [])])
-    over: dict[str, Any] = {"objective": objective, "seed": seed}
-    tables = {**tables, **{name: value for name, value in over.items() if value is not None}}
-    return inlined(experiments.experiment_from_mapping(tables, str(file or preset)))
+    set_besides = [*assignments, *(["data.skip_bad=true"] if skip_bad else [])]
+    return experiment_of(file or preset or "", data, objective, seed, set_besides)
 
 
 def base_experiment(
@@ -120,58 +111,6 @@ def base_experiment(
     """
     chosen = None if file else preset or "bag_of_words"
     return chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
-
-
-def inlined(experiment: Experiment) -> Experiment:
-    """The experiment with its objective's TOML file read, so that a run says by itself what it trained with.
-
-    Raises:
-        ValueError: the file is no UTF-8 or too long.
-        OSError: it cannot be read.
-    """
-    if experiment.objective.endswith(".toml"):
-        return replace(experiment, objective=read_text(experiment.objective))
-    return experiment
-
-
-def trained_objective(text: str) -> GradientObjective:
-    """The objective of an experiment.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
-        OSError: the file cannot be read.
-    """
-    from goal_analysis.recombination.objective import GradientObjective
-
-    return GradientObjective(objective_of(text))
-
-
-def loaded_data(experiment: Experiment) -> RetrievalData:
-    """The data that an experiment names.
-
-    Raises:
-        DataError: it cannot be used.
-        OSError: it cannot be read.
-    """
-    from goal_analysis.vse.data import load
-
-    options = dict(experiment.data)
-    return load(options.pop("name"), **options)
-
-
-def chosen_split(experiment: Experiment, data: str | None, split: str, skip_bad: bool = False) -> Split:
-    """A split of the experiment's data, or of other data that are read as those are.
-
-    Raises:
-        DataError: the data cannot be used, or have no such split.
-        OSError: it cannot be read.
-    """
-    from goal_analysis.vse.data import carry_options, load_split
-
-    given = carry_options(experiment.data, data) if data else dict(experiment.data)
-    if skip_bad:
-        given["skip_bad"] = True
-    return load_split(given.pop("name"), split, **given)
 
 
 def _names() -> str:

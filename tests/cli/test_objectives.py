@@ -12,11 +12,11 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
+from goal_analysis.api import objective as trained_objective
 from goal_analysis.api import text_of
 from goal_analysis.cli import app
 from goal_analysis.cli.demo import OBJECTIVES, recombined, trained
 from goal_analysis.cli.options import objective_of, parts
-from goal_analysis.cli.train import trained_objective
 from goal_analysis.recombination.minings import mining_of
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.text import parse_objective

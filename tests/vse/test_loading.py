@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from goal_analysis.cli.train import chosen_experiment, chosen_split
+from goal_analysis.api import chosen_split
+from goal_analysis.cli.train import chosen_experiment
 from goal_analysis.vse.data import carry_options, load, load_split
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset

@@ -46,7 +46,7 @@ def functions_of(objective: Objective) -> Functions:
         UnsupportedFunction: naming a function that programs do not know.
     """
     values = tuple(objective.values().items())
-    low, high = float(objective.similarity.opposite), float(objective.similarity.identical)
+    low, high = map(float, objective.similarity.window)
     return Functions(
         terms=tuple(_term(term, objective, values) for term in objective.terms),
         rows=objective.anchors is not Anchors.COLUMNS,
@@ -193,7 +193,7 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
 
 def _bound(inner: sp.Expr, variable: sp.Symbol, similarity: Similarity) -> float:
     """The largest magnitude of an inner function over the similarities of unit vectors, read off a grid."""
-    low, high = float(similarity.opposite), float(similarity.identical)
+    low, high = map(float, similarity.window)
     compiled = program([inner], (variable,))
     found = [abs(compiled.run(FLOAT, low + (high - low) * i / (GRID - 1))[0]) for i in range(GRID)]
     return max(found) if all(value == value for value in found) else float("inf")

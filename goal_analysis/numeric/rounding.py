@@ -56,7 +56,7 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
 
 
 def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:
-    low, high = float(similarity.opposite), float(similarity.identical)
+    low, high = map(float, similarity.window)
     within = [low + (high - low) * i / (GRID - 1) for i in range(GRID)]
     around = [low - BEYOND, *within, high + BEYOND]
     compiled = program([argument], (s_p, s_n))

@@ -219,11 +219,23 @@ _OWN: dict[Similarity, Direction] = {
 
 
 def _of(similarity: Similarity, table: dict) -> Any:
-    if similarity not in table:
-        raise ValueError(
-            f"similarity: got {similarity.name!r} but expected one of " + ", ".join(known.name for known in table)
-        )
-    return table[similarity]
+    if similarity in table:
+        return table[similarity]
+    if similarity.tensors is None:
+        known = ", ".join(known.name for known in table)
+        raise ValueError(f"similarity: got {similarity.name!r} without tensors but expected one of {known}")
+    if table is _SCORES:
+        return similarity.tensors
+    return Direction(
+        similarity.name, f"the gradient of {similarity.formula}", partial(_by_autograd, similarity.tensors)
+    )
+
+
+def _by_autograd(scores: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What weights make of the embeddings of a similarity that says its scores alone."""
+    with torch.enable_grad():
+        x, y = (e.detach().requires_grad_() for e in (x, y))
+        return torch.autograd.grad(scores(x, y), (x, y), w)
 
 
 SCORES = frozenset(s.name for s in (DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN))

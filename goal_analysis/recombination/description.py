@@ -194,7 +194,7 @@ def _shape(field: WeightField, values: Values) -> tuple[str, Characteristics]:
 
 def _sign(field: WeightField, values: Mapping[sp.Symbol, sp.Expr]) -> str:
     at = dict(values) | {r.symbol: sp.S.Zero for r in field.relative}
-    low, high = float(field.similarity.opposite), float(field.similarity.identical)
+    low, high = map(float, field.similarity.window)
     grid = [low + (high - low) * (i + 0.5) / GRID for i in range(GRID)]
     compiled = program([field.positive.subs(at), field.negative.subs(at)], (s_p, s_n))
     rows = [compiled.run(FLOAT, p, n) for p in grid for n in grid]

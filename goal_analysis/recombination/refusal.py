@@ -28,7 +28,7 @@ def refusal(objective: Objective) -> str | None:
     aggregates make no triplets, which relative similarities would compare.
     """
     values = objective.values()
-    low, high = float(objective.similarity.opposite), float(objective.similarity.identical)
+    low, high = map(float, objective.similarity.window)
     inside = [low + (high - low) * share for share in INSIDE]
     relative = {r.symbol for r in objective.relative}
     for term in objective.terms:

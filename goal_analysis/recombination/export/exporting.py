@@ -78,7 +78,7 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     extra = ["import torch", "from torch import Tensor, nn"]
     lines = [line for line in imports.splitlines() if not re.fullmatch(r"import torch|from torch import .*", line)]
     head = "\n".join(["from __future__ import annotations", "", *lines, "", *extra])
-    body = [f"FUNCTIONS = {stated}", _class(class_name, value, similarity, direction, way), _check(class_name, module)]
+    body = [f"FUNCTIONS = {stated}", _class(class_name, value, similarity, direction, way), _check(class_name, module, similarity)]
     parts = [_docstring(module, class_name), head, *file.formulas, cut, *body]
     return _tidy("\n\n".join(part.strip("\n") for part in parts) + "\n")
 
@@ -202,6 +202,7 @@ class _File:
 def _own_modules(value: Objective) -> frozenset[str]:
     found = [side.selection for term in value.terms for side in term.sides if side.selection is not None]
     found += [] if value.direction is None else [value.direction.gradients]
+    found += [] if value.similarity.tensors is None else [value.similarity.tensors]
     found += [side.aggregator.tensors.value for term in value.terms for side in term.sides if side.aggregator.tensors]
     modules = set()
     for one in found:
@@ -212,8 +213,9 @@ def _own_modules(value: Objective) -> frozenset[str]:
 
 def _similarity(value: Objective, file: _File) -> str:
     """The expression of the scores of ``x`` and ``y``."""
-    plain_dot = value.similarity.name in ("cosine", "dot")
-    if plain_dot:
+    if value.similarity.tensors is not None:
+        return f"{file.callable(value.similarity.tensors)}(x, y)"
+    if value.similarity.name in ("cosine", "dot"):
         return "x @ y.T"
     root = value.similarity.name == "negative_euclidean"
     name = "_distances" if root else "_squared_distances"
@@ -231,9 +233,10 @@ def _class(name: str, value: Objective, similarity: str, direction: str | None, 
         )
     )
     kind = "dot" if value.similarity.name in ("cosine", "dot") else value.similarity.name
+    direction_or_own = direction or value.similarity.tensors
     quick = (
         ""
-        if way == "dense" or direction
+        if way == "dense" or direction_or_own
         else (
             f"        value = quick_surrogate(FUNCTIONS, {kind!r}, x, y, row_ids, column_ids)\n"
             "        if value is not None:\n            return value\n"
@@ -296,7 +299,7 @@ def checked_batch(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, T
     )
 
 
-def _check(name: str, module: GradientObjective) -> str:
+def _check(name: str, module: GradientObjective, similarity: str) -> str:
     x, y, ids = checked_batch()
     torch.manual_seed(0)
     recorded = module.weight_matrix(_scores(module, x, y), Matches.of_image_ids(ids))
@@ -314,7 +317,7 @@ def _check(name: str, module: GradientObjective) -> str:
         dtype=torch.float64,
     )
     torch.manual_seed(0)
-    s = ({_similarity_text(module)}).detach().requires_grad_()
+    s = ({similarity}).detach().requires_grad_()
     (w,) = torch.autograd.grad({name}().from_scores(s, ids[:, None] == ids, ids[:, None] != ids), s)
     assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {{w}} but expected {{recorded}}"
     torch.manual_seed(0)
@@ -324,11 +327,6 @@ def _check(name: str, module: GradientObjective) -> str:
 
 if __name__ == "__main__":
     check()'''
-
-
-def _similarity_text(module: GradientObjective) -> str:
-    names = {"negative_squared_euclidean": "-_squared_distances(x, y)", "negative_euclidean": "-_distances(x, y)"}
-    return names.get(module.similarity.name, "x @ y.T")
 
 
 def _scores(module: GradientObjective, x: Tensor, y: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ The gradient of a similarity is the direction that a weight multiplies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import sympy as sp
 
@@ -20,12 +21,15 @@ class Similarity:
         formula: the similarity in words of the embeddings.
         opposite: the lower end of its range, its value for opposite unit vectors; −oo where it has no lower end.
         identical: the upper end of its range, its value for identical unit vectors; oo where it has no upper end.
+        tensors: for a similarity that is not one of this file's, how tensors work it out: the scores of (X, Y), shape
+            ``(rows, columns)``, differentiable.
     """
 
     name: str
     formula: str
     opposite: sp.Expr
     identical: sp.Expr
+    tensors: Any = field(default=None, compare=False)
 
     @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:

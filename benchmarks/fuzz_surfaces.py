@@ -74,7 +74,7 @@ FORMULAS = (
 LINES = (
     "nca(tau=12)/linear@softmax:12",
     "hinge(margin=0.2)/constant",
-    "circle/sigmoid@top_k:3",
+    "circular/sigmoid@top_k:3",
     "constant/relative_linear",
 )
 OBJECTIVE = """mining = "softmax:12"

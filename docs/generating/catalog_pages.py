@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting.pages import (
     integrability_page,
     loss_page,
@@ -38,7 +38,7 @@ def catalog_pages() -> dict[str, str]:
     return found
 
 
-def loss_text(loss: SymbolicLoss, entries: Mapping[str, Mapping[str, str]]) -> str:
+def loss_text(loss: Objective, entries: Mapping[str, Mapping[str, str]]) -> str:
     """The page of one loss.
 
     Args:

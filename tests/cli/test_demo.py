@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import goal_analysis.cli.demo as demo_module
 from goal_analysis.cli.demo import MARGIN, RETRIEVING, SCALE, SMALL, measured, retrieved, verified
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.triplet import triplet_loss
@@ -45,7 +44,9 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     said = capsys.readouterr().out
     assert "separable: yes" in said
     assert "integrable: yes" in said
-    monkeypatch.setattr(demo_module, "margin_softmax", None)
+    monkeypatch.setattr(
+        sys.modules["goal_analysis.cli.demo"], "margin_softmax", None
+    )
     assert measured(file) == found
     assert capsys.readouterr().out == said
 

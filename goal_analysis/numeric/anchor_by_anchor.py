@@ -18,7 +18,7 @@ from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Aggregator, Pool, Side
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 
 DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
 
@@ -41,7 +41,7 @@ class AnchorByAnchor:
 
 
 def anchor_by_anchor(
-    loss: SymbolicLoss,
+    loss: Objective,
     scores: Float[Tensor, "rows columns"],
     matches: Matches,
     settings: Mapping[str, float | int] | None = None,

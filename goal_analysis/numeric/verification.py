@@ -31,7 +31,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
 BOUND = 1e-10  # the largest relative error in float64
@@ -122,10 +122,10 @@ def verify(
     >>> from goal_analysis.numeric.batches import RANDOM_PAIRS
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.analysis.decomposition import decompose
-    >>> from goal_analysis.symbolic.objective import SymbolicLoss, Term
+    >>> from goal_analysis.symbolic.objective import Objective, Term
     >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
+    >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> frame = verify(decompose(loss), [RANDOM_PAIRS], [torch.float64]).frame
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
@@ -260,7 +260,7 @@ def _off_kinks(decomposition: Decomposition, at: list[Tensor], values: Values, n
 
 
 @lru_cache(maxsize=256)
-def _on_triplet(loss: SymbolicLoss) -> sp.Expr:
+def _on_triplet(loss: Objective) -> sp.Expr:
     return loss.expression()
 
 

@@ -306,6 +306,3 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
 
 def _names(symbols: set[sp.Symbol]) -> str:
     return ", ".join(sorted(str(symbol) for symbol in symbols))
-
-
-SymbolicLoss = Objective

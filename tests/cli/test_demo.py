@@ -44,9 +44,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     said = capsys.readouterr().out
     assert "separable: yes" in said
     assert "integrable: yes" in said
-    monkeypatch.setattr(
-        sys.modules["goal_analysis.cli.demo"], "margin_softmax", None
-    )
+    monkeypatch.setattr(sys.modules["goal_analysis.cli.demo"], "margin_softmax", None)
     assert measured(file) == found
     assert capsys.readouterr().out == said
 

@@ -11,7 +11,7 @@ import pytest
 
 import losses_catalog
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog import catalog, pair_weights, triplet_weights
 
@@ -99,7 +99,7 @@ def test_every_loss_is_listed_once() -> None:
 
 
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
-def test_a_loss_is_called_after_its_file(loss: SymbolicLoss) -> None:
+def test_a_loss_is_called_after_its_file(loss: Objective) -> None:
     module = importlib.import_module(f"losses_catalog.{loss.name}")
     assert getattr(module, f"{loss.name}_loss") is loss
     assert (module.__doc__ or "").count("\nSource: ") == 1
@@ -130,7 +130,7 @@ def parts(value: object) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("value", [*catalog, *triplet_weights, *pair_weights], ids=lambda value: value.name)
-def test_values_are_immutable(value: SymbolicLoss | TripletWeight | PairWeights) -> None:
+def test_values_are_immutable(value: Objective | TripletWeight | PairWeights) -> None:
     assert isinstance(hash(value), int)
     for part in parts(value):
         name = dataclasses.fields(part)[0].name  # pyright: ignore[reportArgumentType]

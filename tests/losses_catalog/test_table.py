@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.symbolic.language.primitives import s_n, x_n
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from losses_catalog import catalog
 from losses_catalog.lifted_structure import lifted_structure_loss
 from losses_catalog.lmnn import lmnn_loss
@@ -70,7 +70,7 @@ def test_the_table_has_a_row_for_every_loss(tables: str) -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_formula_reads_as_the_loss(loss: SymbolicLoss, text: str) -> None:
+def test_a_formula_reads_as_the_loss(loss: Objective, text: str) -> None:
     assert formula(loss) == text
 
 
@@ -100,5 +100,5 @@ def test_rewriting_gives_the_readme_of_the_catalog(tmp_path: Path) -> None:
 def test_an_aggregator_without_positives_is_shown_alone() -> None:
     from goal_analysis.symbolic.language.aggregators import MAX
 
-    loss = SymbolicLoss(name="push", title="Push", terms=(Term(outer=x_n, negatives=MAX(s_n)),))
+    loss = Objective(name="push", title="Push", terms=(Term(outer=x_n, negatives=MAX(s_n)),))
     assert formula(loss) == "max(s_n)"

@@ -9,7 +9,7 @@ import sympy as sp
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, compose
 from losses_catalog import catalog
 from losses_catalog.circle import circle_loss
@@ -42,7 +42,7 @@ NEGATIVES = sp.symbols("n1 n2 n3", real=True)
 SIMILARITIES = (0.7, 0.35, 0.6, -0.1, 0.2)
 
 
-def at(expression: sp.Expr, loss: SymbolicLoss, **settings: float) -> float:
+def at(expression: sp.Expr, loss: Objective, **settings: float) -> float:
     """The value at the loss's defaults, or ``settings``, and at `SIMILARITIES`."""
     point = dict(zip((*POSITIVES, *NEGATIVES), map(sp.Float, SIMILARITIES), strict=True))
     functions = undetach(expression.subs(loss.values(settings)).subs(point)).rewrite(sp.exp)
@@ -50,7 +50,7 @@ def at(expression: sp.Expr, loss: SymbolicLoss, **settings: float) -> float:
 
 
 @pytest.mark.parametrize("loss", [loss for loss in catalog if not loss.detaches], ids=lambda loss: loss.name)
-def test_what_stops_no_gradient_and_does_not_jump_is_integrable(loss: SymbolicLoss) -> None:
+def test_what_stops_no_gradient_and_does_not_jump_is_integrable(loss: Objective) -> None:
     verdict = integrability(decompose(loss))
     assert verdict.integrable is (loss is not selectively_hard_triplet_loss), verdict.reason
 

@@ -13,7 +13,7 @@ from goal_analysis.numeric.probe import GradientProbe
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 
 
 def info_nce(scores: Tensor, scale: float = 10.0) -> Tensor:
@@ -99,7 +99,7 @@ def test_sampling_of_steps_and_of_anchors() -> None:
 
 def test_the_factors_of_a_decomposition_are_followed() -> None:
     term = Term(outer=softplus(5 * gap), positives=EACH(s_p), negatives=EACH(s_n**2))
-    squared = SymbolicLoss(name="squared", title="Squared", terms=(term,))
+    squared = Objective(name="squared", title="Squared", terms=(term,))
     scores = random_scores(4)
     with GradientProbe(objective=decompose(squared), quantiles=(1.0,)) as probe:
         probe.watch(scores, Matches.of_pairs(4))

@@ -15,7 +15,14 @@ from goal_analysis.recombination.text import line_of, parse_objective
 
 FILE = Path(__file__).with_name("stranger.py")
 KINDS = ("loss", "weights", "aggregated", "selected", "directed", "measured")
-SETTINGS = ("training.epochs=1", "training.batch_size=32", "data.train=64", "data.dev=32", "model.image.dim=16", "model.text.dim=16")
+SETTINGS = (
+    "training.epochs=1",
+    "training.batch_size=32",
+    "data.train=64",
+    "data.dev=32",
+    "model.image.dim=16",
+    "model.text.dim=16",
+)
 
 
 def command(*words: str) -> str:

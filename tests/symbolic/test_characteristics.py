@@ -11,7 +11,7 @@ from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, sigmoid, softplus
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting.pages import to_plain
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -96,7 +96,7 @@ def test_every_loss_has_characteristics(loss):
 def test_a_similarity_without_a_range_has_limits_at_infinity(outer, easiest, hardest):
     log_ratio = Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)
     term = Term(outer=outer, positives=EACH(s_p), negatives=EACH(s_n))
-    loss = SymbolicLoss(name="preference", title="", terms=(term,), similarity=log_ratio)
+    loss = Objective(name="preference", title="", terms=(term,), similarity=log_ratio)
     found = characteristics(decompose(loss))
     assert (found.triplet.easiest, found.triplet.hardest) == (easiest, hardest)
     assert found.triplet.growth is Growth.GROWS

@@ -26,7 +26,7 @@ from goal_analysis.symbolic.language.hyperparameter import (
 )
 from goal_analysis.symbolic.language.primitives import gap, hinge, logsumexp, s_n, s_p, softplus, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import FormulaError
 from goal_analysis.symbolic.parsing.declaration import (
     interval_from_text,
@@ -70,7 +70,7 @@ negatives = {inner = "gamma*s_n", aggregator = "logsumexp", pool = "all"}
 
 def test_a_toml_document_becomes_losses() -> None:
     nca, hardest, circle_like = losses_from_mapping(tomllib.loads(DOCUMENT))
-    assert nca == SymbolicLoss(
+    assert nca == Objective(
         name="nca",
         title="nca",
         terms=(
@@ -143,11 +143,11 @@ def test_a_bare_number_is_a_scale_if_positive(value: object, expected: Hyperpara
 
 
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
-def test_every_loss_of_the_catalog_can_be_written_and_read_back(loss: SymbolicLoss) -> None:
+def test_every_loss_of_the_catalog_can_be_written_and_read_back(loss: Objective) -> None:
     assert loss_from_mapping(loss.name, loss_to_mapping(loss)) == loss
 
 
-HANDMADE = SymbolicLoss(
+HANDMADE = Objective(
     name="handmade",
     title="Everything at once",
     terms=(
@@ -186,8 +186,8 @@ def test_the_way_back_is_checked_field_by_field() -> None:
         assert loss_from_mapping("handmade", loss_to_mapping(HANDMADE) | {key: other}) != HANDMADE
 
 
-def one_term(outer: sp.Expr, **sides: object) -> SymbolicLoss:
-    return SymbolicLoss(name="mine", title="Mine", terms=(Term(outer=outer, **sides),))
+def one_term(outer: sp.Expr, **sides: object) -> Objective:
+    return Objective(name="mine", title="Mine", terms=(Term(outer=outer, **sides),))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def one_term(outer: sp.Expr, **sides: object) -> SymbolicLoss:
     ],
     ids=["aggregator", "impostor", "function", "float"],
 )
-def test_what_cannot_be_said_is_not_written(loss: SymbolicLoss, problem: str) -> None:
+def test_what_cannot_be_said_is_not_written(loss: Objective, problem: str) -> None:
     with pytest.raises(ValueError, match="loss 'mine': got what declarations cannot say") as refusal:
         loss_to_mapping(loss)
     assert problem in str(refusal.value)

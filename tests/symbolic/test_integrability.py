@@ -19,7 +19,7 @@ from goal_analysis.symbolic.language.primitives import (
     step,
     x_n,
 )
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import TripletWeight, WeightField, compose
@@ -117,13 +117,13 @@ def test_relative_weights_read_other_pairs():
 
 def test_a_detached_loss_may_be_integrable_on_one_triplet_and_not_on_several():
     self_paced = Term(outer=gap, negatives=LOGSUMEXP(detach(s_n) * (s_n - 1)))
-    verdict = integrability(decompose(SymbolicLoss(name="self_paced", title="", terms=(self_paced,))))
+    verdict = integrability(decompose(Objective(name="self_paced", title="", terms=(self_paced,))))
     assert verdict.curl == 0
     assert not verdict.integrable
     assert "with several pairs" in verdict.reason
     # With q = s·s the stopped weight is proportional to q′, and softmax·q′ is a gradient again.
     lucky = Term(outer=gap, negatives=LOGSUMEXP(detach(s_n) * s_n))
-    assert integrability(decompose(SymbolicLoss(name="lucky", title="", terms=(lucky,)))).integrable
+    assert integrability(decompose(Objective(name="lucky", title="", terms=(lucky,)))).integrable
 
 
 @every_cell
@@ -223,7 +223,7 @@ def test_a_separation_that_stays_open_takes_nothing_else_away():
 
 def test_pairs_that_jump_together_beyond_the_range_of_one_are_no_gradient():
     term = Term(outer=step(x_n - sp.Rational(3, 2)) * gap, positives=EACH(s_p), negatives=SUM(s_n))
-    verdict = integrability(decompose(SymbolicLoss(name="together", title="", terms=(term,))))
+    verdict = integrability(decompose(Objective(name="together", title="", terms=(term,))))
     assert verdict.integrable is False
     assert "with several pairs" in verdict.reason
 

@@ -8,14 +8,14 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 
 tau = Hyperparameter("tau", 10.0, positive)
 stray = sp.Symbol("q", real=True)
 
 
 def loss(*terms, hyperparameters=()):
-    return SymbolicLoss(name="mine", title="Mine", terms=terms, hyperparameters=hyperparameters)
+    return Objective(name="mine", title="Mine", terms=terms, hyperparameters=hyperparameters)
 
 
 every_positive, every_negative = EACH(s_p), EACH(s_n)
@@ -77,7 +77,7 @@ def test_a_sound_loss_is_accepted():
 
 def test_a_name_has_to_be_an_identifier():
     with pytest.raises(ValueError, match="got the name 'my loss' but expected an identifier"):
-        SymbolicLoss(name="my loss", title="", terms=(term(),))
+        Objective(name="my loss", title="", terms=(term(),))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sympy as sp
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import EACH, MAX, MEAN
 from goal_analysis.symbolic.language.primitives import detach, gap, hinge, s_n, s_p, sigmoid, softplus, step, undetach
-from goal_analysis.symbolic.objective import Anchors, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, evaluate
 from goal_analysis.symbolic.proof.identity import proves_zero
 from losses_catalog import catalog
@@ -38,7 +38,7 @@ def test_detach_reads_as_its_argument_and_differentiates_to_zero():
 
 def test_detach_halves_the_gradient_of_a_square():
     def loss(inner):
-        return SymbolicLoss(name="square", title="", terms=(Term(outer=gap, negatives=EACH(inner)),))
+        return Objective(name="square", title="", terms=(Term(outer=gap, negatives=EACH(inner)),))
 
     stopped = decompose(loss(detach(s_n) * s_n)).field.negative
     whole = decompose(loss(s_n * s_n)).field.negative
@@ -61,7 +61,7 @@ def test_one_sided_terms_have_a_constant_triplet_weight():
 
 def test_a_loss_of_negatives_alone_has_no_positive_weight():
     term = Term(outer=softplus(gap), negatives=MAX(s_n))
-    field = decompose(SymbolicLoss(name="push", title="", terms=(term,))).field
+    field = decompose(Objective(name="push", title="", terms=(term,))).field
     assert field.positive == 0
     assert field.negative == sigmoid(s_n)
     assert field.factors.positive == 0
@@ -69,7 +69,7 @@ def test_a_loss_of_negatives_alone_has_no_positive_weight():
 
 def test_a_loss_of_positives_alone_has_no_negative_weight():
     term = Term(outer=gap, positives=MEAN(s_p))
-    field = decompose(SymbolicLoss(name="pull", title="", terms=(term,))).field
+    field = decompose(Objective(name="pull", title="", terms=(term,))).field
     assert (field.positive, field.negative) == (1, 0)
 
 

@@ -29,7 +29,7 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import SymbolicLoss
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Undecided
 
@@ -66,7 +66,7 @@ class Neighbour:
         weights: its w⁺ and w⁻ at the points of the measurement, times ``factor``.
     """
 
-    loss: SymbolicLoss
+    loss: Objective
     settings: dict[str, float]
     factor: float
     distance: float
@@ -79,7 +79,7 @@ class Neighbour:
         return f"Neighbour({self.factor:.4g} × {self.loss.name}({fitted}), distance {self.distance:.2g}{also})"
 
 
-def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[Neighbour, ...]:
+def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neighbour, ...]:
     """The losses by their distance from a measurement; of ties, first that with the fewest knobs.
 
     Args:
@@ -96,7 +96,7 @@ def nearest(measurement: Measurement, losses: Sequence[SymbolicLoss]) -> tuple[N
     >>> from goal_analysis.symbolic.language.primitives import gap, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
     >>> term = Term(outer=softplus(gap), positives=EACH(scale.symbol * s_p), negatives=EACH(scale.symbol * s_n))
-    >>> ours = SymbolicLoss(name="soft_margin", title="Softmax margin", terms=(term,), hyperparameters=(scale,))
+    >>> ours = Objective(name="soft_margin", title="Softmax margin", terms=(term,), hyperparameters=(scale,))
     >>> def theirs(scores):
     ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
     >>> nearest(measure(theirs, points=5), [ours])
@@ -120,7 +120,7 @@ def _tie(one: Neighbour, other: Neighbour) -> bool:
     return bool(size > 0 and np.linalg.norm(one.weights - other.weights) <= TIE * size)
 
 
-def _fitted(loss: SymbolicLoss, at: Sequence[np.ndarray], target: np.ndarray) -> Neighbour | None:
+def _fitted(loss: Objective, at: Sequence[np.ndarray], target: np.ndarray) -> Neighbour | None:
     symbols = [h.symbol for h in loss.hyperparameters]
     try:
         weights = compiled(_over_cosines(loss), [s_p, s_n, *symbols], NUMPY)
@@ -137,7 +137,7 @@ def _fitted(loss: SymbolicLoss, at: Sequence[np.ndarray], target: np.ndarray) ->
     return Neighbour(loss, settings, factor, distance, (), factor * fitted)
 
 
-def _over_cosines(loss: SymbolicLoss) -> list[sp.Expr]:
+def _over_cosines(loss: Objective) -> list[sp.Expr]:
     """w⁺ and w⁻ by the cosine: the chain rule for a loss of another similarity."""
     field, of_cosine = decompose(loss).field, OF_COSINE[loss.similarity]
     at = {s: of_cosine(s) for s in (s_p, s_n)}

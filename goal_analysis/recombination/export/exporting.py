@@ -78,7 +78,11 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     extra = ["import torch", "from torch import Tensor, nn"]
     lines = [line for line in imports.splitlines() if not re.fullmatch(r"import torch|from torch import .*", line)]
     head = "\n".join(["from __future__ import annotations", "", *lines, "", *extra])
-    body = [f"FUNCTIONS = {stated}", _class(class_name, value, similarity, direction, way), _check(class_name, module, similarity)]
+    body = [
+        f"FUNCTIONS = {stated}",
+        _class(class_name, value, similarity, direction, way),
+        _check(class_name, module, similarity),
+    ]
     parts = [_docstring(module, class_name), head, *file.formulas, cut, *body]
     return _tidy("\n\n".join(part.strip("\n") for part in parts) + "\n")
 

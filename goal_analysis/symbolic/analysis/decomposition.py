@@ -23,7 +23,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach, x_n, x_p
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
@@ -64,7 +64,7 @@ class Decomposition(Displayed):
         contradiction: what T·P would imply and where it fails, where one was found.
     """
 
-    loss: SymbolicLoss
+    loss: Objective
     field: WeightField
     parts: tuple[TermParts, ...]
     contradiction: Contradiction | None
@@ -99,13 +99,13 @@ class Decomposition(Displayed):
         return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
 
 
-def decompose(loss: SymbolicLoss) -> Decomposition:
+def decompose(loss: Objective) -> Decomposition:
     """Derive the weights of any objective.
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.primitives import gap
     >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = SymbolicLoss(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
+    >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
     >>> decompose(loss).field.factors
     Factors(triplet=sigmoid(s_n - s_p), positive=1, negative=1)
     """
@@ -114,7 +114,7 @@ def decompose(loss: SymbolicLoss) -> Decomposition:
 
 
 @lru_cache(maxsize=1024)
-def _decomposed(loss: SymbolicLoss) -> Decomposition:
+def _decomposed(loss: Objective) -> Decomposition:
     if not loss.is_loss:
         return _prescribed(loss)
     on_triplet = loss.expression().replace(logsumexp, _pairwise)
@@ -137,7 +137,7 @@ def _decomposed(loss: SymbolicLoss) -> Decomposition:
     return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
 
 
-def _prescribed(objective: SymbolicLoss) -> Decomposition:
+def _prescribed(objective: Objective) -> Decomposition:
     """The weights where some factors are prescribed: what one term says itself, or the sum."""
     parts = tuple(map(_parts, objective.terms))
     field = WeightField(

@@ -20,7 +20,7 @@ from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import other_negative, other_positive
-from goal_analysis.symbolic.objective import SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.identity import Undecided, Witness
 from goal_analysis.symbolic.weight import WeightField
 
@@ -103,7 +103,7 @@ _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across t
 _CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights are its gradient"
 
 
-def is_continuous_loss(loss: SymbolicLoss) -> bool:
+def is_continuous_loss(loss: Objective) -> bool:
     """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
     proves nothing.
     """

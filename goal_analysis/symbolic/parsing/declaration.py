@@ -23,14 +23,14 @@ from goal_analysis.symbolic.language.similarity import (
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.objective import Anchors, Reduction, SymbolicLoss, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.parsing.errors import FormulaError
 from goal_analysis.symbolic.parsing.formula import parse
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
-Value = TypeVar("Value", SymbolicLoss, TripletWeight, PairWeights)
+Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
@@ -49,13 +49,13 @@ _RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_
 # --- losses --------------------------------------------------------------------------------------
 
 
-def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[SymbolicLoss, ...]:
+def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[Objective, ...]:
     """Read a document of losses, ``{"losses": {name: declaration}}``, each as `loss_from_mapping` does."""
     tables = Table(mapping, "losses", ("losses",)).table("losses")
     return tuple(loss_from_mapping(name, tables[name]) for name in tables)
 
 
-def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
+def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     """Read the declaration of a loss.
 
     The short form is a ``formula`` of s_p and s_n. The formula is applied to each triplet, or to the aggregates that
@@ -82,7 +82,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
     if ("formula" in table) == ("terms" in table):
         given = "both formula and terms" if "terms" in table else "neither formula nor terms"
         raise ValueError(f"{table.where}: got {given} but expected one of them")
-    return SymbolicLoss(
+    return Objective(
         name=name,
         title=table.text("title", name),
         terms=(_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols),
@@ -96,7 +96,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> SymbolicLoss:
     )
 
 
-def loss_to_mapping(loss: SymbolicLoss) -> dict[str, Any]:
+def loss_to_mapping(loss: Objective) -> dict[str, Any]:
     """Write a loss in the long form, so that `loss_from_mapping` reads an equal one.
 
     Raises:

@@ -106,8 +106,8 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> soft = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
     >>> weights_of_scores(soft, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    tensor([[-0.1661,  0.1604],
-            [ 0.1829, -0.1774]])
+    tensor([[-0.1661,  0.1605],
+            [ 0.1830, -0.1773]])
     """
     matches.check(scores, objective.owner)
     functions = functions_of(objective.with_settings(settings or {}))

@@ -235,7 +235,8 @@ def _by_autograd(scores: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: Tenso
     """What weights make of the embeddings of a similarity that says its scores alone."""
     with torch.enable_grad():
         x, y = (e.detach().requires_grad_() for e in (x, y))
-        return torch.autograd.grad(scores(x, y), (x, y), w)
+        to_x, to_y = torch.autograd.grad(scores(x, y), (x, y), w)
+    return to_x, to_y
 
 
 SCORES = frozenset(s.name for s in (DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN))

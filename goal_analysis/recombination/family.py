@@ -102,7 +102,10 @@ def combinations(
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
             yield _member(
-                name, (head, pair), found, lambda found=found, name=name, mining=mining: composed(*found, mining, name)
+                name,
+                (head, pair),
+                found,
+                lambda found=found, name=name, mining=mining: composed(found[0], found[1], mining, name),
             )
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"

@@ -56,7 +56,7 @@ class GradientObjective(nn.Module):
     >>> scores = torch.tensor([[0.9, 0.1], [0.3, 0.8]], requires_grad=True)
     >>> objective.from_scores(scores, Matches.of_pairs(2)).backward()
     >>> scores.grad
-    tensor([[-0.1661,  0.1604],
+    tensor([[-0.1661,  0.1605],
             [ 0.1830, -0.1773]])
     """
 

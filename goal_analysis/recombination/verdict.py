@@ -135,7 +135,7 @@ def loss_of(objective: Objective) -> Objective | None:
         at = {s_p: x_p, s_n: x_n}
         bare = (p and replace(p, weight=None), n and replace(n, weight=None, selection=selection))
         plain = Term(outer=found.loss.subs(at, simultaneous=True), positives=bare[0], negatives=bare[1])
-    free = plain.outer.free_symbols.union(*(side.inner.free_symbols | _free(side) for side in plain.sides))
+    free = plain.effective_outer.free_symbols.union(*(side.inner.free_symbols | _free(side) for side in plain.sides))
     hyperparameters = tuple(h for h in objective.hyperparameters if h.symbol in free)
     return replace(objective, terms=(plain,), hyperparameters=hyperparameters, relative=())
 
@@ -224,7 +224,7 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if getattr(selection, "margin", None) == 0:
         why = "no triplet is within a margin of 0: W is zero"
         return Integrability(True, why, potential=sp.S.Zero, loss=sp.S.Zero)
-    cut = _times(field, sp.Mul(*map(step, bounds)))
+    cut = _times(field, sp.Mul(*(step(bound) for bound in bounds)))
     of_cut = integrability(cut)
     if of_cut.integrable is not True:
         return replace(of_cut, reason=f"among the selected triplets {of_cut.reason}")
@@ -309,9 +309,10 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     if of_one.integrable is False:
         return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
     term = objective.terms[0]
-    if _linear_parts(objective) is not None:
-        k_and_h = _linear_parts(objective)
-        loss = k_and_h[0].subs({x_p: k_and_h[1], x_n: k_and_h[2]}, simultaneous=True)
+    linear = _linear_parts(objective)
+    if linear is not None:
+        outer, k, h = linear
+        loss = outer.subs({x_p: k, x_n: h}, simultaneous=True)
         why = "T is constant, and the mining weights do not depend on the scores"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
     multiples = _multiples(term)

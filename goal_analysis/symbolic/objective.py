@@ -174,8 +174,12 @@ class Objective(Displayed):
         owner = self.owner
         if not self.terms:
             raise ValueError(f"{owner}: got no terms but expected at least one")
-        for field_name, kinds in (("anchors", Anchors), ("reduction", Reduction), ("similarity", Similarity)):
-            accepted = {s.name: s for s in SIMILARITIES} if kinds is Similarity else _names_of(kinds)
+        named: dict[str, tuple[type, dict[str, Any]]] = {
+            "anchors": (Anchors, _names_of(Anchors)),
+            "reduction": (Reduction, _names_of(Reduction)),
+            "similarity": (Similarity, {s.name: s for s in SIMILARITIES}),
+        }
+        for field_name, (kinds, accepted) in named.items():
             given = getattr(self, field_name)
             object.__setattr__(self, field_name, _understood(given, kinds, accepted, f"{owner}: {field_name}"))
         names = [h.name for h in self.hyperparameters]

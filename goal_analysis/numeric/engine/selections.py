@@ -71,6 +71,7 @@ class SemiHard:
 
     def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
         """Which of the pairs are kept."""
+        assert other is not None  # negatives meet a positive
         ahead = other.detach() - s.detach()
         return members & (ahead > 0) & (ahead <= self.margin)
 
@@ -101,6 +102,7 @@ class SelectivelyHard:
 
     def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
         """Which of the pairs are kept."""
+        assert other is not None  # negatives meet a positive
         s = s.detach().masked_fill(~members, -torch.inf)
         largest, at = s.max(1, keepdim=True)
         close = (other.detach() - largest).abs() < self.epsilon

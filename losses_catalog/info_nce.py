@@ -7,9 +7,9 @@ Representations (SimCLR, ICML 2020), https://arxiv.org/abs/2002.05709; the name 
 Li, O. Vinyals, Representation Learning with Contrastive Predictive Coding (2018),
 https://arxiv.org/abs/1807.03748.
 
-tau is 1/temperature; 10 is SimCLR's temperature of 0.1 on ImageNet (0.5 on CIFAR-10). Both directions are
-summed; CLIP takes half that sum, learns tau from 1/0.07 on and clips it at 100. An anchor with several
-positives has a softmax for each, without the other positives in it (`sup_con` has them).
+tau is 1/temperature; 10 is SimCLR's temperature of 0.1 on ImageNet (0.5 on CIFAR-10). The mean
+over the anchors of both directions is CLIP's; CLIP learns tau from 1/0.07 on and clips it at 100. An anchor
+with several positives has a softmax for each, without the other positives in it (`sup_con` has them).
 """
 
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
@@ -27,5 +27,5 @@ info_nce_loss = Objective(
     hyperparameters=(temperature,),
     reference=("chen2020simclr", "vandenoord2018cpc", "radford2021clip"),
     anchors=Anchors.BOTH,
-    note="CLIP halves the sum of both directions",
+    note="the mean over both directions is CLIP's",
 )

@@ -5,9 +5,9 @@
 Source: F. Faghri, D. J. Fleet, J. R. Kiros, S. Fidler, VSE++: Improving Visual-Semantic Embeddings with Hard
 Negatives (BMVC 2018), https://arxiv.org/abs/1707.05612, which names the loss of its predecessors so.
 
-Summed over the batch and over both directions: images query texts along the rows of the scores, texts query
-images along the columns. The published code does not mask the other captions of an image; those count as its
-negatives.
+Images query texts along the rows of the scores, texts query images along the columns. The paper sums over the
+batch and over both directions; the reduction here is the mean over all anchors. The published code does not mask
+the other captions of an image; those count as its negatives.
 """
 
 from goal_analysis.symbolic.language.aggregators import EACH

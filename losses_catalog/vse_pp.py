@@ -5,9 +5,9 @@
 Source: F. Faghri, D. J. Fleet, J. R. Kiros, S. Fidler, VSE++: Improving Visual-Semantic Embeddings with Hard
 Negatives (BMVC 2018), https://arxiv.org/abs/1707.05612.
 
-Summed over the batch and over both directions. VSE∞ trains with the same loss, its first epoch on all
-negatives (`vse0`). The published code does not mask the other captions of an image; those count as its
-negatives.
+The paper sums over the batch and over both directions; the reduction here is the mean over all anchors. VSE∞
+trains with the same loss, its first epoch on all negatives (`vse0`). The published code does not mask the other
+captions of an image; those count as its negatives.
 """
 
 from goal_analysis.symbolic.language.aggregators import EACH, MAX

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -97,6 +97,7 @@ def direction(name: str) -> Direction:
     raise ValueError(f"direction: got {name!r} but expected one of {', '.join(d.name for d in DIRECTIONS)}")
 
 
+@lru_cache(maxsize=64)
 def direction_regularized(strength: float) -> Direction:
     """Negatives move across the line between their anchor and its positive, not along it.
 

@@ -44,7 +44,7 @@ def test_the_toml_file_is_the_same_loss(tmp_path):
 def test_the_toml_file_is_an_objective(tmp_path):
     path = tmp_path / "my_objective.toml"
     path.write_text(FILES["my_objective.toml"])
-    command = re.search(r"^\$ goal-analyze (compose .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    command = re.search(r"^\$ goal-analyze (compose --toml .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)[1]
     arguments = [str(path) if word == "my_objective.toml" else word for word in command.split()]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

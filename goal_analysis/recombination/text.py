@@ -394,7 +394,9 @@ def _as_weights(objective: Objective):
     if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
         return None
     term = objective.terms[0]
-    assert term.triplet is not None and term.positives is not None and term.negatives is not None
+    assert term.triplet is not None
+    assert term.positives is not None
+    assert term.negatives is not None
     positive, negative = term.positives.slope(s_p), term.negatives.slope(s_n)
     t = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]

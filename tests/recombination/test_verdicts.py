@@ -157,7 +157,7 @@ def test_a_thousandth_of_another_weight_is_seen() -> None:
 def test_softmax_of_nca_at_its_own_scale_is_info_nce() -> None:
     s, matches = torch.rand(7, 7), Matches.of_pairs(7)
     both = sum(cross_entropy(12 * t, torch.arange(7)) for t in (s, s.T)) / 2
-    for text, factor in (("nca(tau=12)/constant@softmax:12", 12), ("info_nce(scale=12)", 1)):
+    for text, factor in (("nca(tau=12)/constant@softmax:12", 12), ("info_nce(tau=12)", 1)):
         value = GradientObjective(read(text)).value_from_scores(s, matches)
         torch.testing.assert_close(factor * value, both, rtol=1e-12, atol=0)
 

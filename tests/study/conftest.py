@@ -12,7 +12,7 @@ from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
-from losses_catalog import pair_weights, triplet_weights
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 HOSTILE = (
     "<script>document.title='taken'</script> a dog",
@@ -37,7 +37,7 @@ def picture_data() -> RetrievalData:
 
 
 def parsed(text: str) -> GradientObjective:
-    return GradientObjective(parse_objective(text, Parts(triplet_weights, pair_weights)))
+    return GradientObjective(parse_objective(text, Parts(triplet_weights, pair_weights, catalog)))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ Every case is a valid input with a few changes (`fuzz_mutations`) at one of the 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 import os
 import random
 import sys
@@ -33,8 +35,11 @@ SECONDS = 5.0
 """CPU time that one case may take."""
 
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess", "socket", "pickle.find_class", "shutil")
-ANNOTATIONS = (typing.__file__, *(str(Path(get_path("purelib")) / name) for name in ("jaxtyping", "beartype")))
-"""Who compiles the program's own annotations, the latter two where the tests have shapes checked."""
+ANNOTATIONS = (
+    *(module.__file__ for module in (typing, inspect, dataclasses)),
+    *(str(Path(get_path("purelib")) / name) for name in ("jaxtyping", "beartype")),
+)
+"""Who compiles the program's own signatures, the last two where the tests have shapes checked."""
 
 LIBRARY = (sys.prefix, sys.base_prefix, "<frozen", str(Path(__file__).parents[1] / "goal_analysis"))
 

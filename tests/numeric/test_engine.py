@@ -364,7 +364,7 @@ def test_settings_replace_defaults() -> None:
     w = weights_of_scores(loss, s, batch.matches, {"tau": 3})
     assert not agree(w, weights_of_scores(loss, s, batch.matches))
     with pytest.raises(ValueError, match="loss 'info_nce': got a value for 'scale' but expected one of tau"):
-        weights_of_scores(loss, s, batch.matches, {"tau": 3})
+        weights_of_scores(loss, s, batch.matches, {"scale": 3})
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -39,7 +39,7 @@ def test_nt_xent_is_info_nce_with_the_temperature_inverted() -> None:
     assert {first.loss.name, second.loss.name} == {"info_nce", "sup_con"}
     assert set(first.ties) | set(second.ties) == {"info_nce", "sup_con"}
     assert first.distance < 1e-9
-    assert first.settings == pytest.approx({"scale": 1 / 0.13}, rel=1e-6)
+    assert first.settings == pytest.approx({"tau": 1 / 0.13}, rel=1e-6)
     assert first.factor == pytest.approx(1, rel=1e-6)
     assert third.distance > 0.05
 
@@ -75,9 +75,9 @@ def test_a_margin_is_found_up_to_the_grid() -> None:
 
 def test_softmax_of_squared_distances_ties_with_that_of_cosines() -> None:
     neighbours = {n.loss.name: n for n in found_for(pml.NCALoss(softmax_scale=1))}
-    assert neighbours["nca"].distance < 1e-9
-    assert "info_nce" in neighbours["nca"].ties
-    assert neighbours["nca"].factor == pytest.approx(1)
+    assert neighbours["neighbourhood_components"].distance < 1e-9
+    assert "info_nce" in neighbours["neighbourhood_components"].ties
+    assert neighbours["neighbourhood_components"].factor == pytest.approx(1)
 
 
 def test_a_loss_that_none_of_them_is() -> None:

@@ -217,5 +217,5 @@ def test_a_similarity_from_elsewhere_is_refused_by_name() -> None:
         lambda: scores(stranger, x, y),
         lambda: embedding_gradients(stranger, w, x, y),
     ):
-        with pytest.raises(ValueError, match="got 'manhattan' but expected one of cosine, dot"):
+        with pytest.raises(ValueError, match="got 'manhattan' without tensors but expected one of cosine, dot"):
             attempt()

@@ -176,6 +176,9 @@ def test_names_are_identifiers(name: str) -> None:
 
 
 def test_hostile_names_stay_words() -> None:
-    value = replace(objective("nca/linear").objective, name='"""; import os\n\\', title="x")
+    hostile = '"""; import os\n\\'
+    with pytest.raises(ValueError, match="expected an identifier"):
+        replace(objective("nca/linear").objective, name=hostile)
+    value = replace(objective("nca/linear").objective, title=hostile)
     tree = ast.parse(export(value, "It"))
     assert not any(isinstance(n, ast.Import) and n.names[0].name == "os" for n in ast.walk(tree))

@@ -101,30 +101,26 @@ def combinations(
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
-            yield _member(
-                name,
-                (head, pair),
-                found,
-                lambda found=found, name=name, mining=mining: composed(found[0], found[1], mining, name),
-            )
+            if isinstance(found, str):
+                yield LeftOut(name, found)
+            else:
+                yield _member((head, pair), partial(composed, *found, mining, name=name))
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
-            make = partial(recombine, loss, pair=pair, mining=mining, name=name)
-            yield _member(
-                name, (loss.name, pair.name), "" if loss.similarity == COSINE else "its scores are distances", make
-            )
+            if loss.similarity == COSINE:
+                yield _member((loss.name, pair.name), partial(recombine, loss, pair=pair, mining=mining, name=name))
+            else:
+                yield LeftOut(name, "its scores are distances")
 
 
-def _member(name: str, of: tuple[str, str], found, make) -> Member | LeftOut:
+def _member(of: tuple[str, str], make: partial[Objective]) -> Member | LeftOut:
     try:
-        if isinstance(found, str) and found:
-            raise ValueError(found)
         objective = make()
         if refused := refusal(objective):
             raise ValueError(refused)
         return Member(objective, of)
     except ValueError as problem:
-        return LeftOut(name, str(problem))
+        return LeftOut(make.keywords["name"], str(problem))
 
 
 def family(

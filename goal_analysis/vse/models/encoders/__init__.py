@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from goal_analysis.vse.models.encoders.captions import (
     BagOfWords,
@@ -16,26 +14,6 @@ from goal_analysis.vse.models.encoders.captions import (
 )
 from goal_analysis.vse.models.encoders.features import Linear, region_encoder
 from goal_analysis.vse.models.encoders.pictures import convolutional_encoder, timm_encoder, torchvision_encoder
-from goal_analysis.vse.models.text import Tokens
-
-
-@runtime_checkable
-class ImageEncoder(Protocol):
-    """What embeds images; built with the shape of one image, the statistics of all, and options."""
-
-    def __call__(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
-        """Unit vectors of images."""
-        ...
-
-
-@runtime_checkable
-class TextEncoder(Protocol):
-    """What embeds captions; built with the tokenizer and options."""
-
-    def __call__(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
-        """Unit vectors of captions."""
-        ...
-
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
@@ -44,7 +22,10 @@ IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "timm": timm_encoder,
     "torchvision": torchvision_encoder,
 }
-"""What builds every image encoder, by its name."""
+"""What builds every image encoder, by its name, from the shape of one image, the statistics of all, and options.
+
+It embeds images as unit vectors, one row an image.
+"""
 
 TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "bag_of_words": BagOfWords,
@@ -52,4 +33,7 @@ TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "transformer": transformer_encoder,
     "hugging_face": hugging_face_encoder,
 }
-"""What builds every text encoder, by its name."""
+"""What builds every text encoder, by its name, from the tokenizer and options.
+
+It embeds captions as unit vectors, one row a caption.
+"""

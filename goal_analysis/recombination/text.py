@@ -3,11 +3,12 @@
     LOSS[(name=value, …)][/PAIR[(name=value, …)]][@MINING]          circle(gamma=80)    circle(gamma=80)/linear
     TRIPLET[(name=value, …)]/PAIR[(name=value, …)][@MINING]         nca(tau=12)/linear@softmax:12
 
-A loss stands for itself; with pair weights or a mining behind it, these take the place of its own. A triplet weight
-needs pair weights, and without a mining it is ``hardest``; its name with ``_twin`` at the end is its integrable twin
-beside them. Pair weights may be those of a loss, by its name. A formula of s_p and s_n is a loss of every triplet.
-What a Python module has is named ``module:name`` or ``file.py:name``: an `Objective`, with whatever aggregators,
-selections, directions and similarities it is made of.
+Among the values of the first may be which axes are anchors and what their losses are reduced to, as in
+``circle(gamma=80, anchors=both, reduction=sum)``. A loss stands for itself; with pair weights or a mining behind it,
+these take the place of its own. A triplet weight needs pair weights, and without a mining it is ``hardest``; its name
+with ``_twin`` at the end is its integrable twin beside them. Pair weights may be those of a loss, by its name. A
+formula of s_p and s_n is a loss of every triplet. What a Python module has is named ``module:name`` or
+``file.py:name``: an `Objective`, with whatever aggregators, selections, directions and similarities it is made of.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
 
 KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
 
+WORDS: dict[str, Mapping[str, Any]] = {"anchors": ANCHORS_OF, "reduction": REDUCTION_OF}
+"""Fields of an objective that a line says among the values, with the words for them."""
+
 _MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
 _CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
 _LINE = re.compile(_CALL.format(rf"{_MODULE}|[^\W\d]\w*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
@@ -95,6 +99,7 @@ def parse_objective(
     head, of_head, pair, of_pair, mining = match.groups()
     try:
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
+        of_head, words = _words(of_head, head)
         said = [*_settings(of_head, found, head), *_settings(of_pair, found, pair or "", parts)]
         for name, value in (settings or {}).items():
             said.append((name, value))
@@ -102,7 +107,7 @@ def parse_objective(
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"settings: got {name} {names.count(name)} times but expected every one once")
-        return _with_fields(found.with_settings(dict(said)), fields)
+        return _with_fields(_with_fields(found.with_settings(dict(said)), words), fields)
     except ValueError as problem:
         raise ValueError(f"objective {text!r}: {problem}") from problem
 
@@ -168,6 +173,22 @@ def _module_of(path: Path) -> Any:
     return module
 
 
+def _words(text: str | None, owner: str) -> tuple[str, dict[str, Any]]:
+    """The values of hyperparameters apart from the fields that words say."""
+    values, words = [], {}
+    for assignment in (text or "").split(","):
+        name, _, word = (part.strip() for part in assignment.partition("="))
+        if name not in WORDS:
+            values.append(assignment)
+        elif name in words:
+            raise ValueError(f"{owner}: got {name} twice but expected it once")
+        elif word not in WORDS[name]:
+            raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
+        else:
+            words[name] = WORDS[name][word]
+    return ",".join(values), words
+
+
 def _settings(
     text: str | None, objective: Objective, owner: str, parts: Parts | None = None
 ) -> Iterator[tuple[str, float]]:
@@ -229,13 +250,17 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
         return None
     defaults = {h.name: exact(h.default) for h in base.hyperparameters}
     settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
+    of_line = {name: getattr(objective, name) for name in WORDS}
     try:
-        same = base.with_settings(settings)
+        same = replace(base.with_settings(settings), **of_line)
     except ValueError:
         return None
     if _plain(replace(same, **{name: getattr(objective, name) for name in ignoring})) != _plain(objective):
         return None
-    inside = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
+    said = [f"{name}={number_text(value)}" for name, value in settings.items()]
+    for name, field in of_line.items():
+        said += [f"{name}={word}" for word, value in WORDS[name].items() if value is field is not getattr(base, name)]
+    inside = ", ".join(said)
     if not inside:
         return objective.name
     head = re.match(rf"{_MODULE}|\w+", objective.name)
@@ -359,11 +384,9 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
     >>> from losses_catalog import catalog, pair_weights, triplet_weights
     >>> parts = Parts(triplet_weights, pair_weights, catalog)
     >>> print(to_toml(parse_objective("circle(gamma=80)", parts, anchors="both"), parts), end="")
-    objective = "circle(gamma=80)"
-    anchors = "both"
+    objective = "circle(gamma=80, anchors=both)"
     """
-    own = ("similarity", "direction", "reduction", "anchors")
-    line = line_of(objective, parts, own)
+    line = line_of(objective, parts, ("similarity", "direction"))
     if line is not None:
         plain = parse_objective(line, parts)
         document: dict[str, Any] = {"objective": line}

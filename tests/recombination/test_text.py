@@ -157,6 +157,16 @@ def test_a_line_says_what_it_says() -> None:
     assert mining_of("semi_hard : 0.3") == semi_hard(0.3)
 
 
+def test_a_line_says_anchors_and_reduction() -> None:
+    found = read("circle(gamma=80, anchors=both)/linear")
+    assert found == replace(read("circle(gamma=80)/linear"), anchors=Anchors.BOTH)
+    assert read("info_nce(reduction=sum)") == read("info_nce", reduction=Reduction.SUM)
+    assert read("circle(anchors=both)", anchors=Anchors.ROWS) == read("circle(anchors=rows)"), "a keyword wins"
+    for anchors in Anchors:
+        is_read_back(read("multi_similarity", anchors=anchors))
+    assert line_of(found, PARTS) == "circle(gamma=80, anchors=both)/linear"
+
+
 def test_names_that_both_weights_have_are_told_apart() -> None:
     found = read("hinge(margin=0.3)/contrastive(margin=0.9)")
     assert numbers_of(found) == {"margin": 0.3, "margin_pair": 0.9}
@@ -246,6 +256,9 @@ def test_a_document_of_own_formulas_and_a_hostile_name() -> None:
         ("nca(tau=ten)/linear", "nca: tau: got 'ten' but expected a finite number"),
         ("nca(tau=-1)/linear", "nca: tau: got -1.0 but expected a number in (0, inf)"),
         ("nca(tau=1,tau=1)/linear", "settings: got tau 2 times but expected every one once"),
+        ("nca(anchors=row)/linear", "nca: anchors: got 'row' but expected one of rows, columns, both"),
+        ("nca/linear(anchors=rows)", "linear: got a value for 'anchors' but expected one of tau"),
+        ("circle(reduction=sum, reduction=sum)", "circle: got reduction twice but expected it once"),
         ("nca/linear@hardst", "mining: got 'hardst' but expected one of hardest"),
         ("nca/linear@hardest:1", "mining hardest: got 1 numbers in 'hardest:1' but expected none"),
         ("nca/linear@softmax:1,2,3", "expected up to 2: positive_scale, negative_scale"),

@@ -53,7 +53,7 @@ define install
 endef
 
 $(VENV)/.has-core: pyproject.toml constraints.txt | $(BIN)/pip
-	$(call install,,core)
+	$(call install,[all],core)
 
 $(VENV)/.has-test: pyproject.toml constraints.txt | $(BIN)/pip
 	$(call install,[test],core test)

@@ -38,7 +38,7 @@ _NAMES = {
 
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
     # isort: off
@@ -78,6 +78,8 @@ if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("goal-analysis")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

@@ -5,6 +5,8 @@ Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood.
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from goal_analysis.cli.compare import compare
@@ -14,6 +16,7 @@ from goal_analysis.cli.discover import discover
 from goal_analysis.cli.evaluate import evaluate
 from goal_analysis.cli.export import export
 from goal_analysis.cli.extensions import load_extensions
+from goal_analysis.cli.extras import line_for
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
@@ -28,7 +31,7 @@ from goal_analysis.cli.verify import verify_losses
 app = typer.Typer(
     name="goal-analyze",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
@@ -54,7 +57,13 @@ app.command("demo")(demo)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except ModuleNotFoundError as problem:
+        line = line_for(problem.name)
+        if line is None:
+            raise
+        sys.exit(f"got no module {problem.name} but expected it for this command: {line}")
 
 
 __all__ = ["app", "main"]

@@ -10,10 +10,17 @@ from typing import Annotated
 
 import typer
 
+import goal_analysis
 from goal_analysis.cli.options import refuse
 
 EXTENSIONS = "GOAL_ANALYSIS_EXTENSIONS"
 """The variable that names the files to a command, and to the processes that a command starts."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"goal-analysis {goal_analysis.__version__}")
+        raise typer.Exit
 
 
 def load_extensions(
@@ -26,6 +33,9 @@ def load_extensions(
             help="Python of your own that adds data sets, encoders or scorers; repeatable.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
 ) -> None:
     """Import each file as the module of its name, before the command runs."""
     for file in files or ():

@@ -26,6 +26,7 @@ COMMANDS = (
 
 SCRIPT = f"""
 import sys
+sys.modules |= dict.fromkeys(("fcntl", "resource", "termios", "pwd", "grp"))  # which Windows does not have
 import goal_analysis, losses_catalog
 from typer.testing import CliRunner
 from goal_analysis.cli import app

@@ -51,16 +51,24 @@ def read_json(text: str) -> Any:
     return _shallow(json.loads, text)
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
+def text_of_file(path: Path) -> str:
+    """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
+    text = text_of_file(path)
+    try:
         found = read_json(text) if path.suffix == ".json" else read_toml(text)
-    except ValueError as problem:  # what decoding, TOML and JSON raise are ValueErrors
+    except ValueError as problem:
         raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got {type(found).__name__} but expected an object with tables")

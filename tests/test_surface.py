@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import goal_analysis as ga
-from goal_analysis.api import parts_with
+from goal_analysis.api.objectives import parts_with
 from goal_analysis.cli import app
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.vse.folder.run_folder import RunError

@@ -274,7 +274,7 @@ def _plain(objective: Objective) -> Objective:
     return replace(objective, title="", hyperparameters=exactly)
 
 
-def direction_of(text: str | Direction) -> Direction:
+def direction_of(text: object) -> Direction:
     """The direction of a text: its name, and after a colon the strength of the regularised one.
 
     Raises:
@@ -285,6 +285,8 @@ def direction_of(text: str | Direction) -> Direction:
     """
     if isinstance(text, Direction):
         return text
+    if not isinstance(text, str):
+        raise TypeError(f"direction: got {text!r} but expected a name or a Direction")
     name, colon, strength = (part.strip() for part in text.partition(":"))
     found = direction(name)
     if not colon:
@@ -334,9 +336,14 @@ def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a
         document = read_toml(text)
     except ValueError as problem:
         raise ValueError(f"objective: got what is no TOML: {problem}") from None
+    return from_mapping(document, parts)
+
+
+def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
+    """The objective that the tables of a declaration say; see `from_toml`."""
     if "terms" in document or "formula" in document:
-        name = document.pop("name", "declared")
-        return loss_from_mapping(name, document)
+        loss = dict(document)
+        return loss_from_mapping(loss.pop("name", "declared"), loss)
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {

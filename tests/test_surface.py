@@ -215,6 +215,9 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
         (lambda: ga.train("no_such_folder"), "data: got 'no_such_folder' but expected scenes, or a folder or file"),
         (lambda: ga.compare(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
         (lambda: ga.tune(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
+        (lambda: ga.compare([]), "objectives: got [] but expected a list of them"),
+        (lambda: ga.tune("vse_pp"), "objectives: got 'vse_pp' but expected a list of them"),
+        (lambda: ga.tune(["vse_pp", "vse_pp"]), "objectives: got vse_pp, vse_pp but expected every one once"),
     ],
 )
 def test_other_doors_refuse_too(call, said, tmp_path: Path, monkeypatch) -> None:

@@ -7,9 +7,7 @@ and s_n, as a TOML declaration or the name of its file, as ``module:name``, or a
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -210,7 +208,8 @@ def measure(
 
     Args:
         loss_fn: takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, or (anchors,
-            positives, negatives), and returns a scalar; or the name of one, ``package.module:callable``.
+            positives, negatives), and returns a scalar; or the name of one, ``package.module:callable``
+            or ``file.py:callable``; a class is constructed without arguments.
         inputs: what it takes: one_set, two_sets, scores, triplets or queries; by default read off its arguments' names.
         points: grid points along each similarity.
         losses: what is known; by default the catalog.
@@ -229,31 +228,24 @@ def measure(
     kind = kinds[inputs] if isinstance(inputs, str) else inputs
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
-        loss_fn = imported_callable(loss_fn)
+        loss_fn = _imported(loss_fn)
     found = measured(loss_fn, kind, points=points, **options)
     return replace(found, nearest=tuple(nearest(found, losses)[:NEIGHBOURS]))
 
 
-def imported_callable(target: str) -> Callable[..., Any]:
-    """What ``package.module:callable`` names; a class is constructed without arguments.
+def _imported(target: str) -> Callable[..., Any]:
+    from goal_analysis.recombination.text import imported
 
-    Raises:
-        ValueError: there is none.
-    """
-    module, colon, name = target.partition(":")
-    if not colon or not name:
+    if not all(target.rpartition(":")):
         raise ValueError(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
-    sys.path.insert(0, str(Path.cwd()))
+    found = imported(target)
     try:
-        found = getattr(importlib.import_module(module), name)
-        made = found() if isinstance(found, type) else found
-    except (ImportError, AttributeError, TypeError) as problem:
+        found = found() if isinstance(found, type) else found
+    except TypeError as problem:
         raise ValueError(f"{target}: {problem}") from problem
-    finally:
-        sys.path.pop(0)
-    if not callable(made):
-        raise ValueError(f"{target}: got {made!r} but expected a callable")
-    return made
+    if not callable(found):
+        raise ValueError(f"{target}: got {found!r} but expected a callable")
+    return found
 
 
 def recombine(

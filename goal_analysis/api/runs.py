@@ -243,7 +243,8 @@ def compare(
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.runs import run_over_seeds
 
-    named = {_name_of(one): experiment_of(preset, data, one, 0, _assignments(settings)) for one in objectives}
+    assignments = _assignments(settings)
+    named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     found, failures = run_over_seeds(Path(output), named, seeds, jobs)
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
@@ -279,13 +280,19 @@ def tune(
     from goal_analysis.study.tuned_comparison import tuned_comparison
     from goal_analysis.study.tuning import candidate
 
-    base = experiment_of(preset, data, objectives[0], 0, _assignments(settings))
-    candidates = [candidate(_name_of(one), value_of(one), text_of, base) for one in objectives]
+    named = _by_name(objectives)
+    base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
+    candidates = [candidate(name, value_of(one), text_of, base) for name, one in named.items()]
     return tuned_comparison(Path(output), base, candidates, budget, seeds, jobs)
 
 
-def _name_of(given: Given) -> str:
-    return given if isinstance(given, str) and "\n" not in given else value_of(given).name
+def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
+    if isinstance(objectives, str) or not objectives:
+        raise ValueError(f"objectives: got {objectives!r} but expected a list of them, the baseline first")
+    names = [one if isinstance(one, str) and "\n" not in one else value_of(one).name for one in objectives]
+    if len(set(names)) < len(names):
+        raise ValueError(f"objectives: got {', '.join(names)} but expected every one once")
+    return dict(zip(names, objectives, strict=True))
 
 
 def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure:

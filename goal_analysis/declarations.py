@@ -157,11 +157,11 @@ class Words(NamedTuple):
     text: str
 
 
-def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid", "ignore"] = "forbid") -> T:
+def read_value(kind: type[T], given: Any, where: str) -> T:
     """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
     A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
-    a number, and no number becomes true. ``others`` says what becomes of keys that a dataclass has not.
+    a number, and no number becomes true.
 
     Raises:
         ValueError: with the place, what was given, and what would be accepted.
@@ -178,7 +178,7 @@ def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid
     except (TypeError, ValueError, RecursionError) as problem:
         raise ValueError(f"{where}: got {_short(given)} but expected what JSON can hold: {problem}") from problem
     try:
-        return _adapter(kind).validate_json(text, strict=True, extra=others)
+        return _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as problem:
         raise ValueError(where + _explained(kind, text, problem.errors(include_url=False))) from None
 

@@ -19,7 +19,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
+from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
     RUN,
@@ -111,25 +111,21 @@ def run_experiment(
     return progress
 
 
-def load_model(folder: Path, step: int | None = None) -> TrainedModel:
-    """The model of a run, by default with the weights that were best on dev.
+def load_model(folder: Path) -> TrainedModel:
+    """The model of a run with the weights that were best on dev.
 
-    A RunError says that there is no run, or no checkpoint of this step; a CheckpointError that there is none yet, or
-    that it is damaged.
+    A RunError says that there is no run; a CheckpointError that there is no checkpoint yet, or that it is damaged.
     """
-    record, checkpoints = read_run(folder), folder / CHECKPOINTS
-    shape, checkpoint = record.data.shape[1:], None
-    if step is None:
-        checkpoint, problems = newest(checkpoints)
-        if checkpoint is None:
-            raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
-        if problems:  # which step is the best, only the newest says
-            raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
-        step = checkpoint.progress.step if checkpoint.progress.best_step is None else checkpoint.progress.best_step
-    if step not in steps(checkpoints):
-        raise RunError(f"{folder}: got the step {step} but expected one of {steps(checkpoints)}")
-    if checkpoint is None or checkpoint.progress.step != step:
-        checkpoint = load(checkpoints, step)
+    record = read_run(folder)
+    shape = record.data.shape[1:]
+    checkpoint, problems = newest(folder / CHECKPOINTS)
+    if checkpoint is None:
+        raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
+    if problems:  # which step is the best, only the newest says
+        raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
+    best = checkpoint.progress.best_step
+    if best not in (None, checkpoint.progress.step):
+        checkpoint = load(folder / CHECKPOINTS, best)
     tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restore_tokenizer)
     expected = "the model that a run writes"
     with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
@@ -138,7 +134,7 @@ def load_model(folder: Path, step: int | None = None) -> TrainedModel:
         checkpoint.restore_model(model)
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
-    return TrainedModel(folder, record.experiment, model.eval(), tokenizer, step, shape)
+    return TrainedModel(folder, record.experiment, model.eval(), tokenizer, checkpoint.progress.step, shape)
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:

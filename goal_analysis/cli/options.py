@@ -45,8 +45,7 @@ CatalogOption = Annotated[
     Path | None, typer.Option("--catalog", metavar="FILE", help="A TOML file of losses of your own.")
 ]
 SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated."),
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")]

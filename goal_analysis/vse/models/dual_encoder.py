@@ -44,13 +44,7 @@ class RetrievalModel(nn.Module):
         """The scores of every image with every caption, before any are re-ranked."""
         raise NotImplementedError
 
-    def score_pairs(
-        self,
-        images: Images,
-        tokens: Tokens,
-        rows: Pairs,
-        columns: Pairs,
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
         raise NotImplementedError
 
@@ -151,13 +145,7 @@ class Reranking(Embedding):
         scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
         return Mined(x, y, scores, chosen)
 
-    def score_pairs(
-        self,
-        images: Images,
-        tokens: Tokens,
-        rows: Pairs,
-        columns: Pairs,
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """s of image ``rows[k]`` with caption ``columns[k]``."""
         x, y, score = self._read(images, tokens)
         return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)

@@ -57,13 +57,7 @@ class Scorer(RetrievalModel, ABC):
         """The scores of every image with every caption."""
         return self.score_all(self.image.elements(images), self.text.elements(tokens))
 
-    def score_pairs(
-        self,
-        images: Images,
-        tokens: Tokens,
-        rows: Pairs,
-        columns: Pairs,
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
         return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
 

@@ -158,11 +158,7 @@ class GeneralisedPooling(nn.Module):
         return pool_by_place(elements, mask, self.weights(mask.sum(1), mask.shape[1]))
 
 
-def pool_by_place(
-    elements: Vectors,
-    mask: Mask,
-    weights: Float[Tensor, "rows elements"],
-) -> Rows:
+def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows elements"]) -> Rows:
     """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value.
 
     >>> elements = torch.tensor([[[1.0], [4.0], [2.0]]])

@@ -146,9 +146,8 @@ class _File:
         if side.selection is not None:
             fields["selection"] = self.value(side.selection)
         if side.valued is not None and isinstance(side.valued, Formula) and side.valued.stopped.program.outputs:
-            fields["valued"] = self.formula(
-                side.valued, f"{what}_valued{tail}", (variable,), "the same, differentiable"
-            )
+            valued = self.formula(side.valued, f"{what}_valued{tail}", (variable,), "The same, differentiable")
+            fields |= {"valued": valued} if valued != fields["inner"] else {}
         if self.way == "tiled":
             self.cutting.take(f"{ENGINE}.functions", "Hints")
             fields["hints"] = repr(side.hints).replace("=inf", "=float('inf')")
@@ -184,17 +183,15 @@ class _File:
         lines, value = tensor_lines(formula, arguments, arguments[0])
         if not lines and (value,) == arguments:
             name, arguments, value, said = "same", ("s",), "s", "The similarity itself"
-        key = (formula.whole.program, formula.stopped.program, arguments)
-        if key in self._named:
-            return self._named[key]
         if len(arguments) > 1 and not all(a in value + "".join(lines) for a in arguments):
             shapes = ", ".join(f"{a}.shape" for a in arguments)
             value = f"({value}).expand(torch.broadcast_shapes({shapes}))"
-        head = f"def {name}({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
-        body = [f'    """{said}."""', *(f"    {line}" for line in lines), f"    return {value}"]
-        self.formulas.append("\n".join([head, *body]))
-        self._named[key] = name
-        return name
+        head = f"({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
+        body = [*(f"    {line}" for line in lines), f"    return {value}"]
+        known = self._named.setdefault((head, *body), name)
+        if known == name and not any(text.startswith(f"def {name}(") for text in self.formulas):
+            self.formulas.append("\n".join([f"def {name}{head}", f'    """{said}."""', *body]))
+        return known
 
     def callable(self, function: Any) -> str:
         """A function of a module, or one with some arguments given."""

@@ -68,28 +68,20 @@ def first_caption(split: Split, image: int) -> str:
 
 
 def save_pictures(split: Split, rows: list[int], path: Path) -> None:
-    """Write these images side by side, whole or not at all.
-
-    Raises:
-        ValueError: the split has features of images, not pictures.
-    """
-    import io
-
+    """Write these images side by side; images that are features are a ValueError."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    from goal_analysis.files import write_whole
+    from goal_analysis.pictures.canvas import save
 
     if len(split.images.shape) != 4:
         raise ValueError(
             f"--output: got images of shape {split.images.shape[1:]} but expected pictures (3, height, width)"
         )
-    figure = Figure(figsize=(1.5 * len(rows), 1.7), layout="constrained")
+    figure = Figure(figsize=(1.5 * len(rows), 1.7), dpi=150, layout="constrained")
     pictures = split.images.batch(np.asarray(rows)).clamp(0, 1)
     for place, (row, axes) in enumerate(zip(rows, np.atleast_1d(figure.subplots(1, len(rows))), strict=True)):
         axes.imshow(pictures[place].permute(1, 2, 0).numpy())
         axes.set_title(f"{place + 1}: image {row}", fontsize=8)
         axes.set_axis_off()
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.removeprefix(".") or "png", dpi=150)
-    write_whole(path, content.getvalue())
+    save(figure, path)

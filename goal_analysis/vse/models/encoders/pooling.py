@@ -53,9 +53,12 @@ class Dropout(nn.Module):
 
 TEMPERATURE = 0.1  # what the scores of the positions are divided by before their softmax, as in the authors' code
 Elements = tuple[Tensor, Tensor]  # Vectors, shape `(rows, elements, dim)`, and the mask of those that are there
-Vectors, Mask, Rows = Float[Tensor, "rows elements dim"], Bool[Tensor, "rows elements"], Float[Tensor, "rows dim"]
+Vectors = Float[Tensor, "rows elements dim"]
+Mask = Bool[Tensor, "rows elements"]
+Rows = Float[Tensor, "rows dim"]
 Local = tuple[Vectors, Mask]  # the elements that an encoder gives
-Images, Pictures = Float[Tensor, "images ..."], Float[Tensor, "images channels height width"]
+Images = Float[Tensor, "images ..."]
+Pictures = Float[Tensor, "images channels height width"]
 
 
 def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:

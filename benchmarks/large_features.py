@@ -20,7 +20,7 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.lib import format as npy
 
-from goal_analysis.api import objective as trained_objective
+from goal_analysis.api.objectives import objective as trained_objective
 from goal_analysis.declarations import with_settings
 from goal_analysis.vse.data import load
 from goal_analysis.vse.folder.run import run_experiment

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from goal_analysis.api import objective as trained_objective
+from goal_analysis.api.objectives import objective as trained_objective
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
 

@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _NAMES = {
-    "goal_analysis.api": (
+    "goal_analysis.api.objectives": (
         "objective loss losses weights decompose integrability characteristics describe verify measure "
-        "recombine twin family export plot train load_run compare tune Run"
+        "recombine twin family export"
     ),
+    "goal_analysis.api.runs": "plot train load_run compare tune Run",
     "goal_analysis.recombination.objective": "GradientObjective",
     "goal_analysis.symbolic.objective": "Objective Term Anchors Reduction",
     "goal_analysis.symbolic.language.aggregators": (
@@ -43,12 +44,13 @@ __all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll
 if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
     # isort: off
     # fmt: off
-    from goal_analysis.api import objective as objective, loss as loss, losses as losses, weights as weights
-    from goal_analysis.api import decompose as decompose, integrability as integrability
-    from goal_analysis.api import characteristics as characteristics, describe as describe, verify as verify
-    from goal_analysis.api import measure as measure, recombine as recombine, twin as twin, family as family
-    from goal_analysis.api import export as export, plot as plot, train as train, load_run as load_run
-    from goal_analysis.api import compare as compare, tune as tune, Run as Run
+    from goal_analysis.api.objectives import objective as objective, loss as loss, losses as losses, weights as weights
+    from goal_analysis.api.objectives import decompose as decompose, integrability as integrability
+    from goal_analysis.api.objectives import characteristics as characteristics, describe as describe, verify as verify
+    from goal_analysis.api.objectives import measure as measure, recombine as recombine, twin as twin, family as family
+    from goal_analysis.api.objectives import export as export
+    from goal_analysis.api.runs import plot as plot, train as train, load_run as load_run
+    from goal_analysis.api.runs import compare as compare, tune as tune, Run as Run
     from goal_analysis.numeric.matches import Matches as Matches
     from goal_analysis.numeric.measurement import Measurement as Measurement
     from goal_analysis.numeric.similarity import Direction as Direction

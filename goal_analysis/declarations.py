@@ -51,16 +51,24 @@ def read_json(text: str) -> Any:
     return _shallow(json.loads, text)
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
+def text_of_file(path: Path) -> str:
+    """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
+    text = text_of_file(path)
+    try:
         found = read_json(text) if path.suffix == ".json" else read_toml(text)
-    except ValueError as problem:  # what decoding, TOML and JSON raise are ValueErrors
+    except ValueError as problem:
         raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got {type(found).__name__} but expected an object with tables")
@@ -149,11 +157,11 @@ class Words(NamedTuple):
     text: str
 
 
-def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid", "ignore"] = "forbid") -> T:
+def read_value(kind: type[T], given: Any, where: str) -> T:
     """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
     A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
-    a number, and no number becomes true. ``others`` says what becomes of keys that a dataclass has not.
+    a number, and no number becomes true.
 
     Raises:
         ValueError: with the place, what was given, and what would be accepted.
@@ -170,7 +178,7 @@ def read_value(kind: type[T], given: Any, where: str, *, others: Literal["forbid
     except (TypeError, ValueError, RecursionError) as problem:
         raise ValueError(f"{where}: got {_short(given)} but expected what JSON can hold: {problem}") from problem
     try:
-        return _adapter(kind).validate_json(text, strict=True, extra=others)
+        return _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as problem:
         raise ValueError(where + _explained(kind, text, problem.errors(include_url=False))) from None
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import goal_analysis as ga
-from goal_analysis.api import parts_with
+from goal_analysis.api.objectives import parts_with
 from goal_analysis.cli import app
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.vse.folder.run_folder import RunError
@@ -215,6 +215,9 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
         (lambda: ga.train("no_such_folder"), "data: got 'no_such_folder' but expected scenes, or a folder or file"),
         (lambda: ga.compare(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
         (lambda: ga.tune(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
+        (lambda: ga.compare([]), "objectives: got [] but expected a list of them"),
+        (lambda: ga.tune("vse_pp"), "objectives: got 'vse_pp' but expected a list of them"),
+        (lambda: ga.tune(["vse_pp", "vse_pp"]), "objectives: got vse_pp, vse_pp but expected every one once"),
     ],
 )
 def test_other_doors_refuse_too(call, said, tmp_path: Path, monkeypatch) -> None:

@@ -20,6 +20,7 @@ from goal_analysis.cli.extras import line_for
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
+from goal_analysis.cli.options import refusing
 from goal_analysis.cli.plot import plot
 from goal_analysis.cli.report import report
 from goal_analysis.cli.retrieve import retrieve
@@ -37,22 +38,25 @@ app = typer.Typer(
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
 )
 app.callback()(load_extensions)
-app.command("list")(list_losses)
-app.command("show")(show)
-app.command("verify")(verify_losses)
-app.command("measure")(measure_loss)
-app.command("family")(family)
-app.command("compose")(compose)
-app.command("export")(export)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("retrieve")(retrieve)
-app.command("compare")(compare)
-app.command("report")(report)
-app.command("study")(study)
-app.command("discover")(discover)
-app.command("plot")(plot)
-app.command("demo")(demo)
+for name, command in {
+    "list": list_losses,
+    "show": show,
+    "verify": verify_losses,
+    "measure": measure_loss,
+    "family": family,
+    "compose": compose,
+    "export": export,
+    "train": train,
+    "evaluate": evaluate,
+    "retrieve": retrieve,
+    "compare": compare,
+    "report": report,
+    "study": study,
+    "discover": discover,
+    "plot": plot,
+    "demo": demo,
+}.items():
+    app.command(name)(refusing(command))
 
 
 def main() -> None:
@@ -64,6 +68,3 @@ def main() -> None:
         if line is None:
             raise
         sys.exit(f"got no module {problem.name} but expected it for this command: {line}")
-
-
-__all__ = ["app", "main"]

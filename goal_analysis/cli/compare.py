@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api import text_of
+from goal_analysis.api.objectives import text_of
+from goal_analysis.api.runs import experiment_of
 from goal_analysis.cli.options import (
     INTERRUPTED,
     AssignmentsOption,
@@ -19,7 +20,6 @@ from goal_analysis.cli.options import (
     refuse,
     say_interrupted,
 )
-from goal_analysis.cli.train import chosen_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -57,19 +57,15 @@ def compare(
     if not files and not presets:
         refuse("got no experiment but expected files or --preset")
     experiments: dict[str, Experiment] = {}
-    try:
-        sources = [(file, None) for file in files or ()] + [(None, preset) for preset in presets or ()]
-        for file, preset in sources:
-            experiment = chosen_experiment(file, preset, data, None, None, assignments or (), False)
-            for objective in objectives or [experiment.objective]:
-                text = text_of(objective)
-                name = _name(experiment, objective, len(sources) > 1, bool(objectives))
-                if name in experiments:
-                    refuse(f"got {name} twice but expected every experiment and objective once")
-                experiments[name] = replace(experiment, objective=text)
-        runs = seed_jobs(output, experiments, seeds)
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    sources = [*(files or ()), *(presets or ())]
+    for source in sources:
+        experiment = experiment_of(source, data, assignments=assignments or ())
+        for objective in objectives or [experiment.objective]:
+            name = _name(experiment, objective, len(sources) > 1, bool(objectives))
+            if name in experiments:
+                refuse(f"got {name} twice but expected every experiment and objective once")
+            experiments[name] = replace(experiment, objective=text_of(objective))
+    runs = seed_jobs(output, experiments, seeds)
     first = baseline or next(iter(experiments))
     if first not in experiments:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
@@ -92,10 +88,7 @@ def compare(
         say_interrupted(output)
     for failure in failures:
         typer.echo(str(failure), err=True)
-    try:
-        found = best_by_seed(runs)
-    except ValueError as problem:
-        refuse(problem)
+    found = best_by_seed(runs)
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
         raise typer.Exit(INTERRUPTED if interrupted else 1)

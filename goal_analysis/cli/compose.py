@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from goal_analysis.cli.options import (
     chosen_objective,
     line_width,
     parts,
+    print_json,
     refuse,
 )
 
@@ -43,7 +43,7 @@ def compose(
         return
     description = chosen.describe()
     if as_json:
-        record = {"objective": line_of(chosen.objective, parts(choice.own)) or chosen.name, **description.to_json()}
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        name = line_of(chosen.objective, parts(choice.own)) or chosen.name
+        print_json({"objective": name, **description.to_json()})
     else:
         typer.echo(description.to_plain(line_width()))

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.api import loaded_data
-from goal_analysis.api import objective as trained_objective
+from goal_analysis.api.objectives import export, measure
+from goal_analysis.api.objectives import objective as trained_objective
 from goal_analysis.cli.compare import compare
 from goal_analysis.cli.list import print_summary, summaries
-from goal_analysis.cli.options import INTERRUPTED, JobsOption, objective_of, print_table
+from goal_analysis.cli.measure import neighbours
+from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
 from goal_analysis.cli.plot import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
-from goal_analysis.cli.verify import DTYPES, made_up_batches, print_verifications, verifications
-from goal_analysis.files import write_json, write_whole
+from goal_analysis.cli.report import report
+from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
+from goal_analysis.files import write_json
 from goal_analysis.symbolic.objective import Objective
 from losses_catalog import catalog
 
@@ -36,9 +38,6 @@ RETRIEVAL = "retrieval"
 
 MARGIN, SCALE = 0.2, 20.0
 """Of the loss that is measured."""
-
-NEIGHBOURS = 3
-"""How many of the nearest losses are shown."""
 
 OBJECTIVES = ("vse_pp", "info_nce(tau=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
 """Two losses, one objective that is the gradient of no loss, its twin that is, and a loss with other pair weights."""
@@ -106,11 +105,7 @@ def demo(
 
 @contextmanager
 def going_on(output: Path) -> Iterator[None]:
-    """Whatever is interrupted inside is said to go on, and reported as far as it came.
-
-    Args:
-        output: the demo's folder.
-    """
+    """Whatever is interrupted inside is said to go on, and reported as far as it came."""
     try:
         yield
     except KeyboardInterrupt:
@@ -121,14 +116,7 @@ def going_on(output: Path) -> Iterator[None]:
 
 
 def derived(file: Path) -> list[dict[str, object]]:
-    """The catalog taken apart, printed and written.
-
-    Args:
-        file: a list of records.
-
-    Returns:
-        A record a loss.
-    """
+    """The catalog taken apart, printed and written."""
     records = list(summaries(catalog))
     print_summary(records)
     write_json(file, records)
@@ -136,19 +124,12 @@ def derived(file: Path) -> list[dict[str, object]]:
 
 
 def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] = catalog) -> bool:
-    """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again.
-
-    Args:
-        file: written after every loss.
-        records: what was derived.
-        chosen: the losses.
-    """
+    """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again."""
     state = _state(records)
-    kept = _kept(file, state) or []
-    done = {str(record["loss"]): record for record in kept}
+    done = {str(record["loss"]): record for record in _kept(file, state) or []}
     if done:
         typer.echo(f"  {len(done)} of {len(chosen)} were verified before")
-    for record in verifications((loss for loss in chosen if loss.name not in done), made_up_batches(), DTYPES[:3]):
+    for record in verifications((loss for loss in chosen if loss.name not in done), batches(), DTYPES[:3]):
         done[str(record["loss"])] = record
         typer.echo(f"  {len(done)}/{len(chosen)} {record['loss']}")
         write_json(file, {"of": state, "found": list(done.values())})
@@ -158,11 +139,7 @@ def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] 
 
 
 def margin_softmax(scores: Tensor) -> Tensor:
-    """Torch's cross-entropy over a score matrix with a margin, as it stands in many a training script.
-
-    Args:
-        scores: shape ``(images, texts)``, the diagonal matching; the mean over the images, which are the queries.
-    """
+    """Torch's cross-entropy over scores of shape ``(images, texts)`` with a margin, as in many a training script."""
     import torch
 
     pairs = torch.eye(len(scores), dtype=scores.dtype)
@@ -170,31 +147,15 @@ def margin_softmax(scores: Tensor) -> Tensor:
 
 
 def measured(file: Path) -> dict[str, Any]:
-    """What `margin_softmax` is found to be, from its gradients alone, printed and written.
-
-    Args:
-        file: what it says of the same package is not measured again.
-    """
-    from goal_analysis.numeric.measurement import measure, nearest
-
+    """What `margin_softmax` is found to be, printed and written; what the file says of the same package is kept."""
     state = _state(())
     found = _kept(file, state)
     if found is None:
         measurement = measure(margin_softmax, name="margin_softmax, written in torch")
-        near = nearest(measurement, catalog)[:NEIGHBOURS]
-        rows = [
-            {
-                "nearest": n.loss.name,
-                "distance": n.distance,
-                "factor": n.factor,
-                "settings": ", ".join(f"{name}={value:.5g}" for name, value in n.settings.items()),
-            }
-            for n in near
-        ]
-        found = {"said": measurement.summary(), **measurement.findings(), "nearest": rows}
+        found = {"said": measurement.summary(), **measurement.findings(), "nearest": neighbours(measurement)}
         write_json(file, {"of": state, "found": found})
     typer.echo(found["said"])
-    print_table(tuple(found["nearest"][0]), found["nearest"])
+    print_table(("loss", "distance", "factor", "settings"), found["nearest"])
     return found
 
 
@@ -217,23 +178,14 @@ def _kept(file: Path, state: str) -> Any:
 
 
 def recombined(output: Path) -> bool:
-    """Compose objectives, export one, have its file check itself, and train with it.
-
-    Args:
-        output: the folder to write to.
-
-    Returns:
-        Whether the file passed its own check and training found the pairs.
-    """
-    from goal_analysis.recombination.export import export
-
+    """Compose objectives, export one, have its file check itself, and train with it; whether both went well."""
     described = [{"objective": text, **trained_objective(text).describe().to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
     write_json(output / "objectives.json", described)
     file = output / "objective.py"
     typer.echo(f"  Exporting {EXPORTED} to {file}, which checks itself")
-    write_whole(file, export(objective_of(EXPORTED)))
+    export(EXPORTED, file)
     checked = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
     typer.echo("".join(f"  {line}\n" for line in (checked.stdout + checked.stderr).splitlines()), nl=False)
     typer.echo(f"  Training two linear towers with {EXPORTED} for {STEPS} steps on made-up pairs")
@@ -278,18 +230,7 @@ def retrieved(
 ) -> bool:
     """Train objectives from the pixels of the embedded scenes over seeds, and print how well each retrieves.
 
-    Args:
-        output: the folder of the runs; those that are done there are not run again.
-        processes: runs at once.
-        seeds: 0 to so many, of every objective.
-        settings: over those of the preset.
-        objectives: the first is the baseline.
-
-    Returns:
-        Whether all runs ended well.
-
-    Raises:
-        KeyboardInterrupt: by the user; what is done is printed before.
+    What is done is not run again. After a KeyboardInterrupt it is printed; it is False where a run failed.
     """
     typer.echo(f"  {len(objectives)} objectives over {seeds} seeds; {objectives[0]} is the baseline")
     try:
@@ -309,33 +250,18 @@ def retrieved(
 
 
 def drawn(runs: Path, output: Path) -> None:
-    """Draw the objectives' weights beside each other, and what the runs that are done logged.
-
-    Args:
-        runs: the folder of the runs.
-        output: where the pictures go.
-    """
+    """Draw the objectives' weights beside each other, and what the runs that are done logged."""
     folders = sorted(result.parent for result in runs.rglob("result.json"))
     if not folders:
         return
-    written = [draw_beside([Wanted(text) for text in RETRIEVING], output, "png")]
+    written = draw_beside([Wanted(text) for text in RETRIEVING], output, "png")
     written += plot_runs(folders, None, output, "png")
     typer.echo(f"  {len(written)} pictures in {output}/")
 
 
 def reported(output: Path, queries: int = 6) -> None:
-    """Write the page on the runs, and say so; or why there is none.
-
-    Args:
-        output: the demo's folder.
-        queries: images, and captions, whose retrieval is shown; 0 is quicker.
-    """
-    from goal_analysis.study.report import report
-
-    file = output / "report.html"
+    """Write the page on the runs, and say so; or why there is none."""
     try:
-        write_whole(file, report([output], trained_objective, loaded_data, RETRIEVING[0], queries, sys.argv))
+        report([output], output / "report.html", RETRIEVING[0], queries)
     except (OSError, ValueError) as problem:
         typer.echo(f"  no report: {problem}", err=True)
-    else:
-        typer.echo(f"  {file}: the runs so far, on one page that needs no network")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api import loaded_data, text_of
+from goal_analysis.api.objectives import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -18,9 +18,8 @@ from goal_analysis.cli.options import (
     DataOption,
     JobsOption,
     JsonOption,
-    ending_at_an_interrupt,
+    ending_a_study,
     objective_of,
-    refuse,
 )
 from goal_analysis.cli.plot import draw_kinds
 from goal_analysis.cli.train import base_experiment
@@ -89,31 +88,23 @@ def discover(
         found = verdict(objective).integrable
         return "" if found is integrable else f"integrable: {found}, but {integrable} was asked for"
 
-    try:
-        base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
-        for experiment in (base, *others):
-            loaded_data(experiment)
-        also_on = {other.data_name: other.data for other in others}
-        free = Rules(output, storage(output), base, baseline_budget or budget, text_of, objective_of)
-        first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
-        rules = replace(free, budget=budget, accepts=accepts)
-        search = Search("found", any_objective, rules, first)
-        baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+    for experiment in (base, *others):
+        experiment.load_data()
+    also_on = {other.data_name: other.data for other in others}
+    free = Rules(output, storage(output), base, baseline_budget or budget, text_of, objective_of)
+    first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
+    rules = replace(free, budget=budget, accepts=accepts)
+    search = Search("found", any_objective, rules, first)
+    baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
 
     def report(job: Job, failure: Failure | None, left: int) -> None:
         typer.echo(f"{left} left: {failure or job.name}", err=as_json)
 
-    try:
-        with ending_at_an_interrupt(output):
-            found = discovered(output, search, baselines, finalists, seeds, also_on, processes, report)
-            for contender in found.contenders:
-                objective = contender.objective
-                draw_kinds(replace(objective, title=contender.name), contender.name, output)
-    except (OSError, ValueError) as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from None
+    with ending_a_study(output):
+        found = discovered(output, search, baselines, finalists, seeds, also_on, processes, report)
+        for contender in found.contenders:
+            draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)
     if as_json:
         tables = [c.table.assign(data=name) for name, c in found.comparisons.items()]
         from pandas import concat

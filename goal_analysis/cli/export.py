@@ -35,12 +35,9 @@ def export(
     if not printed and output.exists() and not force:
         refuse(f"--output: got {output}, which is there already, but expected a new file, or --force")
     chosen = chosen_objective(choice)
-    try:
-        source = source_of(chosen, name)
-        if printed:
-            typer.echo(source, nl=False)
-            return
-        write_whole(output, source)
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    source = source_of(chosen, name)
+    if printed:
+        typer.echo(source, nl=False)
+        return
+    write_whole(output, source)
     typer.echo(f"written to {output}; `python {output}` checks it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_table, refuse
+from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse
 from goal_analysis.symbolic.typesetting import plain
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
@@ -52,19 +51,16 @@ def family(
 
     if every and minings:
         refuse("got --all and --mining but expected one of them")
-    try:
-        mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
-        known = parts(own)
-        chosen = members_of(known, mined, integrable=integrable, sign=sign, using=using or ())
-        if names_alone:
-            for member in chosen:
-                typer.echo(member.name)
-            return
-        records = list(_with_progress(chosen, sign))
-    except ValueError as problem:
-        refuse(problem)
+    mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
+    known = parts(own)
+    chosen = members_of(known, mined, integrable=integrable, sign=sign, using=using or ())
+    if names_alone:
+        for member in chosen:
+            typer.echo(member.name)
+        return
+    records = list(_with_progress(chosen, sign))
     if as_json:
-        typer.echo(json.dumps(records, ensure_ascii=False, indent=2))
+        print_json(records)
         return
     rows = [{**record, "loss": _short(record["loss"])} for record in records]
     print_table(("objective", "integrable", "loss"), rows)

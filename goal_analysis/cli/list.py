@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 
 import typer
 
-from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_table
+from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.objective import Objective
@@ -27,7 +26,7 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
     """
     records = list(summaries(losses(own)))
     if as_json:
-        typer.echo(json.dumps(records, ensure_ascii=False, indent=2))
+        print_json(records)
     else:
         print_summary(records)
 

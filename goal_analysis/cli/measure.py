@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_table, refuse
+from goal_analysis.api.objectives import measure
+from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
 
-NEIGHBOURS = 5
-"""How many of the nearest losses are shown."""
+if TYPE_CHECKING:
+    from goal_analysis.numeric.measurement import Measurement
 
 
 def measure_loss(
@@ -36,47 +32,24 @@ def measure_loss(
     goal-analyze measure pytorch_metric_learning.losses:CircleLoss
     goal-analyze measure my_package.losses:my_loss --inputs two_sets --json
     """
-    from goal_analysis.numeric.measurement import Inputs, UnmeasurableLoss, measure, nearest
-
-    if inputs is not None and inputs.upper() not in Inputs.__members__:
-        refuse(f"--inputs: got {inputs!r} but expected one of {', '.join(kind.name.lower() for kind in Inputs)}")
-    loss_fn = _imported(target)
-    try:
-        found = measure(loss_fn, Inputs[inputs.upper()] if inputs else None, points=points, name=target)
-        near = nearest(found, losses(own))[:NEIGHBOURS]
-    except (UnmeasurableLoss, ValueError) as problem:
-        refuse(problem)
-    neighbours = [
-        {
-            "loss": n.loss.name,
-            "distance": n.distance,
-            "factor": n.factor,
-            "settings": ", ".join(f"{name}={value:.5g}" for name, value in n.settings.items()),
-            "ties": ", ".join(n.ties),
-        }
-        for n in near
-    ]
+    found = measure(target, inputs, points=points, losses=losses(own))
+    rows = neighbours(found)
     if as_json:
-        typer.echo(
-            json.dumps({"name": target, **found.findings(), "nearest": neighbours}, ensure_ascii=False, indent=2)
-        )
+        print_json({"name": target, **found.findings(), "nearest": rows})
         return
     typer.echo(found.summary())
-    print_table(("loss", "distance", "factor", "settings", "ties"), neighbours, wrapped=("settings", "ties"))
+    print_table(tuple(rows[0]), rows, wrapped=("settings", "ties"))
 
 
-def _imported(target: str) -> Callable[..., Any]:
-    module, colon, name = target.partition(":")
-    if not colon or not name:
-        refuse(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(module), name)
-        loss_fn = found() if isinstance(found, type) else found
-    except (ImportError, AttributeError, TypeError) as problem:
-        refuse(f"{target}: {problem}")
-    finally:
-        sys.path.pop(0)
-    if not callable(loss_fn):
-        refuse(f"{target}: got {loss_fn!r} but expected a callable")
-    return loss_fn
+def neighbours(found: Measurement) -> list[dict[str, Any]]:
+    """A record for each of the nearest losses."""
+    return [
+        {
+            "loss": near.loss.name,
+            "distance": near.distance,
+            "factor": near.factor,
+            "settings": ", ".join(f"{name}={value:.5g}" for name, value in near.settings.items()),
+            "ties": ", ".join(near.ties),
+        }
+        for near in found.nearest
+    ]

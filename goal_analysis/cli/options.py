@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -18,21 +19,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from goal_analysis.api import parts_with, text_of_file, value_of
-from goal_analysis.declarations import MOST_BYTES, number_of, read_toml
+from goal_analysis.api.objectives import parts_with
+from goal_analysis.declarations import MOST_BYTES, number_of, read_toml, text_of_file
+from goal_analysis.recombination.reading import value_of
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.declaration import (
-    loss_from_mapping,
-    losses_from_mapping,
-    pair_weights_from_mapping,
-    triplet_weight_from_mapping,
-)
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
 from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when a command needs it
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.parts import Parts
-    from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -49,13 +45,15 @@ CatalogOption = Annotated[
     Path | None, typer.Option("--catalog", metavar="FILE", help="A TOML file of losses of your own.")
 ]
 SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated."),
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")]
 DataOption = Annotated[
     str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
+]
+OtherDataOption = Annotated[
+    str | None, typer.Option(metavar="DIR/NAME", help="Other data than the run was trained on.")
 ]
 SkipBadOption = Annotated[
     bool,
@@ -79,19 +77,37 @@ def refuse(problem: object) -> NoReturn:
     raise typer.Exit(2)
 
 
+def refusing(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which refuses what the values that it was given cannot be."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except BrokenPipeError:  # nobody reads on
+            raise
+        except (ValueError, TypeError, OSError, MemoryError) as problem:
+            refuse(problem)
+
+    return run
+
+
 def say_interrupted(output: Path) -> None:
     """Say what is left after Ctrl-C."""
     typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
 
 
 @contextmanager
-def ending_at_an_interrupt(output: Path) -> Iterator[None]:
-    """After Ctrl-C, say what is left and end with its exit code."""
+def ending_a_study(output: Path) -> Iterator[None]:
+    """After Ctrl-C, say what is left and end with its exit code; with 1 where the study cannot go on."""
     try:
         yield
     except KeyboardInterrupt:
         say_interrupted(output)
         raise typer.Exit(INTERRUPTED) from None
+    except (OSError, ValueError) as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
 
 
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
@@ -110,31 +126,26 @@ def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
 
 
 def read_text(path: str) -> str:
-    """The text of a file, or of the standard input for a dash.
-
-    Raises:
-        ValueError: the file is no UTF-8.
-        OSError: it cannot be read.
-    """
-    return sys.stdin.read(MOST_BYTES + 1) if path == "-" else text_of_file(Path(path))
+    """The text of a file, or of the standard input for a dash."""
+    text = sys.stdin.read(MOST_BYTES + 1) if path == "-" else text_of_file(Path(path))
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"{path}: got more than {MOST_BYTES:,} characters but expected a declaration")
+    return text
 
 
 @lru_cache(maxsize=8)
 def losses(own: Path | None = None) -> tuple[Objective, ...]:
-    """The catalog, with the losses of the user's file in front; ends with exit code 2 where that is not understood."""
+    """The catalog, with the losses of the user's file in front."""
     if own is None:
         return catalog
     try:
-        text = read_text(str(own))
-        if len(text) > MOST_BYTES:
-            refuse(f"{own}: got more than {MOST_BYTES:,} bytes but expected a catalog of losses")
-        read = losses_from_mapping(read_toml(text))
+        read = losses_from_mapping(read_toml(read_text(str(own))))
     except (OSError, ValueError, TypeError) as problem:
-        refuse(f"{own}: {problem}")
+        raise ValueError(f"{own}: {problem}") from problem
     known = {loss.name for loss in catalog}
     for loss in read:
         if loss.name in known:
-            refuse(f"{own}: got the loss {loss.name!r}, which the catalog has; expected another name")
+            raise ValueError(f"{own}: got the loss {loss.name!r}, which the catalog has; expected another name")
     return (*read, *catalog)
 
 
@@ -143,39 +154,16 @@ def parts(own: Path | None = None) -> Parts:
     return parts_with(losses(own))
 
 
-def objective_of(
-    text: str, own: Path | None = None, settings: Mapping[str, float] | None = None, **fields: Any
-) -> Objective:
-    """The objective of a line such as ``circle(gamma=80)/linear``, of a file ``*.toml``, or of what that holds.
-
-    Args:
-        text: the line, the file's name, or the declaration.
-        own: a file of losses that have names too.
-        settings: hyperparameters besides those of the text.
-        fields: as for `goal_analysis.api.value_of`.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
-        OSError: the file cannot be read.
-    """
-    return value_of(text, parts(own), **(settings or {}), **fields)
-
-
-def named(text: str, own: Path | None = None) -> Objective:
-    """The same; ends with exit code 2 where it is not understood."""
-    try:
-        return objective_of(text, own)
-    except (ValueError, TypeError, OSError) as problem:
-        refuse(problem)
+def objective_of(text: str, own: Path | None = None, **keywords: Any) -> Objective:
+    """The objective of a text, as `goal_analysis.recombination.reading.value_of` reads it, with a file of losses."""
+    return value_of(text, parts(own), **keywords)
 
 
 def of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
     """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
-    declaration = {"formula": formula, "hyperparameters": dict(settings), "title": "Your formula"}
-    try:
-        return loss_from_mapping("formula", declaration)
-    except (ValueError, TypeError) as problem:
-        refuse(problem)
+    return loss_from_mapping(
+        "formula", {"formula": formula, "hyperparameters": dict(settings), "title": "Your formula"}
+    )
 
 
 @dataclass(frozen=True)
@@ -221,79 +209,64 @@ def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen_objective(choice: Choice) -> GradientObjective:
-    """The objective that the options say; ends with exit code 2 where they are not understood."""
-    formulas = (choice.triplet_formula, choice.positive_formula, choice.negative_formula)
-    by_parts = any(option is not None for option in (choice.triplet, choice.pair, *formulas))
-    ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": by_parts}
+    """The objective that the options say."""
+    from goal_analysis.recombination.objective import GradientObjective
+    from goal_analysis.recombination.text import from_mapping, from_toml
+
+    parts_said = _parts_said(choice)
+    ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": parts_said}
     given = [way for way, taken in ways.items() if taken]
     if len(given) != 1:
         said = " and ".join(given) or "nothing"
         expected = "an objective such as nca/linear@softmax:12, --triplet and --pair, --toml"
         refuse(f"got {said} but expected one of: {expected}")
-    from goal_analysis.recombination.objective import GradientObjective
-
-    try:
-        return GradientObjective(_chosen(choice))
-    except (ValueError, TypeError, OSError) as problem:
-        refuse(problem)
-
-
-def _chosen(choice: Choice) -> Objective:
-    from goal_analysis.recombination.recombine import composed
-    from goal_analysis.recombination.text import direction_of, from_toml
-
-    settings = settings_of(choice.assignments)
-    named = ("mining", "direction", "similarity", "reduction", "anchors")
-    said = [f"--{name}" for name in named if getattr(choice, name) is not None]
+    known, settings = parts(choice.own), settings_of(choice.assignments)
+    names = ("mining", "direction", "similarity", "reduction", "anchors")
+    fields = {name: getattr(choice, name) for name in names if getattr(choice, name) is not None}
     if choice.toml is not None:
-        if said or settings:
-            refuse(f"got --toml and {' and '.join([*said, *['--set'] * bool(settings)])} but expected it in the file")
-        return from_toml(read_text(choice.toml), parts(choice.own))
-    fields = {name: getattr(choice, name) for name in named[2:] if getattr(choice, name) is not None}
-    if choice.direction is not None:
-        fields["direction"] = direction_of(choice.direction)
-    if choice.objective is not None:
-        text = choice.objective
-        if choice.mining is not None:
-            if "@" in text:
-                refuse(f"got the mining twice, in {text!r} and as --mining, but expected it once")
-            text = f"{text}@{choice.mining}"
-        return objective_of(text, choice.own, settings=settings, **fields)
-    return composed(*_weights(choice, settings), choice.mining or "hardest", **fields).with_settings(settings)
+        if fields or settings:
+            said = " and ".join([*(f"--{name}" for name in fields), *(["--set"] if settings else [])])
+            refuse(f"got --toml and {said} but expected it in the file")
+        return GradientObjective(from_toml(read_text(choice.toml), known))
+    if choice.objective is None:
+        return GradientObjective(from_mapping({**_weights(choice, settings), **fields, "settings": settings}, known))
+    if "@" in choice.objective and "mining" in fields:
+        refuse(f"got the mining twice, in {choice.objective!r} and as --mining, but expected it once")
+    return GradientObjective(value_of(choice.objective, known, **settings, **fields))
 
 
-def _weights(choice: Choice, settings: Mapping[str, float]) -> tuple[TripletWeight, PairWeights]:
-    from goal_analysis.recombination.parts import TWIN, side_by_side, twin_of
+def _parts_said(choice: Choice) -> bool:
+    own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
+    return any(option is not None for option in own)
 
-    halves = (choice.positive_formula, choice.negative_formula)
+
+def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:
+    """The weights as a declaration has them: names, or formulas with the settings whose names occur in them."""
+    halves = {"positive": choice.positive_formula, "negative": choice.negative_formula}
     if (choice.triplet is None) == (choice.triplet_formula is None):
         given = "neither" if choice.triplet is None else "both"
         refuse(f"got {given} --triplet and --triplet-formula but expected one of them")
-    if (choice.pair is None) == (halves == (None, None)) or (choice.pair is None and None in halves):
+    if list(halves.values()) != [None, None] if choice.pair is not None else None in halves.values():
         refuse("expected either --pair, or --positive-formula with --negative-formula")
-    if choice.pair is not None:
-        p = parts(choice.own).pair(choice.pair)
-    else:
-        formulas = {"positive": halves[0] or "", "negative": halves[1] or ""}
-        p = pair_weights_from_mapping({**formulas, "hyperparameters": _read_by(settings, *formulas.values())})
-    if choice.triplet_formula is not None:
-        read = _read_by(settings, choice.triplet_formula)
-        t = triplet_weight_from_mapping({"formula": choice.triplet_formula, "hyperparameters": read})
-        return side_by_side(t, p)
-    name = choice.triplet or ""
-    t, p = side_by_side(parts(choice.own).triplet(name.removesuffix(TWIN)), p)
-    return (twin_of(t, p) if name.endswith(TWIN) else t), p
 
+    def declared(**formulas: str | None) -> dict[str, Any]:
+        words = {word for text in formulas.values() for word in re.findall(r"[^\W\d]\w*", text or "")}
+        return formulas | {"hyperparameters": {name: value for name, value in settings.items() if name in words}}
 
-def _read_by(settings: Mapping[str, float], *formulas: str) -> dict[str, float]:
-    """The settings whose names occur in formulas: their hyperparameters."""
-    words = {word for text in formulas for word in re.findall(r"[^\W\d]\w*", text)}
-    return {name: value for name, value in settings.items() if name in words}
+    return {
+        "triplet": choice.triplet or declared(formula=choice.triplet_formula),
+        "pair": choice.pair or declared(**halves),
+    }
 
 
 def line_width() -> int:
     """Characters a line."""
     return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def print_json(record: object) -> None:
+    """Print a record, or a list of them."""
+    typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.options import CatalogOption, SetOption, losses, named, of_formula, refuse, settings_of
+from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
 from goal_analysis.files import folder_name
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.objective import Objective
@@ -89,14 +90,10 @@ def _wanted(
         refuse(f"got {', '.join(one.name for one in wanted)} but expected every loss once")
     found, known = [], set()
     for one in wanted:
-        own_names = {h.name for h in one.resolved().hyperparameters}
-        known |= own_names
-        own = replace(one, settings=tuple((name, value) for name, value in settings.items() if name in own_names))
-        try:
-            own.resolved()
-        except ValueError as problem:
-            refuse(problem)
-        found.append(own)
+        names_of_it = {h.name for h in one.resolved().hyperparameters}
+        known |= names_of_it
+        found.append(replace(one, settings=tuple((k, v) for k, v in settings.items() if k in names_of_it)))
+        found[-1].resolved()
     for name in settings:
         if name not in known:
             refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
@@ -104,41 +101,24 @@ def _wanted(
 
 
 def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
-    """All pictures of every loss, and one of all of them where there are several."""
+    """All pictures of every loss, and one of all of them where there are several; of many, a loss a process."""
     alone = tuple(kind for kind in kinds if kind != COMPARE)
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
-    jobs = [(one, alone, folder, form) for one in chosen] if alone else []
-    try:
-        if len(chosen) >= SEVERAL:
-            return _in_processes(jobs, chosen if beside else (), folder, form)
-        written = [path for job in jobs for path in draw_one(*job)]
-        return [*written, draw_beside(chosen, folder, form)] if beside else written
-    except (OSError, ValueError) as problem:
-        refuse(problem)
-
-
-def _in_processes(jobs, beside: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
-    """The same, a loss a task, in as many processes as there are cores."""
+    tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
+    tasks += [partial(draw_one, one, alone, folder, form) for one in chosen if alone]
+    if len(chosen) < SEVERAL:
+        return [path for task in tasks for path in task()]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    processes = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        first = [pool.submit(draw_beside, beside, folder, form)] if beside else []  # the longest task
-        each = [pool.submit(draw_one, *job) for job in jobs]
-        return [*(path for task in each for path in task.result()), *(task.result() for task in first)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ProcessPoolExecutor(min(cores, 8), get_context("spawn")) as pool:
+        return [path for drawing in [pool.submit(task) for task in tasks] for path in drawing.result()]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is drawn, in words that another process can be told.
-
-    Args:
-        name: of an objective; what pictures and files are called.
-        formula: of a loss of one triplet, where there is no such name.
-        own: a file of losses of the user's.
-        settings: hyperparameters other than the defaults, by name.
-    """
+    """What is drawn, in words that another process can be told: an objective by its name, or by a formula."""
 
     name: str
     formula: str | None = None
@@ -146,11 +126,11 @@ class Wanted:
     settings: tuple[tuple[str, float], ...] = ()
 
     def resolved(self) -> Objective:
-        """The objective; ends with exit code 2 where there is none."""
+        """The objective."""
         settings = dict(self.settings)
         if self.formula is not None:
             return of_formula(self.formula, settings)
-        return replace(named(self.name, self.own), name=self.name).with_settings(settings)
+        return replace(objective_of(self.name, self.own), name=self.name).with_settings(settings)
 
 
 def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
@@ -172,7 +152,7 @@ def draw_kinds(
     return written
 
 
-def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
+def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
     """Draw and write the objectives beside each other."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import comparison_figure
@@ -180,4 +160,4 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> Path:
     figure = comparison_figure([(decompose(one.resolved()), {}) for one in chosen])
     path = folder / f"compare.{form}"
     save(figure, path)
-    return path
+    return [path]

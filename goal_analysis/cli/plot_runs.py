@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from goal_analysis.api.objectives import objective as trained_objective
+from goal_analysis.api.runs import load_run
 from goal_analysis.cli.options import refuse
 from goal_analysis.symbolic.analysis.decomposition import decompose
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from goal_analysis.pictures.run_frames import Records
     from goal_analysis.vse.data.split import Split
     from goal_analysis.vse.folder.run import TrainedModel
 
@@ -24,25 +25,12 @@ QUERIES = 4
 
 
 def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str) -> list[Path]:
-    """Draw and write what the runs logged, and what the best model of the best of them does.
-
-    Args:
-        folders: of the runs.
-        data: in place of what the runs were trained on.
-        output: where pictures go.
-        form: ``png``, ``svg`` or ``pdf``.
-
-    Returns:
-        The files.
-    """
+    """Draw and write what the runs logged, and what the best model of the best of them does; the files."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
     from goal_analysis.pictures.style import style
 
-    try:
-        runs = [_records(folder) for folder in folders]
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    runs = [load_run(folder).records for folder in folders]
     with style():
         figures = figures_of_logs(runs)
         best = max(zip(folders, runs, strict=True), key=lambda pair: best_rsum(pair[1]) or -1.0)[0]
@@ -52,38 +40,16 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
             typer.echo(f"left out what the model of {best} does: {problem}", err=True)
     if not figures:
         refuse("got runs without a finished epoch but expected one at least")
-    written = []
-    try:
-        for name, figure in figures.items():
-            written.append(output / f"{name}.{form}")
-            save(figure, written[-1])
-    except OSError as problem:
-        refuse(problem)
-    return written
-
-
-def _records(folder: Path) -> Records:
-    from goal_analysis.pictures.run_frames import Records
-    from goal_analysis.vse.folder.run_folder import read_log, read_run
-
-    experiment = read_run(folder)["experiment"]
-    return Records(str(experiment["objective"]), int(experiment["seed"]), read_log(folder))
+    written = {output / f"{name}.{form}": figure for name, figure in figures.items()}
+    for path, figure in written.items():
+        save(figure, path)
+    return list(written)
 
 
 def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
-    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery.
-
-    Args:
-        folder: of the run.
-        data: in place of what it was trained on.
-
-    Raises:
-        ValueError: no model, data that cannot be used, or the run's own that are not what it was trained on.
-        OSError: something cannot be read.
-    """
+    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
     import torch
 
-    from goal_analysis.api import chosen_split, loaded_data
     from goal_analysis.pictures.canvas import single_panel
     from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
     from goal_analysis.pictures.run_frames import recall_frame
@@ -94,12 +60,11 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
 
     model = load_model(folder)
     if data is None:
-        loaded = loaded_data(model.experiment)
+        loaded = model.experiment.load_data()
         check_data(folder, loaded)
         split = loaded.dev
     else:
-        split = chosen_split(model.experiment, data, "dev")
-        model.check_images(split.images, folder)
+        split = model.load_split("dev", data)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
@@ -119,7 +84,6 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     import numpy as np
     import torch
 
-    from goal_analysis.api import objective as trained_objective
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.pictures import batch_figures
     from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame

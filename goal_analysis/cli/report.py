@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.api import loaded_data
-from goal_analysis.api import objective as trained_objective
-from goal_analysis.cli.options import refuse
+from goal_analysis.api.objectives import objective as trained_objective
 
 
 def report(
@@ -33,10 +31,7 @@ def report(
     """
     from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
+    from goal_analysis.vse.loop.experiment import Experiment
 
-    try:
-        text = page(runs, trained_objective, loaded_data, baseline, queries, sys.argv)
-        write_whole(output, text)
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    write_whole(output, page(runs, trained_objective, Experiment.load_data, baseline, queries, sys.argv))
     typer.echo(f"written to {output}")

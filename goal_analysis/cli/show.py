@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -12,8 +11,9 @@ from goal_analysis.cli.options import (
     JsonOption,
     SetOption,
     line_width,
-    named,
+    objective_of,
     of_formula,
+    print_json,
     refuse,
     settings_of,
 )
@@ -60,12 +60,14 @@ def show(
     if as_latex + as_markdown + as_json > 1:
         refuse("got several of --latex, --markdown and --json but expected at most one")
     settings = settings_of(assignments)
-    try:
-        chosen = named(loss, own).with_settings(settings) if loss is not None else of_formula(formula or "", settings)
-        pages = _pages(chosen)
-    except ValueError as problem:
-        refuse(problem)
-    typer.echo(_written(pages, as_latex, as_markdown, as_json))
+    chosen = of_formula(formula or "", settings) if loss is None else objective_of(loss, own).with_settings(settings)
+    pages = _pages(chosen)
+    if as_json:
+        print_json(to_data(pages))
+    elif as_latex:
+        typer.echo(to_latex(pages))
+    else:
+        typer.echo(to_markdown(pages) if as_markdown else to_plain(pages, line_width()))
 
 
 def _pages(objective: Objective) -> list[Page]:
@@ -84,11 +86,3 @@ def _pages(objective: Objective) -> list[Page]:
         integrability_page(integrability(decomposition)),
         characteristics_page(characteristics(decomposition)),
     ]
-
-
-def _written(pages: list[Page], as_latex: bool, as_markdown: bool, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(to_data(pages), ensure_ascii=False, indent=2)
-    if as_latex:
-        return to_latex(pages)
-    return to_markdown(pages) if as_markdown else to_plain(pages, line_width())

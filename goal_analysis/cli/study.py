@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api import loaded_data, text_of
-from goal_analysis.api import objective as trained_objective
+from goal_analysis.api.objectives import objective as trained_objective
+from goal_analysis.api.objectives import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -19,7 +19,7 @@ from goal_analysis.cli.options import (
     DataOption,
     JobsOption,
     JsonOption,
-    ending_at_an_interrupt,
+    ending_a_study,
     refuse,
 )
 from goal_analysis.cli.train import base_experiment
@@ -80,19 +80,17 @@ def study(
     from goal_analysis.study.report import report as page
     from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
+    from goal_analysis.vse.loop.experiment import Experiment
 
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    try:
-        base = base_experiment(file, preset, data, assignments)
-        probe_steps = base.training.probe_steps or _between_probes(base, len(loaded_data(base).train))
-        candidates = [
-            candidate(name, trained_objective(name).objective, text_of, base, tune_rate)
-            for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
-        ]
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    base = base_experiment(file, preset, data, assignments)
+    probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))
+    candidates = [
+        candidate(name, trained_objective(name).objective, text_of, base, tune_rate)
+        for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
+    ]
     done = 0
 
     def report(job: Job, failure: Failure | None, runs: int) -> None:
@@ -100,14 +98,10 @@ def study(
         done += 1
         typer.echo(f"{done}/{runs} {failure or job.name}", err=as_json)
 
-    try:
-        with ending_at_an_interrupt(output):
-            outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
-            runs = [output / COMPARISON]
-            write_whole(output / REPORT, page(runs, trained_objective, loaded_data, BASELINES[1], command=sys.argv))
-    except (OSError, ValueError) as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from None
+    with ending_a_study(output):
+        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
+        shown = page([output / COMPARISON], trained_objective, Experiment.load_data, BASELINES[1], command=sys.argv)
+        write_whole(output / REPORT, shown)
     if as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from goal_analysis.api import experiment_of, loaded_data
-from goal_analysis.api import objective as trained_objective
+from goal_analysis.api.objectives import objective as trained_objective
+from goal_analysis.api.runs import experiment_of
 from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
@@ -61,62 +61,42 @@ def train(
     goal-analyze train --resume runs/mine
     """
     from goal_analysis.vse.folder.run_folder import read_run
-    from goal_analysis.vse.loop.experiment import experiment_from_mapping
 
-    try:
-        if resume is not None:
-            if file or preset or data or objective or seed is not None or assignments or output or skip_bad:
-                refuse("--resume: got settings too but expected the run's own, as its folder has them")
-            experiment = experiment_from_mapping(read_run(resume)["experiment"], f"{resume}: experiment")
-            folder = resume
-        else:
-            experiment = chosen_experiment(file, preset, data, objective, seed, assignments or (), skip_bad)
-            folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
-        trained_with, loaded = trained_objective(experiment.objective), loaded_data(experiment)
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    if resume is not None:
+        if file or preset or data or objective or seed is not None or assignments or output or skip_bad:
+            refuse("--resume: got settings too but expected the run's own, as its folder has them")
+        experiment, folder = read_run(resume).experiment, resume
+    else:
+        besides = [*(assignments or ()), *(["data.skip_bad=true"] if skip_bad else [])]
+        experiment = chosen_experiment(file, preset, data, objective, seed, besides)
+        folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
+    trained_with, loaded = trained_objective(experiment.objective), experiment.load_data()
     run(experiment, trained_with, loaded, folder, *processes(devices, nodes), accelerator, tensorboard)
 
 
 def chosen_experiment(
     file: Path | None,
     preset: str | None,
-    data: str | None,
-    objective: str | None,
-    seed: int | None,
-    assignments: list[str] | tuple[str, ...],
-    skip_bad: bool,
+    data: str | None = None,
+    objective: str | None = None,
+    seed: int | None = None,
+    assignments: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment of a file or a preset, with what else was set.
+    """The experiment of a file or a preset, with what else was set."""
+    from goal_analysis.vse.loop.experiment import presets
 
-    Raises:
-        ValueError: neither or both of file and preset, or a setting that is not understood.
-        OSError: the file cannot be read.
-    """
     if (file is None) == (preset is None):
-        given = "both" if file else "neither"
-        raise ValueError(f"got {given} an experiment's file and a preset but expected one; presets are {_names()}")
-    set_besides = [*assignments, *(["data.skip_bad=true"] if skip_bad else [])]
-    return experiment_of(file or preset or "", data, objective, seed, set_besides)
+        given = f"got {'both' if file else 'neither'} an experiment's file and a preset"
+        refuse(f"{given} but expected one; presets are {', '.join(presets())}")
+    return experiment_of(file or preset or "", data, objective, seed, assignments)
 
 
 def base_experiment(
-    file: Path | None, preset: str | None, data: str | None, assignments: list[str] | None
+    file: Path | None, preset: str | None, data: str | None, assignments: Sequence[str] | None
 ) -> Experiment:
-    """The experiment whose data, model and training all runs of a study have.
-
-    Raises:
-        ValueError: a setting that is not understood.
-        OSError: the file cannot be read.
-    """
+    """The experiment whose data, model and training all runs of a study have."""
     chosen = None if file else preset or "bag_of_words"
-    return chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or (), False)
-
-
-def _names() -> str:
-    from goal_analysis.vse.loop.experiment import presets
-
-    return ", ".join(presets())
+    return chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or ())
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,8 @@ from goal_analysis.cli.options import (
     JsonOption,
     SetOption,
     losses,
-    named,
+    objective_of,
+    print_json,
     print_table,
     refuse,
     settings_of,
@@ -59,21 +59,18 @@ def verify_losses(
     """
     if every == bool(names):
         refuse(f"got {'both losses and --all' if every else 'neither losses nor --all'} but expected one of them")
-    chosen = losses(own) if every else [named(name, own) for name in names or ()]
+    chosen = losses(own) if every else [objective_of(name, own) for name in names or ()]
     if len(chosen) > 1 and assignments:
         refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
     settings = settings_of(assignments)
     for loss in chosen:
-        try:
-            loss.values(settings)
-        except ValueError as problem:
-            refuse(problem)
+        loss.values(settings)
     kinds = dtypes or DTYPES[:3]
     if wrong := [name for name in kinds if name not in DTYPES]:
         refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
-    records = list(_with_progress(verifications(chosen, _batches(features, split), kinds, _device(device), settings)))
+    records = list(_with_progress(verifications(chosen, batches(features, split), kinds, _device(device), settings)))
     if as_json:
-        typer.echo(json.dumps(records, indent=2))
+        print_json(records)
     else:
         print_verifications(records)
     raise typer.Exit(0 if all(record["verified"] for record in records) else 1)
@@ -124,22 +121,11 @@ def print_verifications(records: Sequence[Mapping[str, object]]) -> None:
     typer.echo(f"{count} of {len(records)} losses verified; the errors are the largest relative ones")
 
 
-def made_up_batches() -> list[Batch]:
-    """The batches that verification always runs on."""
-    from goal_analysis.numeric.batches import BATCHES
+def batches(features: Path | None = None, split: str = "dev") -> list[Batch]:
+    """The batches that verification always runs on, and those of features."""
+    from goal_analysis.numeric.batches import BATCHES, features_batches
 
-    return list(BATCHES)
-
-
-def _batches(features: Path | None, split: str) -> list[Batch]:
-    from goal_analysis.numeric.batches import features_batches
-
-    if features is None:
-        return made_up_batches()
-    try:
-        return [*made_up_batches(), *features_batches(features, split)]
-    except (OSError, ValueError) as problem:
-        refuse(problem)
+    return [*BATCHES, *(features_batches(features, split) if features is not None else ())]
 
 
 def _device(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
@@ -79,20 +77,3 @@ def joint_frame(triplets: pd.DataFrame, similarity: Similarity = COSINE) -> pd.D
     at_p, at_n = np.nonzero(count)
     columns = {"s_p": middles[0][at_p], "s_n": middles[1][at_n], "share": count[at_p, at_n] / count.max(initial=1)}
     return pd.DataFrame(columns)
-
-
-def ridges_frame(
-    snapshots: Mapping[int, pd.DataFrame], similarity: Similarity = COSINE, cells: int = 50
-) -> pd.DataFrame:
-    """The densities of s_p and of s_n in a `pairs_frame` a step: ``step``, ``kind``, ``s`` (the middle of a cell),
-    ``density`` (its mean over s is one over the range).
-    """
-    edges = np.linspace(*span_of(similarity), cells + 1)
-    parts = []
-    for step, pairs in sorted(snapshots.items()):
-        for kind in ("positive", "negative"):
-            count, _ = np.histogram(pairs.loc[pairs["kind"] == kind, "s"], edges)
-            density = count / max(count.sum(), 1) / np.diff(edges)
-            middle = (edges[:-1] + edges[1:]) / 2
-            parts.append(pd.DataFrame({"step": step, "kind": kind, "s": middle, "density": density}))
-    return pd.concat(parts, ignore_index=True)

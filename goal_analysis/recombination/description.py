@@ -6,7 +6,7 @@ Everything is derived from the objective's own parts, at its own settings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy as sp
@@ -20,7 +20,15 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.typesetting import plain
-from goal_analysis.symbolic.typesetting.pages import Page, Row, to_data, to_markdown, to_plain, weights_page
+from goal_analysis.symbolic.typesetting.pages import (
+    Page,
+    Row,
+    integrability_page,
+    to_data,
+    to_markdown,
+    to_plain,
+    weights_page,
+)
 from goal_analysis.symbolic.weight import WeightField
 
 SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "mixed", "none")
@@ -131,21 +139,14 @@ class Description:
             Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
         ]
+        found = integrability_page(self.verdict)
+        judged = [replace(row, label="L", latex_label="L") if row.key == "loss" else row for row in found.rows]
         return (
             Page(self.name, tuple(rows)),
             weights_page(self.weights),
-            Page("Integrability", tuple(self._verdict())),
+            Page(found.title, (*judged, Row("sign", "w⁺ and w⁻", self.sign))),
             characteristics_page(self.characteristics),
         )
-
-    def _verdict(self) -> list[Row]:
-        verdict = "open" if self.integrable is None else self.integrable
-        rows = [Row("integrable", "integrable", verdict), Row("reason", "because", self.reason)]
-        if self.potential is not None:
-            rows.append(Row("potential", "U(s_p, s_n)", self.potential))
-        if self.loss is not None:
-            rows.append(Row("loss", "L", self.loss, "L"))
-        return [*rows, Row("sign", "w⁺ and w⁻", self.sign)]
 
     def _repr_markdown_(self) -> str:
         return to_markdown(self.pages)

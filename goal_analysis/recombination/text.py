@@ -119,7 +119,7 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if ":" in head or head in losses:
-        own = imported(head) if ":" in head else losses[head]
+        own = _imported_objective(head) if ":" in head else losses[head]
         weights = None if pair is None else parts.pair(pair)
         if weights is None and mined is None:
             return replace(own, name=name) if ":" in head else own
@@ -137,11 +137,11 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
     return composed(*parts.resolved(head, pair), mined, name)
 
 
-def imported(target: str) -> Objective:
-    """The objective ``name`` of ``module:name`` or ``file.py:name``; its module is run.
+def imported(target: str) -> Any:
+    """What ``module:name`` or ``file.py:name`` names; its module is run.
 
     Raises:
-        ValueError: there is none, or it is no objective.
+        ValueError: there is none.
     """
     module, _, name = target.rpartition(":")
     try:
@@ -153,9 +153,13 @@ def imported(target: str) -> Objective:
                 found = importlib.import_module(module)
             finally:
                 sys.path.pop(0)
-        value = getattr(found, name)
+        return getattr(found, name)
     except (ImportError, AttributeError, OSError, SyntaxError) as problem:
         raise ValueError(f"{target}: {problem}") from problem
+
+
+def _imported_objective(target: str) -> Objective:
+    value = imported(target)
     value = getattr(value, "objective", value)
     if not isinstance(value, Objective):
         raise ValueError(f"{target}: got {value!r} but expected an Objective")
@@ -274,7 +278,7 @@ def _plain(objective: Objective) -> Objective:
     return replace(objective, title="", hyperparameters=exactly)
 
 
-def direction_of(text: str | Direction) -> Direction:
+def direction_of(text: object) -> Direction:
     """The direction of a text: its name, and after a colon the strength of the regularised one.
 
     Raises:
@@ -285,6 +289,8 @@ def direction_of(text: str | Direction) -> Direction:
     """
     if isinstance(text, Direction):
         return text
+    if not isinstance(text, str):
+        raise TypeError(f"direction: got {text!r} but expected a name or a Direction")
     name, colon, strength = (part.strip() for part in text.partition(":"))
     found = direction(name)
     if not colon:
@@ -334,9 +340,14 @@ def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a
         document = read_toml(text)
     except ValueError as problem:
         raise ValueError(f"objective: got what is no TOML: {problem}") from None
+    return from_mapping(document, parts)
+
+
+def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
+    """The objective that the tables of a declaration say; see `from_toml`."""
     if "terms" in document or "formula" in document:
-        name = document.pop("name", "declared")
-        return loss_from_mapping(name, document)
+        loss = dict(document)
+        return loss_from_mapping(loss.pop("name", "declared"), loss)
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {

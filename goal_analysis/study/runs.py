@@ -59,8 +59,8 @@ def check_same_data(folders: Iterable[Path]) -> None:
     first: dict[str, tuple[Path, str]] = {}
     for folder in folders:
         record = read_run(folder)
-        found = record["data"]["fingerprint"]
-        before, expected = first.setdefault(json_text(record["experiment"].get("data")), (folder, found))
+        found = record.data.fingerprint
+        before, expected = first.setdefault(json_text(record.experiment.data), (folder, found))
         if found != expected:
             raise RunError(
                 f"{folder}: got data with the fingerprint {found} but expected {expected}, as in {before}: "

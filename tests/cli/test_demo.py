@@ -38,7 +38,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
 ) -> None:
     file = tmp_path / "measurement.json"
     found = measured(file)
-    assert found["nearest"][0]["nearest"] == "cos_face"
+    assert found["nearest"][0]["loss"] == "cos_face"
     assert found["nearest"][0]["distance"] < 1e-9
     assert found["nearest"][0]["settings"] == f"scale={SCALE:g}, margin={MARGIN}"
     said = capsys.readouterr().out

@@ -12,8 +12,8 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from goal_analysis.api import objective as trained_objective
-from goal_analysis.api import text_of
+from goal_analysis.api.objectives import objective as trained_objective
+from goal_analysis.api.objectives import text_of
 from goal_analysis.cli import app
 from goal_analysis.cli.demo import OBJECTIVES, recombined, trained
 from goal_analysis.cli.options import objective_of, parts

@@ -71,7 +71,7 @@ def test_what_is_not_understood_is_refused(folder: Path, tmp_path: Path, more: t
 
 
 def test_families_are_objectives() -> None:
-    from goal_analysis.api import objective as trained_objective
+    from goal_analysis.api.objectives import objective as trained_objective
 
     assert len(FAMILIES["published"]) == 15
     for name in (*BASELINES, *FAMILIES["all"]):

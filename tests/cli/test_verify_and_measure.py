@@ -126,7 +126,7 @@ def test_the_circle_loss_of_a_library_is_no_gradient():
         (["no_such_package:loss"], "no_such_package"),
         (["their_losses:number"], "expected a callable"),
         (["their_losses:Broken"], "scalar"),
-        (["their_losses:infoish", "--inputs", "triples"], "expected one of one_set, two_sets"),
+        (["their_losses:infoish", "--inputs", "triples"], "inputs: got 'triples' but expected one of triplets"),
     ],
 )
 def test_bad_usage_of_measure(arguments, said):

@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import Rows, column_names, statistics
 from goal_analysis.pictures import batch_figures, batch_frames
-from goal_analysis.pictures.batch_figures import draw_ridgelines, save_film
-from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, ridges_frame, triplets_frame
+from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
 from goal_analysis.pictures.weight_frames import surface_frame
 
 
@@ -83,37 +81,3 @@ def test_one_negative_each_is_drawn(ax):
     anchors = pd.DataFrame({"effective_negatives": [1.0, 1.0, np.nan]})
     batch_figures.draw_effective_negatives(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == 2
-
-
-def test_ridges_hold_everything(pairs, ax):
-    later = pairs.assign(s=pairs["s"] / 2)
-    frame = ridges_frame({10: later, 0: pairs[pairs["s"].abs() <= 1]})
-    for _, ridge in frame.groupby(["step", "kind"]):
-        assert ridge["density"].sum() * 2 / 50 == pytest.approx(1)
-    draw_ridgelines(frame, ax)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["10", "0"]
-    assert len(ax.collections) == 4
-
-
-def test_a_film_has_a_frame_a_step(pairs, nca_linear, tmp_path):
-    surface = surface_frame(nca_linear, "T", count=20)
-    save_film({0: pairs, 5: pairs.assign(s=pairs["s"] / 3)}, surface, tmp_path / "film.gif")
-    with Image.open(tmp_path / "film.gif") as film:
-        assert film.n_frames == 2
-    with pytest.raises(ValueError, match=r"got the ending '\.avi' but expected one of \.gif, \.mp4"):
-        save_film({0: pairs}, surface, tmp_path / "film.avi")
-    with pytest.raises(ValueError, match="got no snapshot"):
-        save_film({}, surface, tmp_path / "film.gif")
-
-
-def test_axes_stand_still_in_a_film(pairs, nca_linear, tmp_path):
-    save_film({0: pairs, 5: pairs}, surface_frame(nca_linear, "T", count=20), tmp_path / "film.gif")
-    frames = []
-    with Image.open(tmp_path / "film.gif") as film:
-        for number in range(film.n_frames):
-            film.seek(number)
-            frames.append(np.asarray(film.convert("L"), dtype=int))
-    title = frames[0].shape[0] // 10
-    moved = [abs(a - b).max() for a, b in zip(*((f[:title], f[title:]) for f in frames), strict=True)]
-    assert moved[0] > 100, "the titles are the same"
-    assert moved[1] < 30

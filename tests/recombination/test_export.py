@@ -114,7 +114,9 @@ def test_a_file_alone_passes_its_check_and_a_changed_one_fails(text: str, tmp_pa
 def test_the_dense_file_can_be_read() -> None:
     source = export(objective("nca(tau=12)/linear@softmax:12"))
     code = [line for line in source.splitlines() if line.strip()]
-    assert len(code) < 240
+    assert len(code) < 225
+    assert "selection" not in source  # nor is there anything else that this objective does not have
+    assert "selection" in export(objective("nca/linear@top_k:5"))
     assert "is the gradient of no loss" in source
     assert "tau = 12" in source
     assert "is the gradient of a loss" in export(objective("info_nce"))

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from goal_analysis.api import chosen_split
-from goal_analysis.cli.train import chosen_experiment
 from goal_analysis.vse.data import carry_options, load, load_split
 from goal_analysis.vse.data.split import DataError
-from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset, read_experiment
 
 SMALL = {"train": 3, "dev": 2, "test": 2}
 
@@ -102,13 +100,13 @@ def test_other_data_are_read_in_the_same_way(tmp_path: Path) -> None:
     assert carry_options(given, same) == {**given, "name": same}
     assert carry_options({"name": str(Path("scenes").resolve()), "test": "val"}, "scenes") == {"name": "scenes"}
     trained_on = experiment_from_mapping({**preset("scenes"), "data": given})
-    assert chosen_split(trained_on, path, "dev").images.shape == (1, 3, 24, 24)
+    assert trained_on.load_split("dev", path).images.shape == (1, 3, 24, 24)
 
 
 def test_what_is_set_of_the_data_is_set_of_those_that_are_named(tmp_path: Path) -> None:
     path = str(table(tmp_path / "mine.csv", "path"))
-    found = chosen_experiment(None, "scenes", path, None, None, ["data.image=path", "data.size=24"], True)
+    found = read_experiment("scenes", path, assignments=["data.image=path", "data.size=24", "data.skip_bad=true"])
     assert found.data == {"name": path, "image": "path", "size": 24, "skip_bad": True}
-    assert chosen_experiment(None, "scenes", path, None, None, [], False).data == {"name": path}
-    found = chosen_experiment(None, "scenes", "mine.txt", None, None, ["data.kind=table"], False)
+    assert read_experiment("scenes", path).data == {"name": path}
+    found = read_experiment("scenes", "mine.txt", assignments=["data.kind=table"])
     assert found.data == {"name": "mine.txt", "kind": "table"}

@@ -378,7 +378,7 @@ def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> Non
     ("given", "message"),
     [
         ({"kind": "pickle"}, "tokenizer: name: got 'pickle' but expected one of subwords, words"),
-        ({"kind": "words"}, "tokenizer: got KeyError.'words'. but expected what its to_json wrote"),
+        ({"kind": "words"}, "tokenizer: got no words but expected a list of texts"),
         (
             {"kind": "subwords", "definition": "{}", "longest": 5},
             "subwords: got .* expected the text of a tok",

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from PIL import Image
 
 from goal_analysis.vse.data import DATASETS, load
 from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData
-from goal_analysis.vse.data.table import delimited_rows, from_hugging_face
+from goal_analysis.vse.data.table import delimited_rows
 
 
 def photographs(folder: Path) -> list[Image.Image]:
@@ -334,82 +333,6 @@ def test_parquet_without_its_reader_says_what_to_install(
     monkeypatch.setattr(pd, "read_parquet", missing)
     with pytest.raises(DataError, match="Parquet needs pyarrow: pip install pyarrow"):
         load(path)
-
-
-def hugging_face(folder: Path, captions: list[Any]) -> datasets.DatasetDict:
-    images = photographs(folder)
-    column = datasets.Dataset.from_dict({"image": images[:2], "caption": captions})
-    column = column.cast_column("image", datasets.Image())
-    return datasets.DatasetDict({"train": column, "validation": column, "other": column})
-
-
-@pytest.mark.parametrize("captions", [["a", "b"], [["a"], ["b"]], [["a", "c"], ["b"]]])
-def test_a_data_set_of_hugging_face_is_read(tmp_path: Path, captions: list[Any]) -> None:
-    data = from_hugging_face(hugging_face(tmp_path, captions), size=4)
-    assert data.test is None
-    assert data.train.captions == tuple(text for texts in captions for text in texts)
-    assert data.train.image_of.tolist() == [k for k, texts in enumerate(captions) for _ in texts]
-    reds = data.train.images.batch(np.array([1, 0]))[:, 0, 0, 0]
-    assert torch.allclose(reds, torch.tensor([40, 0]).float() / 255)
-    assert data.fingerprint() == from_hugging_face(hugging_face(tmp_path, captions), size=4).fingerprint()
-
-
-def test_pictures_of_hugging_face_that_cannot_be_decoded_are_named_or_left_out(tmp_path: Path) -> None:
-    photographs(tmp_path)
-    content = [(tmp_path / f"{k}.png").read_bytes() for k in range(4)]
-    content[1], content[2] = content[1][:50], b"no picture"
-    rows = {"image": [{"bytes": piece, "path": None} for piece in content], "caption": list("abcd")}
-    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
-    column = datasets.Dataset.from_dict(rows, features=features)
-    found = datasets.DatasetDict({"train": column, "validation": column.select([0, 3])})
-    images = from_hugging_face(found, size=4).train.images
-    message = r"train image: row 1: got what cannot be decoded \(.+\) but expected a picture"
-    with pytest.raises(DataError, match=message):
-        images.batch(np.arange(4))
-    with pytest.warns(DataWarning, match=f"left out 2 of 4 images and 2 of 4 captions; the first: {message}"):
-        data = from_hugging_face(found, size=4, skip_bad=True)
-    assert data.train.captions == ("a", "d")
-    assert torch.equal(data.train.images.batch(np.arange(2)), images.batch(np.array([0, 3])))
-    assert len(data.fingerprint()) == 16
-
-
-class Rows(list[dict[str, Any]]):
-    """Rows of which reading one fails in its decoder's own way."""
-
-    column_names = ("image", "caption")
-
-    def __init__(self, error: Exception | None = None) -> None:
-        super().__init__({"image": Image.new("RGB", (4, 4)), "caption": "a dog"} for _ in range(3))
-        self.error = error
-
-    def __getitem__(self, key: Any) -> Any:
-        if key == "caption":
-            return [row["caption"] for row in self]
-        if key == 1 and self.error is not None:
-            raise self.error
-        return super().__getitem__(key)
-
-
-@pytest.mark.parametrize("error", [SyntaxError("broken"), Image.DecompressionBombError("large"), None])
-def test_a_decoder_fails_in_its_own_way(error: Exception | None) -> None:
-    data = from_hugging_face({"train": Rows(), "validation": Rows(error)}, size=4)
-    if error is None:
-        assert data.dev.images.batch(np.arange(3)).shape == (3, 3, 4, 4)
-    else:
-        with pytest.raises(DataError, match=rf"dev image: row 1: got what cannot be decoded \({error}\)"):
-            data.dev.images.batch(np.arange(3))
-
-
-def test_bad_data_sets_of_hugging_face_are_refused(tmp_path: Path) -> None:
-    found = hugging_face(tmp_path, [["a", ""], []])
-    with pytest.raises(DataError, match="train caption: row 0: got '' but expected words"):
-        from_hugging_face(found)
-    with pytest.warns(DataWarning, match="left out 1 of 2 images and 2 of 3 captions"):
-        assert from_hugging_face(found, size=4, skip_bad=True).train.captions == ("a",)
-    with pytest.raises(DataError, match="train: got columns image, caption but expected 'text' among them"):
-        from_hugging_face(found, caption="text")
-    with pytest.raises(DataError, match="got the splits train but expected train and validation"):
-        from_hugging_face({"train": found["train"]})
 
 
 def test_data_sets_are_found_by_name() -> None:

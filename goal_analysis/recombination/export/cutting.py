@@ -11,9 +11,16 @@ import ast
 import builtins
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+ENGINE = "goal_analysis.numeric.engine"
+
+VALUES = ("Functions", "Term", "Side", "Aggregator")
+"""The engine's values that a file states; everything else is constructed by the engine itself."""
 
 FOLLOWED = "goal_analysis"
 """Modules of this package are cut; those that are needed of others are imported, but for a user's own."""
@@ -28,9 +35,12 @@ class Cutting:
 
     Args:
         own: modules that are followed besides those of the package.
+        known: what expressions of the engine always are, such as ``side.selection``; ``...`` is anything but None.
+            Branches that never run are left out.
     """
 
     own: frozenset[str] = frozenset()
+    known: Mapping[str, Any] = field(default_factory=dict)
     _pieces: dict[tuple[str, str], str] = field(default_factory=dict)
     _imports: dict[str, None] = field(default_factory=dict)
 
@@ -53,13 +63,16 @@ class Cutting:
             if _ == name and other != module:
                 raise ValueError(f"export: got {name!r} of {other} and of {module} but expected one of that name")
         self._pieces[module, name] = ""  # it may use itself
-        for used in _used(node):
+        text = _shortened(node, text)
+        if module.startswith(ENGINE):
+            text = _decided(text, self.known)
+        for used in _used(ast.parse(text).body[0]):
             if used in names:
                 self.take(module, used)
             elif not hasattr(builtins, used):
                 raise ValueError(f"export: {name}: got {used!r}, which {module} does not define")
         del self._pieces[module, name]
-        self._pieces[module, name] = _shortened(node, text)
+        self._pieces[module, name] = text
 
     def _take_import(self, module: str, node: ast.Import | ast.ImportFrom, name: str) -> None:
         alias = next(a for a in node.names if (a.asname or a.name).split(".")[0] == name)
@@ -76,6 +89,20 @@ class Cutting:
         as_name = f" as {alias.asname}" if alias.asname else ""
         head = f"from {source} import" if isinstance(node, ast.ImportFrom) else "import"
         self._imports[f"{head} {alias.name}{as_name}"] = None
+
+    def unread(self, besides: str) -> frozenset[str]:
+        """The fields of the engine's values that neither the definitions read nor this code; they are left out."""
+        fields = {
+            key: re.findall(r"^    (\w+): .*", text, re.M)
+            for key, text in self._pieces.items()
+            if key[0].startswith(ENGINE) and key[1] in VALUES
+        }
+        code = "\n".join([besides, *self._pieces.values()])
+        read = {n.attr for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute)}
+        for key, names in fields.items():
+            for name in set(names) - read:
+                self._pieces[key] = re.sub(rf"^    {name}: .*\n?", "", self._pieces[key], flags=re.M).rstrip()
+        return frozenset(name for names in fields.values() for name in names) - read
 
     def text(self) -> tuple[str, str]:
         """The imports, and the definitions."""
@@ -143,5 +170,58 @@ def _shortened(node: ast.stmt, text: str) -> str:
         if isinstance(inner, ast.FunctionDef | ast.ClassDef) and (doc := ast.get_docstring(inner, clean=False)):
             first = doc.strip().split("\n\n")[0]
             text = text.replace(f'"""{doc}"""', f'"""{first}"""', 1)
-    text = re.sub(r'\b(?:Float|Int|Bool)\[Tensor, "[^"]*"\]', "Tensor", text)
+            if inner.name in ("forward", "backward"):  # torch says what they are for
+                text = re.sub(rf'\n *"""{re.escape(first)}"""', "", text, count=1)
+    text = re.sub(r'\b(?:Float|Int|Bool)\[Tensor, "[^"]*"\]', "Tensor", text).replace('"""\n\n', '"""\n')
     return re.sub(r"  # pyright: .*", "", text)
+
+
+def _decided(text: str, known: Mapping[str, Any]) -> str:
+    """The source of a definition without the branches that never run, and without names that are always empty."""
+    while True:
+        nodes = list(ast.walk(ast.parse(text)))
+        names = [n.id for n in nodes if isinstance(n, ast.Name)]
+        empty = [n for n in nodes if isinstance(n, ast.Assign) and ast.unparse(n.value) == "()"]
+        single = {n.targets[0].id: n for n in empty if isinstance(n.targets[0], ast.Name)}
+        facts = {**known, **dict.fromkeys(single, False)}
+        for node in nodes:
+            if isinstance(node, ast.If | ast.IfExp) and (found := _truth(node.test, facts)) is not None:
+                text = _with_one_branch(text, node, found)
+                break
+            if node in empty and names.count(ast.unparse(node.targets[0])) == 1:  # pyright: ignore
+                text = _with_lines(text, node, [])
+                break
+        else:
+            return text
+
+
+def _truth(test: ast.expr, known: Mapping[str, Any]) -> bool | None:
+    """Whether a condition always holds or never; None where that is not known."""
+    if isinstance(test, ast.BoolOp):
+        parts, decisive = [_truth(part, known) for part in test.values], isinstance(test.op, ast.Or)
+        return decisive if decisive in parts else None if None in parts else not decisive
+    if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant) and len(test.ops) == 1:
+        left, right = known.get(ast.unparse(test.left), _UNKNOWN), test.comparators[0].value
+        if left is _UNKNOWN or (left is ... and right is not None):
+            return None
+        return (left == right) == isinstance(test.ops[0], ast.Is | ast.Eq)
+    found = known.get(ast.unparse(test), _UNKNOWN)
+    return None if found is _UNKNOWN or found is ... else bool(found)
+
+
+_UNKNOWN = object()
+
+
+def _with_one_branch(text: str, node: ast.If | ast.IfExp, first: bool) -> str:
+    if isinstance(node, ast.IfExp):
+        whole, kept = (ast.get_source_segment(text, n) or "" for n in (node, node.body if first else node.orelse))
+        return text.replace(whole, kept, 1)
+    lines = text.splitlines()
+    kept = node.body if first else node.orelse
+    inside = lines[kept[0].lineno - 1 : kept[-1].end_lineno] if kept else []
+    return _with_lines(text, node, [line.removeprefix("    ") for line in inside])
+
+
+def _with_lines(text: str, node: ast.stmt, lines: list[str]) -> str:
+    before = text.splitlines()
+    return "\n".join([*before[: node.lineno - 1], *lines, *before[node.end_lineno :]])

@@ -22,7 +22,7 @@ from goal_analysis.numeric.engine.relative import Relatives
 from goal_analysis.numeric.formula import Formula
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.recombination.export.cutting import FOLLOWED, Cutting
+from goal_analysis.recombination.export.cutting import ENGINE, FOLLOWED, Cutting
 from goal_analysis.recombination.export.printing import tensor_lines
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.similarity import COSINE
@@ -30,7 +30,6 @@ from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting import latex, plain
 
 WIDTH = 116
-ENGINE = "goal_analysis.numeric.engine"
 WAYS = ("dense", "tiled")
 ROWS, DIM = 5, 4
 """Of the embeddings that an exported file checks itself on."""
@@ -64,8 +63,8 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     if way not in WAYS:
         raise ValueError(f"way: got {way!r} but expected one of {', '.join(WAYS)}")
     functions = functions_of(value)
-    file = _File(Cutting(_own_modules(value)), way)
-    stated = file.functions(functions)
+    file = _File(Cutting(_own_modules(value), _known(functions) if way == "dense" else {}), way)
+    file.functions(functions)
     if value.is_loss:
         file.cutting.take(f"{ENGINE}.dense", "loss")
     file.cutting.take(f"{ENGINE}.dense", "weight_matrix")
@@ -74,13 +73,16 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
         file.cutting.take(f"{ENGINE}.surrogate", "quick_surrogate")
     similarity = _similarity(value, file)
     direction = None if value.direction is None else file.callable(value.direction.gradients)
+    made = _class(class_name, value, similarity, direction, way)
+    file.unread = file.cutting.unread(made)
+    stated = file.functions(functions)
     imports, cut = file.cutting.text()
     extra = ["import torch", "from torch import Tensor, nn"]
     lines = [line for line in imports.splitlines() if not re.fullmatch(r"import torch|from torch import .*", line)]
     head = "\n".join(["from __future__ import annotations", "", *lines, "", *extra])
     body = [
         f"FUNCTIONS = {stated}",
-        _class(class_name, value, similarity, direction, way),
+        made,
         _check(class_name, module, similarity),
     ]
     parts = [_docstring(module, class_name), head, *file.formulas, cut, *body]
@@ -93,6 +95,7 @@ class _File:
     def __init__(self, cutting: Cutting, way: str) -> None:
         self.cutting, self.way = cutting, way
         self.formulas: list[str] = []
+        self.unread: frozenset[str] = frozenset()
         self._named: dict[Any, str] = {}
 
     def functions(self, functions: Functions) -> str:
@@ -114,9 +117,18 @@ class _File:
                 fields["outer"] = self.formula(term.outer, f"outer{tail}", ("x_p", "x_n"), "Φ(x_p, x_n)")
             if isinstance(term.relative, Relatives):
                 fields["relative"] = self.relative(term.relative, tail)
-            terms.append(f"Term({_joined(fields)})")
-        fields = {"terms": f"({', '.join(terms)},)", "rows": str(functions.rows), "columns": str(functions.columns)}
-        return f"Functions({_joined(fields | {'mean': str(functions.mean), 'middle': repr(functions.middle)})})"
+            terms.append(self.stated("Term", fields, 2))
+        fields = {name: repr(getattr(functions, name)) for name in ("rows", "columns", "mean", "middle")}
+        terms = "(\n        " + ",\n        ".join(terms) + ",\n    )"
+        return self.stated("Functions", {"terms": terms, **fields}, 0)
+
+    def stated(self, kind: str, fields: dict[str, str], indent: int | None = None) -> str:
+        """A value of the engine with the fields that are read, one a line where there is an indent."""
+        said = [f"{name}={text}" for name, text in fields.items() if name not in self.unread]
+        if indent is None:
+            return f"{kind}({', '.join(said)})"
+        inner = "\n" + "    " * (indent + 1)
+        return f"{kind}({inner}{f',{inner}'.join(said)},\n{'    ' * indent})"
 
     def side(self, side: Side, what: str, tail: str, variable: str) -> str:
         """One side of a term."""
@@ -134,23 +146,23 @@ class _File:
         if side.selection is not None:
             fields["selection"] = self.value(side.selection)
         if side.valued is not None and isinstance(side.valued, Formula) and side.valued.stopped.program.outputs:
-            fields["valued"] = self.formula(
-                side.valued, f"{what}_valued{tail}", (variable,), "the same, differentiable"
-            )
+            valued = self.formula(side.valued, f"{what}_valued{tail}", (variable,), "The same, differentiable")
+            fields |= {"valued": valued} if valued != fields["inner"] else {}
         if self.way == "tiled":
             self.cutting.take(f"{ENGINE}.functions", "Hints")
             fields["hints"] = repr(side.hints).replace("=inf", "=float('inf')")
-        return f"Side({_joined(fields)})"
+        return self.stated("Side", fields)
 
     def aggregator(self, aggregator: Aggregator) -> str:
         """An aggregator by its functions."""
         self.cutting.take(f"{ENGINE}.aggregators", "Aggregator")
-        fields = [repr(aggregator.name), self.callable(aggregator.value), self.callable(aggregator.weights)]
+        value, weights = self.callable(aggregator.value), self.callable(aggregator.weights)
+        fields = {"name": repr(aggregator.name), "value": value, "weights": weights}
         if aggregator.enumerates:
-            fields.append("enumerates=True")
+            fields["enumerates"] = "True"
         if aggregator.scale != 1:
-            fields.append(f"scale={aggregator.scale!r}")
-        return f"Aggregator({', '.join(fields)})"
+            fields["scale"] = repr(aggregator.scale)
+        return self.stated("Aggregator", fields)
 
     def relative(self, relatives: Relatives, tail: str) -> str:
         """What pair weights read from other pairs."""
@@ -168,18 +180,18 @@ class _File:
         """A compiled formula as a function of the file, operation for operation; its name."""
         if not isinstance(formula, Formula):
             return self.callable(formula)
-        key = (formula.whole.program, formula.stopped.program, arguments)
-        if key in self._named:
-            return self._named[key]
         lines, value = tensor_lines(formula, arguments, arguments[0])
+        if not lines and (value,) == arguments:
+            name, arguments, value, said = "same", ("s",), "s", "The similarity itself"
         if len(arguments) > 1 and not all(a in value + "".join(lines) for a in arguments):
             shapes = ", ".join(f"{a}.shape" for a in arguments)
             value = f"({value}).expand(torch.broadcast_shapes({shapes}))"
-        head = f"def {name}({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
-        body = [f'    """{said}."""', *(f"    {line}" for line in lines), f"    return {value}"]
-        self.formulas.append("\n".join([head, *body]))
-        self._named[key] = name
-        return name
+        head = f"({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
+        body = [*(f"    {line}" for line in lines), f"    return {value}"]
+        known = self._named.setdefault((head, *body), name)
+        if known == name and not any(text.startswith(f"def {name}(") for text in self.formulas):
+            self.formulas.append("\n".join([f"def {name}{head}", f'    """{said}."""', *body]))
+        return known
 
     def callable(self, function: Any) -> str:
         """A function of a module, or one with some arguments given."""
@@ -201,6 +213,30 @@ class _File:
         fields = {f.name: getattr(value, f.name) for f in dataclass_fields(value)}
         fields = {name: v for name, v in fields.items() if not isinstance(v, torch.Generator)}
         return f"{kind.__name__}({', '.join(f'{n}={v!r}' for n, v in fields.items())})"
+
+
+def _known(functions: Functions) -> dict[str, Any]:
+    """What the engine's expressions always are in these functions; see `Cutting`."""
+    terms = functions.terms
+    sides = [side for term in terms for side in (term.positives, term.negatives)]
+    there = [side for side in sides if side is not None]
+    values = {
+        "side": sides,
+        "side.selection": [side.selection for side in there],
+        "side.aggregator.enumerates": [side.aggregator.enumerates for side in there],
+        "term.positives": [term.positives for term in terms],
+        "term.negatives": [term.negatives for term in terms],
+        "term.negatives.pool": [term.negatives.pool for term in terms if term.negatives is not None],
+        "term.relative": [term.relative for term in terms],
+        "functions.rows": [functions.rows],
+        "functions.columns": [functions.columns],
+        "functions.mean": [functions.mean],
+    }
+    kinds = {
+        name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
+        for name, found in values.items()
+    }
+    return {name: found.pop() for name, found in kinds.items() if len(found) == 1}
 
 
 def _own_modules(value: Objective) -> frozenset[str]:
@@ -387,10 +423,6 @@ def _class_name(name: str) -> str:
     words = re.findall(r"[A-Za-z0-9]+", name)
     made = "".join(word[:1].upper() + word[1:] for word in words)
     return made if made.isidentifier() and not keyword.iskeyword(made) else f"Objective{made}"
-
-
-def _joined(fields: dict[str, str]) -> str:
-    return ", ".join(f"{name}={text}" for name, text in fields.items())
 
 
 def _filled(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from goal_analysis.pictures.run_frames import Records
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_log, read_run
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.loop.experiment import Experiment
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")  # what a run measures after every epoch
@@ -97,11 +97,11 @@ def read_one(folder: Path) -> Run:
         result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None
         return Run(
             folder=folder,
-            experiment=experiment_from_mapping(record["experiment"], f"{RUN}: experiment"),
-            data={name: str(record["data"][name]) for name in ("name", "fingerprint")},
-            command=tuple(map(str, record.get("command", ()))),
-            versions={str(name): str(version) for name, version in record.get("versions", {}).items()},
-            revision=str(record.get("revision", "")),
+            experiment=record.experiment,
+            data={"name": record.data.name, "fingerprint": record.data.fingerprint},
+            command=record.command,
+            versions=record.versions,
+            revision=record.revision,
             epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
         )

@@ -48,7 +48,13 @@ class PictureFiles:
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
         """These pictures, from 0 to 1; see `Images`."""
-        return decode_pictures(self.read, rows, self.size)
+        found = torch.empty(len(rows), *self.shape[1:], dtype=torch.float32)
+        for k, row in enumerate(np.asarray(rows).tolist()):
+            got = self.read(row)
+            if isinstance(got, Fault):
+                raise DataError(str(got))
+            found[k] = got
+        return found
 
     def read(self, row: int) -> Tensor | Fault:
         """A picture, or why it cannot be decoded."""
@@ -68,28 +74,6 @@ class PictureFiles:
         rows = np.arange(len(self)) if sum(sizes) <= HASHED_WHOLE else spread(len(self), SAMPLED_ROWS)
         content = [_digest(Path(self.folder) / self.names[row]) for row in rows]
         return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
-
-
-def decode_pictures(
-    read: Callable[[int], Tensor | Fault], rows: Rows, size: int
-) -> Float32[Tensor, "batch 3 height width"]:
-    """These pictures, from 0 to 1.
-
-    Args:
-        read: gives a picture, or says why there is none.
-        rows: which.
-        size: their side in pixels.
-
-    Raises:
-        DataError: one cannot be decoded.
-    """
-    found = torch.empty(len(rows), 3, size, size, dtype=torch.float32)
-    for k, row in enumerate(np.asarray(rows).tolist()):
-        got = read(row)
-        if isinstance(got, Fault):
-            raise DataError(str(got))
-        found[k] = got
-    return found
 
 
 def find_undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:

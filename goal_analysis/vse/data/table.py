@@ -1,4 +1,4 @@
-"""Photographs with captions in a table: CSV, TSV, Parquet, or a data set of Hugging Face's.
+"""Photographs with captions in a table: CSV, TSV or Parquet.
 
 A row has the path of an image and a caption of it; the columns are called ``filepath`` and ``title`` unless told
 otherwise, as open_clip calls them. Rows with the same path are captions of one image. In CSV and TSV a row is a line.
@@ -7,20 +7,14 @@ otherwise, as open_clip calls them. Rows with the same path are captions of one 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float32
-from torch import Tensor
 
-from goal_analysis.vse.data.images import SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.pictures import SIZE, decode_pictures, find_undecodable, is_text, picture
+from goal_analysis.vse.data.pictures import SIZE, is_text
 from goal_analysis.vse.data.rows import Row, data_of_rows, drop_faults, find_image
-from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, Split, make_split, read_bytes
+from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, read_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 40
@@ -157,84 +151,3 @@ def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fa
         column_place(path, list(frame.columns), column)
     for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
         yield number, ["" if value is None or value != value else str(value) for value in values]
-
-
-@dataclass(frozen=True, eq=False)
-class ColumnImages:
-    """Photographs in a column of PIL images of a data set of Hugging Face's, decoded when they are needed."""
-
-    dataset: Any
-    column: str
-    rows: np.ndarray
-    size: int
-    name: str = ""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(images, 3, size, size)``."""
-        return (len(self.rows), 3, self.size, self.size)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
-        """These pictures, from 0 to 1; see `Images`."""
-        return decode_pictures(self.read, self.rows[np.asarray(rows)], self.size)
-
-    def read(self, row: int) -> Tensor | Fault:
-        """The picture in a row of the data set, or why it cannot be decoded."""
-        try:
-            return picture(self.dataset[row][self.column], self.size)
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged picture fails in whatever way its decoder does
-            source = f"{self.name} {self.column}".strip()
-            return Fault(source, row, f"got what cannot be decoded ({error}) but expected a picture")
-
-    def fingerprint(self) -> str:
-        """A hash of the size and of the pictures; of many, of some at even distances with the first and last."""
-        rows = spread(len(self), SAMPLED_ROWS)
-        pictures = (self.read(row) for row in self.rows[rows].tolist())
-        content = [b"" if isinstance(found, Fault) else found.numpy().tobytes() for found in pictures]
-        return digest(str(self.shape), str(getattr(self.dataset, "_fingerprint", "")), *content)
-
-
-def from_hugging_face(
-    dataset: Mapping[str, Any],
-    image: str = "image",
-    caption: str = "caption",
-    size: int = SIZE,
-    skip_bad: bool = False,
-    name: str = "hugging_face",
-) -> RetrievalData:
-    """A data set of Hugging Face's (``datasets.DatasetDict``), each row an image with one caption or a list of them.
-
-    Its splits are ``train``, ``validation`` (or ``dev``, ``val``) and maybe ``test``. ``skip_bad`` decodes every image
-    once and leaves out those that fail or lack a caption, and empty captions.
-    """
-    found = {SPLITS[key]: rows for key, rows in dataset.items() if key in SPLITS}
-    for needed in ("train", "dev"):
-        if needed not in found:
-            raise DataError(f"{name}: got the splits {', '.join(dataset)} but expected train and validation")
-    splits = {key: _column_split(key, rows, image, caption, size, skip_bad) for key, rows in found.items()}
-    return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
-
-
-def _column_split(name: str, dataset: Any, image: str, caption: str, size: int, skip_bad: bool) -> Split:
-    for column in (image, caption):
-        if column not in dataset.column_names:
-            raise DataError(f"{name}: got columns {', '.join(dataset.column_names)} but expected {column!r} among them")
-    captions: list[str] = []
-    image_of: list[int] = []
-    faults: dict[int, Fault] = {}
-    for row, value in enumerate(dataset[caption]):
-        texts: Sequence[object] = [value] if isinstance(value, str) else (value or [""])
-        for text in texts:
-            words = " ".join(text.split()) if isinstance(text, str) else ""
-            if not words:
-                faults[len(captions)] = Fault(f"{name} {caption}", row, f"got {text!r} but expected words")
-            captions.append(words)
-            image_of.append(row)
-    images = ColumnImages(dataset, image, np.arange(len(dataset)), size, name)
-    broken = find_undecodable(images.read, range(len(dataset))) if skip_bad else {}
-    return make_split(name, images, captions, np.array(image_of, dtype=np.int64), faults, broken, skip_bad)

@@ -19,7 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from goal_analysis.declarations import read_value
 from goal_analysis.files import json_text, whole_folder
+from goal_analysis.vse.loop.experiment import Count
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 KEPT = 2  # so many of the newest are kept, besides the best
@@ -33,12 +35,12 @@ class CheckpointError(ValueError):
 class Progress:
     """Where a run stands, tensors apart."""
 
-    step: int = 0
+    step: Count = 0
     best_rsum: float = -1.0  # on dev, at the end of an epoch
-    best_step: int | None = None  # its step; None before the first
-    worse_epochs: int = 0  # since then
+    best_step: Count | None = None  # its step; None before the first
+    worse_epochs: Count = 0  # since then
     stopped: str = ""  # why the run ended before its last epoch
-    zero_steps: int = 0  # how many steps in a row, up to this one, had no gradient
+    zero_steps: Count = 0  # how many steps in a row, up to this one, had no gradient
 
     def after_epoch(self, rsum: float, patience: int) -> Progress:
         """The progress after an epoch with this RSUM on dev; so many epochs without a better one stop the run."""
@@ -47,17 +49,6 @@ class Progress:
         worse = self.worse_epochs + 1
         stopped = f"no better dev RSUM in {worse} epochs" if patience and worse >= patience else ""
         return replace(self, worse_epochs=worse, stopped=stopped)
-
-    @classmethod
-    def from_mapping(cls, state: Mapping[str, Any]) -> Progress:
-        """The progress that a checkpoint's state says."""
-        found, default = cls(**state), cls()
-        for name, value in state.items():
-            accepted = (int, type(None)) if name == "best_step" else (type(getattr(default, name)),)
-            if type(value) not in accepted or (type(value) is int and value < 0):
-                kinds = " or ".join(kind.__name__ for kind in accepted)
-                raise ValueError(f"{name}: got {value!r} but expected {kinds}")
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +180,7 @@ def _read(path: Path, step: int) -> Checkpoint:
         if found != expected:
             given = f"{path / name}: got SHA-256 {found[:12]}…"
             raise CheckpointError(f"{given} but expected {expected[:12]}…, as it was written")
-    progress = Progress.from_mapping(record["state"])
+    progress = read_value(Progress, record["state"], "state")
     if not record["step"] == progress.step == step:
         raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
     return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))

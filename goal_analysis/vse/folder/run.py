@@ -7,10 +7,9 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,19 +18,21 @@ from goal_analysis.files import write_json, write_whole
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
-from goal_analysis.vse.data.split import RetrievalData
-from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
+from goal_analysis.vse.data.split import RetrievalData, Split
+from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
     RUN,
+    RunData,
     RunError,
+    RunRecord,
     check_same,
     lock_run,
     read_log,
     read_record,
     read_run,
 )
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
@@ -47,17 +48,25 @@ PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors"
 class TrainedModel:
     """A model that a run has trained, in evaluation mode, with the weights of a step and the shape of an image."""
 
+    folder: Path
     experiment: Experiment
     model: RetrievalModel
     tokenizer: Tokenizer
     step: int
     shape: tuple[int, ...]
 
-    def check_images(self, images: Images, where: Path) -> None:
+    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+        """A split of the run's data, or of others that are read as those are."""
+        found = self.experiment.load_split(name, data, skip_bad)
+        self.check_images(found.images)
+        return found
+
+    def check_images(self, images: Images) -> None:
         """Raise unless images have the features or channels of those trained on; pictures may have any size."""
         found, read = tuple(images.shape[1:]), 0 if len(self.shape) == 3 else -1
         if len(found) != len(self.shape) or found[read] != self.shape[read]:
-            raise RunError(f"{where}: got images of shape {found} but expected {self.shape}, as it was trained on")
+            given = f"{self.folder}: got images of shape {found}"
+            raise RunError(f"{given} but expected {self.shape}, as it was trained on")
 
 
 def run_experiment(
@@ -90,7 +99,7 @@ def run_experiment(
         model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, found)
         if leads:
             if not (folder / RUN).exists():
-                write_json(folder / RUN, _record(experiment, data, command))
+                write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         with name_dead_workers(workers):
@@ -102,66 +111,52 @@ def run_experiment(
     return progress
 
 
-def load_model(folder: Path, step: int | None = None) -> TrainedModel:
-    """The model of a run, by default with the weights that were best on dev.
+def load_model(folder: Path) -> TrainedModel:
+    """The model of a run with the weights that were best on dev.
 
-    A RunError says that there is no run, or no checkpoint of this step; a CheckpointError that there is none yet, or
-    that it is damaged.
+    A RunError says that there is no run; a CheckpointError that there is no checkpoint yet, or that it is damaged.
     """
-    record, checkpoints = read_run(folder), folder / CHECKPOINTS
-    experiment = experiment_from_mapping(record["experiment"], f"{folder / RUN}: experiment")
-    checkpoint = None
-    if step is None:
-        checkpoint, problems = newest(checkpoints)
-        if checkpoint is None:
-            raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
-        if problems:  # which step is the best, only the newest says
-            raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
-        step = checkpoint.progress.step if checkpoint.progress.best_step is None else checkpoint.progress.best_step
-    if step not in steps(checkpoints):
-        raise RunError(f"{folder}: got the step {step} but expected one of {steps(checkpoints)}")
-    if checkpoint is None or checkpoint.progress.step != step:
-        checkpoint = load(checkpoints, step)
-    shape = record["data"].get("shape")
-    if not isinstance(shape, list) or not 2 <= len(shape) <= 4 or any(type(n) is not int or n < 1 for n in shape):
-        raise RunError(f"{folder / RUN}: shape: got {shape!r} but expected whole numbers, that of all images first")
+    record = read_run(folder)
+    shape = record.data.shape[1:]
+    checkpoint, problems = newest(folder / CHECKPOINTS)
+    if checkpoint is None:
+        raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
+    if problems:  # which step is the best, only the newest says
+        raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
+    best = checkpoint.progress.best_step
+    if best not in (None, checkpoint.progress.step):
+        checkpoint = load(folder / CHECKPOINTS, best)
     tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restore_tokenizer)
-
-    def built(tables: Any) -> RetrievalModel:
-        if not isinstance(tables, dict):
-            raise ValueError(f"{tables!r:.100}")
-        return build_model(tables, tuple(shape[1:]), tokenizer)
-
+    expected = "the model that a run writes"
     with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
-        model = read_record(folder / ARCHITECTURE, "the model that a run writes", built)
+        model = read_record(folder / ARCHITECTURE, expected, lambda tables: build_model(tables, shape, tokenizer))
     try:
         checkpoint.restore_model(model)
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
-    return TrainedModel(experiment, model.eval(), tokenizer, step, tuple(shape[1:]))
+    return TrainedModel(folder, record.experiment, model.eval(), tokenizer, checkpoint.progress.step, shape)
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:
     """Raise unless these are the data that the run in the folder is trained on."""
-    found, expected = data.fingerprint(), read_run(folder)["data"]["fingerprint"]
+    found, expected = data.fingerprint(), read_run(folder).data.fingerprint
     if found != expected:
         given = f"{folder}: got data {data.name} with the fingerprint {found}"
         raise RunError(f"{given} but expected {expected}: it has changed since the run began")
 
 
-def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> dict[str, Any]:
-    """What is run and with what: the versions of packages, and the git revision where there is one."""
+def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> RunRecord:
     revision = ""
     with suppress(OSError, subprocess.SubprocessError):
         words = ["git", "rev-parse", "HEAD"]
         revision = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    return {
-        "experiment": experiment.mapping(),
-        "data": {"name": data.name, "fingerprint": data.fingerprint(), "shape": list(data.train.images.shape)},
-        "command": list(command),
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "revision": revision,
-    }
+    return RunRecord(
+        experiment=experiment,
+        data=RunData(data.name, data.fingerprint(), data.train.images.shape),
+        command=tuple(command),
+        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        revision=revision,
+    )
 
 
 def _version(name: str) -> str:

@@ -12,12 +12,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from annotated_types import MaxLen, MinLen
+
+from goal_analysis.declarations import read_value
 from goal_analysis.files import json_value, remove_unfinished, try_lock, write_whole
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
 CHECKPOINTS = "checkpoints"
@@ -52,26 +55,39 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
         raise RunError(f"{path}: got {said} but expected {expected}") from problem
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RunData:
+    """What a run is trained on; the shape is that of all images to train on."""
+
+    name: str
+    fingerprint: str
+    shape: Annotated[tuple[Whole, ...], MinLen(2), MaxLen(4)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What was run and with what, as ``run.json`` has it; the command is what the user typed."""
+
+    experiment: Experiment
+    data: RunData
+    command: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+
+
+def read_run(folder: Path) -> RunRecord:
     """What was run; a folder without a run is a `RunError`."""
-
-    def checked(record: Any) -> dict[str, Any]:
-        if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
-            raise ValueError("no experiment")
-        data = record.get("data")
-        for name in ("name", "fingerprint"):
-            if not isinstance(data, dict) or not isinstance(data.get(name), str):
-                raise ValueError(f"no {name!r} of data")
-        return record
-
-    return read_record(folder / RUN, f"the folder of a run, with {RUN}", checked)
+    path = folder / RUN
+    found = read_record(path, f"the folder of a run, with {RUN}", lambda record: record)
+    try:
+        return read_value(RunRecord, found, str(path))
+    except ValueError as problem:
+        raise RunError(str(problem)) from problem
 
 
 def check_same(folder: Path, experiment: Experiment) -> None:
     """Raise unless the run in the folder is one of this experiment, by however many workers the images are read."""
-    # What a run that was begun before an option existed does not say of it, is its default.
-    before = experiment_from_mapping(read_run(folder)["experiment"], f"{folder / RUN}: experiment")
-    if identity(experiment) != identity(before):
+    if identity(experiment) != identity(read_run(folder).experiment):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
 
 

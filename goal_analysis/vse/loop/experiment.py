@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,7 +11,18 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
-from goal_analysis.declarations import Table, Words, check_fields, one_of, read_toml, read_value
+from goal_analysis.declarations import (
+    Table,
+    Words,
+    check_fields,
+    one_of,
+    read_file,
+    read_toml,
+    read_value,
+    with_settings,
+)
+from goal_analysis.vse.data import carry_options, load, load_split
+from goal_analysis.vse.data.split import RetrievalData, Split
 
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
@@ -120,10 +131,40 @@ class Experiment:
         """The tables that `experiment_from_mapping` reads."""
         return asdict(self)
 
+    def load_data(self) -> RetrievalData:
+        """The data; what cannot be used is a DataError."""
+        options = dict(self.data)
+        return load(options.pop("name"), **options)
+
+    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+        """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
+        options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
+        if skip_bad:
+            options["skip_bad"] = True
+        return load_split(options.pop("name"), name, **options)
+
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:
     """Read the experiment that a TOML file or a run's record declares; a ValueError begins with ``where``."""
     return read_value(Experiment, given, where)
+
+
+def read_experiment(
+    source: str | Path,
+    data: str | None = None,
+    objective: str | None = None,
+    seed: int | None = None,
+    assignments: Sequence[str] = (),
+) -> Experiment:
+    """The experiment of a preset, or of a TOML or JSON file, with what else is set, such as ``training.epochs=15``."""
+    own = isinstance(source, Path) or source.endswith((".toml", ".json"))
+    tables: dict[str, Any] = read_file(Path(source)) if own else preset(str(source))
+    if data is not None:
+        before = tables.get("data", {})
+        tables["data"] = carry_options(before if isinstance(before, dict) else {}, data)
+    tables = with_settings(tables, assignments)
+    tables |= {k: v for k, v in (("objective", objective), ("seed", seed)) if v is not None}
+    return experiment_from_mapping(tables, str(source))
 
 
 def presets() -> tuple[str, ...]:

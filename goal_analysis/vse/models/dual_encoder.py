@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import unit
+from goal_analysis.vse.models.encoders.pooling import Images, unit
 from goal_analysis.vse.models.text import Tokens
+
+Pairs = Int64[Tensor, " pairs"]  # numbers of images, or of captions
 
 
 class RetrievalModel(nn.Module):
@@ -30,7 +32,7 @@ class RetrievalModel(nn.Module):
         """What finds the candidates: the model itself where it does not re-rank."""
         return self
 
-    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
+    def embed_images(self, images: Images) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
         raise NotImplementedError
 
@@ -38,17 +40,11 @@ class RetrievalModel(nn.Module):
         """Unit vectors of captions."""
         raise NotImplementedError
 
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption, before any are re-ranked."""
         raise NotImplementedError
 
-    def score_pairs(
-        self,
-        images: Float[Tensor, "images ..."],
-        tokens: Tokens,
-        rows: Int64[Tensor, " pairs"],
-        columns: Int64[Tensor, " pairs"],
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
         raise NotImplementedError
 
@@ -60,7 +56,7 @@ class Embedding(RetrievalModel):
     image: Any
     text: Any
 
-    def embed_images(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
+    def embed_images(self, images: Images) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
         return self.image(images)
 
@@ -68,7 +64,7 @@ class Embedding(RetrievalModel):
         """Unit vectors of captions."""
         return self.text(tokens)
 
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption."""
         return self.embed_images(images) @ self.embed_texts(tokens).T
 
@@ -82,7 +78,7 @@ class DualEncoder(Embedding):
         self.text = text
 
     def forward(
-        self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"] | None = None
+        self, images: Images, tokens: Tokens, ids: Pairs | None = None
     ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
         """Both embeddings, the images first."""
         return self.embed_images(images), self.embed_texts(tokens)
@@ -138,7 +134,7 @@ class Reranking(Embedding):
         """The dual encoder of both."""
         return DualEncoder(self.image, self.text).train(self.training)
 
-    def forward(self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"]) -> Mined:
+    def forward(self, images: Images, tokens: Tokens, ids: Pairs) -> Mined:
         """Embeddings of a batch of pairs, and the scores of those that count; captions of one image are its
         positives.
         """
@@ -149,13 +145,7 @@ class Reranking(Embedding):
         scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
         return Mined(x, y, scores, chosen)
 
-    def score_pairs(
-        self,
-        images: Float[Tensor, "images ..."],
-        tokens: Tokens,
-        rows: Int64[Tensor, " pairs"],
-        columns: Int64[Tensor, " pairs"],
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """s of image ``rows[k]`` with caption ``columns[k]``."""
         x, y, score = self._read(images, tokens)
         return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)

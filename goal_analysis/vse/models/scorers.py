@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from goal_analysis.vse.models.dual_encoder import RetrievalModel
+from goal_analysis.vse.models.dual_encoder import Pairs, RetrievalModel
 from goal_analysis.vse.models.encoders.captions import layers_of
-from goal_analysis.vse.models.encoders.pooling import Elements, Pooled, unit
+from goal_analysis.vse.models.encoders.pooling import Elements, Images, Pooled, unit
 from goal_analysis.vse.models.text import Tokens
 
 AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
@@ -43,7 +43,7 @@ class Scorer(RetrievalModel, ABC):
 
     @abstractmethod
     def score_elements(
-        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+        self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
     ) -> Float[Tensor, " pairs"]:
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
 
@@ -53,23 +53,15 @@ class Scorer(RetrievalModel, ABC):
         rows, columns = torch.ones(shape, dtype=torch.bool, device=regions[0].device).nonzero(as_tuple=True)
         return self.score_elements(regions, words, rows, columns).reshape(shape)
 
-    def score(self, images: Float[Tensor, "images ..."], tokens: Tokens) -> Float[Tensor, "images captions"]:
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption."""
         return self.score_all(self.image.elements(images), self.text.elements(tokens))
 
-    def score_pairs(
-        self,
-        images: Float[Tensor, "images ..."],
-        tokens: Tokens,
-        rows: Int64[Tensor, " pairs"],
-        columns: Int64[Tensor, " pairs"],
-    ) -> Float[Tensor, " pairs"]:
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``."""
         return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
 
-    def forward(
-        self, images: Float[Tensor, "images ..."], tokens: Tokens, ids: Int64[Tensor, " pairs"] | None = None
-    ) -> Float[Tensor, "images captions"]:
+    def forward(self, images: Images, tokens: Tokens, ids: Pairs | None = None) -> Float[Tensor, "images captions"]:
         """`score`."""
         return self.score(images, tokens)
 
@@ -127,7 +119,7 @@ class CrossAttention(Scorer):
         return score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
 
     def score_elements(
-        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+        self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
     ) -> Float[Tensor, " pairs"]:
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
         (v, there_v), (e, there_e) = regions, words
@@ -201,7 +193,7 @@ class Fusion(Scorer):
         nn.init.zeros_(self.linear.bias)
 
     def score_elements(
-        self, regions: Elements, words: Elements, rows: Int64[Tensor, " pairs"], columns: Int64[Tensor, " pairs"]
+        self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
     ) -> Float[Tensor, " pairs"]:
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
         (v, there_v), (e, there_e) = regions, words

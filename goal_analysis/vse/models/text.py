@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from goal_analysis.declarations import read_value
+
 PADDING, UNKNOWN = 0, 1  # the numbers of no word at all, and of a word that the vocabulary has not
 
 RUN = re.compile(r"[a-z0-9]+")
@@ -166,13 +168,8 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, given: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `to_json` wrote; anything else is a KeyError, TypeError or ValueError."""
-        for name, kind in (("words", str), ("document_frequencies", int)):
-            if not isinstance(given[name], list) or any(type(value) is not kind for value in given[name]):
-                raise TypeError(f"{name}: expected a list of {kind.__name__}")
-        if type(given["captions"]) is not int:
-            raise TypeError("captions: expected a whole number")
-        return cls(tuple(given["words"]), tuple(given["document_frequencies"]), given["captions"])
+        """The vocabulary that `to_json` wrote; anything else is a ValueError."""
+        return read_value(cls, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")
 
 
 LONGEST = 128  # tokens of a caption, the rest of it being cut off

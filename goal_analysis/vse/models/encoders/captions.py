@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, check_share, make_pooled, sinusoids, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Local, Pooled, check_share, make_pooled, sinusoids, unit
 from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
 
 
@@ -78,7 +78,7 @@ class Recurrent(nn.Module):
         self.dropout = Dropout(dropout)
         self.gru = nn.GRU(words, dim, batch_first=True, bidirectional=True)
 
-    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+    def forward(self, tokens: Tokens) -> Local:
         """The elements, zero at the padding, and where there is a word."""
         ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.dropout(self.vectors(ids))
@@ -135,7 +135,7 @@ class Transformer(nn.Module):
         self.vectors = nn.Embedding(len(tokenizer), dim)
         self.layers = layers_of(dim, layers, heads, dropout)
 
-    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+    def forward(self, tokens: Tokens) -> Local:
         """The elements, and where there is a word."""
         ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.vectors(ids)
@@ -185,7 +185,7 @@ class LanguageModel(nn.Module):
         architecture = json.loads(self.model.config.to_json_string(use_diff=False))
         return {name: value for name, value in options.items() if name != "path"} | {"architecture": architecture}
 
-    def forward(self, tokens: Tokens) -> tuple[Float[Tensor, "captions longest dim"], Bool[Tensor, "captions longest"]]:
+    def forward(self, tokens: Tokens) -> Local:
         """The elements, and where there is a token."""
         mask = tokens.mask[:, : self.longest]
         ids = tokens.ids[:, : self.longest].masked_fill(~mask, self.model.config.pad_token_id or 0)

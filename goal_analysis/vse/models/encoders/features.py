@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Pooled, make_pooled, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Images, Local, Pooled, make_pooled, unit
 
 LEAST = 1e-6  # a feature with a lesser deviation does not vary, and is only centred
 
@@ -38,7 +38,7 @@ class Standardise(nn.Module):
         varies = torch.where(deviation > LEAST, deviation, torch.ones_like(deviation))
         self.register_buffer("deviation", varies.to(dtype).reshape(features, *behind))
 
-    def forward(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images ..."]:
+    def forward(self, images: Images) -> Float[Tensor, "images ..."]:
         """The standardised images."""
         return (images - self.mean) / self.deviation
 
@@ -65,7 +65,7 @@ class Linear(nn.Module):
             layers += [nn.Linear(shape[-1], hidden), nn.ReLU(), Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden or shape[-1], dim))
 
-    def forward(self, images: Float[Tensor, "images ..."]) -> Float[Tensor, "images dim"]:
+    def forward(self, images: Images) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
         return unit(self.layers(images.mean(1) if images.ndim == 3 else images))
 
@@ -94,9 +94,7 @@ class Regions(nn.Module):
         layers = (nn.Linear(shape[-1], hidden), nn.ReLU(), nn.Linear(hidden, dim)) if hidden else ()
         self.perceptron = nn.Sequential(*layers)
 
-    def forward(
-        self, images: Float[Tensor, "images ..."]
-    ) -> tuple[Float[Tensor, "images regions dim"], Bool[Tensor, "images regions"]]:
+    def forward(self, images: Images) -> Local:
         """The elements, all of which are there."""
         x = self.given(images if images.ndim == 3 else images[:, None])
         elements = self.linear(x)

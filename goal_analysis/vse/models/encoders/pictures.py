@@ -10,12 +10,12 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
-from goal_analysis.vse.models.encoders.pooling import Pooled, make_pooled
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Pooled, make_pooled
 
 RATIO = 4 / 3  # the most that a cut is wider than high, or higher than wide
 
@@ -39,9 +39,7 @@ class Augmentation(nn.Module):
         """Both numbers."""
         return f"crop={self.crop:g}, flip={self.flip:g}"
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, images: Pictures) -> Pictures:
         """The pictures, varied if they are to train on."""
         if not self.training or (self.crop == 1 and self.flip == 0):
             return images
@@ -49,12 +47,12 @@ class Augmentation(nn.Module):
 
 
 def augment(
-    images: Float[Tensor, "batch channels height width"],
+    images: Pictures,
     generator: torch.Generator | None = None,
     scale: tuple[float | int, float | int] = (0.5, 1.0),
     ratio: float | int = RATIO,
     flip: float | int = 0.5,
-) -> Float[Tensor, "batch channels height width"]:
+) -> Pictures:
     """Every image cut at random and scaled back, and mirrored with a probability; for training only.
 
     A cut's area is uniform in ``scale``, its width over its height log-uniform in [1/ratio, ratio], its place uniform.
@@ -113,16 +111,14 @@ class Convolution(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.linear = nn.Linear(channels[-1], dim)
 
-    def forward(
-        self, images: Float[Tensor, "images channels height width"]
-    ) -> tuple[Float[Tensor, "images places dim"], Bool[Tensor, "images places"]]:
+    def forward(self, images: Pictures) -> Local:
         """The elements, all of which are there."""
         placed = with_places(self.given(images))
         elements = self.linear(self.layers(placed).flatten(2).transpose(1, 2))
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def with_places(images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images more height width"]:
+def with_places(images: Pictures) -> Float[Tensor, "images more height width"]:
     """The pictures with two channels more, from −1 to 1 down and across.
 
     >>> with_places(torch.zeros(1, 1, 2, 3))[0, 2]
@@ -203,9 +199,7 @@ class Backbone(nn.Module):
             return features.flatten(1, 2)
         return features.flatten(2).transpose(1, 2)
 
-    def forward(
-        self, images: Float[Tensor, "images channels height width"]
-    ) -> tuple[Float[Tensor, "images elements dim"], Bool[Tensor, "images elements"]]:
+    def forward(self, images: Pictures) -> Local:
         """The elements, all of which are there."""
         elements = self.linear(self._features(self.given(images), self.trunk))
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)

@@ -53,6 +53,12 @@ class Dropout(nn.Module):
 
 TEMPERATURE = 0.1  # what the scores of the positions are divided by before their softmax, as in the authors' code
 Elements = tuple[Tensor, Tensor]  # Vectors, shape `(rows, elements, dim)`, and the mask of those that are there
+Vectors = Float[Tensor, "rows elements dim"]
+Mask = Bool[Tensor, "rows elements"]
+Rows = Float[Tensor, "rows dim"]
+Local = tuple[Vectors, Mask]  # the elements that an encoder gives
+Images = Float[Tensor, "images ..."]
+Pictures = Float[Tensor, "images channels height width"]
 
 
 def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
@@ -74,7 +80,7 @@ def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "position
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
 
 
-def drop_elements(mask: Bool[Tensor, "rows elements"], share: float | int) -> Bool[Tensor, "rows elements"]:
+def drop_elements(mask: Mask, share: float | int) -> Mask:
     """The mask with about this share of every row's elements taken out at random, and one left at least."""
     chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
     first = torch.zeros_like(mask).scatter(1, chance.argmax(1, keepdim=True), True)
@@ -87,9 +93,7 @@ class Mean(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(
-        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
-    ) -> Float[Tensor, "rows dim"]:
+    def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The mean of the elements where the mask is true."""
         weights = mask.to(elements.dtype) / mask.sum(1, keepdim=True)
         return torch.bmm(weights[:, None], elements.masked_fill(~mask[:, :, None], 0))[:, 0]
@@ -101,9 +105,7 @@ class Max(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(
-        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
-    ) -> Float[Tensor, "rows dim"]:
+    def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The greatest values where the mask is true."""
         return elements.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
 
@@ -119,9 +121,7 @@ class Attention(nn.Module):
         self.hidden = nn.Linear(dim, max(dim // 4, 1), bias=False)
         self.score = nn.Linear(self.hidden.out_features, 1, bias=False)
 
-    def forward(
-        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
-    ) -> Float[Tensor, "rows dim"]:
+    def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The weighted mean where the mask is true."""
         elements = elements.masked_fill(~mask[:, :, None], 0)
         scores = self.score(self.hidden(elements).tanh())[:, :, 0]
@@ -156,18 +156,12 @@ class GeneralisedPooling(nn.Module):
         behind = torch.arange(longest, device=lengths.device) >= kinds[:, None]
         return (scores / TEMPERATURE).masked_fill(behind, -torch.inf).softmax(1)[of]
 
-    def forward(
-        self, elements: Float[Tensor, "rows elements dim"], mask: Bool[Tensor, "rows elements"]
-    ) -> Float[Tensor, "rows dim"]:
+    def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The weighted sums of the sorted values where the mask is true."""
         return pool_by_place(elements, mask, self.weights(mask.sum(1), mask.shape[1]))
 
 
-def pool_by_place(
-    elements: Float[Tensor, "rows elements dim"],
-    mask: Bool[Tensor, "rows elements"],
-    weights: Float[Tensor, "rows elements"],
-) -> Float[Tensor, "rows dim"]:
+def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows elements"]) -> Rows:
     """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value.
 
     >>> elements = torch.tensor([[[1.0], [4.0], [2.0]]])
@@ -193,9 +187,7 @@ class Pooled(nn.Module):
         self.pooling = pooling
         self.drop = drop
 
-    def elements(
-        self, given: Tensor | Tokens
-    ) -> tuple[Float[Tensor, "rows elements dim"], Bool[Tensor, "rows elements"]]:
+    def elements(self, given: Tensor | Tokens) -> Local:
         """The elements, and the mask of those that are there and not left out."""
         elements, mask = self.local(given)
         return elements, drop_elements(mask, self.drop) if self.training and self.drop else mask
@@ -205,7 +197,7 @@ class Pooled(nn.Module):
         local = getattr(self.local, "portable", None)
         return local(options) if local is not None else dict(options)
 
-    def forward(self, given: Tensor | Tokens) -> Float[Tensor, "rows dim"]:
+    def forward(self, given: Tensor | Tokens) -> Rows:
         """Unit vectors of images or of captions."""
         return unit(self.pooling(*self.elements(given)))
 

@@ -1,0 +1,350 @@
+"""Doors to objectives: what is known of one, and other ones made of it.
+
+An objective is given as a line such as ``circle(gamma=80)`` or ``nca(tau=12)/linear@softmax:12``, as a formula of s_p
+and s_n, as a TOML declaration or the name of its file, as ``module:name``, or as a value. Keywords set its fields
+(``similarity``, ``direction``, ``reduction``, ``anchors``), its mining, and its hyperparameters by their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goal_analysis.declarations import one_of
+from goal_analysis.files import write_whole
+from goal_analysis.recombination import reading
+from goal_analysis.recombination.parts import TWIN, Parts, twin_of, weights_of_loss
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.decomposition import decompose as decomposed
+from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.analysis.integrability import integrability as integrability_of_weights
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
+from losses_catalog import catalog, pair_weights, triplet_weights
+
+if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
+    from goal_analysis.numeric.characteristics import Characteristics
+    from goal_analysis.numeric.measurement import Measurement
+    from goal_analysis.numeric.verification import Verification
+    from goal_analysis.recombination.description import Description
+    from goal_analysis.recombination.family import Member
+    from goal_analysis.recombination.minings import Mining
+    from goal_analysis.recombination.objective import GradientObjective
+
+    Given = str | Path | Objective | GradientObjective
+
+NEIGHBOURS = 5
+"""How many of the nearest losses a measurement names."""
+
+
+@lru_cache(maxsize=8)
+def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
+    """What names stand for: the weights of the catalog, and losses."""
+    return Parts(triplet_weights, pair_weights, losses)
+
+
+def value_of(given: Given, **keywords: Any) -> Objective:
+    """The value of an objective: see the top of this module."""
+    return reading.value_of(given, parts_with(), **keywords)
+
+
+def text_of(given: Given) -> str:
+    """The line, or the TOML declaration, that `objective` reads as this objective; text stays as it is."""
+    return reading.text_of(given, parts_with())
+
+
+def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:
+    """An objective as a torch module whose gradient is the weight matrix W, whether or not a loss has it.
+
+        W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
+
+    It takes embeddings of shape ``(images, dim)`` and ``(texts, dim)``. By default it is the mean over the anchors.
+
+    Args:
+        given: a line, a formula, TOML, the name of its file, ``module:name``, or a value.
+        refuse_nonfinite: whether NaN and infinities in the input raise an error instead of passing through.
+        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``mining``, and hyperparameters by name.
+
+    Raises:
+        ValueError: what was not understood, and what would be accepted.
+        TypeError: what is given is no objective.
+
+    >>> objective("circle", gamma=80, reduction="sum")
+    GradientObjective(circle, sum over rows, cosine, gamma=80, m=0.25)
+    """
+    from goal_analysis.recombination.objective import GradientObjective
+
+    return GradientObjective(value_of(given, **keywords), refuse_nonfinite)
+
+
+def loss(name: str, **settings: float) -> Objective:
+    """A loss of the catalog.
+
+    Args:
+        name: as `losses` lists it.
+        settings: hyperparameters that differ from their defaults.
+
+    Raises:
+        ValueError: another name or hyperparameter, and those that are accepted.
+
+    >>> loss("circle", gamma=80).values()
+    {gamma: 80, m: 1/4}
+    """
+    return value_of(parts_with().loss(name), **settings)
+
+
+def losses() -> tuple[Objective, ...]:
+    """The losses of the catalog, family by family.
+
+    >>> [loss.name for loss in losses()][:3]
+    ['triplet', 'triplet_squared_euclidean', 'triplet_soft_margin']
+    """
+    return catalog
+
+
+def weights() -> dict[str, tuple[str, ...]]:
+    """The names of the triplet weights and of the pair weights that lines such as ``nca/linear`` are made of.
+
+    >>> weights()["triplet"]
+    ('constant', 'hinge', 'nca', 'circular')
+    """
+    return {"triplet": tuple(t.name for t in triplet_weights), "pair": tuple(p.name for p in pair_weights)}
+
+
+def decompose(given: Given, **keywords: Any) -> Decomposition:
+    """Take a loss, or another objective, apart at the gradient: w⁺ = T·P⁺ and w⁻ = T·P⁻.
+
+    The arguments are those of `objective`, and so is what is refused.
+
+    >>> decompose("vse_pp").field.factors
+    Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
+    """
+    return decomposed(value_of(given, **keywords))
+
+
+def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -> Integrability:
+    """Decide whether what trains is the gradient of a loss: yes with a proof, no with a witness, or open.
+
+    The arguments are those of `objective`, and so is what is refused; weights of one triplet are accepted too.
+
+    >>> integrability("nca/constant").loss
+    softplus(tau*(s_n - s_p))/tau
+    """
+    if isinstance(given, Decomposition | WeightField):
+        return integrability_of_weights(given)
+    from goal_analysis.recombination.verdict import verdict
+
+    return verdict(value_of(given, **keywords))
+
+
+def characteristics(given: Given | Decomposition | WeightField, **keywords: Any) -> Characteristics:
+    """What the weights of one triplet do: signs, limits, growth with hardness, saturation and scale.
+
+    The arguments are those of `objective`, and so is what is refused; weights of one triplet are accepted too.
+
+    >>> characteristics("nca/linear").negative.negative_somewhere
+    True
+    """
+    from goal_analysis.numeric.characteristics import characteristics as found
+
+    if isinstance(given, Decomposition | WeightField):
+        return found(given, keywords)
+    return found(decompose(given, **keywords))
+
+
+def describe(given: Given, **keywords: Any) -> Description:
+    """Everything that is known of an objective before it trains: weights, mining, verdict, loss, signs.
+
+    The arguments are those of `objective`, and so is what is refused.
+
+    >>> describe("nca/linear@softmax:12").sign
+    'mixed'
+    """
+    return objective(given, **keywords).describe()
+
+
+def verify(
+    given: Given, *, dtypes: Sequence[str] = ("float64", "float32", "bfloat16"), device: str = "cpu", **keywords: Any
+) -> Verification:
+    """Compare the derived weights of a loss with autograd on made-up batches, and return the errors.
+
+    Args:
+        given: as for `objective`; nothing of it is prescribed.
+        dtypes: of embeddings and scores.
+        device: where the weights are computed.
+        keywords: as for `objective`.
+
+    Raises:
+        VerificationError: an error beyond its bound.
+        ValueError: prescribed weights, of which autograd knows nothing; or what was not understood.
+    """
+    import torch
+
+    from goal_analysis.numeric.verification import verify as verified
+
+    found = value_of(given, **keywords)
+    if not found.is_loss:
+        raise ValueError(f"{found.owner}: got prescribed weights but expected a loss, whose weights autograd knows")
+    known = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
+    for name in dtypes:
+        if name not in known:
+            raise ValueError(f"dtypes: got {name!r} but expected one of {one_of(known, name)}")
+    return verified(decomposed(found), dtypes=[known[name] for name in dtypes], device=device)
+
+
+def measure(
+    loss_fn: str | Callable[..., Any],
+    inputs: str | None = None,
+    *,
+    points: int = 21,
+    losses: Sequence[Objective] = catalog,
+    **options: Any,
+) -> Measurement:
+    """Measure the weights of any torch loss by autograd alone, and name the nearest of known losses.
+
+    Args:
+        loss_fn: takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, or (anchors,
+            positives, negatives), and returns a scalar; or the name of one, ``package.module:callable``
+            or ``file.py:callable``; a class is constructed without arguments.
+        inputs: what it takes: one_set, two_sets, scores, triplets or queries; by default read off its arguments' names.
+        points: grid points along each similarity.
+        losses: what is known; by default the catalog.
+        options: others of `goal_analysis.numeric.measurement.measure`.
+
+    Raises:
+        UnmeasurableLoss: a call fails or returns no finite scalar; no gradient reaches the arguments.
+        ValueError: another kind of inputs, or no such callable.
+    """
+    from goal_analysis.numeric.measurement import Inputs, nearest
+    from goal_analysis.numeric.measurement import measure as measured
+
+    kinds = {kind.name.lower(): kind for kind in Inputs}
+    if inputs is not None and not isinstance(inputs, Inputs) and inputs not in kinds:
+        raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
+    kind = kinds[inputs] if isinstance(inputs, str) else inputs
+    if isinstance(loss_fn, str):
+        options = {"name": loss_fn, **options}
+        loss_fn = _imported(loss_fn)
+    found = measured(loss_fn, kind, points=points, **options)
+    return replace(found, nearest=tuple(nearest(found, losses)[:NEIGHBOURS]))
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    from goal_analysis.recombination.text import imported
+
+    if not all(target.rpartition(":")):
+        raise ValueError(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
+    found = imported(target)
+    try:
+        found = found() if isinstance(found, type) else found
+    except TypeError as problem:
+        raise ValueError(f"{target}: {problem}") from problem
+    if not callable(found):
+        raise ValueError(f"{target}: got {found!r} but expected a callable")
+    return found
+
+
+def recombine(
+    given: Given,
+    *,
+    triplet: str | TripletWeight | None = None,
+    pair: str | PairWeights | None = None,
+    mining: str | Mining | None = None,
+    name: str | None = None,
+    **keywords: Any,
+) -> Objective:
+    """An objective with parts exchanged; what is exchanged for itself stays as it is.
+
+    Args:
+        given: as for `objective`.
+        triplet: another T, or its name.
+        pair: other P⁺ and P⁻, or their name.
+        mining: other aggregators, such as ``hardest`` or ``softmax:12``.
+        name: of the result; by default the line that says the same, where there is one.
+        keywords: as for `objective`.
+
+    Raises:
+        ValueError: what was not understood, or parts that do not go together.
+
+    >>> recombine("circle", pair="linear", mining="hardest").name
+    'circle/linear@hardest'
+    """
+    from goal_analysis.recombination.recombine import recombine as recombined
+
+    found = value_of(given, **keywords)
+    line = [found.name.partition("@")[0] if mining else found.name]
+    for mark, part in (("/", pair), ("@", mining)):
+        if part is not None:
+            line.append(mark + (part if isinstance(part, str) else getattr(part, "name", "own")))
+    if isinstance(triplet, str):
+        triplet = parts_with().triplet(triplet)
+    if triplet is not None:
+        line.append(f"({triplet.name})")
+    if isinstance(pair, str):
+        pair = parts_with().pair(pair)
+    return recombined(found, triplet=triplet, pair=pair, mining=mining, name=name or "".join(line))
+
+
+def twin(given: Given, **keywords: Any) -> Objective:
+    """The integrable twin of an objective: the same pair weights, and T as a function of their potential.
+
+    The arguments are those of `objective`, and so is what is refused. Weights that do not separate have no twin.
+
+    >>> twin("nca/linear").name, integrability(twin("nca/linear")).integrable
+    ('nca_twin/linear', True)
+    """
+    from goal_analysis.recombination.recombine import recombine as recombined
+
+    found = value_of(given, **keywords)
+    head = re.match(r"\w+", found.name)
+    name = f"{head[0]}{TWIN}{found.name[head.end() :]}" if head and "/" in found.name else f"({found.name}){TWIN}"
+    return recombined(found, triplet=twin_of(*weights_of_loss(found)), name=name)
+
+
+def family(
+    minings: Iterable[str | Mining] = ("hardest",), *, using: str | Iterable[str] = (), **filters: Any
+) -> Iterator[Member]:
+    """The objectives that the weights of the catalog and of its losses make.
+
+    Args:
+        minings: with which minings.
+        using: names of weights or losses of which a member has at least one.
+        filters: ``integrable`` and ``sign``, as in `goal_analysis.recombination.family.family`.
+
+    Raises:
+        ValueError: a name that is not known, and those that are.
+
+    >>> [member.name for member in family(using="circular", integrable=True)][:1]
+    ['circular/linear']
+    """
+    from goal_analysis.recombination.family import family as members
+    from goal_analysis.recombination.minings import mining_of
+
+    mined = [mining_of(text) for text in ([minings] if isinstance(minings, str) else minings)]
+    return members(parts_with(), mined, using=[using] if isinstance(using, str) else using, **filters)
+
+
+def export(given: Given, path: str | Path | None = None, *, name: str | None = None, **keywords: Any) -> str:
+    """The text of a Python file that trains with an objective and needs torch alone.
+
+    Args:
+        given: as for `objective`.
+        path: where the file is written, too; by default nowhere.
+        name: of the class; by default made of the objective's name.
+        keywords: as for `objective`, and ``way``: ``dense``, or ``tiled``, which keeps no matrix of scores.
+
+    Raises:
+        ValueError: what was not understood, or what cannot be exported.
+        OSError: the file cannot be written.
+    """
+    from goal_analysis.recombination.export import export as source_of
+
+    options = {"way": keywords.pop("way")} if "way" in keywords else {}
+    source = source_of(value_of(given, **keywords), name, **options)
+    if path is not None:
+        write_whole(Path(path), source)
+    return source

@@ -1,0 +1,332 @@
+"""Doors to training: a run from end to end, several compared or tuned, and pictures of both."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goal_analysis.api import objectives as doors
+from goal_analysis.api.objectives import text_of, value_of
+from goal_analysis.declarations import one_of
+from goal_analysis.files import folder_name
+from goal_analysis.symbolic.analysis.decomposition import decompose
+
+if TYPE_CHECKING:  # torch, pandas and matplotlib are loaded by the doors that need them
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from goal_analysis.api.objectives import Given
+    from goal_analysis.recombination.objective import GradientObjective
+    from goal_analysis.study.comparison import Comparison
+    from goal_analysis.study.tuned_comparison import Outcome
+    from goal_analysis.vse.folder.run import TrainedModel
+    from goal_analysis.vse.loop.experiment import Experiment
+    from goal_analysis.vse.retrieval.metrics import RetrievalMetrics
+
+BASELINE = "info_nce(tau=12)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run in its folder.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+        _ = self.experiment
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Data, model, objective and training."""
+        from goal_analysis.vse.folder.run_folder import read_run
+
+        return read_run(self.folder).experiment
+
+    @cached_property
+    def objective(self) -> GradientObjective:
+        """What it trained with."""
+        return doors.objective(self.experiment.objective)
+
+    @cached_property
+    def model(self) -> TrainedModel:
+        """The model with the weights that were best on dev, and its tokenizer."""
+        from goal_analysis.vse.folder.run import load_model
+
+        return load_model(self.folder)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch: Recall@1, 5 and 10 both ways on dev, RSUM and ranks."""
+        import pandas as pd
+
+        rows = [{k: v for k, v in r.items() if k != "kind"} for r in self.records.records if r["kind"] == "epoch"]
+        return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()
+
+    @property
+    def records(self) -> Any:
+        """The log, as pictures take it."""
+        from goal_analysis.pictures.run_frames import Records
+        from goal_analysis.vse.folder.run_folder import read_log
+
+        return Records(self.experiment.objective, self.experiment.seed, read_log(self.folder))
+
+    def evaluate(self, split: str = "test", data: str | Path | None = None) -> RetrievalMetrics:
+        """Recall@1, 5 and 10 both ways, RSUM and ranks of the best model; ties count against it.
+
+        Args:
+            split: train, dev or test.
+            data: other data than the run was trained on.
+
+        Raises:
+            DataError: the data cannot be used, or have no such split.
+        """
+        from goal_analysis.vse.retrieval.evaluation import evaluate_models
+
+        chosen = self.model.load_split(split, None if data is None else str(data))
+        return evaluate_models([(self.model.model, self.model.tokenizer)], chosen)
+
+    def plot(self, kind: str = "retrieval") -> Figure:
+        """The run's picture; see `plot`."""
+        return plot(self, kind=kind)
+
+    def __repr__(self) -> str:
+        history = self.history
+        best = f", best dev RSUM {history['rsum'].max():.1f}" if len(history) else ""
+        of = self.experiment
+        named = of.objective.partition("\n")[0]
+        return (
+            f"Run({str(self.folder)!r}: {named} on {of.data_name}, {len(history)} of {of.training.epochs} epochs{best})"
+        )
+
+    def _repr_markdown_(self) -> str:
+        columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+        rows = [
+            f"| {r['epoch']:g} | {' | '.join(f'{r[c]:.1f}' for c in columns)} |"
+            for _, r in self.history.reset_index().iterrows()
+        ]
+        head = [f"| epoch | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        return "\n".join([f"`{self!r}`", "", *head, *rows])
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run in a folder, whoever trained it.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+    return Run(Path(folder))
+
+
+def train(
+    data: str | Path | None = None,
+    objective: Given = BASELINE,
+    *,
+    preset: str | Path = "bag_of_words",
+    seed: int = 0,
+    output: str | Path | None = None,
+    report: Callable[[Mapping[str, Any]], None] | None = None,
+    accelerator: str = "auto",
+    **settings: Any,
+) -> Run:
+    """Train image-text retrieval with an objective; the same call goes on with a run that was interrupted.
+
+    Args:
+        data: a folder of features, a file of captions, or ``scenes``; by default the preset's.
+        objective: as for `objective`.
+        preset: an experiment of the package, or the TOML file of one.
+        seed: of weights, batches and dropout.
+        output: the folder of the run; by default named after data, objective and seed, in ``runs``.
+        report: is handed every record of the log; by default one line an epoch is written to the standard error.
+        accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        settings: of the training, such as ``epochs`` and ``batch_size``; others with their path, as in
+            ``**{"model.image.dim": 256}``.
+
+    Raises:
+        ValueError: what was not understood, and what would be accepted.
+        RunError: the folder holds another run.
+        OSError: something cannot be read or written.
+    """
+    from lightning_fabric import Fabric
+
+    from goal_analysis.vse.folder.run import run_experiment
+
+    experiment = experiment_of(preset, data, objective, seed, _assignments(settings))
+    named = folder_name(f"{experiment.data_name} {experiment.objective[:60]} {seed}")
+    folder = Path(output) if output is not None else Path("runs") / named
+    loaded = experiment.load_data()
+    precision: Any = experiment.training.precision
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    trained = doors.objective(experiment.objective)
+    run_experiment(experiment, trained, loaded, folder, fabric, ("goal_analysis.train",), report or _say_epoch)
+    return Run(folder)
+
+
+def _say_epoch(record: Mapping[str, Any]) -> None:
+    if record["kind"] == "epoch":
+        print(f"epoch {record['epoch']}: dev RSUM {record['rsum']:.1f}", file=sys.stderr)
+    elif record["kind"] == "trouble":
+        print(f"step {record['step']}: {record['trouble']}: {record['cause']}", file=sys.stderr)
+
+
+def _assignments(settings: Mapping[str, Any]) -> list[str]:
+    """Keywords as the assignments that they stand for: of the training where they have no path."""
+    from goal_analysis.vse.loop.experiment import TrainingOptions
+
+    known = [f.name for f in fields(TrainingOptions)]
+    for name in settings:
+        if "." not in name and name not in known:
+            raise ValueError(f"train: got {name!r} but expected one of {one_of(known, name)}")
+    return [f"{name if '.' in name else f'training.{name}'}={json.dumps(v)}" for name, v in settings.items()]
+
+
+def experiment_of(
+    source: str | Path,
+    data: str | Path | None = None,
+    objective: Given | None = None,
+    seed: int | None = None,
+    assignments: Sequence[str] = (),
+) -> Experiment:
+    """The experiment of a preset, or of a file, with what else was set; its objective says itself what it is.
+
+    Raises:
+        ValueError: what was not understood, and what would be accepted.
+        OSError: a file cannot be read.
+    """
+    from goal_analysis.vse.loop.experiment import read_experiment
+
+    said = None if objective is None else text_of(objective)
+    found = read_experiment(source, None if data is None else str(data), said, seed, assignments)
+    return replace(found, objective=text_of(found.objective))
+
+
+def compare(
+    objectives: Sequence[Given],
+    data: str | Path | None = None,
+    *,
+    preset: str | Path = "bag_of_words",
+    seeds: int = 5,
+    output: str | Path = "comparison",
+    jobs: int = 1,
+    **settings: Any,
+) -> Comparison:
+    """Train with every objective over seeds, and say what is within noise of the first; what is done is not run again.
+
+    Args:
+        objectives: as for `objective`, the baseline first.
+        data: as for `train`.
+        preset: as for `train`.
+        seeds: 0 to ``seeds`` − 1.
+        output: the folder of the runs.
+        jobs: runs at once, each on one thread.
+        settings: as for `train`.
+
+    Raises:
+        ValueError: what was not understood; or no run of the baseline came to an end.
+    """
+    from goal_analysis.study.comparison import compare as compared
+    from goal_analysis.study.runs import run_over_seeds
+
+    assignments = _assignments(settings)
+    named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
+    found, failures = run_over_seeds(Path(output), named, seeds, jobs)
+    for failure in failures:
+        warnings.warn(str(failure), stacklevel=2)
+    return compared(found, next(iter(named)))
+
+
+def tune(
+    objectives: Sequence[Given],
+    data: str | Path | None = None,
+    *,
+    preset: str | Path = "bag_of_words",
+    budget: int = 8,
+    seeds: int = 5,
+    output: str | Path = "study",
+    jobs: int = 1,
+    **settings: Any,
+) -> Outcome:
+    """Tune objectives with equal budgets, and compare them over fresh seeds; what is done is not run again.
+
+    Args:
+        objectives: as for `objective`, the baseline first.
+        data: as for `train`.
+        preset: as for `train`.
+        budget: trials of each objective.
+        seeds: of the comparison.
+        output: the folder of the study.
+        jobs: runs at once, each on one thread.
+        settings: as for `train`.
+
+    Raises:
+        ValueError: what was not understood; or no run of the baseline came to an end.
+    """
+    from goal_analysis.study.tuned_comparison import tuned_comparison
+    from goal_analysis.study.tuning import candidate
+
+    named = _by_name(objectives)
+    base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
+    candidates = [candidate(name, value_of(one), text_of, base) for name, one in named.items()]
+    return tuned_comparison(Path(output), base, candidates, budget, seeds, jobs)
+
+
+def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
+    if isinstance(objectives, str) or not objectives:
+        raise ValueError(f"objectives: got {objectives!r} but expected a list of them, the baseline first")
+    names = [one if isinstance(one, str) and "\n" not in one else value_of(one).name for one in objectives]
+    if len(set(names)) < len(names):
+        raise ValueError(f"objectives: got {', '.join(names)} but expected every one once")
+    return dict(zip(names, objectives, strict=True))
+
+
+def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure:
+    """A picture of an objective, of several beside each other, or of runs, as a matplotlib figure.
+
+    Args:
+        what: objectives, as for `objective`; or runs.
+        kind: of an objective ``pair``, ``triplet``, ``field`` (the default) or ``portrait``; of several ``compare``; of
+            runs ``retrieval`` (the default), ``ranking``, ``weights`` or ``quantiles``, where they were logged.
+        keywords: as for `objective`.
+
+    Raises:
+        ValueError: what was not understood, and what would be accepted.
+    """
+    runs = [one for one in what if isinstance(one, Run)]
+    given = [one for one in what if not isinstance(one, Run)]
+    if runs:
+        from goal_analysis.pictures.run_figures import figures_of_logs
+
+        if given or keywords:
+            raise ValueError(f"plot: got {[*given, *keywords]} beside runs but expected runs alone, and a kind")
+        drawn = figures_of_logs([run.records for run in runs])
+        kind = kind or "retrieval"
+        if kind not in drawn:
+            raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
+        return drawn[kind]
+    from goal_analysis.pictures.weight_figures import KINDS, comparison_figure, figures
+
+    values = [value_of(one, **keywords) for one in given]
+    if len(values) == 1:
+        kind = kind or "field"
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
+        return dict(figures(decompose(values[0]), values[0].title, [kind]))[kind]
+    if not values or kind not in (None, "compare"):
+        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
+    return comparison_figure([(decompose(value), {}) for value in values])

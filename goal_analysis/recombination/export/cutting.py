@@ -190,7 +190,10 @@ def _decided(text: str, known: Mapping[str, Any]) -> str:
         empty = {name: n for name, n in empty.items() if stored.count(name) == 1}
         unread = next((n for name, n in empty.items() if names.count(name) == 1), None)
         facts = {**known, **dict.fromkeys(empty, False)}
-        branches = (n for n in nodes if isinstance(n, ast.If | ast.IfExp))
+        lines = text.splitlines()
+        chained = [n for n in nodes if isinstance(n, ast.If) and lines[n.lineno - 1].lstrip().startswith("elif")]
+        chained += [n for n in nodes if isinstance(n, ast.If) and n.orelse[:1] and n.orelse[0] in chained]
+        branches = (n for n in nodes if isinstance(n, ast.If | ast.IfExp) and n not in chained)
         decided = next((n for n in branches if _truth(n.test, facts) is not None), None)
         if decided is not None:
             text = _with_one_branch(text, decided, bool(_truth(decided.test, facts)))

@@ -181,16 +181,24 @@ def _decided(text: str, known: Mapping[str, Any]) -> str:
     while True:
         nodes = list(ast.walk(ast.parse(text)))
         names = [n.id for n in nodes if isinstance(n, ast.Name)]
-        empty = [n for n in nodes if isinstance(n, ast.Assign) and ast.unparse(n.value) == "()"]
-        single = {n.targets[0].id: n for n in empty if isinstance(n.targets[0], ast.Name)}
-        facts = {**known, **dict.fromkeys(single, False)}
-        for node in nodes:
-            if isinstance(node, ast.If | ast.IfExp) and (found := _truth(node.test, facts)) is not None:
-                text = _with_one_branch(text, node, found)
-                break
-            if node in empty and names.count(ast.unparse(node.targets[0])) == 1:  # pyright: ignore
-                text = _with_lines(text, node, [])
-                break
+        stored = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        empty = {
+            n.targets[0].id: n
+            for n in nodes
+            if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name) and ast.unparse(n.value) == "()"
+        }
+        empty = {name: n for name, n in empty.items() if stored.count(name) == 1}
+        unread = next((n for name, n in empty.items() if names.count(name) == 1), None)
+        facts = {**known, **dict.fromkeys(empty, False)}
+        lines = text.splitlines()
+        chained = [n for n in nodes if isinstance(n, ast.If) and lines[n.lineno - 1].lstrip().startswith("elif")]
+        chained += [n for n in nodes if isinstance(n, ast.If) and n.orelse[:1] and n.orelse[0] in chained]
+        branches = (n for n in nodes if isinstance(n, ast.If | ast.IfExp) and n not in chained)
+        decided = next((n for n in branches if _truth(n.test, facts) is not None), None)
+        if decided is not None:
+            text = _with_one_branch(text, decided, bool(_truth(decided.test, facts)))
+        elif unread is not None:
+            text = _with_lines(text, unread, [])
         else:
             return text
 

@@ -22,17 +22,16 @@ from goal_analysis.numeric.engine.relative import Relatives
 from goal_analysis.numeric.formula import Formula
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import scores
 from goal_analysis.recombination.export.cutting import ENGINE, FOLLOWED, Cutting
 from goal_analysis.recombination.export.printing import tensor_lines
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.language.similarity import COSINE
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting import latex, plain
 
 WIDTH = 116
 WAYS = ("dense", "tiled")
-ROWS, DIM = 5, 4
-"""Of the embeddings that an exported file checks itself on."""
 
 
 def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
@@ -71,6 +70,7 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     file.cutting.take(f"{ENGINE}.surrogate", "prescribed")
     if way == "tiled":
         file.cutting.take(f"{ENGINE}.surrogate", "quick_surrogate")
+    file.cutting.take(__name__, "checked_batch")
     similarity = _similarity(value, file)
     direction = None if value.direction is None else file.callable(value.direction.gradients)
     made = _class(class_name, value, similarity, direction, way)
@@ -328,34 +328,27 @@ def _class(name: str, value: Objective, similarity: str, direction: str | None, 
         return rows[:, None] == columns'''
 
 
-def checked_batch(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings with ids that exported files check themselves on."""
-    x = torch.sin(torch.arange(1.0, ROWS * DIM + 1, dtype=dtype)).view(ROWS, DIM)
-    y = x + torch.cos(torch.arange(1.0, ROWS * DIM + 1, dtype=dtype) * 3).view(ROWS, DIM) / 2
-    return (
-        torch.nn.functional.normalize(x, dim=1),
-        torch.nn.functional.normalize(y, dim=1),
-        torch.tensor([0, 1, 1, 2, 3]),
-    )
+def checked_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings and ids that a file checks itself on."""
+    x = torch.sin(torch.arange(1.0, 21, dtype=torch.float64)).view(5, 4)
+    y = x + torch.cos(torch.arange(1.0, 21, dtype=torch.float64) * 3).view(5, 4) / 2
+    x, y = (torch.nn.functional.normalize(e, dim=1) for e in (x, y))
+    return x, y, torch.tensor([0, 1, 1, 2, 3])
 
 
 def _check(name: str, module: GradientObjective, similarity: str) -> str:
     x, y, ids = checked_batch()
     torch.manual_seed(0)
-    recorded = module.weight_matrix(_scores(module, x, y), Matches.of_image_ids(ids))
-    rows = ",\n            ".join(f"[{', '.join(f'{v:.10g}' for v in row)}]" for row in recorded.tolist())
+    s = scores(DOT if module.similarity == COSINE else module.similarity, x, y)
+    recorded = module.weight_matrix(s, Matches.of_image_ids(ids))
+    rows = "\n        ".join(f"[{', '.join(f'{v:.10g}' for v in row)}]," for row in recorded.tolist())
     return f'''def check() -> None:
-    """Hold W on a made batch against what it was when this file was written, and the gradient against W."""
-    x = torch.sin(torch.arange(1.0, {ROWS * DIM + 1}, dtype=torch.float64)).view({ROWS}, {DIM})
-    y = x + torch.cos(torch.arange(1.0, {ROWS * DIM + 1}, dtype=torch.float64) * 3).view({ROWS}, {DIM}) / 2
-    x, y = (nn.functional.normalize(e, dim=1).requires_grad_() for e in (x, y))
-    ids = torch.tensor([0, 1, 1, 2, 3])
-    recorded = torch.tensor(
-        [
-            {rows},
-        ],
-        dtype=torch.float64,
-    )
+    """Hold W on a batch against what it was when this file was written, and the gradient against W."""
+    recorded = torch.tensor([
+        {rows}
+    ], dtype=torch.float64)
+    x, y, ids = checked_batch()
+    x.requires_grad_()
     torch.manual_seed(0)
     s = ({similarity}).detach().requires_grad_()
     (w,) = torch.autograd.grad({name}().from_scores(s, ids[:, None] == ids, ids[:, None] != ids), s)
@@ -367,13 +360,6 @@ def _check(name: str, module: GradientObjective, similarity: str) -> str:
 
 if __name__ == "__main__":
     check()'''
-
-
-def _scores(module: GradientObjective, x: Tensor, y: Tensor) -> Tensor:
-    from goal_analysis.numeric.similarity import scores
-    from goal_analysis.symbolic.language.similarity import DOT
-
-    return scores(DOT if module.similarity == COSINE else module.similarity, x, y)
 
 
 def _docstring(module: GradientObjective, name: str) -> str:

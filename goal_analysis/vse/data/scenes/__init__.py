@@ -1,25 +1,21 @@
 """Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part of it.
 
-Many images share most of what a caption says, so near misses abound, and a caption often fits more than one image. How
-far one can get is known: `oracle_scores` ranks by the scenes themselves.
+Many images share most of what a caption says, so near misses abound, and a caption often fits more than one image.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from goal_analysis.vse.data.images import Rows
-from goal_analysis.vse.data.scenes.wording import RELATIONS, Said, describe
-from goal_analysis.vse.data.scenes.world import ABSENT, ATTRIBUTES, SHAPE, make_scenes, render
-from goal_analysis.vse.data.split import ArrayImages, ChosenImages, DataError, Images, RetrievalData, Split
-
-__all__ = ["SceneImages", "load_scenes", "oracle_scores"]
+from goal_analysis.vse.data.scenes.wording import Said, describe
+from goal_analysis.vse.data.scenes.world import make_scenes, render
+from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 
 CAPTIONS = 5
 ATTEMPTS = 20
@@ -111,71 +107,3 @@ def _split(
         said.append(tuple(told[text] for text in texts))
     image_of = np.arange(count * CAPTIONS) // CAPTIONS
     return Split(name, SceneImages(pictures, scenes, tuple(said), noise), tuple(captions), image_of)
-
-
-def oracle_scores(split: Split) -> Float64[np.ndarray, "images captions"]:
-    """How well each caption fits the truth of each image of scenes: the most that retrieval can know.
-
-    As captions tell only a part, and some of it false, even these scores do not rank every pair first.
-    """
-    images, rows = _scenes_of(split.images, np.arange(len(split.images)))
-    said = [claims for row in rows.tolist() for claims in images.said[row]]
-    scenes = images.scenes[rows]
-    return np.stack([fit(scenes, claims, images.noise) for claims in said], 1)
-
-
-def _scenes_of(images: Images, rows: Int64[np.ndarray, " rows"]) -> tuple[SceneImages, Int64[np.ndarray, " rows"]]:
-    while isinstance(images, ChosenImages):
-        images, rows = images.images, images.rows[rows]
-    if not isinstance(images, SceneImages):
-        raise DataError(f"oracle_scores: got {type(images).__name__} but expected the images of scenes")
-    return images, rows
-
-
-GAINS = np.log([len(values) for values in ATTRIBUTES.values()])  # what a claim that holds says, by attribute
-DOUBT = 0.001  # the least probability of a false claim that is reckoned with
-
-
-def fit(
-    scenes: Int64[np.ndarray, "scenes things attributes"], said: Said, noise: float | int
-) -> Float64[np.ndarray, " scenes"]:
-    """How well a caption fits each scene: Σ gain over claims that hold + Σ log(noise) over those that do not.
-
-    Of all ways to say which thing is meant by which mention the best counts. Of captions that are true of a scene, the
-    one that says more fits better.
-    """
-    loss = float(np.log(max(float(noise), DOUBT)))
-    claimed = said.mentions != ABSENT
-    holds = said.mentions[None, :, None] == scenes[:, None]  # (scenes, mentions, things, attributes)
-    fits = np.where(claimed[None, :, None], np.where(holds, GAINS, loss), 0.0).sum(-1)
-    # A mention without a thing: every claim is false, and so is that there is something.
-    nothing = loss * (claimed.sum(1) + 1)
-    there = scenes[:, :, SHAPE] != ABSENT
-    fits = np.where(there[:, None], fits, nothing[None, :, None])
-    mentions, things = len(said.mentions), scenes.shape[1]
-    best = np.full(len(scenes), -np.inf)
-    if mentions > things:
-        fits = np.concatenate([fits, np.broadcast_to(nothing[None, :, None], (len(scenes), mentions, mentions))], 2)
-    for meant in itertools.permutations(range(fits.shape[2]), mentions):
-        total = fits[:, range(mentions), meant].sum(1)
-        if said.relation is not None:
-            total = total + _related(scenes, meant, said.relation, there, loss)
-        best = np.maximum(best, total)
-    if said.things is not None:
-        best += np.where(there.sum(1) == said.things, np.log(max(things, 2)), loss)
-    return best
-
-
-def _related(
-    scenes: Int64[np.ndarray, "scenes things attributes"],
-    meant: tuple[int, ...],
-    relation: int,
-    there: np.ndarray,
-    loss: float,
-) -> Float64[np.ndarray, " scenes"]:
-    axis, sign, _ = RELATIONS[relation]
-    first, second = meant[:2]
-    if max(first, second) >= scenes.shape[1]:
-        return np.full(len(scenes), loss)
-    holds = np.sign(scenes[:, first, axis] - scenes[:, second, axis]) == sign
-    return np.where(holds & there[:, first] & there[:, second], np.log(2), loss)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from goal_analysis.numeric.engine.pairs import Block
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +19,13 @@ class SparseWeights:
         row: shape ``(entries,)``.
         column: shape ``(entries,)``.
         weight: shape ``(entries,)``.
+        less: blocks of pairs, with what W loses there.
     """
 
     row: Tensor
     column: Tensor
     weight: Tensor
+    less: list[tuple[Block, Tensor]]
 
     def times(self, columns: Tensor, rows: int) -> Tensor:
         """W·Y for Y of shape ``(columns, dim)``: every row a sum over its entries, in their order."""
@@ -28,12 +33,21 @@ class SparseWeights:
         starts = torch.searchsorted(order.values, torch.arange(rows, device=self.row.device))
         weight = self.weight[order.indices].to(columns.dtype)
         indices = self.column[order.indices]
-        return torch.nn.functional.embedding_bag(indices, columns, starts, mode="sum", per_sample_weights=weight)
+        to = torch.nn.functional.embedding_bag(indices, columns, starts, mode="sum", per_sample_weights=weight)
+        for block, less in self.less:
+            block.subtract_product(to, less, columns)
+        return to
 
     @property
     def transposed(self) -> SparseWeights:
         """Wᵀ."""
-        return SparseWeights(self.column, self.row, self.weight)
+        less = [(block.transposed, less.mT) for block, less in self.less]
+        return SparseWeights(self.column, self.row, self.weight, less)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> SparseWeights:
+        """The same with other weights."""
+        less = [(block, function(less)) for block, less in self.less]
+        return SparseWeights(self.row, self.column, function(self.weight), less)
 
 
 BLOCK = 64

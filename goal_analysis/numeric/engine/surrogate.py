@@ -58,7 +58,7 @@ def quick_surrogate(
         )
     if entries is not None:
         weights, value = entries
-        return Sparse.apply(x, y, weights.row, weights.column, weights.weight, value)
+        return Sparse.apply(x, y, weights, value)
     return Prescribed.apply(x, y, *(made or ()))
 
 
@@ -80,6 +80,11 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return off(*args, **kwargs)
 
     return inner
+
+
+def scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
+    """A gradient times the upstream gradient; itself where that is seen to be 1, which saves its memory again."""
+    return gradient if not upstream.is_cuda and upstream == 1 else upstream * gradient
 
 
 def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
@@ -131,7 +136,7 @@ class Prescribed(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        found = [(upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
+        found = [scaled(g, upstream).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
         return (*found, *([None] * (5 - len(found))))
 
 
@@ -139,18 +144,19 @@ class Sparse(torch.autograd.Function):
     """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, row: Tensor, column: Tensor, weight: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(x, y, row, column, weight)
+        ctx.save_for_backward(x, y)
+        ctx.weights = weights
         return value.clone()
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        x, y, row, column, weight = ctx.saved_tensors
-        entries = SparseWeights(row, column, upstream * weight)
-        dtype = dtype_of_products(weight)
-        to_x = entries.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = entries.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
-        return to_x, to_y, None, None, None, None
+        x, y = ctx.saved_tensors
+        weights = ctx.weights.map(lambda w: scaled(w, upstream))
+        dtype = dtype_of_products(weights.weight)
+        to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        return to_x, to_y, None, None

@@ -20,32 +20,50 @@ share an anchor of one axis share none of the other: so one anchor tells, for bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 import sympy as sp
+import torch
 
-from goal_analysis.numeric.similarity import TANGENTIAL
+from goal_analysis.numeric.functions import weights_of_scores
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import direction as direction_of
+from goal_analysis.recombination.closed_paths import embedding_witness, exchanged, selected_mean, work_witness
+from goal_analysis.recombination.directions import LINEAR, along_similarity, has_constant_weights, rate_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
-from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
+from goal_analysis.symbolic.analysis.integrability import (
+    Integrability,
+    attained,
+    decide,
+    gradient_of_several,
+    grows,
+    in_words,
+    integrability,
+    reach,
+    several_pairs,
+    tried_ranges,
+    witness_against,
+)
+from goal_analysis.symbolic.analysis.kinks import in_steps_alone
+from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE, DOT
+from goal_analysis.symbolic.language.similarity import (
+    SIMILARITIES,
+)
 from goal_analysis.symbolic.objective import Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
-from goal_analysis.symbolic.proof.identity import Undecided, Witness
+from goal_analysis.symbolic.proof.enclosures import sign_over
+from goal_analysis.symbolic.proof.identity import Undecided, Witness, proves_zero
+from goal_analysis.symbolic.proof.tidying import tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
 """Aggregators that choose or enumerate pairs."""
-
-LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
-"""Aggregators whose mining weights do not depend on the scores."""
 
 SOFT = {"soft_max": 1, "soft_min": -1, "logsumexp": 1, "softmin": -1}
 """Aggregators log Σ exp(β·x)/β, and the sign of β."""
@@ -70,14 +88,28 @@ def verdict(objective: Objective) -> Integrability:
     >>> verdict(composed(nca_triplet, linear_pair)).integrable
     False
     """
+    if objective.direction is None:
+        return verdict_on_scores(objective)
+    name = objective.direction.name
+    along = along_similarity(objective)
+    if along is not None:
+        found, rate = verdict_on_scores(along), rate_of(objective)
+        if rate == 1:
+            return found
+        why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
+        return replace(found, reason=why + found.reason)
     of_scores = verdict_on_scores(objective)
-    moved = objective.direction
-    similarity = objective.similarity
-    own = (similarity.name, DOT.name, TANGENTIAL.name) if similarity == COSINE else (similarity.name,)
-    if moved is None or (moved.name in own and moved in map(direction_of, own)) or of_scores.loss == 0:
+    if of_scores.loss == 0:
         return of_scores
-    why = f"the direction {moved.name} is not the gradient of the similarity {similarity.name}"
-    return Integrability(False, why, potential=of_scores.potential)
+    if has_constant_weights(objective) and any(objective.direction == direction_of(s.name) for s in SIMILARITIES):
+        why = f"the weights do not depend on the scores, and the direction is the gradient of the similarity {name}"
+        return Integrability(True, why, potential=of_scores.potential)
+    against = embedding_witness(objective)
+    if against is None:
+        why = f"open: the direction {name} is not known to be a function of the similarity, and no asymmetry was found"
+        return Integrability(None, why, potential=of_scores.potential)
+    why = f"the direction {name} is not the gradient of the similarity {objective.similarity.name}: {against[0]}"
+    return Integrability(False, why, potential=of_scores.potential, witness=against[1])
 
 
 @lru_cache(maxsize=4096)
@@ -96,7 +128,7 @@ def verdict_on_scores(objective: Objective) -> Integrability:
 @lru_cache(maxsize=4096)
 def _decided(objective: Objective) -> Integrability:
     field = decompose(objective).field
-    if field.positive == 0 and field.negative == 0:
+    if field.positive == 0 and field.negative == 0 and not grows(objective):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     selections = [side.selection for term in objective.terms for side in term.sides if side.selection is not None]
     if selections:
@@ -105,7 +137,7 @@ def _decided(objective: Objective) -> Integrability:
         return integrability(decompose(objective))
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
-        return _chosen(field)
+        return _chosen(objective, field)
     if len(objective.terms) > 1:
         return _several(objective, field)
     return _soft(objective, field)
@@ -171,10 +203,22 @@ def _at_values(objective: Objective) -> Objective:
     return replace(objective, terms=terms, hyperparameters=kept, relative=relative)
 
 
-def _chosen(field: WeightField) -> Integrability:
+def _chosen(objective: Objective, field: WeightField) -> Integrability:
     of_one = integrability(field)
     if of_one.integrable is not True:
         return of_one
+    for term in objective.terms:
+        for side, s in ((term.positives, s_p), (term.negatives, s_n)):
+            chooses = side is not None and side.aggregator.name in ("max", "min")
+            if chooses and not sign_over(sp.diff(side.inner, s), field.region):
+                against = _against_several_pairs(objective, field)
+                return (
+                    against
+                    if against.integrable is False
+                    else replace(
+                        against, reason=f"open: two pairs may be alike in {side.inner} and differ in their weights"
+                    )
+                )
     why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
     return replace(of_one, reason=why)
 
@@ -184,8 +228,7 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
     depends = {getattr(selection, "depends", "unknown") for selection in selections}
     names = ", ".join(getattr(selection, "name", repr(selection)) for selection in selections)
     if "random" in depends:
-        why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
-        return Integrability(False, why)
+        return _drawn(objective)
     if not depends <= {"not", "order", "threshold"}:
         return Integrability(None, f"open: the selection {names} does not say how it depends on the scores")
     bare = replace(objective, terms=tuple(_unselected(term) for term in objective.terms))
@@ -209,7 +252,7 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
         if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:
             return _bounded(objective, field, only)
         if getattr(only, "epsilon", None) is not None:
-            return _exchanging(field, only.epsilon)
+            return _exchanging(objective, field, only.epsilon)
     return Integrability(None, f"open: nothing is known of what happens at the threshold of the selection {names}")
 
 
@@ -229,14 +272,18 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if of_cut.integrable is not True:
         return replace(of_cut, reason=f"among the selected triplets {of_cut.reason}")
     whole = integrability(field)
+    if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
+        return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     if objective.reduction is Reduction.MEAN or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
-        if (witness_against(cut.positive, cut) or witness_against(cut.negative, cut)) is None:
-            return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
+        against = work_witness(objective, selected_mean(float(getattr(selection, "margin", 0.4))))
+        if against is None:
+            why = "open: the mean is over the anchors with a selected triplet, and no path was found that shows it"
+            return Integrability(None, why, potential=whole.potential)
         why = (
             "the mean is over the anchors with a selected triplet: where one anchor's last triplet is no longer "
-            "selected, the weights of the others jump"
+            f"selected, the weights of the others jump, and {against[0]}"
         )
-        return Integrability(False, why, potential=whole.potential)
+        return Integrability(False, why, potential=whole.potential, witness=against[1])
     why = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes between the kinks and at the selection's bounds"
     margin = getattr(selection, "margin", None)
     loss = None if margin is None else _clipped(whole.loss, exact(margin))
@@ -256,19 +303,36 @@ def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
     return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
 
 
-def _exchanging(field: WeightField, epsilon: float) -> Integrability:
+def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Integrability:
     """The hardest negative, or all of them where |s_p − s_n| < ε."""
-    as_hardest = _chosen(field)
+    as_hardest = _chosen(objective, field)
     if as_hardest.integrable is not True or epsilon == 0:
         return as_hardest
-    witness = witness_against(field.negative * step(s_p + exact(epsilon) - s_n), field)
-    if witness is None:
+    if proves_zero(field.negative * step(s_p + exact(epsilon) - s_n), field.region):
         return as_hardest
-    why = (
-        f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump, "
-        f"by their share of w⁻, which is {witness}"
-    )
-    return Integrability(False, why, potential=as_hardest.potential, witness=witness)
+    against = work_witness(objective, exchanged(epsilon))
+    why = f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump"
+    if against is None:
+        why = f"open: {why}, and no closed path was found that shows it"
+        return Integrability(None, why, potential=as_hardest.potential)
+    return Integrability(False, f"{why}, and {against[0]}", potential=as_hardest.potential, witness=against[1])
+
+
+def _drawn(objective: Objective) -> Integrability:
+    """W of the same scores differs from draw to draw, so that it is the gradient of no function of them."""
+    matches = Matches.of_image_ids(torch.arange(2), torch.arange(12) // 6)
+    why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
+    low, high = map(float, objective.similarity.window)
+    with torch.random.fork_rng(devices=[]):
+        for share in (0.75, 0.6, 0.5, 0.9):
+            s = torch.full((2, 12), low + (high - low) * share, dtype=torch.float64)
+            one, other = (weights_of_scores(objective, s, matches) for _ in range(2))
+            largest = float((one - other).abs().max())
+            if largest > 0:
+                place = tuple((f"s_{i + 1}{j + 1}", float(s[i, j])) for i in range(2) for j in range(12))
+                why += f"; in two draws at the same scores a weight differs by {largest:.4g}"
+                return Integrability(False, why, witness=Witness(place, largest))
+    return Integrability(None, f"open: {why}, but draws at the same scores agreed")
 
 
 def _times(field: WeightField, factor: sp.Expr) -> WeightField:
@@ -287,10 +351,7 @@ def _several(objective: Objective, field: WeightField) -> Integrability:
     singles = [_decided(replace(objective, terms=(term,), **_of_term(objective, term))) for term in objective.terms]
     if all(one.integrable is True for one in singles):
         return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
-    witness = next(filter(None, _witnesses(objective, field)), None)
-    if witness is not None:
-        return Integrability(False, witness[1], witness=witness[0])
-    return Integrability(None, "open: no asymmetry of several pairs of an anchor was found, nor a proof")
+    return _against_several_pairs(objective, field)
 
 
 def _of_term(objective: Objective, term: Term) -> dict:
@@ -318,15 +379,11 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     multiples = _multiples(term)
     if multiples is not None:
         return _of_aggregates(objective, field, of_one, multiples)
-    witness = next(filter(None, _witnesses(objective, field)), None)
-    if witness is not None:
-        return Integrability(False, witness[1], potential=of_one.potential, witness=witness[0])
-    if _symmetric(term, field):
+    against = _against_several_pairs(objective, field)
+    if against.integrable is not False and _symmetric(term, field):
         why = "the Jacobian of W is symmetric for two positives and two negatives of an anchor, whatever x_p and x_n"
         return Integrability(True, why, potential=of_one.potential)
-    return Integrability(
-        None, "open: no asymmetry of several pairs of an anchor was found, nor a proof", potential=of_one.potential
-    )
+    return replace(against, potential=of_one.potential)
 
 
 def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
@@ -363,28 +420,26 @@ def _of_aggregates(
     objective: Objective, field: WeightField, of_one: Integrability, multiples: tuple[sp.Expr, sp.Expr]
 ) -> Integrability:
     """W is the field of one triplet at (x_p, x_n), by the chain rule; x_p may fall below the range of the scores, and
-    x_n exceed it. Moving x_p lets both have one range.
+    x_n exceed it.
     """
     term = objective.terms[0]
-    if term.sides and all(side.inner in (s_p, s_n) for side in term.sides):
-        moved, wider = {s_p: s_p - BEYOND}, BEYOND
-    else:
-        moved, wider = {}, 0
-    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True).subs(moved)
+    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    sides = ((s_p, term.positives), (s_n, term.negatives))
+    region = {s: reach(side, field.similarity) for s, side in sides if side is not None}
+    near = {s: attained(side, field) or field.similarity.window for s, side in sides if side is not None}
+    nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
+    region, ranges = {**nothing, **region}, {**tried_ranges(field), **nothing, **near}
+    gradient = {s_p: -t * multiples[0], s_n: t * multiples[1]}
+    found = decide(gradient, ranges, region)
+    if found.integrable is not True:
+        why = found.reason.replace("s_p", "x_p").replace("s_n", "x_n")
+        beyond = "the aggregates x_p and x_n leave the range of the scores, and there "
+        return replace(found, reason=why if found.integrable is None else beyond + why, potential=of_one.potential)
     factors = Factors(t, *multiples)
-    similarity = replace(field.similarity, identical=field.similarity.identical + wider)
-    of_aggregates = integrability(
-        replace(field, positive=t * multiples[0], negative=t * multiples[1], factors=factors, similarity=similarity)
-    )
-    if of_aggregates.integrable is not True:
-        why = "the aggregates x_p and x_n leave the range of the scores, and there ∂w⁺/∂s_n + ∂w⁻/∂s_p does not vanish"
-        open_ = of_aggregates.integrable is None
-        return replace(
-            of_aggregates, reason=of_aggregates.reason if open_ else why, potential=of_one.potential, loss=None
-        )
-    loss = None if of_aggregates.loss is None else of_aggregates.loss.subs(s_p, s_p + wider)
-    if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
-        loss = of_one.loss  # without the constant that moving x_p leaves
+    of_aggregates = replace(field, positive=-gradient[s_p], negative=gradient[s_n], factors=factors)
+    loss = recover_loss(of_aggregates, potential(of_aggregates))
+    if loss is None or (of_one.loss is not None and (loss - of_one.loss).is_number):
+        loss = of_one.loss if loss is not None else None
     of_anchor = None if loss is None else loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True)
     why = "the pair weights are multiples of k′ and h′, and T is a function of the potential of the aggregates"
     return Integrability(True, why, potential=of_one.potential, loss=of_anchor)
@@ -414,28 +469,22 @@ def _symmetric(term: Term, field: WeightField) -> bool:
         field,
         similarity=replace(
             field.similarity,
-            opposite=field.similarity.opposite - BEYOND,
-            identical=field.similarity.identical + BEYOND,
+            opposite=field.similarity.window[0] - BEYOND,
+            identical=field.similarity.window[1] + BEYOND,
         ),
     )
     return not any(witness_against(condition, wide) for condition in conditions)
 
 
-def _witnesses(objective: Objective, field: WeightField) -> Iterator[tuple[Witness, str] | None]:
-    """Asymmetries of the weights of one anchor with two negatives, or with two positives, and jumps across kinks."""
-    taken_apart = decompose(objective)
-    for positives, negatives, what in ((1, 2, "two negatives"), (2, 1, "two positives")):
-        of_p, of_n = (
-            tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
-            for s, count in (("s_p", positives), ("s_n", negatives))
-        )
-        weights_p, weights_n = taken_apart.weights(of_p, of_n)
-        gradient = dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
-        first, second = of_n if negatives == 2 else of_p
-        asymmetry = sp.diff(gradient[first], second) - sp.diff(gradient[second], first)
-        witness = witness_against(asymmetry, field)
-        where = f"with {what} of an anchor the difference of ∂W/∂s across the two"
-        yield witness and (witness, f"{where} is {witness}")
-        for jump in curl_jumps(gradient):
-            found = refute_on_kink(jump, tuple(gradient), field)
-            yield found and (found, f"with {what} of an anchor the weights jump across {jump.kink} = 0: {found}")
+def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
+    """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
+    taken_apart, tried = decompose(objective), ""
+    counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
+    for positives, negatives, what in counts:
+        gradient = gradient_of_several(taken_apart, *several_pairs(positives, negatives))
+        found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
+        if found.witness:
+            why = f"with {what} of an anchor {in_words(found)} is {found.witness}"
+            return Integrability(False, why, witness=found.witness)
+        tried = found.tried
+    return Integrability(None, f"open: no proof that the weights of several pairs are symmetric; {tried}")

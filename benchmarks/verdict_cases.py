@@ -83,7 +83,13 @@ def number(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
     stretch = (high - low) / 2
     for _ in range(50):
         text = r.choice(
-            (r.choice(ROUND), r.choice(ODD), f"{r.randint(1, 23)}/24", f"{r.uniform(0, 1):.3f}", f"{r.randint(1, 15)}/16")
+            (
+                r.choice(ROUND),
+                r.choice(ODD),
+                f"{r.randint(1, 23)}/24",
+                f"{r.uniform(0, 1):.3f}",
+                f"{r.randint(1, 15)}/16",
+            )
         )
         if stretch > 1.5 and r.random() < 0.5:
             text = f"{text} + {r.randint(1, int(stretch))}" if "/" not in text else f"{r.randint(2, 7)}/2"
@@ -335,12 +341,25 @@ def of_terms(kind: str, terms: list[tuple], known: bool | None = None, **fields:
             said |= {"temperature": temperature[0]} if temperature else {}
             inside = ", ".join(f"{k} = {json.dumps(v)}" for k, v in said.items())
             lines.append(f"{name} = {{ {inside} }}")
-            made[name] = Side(aggregator, inner, parameter=temperature[0] if temperature else None, gathers_all=gathers_all)
+            made[name] = Side(
+                aggregator, inner, parameter=temperature[0] if temperature else None, gathers_all=gathers_all
+            )
         plain.append(Term(outer=outer, **made))
     return Case(kind, "\n".join(lines), Formulas(tuple(plain)), known=known)
 
 
-AGGREGATORS = ("max", "min", "logsumexp", "softmin", "mean", "sum", "mean_active", "each", "each_mean", "softmax_active")
+AGGREGATORS = (
+    "max",
+    "min",
+    "logsumexp",
+    "softmin",
+    "mean",
+    "sum",
+    "mean_active",
+    "each",
+    "each_mean",
+    "softmax_active",
+)
 
 
 def _side(r: random.Random, s: str) -> tuple:
@@ -364,7 +383,9 @@ def aggregate(r: random.Random) -> Case:
         if which < 0.12:
             x, side = r.choice((("x_p", p), ("x_n", n)))
             side = (side[0].removeprefix("all:"), *side[1:])
-            outer = r.choice((f"{x}", f"softplus({x})", f"hinge({x} - {c})", f"{x}*step({x} - {c})", f"-{x}", f"{x}**2"))
+            outer = r.choice(
+                (f"{x}", f"softplus({x})", f"hinge({x} - {c})", f"{x}*step({x} - {c})", f"-{x}", f"{x}**2")
+            )
             terms.append((outer, p, None) if x == "x_p" else (outer, None, side))
             continue
         outer = r.choice(
@@ -467,7 +488,9 @@ def mined(mining: str | Any, reduction: str = "mean"):
     if name == "softmax":
         scales = (values * 2)[:2] if values else [10.0, 10.0]
         sides = (
-            Side("soft_min", "s_p", parameter=f"{b}") if b and i == 0 else Side("soft_max", "s_n", parameter=f"{b}")
+            Side("soft_min", "s_p", parameter=f"{b}")
+            if b and i == 0
+            else Side("soft_max", "s_n", parameter=f"{b}")
             if b
             else Side("mean", "s_p" if i == 0 else "s_n")
             for i, b in enumerate(scales)
@@ -533,13 +556,20 @@ def selection(r: random.Random) -> Case:
     if r.random() < 0.6:
         m = r.choice((0, 0.05, 0.1, 0.2, 0.3, 0.5, 1 / 3, 0.51, 1, 2.5))
         mining = r.choice(
-            (f"semi_hard:{m}", f"semi_hard:{m}", f"top_k:{r.choice((1, 2, 5))}", f"selectively_hard:{m}", "distance_weighted")
+            (
+                f"semi_hard:{m}",
+                f"semi_hard:{m}",
+                f"top_k:{r.choice((1, 2, 5))}",
+                f"selectively_hard:{m}",
+                "distance_weighted",
+            )
         )
         return of_weights("selection", t, p, n, mining, r.choice(("sum", "mean")))
     chosen = r.choice(STRANGERS)(r)
     aggregator = r.choice(("EACH", "EACH", "EACH_MEAN", "SUM", "MEAN", "MAX"))
-    weights = ga.TripletWeight(name="t", expression=_parsed(t)), ga.PairWeights(
-        name="p", positive=_parsed(p), negative=_parsed(n)
+    weights = (
+        ga.TripletWeight(name="t", expression=_parsed(t)),
+        ga.PairWeights(name="p", positive=_parsed(p), negative=_parsed(n)),
     )
     from goal_analysis.recombination.recombine import composed
 
@@ -554,7 +584,9 @@ def selection(r: random.Random) -> Case:
     )
     drawn = chosen.depends == "random"
     case = Case("selection", given, None if drawn else Formulas((term,)), known=False if drawn else None)
-    return replace(case, declared=chosen.depends != "unknown", keywords={"_": f"{t} × ({p}, {n}) {aggregator} {chosen}"})
+    return replace(
+        case, declared=chosen.depends != "unknown", keywords={"_": f"{t} × ({p}, {n}) {aggregator} {chosen}"}
+    )
 
 
 @dataclass(frozen=True)

@@ -472,13 +472,14 @@ class Work:
             return np.abs(self.done) > np.maximum(20 * self.error, SIGNIFICANT * self.size)
 
 
-def work(field_of: Field, corners: Array, pieces: int = 10) -> Work:
+def work(field_of: Field, corners: Array, pieces: int = 10, mixed: Array | None = None) -> Work:
     """The work along closed polygons.
 
     Args:
         field_of: what is integrated.
         corners: shape ``(paths, corners, coordinates)``.
         pieces: into which every side is cut at first.
+        mixed: what the field is multiplied with in the place of a side's own direction.
     """
     paths, sides, _ = corners.shape
     starts = corners.reshape(paths * sides, -1)
@@ -491,7 +492,7 @@ def work(field_of: Field, corners: Array, pieces: int = 10) -> Work:
     for depth in range(DEEPEST + 1):
         t = left[:, None] + width[:, None] * _ALL
         points = starts[edge][:, None] + t[:, :, None] * moves[edge][:, None]
-        along = np.repeat(moves[edge], len(_ALL), 0).T
+        along = np.repeat(moves[edge], len(_ALL), 0).T if mixed is None else mixed[:, None]
         with np.errstate(all="ignore"):
             values = (field_of(points.reshape(-1, points.shape[-1]).T) * along).sum(0).reshape(t.shape)
         values = values * width[:, None]
@@ -515,6 +516,13 @@ def work(field_of: Field, corners: Array, pieces: int = 10) -> Work:
         width = np.repeat(halves, 2)
     found = np.concatenate(closed_in) if closed_in else np.zeros((0, starts.shape[1]))
     return Work(done, error, size, found)
+
+
+def jumps(field_of: Field, ends: Array, rng: np.random.Generator) -> Array:
+    """Places on lines, of shape ``(lines, 2, coordinates)``, where any component of the field jumps: along a line its
+    own component may be smooth where another one jumps.
+    """
+    return work(field_of, ends, 20, rng.normal(size=ends.shape[2])).closed_in
 
 
 def rectangles(centres: Array, halves: Array, planes: Sequence[tuple[int, int]]) -> Array:

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from verdict_cases import KINDS, Case, case
-from verdict_oracle import Array, Field, Work, on_embeddings, on_scores, rectangles, work
+from verdict_oracle import Array, Field, Work, jumps, on_embeddings, on_scores, rectangles, work
 
 import goal_analysis as ga
 from goal_analysis.files import write_whole
@@ -102,9 +102,11 @@ class Truth:
             else:
                 of, corners = self._on_scores(counts, paths)
             found = self.look(of, corners, f"{counts[0]}+{counts[1]} pairs")
-            if self.path is None and len(found.closed_in):
-                chosen = self.rng.permutation(len(found.closed_in))[:SMALL]
-                self.look(of, self._around(found.closed_in[chosen]), f"{counts[0]}+{counts[1]} pairs, at a jump")
+            if self.path is None:
+                places = np.concatenate([found.closed_in, jumps(of, corners[: paths // 2, :2], self.rng)])
+                chosen = self.rng.permutation(len(places))[:SMALL]
+                if len(chosen):
+                    self.look(of, self._around(places[chosen]), f"{counts[0]}+{counts[1]} pairs, at a jump")
 
     def look(self, of: Field, corners: Array, where: str) -> Work:
         """Integrate, and keep the path along which the largest share is work."""
@@ -117,7 +119,9 @@ class Truth:
             if again.proves[0]:
                 self.share = float(shares.max())
                 points = np.array2string(corners[best].T, precision=4, max_line_width=10_000)
-                self.path = f"{where}: work {again.done[0]:.3g} ± {again.error[0]:.1g} of {again.size[0]:.3g} on {points}"
+                self.path = (
+                    f"{where}: work {again.done[0]:.3g} ± {again.error[0]:.1g} of {again.size[0]:.3g} on {points}"
+                )
         return found
 
     def _on_scores(self, counts: tuple[int, int, int], paths: int) -> tuple[Field, Array]:
@@ -147,41 +151,72 @@ class Truth:
         size = points.shape[1]
         planes = [tuple(self.rng.permutation(size)[:2]) for _ in points]
         halves = 10 ** self.rng.uniform(-3, -1, (len(points), 2))
-        return rectangles(points + halves.mean(1, keepdims=True) * self.rng.uniform(-0.5, 0.5, points.shape), halves, planes)
+        return rectangles(
+            points + halves.mean(1, keepdims=True) * self.rng.uniform(-0.5, 0.5, points.shape), halves, planes
+        )
 
-    def reproduces(self, witness: Any) -> bool:
-        """Whether work is done around a witness; where it leaves out a similarity, the place is looked for."""
+    def reproduces(self, found: Any) -> bool:
+        """Whether work is done around the witness of a verdict, or along the rectangle that it names."""
         formulas = self.case.formulas
-        named = {name: value for name, value in witness.point if re.fullmatch(r"s_[pn]\d*", name)}
-        if formulas is None or formulas.direction is not None:
+        if formulas is None or formulas.direction is not None:  # those of embeddings are another batch than the paths'
             return self.path is not None
+        before, point = self.path, dict(found.witness.point)
+        if any(re.fullmatch(r"s_\d\d", name) for name in point):
+            self._along_rectangle(point, found.reason)
+        else:
+            self._around_point({name: value for name, value in point.items() if re.fullmatch(r"s_[pn]\d*", name)})
+        return self.path != before
+
+    def _along_rectangle(self, point: dict[str, float], reason: str) -> None:
+        """Scores s_ij of anchor i, whose positive is column i, of which two move one after the other."""
+        formulas = self.case.formulas
+        moves = re.search(r"moves (s_\d\d) by (\S+) and (s_\d\d) by (\S+)", reason)
+        assert formulas is not None
+        if moves is None:
+            return
+        places = [name for name in point if name.startswith("s_")]
+        rows = max(int(name[2]) for name in places)
+        columns = max(int(name[3]) for name in places)
+        order = [
+            f"s_{i}{j}"
+            for i in range(1, rows + 1)
+            for j in sorted(range(1, columns + 1), key=lambda j, i=i: (j != i, j))
+        ]
+        start = np.array([point[name] for name in order])
+        corners = np.repeat(start[None], 4, 0)
+        for which, (name, by) in enumerate(((moves[1], moves[2]), (moves[3], moves[4]))):
+            corners[1 + which : 3 + which, order.index(name)] += float(by.rstrip(",.:;"))
+        self.look(on_scores(formulas, 1, columns - 1, rows), corners[None], "along the witness")
+
+    def _around_point(self, named: dict[str, float]) -> None:
+        """Of similarities that the witness leaves out the place is looked for."""
+        formulas, least = self.case.formulas, self.case.counts[0]
+        assert formulas is not None
         places = {name: int(name[3:] or 1) - 1 for name in named}
-        least = self.case.counts[0]
         positives = max([least[0], *(places[n] + 1 for n in named if n.startswith("s_p"))])
         negatives = max([least[1], *(places[n] + 1 for n in named if n.startswith("s_n"))])
-        for anchors in dict.fromkeys((1, self.case.counts[-1][2])):
-            of = on_scores(formulas, positives, negatives, anchors)
-            size = (positives + negatives) * anchors
-            points = self.rng.uniform(formulas.low, formulas.high, (8, size))
-            given = []
-            for name, value in named.items():
-                index = places[name] + (positives if name.startswith("s_n") else 0)
-                points[:, index] = value
-                given.append(index)
-            for index in set(range(size)) - set(given):  # a line along what is not named, there and back
-                ends = np.repeat(points[:, None], 2, 1)
-                ends[:, 0, index], ends[:, 1, index] = formulas.low, formulas.high
-                points = np.concatenate([points, work(of, ends, 40).closed_in[:24]])
-            corners = [
-                rectangles(points, np.full((len(points), 2), half), [plane] * len(points))
-                for half in (1e-2, 1e-3, 1e-4)
-                for plane in combinations(range(size), 2)
-            ]
-            before = self.path
-            self.look(of, np.concatenate(corners)[:600], "at the witness")
-            if self.path != before:
-                return True
-        return False
+        of = on_scores(formulas, positives, negatives)
+        points = self.rng.uniform(formulas.low, formulas.high, (8, positives + negatives))
+        given = []
+        for name, value in named.items():
+            given.append(places[name] + (positives if name.startswith("s_n") else 0))
+            points[:, given[-1]] = value
+        for index in set(range(points.shape[1])) - set(given):
+            ends = np.repeat(points[:16, None], 2, 1)
+            margins = (formulas.high - formulas.low) * self.rng.uniform(1e-4, 0.03, (2, len(ends)))  # no round numbers
+            ends[:, 0, index], ends[:, 1, index] = formulas.low + margins[0], formulas.high - margins[1]
+            found = jumps(of, ends, self.rng)
+            points = np.concatenate([points, found[self.rng.permutation(len(found))[:16]]])
+        if len(given) == points.shape[1]:
+            points = points[:1]
+        shifts = self.rng.uniform(-0.5, 0.5, points.shape)  # a kink through the very middle would have no sides
+        planes = list(combinations(range(points.shape[1]), 2))
+        corners = [
+            rectangles(points + half * shifts, np.full((len(points), 2), half), [plane] * len(points))
+            for half in (1e-2, 1e-3, 1e-4)
+            for plane in planes
+        ]
+        self.look(of, np.concatenate(corners)[:600], "at the witness")
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -249,7 +284,7 @@ def _compare(judged: Judged, made: Case, truth: Truth, found: Any) -> None:
         for name, value in found.witness.point:
             if name in settings and abs(settings[name] - value) > 1e-9 * max(1, abs(value)):
                 doubts.append("witness at other hyperparameters")
-        if not truth.reproduces(found.witness):
+        if not truth.reproduces(found):
             doubts.append("witness not reproduced")
     for _ in range(TRIES):
         if truth.path is None and made.known is not False:
@@ -282,7 +317,18 @@ def judge_all(kinds: Sequence[str], seed: int, count: int, jobs: int) -> Iterabl
 
 def table(all_of_them: Sequence[Judged]) -> str:
     """A row a kind."""
-    head = ("kind", "objectives", "yes", "no", "wrong yes", "wrong no", "open", "open, rightly", "over 3 s", "slowest, s")
+    head = (
+        "kind",
+        "objectives",
+        "yes",
+        "no",
+        "wrong yes",
+        "wrong no",
+        "open",
+        "open, rightly",
+        "over 3 s",
+        "slowest, s",
+    )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     kinds = list(dict.fromkeys(j.kind for j in all_of_them))
     for kind in (*kinds, "**all**"):
@@ -329,7 +375,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--place", type=int, help="one case of the kind alone")
-    parser.add_argument("--show", nargs="*", default=["wrong yes", "wrong no", "error"], help="outcomes printed case by case")
+    parser.add_argument(
+        "--show", nargs="*", default=["wrong yes", "wrong no", "error"], help="outcomes printed case by case"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the table into {RESULT.name}")
     given = parser.parse_args(arguments)
     found = []
@@ -340,6 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drawn = judge_all(given.kind, given.seed, given.count, given.jobs)
     for judged in drawn:
         found.append(judged)
+        if sys.stderr.isatty():
+            print(f"{len(found):,} of {given.count:,}", end="\r", file=sys.stderr)
         if given.place is not None or judged.outcome in given.show or set(judged.doubts) & set(given.show):
             print(f"{judged.outcome}: {judged.kind} {judged.place}, {judged.seconds:.2f} s: {judged.text}", flush=True)
             print(f"    said {judged.said}: {judged.why[:900]} {list(judged.doubts)}", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -95,7 +96,7 @@ def number(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
             text = f"{text} + {r.randint(1, int(stretch))}" if "/" not in text else f"{r.randint(2, 7)}/2"
         text = text if r.random() < 0.65 and low < 0.3 < high else f"-({text})" if "+" in text else f"-{text}"
         if low < eval(text) < high:
-            return f"({text})" if text.startswith("-") or "+" in text else text
+            return text if re.fullmatch(r"[\d.]+", text) else f"({text})"
     return f"({(low + high) / 2})"
 
 
@@ -517,6 +518,7 @@ class TopK:
     k: int
 
     def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Which are kept."""
         return np.argsort(np.argsort(-s, axis=1, kind="stable"), axis=1) < self.k
 
 
@@ -527,6 +529,7 @@ class SemiHard:
     margin: float
 
     def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Which are kept."""
         return (other - s > 0) & (other - s <= self.margin)
 
 
@@ -537,6 +540,7 @@ class SelectivelyHard:
     epsilon: float
 
     def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Which are kept."""
         close = np.abs(other - s.max(1, keepdims=True)) < self.epsilon
         return (np.arange(s.shape[1])[:, None] == s.argmax(1)[:, None]) | close
 
@@ -599,6 +603,7 @@ class Stranger:
     name: ClassVar[str] = "strange"
 
     def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the members are kept."""
         assert other is not None
         kept = torch.zeros_like(members)
         for row, own in enumerate(members):

@@ -127,17 +127,23 @@ class Truth:
     def _on_scores(self, counts: tuple[int, int, int], paths: int) -> tuple[Field, Array]:
         formulas = self.case.formulas
         assert formulas is not None
-        of = on_scores(formulas, *counts)
         size = (counts[0] + counts[1]) * counts[2]
-        low, high = formulas.low, formulas.high
-        ends = self.rng.uniform(low, high, (2, paths, size))
-        planes = [tuple(self.rng.permutation(size)[:2]) for _ in range(paths)]
-        sides = np.stack([[np.abs(ends[0, i, p] - ends[1, i, p]) / 2 for p in plane] for i, plane in enumerate(planes)])
-        centres = self.rng.uniform(low, high, (paths, size))
-        for i, plane in enumerate(planes):
-            centres[i, list(plane)] = (ends[0, i, list(plane)] + ends[1, i, list(plane)]) / 2
-        polygons = self.rng.uniform(low, high, (paths // 3, 4, size))
-        return of, np.concatenate([rectangles(centres, sides, planes), polygons])
+        corners = np.repeat(self._drawn((paths, 1, size)), 4, 1)
+        for path in corners:
+            (i, j), ends = self.rng.permutation(size)[:2], self._drawn((2, 2))
+            path[:, i], path[:, j] = ends[0, [0, 1, 1, 0]], ends[1, [0, 0, 1, 1]]
+        polygons = self._drawn((paths // 3, 4, size))
+        return on_scores(formulas, *counts), np.concatenate([corners, polygons])
+
+    def _drawn(self, shape: tuple[int, ...]) -> Array:
+        """Scores, of which some are close to an end of their range."""
+        formulas = self.case.formulas
+        assert formulas is not None
+        share = self.rng.uniform(size=shape)
+        close = 10 ** self.rng.uniform(-4, -1, shape)
+        where = self.rng.uniform(size=shape)
+        share = np.where(where < 0.1, close, np.where(where > 0.9, 1 - close, share))
+        return formulas.low + (formulas.high - formulas.low) * share
 
     def _on_spheres(self, counts: tuple[int, int, int], paths: int) -> tuple[Field, Array]:
         formulas = self.case.formulas
@@ -287,7 +293,7 @@ def _compare(judged: Judged, made: Case, truth: Truth, found: Any) -> None:
         if not truth.reproduces(found):
             doubts.append("witness not reproduced")
     for _ in range(TRIES):
-        if truth.path is None and made.known is not False:
+        if truth.path is None and made.known is None:
             truth.search(8 * PATHS)
     judged.doubts = tuple(doubts)
     judged.outcome = "no"
@@ -352,17 +358,17 @@ def summary(all_of_them: Sequence[Judged], seed: int) -> str:
     lines = [
         f"{n:,} random objectives of {len({j.kind for j in all_of_them})} kinds, seed {seed}: wrong "
         f"{of['wrong yes'] + of['wrong no']}, open {100 * of['open'] / n:.2f} %, slower than {SLOW:g} s "
-        f"{100 * slow / n:.2f} %, errors {of['error']}; CPU time of a verdict {sum(j.seconds for j in all_of_them) / n:.2f} s "
-        "in the mean.",
+        f"{100 * slow / n:.2f} %, errors {of['error']}; CPU time of a verdict in the mean "
+        f"{sum(j.seconds for j in all_of_them) / n:.2f} s.",
         "",
         table(all_of_them),
         "",
-        f"Of {right_no:,} right verdicts of no, {doubts['no witness']:,} have no witness, {doubts['witness not reproduced']:,} "
-        f"one around which the oracle finds no work, and {doubts['witness at other hyperparameters']:,} one at other "
-        "hyperparameters than those that were set.",
+        f"Of {right_no:,} right verdicts of no, {doubts['no witness']:,} have no witness, "
+        f"{doubts['witness not reproduced']:,} one around which the oracle finds no work, and "
+        f"{doubts['witness at other hyperparameters']:,} one at other hyperparameters than those that were set.",
         "",
-        f"Control: a saboteur that says yes to all of these is caught at {sum(map(bool, no)):,} of {len(no):,}, and one that "
-        f"says no at {sum(map(bool, yes)):,} of {len(yes):,}.",
+        f"Control: a saboteur that says yes to all of these is caught at {sum(map(bool, no)):,} of {len(no):,}, and "
+        f"one that says no at {sum(map(bool, yes)):,} of {len(yes):,}.",
     ]
     return "\n".join(lines)
 
@@ -400,7 +406,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs", file=sys.stderr)
     if given.write:
         source = f"python benchmarks/verdicts.py --count {given.count} --seed {given.seed}"
-        about = f"`{source}`, Python {platform.python_version()}, {time.perf_counter() - start:.0f} s with {given.jobs} jobs."
+        took = f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs"
+        about = f"`{source}`, Python {platform.python_version()}, {took}."
         write_whole(RESULT, f"# Verdicts against closed paths\n\n{page}\n\n{about}\n")
     return int(any(j.outcome in ("wrong yes", "wrong no", "error") for j in found))
 

@@ -12,7 +12,7 @@ import torch
 import goal_analysis as ga
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SEED, OF_A_KIND = 5, 2
+SEED = 5
 KINDS = (
     "mask",
     "hinge",
@@ -47,15 +47,14 @@ def says(integrable: bool):
 
 @every_kind
 def test_no_verdict_is_wrong(kind: str) -> None:
-    for place in range(OF_A_KIND):
-        judged = verdicts.judge(kind, SEED, place)
-        assert judged.outcome in ("yes", "no", "open", "open, rightly"), judged
+    judged = verdicts.judge(kind, SEED, 0)
+    assert judged.outcome in ("yes", "no", "open", "open, rightly"), judged
 
 
 @every_kind
 def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
     tested = 0
-    for place in range(4):
+    for place in range(6):
         case = cases.case(kind, SEED, place)
         if case.formulas is None:
             continue
@@ -75,7 +74,7 @@ def test_who_says_yes_to_all_is_caught() -> None:
     found = [
         verdicts.judge(kind, SEED, place, says(True)) for kind in ("mask", "aggregate", "detach") for place in range(8)
     ]
-    assert sum(judged.outcome == "wrong yes" for judged in found) > 10
+    assert sum(judged.outcome == "wrong yes" for judged in found) > 8
 
 
 @pytest.mark.parametrize("kind", ["hinge", "condition", "catalog"])

@@ -164,7 +164,9 @@ class Truth:
     def reproduces(self, found: Any) -> bool:
         """Whether work is done around the witness of a verdict, or along the rectangle that it names."""
         formulas = self.case.formulas
-        if formulas is None or formulas.direction is not None:  # those of embeddings are another batch than the paths'
+        if formulas is None:  # a random draw, which no path runs through
+            return True
+        if formulas.direction is not None:  # its witnesses are in another batch of embeddings than the paths
             return self.path is not None
         before, point = self.path, dict(found.witness.point)
         if any(re.fullmatch(r"s_\d\d", name) for name in point):
@@ -311,13 +313,23 @@ def _job(given: tuple[str, int, int]) -> Judged:
     return judge(*given)
 
 
+def _as_child() -> None:
+    """What ends the run is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def judge_all(kinds: Sequence[str], seed: int, count: int, jobs: int) -> Iterable[Judged]:
     """The cases of all kinds in turn, as many of each."""
     drawn = [(kind, seed, place) for place in range(-(-count // len(kinds))) for kind in kinds]
     if jobs == 1:
         yield from map(_job, drawn)
         return
-    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=400) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, _as_child, maxtasksperchild=400) as pool:
         yield from pool.imap_unordered(_job, drawn, chunksize=8)
 
 
@@ -392,19 +404,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drawn: Iterable[Judged] = (judge(kind, given.seed, given.place) for kind in given.kind)
     else:
         drawn = judge_all(given.kind, given.seed, given.count, given.jobs)
-    for judged in drawn:
-        found.append(judged)
-        if sys.stderr.isatty():
-            print(f"{len(found):,} of {given.count:,}", end="\r", file=sys.stderr)
-        if given.place is not None or judged.outcome in given.show or set(judged.doubts) & set(given.show):
-            print(f"{judged.outcome}: {judged.kind} {judged.place}, {judged.seconds:.2f} s: {judged.text}", flush=True)
-            print(f"    said {judged.said}: {judged.why[:900]} {list(judged.doubts)}", flush=True)
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        for judged in drawn:
+            found.append(judged)
+            if sys.stderr.isatty():
+                print(f"{len(found):,} of {given.count:,}", end="\r", file=sys.stderr)
+            if given.place is not None or judged.outcome in given.show or set(judged.doubts) & set(given.show):
+                print(
+                    f"{judged.outcome}: {judged.kind} {judged.place}, {judged.seconds:.2f} s: {judged.text}", flush=True
+                )
+                print(f"    said {judged.said}: {judged.why[:900]} {list(judged.doubts)}", flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted after {len(found):,}", file=sys.stderr)
     order = list(KINDS)
     found.sort(key=lambda j: (order.index(j.kind), j.place))
     page = summary(found, given.seed)
     print(page)
     print(f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs", file=sys.stderr)
-    if given.write:
+    if given.write and found:
         source = f"python benchmarks/verdicts.py --count {given.count} --seed {given.seed}"
         took = f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs"
         about = f"`{source}`, Python {platform.python_version()}, {took}."

@@ -589,7 +589,9 @@ def selection(r: random.Random) -> Case:
     drawn = chosen.depends == "random"
     case = Case("selection", given, None if drawn else Formulas((term,)), known=False if drawn else None)
     return replace(
-        case, declared=chosen.depends != "unknown", keywords={"_": f"{t} × ({p}, {n}) {aggregator} {chosen}"}
+        case,
+        declared=chosen.says_where or chosen.depends in ("not", "order"),
+        keywords={"_": f"{t} × ({p}, {n}) {aggregator} {chosen}"},
     )
 
 
@@ -600,7 +602,14 @@ class Stranger:
     what: str
     number: float
     depends: str
+    says_where: bool = False
     name: ClassVar[str] = "strange"
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """Formulas that are above zero where a pair is kept, if it says them."""
+        where = {"above": f"s_n - ({self.number!r})", "violating": f"s_n - s_p + {self.number!r}"}
+        return (where[self.what],) if self.says_where else ()
 
     def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
         """Which of the members are kept."""
@@ -629,9 +638,12 @@ class Stranger:
         raise ValueError(f"got the selection {self.what!r}")
 
 
+DECLARED = (("threshold", True), ("threshold", False), ("unknown", False))
+"""Whether a selection says how it depends on the scores, and where its threshold lies."""
+
 STRANGERS: tuple[Callable[[random.Random], Stranger], ...] = (
-    lambda r: Stranger("above", float(eval(number(r))), r.choice(("threshold", "unknown"))),
-    lambda r: Stranger("violating", r.choice((0.0, 0.1, 0.2, 0.5, 0.51)), r.choice(("threshold", "unknown"))),
+    lambda r: Stranger("above", float(eval(number(r))), *r.choice(DECLARED)),
+    lambda r: Stranger("violating", r.choice((0.0, 0.1, 0.2, 0.5, 0.51)), *r.choice(DECLARED)),
     lambda r: Stranger("second", 0.0, r.choice(("order", "unknown"))),
     lambda r: Stranger("every other", 0.0, r.choice(("not", "unknown"))),
 )

@@ -7,7 +7,7 @@ that knows neither SymPy nor the engine. Weights that do work along a closed pat
 are the gradient of nothing: a yes is then wrong. Paths are rectangles and polygons, large ones, and small ones around
 places where weights jump. A no is wrong where no path shows it, not those around the verdict's own witness either. What
 is by its construction the gradient of a loss, or none, is known besides. Open is right for selections alone that do not
-say how they depend on the scores.
+say how they depend on the scores, or not where their threshold lies.
 
 The control is two saboteurs, of which one always says yes and one always no.
 """

@@ -1,0 +1,120 @@
+"""A sample of the law of verdicts: random objectives against the work of their weights along closed paths."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import goal_analysis as ga
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SEED = 5
+KINDS = (
+    "mask",
+    "hinge",
+    "condition",
+    "power",
+    "detach",
+    "aggregate",
+    "prescribed",
+    "selection",
+    "similarity",
+    "direction",
+    "catalog",
+)
+
+
+def of_benchmarks(name: str) -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return __import__(name)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+verdicts, cases, oracle = map(of_benchmarks, ("verdicts", "verdict_cases", "verdict_oracle"))
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def says(integrable: bool):
+    return lambda case: SimpleNamespace(integrable=integrable, reason="sabotage", witness=None)
+
+
+@every_kind
+def test_no_verdict_is_wrong(kind: str) -> None:
+    judged = verdicts.judge(kind, SEED, 0)
+    assert judged.outcome in ("yes", "no", "open", "open, rightly"), judged
+
+
+@every_kind
+def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
+    tested = 0
+    for place in range(6):
+        case = cases.case(kind, SEED, place)
+        if case.formulas is None:
+            continue
+        keywords = {name: value for name, value in case.keywords.items() if name != "_"}
+        given = ga.objective(case.given, **keywords).objective
+        alone = ga.objective(replace(given, anchors=ga.Anchors.ROWS, reduction=ga.Reduction.SUM))
+        s = np.random.default_rng(place).uniform(case.formulas.low, case.formulas.high, (5, 30))
+        positives = torch.tensor([True, True, False, False, False]).expand(30, -1)
+        expected = alone.weight_matrix(torch.tensor(s.T.copy()), ga.Matches(positives, ~positives)).numpy().T
+        got, _ = oracle.weights(case.formulas, s[:2], s[2:])
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=str(case))
+        tested += 1
+    assert tested >= 2
+
+
+def test_who_says_yes_to_all_is_caught() -> None:
+    found = [
+        verdicts.judge(kind, SEED, place, says(True)) for kind in ("mask", "aggregate", "detach") for place in range(8)
+    ]
+    assert sum(judged.outcome == "wrong yes" for judged in found) > 8
+
+
+@pytest.mark.parametrize("kind", ["hinge", "condition", "catalog"])
+def test_who_says_no_to_all_is_caught(kind: str) -> None:
+    found = [verdicts.judge(kind, SEED, place, says(False)) for place in range(3)]
+    assert all("no witness" in judged.doubts for judged in found)
+    assert sum(judged.outcome == "wrong no" for judged in found) >= (3 if kind == "hinge" else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "keywords", "gradient"),
+    [
+        ("(s_n - s_p) if abs(s_n) > 0.5 else 0", {}, False),
+        ("(s_n - s_p)*step(1 - sqrt(2 - 2*s_n))", {}, False),
+        ("step(s_n**3)*s_p", {}, False),
+        ("(s_n - s_p)*step(s_n - 0.999)", {}, False),
+        ("s_p*step(s_n*s_p - 0.9)", {}, False),
+        ("(s_n - s_p)*step(s_n - 1.001)", {}, True),
+        ("s_n**2*step(s_n - 1/3)", {}, True),
+        ("(s_n - s_p)*step(s_n - s_p - 0.4) + 3", {}, True),
+        ("(s_n**2 - 0.25)*s_p if s_n > 0.5 else 0", {}, True),
+        ("detach(s_n)*s_p", {}, False),
+        ("detach(s_n)*s_n", {}, True),
+    ],
+)
+def test_the_oracle_finds_the_work_that_is_done(text: str, keywords: dict, gradient: bool) -> None:
+    truth = verdicts.Truth(cases.of_formula("mask", text, **keywords), np.random.default_rng(0))
+    truth.search(60)
+    assert (truth.path is None) is gradient, truth.path
+
+
+def test_the_rule_is_exact_on_smooth_fields_and_closes_in_on_jumps() -> None:
+    square = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
+    rotation = oracle.work(lambda p: np.stack([-p[1], p[0]]), square)
+    assert rotation.done == pytest.approx([2.0], abs=1e-12)
+    third = oracle.work(lambda p: np.stack([0 * p[0], (p[0] > 1 / 3) * p[1]]), square)
+    assert third.done == pytest.approx([0.5], abs=1e-9)
+    jump = oracle.work(lambda p: np.stack([1.0 * (p[1] > 1 / 3) * p[0], 0 * p[1]]), square + 0.1)
+    assert jump.done == pytest.approx([-(1.1**2 - 0.1**2) / 2], abs=1e-7)
+    assert jump.proves.all()
+    kinked = oracle.work(lambda p: np.stack([np.sign(p[0] + p[1] - 0.7)] * 2), square)
+    assert not kinked.proves.any()
+    assert np.abs(kinked.closed_in.sum(1) - 0.7).max() < 1e-3

@@ -1,9 +1,8 @@
 """Laws of tables of photographs with captions, and of data sets by name or path."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +12,9 @@ from PIL import Image
 from goal_analysis.vse.data import DATASETS, load
 from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData
 from goal_analysis.vse.data.table import delimited_rows, from_hugging_face
+
+if TYPE_CHECKING:
+    import datasets
 
 
 def photographs(folder: Path) -> list[Image.Image]:
@@ -336,7 +338,9 @@ def test_parquet_without_its_reader_says_what_to_install(
         load(path)
 
 
-def hugging_face(folder: Path, captions: list[Any]) -> datasets.DatasetDict:
+def hugging_face(folder: Path, captions: list[Any]) -> "datasets.DatasetDict":
+    import datasets
+
     images = photographs(folder)
     column = datasets.Dataset.from_dict({"image": images[:2], "caption": captions})
     column = column.cast_column("image", datasets.Image())
@@ -355,6 +359,8 @@ def test_a_data_set_of_hugging_face_is_read(tmp_path: Path, captions: list[Any])
 
 
 def test_pictures_of_hugging_face_that_cannot_be_decoded_are_named_or_left_out(tmp_path: Path) -> None:
+    import datasets
+
     photographs(tmp_path)
     content = [(tmp_path / f"{k}.png").read_bytes() for k in range(4)]
     content[1], content[2] = content[1][:50], b"no picture"

@@ -1,19 +1,37 @@
 """What every test gets: fixed seeds, no display, reproducible hypotheses; and what several folders make up."""
 
+import gc
 import os
 import random
 import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+# What jaxtyping's import hook is the first to import it compiles anew, third parties included.
+import beartype  # noqa: F401
 import pytest
+import sympy  # noqa: F401
 from hypothesis import settings
+
+# Compiled files are kept, whatever the environment says: without them every worker and every call compiles the house.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # A busy machine may be slow without the code being wrong, hence no deadline.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+# Collecting tests makes much that stays, so the garbage collector looks at none of it, then or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goal_analysis.api.objectives import text_of
-from goal_analysis.api.runs import experiment_of
+from goal_analysis.api.runs import experiment_of, load_run
 from goal_analysis.cli.options import (
     INTERRUPTED,
     AssignmentsOption,
@@ -36,6 +36,7 @@ def compare(
     data: DataOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N − 1.")] = 5,
     baseline: Annotated[str | None, typer.Option(help="What differences are to; by default the first.")] = None,
+    split: Annotated[str, typer.Option(help="dev, test or train: where the runs' best models are compared.")] = "dev",
     assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the runs.")] = Path(
         "comparison"
@@ -45,11 +46,13 @@ def compare(
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
 
-    What is done is not run again, so the same command goes on after any end.
+    What is done is not run again, so the same command goes on after any end. On every split, a run's model is that of
+    its best epoch on dev.
 
     \b
     goal-analyze compare --preset bag_of_words --objective vse_pp --objective nca/linear@softmax:12 --jobs 2
     """
+    from goal_analysis.study.comparison import COLUMNS
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
     from goal_analysis.study.runs import best_by_seed, best_rsum, seed_jobs
@@ -65,6 +68,8 @@ def compare(
             if name in experiments:
                 refuse(f"got {name} twice but expected every experiment and objective once")
             experiments[name] = replace(experiment, objective=text_of(objective))
+        if split != "dev":
+            experiment.load_split(split)  # refused before the first run where there is none
     runs = seed_jobs(output, experiments, seeds)
     first = baseline or next(iter(experiments))
     if first not in experiments:
@@ -88,7 +93,8 @@ def compare(
         say_interrupted(output)
     for failure in failures:
         typer.echo(str(failure), err=True)
-    found = best_by_seed(runs)
+    measured = best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
+    found = best_by_seed(runs, measured)
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
         raise typer.Exit(INTERRUPTED if interrupted else 1)
@@ -96,12 +102,8 @@ def compare(
     if as_json:
         typer.echo(comparison.table.to_json(orient="records", indent=2))
     else:
-        shown = [
-            {column: f"{value:.1f}" if isinstance(value, float) else value for column, value in row.items()}
-            for row in comparison.table.to_dict("records")
-        ]
-        print_table(tuple(map(str, comparison.table.columns)), shown)  # pyright: ignore[reportArgumentType]
-        typer.echo("dev RSUM; differences to the baseline over the same seeds, with 95 % bootstrap intervals")
+        print_table(COLUMNS, [dict(zip(COLUMNS, cells, strict=True)) for cells in comparison.cells()])
+        typer.echo(f"{split} RSUM. {comparison.caption}")
         for statement in comparison.statements():
             typer.echo(statement)
     raise typer.Exit(INTERRUPTED if interrupted else 1 if failures else 0)

@@ -34,7 +34,8 @@ def evaluate(
     """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
 
     Several runs are an ensemble: their scores are averaged, and nothing is re-ranked. Recall from images is the hit
-    rate "any of the image's captions among the first K".
+    rate "any of the image's captions among the first K". The 95 % intervals are over other images with their captions,
+    of these models; what another seed of the training would reach is another matter, which `compare` is for.
 
     \b
     goal-analyze evaluate runs/mine
@@ -44,7 +45,7 @@ def evaluate(
     from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
-    from goal_analysis.vse.retrieval.metrics import coco_positives
+    from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
     from goal_analysis.vse.retrieval.scoring import ways_of
 
     if protocol is not None and protocol not in PROTOCOLS:
@@ -69,13 +70,23 @@ def evaluate(
         write_whole(ranks_file, json.dumps(places) + "\n")
     of_eccv = coco_positives(places) if eccv else {}
     if as_json:
-        print_json(record | of_eccv)
+        print_json(record | of_eccv | {"intervals": dict(found.intervals)})
         return
-    columns = ("from", "R@1", "R@5", "R@10", "median rank", "mean rank")
-    ways = zip(("images", "captions"), (found.i2t, found.t2i), found.median_ranks, found.mean_ranks, strict=True)
-    rows = [(way, *(f"{value:.1f}" for value in (*recalls, *ranks))) for way, recalls, *ranks in ways]
-    print_table(columns, [dict(zip(columns, row, strict=True)) for row in rows])
-    typer.echo(f"RSUM {found.rsum:.1f} on {len(chosen.images)} images of {split}")
+    named = found.record()
+
+    def said(name: str) -> str:
+        low, high = found.intervals[name]
+        return f"{named[name]:.1f} [{low:.1f}, {high:.1f}]"
+
+    rows = [
+        {"from": source}
+        | {f"R@{k}": said(f"{way}_r{k}") for k in CUTOFFS}
+        | {f"{kind} rank": f"{named[f'{way}_{kind}_rank']:.1f}" for kind in ("median", "mean")}
+        for source, way in (("images", "i2t"), ("captions", "t2i"))
+    ]
+    print_table(tuple(rows[0]), rows)
+    typer.echo(f"RSUM {said('rsum')} on {len(chosen.images)} images of {split}.")
+    typer.echo("The 95 % intervals are over queries: an image with all its captions counts as one.")
     for name, value in of_eccv.items():
         typer.echo(f"{name} {value:.1f}")
     if "dual_rsum" in record:

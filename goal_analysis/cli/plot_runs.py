@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,17 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
     from goal_analysis.pictures.style import style
+    from goal_analysis.study.report.runs import gather_runs
 
-    runs = [load_run(folder).records for folder in folders]
+    groups, faults = gather_runs(folders)
+    if not groups:
+        refuse("\n".join(faults))
+    for fault in faults:
+        typer.echo(fault, err=True)
+    logs = {run.folder: replace(load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
     with style():
-        figures = figures_of_logs(runs)
-        best = max(zip(folders, runs, strict=True), key=lambda pair: best_rsum(pair[1]) or -1.0)[0]
+        figures = figures_of_logs(list(logs.values()))
+        best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
         try:
             figures |= pictures_of_model(best, data)
         except (OSError, ValueError) as problem:

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.pictures.canvas import panels, single_panel
-from goal_analysis.pictures.run_frames import LEVEL, Records, interval_of, log_frame, ranking_frame
+from goal_analysis.pictures.run_frames import Records, interval_of, log_frame, ranking_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
@@ -82,7 +82,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)
     if baseline is not None:
         at = frame.loc[frame["objective"] == baseline, "mean"].iloc[0]
         ax.axvline(at, color=INK, linewidth=0.7, linestyle="--", zorder=0)
-    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, {LEVEL} % bootstrap interval")
+    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
     ax.set_ylabel("objective (seeds)")
     return ax
 

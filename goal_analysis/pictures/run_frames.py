@@ -10,10 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from goal_analysis.numeric.bootstrap import mean_interval
-
-LEVEL = 95  # of intervals, in percent
-RESAMPLES = 2000  # how often the bootstrap draws
+from goal_analysis.numeric.student import mean_interval
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ def log_frame(runs: Sequence[Records], kind: str, columns: Sequence[str] | None 
 
 
 def interval_of(values: ArrayLike) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean over seeds; NaN for fewer than two values."""
-    return mean_interval(np.asarray(values, dtype=float), RESAMPLES, LEVEL / 100)
+    """Student's 95 % interval of the mean over seeds; NaN for fewer than four values."""
+    return mean_interval(np.asarray(values, dtype=float))
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -75,11 +72,11 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def ranking_frame(found: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
     """Objectives by the mean of a number over seeds, the best first: ``objective``, ``seeds``, ``mean``, ``low``,
-    ``high`` (NaN of a single seed), ``values``.
+    ``high`` (NaN of fewer than four seeds), ``values``.
 
-    >>> ranking_frame({"a": {0: 1.0}, "b": {0: 3.0, 1: 3.0}})[["objective", "seeds", "mean", "low"]]
+    >>> ranking_frame({"a": {0: 1.0}, "b": {0: 3.0, 1: 3.0, 2: 3.0, 3: 3.0}})[["objective", "seeds", "mean", "low"]]
       objective  seeds  mean  low
-    0         b      2   3.0  3.0
+    0         b      4   3.0  3.0
     1         a      1   1.0  NaN
     """
     rows = [(name, value) for name, seeds in found.items() for value in seeds.values()]

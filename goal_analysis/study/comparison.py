@@ -1,17 +1,17 @@
-"""Objectives compared over seeds: means, deviations, paired differences with intervals, and what is within noise."""
+"""Objectives compared over seeds: means, paired differences with Student's intervals, and what is within noise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import pandas as pd
 
-from goal_analysis.numeric.bootstrap import mean_interval
+from goal_analysis.numeric.student import FEWEST, LEVEL, adjusted_for, mean_interval, score
 
-RESAMPLES = 10_000
-LEVEL = 0.95
+COLUMNS = ("objective", "seeds", "mean", "deviation", "difference", "interval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +19,10 @@ class Comparison:
     """What so many runs say of objectives.
 
     Args:
-        table: a row an objective, the best mean first, with ``objective``, ``seeds``, ``mean``, ``deviation`` (of a
-            sample, n − 1), and against the baseline over the seeds that both have ``difference``, ``low`` and
-            ``high``; these are NaN in the baseline's own row.
+        table: a row an objective, the best mean first, with ``objective``, ``seeds`` (those with a number), ``mean``,
+            ``deviation`` (of a sample, n − 1), and against the baseline over the ``common`` seeds, of ``of`` that
+            either was run with: ``difference``, ``low``, ``high`` and the interval's ``level``. What is not known is
+            NaN, as those are in the baseline's own row.
         baseline: the objective that the others are compared with.
         metric: what was measured.
     """
@@ -30,76 +31,105 @@ class Comparison:
     baseline: str
     metric: str
 
-    def cells(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Every objective with its seeds, mean, deviation, difference and interval, as a table prints them."""
+    @property
+    def caption(self) -> str:
+        """What the differences and the intervals of the table are."""
+        return (
+            f"Differences are to {self.baseline} over the same seeds. Intervals are Student's of the paired "
+            "differences, each at the level at which Holm's method tests its row, so that at most 5 % of such tables "
+            "call a difference that is not there."
+        )
+
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """The `COLUMNS` of every row, as a table prints them."""
         for row in self.table.to_dict("records"):
             own = row["objective"] == self.baseline
-            against = ("", "") if own else (f"{row['difference']:+.1f}", f"[{row['low']:+.1f}, {row['high']:+.1f}]")
-            yield row["objective"], (str(row["seeds"]), f"{row['mean']:.1f}", f"{row['deviation']:.1f}", *against)
+            against = ("", "") if own else (_said(row["difference"], "+"), _interval(row))
+            yield row["objective"], str(row["seeds"]), _said(row["mean"]), _said(row["deviation"]), *against
 
     def statements(self) -> list[str]:
-        """A sentence an objective: better, worse, or within noise of the baseline."""
-        found = []
-        columns = ["objective", "difference", "low", "high"]
-        for name, difference, low, high in self.table[columns].itertuples(index=False, name=None):
-            if name == self.baseline:
-                continue
-            interval = f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
-            if np.isnan(low):
-                said = "too few common seeds for an interval"
-            elif low > 0:
-                said = f"better than {self.baseline}: {interval}"
-            elif high < 0:
-                said = f"worse than {self.baseline}: {interval}"
-            else:
-                said = f"within noise of {self.baseline}: {interval}"
-            found.append(f"{name}: {said}")
-        return found
+        """A sentence an objective: better, worse, within noise of the baseline, or too few seeds to say."""
+        return [
+            f"{row['objective']}: {self._said_of(row)}"
+            for row in self.table.to_dict("records")
+            if row["objective"] != self.baseline
+        ]
+
+    def _said_of(self, row: dict) -> str:
+        if np.isnan(row["low"]):
+            return f"too few seeds to say: {row['common']} in common with {self.baseline}, and {FEWEST} are needed"
+        how = "better than" if row["low"] > 0 else "worse than" if row["high"] < 0 else "within noise of"
+        missing = f", over {row['common']} of {row['of']} seeds" if row["common"] < row["of"] else ""
+        return f"{how} {self.baseline}: {_said(row['difference'], '+')} {_interval(row)}{missing}"
+
+    def markdown(self, chosen: Mapping[str, str] | None = None) -> list[str]:
+        """The lines of the table and of the sentences, with what was chosen of every objective if it is given."""
+        head = COLUMNS if chosen is None else (COLUMNS[0], "chosen", *COLUMNS[1:])
+        rows = [head, ("---",) * len(head)]
+        for name, *numbers in self.cells():
+            rows.append((name, *numbers) if chosen is None else (f"`{name}`", chosen[name], *numbers))
+        return [*(f"| {' | '.join(row)} |" for row in rows), "", *(f"- {one}" for one in self.statements())]
 
 
-def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum", seed: int = 0) -> Comparison:
-    """Compare objectives by a number that every one of their runs has.
+def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
+    """Compare objectives by a number that their runs have.
 
-    The interval is the percentile bootstrap's over the seeds of the paired differences: with n seeds, n differences
-    are drawn with replacement, and their mean taken, ten thousand times. With five seeds it is narrower than Student's
-    by about a quarter, so what it calls better may still be chance more often than one time in forty.
+    The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
+    where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;
+    all intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have
+    an interval of that number alone. Below four common seeds there is none.
+
+    A number that is not finite is no number, and a run that failed has none: the seed is left out of both, and the
+    sentence says of how many. Seeds are paired by their number, so the runs have to be of one study.
 
     Args:
         found: the number by objective and seed.
         baseline: one of the objectives.
         metric: the number's name.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: no such baseline, or an objective without a run.
 
-    >>> compare({"a": {0: 1.0, 1: 2.0}, "b": {0: 3.0, 1: 4.0}}, "a").statements()
-    ['b: better than a: +2.0 [+2.0, +2.0]']
+    >>> a, b = {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}, {0: 5.0, 1: 5.0, 2: 6.0, 3: 8.0}
+    >>> compare({"a": a, "b": b}, "a").statements()
+    ['b: better than a: +3.5 [+2.6, +4.4]']
     """
     if baseline not in found:
         raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(found)}")
-    rows = []
+    rows, paired = [], []
+    known = {name: {s: value for s, value in by_seed.items() if isfinite(value)} for name, by_seed in found.items()}
     for name, by_seed in found.items():
         if not by_seed:
             raise ValueError(f"compare: got no run of {name!r} but expected one at least")
-        values = np.array(list(by_seed.values()))
-        row = {"objective": name, "seeds": len(values), "mean": values.mean()}
-        row["deviation"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        common = sorted(set(by_seed) & set(found[baseline]))
-        paired = np.array([by_seed[s] - found[baseline][s] for s in common])
-        own = name == baseline
-        row["difference"] = np.nan if own or not len(paired) else paired.mean()
-        row["low"], row["high"] = (np.nan, np.nan) if own else interval(paired, seed)
-        rows.append(row)
+        values = np.array(list(known[name].values()), dtype=float)
+        both = sorted(known[name].keys() & known[baseline].keys()) if name != baseline else []
+        paired.append(np.array([known[name][seed] - known[baseline][seed] for seed in both], dtype=float))
+        rows.append(
+            {
+                "objective": name,
+                "seeds": len(values),
+                "mean": values.mean() if len(values) else np.nan,
+                "deviation": values.std(ddof=1) if len(values) > 1 else np.nan,
+                "common": len(paired[-1]),
+                "of": len(by_seed.keys() | found[baseline].keys()),
+                "difference": paired[-1].mean() if len(paired[-1]) else np.nan,
+                **dict.fromkeys(("low", "high", "level"), np.nan),
+            }
+        )
+    tested = [number for number, values in enumerate(paired) if len(values) >= FEWEST]
+    scores = np.array([score(paired[number]) for number in tested])
+    counts = adjusted_for(scores, np.array([len(paired[number]) - 1 for number in tested], dtype=int))
+    for number, count in zip(tested, counts, strict=True):
+        level = 1 - (1 - LEVEL) / count
+        low, high = mean_interval(paired[number], level)
+        rows[number] |= {"low": low, "high": high, "level": level}
     table = pd.DataFrame(rows).sort_values("mean", ascending=False, ignore_index=True)
     return Comparison(table, baseline, metric)
 
 
-def interval(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap's 95 % interval of the mean; NaN for fewer than two.
+def _interval(row: dict) -> str:
+    return "–" if np.isnan(row["low"]) else f"[{row['low']:+.1f}, {row['high']:+.1f}]"
 
-    Args:
-        differences: shape ``(seeds,)``.
-        seed: of the resampling.
-    """
-    return mean_interval(differences, RESAMPLES, LEVEL, seed)
+
+def _said(value: float, sign: str = "") -> str:
+    return "–" if np.isnan(value) else f"{value:{sign}.1f}"

@@ -89,8 +89,10 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
     }
 
 
-def best_by_seed(jobs: Jobs) -> dict[str, dict[int, float]]:
-    """The best dev RSUM by name and seed of the runs that are done; a name without any is left out.
+def best_by_seed(jobs: Jobs, measured: Callable[[Path], float] = best_rsum) -> dict[str, dict[int, float]]:
+    """The best dev RSUM, or what else is measured in a run's folder, by name and seed of the runs that are done.
+
+    A name without any is left out.
 
     Raises:
         RunError: a result is not what a run writes, or data have changed between the runs.
@@ -99,7 +101,7 @@ def best_by_seed(jobs: Jobs) -> dict[str, dict[int, float]]:
     check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
     for (name, seed), folder in done.items():
-        found.setdefault(name, {})[seed] = best_rsum(folder)
+        found.setdefault(name, {})[seed] = measured(folder)
     return found
 
 
@@ -110,17 +112,8 @@ def run_over_seeds(
     processes: int,
     report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
 ) -> tuple[dict[str, dict[int, float]], list[Failure]]:
-    """Run what is not done, seed by seed.
-
-    Args:
-        folder: as for `seed_jobs`.
-        experiments: as for `seed_jobs`.
-        seeds: as for `seed_jobs`.
-        processes: runs at once, each on one thread.
-        report: is handed every run that ended, and its failure.
-
-    Returns:
-        What `best_by_seed` says, and what failed.
+    """Run what of `seed_jobs` is not done, ``processes`` at once on one thread each; what `best_by_seed` says, and what
+    failed.
     """
     jobs = seed_jobs(folder, experiments, seeds)
     failures = run_jobs(jobs.values(), processes, report=report)

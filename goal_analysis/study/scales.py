@@ -72,12 +72,7 @@ def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = Fals
     that aggregates read, such as the scale of InfoNCE. Another positive hyperparameter is looked for from a tenth to
     three times of its value. A triplet weight that equals the mining's scale moves with it. A margin is looked for
     from 0 to twice its value, and up to 0.2 at least if it is not negative. The learning rate is tuned where nothing
-    else is, or for all alike where that is asked for.
-
-    Args:
-        objective: which.
-        learning_rate: of the experiment.
-        tune_rate: whether the learning rate is tuned beside other scales too.
+    else is, or with ``tune_rate`` for all alike.
     """
     found, bound = [], None
     name, numbers = _mining_of(objective)
@@ -121,11 +116,7 @@ def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:
-    """The objective with these values of its scales; a learning rate among them is none of the objective's.
-
-    Args:
-        objective: which.
-        values: by the names of `scales_of`.
+    """The objective with these values of `scales_of`; a learning rate among them is none of the objective's.
 
     >>> from losses_catalog.info_nce import info_nce_loss
     >>> scaled(info_nce_loss, {"tau": 20.0, "training.learning_rate": 0.001}).values()
@@ -144,12 +135,8 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
 
 
 def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:
-    """The trials' values: an objective's own, then such as fill the ranges.
-
-    Args:
-        scales: one at least.
-        budget: how many, at least 1.
-        seed: of the scrambling.
+    """So many trials' values of one scale or more: an objective's own, then such as fill the ranges, by a scrambled
+    Sobol sequence of this seed.
     """
     own = {s.name: float(s.own) for s in scales}
     if budget == 1:

@@ -94,26 +94,15 @@ def tuned_comparison(
 
 
 def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
-    """The study as Markdown: what was run, the table, and a sentence an objective.
-
-    Args:
-        outcome: what was found.
-        base: data, model and training of every run.
-        budget: trials of each objective.
-        seeds: runs of each.
-    """
+    """The study as Markdown: what was run, the table, and a sentence an objective."""
     lines = [
         f"Dev RSUM of {base.name} on {base.data_name}: {seeds} seeds an objective, each tuned with "
-        f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. Differences are to "
-        f"{outcome.comparison.baseline} over the same seeds, with 95 % bootstrap intervals.",
+        f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. "
+        + outcome.comparison.caption,
         "",
-        "| objective | chosen | seeds | mean | deviation | difference | interval |",
-        "|---|---|---|---|---|---|---|",
     ]
-    for name, numbers in outcome.comparison.cells():
-        values = ", ".join(f"{scale} = {value:.4g}" for scale, value in outcome.chosen[name].items())
-        lines.append(f"| {' | '.join((f'`{name}`', values, *numbers))} |")
-    lines += ["", *(f"- {statement}" for statement in outcome.comparison.statements())]
+    chosen = {name: ", ".join(f"{s} = {value:.4g}" for s, value in of.items()) for name, of in outcome.chosen.items()}
+    lines += outcome.comparison.markdown(chosen)
     lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
     return "\n".join(lines) + "\n"
 

@@ -71,27 +71,12 @@ def candidate(
     base: Experiment,
     tune_rate: bool = False,
 ) -> Candidate:
-    """A candidate with the scales that `scales_of` finds.
-
-    Args:
-        name: how tables call it.
-        objective: with its own values.
-        write: the text that an experiment names an objective by.
-        base: whose learning rate is its own value.
-        tune_rate: whether the learning rate is tuned beside other scales.
-    """
+    """A candidate with the scales that `scales_of` finds; its own learning rate is that of the base."""
     return Candidate(name, objective, scales_of(objective, float(base.training.learning_rate), tune_rate), write)
 
 
 class Tuning:
-    """The trials of several candidates in one folder.
-
-    Args:
-        folder: of the study; the journal and the runs of the trials are there.
-        base: data, model and training of every run.
-        candidates: what is tuned.
-        budget: trials of each.
-    """
+    """The trials of several candidates, ``budget`` of each, with their journal and their runs in one folder."""
 
     def __init__(self, folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
         self.folder, self.base, self.budget = folder, base, budget

@@ -35,6 +35,11 @@ def output(folder: Path, tmp_path_factory: pytest.TempPathFactory, call, killed_
     return where
 
 
+def best_of(output: Path, search: str) -> float:
+    trials = pd.read_csv(output / "trials.csv")
+    return trials[(trials["search"] == search) & (trials["state"] == "complete")]["rsum"].max()
+
+
 def test_every_search_has_its_trials_and_what_was_drawn_is_told(output: Path) -> None:
     trials = pd.read_csv(output / "trials.csv")
     ran = trials[trials["state"] != "not run"]
@@ -60,6 +65,10 @@ def test_the_best_few_are_compared_with_the_baselines_over_fresh_seeds(output: P
             )
             == 2
         )
+    states = pd.read_csv(output / "trials.csv").query("search == 'found' and state != 'not run'")["state"]
+    ended = f"chosen of {(states == 'complete').sum()} that came to an end, of 3 that were run; "
+    assert f"- found 1: {best_of(output, 'found'):.1f} in the trial, {ended}" in text
+    assert "Its number there is no estimate" in text
     seeds = {json.loads(path.read_text())["seed"] for path in (output / "trials").rglob("experiment.json")}
     assert seeds == {1000}  # none of the comparison's
 

@@ -37,7 +37,7 @@ def test_runs_become_a_page(runs: Path, tmp_path: Path) -> None:
     best = json.loads((runs / "0" / "result.json").read_text())["best"]["rsum"]
     for said in (
         f"<b>{best:.1f}</b>",
-        "vse_pp: too few common seeds for an interval",
+        "vse_pp: too few seeds to say: 1 in common with nca_twin/linear@softmax:12, and 4 are needed",
         f"{tmp_path / 'nowhere'}: got no run.json in it but expected the folder of a run, or one of runs",
         "The data are features, so an image is known here by its first caption.",
         "retrieving from 12 images of dev",

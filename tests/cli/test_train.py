@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from goal_analysis.cli import app
 from goal_analysis.cli.train import processes
+from goal_analysis.files import folder_name
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
 
@@ -54,7 +55,12 @@ def test_a_run_is_evaluated(run: Path, tmp_path: Path) -> None:
     best = json.loads((run / "result.json").read_text())["best"]
     assert found["rsum"] == best["rsum"]
     assert len(json.loads(ranks.read_text())["t2i"]) == 60
-    assert "RSUM" in called("evaluate", str(run), str(run)).output
+    low, high = found["intervals"]["rsum"]
+    assert low < found["rsum"] < high
+    assert set(found["intervals"]) == {"rsum", *(f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))}
+    both = called("evaluate", str(run), str(run)).output
+    assert f"RSUM {found['rsum']:.1f} [{low:.1f}, {high:.1f}] on 12 images of dev." in both
+    assert "an image with all its captions counts as one" in " ".join(both.split())
     on_train = json.loads(called("evaluate", str(run), "--split", "train", "--json").stdout)
     assert on_train["images"] == 40
 
@@ -171,6 +177,16 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     assert "nca/linear@softmax:12: " in result.output
     again = called(*words)
     assert "4 runs, 4 of them done" in again.output
+    assert "nca/linear@softmax:12: too few seeds to say: 2 in common with vse_pp" in again.output
+    on_train = json.loads(called(*words, "--split", "train", "--json").stdout)
+    for row in on_train:
+        seeds = (tmp_path / folder_name(row["objective"])).iterdir()
+        each = [json.loads(called("evaluate", str(run), "--split", "train", "--json").stdout) for run in seeds]
+        assert row["mean"] == pytest.approx(np.mean([one["rsum"] for one in each]))
+    missing = called(*words[:-1], str(tmp_path / "other"), "--split", "test")
+    assert missing.exit_code == 2
+    assert "split: got 'test' but expected one of train, dev" in missing.output.replace("\n", " ")
+    assert not (tmp_path / "other").exists()
     kept = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     other = called(*words, "--set", "training.epochs=5")
     assert other.exit_code == 2

@@ -23,7 +23,7 @@ QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn
 def runs():
     """Three seeds of one objective and one of another."""
     found = []
-    for objective, seed in (("a", 0), ("a", 1), ("a", 2), ("b", 0)):
+    for objective, seed in (("a", 0), ("a", 1), ("a", 2), ("a", 3), ("b", 0)):
         records = [{"kind": "step", "step": 1, "learning_rate": 0.1}]
         for epoch in (1, 2):
             step = 5 * epoch
@@ -35,11 +35,11 @@ def runs():
 
 def test_logs_over_seeds(runs):
     frame = log_frame(runs, "epoch", ["rsum"])
-    assert len(frame) == 8
+    assert len(frame) == 10
     means = over_seeds(frame, ("objective", "epoch")).set_index(["objective", "epoch"])
-    assert means.loc[("a", 2.0), "mean"] == 201
-    assert means.loc[("a", 2.0), "seeds"] == 3
-    assert 200 <= means.loc[("a", 2.0), "low"] < 201 < means.loc[("a", 2.0), "high"] <= 202
+    assert means.loc[("a", 2.0), "mean"] == 201.5
+    assert means.loc[("a", 2.0), "seeds"] == 4
+    assert means.loc[("a", 2.0), ["low", "high"]].tolist() == pytest.approx([199.4457, 203.5543], abs=1e-4)
     assert np.isnan(means.loc[("b", 2.0), "low"]), "one seed has no interval"
     with pytest.raises(ValueError, match="got the column 'r' of epoch records but expected one of rsum"):
         log_frame(runs, "epoch", ["r"])
@@ -47,7 +47,7 @@ def test_logs_over_seeds(runs):
 
 def test_curves_have_a_line_an_objective(runs, ax):
     draw_curves(log_frame(runs, "epoch"), ax, "rsum")
-    assert [line.get_label() for line in ax.lines] == ["a (3 seeds)", "b (1 seed)"]
+    assert [line.get_label() for line in ax.lines] == ["a (4 seeds)", "b (1 seed)"]
     bands = [band for band in ax.collections if any(len(path) for path in band.get_paths())]
     assert len(bands) == 1, "one seed has none"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "RSUM (of 600)")
@@ -73,7 +73,7 @@ def test_a_ranking(ax):
     assert frame["objective"].tolist() == ["better", "worse"]
     draw_ranking(frame, ax, baseline="worse")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
-    assert "95 % bootstrap interval" in ax.get_xlabel()
+    assert "Student's 95 % interval" in ax.get_xlabel()
 
 
 def test_recall_counts_hits(ax):

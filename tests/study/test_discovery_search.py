@@ -103,7 +103,7 @@ def test_a_discovery_goes_on_with_other_workers(tmp_path: Path) -> None:
     again = search(tmp_path, 2)
     (left,) = again.jobs()
     assert json.loads((left.output.parent / DECLARED).read_text())["training"]["workers"] == 0
-    assert [experiment.training.workers for experiment in again.best(2)] == [0]
+    assert [experiment.training.workers for experiment, _ in again.best(2)] == [0]
     with pytest.raises(RunError, match="got another experiment or smaller budgets"):
         _begin(tmp_path, base(epochs=8), {"found": 2})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.study.report import report
-from goal_analysis.study.report.runs import gather_runs
+from goal_analysis.study.report.runs import compared_groups, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 
 RUN_FILES = ("run.json", "result.json", "log.jsonl")
@@ -60,6 +60,43 @@ def test_groups_of_one_objective_are_told_apart(runs: Path, tmp_path: Path) -> N
     (other / "run.json").write_text(json.dumps(record))
     groups, _ = gather_runs([runs / "hinge_constant", other])
     assert groups[1].label == f"hinge/constant in {other}"
+
+
+def test_runs_of_other_settings_are_not_compared_unless_one_study_put_them_side_by_side(
+    runs: Path, tmp_path: Path
+) -> None:
+    """Seeds of other settings are no pairs: equal seeds of them begin from other weights or see other batches."""
+
+    def changed(where: Path, training: dict) -> Path:
+        other = copied(runs / "nca(tau=4)_linear" / "seed-0", where)
+        record = json.loads((other / "run.json").read_text())
+        record["experiment"]["training"] |= training
+        (other / "run.json").write_text(json.dumps(record))
+        return other
+
+    here = copied(runs / "hinge_constant" / "seed-0", tmp_path / "study" / "hinge" / "seed-0")
+    for training, parts in (({"learning_rate": 0.5}, 1), ({"epochs": 9}, 2)):
+        alone = changed(tmp_path / f"alone-{parts}", training)
+        groups, _ = gather_runs([here, alone])
+        assert len(compared_groups(groups)) == parts
+    beside = changed(tmp_path / "study" / "other" / "seed-0", {"epochs": 9})
+    groups, _ = gather_runs([here, beside])
+    (part,) = compared_groups(groups)
+    assert part == list(groups)
+    record = json.loads((beside / "run.json").read_text())
+    record["data"]["fingerprint"] = "0" * 16
+    (beside / "run.json").write_text(json.dumps(record))
+    assert len(compared_groups(gather_runs([here, beside])[0])) == 2, "other data"
+
+
+def test_a_table_of_each_part_is_on_the_page(runs: Path, tmp_path: Path, objective_of) -> None:
+    other = copied(runs / "nca(tau=4)_linear" / "seed-0", tmp_path / "other")
+    record = json.loads((other / "run.json").read_text())
+    record["experiment"]["training"] |= {"epochs": 9}
+    (other / "run.json").write_text(json.dumps(record))
+    text = report([runs, other], objective_of, no_data, queries=0)
+    assert "The runs make 2 tables" in text
+    assert text.count('class="numbers"') == 2
 
 
 def spoilt_json(folder: Path) -> None:

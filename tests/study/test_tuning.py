@@ -172,22 +172,22 @@ def test_a_trial_whose_process_was_killed_before_it_had_its_values_gets_them(tmp
 def test_a_study_writes_what_it_found(tmp_path: Path, without_processes: None) -> None:
     reported = []
     outcome = tuned_comparison(
-        tmp_path, base(), candidates(), 4, 3, 1, lambda job, failure, runs: reported.append((job.name, runs))
+        tmp_path, base(), candidates(), 4, 4, 1, lambda job, failure, runs: reported.append((job.name, runs))
     )
-    assert len(reported) == 3 * (4 + 3)
-    assert {runs for _, runs in reported} == {21}
+    assert len(reported) == 3 * (4 + 4)
+    assert {runs for _, runs in reported} == {24}
     table = pd.read_csv(tmp_path / TABLE).set_index("objective")
     assert next(iter(table.index)) == "nca"
-    assert table.loc["nca", "seeds"] == 3
-    assert table.loc["nca", "deviation"] == pytest.approx(1.0)
+    assert table.loc["nca", "seeds"] == 4
+    assert table.loc["nca", "deviation"] == pytest.approx((11 / 12) ** 0.5), "of 0, 1, 2 and 0"
     text = (tmp_path / TEXT).read_text()
-    assert "3 seeds an objective, each tuned with 4 trials" in text
+    assert "4 seeds an objective, each tuned with 4 trials" in text
     assert "nca: better than hinge" in text
     assert f"tau = {outcome.chosen['nca']['tau']:.4g}" in text
     trials = pd.read_csv(tmp_path / TRIALS)
     assert list(trials.groupby("objective").size()) == [4, 4, 4]
     runs = [json.loads(p.read_text()) for p in sorted((tmp_path / "comparison").glob(f"nca/*/{DECLARED}"))]
-    assert [run["seed"] for run in runs] == [0, 1, 2]
+    assert [run["seed"] for run in runs] == [0, 1, 2, 3]
     assert {run["objective"] for run in runs} == {json.dumps({"tau": outcome.chosen["nca"]["tau"]})}
 
 

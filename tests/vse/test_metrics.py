@@ -12,6 +12,7 @@ from goal_analysis.vse.retrieval.metrics import (
     RetrievalMetrics,
     mean_metrics,
     metrics,
+    query_intervals,
     ranks,
 )
 
@@ -107,3 +108,57 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         ranks_of_scores(torch.zeros(2, 2), np.array([0, 0]))
     with pytest.raises(ValueError, match=r"shape \(2, 2\) .* expected \(2, 3\)"):
         ranks(lambda rows: torch.zeros(2, 2), np.array([0, 0, 1]), 2)
+
+
+# --- intervals over queries -----------------------------------------------------------------------
+
+
+def drawn_ranks(rng: np.random.Generator, images: int, captions: int = 5) -> tuple[Ranks, np.ndarray]:
+    """Ranks of images of which some are easy and some are hard, with all their captions; R@1 is 50 % both ways."""
+    easy = rng.random(images) < 0.5
+    found = rng.random((images, captions)) < np.where(easy, 0.9, 0.1)[:, None]
+    return Ranks(np.where(easy, 1, 20), np.where(found.ravel(), 1, 20)), np.repeat(np.arange(images), captions)
+
+
+def test_an_interval_holds_what_other_queries_would_give_as_often_as_it_says() -> None:
+    """The control takes captions of one image for independent queries."""
+    rng = np.random.default_rng(0)
+    covered, naive = {"i2t_r1": [], "t2i_r1": [], "rsum": []}, []
+    for _ in range(400):
+        found, image_of = drawn_ranks(rng, 100)
+        intervals = query_intervals([(found, image_of)])
+        for name, true in (("i2t_r1", 50), ("t2i_r1", 50), ("rsum", 300)):
+            covered[name].append(intervals[name][0] <= true <= intervals[name][1])
+        share = (found.of_images == 1).mean()
+        naive.append(abs(share - 0.5) < 1.96 * np.sqrt(share * (1 - share) / len(image_of)))
+    for name, inside in covered.items():
+        assert 0.92 <= np.mean(inside) <= 0.98, name
+    assert np.mean(naive) < 0.8
+
+
+def test_intervals_surround_the_metrics_and_end_within_the_scale() -> None:
+    for images in (1, 2, 30):
+        found, image_of = drawn_ranks(np.random.default_rng(images), images)
+        record = metrics(found).record()
+        for name, (low, high) in query_intervals([(found, image_of)]).items():
+            assert 0 <= low <= record[name] + 1e-9
+            assert record[name] - 1e-9 <= high <= (600 if name == "rsum" else 100)
+            assert low < high
+
+
+def test_a_few_queries_that_all_agree_are_no_certainty() -> None:
+    """Wilson's interval of 8 of 8 is [67.6, 100]."""
+    ones, image_of = Ranks(np.ones(8, int), np.ones(16, int)), np.repeat(np.arange(8), 2)
+    for name, (low, high) in query_intervals([(ones, image_of)]).items():
+        whole = 600 if name == "rsum" else 100
+        assert low / whole == pytest.approx(8 / (8 + 1.959964**2))
+        assert high == whole
+
+
+def test_the_interval_of_folds_is_that_of_their_mean() -> None:
+    rng = np.random.default_rng(3)
+    folds = [drawn_ranks(rng, 500) for _ in range(4)]
+    low, high = query_intervals(folds)["t2i_r1"]
+    assert low < np.mean([metrics(found).t2i[0] for found, _ in folds]) < high
+    one = query_intervals(folds[:1])["t2i_r1"]
+    assert (high - low) / (one[1] - one[0]) == pytest.approx(0.5, rel=0.05)

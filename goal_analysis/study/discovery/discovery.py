@@ -99,9 +99,9 @@ def _contenders(search: Search, baselines: Sequence[Search], finalists: int) -> 
         best = one.best(count)
         if not best:
             raise ValueError(f"{one.name}: got no trial that came to an end but expected one of {one.rules.budget}")
-        for place, experiment in enumerate(best, 1):
+        for place, (experiment, rsum) in enumerate(best, 1):
             name = f"{one.name} {place}" if one is search else one.name
-            found.append(Contender(name, experiment, one.rules.read(experiment.objective)))
+            found.append(Contender(name, one.name, experiment, one.rules.read(experiment.objective), rsum))
     return tuple(found)
 
 

@@ -21,13 +21,17 @@ class Contender:
 
     Args:
         name: how tables call it.
+        search: the name of the search that chose it.
         experiment: as its search left it, named after the trial.
         objective: that it trains with.
+        rsum: dev RSUM of the trial.
     """
 
     name: str
+    search: str
     experiment: Experiment
     objective: Objective
+    rsum: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +52,7 @@ class Discovery:
 
 
 def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
-    """The discovery as Markdown: what was searched, the tables, and what is known of every contender.
-
-    Args:
-        found: what was found.
-        base: data, model and training of every trial.
-        seeds: of the comparison.
-    """
+    """The discovery as Markdown: what was searched, the tables, and what is known of every contender."""
     lines = [
         f"{base.name} on {base.data_name}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
         "drawn by the tree-structured Parzen estimator and ended early by successive halving; chosen by dev RSUM.",
@@ -72,13 +70,28 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
     for name, comparison in found.comparisons.items():
         own = name == base.data_name
         lines += ["", f"## {name}: {seeds} fresh seeds" + ("" if own else ", on which nothing was chosen"), ""]
-        lines += ["| objective | seeds | mean | deviation | difference | interval |", "|---|---|---|---|---|---|"]
-        lines += [f"| {objective} | {' | '.join(numbers)} |" for objective, numbers in comparison.cells()]
-        lines += ["", *(f"- {statement}" for statement in comparison.statements())]
+        lines += [comparison.caption, "", *comparison.markdown()]
+        if own:
+            lines += ["", *_chosen(found, comparison)]
     lines += [f"- did not come to an end: {failure}" for failure in found.failures]
     for contender in found.contenders:
         lines += ["", f"## {contender.name}", "", *_known(contender, base)]
     return "\n".join(lines) + "\n"
+
+
+def _chosen(found: Discovery, comparison: Comparison) -> Iterator[str]:
+    """What choosing the best of many trials does to its number."""
+    yield "The best of many trials is so partly by luck. Its number there is no estimate; the mean over fresh seeds is:"
+    yield ""
+    means = comparison.table.set_index("objective")["mean"]
+    for contender in found.contenders:
+        states = found.trials.loc[found.trials["search"] == contender.search, "state"]
+        mean = means.get(contender.name, float("nan"))
+        ran, ended = sum(states != "not run"), sum(states == "complete")
+        yield (
+            f"- {contender.name}: {contender.rsum:.1f} in the trial, chosen of {ended} that came to an end, of {ran} "
+            f"that were run; {mean:.1f} over fresh seeds ({mean - contender.rsum:+.1f})"
+        )
 
 
 def _known(contender: Contender, base: Experiment) -> Iterator[str]:

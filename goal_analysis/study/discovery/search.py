@@ -142,11 +142,12 @@ class Search:
             trial.set_user_attr(TROUBLE, str(failure))
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def best(self, count: int) -> list[Experiment]:
-        """The experiments of the best trials that came to an end, the best first; each is named after its trial."""
+    def best(self, count: int) -> list[tuple[Experiment, float]]:
+        """The experiments of the best trials that came to an end, named after them, and their dev RSUM; best first."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
         done.sort(key=lambda t: -(t.value or 0.0))
-        return [replace(self._experiment_of(t), name=f"{self.name} trial {t.number}") for t in done[:count]]
+        named = ((replace(self._experiment_of(t), name=f"{self.name} trial {t.number}"), t) for t in done[:count])
+        return [(experiment, float(t.value or 0.0)) for experiment, t in named]
 
     def records(self) -> list[dict[str, Any]]:
         """What was drawn and what came of it."""

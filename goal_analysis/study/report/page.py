@@ -21,7 +21,7 @@ from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
 from goal_analysis.study.report.objectives import ObjectiveOf, objective_sections
 from goal_analysis.study.report.results import Results, results
-from goal_analysis.study.report.runs import Group, gather_runs
+from goal_analysis.study.report.runs import Group, compared_groups, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
@@ -30,7 +30,7 @@ QUERIES = 6  # images, and captions, in a gallery
 
 @dataclass(frozen=True, eq=False)
 class OnData:
-    """The groups on the same data, and what came of them."""
+    """The groups that are compared, all on the same data, and what came of them."""
 
     name: str
     fingerprint: str
@@ -59,13 +59,10 @@ def report(
         raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
     baseline = _labelled(groups, baseline)
     load = _once(load)
-    by_data: dict[str, list[Group]] = {}
-    for group in groups:
-        by_data.setdefault(group.data["fingerprint"], []).append(group)
     return _written(
         groups=groups,
         faults=faults,
-        data=[_on_data(alike, load, baseline, queries) for alike in by_data.values()],
+        data=[_on_data(alike, load, baseline, queries) for alike in compared_groups(groups, baseline)],
         objectives=objective_sections((group.objective for group in groups), objective_of),
         versions=_versions(groups),
         command=said(command),

@@ -63,6 +63,38 @@ class Group:
         return tuple(run for run in self.runs if run.best is not None)
 
 
+def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
+    """The groups in parts whose runs may be paired by their seeds.
+
+    On the same data, they are the groups of one study, which `goal_analysis.study.runs.seed_jobs` put side by side, or
+    their experiments are the same but for name, objective, learning rate and seed.
+
+    Args:
+        groups: of `gather_runs`.
+        baseline: the label of the group that decides first what belongs to it.
+    """
+    parts: list[list[Group]] = []
+    for group in sorted(groups, key=lambda one: one.label != baseline):
+        alike = (p for p in parts if p[0].data["fingerprint"] == group.data["fingerprint"] and _same_study(p[0], group))
+        part = next(alike, None)
+        if part is None:
+            parts.append([group])
+        else:
+            part.append(group)
+    return [sorted(part, key=groups.index) for part in parts]
+
+
+def _same_study(one: Group, other: Group) -> bool:
+    def setting(group: Group) -> dict[str, Any]:
+        kept = {k: v for k, v in identity(group.runs[0].experiment).items() if k not in ("name", "objective", "seed")}
+        return kept | {"training": {k: v for k, v in kept["training"].items() if k != "learning_rate"}}
+
+    def studies(group: Group) -> set[Path]:
+        return {r.folder.resolve().parents[1] for r in group.runs if r.folder.name == f"seed-{r.experiment.seed}"}
+
+    return bool(studies(one) & studies(other)) or setting(one) == setting(other)
+
+
 def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """The groups of the runs in or below these folders, in the order they are found, and what is wrong with others."""
     read: dict[str, dict[int, Run]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,16 @@ from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import RetrievalModel, rank_first_anew
 from goal_analysis.vse.models.text import Tokenizer, Tokens
-from goal_analysis.vse.retrieval.metrics import TILE, Ranks, RetrievalMetrics, mean_metrics, metrics, ranks, strips
+from goal_analysis.vse.retrieval.metrics import (
+    TILE,
+    Ranks,
+    RetrievalMetrics,
+    mean_metrics,
+    metrics,
+    query_intervals,
+    ranks,
+    strips,
+)
 from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
 
 FIRST = 50  # places that are written out for other evaluations
@@ -37,15 +47,16 @@ def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict
 
 
 def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
-    """The metrics of the models of `ways_of` on a split, or their mean over consecutive folds of so many images."""
+    """The metrics of the models of `ways_of` on a split, or their mean over consecutive folds of so many images.
+
+    They have the intervals over queries.
+    """
     images = len(split.images)
-    if fold is None:
-        return metrics(_ranks(ways_of(models, split), split))
-    if images % fold:
+    if images % (fold or images):
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
-    return mean_metrics(
-        [evaluate_models(models, split.subset(range(top, top + fold))) for top in range(0, images, fold)]
-    )
+    folds = [split.subset(range(top, top + fold)) for top in range(0, images, fold)] if fold else [split]
+    found = [(_ranks(ways_of(models, one), one), one.image_of) for one in folds]
+    return replace(mean_metrics([metrics(ranks) for ranks, _ in found]), intervals=query_intervals(found))
 
 
 def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:

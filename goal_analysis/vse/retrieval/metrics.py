@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -38,14 +39,21 @@ class Ranks:
     of_images: np.ndarray
 
 
+Interval = tuple[float, float]
+
+
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Recall@1, 5 and 10 in percent, median and mean ranks, with images (``i2t``) and captions (``t2i``) as queries."""
+    """Recall@1, 5 and 10 in percent, median and mean ranks, with images (``i2t``) and captions (``t2i``) as queries.
+
+    The ``intervals`` are those of `query_intervals` of the recalls and of RSUM, where they were asked for.
+    """
 
     i2t: tuple[float, ...]
     t2i: tuple[float, ...]
     median_ranks: tuple[float, float]
     mean_ranks: tuple[float, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def rsum(self) -> float:
@@ -111,8 +119,49 @@ def metrics(found: Ranks) -> RetrievalMetrics:
 def mean_metrics(found: list[RetrievalMetrics]) -> RetrievalMetrics:
     """The mean of every number over folds, as in the COCO 1K protocol."""
     names = ("i2t", "t2i", "median_ranks", "mean_ranks")
-    means = (np.mean([getattr(one, name) for one in found], axis=0) for name in names)
-    return RetrievalMetrics(*(tuple(mean.tolist()) for mean in means))
+    i2t, t2i, medians, means = (
+        tuple(np.mean([getattr(one, name) for one in found], axis=0).tolist()) for name in names
+    )
+    return RetrievalMetrics(i2t, t2i, medians, means)
+
+
+def query_intervals(folds: Sequence[tuple[Ranks, np.ndarray]]) -> dict[str, Interval]:
+    """95 % intervals of the recalls and of RSUM over other queries of the same kind, by the names of `record`.
+
+    The unit is an image with all its captions, for captions of one image are found or missed together. What each image
+    adds to a share p gives the variance of p, and n* = p(1 − p) / variance independent queries would have the same. The
+    interval is Wilson's with n* queries. Where p is 0 or 1, n* is the number of images. "Probable Inference, the Law
+    of Succession, and Statistical Inference" (Wilson, JASA 1927, https://doi.org/10.1080/01621459.1927.10502953);
+    "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"
+    (Korn and Graubard, Survey Methodology 1998).
+
+    Args:
+        folds: the ranks of each, and of every caption the number of its image; several stand for their mean.
+
+    >>> query_intervals([(Ranks(np.array([1, 2, 1, 9]), np.array([1, 1, 7, 3])), np.arange(4))])["i2t_r1"]
+    (15.003899, 84.996101)
+    """
+    shares, variance, images, queries = np.zeros(7), np.zeros(7), 0, 0
+    for ranks, image_of in folds:
+        counts = np.bincount(image_of)
+        of_captions = np.stack([ranks.of_captions <= k for k in CUTOFFS], 1).astype(float)
+        of_images = np.stack([np.bincount(image_of, ranks.of_images <= k) for k in CUTOFFS], 1)
+        i2t, t2i = of_captions.mean(0), of_images.sum(0) / len(image_of)
+        parts = np.hstack([(of_captions - i2t) / len(counts), (of_images - t2i * counts[:, None]) / len(image_of)])
+        six = np.hstack([i2t, t2i])
+        shares += np.append(six, six.mean()) / len(folds)
+        variance += (np.column_stack([parts, parts.mean(1)]) ** 2).sum(0) / len(folds) ** 2
+        images, queries = images + len(counts), queries + len(counts) + len(image_of)
+    spread = shares * (1 - shares)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = np.where(spread > 0, np.minimum(spread / variance, queries), images)
+    z = NormalDist().inv_cdf(0.975)
+    middle = (shares + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * np.sqrt(spread / effective + z**2 / (4 * effective**2))
+    names = [*(f"{way}_r{k}" for way in ("i2t", "t2i") for k in CUTOFFS), "rsum"]
+    whole = np.array([100.0] * 6 + [600.0])
+    limits = np.clip([middle - half, middle + half], 0, 1) * whole
+    return {name: (float(low), float(high)) for name, low, high in zip(names, *limits, strict=True)}
 
 
 def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, float]:

@@ -312,7 +312,7 @@ def _stretches_below(deciding: sp.Expr, s: sp.Symbol, span) -> list[str]:
 
 
 def _place(point: Sequence[float], symbols: Sequence[sp.Symbol] = (s_p, s_n)) -> str:
-    return "at " + ", ".join(f"{s} = {number(x)}" for s, x in zip(symbols, point, strict=True))
+    return "at " + ", ".join(f"{s} = {x:.6g}" for s, x in zip(symbols, point, strict=True))
 
 
 def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:

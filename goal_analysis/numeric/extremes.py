@@ -50,16 +50,14 @@ class Pole:
 
 @dataclass(frozen=True)
 class Extremes:
-    """The least and the largest value over the range, infinite where there is none, and where the search found them.
+    """The least and the largest value over the range, infinite where there is none.
 
-    ``undefined`` is a point inside of the range at which there is no real value. The points have the coordinates that
-    the formula reads.
+    ``undefined`` is a point inside of the range at which there is no real value, in the coordinates that the formula
+    reads.
     """
 
     least: float
     most: float
-    least_at: Point
-    most_at: Point
     poles: tuple[Pole, ...]
     undefined: Point | None
 
@@ -90,16 +88,6 @@ def window(span: Span) -> tuple[float, float]:
     return (high - 8.0 if math.isinf(low) else low), (low + 8.0 if math.isinf(high) else high)
 
 
-def values_of(expression: sp.Expr, symbols: Sequence[sp.Symbol]) -> Callable[..., np.ndarray]:
-    """The formula as a function of arrays."""
-    run = function(lowered(program([expression], symbols)), NUMPY)
-
-    def values(*grids: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(run(*grids)[0], np.broadcast_shapes(*(grid.shape for grid in grids)))
-
-    return values
-
-
 @dataclass(frozen=True)
 class Search:
     """The values of a formula on a grid, and the search for its largest values."""
@@ -113,7 +101,11 @@ class Search:
     def of(cls, expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Search:
         """The search over the ranges of the symbols."""
         axes = tuple(points_along(span, EVEN[len(symbols)], off) for span, off in zip(spans, OFF, strict=False))
-        values = values_of(expression, symbols)
+        run = function(lowered(program([expression], symbols)), NUMPY)
+
+        def values(*grids: np.ndarray) -> np.ndarray:
+            return np.broadcast_to(run(*grids)[0], np.broadcast_shapes(*(grid.shape for grid in grids)))
+
         return cls(values, axes, values(*np.meshgrid(*axes, indexing="ij")))
 
     def peaks(self, of: Callable[[np.ndarray], np.ndarray], rounds: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -164,22 +156,21 @@ def extremes(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[S
     """The extremes and poles of a formula in numbers and these symbols over their ranges."""
     if not expression.has(*symbols):
         value = float(expression)
-        return Extremes(value, value, (), (), (), None)
+        return Extremes(value, value, (), None)
     own = tuple(s for s in symbols if expression.has(s))
     if own != symbols:
         return extremes(expression, own, tuple(spans[symbols.index(s)] for s in own))
     search = Search.of(expression, symbols, spans)
     poles = poles_of(expression, symbols, spans)
-    (most_at, most), (least_at, least) = (
+    most, least = (
         _largest(search, sign, any(pole.upwards if sign > 0 else pole.downwards for pole in poles)) for sign in (1, -1)
     )
-    return Extremes(0.0 - least, most + 0.0, least_at, most_at, poles, _undefined(search))
+    return Extremes(0.0 - least, most + 0.0, poles, _undefined(search))
 
 
-def _largest(search: Search, sign: int, has_pole: bool) -> tuple[Point, float]:
-    points, top = search.peaks(lambda values: sign * values)
-    unbounded = has_pole or _grows_outwards(search, sign, float(top[0]))
-    return tuple(points[0].tolist()), math.inf if unbounded else float(top[0])
+def _largest(search: Search, sign: int, has_pole: bool) -> float:
+    _, top = search.peaks(lambda values: sign * values)
+    return math.inf if has_pole or _grows_outwards(search, sign, float(top[0])) else float(top[0])
 
 
 def _grows_outwards(search: Search, sign: int, top: float) -> bool:
@@ -404,7 +395,7 @@ def _certain_point(
 @dataclass(frozen=True)
 class Monotony:
     """Whether a formula rises and falls anywhere along one similarity, whether it is proved that it does nothing else,
-    and points at which it rises and falls.
+    and points (s_p, s_n) at which it does.
     """
 
     rises: bool

@@ -27,6 +27,7 @@ PANELS = (
 def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSINE) -> Chart:
     """The chart of an objective, from a `goal_analysis.pictures.weight_frames.moved_frame`."""
     span = span_of(similarity)
+    drawn = "" if similarity.opposite.is_finite and similarity.identical.is_finite else ", a window: it has no range"
     own = frame[frame["moved"] == ""]
     traces, layout = _drawn(own)
     first, step = float(own["s_p"].iloc[0]), float(own["s_p"].iloc[1] - own["s_p"].iloc[0])
@@ -46,7 +47,7 @@ def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSIN
                       if values[number] is not None})  # fmt: skip
     for place in range(len(PANELS)):
         sides = {"range": span, "showgrid": False}
-        titled = [sides | {"title": {"text": name, "standoff": 4}} for name in ("s_p", "s_n")]
+        titled = [sides | {"title": {"text": name + drawn, "standoff": 4}} for name in ("s_p", "s_n")]
         figure.update_layout(axis_layout(place, *titled))
     bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "power", "title": {"side": "right"}}
     figure.update_layout({panel.bar: {"colorbar": bar} for panel in PANELS})

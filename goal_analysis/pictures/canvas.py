@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from goal_analysis.files import write_whole
 from goal_analysis.pictures.style import FAINT, INK, Scale, style
-from goal_analysis.pictures.weight_frames import arrow_frame, matrix, regions, span_of
+from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, regions, span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 FORMATS = ("png", "svg", "pdf")
@@ -84,7 +84,7 @@ def similarity_label(
     '$s \\in (-\\infty, \\infty)$, drawn from $-4$ to $4$'
     """
     ends = similarity.opposite, similarity.identical
-    if np.isfinite([float(end) for end in ends]).all():
+    if is_bounded(similarity):
         return rf"${symbol} \in {list(ends)}${of}"
     low, high = span or span_of(similarity)
     interval = sp.latex(sp.Interval(*ends)).replace(r"\left", "").replace(r"\right", "")
@@ -98,7 +98,8 @@ def similarity_axes(
     span = span or span_of(similarity)
     ax.set(xlim=span, ylim=span, aspect="equal")
     ax.set(xlabel=similarity_label("s_p", similarity, span, of), ylabel=similarity_label("s_n", similarity, span, of))
-    ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
+    if is_bounded(similarity):
+        ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
     return ax
 
 

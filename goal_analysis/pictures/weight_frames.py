@@ -77,6 +77,11 @@ def kink_columns(expressions: Sequence[sp.Expr]) -> dict[str, sp.Expr]:
 # --- grids ----------------------------------------------------------------------------------------
 
 
+def is_bounded(similarity: Similarity) -> bool:
+    """Whether the range of a similarity has two ends."""
+    return bool(similarity.opposite.is_finite and similarity.identical.is_finite)
+
+
 def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None = None) -> tuple[float, float]:
     """The ends of what is drawn of a similarity: those of its range, or as far as values reach where there is no end;
     without values those of its window.

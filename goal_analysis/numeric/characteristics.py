@@ -386,7 +386,7 @@ def _plateaus(
             continue
         edge = _edge(float(s[leaves[0] - 1]), float(s[leaves[0]]), lambda x, near=near: bool(near(value(x))))
         if abs(edge - (low if s is grid else high)) >= LONG * (high - low):
-            yield Plateau(*sorted((float(end), edge)), limit)
+            yield Plateau(min(float(end), edge), max(float(end), edge), limit)
 
 
 # --- sentences ------------------------------------------------------------------------------------

@@ -142,12 +142,12 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
 
 
 def characteristics(given: Given | Decomposition | WeightField, **keywords: Any) -> Characteristics:
-    """What the weights of one triplet do: signs, limits, growth with hardness, saturation and scale.
+    """What the weights of one triplet do: signs over the plane, limits, growth with hardness, extremes and poles.
 
     The arguments are those of `objective`, and so is what is refused; weights of one triplet are accepted too.
 
-    >>> characteristics("nca/linear").negative.negative_somewhere
-    True
+    >>> characteristics("nca/linear").push.where
+    's_n < 0'
     """
     from goal_analysis.numeric.characteristics import characteristics as found
 

@@ -329,4 +329,4 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         return dict(figures(decompose(values[0]), values[0].title, [kind]))[kind]
     if not values or kind not in (None, "compare"):
         raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
-    return comparison_figure([(decompose(value), {}) for value in values])
+    return comparison_figure([decompose(value) for value in values])

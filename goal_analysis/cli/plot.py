@@ -157,7 +157,7 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import comparison_figure
 
-    figure = comparison_figure([(decompose(one.resolved()), {}) for one in chosen])
+    figure = comparison_figure([decompose(one.resolved()) for one in chosen])
     path = folder / f"compare.{form}"
     save(figure, path)
     return [path]

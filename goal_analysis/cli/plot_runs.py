@@ -95,7 +95,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     from goal_analysis.pictures import batch_figures
     from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
     from goal_analysis.pictures.canvas import panels
-    from goal_analysis.pictures.weight_frames import surface_frame
+    from goal_analysis.pictures.weight_frames import span_of, surface_frame
 
     objective = trained_objective(model.experiment.objective)
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
@@ -105,7 +105,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
         pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
     anchors, weights = anchors_frame(pairs), decompose(objective.objective)
     weight = "T" if weights.separable else "w_n"
-    surface = surface_frame(weights, weight, count=121)
+    surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
     figure, axes = panels(2, 2, 3.8, 3.2)
     batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
     batch_figures.draw_weight_distribution(pairs, axes[0, 1])

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullFormatter
 from goal_analysis.pictures.batch_frames import CELLS, joint_frame
 from goal_analysis.pictures.style import INK, PULL, PUSH
 from goal_analysis.pictures.weight_figures import draw_surface
+from goal_analysis.pictures.weight_frames import reach
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 SMALL = 8  # a weight this many powers of ten below the largest, or farther, is not drawn
@@ -23,13 +24,17 @@ def draw_joint(
     weight: str = "T",
     similarity: Similarity = COSINE,
 ) -> Axes:
-    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight."""
+    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight and
+    as far as that; the title says how many triplets lie beyond.
+    """
     draw_surface(surface, ax, weight, similarity)
-    cells = joint_frame(triplets, similarity)
+    low, high = reach(surface)
+    cells = joint_frame(triplets, (low, high))
     largest = 72 * ax.get_window_extent().width / ax.figure.dpi / CELLS  # pyright: ignore
     area = np.maximum(cells["share"] * largest**2, 0.15)
     ax.scatter(cells["s_p"], cells["s_n"], s=area, marker="s", color=PUSH, linewidths=0.3, edgecolors="white")
-    ax.set_title(f"{len(triplets):,} triplets; area: share of them")
+    beyond = int((~((triplets >= low) & (triplets <= high))[["s_p", "s_n"]].all(axis=1)).sum())
+    ax.set_title(f"{len(triplets):,} triplets{f', {beyond:,} beyond' * bool(beyond)}; area: share of them")
     return ax
 
 

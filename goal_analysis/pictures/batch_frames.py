@@ -10,8 +10,6 @@ from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import effective_number
-from goal_analysis.pictures.weight_frames import span_of
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
 CELLS = 28  # cells of the joint histogram along each side of the square
@@ -67,11 +65,10 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"effective_negatives": number.numpy()})
 
 
-def joint_frame(triplets: pd.DataFrame, similarity: Similarity = COSINE) -> pd.DataFrame:
-    """The joint histogram of triplets, a row a cell that is not empty: ``s_p`` and ``s_n`` (the middle of the cell),
-    ``share`` (of the triplets in the fullest cell).
+def joint_frame(triplets: pd.DataFrame, span: tuple[float, float] = (-1.0, 1.0)) -> pd.DataFrame:
+    """The joint histogram of triplets in a span, a row a cell that is not empty: ``s_p`` and ``s_n`` (the middle of the
+    cell), ``share`` (of the triplets in the fullest cell).
     """
-    span = span_of(similarity)
     count, *edges = np.histogram2d(triplets["s_p"], triplets["s_n"], CELLS, [span, span])
     middles = [(e[:-1] + e[1:]) / 2 for e in edges]
     at_p, at_n = np.nonzero(count)

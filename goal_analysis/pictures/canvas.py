@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from goal_analysis.files import write_whole
 from goal_analysis.pictures.style import FAINT, INK, Scale, style
-from goal_analysis.pictures.weight_frames import arrow_frame, matrix, regions, span_of
+from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, regions, span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 FORMATS = ("png", "svg", "pdf")
@@ -73,23 +73,33 @@ def save(figure: Figure, path: Path) -> None:
 # --- the square of (s_p, s_n) ---------------------------------------------------------------------
 
 
-def similarity_label(symbol: str, similarity: Similarity = COSINE) -> str:
-    r"""A similarity's symbol with its range, for an axis.
+def similarity_label(
+    symbol: str, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> str:
+    r"""A similarity's symbol with its range, for an axis; where there is no range, with what is drawn of it.
 
     >>> similarity_label("s_p")
     '$s_p \\in [-1, 1]$'
+    >>> similarity_label("s", Similarity("log_ratio", "log p/q", -sp.oo, sp.oo), (-4.0, 4.0))
+    '$s \\in (-\\infty, \\infty)$, drawn from $-4$ to $4$'
     """
     ends = similarity.opposite, similarity.identical
-    bounded = np.isfinite([float(end) for end in ends]).all()
-    return rf"${symbol} \in {list(ends) if bounded else sp.latex(sp.Interval(*ends))}$"
+    if is_bounded(similarity):
+        return rf"${symbol} \in {list(ends)}${of}"
+    low, high = span or span_of(similarity)
+    interval = sp.latex(sp.Interval(*ends)).replace(r"\left", "").replace(r"\right", "")
+    return rf"${symbol} \in {interval}$, drawn from ${low:.3g}$ to ${high:.3g}${of}"
 
 
-def similarity_axes(ax: Axes, similarity: Similarity = COSINE) -> Axes:
-    """Make ``ax`` the square of (s_p, s_n), labelled."""
-    span = span_of(similarity)
+def similarity_axes(
+    ax: Axes, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> Axes:
+    """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
+    span = span or span_of(similarity)
     ax.set(xlim=span, ylim=span, aspect="equal")
-    ax.set(xlabel=similarity_label("s_p", similarity), ylabel=similarity_label("s_n", similarity))
-    ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
+    ax.set(xlabel=similarity_label("s_p", similarity, span, of), ylabel=similarity_label("s_n", similarity, span, of))
+    if is_bounded(similarity):
+        ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
     return ax
 
 

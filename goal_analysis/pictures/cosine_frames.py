@@ -26,6 +26,7 @@ Stylianou, Liu and Pless, ECCV 2020), https://arxiv.org/abs/2007.12749.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ from goal_analysis.pictures.weight_frames import (
     field_of,
     grid,
     kink_columns,
+    span_of,
     weights_of,
     with_columns,
 )
@@ -88,6 +90,17 @@ def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "
     return -squared if similarity == NEGATIVE_SQUARED_EUCLIDEAN else -np.sqrt(squared)
 
 
+def of_unit_vectors(similarity: Similarity) -> Similarity:
+    """The similarity with the range that it has on unit vectors, where a portrait is drawn.
+
+    >>> of_unit_vectors(DOT).opposite, of_unit_vectors(NEGATIVE_EUCLIDEAN).opposite
+    (-1, -2)
+    """
+    return (
+        replace(similarity, opposite=COSINE.opposite, identical=COSINE.identical) if similarity == DOT else similarity
+    )
+
+
 def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
     """The derivative of the similarity by the cosine u; a weight times it is the weight by the cosine.
 
@@ -124,7 +137,7 @@ def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: in
 
 
 def _by_cosines(objective: Objective, settings: Settings, count: int) -> pd.DataFrame:
-    field, at = field_of(objective), grid(COSINE, count)
+    field, at = field_of(objective), grid(span_of(COSINE), count)
     weights = weights_of(objective, settings)
     similarities = at.apply(lambda u: similarity_of(u, field.similarity))
     parts = []
@@ -158,7 +171,8 @@ def portrait_frame(objective: Objective, settings: Settings = None, rho: float =
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
     weights, similarity = weights_of(objective, settings), field_of(objective).similarity
     weights = {name: weights[name] for name in ("w_p", "w_n")}
-    frame = with_columns(grid(similarity, count), weights | kink_columns(list(weights.values())))
+    span = span_of(of_unit_vectors(similarity))
+    frame = with_columns(grid(span, count), weights | kink_columns(list(weights.values())))
     u, v = (cosine_of(frame[s], similarity) for s in ("s_p", "s_n"))
     slope_p, slope_n = (slope(x, similarity) for x in (u, v))
     flow = gram_flow(frame["w_p"].to_numpy() * slope_p, frame["w_n"].to_numpy() * slope_n, u, v, _seen(u, v, rho))

@@ -12,7 +12,7 @@ from plotly.figure_factory import create_quiver
 
 from goal_analysis.pictures.charts import Chart, Panel, axes_of, axis_layout, chart, numbers
 from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_of
-from goal_analysis.pictures.weight_frames import arrow_frame, matrix, span_of, thin_grid
+from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 EVERY = 4  # of so many samples in a row one has an arrow
@@ -27,6 +27,7 @@ PANELS = (
 def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSINE) -> Chart:
     """The chart of an objective, from a `goal_analysis.pictures.weight_frames.moved_frame`."""
     span = span_of(similarity)
+    drawn = "" if is_bounded(similarity) else ", a window: it has no range"
     own = frame[frame["moved"] == ""]
     traces, layout = _drawn(own)
     first, step = float(own["s_p"].iloc[0]), float(own["s_p"].iloc[1] - own["s_p"].iloc[0])
@@ -46,7 +47,7 @@ def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSIN
                       if values[number] is not None})  # fmt: skip
     for place in range(len(PANELS)):
         sides = {"range": span, "showgrid": False}
-        titled = [sides | {"title": {"text": name, "standoff": 4}} for name in ("s_p", "s_n")]
+        titled = [sides | {"title": {"text": name + drawn, "standoff": 4}} for name in ("s_p", "s_n")]
         figure.update_layout(axis_layout(place, *titled))
     bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "power", "title": {"side": "right"}}
     figure.update_layout({panel.bar: {"colorbar": bar} for panel in PANELS})

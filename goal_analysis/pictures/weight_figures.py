@@ -25,22 +25,29 @@ from goal_analysis.pictures.canvas import (
     similarity_label,
     single_panel,
 )
-from goal_analysis.pictures.cosine_frames import OF_COSINES, RHO, comparison_frame, portrait_frame, trajectories_frame
+from goal_analysis.pictures.cosine_frames import (
+    OF_COSINES,
+    RHO,
+    comparison_frame,
+    of_unit_vectors,
+    portrait_frame,
+    trajectories_frame,
+)
 from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
-    Settings,
     curl_frame,
     field_frame,
     field_of,
     pair_frame,
+    reach,
     span_of,
     surface_frame,
     thin_grid,
     weights_of,
 )
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
 LETTERS, LINE = 13, 0.17  # letters of a title to an inch, and the height of its lines in inches
 PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
@@ -69,7 +76,8 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     if clipped:
         ax.set_ylim(-1.05 * top if (frame["value"] < 0).any() else -0.05 * top, 1.05 * top)
     label = f"weight (clipped at {top:.2g})" if clipped else "weight"
-    ax.set(xlim=span_of(similarity), xlabel=similarity_label("s", similarity), ylabel=label)
+    span = span_of(similarity)
+    ax.set(xlim=span, xlabel=similarity_label("s", similarity, span), ylabel=label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.6, columnspacing=1.2)
     return ax
 
@@ -87,7 +95,7 @@ def draw_surface(
     colours = draw_colours(frame, "value", ax, scale)
     draw_contours(frame, "value", ax, scale.levels)
     draw_kinks(frame, ax)
-    similarity_axes(ax, similarity)
+    similarity_axes(ax, similarity, reach(frame))
     if colourbar:
         draw_colourbar(colours, ax, scale, f"${LABELS[weight]}$")
     return ax
@@ -145,7 +153,7 @@ def draw_portrait(
             at = line[["s_p", "s_n"]].iloc[end]
             ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
     ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
-    similarity_axes(ax, similarity)
+    similarity_axes(ax, of_unit_vectors(similarity), of=", unit vectors" if similarity == DOT else "")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
     return ax
 
@@ -204,18 +212,18 @@ def kinds_of(objective: Objective) -> tuple[str, ...]:
     return KINDS if field_of(objective).similarity in OF_COSINES else KINDS[:-1]
 
 
-def figures(
-    objective: Objective, title: str, kinds: Sequence[str] | None = None, settings: Settings = None
-) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective with their kinds, one figure each; a kind that it does not have is a ValueError."""
+def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
+    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a kind that it does
+    not have is a ValueError.
+    """
     for kind in kinds_of(objective) if kinds is None else kinds:
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
         with style():
             draw = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind]
-            figure, said = draw(objective, settings)
+            figure, said = draw(objective)
             width, height = figure.get_size_inches()
-            lines = [title, *textwrap.wrap(_values(objective, settings), int(LETTERS * width)), *said]
+            lines = [title, *textwrap.wrap(_values(objective), int(LETTERS * width)), *said]
             # The title grows upwards: the picture below it keeps its size.
             figure.set_size_inches(width, height + LINE * len(lines))
             share = height / figure.get_figheight()
@@ -224,52 +232,52 @@ def figures(
         yield kind, figure
 
 
-def comparison_figure(chosen: Sequence[tuple[Objective, Settings]]) -> Figure:
-    """Objectives, each with settings that differ from its defaults, beside each other in one figure."""
+def comparison_figure(objectives: Sequence[Objective]) -> Figure:
+    """Objectives, each at its own hyperparameters, beside each other in one figure."""
     with style():
         figure = Figure()
-    draw_comparison(comparison_frame([(one, settings or {}) for one, settings in chosen]), figure)
+    draw_comparison(comparison_frame([(one, None) for one in objectives]), figure)
     return figure
 
 
-def _values(objective: Objective, settings: Settings) -> str:
+def _values(objective: Objective) -> str:
     field = field_of(objective)
-    values = {h.name: float(field.values(settings)[h.symbol]) for h in field.hyperparameters}
+    values = {h.name: float(field.values()[h.symbol]) for h in field.hyperparameters}
     numbers = [f"{name}\u00a0=\u00a0{value:g}" for name, value in values.items()]
     return ", ".join([*numbers, *(f"{relative.symbol} = 0" for relative in field.relative)])
 
 
-def _pair(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+def _pair(objective: Objective) -> tuple[Figure, list[str]]:
     several = field_of(objective).factors is None
     figure, ax = single_panel(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
-    draw_pair_weights(pair_frame(objective, settings), ax, field_of(objective).similarity)
+    draw_pair_weights(pair_frame(objective), ax, field_of(objective).similarity)
     return figure, []
 
 
-def _triplet(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
-    weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective, settings)]
+def _triplet(objective: Objective) -> tuple[Figure, list[str]]:
+    weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
     figure, axes = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
     for weight, ax in zip(weights, axes[0], strict=True):
-        draw_surface(surface_frame(objective, weight, settings), ax, weight, field_of(objective).similarity)
+        draw_surface(surface_frame(objective, weight), ax, weight, field_of(objective).similarity)
     return figure, []
 
 
-def _field(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+def _field(objective: Objective) -> tuple[Figure, list[str]]:
     verdict = integrability(objective)
     said = {
         True: "the gradient of a loss",
         False: "not the gradient of any loss",
         None: "open whether it is the gradient of a loss",
     }[verdict.integrable]
-    curl = curl_frame(objective, settings, verdict)
+    curl = curl_frame(objective, verdict=verdict)
     scale_beside = 0.95 if curl["curl"].any() else 0.2
     figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
-    draw_field(field_frame(objective, settings), curl, ax, field_of(objective).similarity)
+    draw_field(field_frame(objective), curl, ax, field_of(objective).similarity)
     return figure, [said]
 
 
-def _portrait(objective: Objective, settings: Settings) -> tuple[Figure, list[str]]:
+def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
     figure, ax = single_panel(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
-    frames = portrait_frame(objective, settings), trajectories_frame(objective, settings)
+    frames = portrait_frame(objective), trajectories_frame(objective)
     draw_portrait(*frames, ax, field_of(objective).similarity)
     return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

@@ -75,10 +75,27 @@ def kink_columns(expressions: Sequence[sp.Expr]) -> dict[str, sp.Expr]:
 # --- grids ----------------------------------------------------------------------------------------
 
 
-def span_of(similarity: Similarity) -> tuple[float, float]:
-    """The ends of what is drawn of a similarity."""
-    low, high = similarity.window
-    return float(low), float(high)
+def is_bounded(similarity: Similarity) -> bool:
+    """Whether the range of a similarity has two ends."""
+    return bool(similarity.opposite.is_finite and similarity.identical.is_finite)
+
+
+def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None = None) -> tuple[float, float]:
+    """The ends of what is drawn of a similarity: those of its range, or as far as values reach where there is no end;
+    without values those of its window.
+
+    >>> from goal_analysis.symbolic.language.similarity import COSINE
+    >>> log_ratio = Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)
+    >>> span_of(COSINE, [0.5]), span_of(log_ratio), span_of(log_ratio, [-7.0, 30.0])
+    ((-1.0, 1.0), (-4.0, 4.0), (-7.0, 30.0))
+    """
+    low, high = map(float, similarity.window)
+    reached = np.asarray([] if values is None else values, dtype=float)
+    reached = reached[np.isfinite(reached)]
+    if not len(reached) or reached.min() == reached.max():
+        return low, high
+    low = low if similarity.opposite.is_finite else float(reached.min())
+    return low, high if similarity.identical.is_finite else float(reached.max())
 
 
 def centres(span: tuple[float, float], count: int, off: float = 0.0) -> Float64[np.ndarray, " count"]:
@@ -87,11 +104,17 @@ def centres(span: tuple[float, float], count: int, off: float = 0.0) -> Float64[
     return low + (high - low) * ((np.arange(count) + 0.5) / count + off)
 
 
-def grid(similarity: Similarity, count: int) -> pd.DataFrame:
+def grid(span: tuple[float, float], count: int) -> pd.DataFrame:
     """``s_p`` and ``s_n`` at the middles of ``count`` × ``count`` cells, s_p running first."""
-    span = span_of(similarity)
     of_p, of_n = np.meshgrid(centres(span, count, OFF[0]), centres(span, count, OFF[1]))
     return pd.DataFrame({"s_p": of_p.ravel(), "s_n": of_n.ravel()})
+
+
+def reach(frame: pd.DataFrame) -> tuple[float, float]:
+    """The outer edges of the cells of a `grid` along s_p."""
+    s = np.sort(frame["s_p"].unique())
+    half = (s[1] - s[0]) / 2
+    return float(f"{s[0] - half:.6g}"), float(f"{s[-1] + half:.6g}")
 
 
 def matrix(frame: pd.DataFrame, column: str) -> Float64[np.ndarray, "s_n s_p"]:
@@ -180,10 +203,14 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
 
 
 def surface_frame(
-    objective: Objective, weight: str = "T", settings: Settings = None, count: int = SURFACE
+    objective: Objective,
+    weight: str = "T",
+    settings: Settings = None,
+    count: int = SURFACE,
+    span: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n`` over (s_p, s_n); a weight that the objective does not have is a
-    ValueError.
+    """``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n`` over (s_p, s_n) in a span, by default the similarity's; a weight
+    that the objective does not have is a ValueError.
 
     The columns are ``s_p``, ``s_n``, ``value`` (NaN where there is no finite one), and ``kink_0`` …, each of which
     changes its sign along one kink.
@@ -202,7 +229,9 @@ def surface_frame(
     if weight not in found:
         given = f"{field.name}: got weights that do not separate, which have no {weight},"
         raise ValueError(f"{given} but expected one of {', '.join(found)}")
-    return with_columns(grid(field.similarity, count), {"value": found[weight]} | kink_columns([found[weight]]))
+    return with_columns(
+        grid(span or span_of(field.similarity), count), {"value": found[weight]} | kink_columns([found[weight]])
+    )
 
 
 def field_frame(objective: Objective, settings: Settings = None, count: int = ARROWS) -> pd.DataFrame:
@@ -215,7 +244,9 @@ def field_frame(objective: Objective, settings: Settings = None, count: int = AR
     1  0.5 -0.5  0.5 -0.5
     """
     weights = weights_of(objective, settings)
-    return with_columns(grid(field_of(objective).similarity, count), {name: weights[name] for name in ("w_p", "w_n")})
+    return with_columns(
+        grid(span_of(field_of(objective).similarity), count), {name: weights[name] for name in ("w_p", "w_n")}
+    )
 
 
 def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFrame:
@@ -256,7 +287,7 @@ def curl_frame(
     for i, jump in enumerate(_concentrated(verdict, field_of(objective))):
         columns[f"jump_{i}"] = numeric(objective, jump.kink, settings)
         columns[f"concentrated_{i}"] = numeric(objective, jump.coefficient, settings)
-    return with_columns(grid(field_of(objective).similarity, count), columns)
+    return with_columns(grid(span_of(field_of(objective).similarity), count), columns)
 
 
 def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[str, sp.Expr]:
@@ -290,7 +321,7 @@ def moved_frame(objective: Objective, settings: Settings = None, count: int = MO
     known = {symbol: value for symbol, value in values.items() if symbol.name not in own}
     symbols = (s_p, s_n, *(h.symbol for h in read))
     function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
-    at = grid(field.similarity, count)
+    at = grid(span_of(field.similarity), count)
     tried = {h.name: values_around(h, own[h.name]) for h in read}
     steps = [("", np.nan), *((name, value) for name, some in tried.items() if len(some) > 1 for value in some)]
     parts = []

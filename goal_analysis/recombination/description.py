@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import sympy as sp
 
-from goal_analysis.numeric.characteristics import Characteristics, characteristics, characteristics_page
-from goal_analysis.numeric.formula import Values
+from goal_analysis.numeric.characteristics import Characteristics, Effect, characteristics, characteristics_page
 from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
-from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
@@ -31,15 +27,10 @@ from goal_analysis.symbolic.typesetting.pages import (
 )
 from goal_analysis.symbolic.weight import WeightField
 
-SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "mixed", "none")
-"""What w⁺ and w⁻ do over the range of the scores: neither is negative anywhere and both, or one, are not zero; one of
-them is negative somewhere; both are zero."""
-
-GRID = 33
-"""Points along each similarity at which the signs are read."""
-
-NEGLIGIBLE = 1e-12
-"""A weight this far below zero, as a share of its scale, is rounding."""
+SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "reversed", "mixed", "none")
+"""What w⁺ and w⁻ do on a triplet over the range of the scores: neither is negative anywhere and both, or one, are not
+zero; neither is positive anywhere; one of them is negative somewhere otherwise; both are zero.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,15 +42,13 @@ class Description:
         weights: w⁺, w⁻ and their factors T, P⁺ and P⁻ on one triplet.
         mining: how pairs are aggregated, as `mining_of` reads it where it is one of those.
         verdict: whether what trains is the gradient of a loss, and of which.
-        sign: one of `SIGNS`.
-        characteristics: limits, growth, saturation and scale of the weights.
+        characteristics: signs, limits, growth, saturation and bounds of the weights.
     """
 
     objective: Objective
     weights: WeightField
     mining: str
     verdict: Integrability
-    sign: str
     characteristics: Characteristics
 
     @property
@@ -76,6 +65,11 @@ class Description:
     def direction(self) -> str:
         """Along what the embeddings move."""
         return (self.objective.direction or self.objective.similarity).name
+
+    @property
+    def sign(self) -> str:
+        """What w⁺ and w⁻ do, one of `SIGNS`."""
+        return sign_of(self.characteristics)
 
     @property
     def integrable(self) -> bool | None:
@@ -160,8 +154,7 @@ def described(objective: Objective, found: Integrability) -> Description:
         found: the verdict on what trains.
     """
     field = decompose(objective).field
-    sign, shape = _shape(field, tuple(objective.values().items()))
-    return Description(objective, field, mining_words(objective), found, sign, shape)
+    return Description(objective, field, mining_words(objective), found, characteristics(field))
 
 
 def mining_words(objective: Objective) -> str:
@@ -187,22 +180,12 @@ def _aggregators(term: Term) -> str:
     return ", ".join(said)
 
 
-@lru_cache(maxsize=4096)
-def _shape(field: WeightField, values: Values) -> tuple[str, Characteristics]:
-    settings = {symbol.name: float(value) for symbol, value in values}
-    return _sign(field, dict(values)), characteristics(field, settings)
-
-
-def _sign(field: WeightField, values: Mapping[sp.Symbol, sp.Expr]) -> str:
-    at = dict(values) | {r.symbol: sp.S.Zero for r in field.relative}
-    low, high = map(float, field.similarity.window)
-    grid = [low + (high - low) * (i + 0.5) / GRID for i in range(GRID)]
-    compiled = program([field.positive.subs(at), field.negative.subs(at)], (s_p, s_n))
-    rows = [compiled.run(FLOAT, p, n) for p in grid for n in grid]
-    least, most = ([f(w for w in column if w == w) for column in zip(*rows, strict=True)] for f in (min, max))
-    if any(low < -NEGLIGIBLE * max(abs(low), abs(high)) for low, high in zip(least, most, strict=True)):
-        return "mixed"
-    pulls, pushes = (value > 0 for value in most)
-    if pulls and pushes:
-        return "pulls and pushes"
-    return "pulls alone" if pulls else "pushes alone" if pushes else "none"
+def sign_of(found: Characteristics) -> str:
+    """What w⁺ and w⁻ do, one of `SIGNS`."""
+    effects = {found.pull.effect, found.push.effect}
+    if effects <= {Effect.RIGHT, Effect.NONE}:
+        pulls, pushes = (action.effect is Effect.RIGHT for action in (found.pull, found.push))
+        if pulls and pushes:
+            return "pulls and pushes"
+        return "pulls alone" if pulls else "pushes alone" if pushes else "none"
+    return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"

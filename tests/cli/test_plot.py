@@ -44,6 +44,14 @@ def test_settings_of_an_objective_are_its_defaults(tmp_path):
     assert "tau\u00a0=\u00a07" in (tmp_path / "nca_tau=7_linear-pair.svg").read_text()
 
 
+@pytest.mark.parametrize("name", ["nca/relative_sigmoid", "circular(tau=3)/relative_linear"])
+def test_weights_that_read_other_pairs_are_drawn_without_any(name, tmp_path):
+    result = called(name, "--format", "svg", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "4 pictures written" in result.output
+    assert all("R_p = 0, R_n = 0" in path.read_text() for path in tmp_path.iterdir())
+
+
 def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "SEVERAL", 2)  # the package has the command there
     result = called("triplet", "neighbourhood_components", "--kind", "pair", "-o", tmp_path)

@@ -69,6 +69,22 @@ def test_settings_reach_the_characteristics():
     assert "at most 256" in run("show", "circle").output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["selectively_hard_triplet"], ["at most 5 (searched, not proved)"]),
+        (["tuplet_margin"], ["grows and falls with hardness", "poles at s_p = -1 and s_p = 1"]),
+        (["--formula", "softplus(64*(s_n - 0.25)*(s_p - 0.75))"], ["repels the positive where s_n > 0.25"]),
+        (["--formula", "softplus(s_p - s_n)"], ["reversed: repels the positive", "reversed: attracts the negative"]),
+        (["nca(tau=12)/linear"], ["tau = 12", "attracts the negative where s_n < 0"]),
+        (["selectively_hard_triplet", "--set", "lam=3"], ["at lam = 3"]),
+    ],
+)
+def test_what_the_weights_do_is_said_of_the_plane_and_at_the_settings(arguments, said):
+    output = " ".join(run("show", *arguments).output.split())
+    assert all(words in output for words in said), output
+
+
 def test_fractions_are_numbers():
     assert "at most 0.2203" in run("show", "info_nce", "--set", "tau=1/3").output
 

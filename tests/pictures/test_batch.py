@@ -1,15 +1,21 @@
 """A batch in frames, against loops written out, and what is drawn of it, also over training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import sympy as sp
 import torch
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import Rows, column_names, statistics
 from goal_analysis.pictures import batch_figures, batch_frames
 from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
-from goal_analysis.pictures.weight_frames import surface_frame
+from goal_analysis.pictures.weight_frames import span_of, surface_frame
+from goal_analysis.symbolic.language.similarity import Similarity
+
+WIDE = Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)
 
 
 def test_the_frames_are_those_of_the_probe():
@@ -55,6 +61,21 @@ def test_the_joint_histogram_has_every_triplet(pairs, nca_linear, ax):
     count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch_frames.CELLS, [(-1, 1), (-1, 1)])
     assert len(at) == (count > 0).sum()
     assert f"{len(triplets):,} triplets" in ax.get_title()
+
+
+def test_scores_without_a_range_are_drawn_as_far_as_they_reach(pairs, nca_linear, ax):
+    wide = pairs.assign(s=20 * pairs["s"])
+    triplets, field = triplets_frame(wide), replace(nca_linear, similarity=WIDE)
+    span = span_of(WIDE, wide["s"])
+    assert span == (wide["s"].min(), wide["s"].max())
+    batch_figures.draw_joint(triplets, surface_frame(field, "T", count=20, span=span), ax, "T", WIDE)
+    assert ax.get_xlim() == pytest.approx(span, rel=1e-4)
+    assert f"drawn from ${span[0]:.3g}$ to ${span[1]:.3g}$" in ax.get_xlabel()
+    count, *_ = np.histogram2d(triplets["s_p"], triplets["s_n"], batch_frames.CELLS, [span, span])
+    assert len(ax.collections[-1].get_offsets()) == (count > 0).sum()
+    assert "beyond" not in ax.get_title()
+    batch_figures.draw_joint(triplets, surface_frame(field, "T", count=20), ax, "T", WIDE)
+    assert "beyond" in ax.get_title()
 
 
 def test_the_distribution_begins_at_the_share_that_is_shown(ax):

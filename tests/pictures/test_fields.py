@@ -18,10 +18,12 @@ from goal_analysis.pictures.cosine_frames import (
 )
 from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_portrait, figures
 from goal_analysis.pictures.weight_frames import arrow_frame, curl_frame, field_frame, pair_frame
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-from goal_analysis.symbolic.language.similarity import SIMILARITIES, Similarity
+from goal_analysis.symbolic.language.similarity import DOT, SIMILARITIES, Similarity
 from goal_analysis.symbolic.weight import WeightField
+from losses_catalog import triplet_weights
 
 
 def test_the_curl_is_that_of_finite_differences(nca_linear):
@@ -162,7 +164,7 @@ def test_portraits_at_extremes(name, taken_apart, ax):
     assert np.isfinite(trajectories.to_numpy()).all()
     draw_portrait(portrait_frame(decomposition, count=60), trajectories, ax, similarity)
     assert "from ○ to ●" in [t.get_text() for t in ax.get_legend().get_texts()]
-    assert ax.get_xlim() == (float(similarity.opposite), float(similarity.identical))
+    assert ax.get_xlim() == tuple(map(float, similarity.window))
 
 
 def test_text_stays_text(tmp_path, taken_apart):
@@ -183,7 +185,7 @@ def test_a_similarity_without_a_range_or_of_no_cosine_is_drawn_but_for_its_portr
     assert [kind for kind, _ in figures(field, "odd")] == ["pair", "triplet", "field"]
     draw_field(field_frame(field), curl_frame(field, count=20), ax, odd)
     assert ax.get_xlim() == tuple(map(float, odd.window))
-    assert ax.get_xlabel() == r"$s_p \in \left(-\infty, \infty\right)$"
+    assert ax.get_xlabel() == r"$s_p \in (-\infty, \infty)$, drawn from $-4$ to $4$"
     with pytest.raises(ValueError, match="got 'log_ratio' but expected a function of the cosine"):
         portrait_frame(field)
 
@@ -196,9 +198,35 @@ def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
     assert curl_frame(nca_linear, verdict=verdict, count=5)[["curl", "potential"]].notna().all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["relative_linear", "relative_sigmoid"])
-def test_relative_pair_weights_are_drawn(name, composed):
-    assert len(dict(figures(composed(f"constant/{name}"), name))) == 4
+@pytest.mark.parametrize("triplet", triplet_weights, ids=lambda weight: weight.name)
+@pytest.mark.parametrize("pair", ["relative_linear", "relative_sigmoid"])
+def test_relative_pair_weights_are_drawn_with_every_triplet_weight(triplet, pair, composed):
+    field = composed(f"{triplet.name}/{pair}")
+    assert [kind for kind, _ in figures(field, pair)] == ["pair", "triplet", "field", "portrait"]
+    assert np.isfinite(curl_frame(field, count=12)[["curl", "potential"]]).all(axis=None)
+
+
+def test_a_portrait_of_dot_products_is_that_of_unit_vectors(nca_linear, ax):
+    field = replace(nca_linear, similarity=DOT)
+    frame = portrait_frame(field, count=40)
+    for own, of_cosine in zip((frame, trajectories_frame(field)), (portrait_frame(nca_linear, count=40),
+                              trajectories_frame(nca_linear)), strict=True):  # fmt: skip
+        assert (own == of_cosine).all(axis=None)
+    draw_portrait(frame, trajectories_frame(field), ax, DOT)
+    assert ax.get_xlim() == (-1, 1)
+    assert "unit vectors" in ax.get_xlabel()
+
+
+def test_a_witness_a_number_and_a_picture_are_at_the_hyperparameters_that_were_set(taken_apart):
+    gentle = decompose(taken_apart("circle").loss.with_settings({"gamma": 16}))
+    verdict = integrability(gentle)
+    at = dict(verdict.witness.point)
+    assert at["gamma"] == 16
+    ((_, figure),) = figures(gentle, "circle", ["field"])
+    assert "gamma\u00a0=\u00a016" in figure.get_suptitle()
+    here = {s_p: at["s_p"], s_n: at["s_n"]}
+    symbols = gentle.field.values()
+    assert float(verdict.curl.subs(symbols).subs(here)) == pytest.approx(verdict.witness.value, rel=1e-6)
 
 
 def test_of_a_pole_the_arrows_keep_their_length():

@@ -9,7 +9,7 @@ from goal_analysis.numeric.formula import formula
 from goal_analysis.pictures.canvas import draw_contours
 from goal_analysis.pictures.style import scale_of
 from goal_analysis.pictures.weight_figures import draw_pair_weights, draw_surface
-from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, surface_frame, weights_of
+from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, span_of, surface_frame, weights_of
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.weight import WeightField
@@ -51,7 +51,7 @@ def test_settings_reach_the_numbers(taken_apart):
 
 
 def test_no_sample_lies_on_a_kink():
-    at = grid(COSINE, 100)
+    at = grid(span_of(COSINE), 100)
     assert (at["s_p"] != at["s_n"]).all()
     assert (at["s_p"] != 0).all()
 

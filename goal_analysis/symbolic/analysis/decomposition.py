@@ -131,11 +131,16 @@ def _decomposed(loss: Objective) -> Decomposition:
     if not _agree(derivatives, (positive, negative), field):
         positive, negative = map(undetach, derivatives)
         field = replace(field, positive=positive, negative=negative)
-    factors, contradiction = separate(positive, negative, field.ranges)
+    factors, contradiction = separate(positive, negative, _own_ranges(field))
     if factors is not None:
         products = factors.triplet * factors.positive, factors.triplet * factors.negative
         factors = factors if _agree(derivatives, products, field) else None
     return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
+
+
+def _own_ranges(field: WeightField) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
+    """The ranges of the similarities, with every hyperparameter at its own value: there a witness has to hold."""
+    return field.ranges | {symbol: (value, value) for symbol, value in field.values().items()}
 
 
 def _prescribed(objective: Objective) -> Decomposition:
@@ -155,7 +160,7 @@ def _prescribed(objective: Objective) -> Decomposition:
     if len(parts) == 1 and only.outer_positive == only.outer_negative:
         factors = _own_factors(only)
         return replace(bare, field=replace(field, positive=positive, negative=negative, factors=factors))
-    factors, contradiction = separate(positive, negative, field.ranges)
+    factors, contradiction = separate(positive, negative, _own_ranges(field))
     field = replace(field, positive=positive, negative=negative, factors=factors)
     return replace(bare, field=field, contradiction=contradiction)
 

@@ -312,7 +312,7 @@ INTERVAL: Table = {
     "constant": _interval_constant,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
+    "mul": lambda a, b: a**2 if a is b else a * b,  # a square is never negative
     "neg": lambda a: -a,
     "hinge": lambda x: iv.mpf([max(x.a, iv.mpf(0).a), max(x.b, iv.mpf(0).b)]),
     "step": _interval_step,

@@ -18,6 +18,7 @@ FLOORS = {
     "vse": "Image-text retrieval",
     "pictures": "Pictures",
     "study": "Many runs",
+    "api": "Doors to objectives and to training",
 }
 
 

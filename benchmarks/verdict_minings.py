@@ -106,7 +106,9 @@ class Stranger:
         kept = torch.zeros_like(members)
         for row, own in enumerate(members):
             of_row = s[row, own].detach().numpy()[None, :, None]
-            kept[row, own] = torch.as_tensor(self.in_numpy(of_row, other[row].detach().numpy()[None, None])[0, :, 0])
+            kept[row, own] = torch.as_tensor(
+                self.in_numpy(of_row, other[row].detach().numpy()[None, None])[0, :, 0].copy()
+            )
         return kept
 
     def in_numpy(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -8,45 +8,19 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from verdict_oracle import Formulas, Side, Term
+from verdict_formulas import RANGES, factor, joint, kinked, masked, number, smooth, surface
+from verdict_minings import STRANGERS, mined
+from verdict_weights import Formulas, Side, Term
 
 import goal_analysis as ga
 from goal_analysis.recombination.minings import MININGS, Mining
-from goal_analysis.recombination.parts import Parts
-from losses_catalog import catalog, pair_weights, triplet_weights
-
-ROUND = ("0", "0.1", "0.2", "0.25", "0.3", "0.4", "0.5", "0.6", "0.7", "0.75", "0.8")
-ODD = ("0.51", "1/3", "0.137", "0.333", "0.49", "2/7", "0.617", "0.0625", "0.499")
-SMOOTH = (
-    "{s}",
-    "1 - {s}",
-    "{s}**2",
-    "(1 - {s})**2",
-    "{s}**3 - {s}",
-    "exp({s})",
-    "exp(2*{s})/5",
-    "sin(3*{s})",
-    "sigmoid(4*{s})",
-    "softplus(6*{s})",
-    "log(2 + {s})",
-    "sqrt(2.5 - 2*{s})",
-    "cos(2*{s}) - {s}/3",
-)
-RANGES = {
-    "cosine": (-1.0, 1.0),
-    "dot": (-4.0, 4.0),
-    "negative_squared_euclidean": (-4.0, 0.0),
-    "negative_euclidean": (-2.0, 0.0),
-}
+from goal_analysis.recombination.recombine import composed
+from goal_analysis.symbolic.parsing import parse
 
 
 @dataclass(frozen=True)
@@ -74,129 +48,6 @@ class Case:
     def __str__(self) -> str:
         text = self.given if isinstance(self.given, str) else f"{self.given!r}"
         return " · ".join([text.strip().replace("\n", "; "), *(f"{k}={v}" for k, v in self.keywords.items())])
-
-
-# --- pieces of formulas ---------------------------------------------------------------------------
-
-
-def number(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
-    """A threshold within a range: round, odd, on the edge of a grid, or any."""
-    stretch = (high - low) / 2
-    for _ in range(50):
-        text = r.choice(
-            (
-                r.choice(ROUND),
-                r.choice(ODD),
-                f"{r.randint(1, 23)}/24",
-                f"{r.uniform(0, 1):.3f}",
-                f"{r.randint(1, 15)}/16",
-            )
-        )
-        if stretch > 1.5 and r.random() < 0.5:
-            text = f"{text} + {r.randint(1, int(stretch))}" if "/" not in text else f"{r.randint(2, 7)}/2"
-        text = text if r.random() < 0.65 and low < 0.3 < high else f"-({text})" if "+" in text else f"-{text}"
-        if low < eval(text) < high:
-            return text if re.fullmatch(r"[\d.]+", text) else f"({text})"
-    return f"({(low + high) / 2})"
-
-
-def smooth(r: random.Random, s: str) -> str:
-    """A smooth function of one similarity."""
-    return f"({r.choice(SMOOTH)})".format(s=s)
-
-
-def kinked(r: random.Random, s: str, low: float, high: float) -> str:
-    """A continuous function of one similarity with kinks."""
-    c = number(r, low, high)
-    return r.choice(
-        (
-            f"hinge({s} - {c})",
-            f"hinge({c} - {s})",
-            f"hinge({s} - {c})**2",
-            f"abs({s} - {c})",
-            f"max({s}, {c})",
-            f"min({s}, {c}, {s}**2)",
-            f"hinge({s}**2 - {c})",
-            f"abs({s})**3",
-            f"abs({s} - {c})**(3/2)",
-            f"sqrt(0.1 + hinge({s} - {c}))",
-            f"hinge(abs({s}) - {c})",
-        )
-    )
-
-
-def joint(r: random.Random) -> str:
-    """A continuous function of both similarities."""
-    m, tau = number(r), r.choice((1, 2, 5, 10, 20))
-    return r.choice(
-        (
-            "(s_n - s_p)",
-            f"hinge(s_n - s_p + {m})",
-            f"softplus({tau}*(s_n - s_p))",
-            "s_n*s_p",
-            "(s_n - s_p)**2",
-            "exp(s_n - s_p)",
-            f"log(exp({min(tau, 10)}*s_n) + exp({min(tau, 10)}*s_p))",
-            f"hinge(s_n - s_p + {m})**2",
-            f"sigmoid({tau}*(s_n - s_p))",
-            "(s_n**2 - s_p)",
-            f"{smooth(r, 's_n')}*{smooth(r, 's_p')}",
-            f"({smooth(r, 's_n')} - {smooth(r, 's_p')})",
-        )
-    )
-
-
-def surface(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
-    """A function that is zero where weights are to have a kink."""
-    s = r.choice(("s_p", "s_n"))
-    other = "s_n" if s == "s_p" else "s_p"
-    c, d = number(r, low, high), number(r, 0, high if high > 0 else 1)
-    return r.choice(
-        (
-            f"{s} - {c}",
-            f"abs({s}) - {d}",
-            f"{s}**2 - {d}",
-            f"{s}**3 - {c}",
-            f"{s}**3",
-            f"{d} - sqrt(4 - 2*{s})/2",
-            "1 - sqrt(2 - 2*s_n)" if high <= 1 and low >= -1 else f"1 - sqrt(9 - 2*{s})",
-            f"abs({s} - {c}) - {d}",
-            f"s_n - s_p - {c}",
-            f"s_n + s_p - {c}",
-            f"s_n*s_p - {c}",
-            f"s_n**2 + s_p**2 - {d}",
-            f"exp({s}) + {other} - {d}",
-            f"exp(s_n) + exp(s_p) - 2 - {d}",
-            f"sin(3*{s}) - {c}",
-            f"abs({s}) - abs({other})",
-            f"hinge({s} - {c}) - {other}",
-            f"max(s_n, s_p) - {c}",
-            f"abs({s})**(3/2) - {d}",
-            f"{s}**2 - {other} - {c}",
-            f"(s_n - {c})*(s_p - {d})",
-        )
-    )
-
-
-def factor(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
-    """What stands beside a mask."""
-    s = r.choice(("s_p", "s_n"))
-    return r.choice((joint(r), joint(r), smooth(r, s), kinked(r, s, low, high), r.choice(("1", "2"))))
-
-
-def masked(r: random.Random, low: float = -1.0, high: float = 1.0) -> str:
-    """A loss that is cut off, mostly with a jump."""
-    g, a = surface(r, low, high), factor(r, low, high)
-    return r.choice(
-        (
-            f"{a} if {g} > 0 else 0",
-            f"{a} if {g} > 0 else {factor(r, low, high)}",
-            f"({a})*step({g})",
-            f"{joint(r)} + ({a})*step({g})",
-            f"({a})*step({g})*step({surface(r, low, high)})",
-            f"{a} if {g} < 0 else 0",
-        )
-    )
 
 
 # --- triplets -------------------------------------------------------------------------------------
@@ -453,17 +304,13 @@ def _triplet(r: random.Random, potential: str) -> str:
     )
 
 
-def _over_aggregated(text: str) -> str:
-    return text.replace("s_p", "x_p").replace("s_n", "x_n")
-
-
 def of_weights(kind: str, t: str, p: str, n: str, mining: str, reduction: str = "mean", **fields: Any) -> Case:
     """A TOML declaration of prescribed weights."""
     lines = [f'triplet = {{ formula = "{t}" }}', f'pair = {{ positive = "{p}", negative = "{n}" }}']
     lines += [f'mining = "{mining}"', f'reduction = "{reduction}"', *(f'{k} = "{v}"' for k, v in fields.items())]
     (positives, negatives), counts, chosen = mined(mining, reduction)
     term = Term(
-        triplet=_over_aggregated(t),
+        triplet=_over_aggregates(t),
         positives=replace(positives, inner="s_p", weight=p),
         negatives=replace(negatives, inner="s_n", weight=n),
     )
@@ -473,76 +320,6 @@ def of_weights(kind: str, t: str, p: str, n: str, mining: str, reduction: str = 
     formulas = Formulas((term,), {}, low, high, shared, similarity, fields.get("direction"))
     drawn = chosen == "random"
     return Case(kind, "\n".join(lines), None if drawn else formulas, known=False if drawn else None, counts=counts)
-
-
-def mined(mining: str | Any, reduction: str = "mean"):
-    """The sides of a mining, for how many pairs it is looked at, and how it depends on the scores."""
-    name, _, numbers = mining.partition(":") if isinstance(mining, str) else ("", "", "")
-    values = [float(x) for x in numbers.split(",") if x]
-    counts: tuple = ((1, 1, 1), (2, 3, 1))
-    if name == "hardest":
-        return (Side("min", "s_p"), Side("max", "s_n")), counts, "not"
-    if name == "all":
-        return (Side("each", "s_p"), Side("each", "s_n")), ((1, 1, 1), (2, 2, 1)), "not"
-    if name == "mean":
-        return (Side("mean", "s_p"), Side("mean", "s_n")), counts, "not"
-    if name == "softmax":
-        scales = (values * 2)[:2] if values else [10.0, 10.0]
-        sides = (
-            Side("soft_min", "s_p", parameter=f"{b}")
-            if b and i == 0
-            else Side("soft_max", "s_n", parameter=f"{b}")
-            if b
-            else Side("mean", "s_p" if i == 0 else "s_n")
-            for i, b in enumerate(scales)
-        )
-        return tuple(sides), counts, "not"
-    if name == "top_k":
-        k = int(values[0]) if values else 5
-        return (Side("min", "s_p"), Side("each_mean", "s_n", selection=TopK(k))), counts, "order"
-    if name == "semi_hard":
-        m = values[0] if values else 0.2
-        side = Side("each", "s_n", selection=SemiHard(m))
-        several = ((1, 1, 1), (2, 2, 1)) if reduction == "sum" else ((1, 1, 1), (2, 2, 1), (1, 1, 2), (1, 2, 2))
-        return (Side("each", "s_p"), side), several, "threshold"
-    if name == "selectively_hard":
-        side = Side("each_mean", "s_n", selection=SelectivelyHard(values[0] if values else 0.01))
-        return (Side("min", "s_p"), side), counts, "threshold"
-    return (Side("each", "s_p"), Side("each", "s_n")), counts, "random"
-
-
-@dataclass(frozen=True)
-class TopK:
-    """The k largest, in NumPy."""
-
-    k: int
-
-    def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Which are kept."""
-        return np.argsort(np.argsort(-s, axis=1, kind="stable"), axis=1) < self.k
-
-
-@dataclass(frozen=True)
-class SemiHard:
-    """0 < s_p − s_n ≤ margin, in NumPy."""
-
-    margin: float
-
-    def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Which are kept."""
-        return (other - s > 0) & (other - s <= self.margin)
-
-
-@dataclass(frozen=True)
-class SelectivelyHard:
-    """The largest, or all where it is close to the positive, in NumPy."""
-
-    epsilon: float
-
-    def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Which are kept."""
-        close = np.abs(other - s.max(1, keepdims=True)) < self.epsilon
-        return (np.arange(s.shape[1])[:, None] == s.argmax(1)[:, None]) | close
 
 
 def prescribed(r: random.Random) -> Case:
@@ -575,14 +352,12 @@ def selection(r: random.Random) -> Case:
         ga.TripletWeight(name="t", expression=_parsed(t)),
         ga.PairWeights(name="p", positive=_parsed(p), negative=_parsed(n)),
     )
-    from goal_analysis.recombination.recombine import composed
-
     of_p = r.choice(("EACH", "MIN"))
     mining = Mining(getattr(ga, of_p), getattr(ga, aggregator), chosen)
     given = composed(*weights, mining, "strange", reduction=ga.Reduction.SUM)
     names = {"EACH": "each", "EACH_MEAN": "each_mean", "SUM": "sum", "MEAN": "mean", "MAX": "max", "MIN": "min"}
     term = Term(
-        triplet=_over_aggregated(t),
+        triplet=_over_aggregates(t),
         positives=Side(names[of_p], "s_p", weight=p),
         negatives=Side(names[aggregator], "s_n", weight=n, selection=chosen.in_numpy),
     )
@@ -595,63 +370,7 @@ def selection(r: random.Random) -> Case:
     )
 
 
-@dataclass(frozen=True)
-class Stranger:
-    """A selection of somebody's own."""
-
-    what: str
-    number: float
-    depends: str
-    says_where: bool = False
-    name: ClassVar[str] = "strange"
-
-    @property
-    def bounds(self) -> tuple[str, ...]:
-        """Formulas that are above zero where a pair is kept, if it says them."""
-        where = {"above": f"s_n - ({self.number!r})", "violating": f"s_n - s_p + {self.number!r}"}
-        return (where[self.what],) if self.says_where else ()
-
-    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
-        """Which of the members are kept."""
-        assert other is not None
-        kept = torch.zeros_like(members)
-        for row, own in enumerate(members):
-            of_row = s[row, own].detach().numpy()[None, :, None]
-            kept[row, own] = torch.as_tensor(self.in_numpy(of_row, other[row].detach().numpy()[None, None])[0, :, 0])
-        return kept
-
-    def in_numpy(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Which are kept, of shape (positives, negatives, anchors)."""
-        if self.what == "above":
-            return np.broadcast_to(s > self.number, np.broadcast_shapes(s.shape, other.shape))
-        if self.what == "violating":
-            return s > other - self.number
-        if self.what == "second":
-            return np.broadcast_to(
-                np.argsort(np.argsort(-s, axis=1), axis=1) == min(1, s.shape[1] - 1),
-                np.broadcast_shapes(s.shape, other.shape),
-            )
-        if self.what == "every other":
-            return np.broadcast_to(
-                (np.arange(s.shape[1]) % 2 == 0)[None, :, None], np.broadcast_shapes(s.shape, other.shape)
-            )
-        raise ValueError(f"got the selection {self.what!r}")
-
-
-DECLARED = (("threshold", True), ("threshold", False), ("unknown", False))
-"""Whether a selection says how it depends on the scores, and where its threshold lies."""
-
-STRANGERS: tuple[Callable[[random.Random], Stranger], ...] = (
-    lambda r: Stranger("above", float(eval(number(r))), *r.choice(DECLARED)),
-    lambda r: Stranger("violating", r.choice((0.0, 0.1, 0.2, 0.5, 0.51)), *r.choice(DECLARED)),
-    lambda r: Stranger("second", 0.0, r.choice(("order", "unknown"))),
-    lambda r: Stranger("every other", 0.0, r.choice(("not", "unknown"))),
-)
-
-
 def _parsed(text: str):
-    from goal_analysis.symbolic.parsing import parse
-
     return parse(text, {"s_p": ga.s_p, "s_n": ga.s_n})
 
 
@@ -702,7 +421,6 @@ def direction(r: random.Random) -> Case:
 
 # --- the catalog ----------------------------------------------------------------------------------
 
-PARTS = Parts(triplet_weights, pair_weights, catalog)
 SCALED = frozenset(("softmax_active", "soft_max", "soft_min"))
 
 

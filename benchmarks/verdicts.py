@@ -2,12 +2,12 @@
 
     python benchmarks/verdicts.py [--count 11000] [--seed 0] [--kind mask …] [--jobs 2] [--write] [--show wrong open]
 
-An objective (`verdict_cases`) is handed to `goal_analysis.integrability`, and as text to an oracle (`verdict_oracle`)
-that knows neither SymPy nor the engine. Weights that do work along a closed path, clearly more than the rule's error,
-are the gradient of nothing: a yes is then wrong. Paths are rectangles and polygons, large ones, and small ones around
-places where weights jump. A no is wrong where no path shows it, not those around the verdict's own witness either. What
-is by its construction the gradient of a loss, or none, is known besides. Open is right for selections alone that do not
-say how they depend on the scores, or not where their threshold lies.
+An objective (`verdict_cases`) is handed to `goal_analysis.integrability`, and as text to an oracle (`verdict_weights`,
+`verdict_paths`) that knows neither SymPy nor the engine. Weights that do work along a closed path, clearly more than
+the rule's error, are the gradient of nothing: a yes is then wrong. Paths are rectangles and polygons, large ones, and
+small ones around places where weights jump. A no is wrong where no path shows it, not those around the verdict's own
+witness either. What is by its construction the gradient of a loss, or none, is known besides. Open is right for
+selections alone that do not say how they depend on the scores, or not where their threshold lies.
 
 The control is two saboteurs, of which one always says yes and one always no.
 """
@@ -32,7 +32,8 @@ from typing import Any
 
 import numpy as np
 from verdict_cases import KINDS, Case, case
-from verdict_oracle import Array, Field, Work, jumps, on_embeddings, on_scores, rectangles, work
+from verdict_paths import Field, Work, jumps, on_embeddings, on_scores, rectangles, work
+from verdict_weights import Array
 
 import goal_analysis as ga
 from goal_analysis.files import write_whole

@@ -36,7 +36,7 @@ def of_benchmarks(name: str) -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
-verdicts, cases, oracle = map(of_benchmarks, ("verdicts", "verdict_cases", "verdict_oracle"))
+verdicts, cases, weights, paths = map(of_benchmarks, ("verdicts", "verdict_cases", "verdict_weights", "verdict_paths"))
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -64,7 +64,7 @@ def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
         s = np.random.default_rng(place).uniform(case.formulas.low, case.formulas.high, (5, 30))
         positives = torch.tensor([True, True, False, False, False]).expand(30, -1)
         expected = alone.weight_matrix(torch.tensor(s.T.copy()), ga.Matches(positives, ~positives)).numpy().T
-        got, _ = oracle.weights(case.formulas, s[:2], s[2:])
+        got, _ = weights.weights(case.formulas, s[:2], s[2:])
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=str(case))
         tested += 1
     assert tested >= 2
@@ -108,13 +108,13 @@ def test_the_oracle_finds_the_work_that_is_done(text: str, keywords: dict, gradi
 
 def test_the_rule_is_exact_on_smooth_fields_and_closes_in_on_jumps() -> None:
     square = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
-    rotation = oracle.work(lambda p: np.stack([-p[1], p[0]]), square)
+    rotation = paths.work(lambda p: np.stack([-p[1], p[0]]), square)
     assert rotation.done == pytest.approx([2.0], abs=1e-12)
-    third = oracle.work(lambda p: np.stack([0 * p[0], (p[0] > 1 / 3) * p[1]]), square)
+    third = paths.work(lambda p: np.stack([0 * p[0], (p[0] > 1 / 3) * p[1]]), square)
     assert third.done == pytest.approx([0.5], abs=1e-9)
-    jump = oracle.work(lambda p: np.stack([1.0 * (p[1] > 1 / 3) * p[0], 0 * p[1]]), square + 0.1)
+    jump = paths.work(lambda p: np.stack([1.0 * (p[1] > 1 / 3) * p[0], 0 * p[1]]), square + 0.1)
     assert jump.done == pytest.approx([-(1.1**2 - 0.1**2) / 2], abs=1e-7)
     assert jump.proves.all()
-    kinked = oracle.work(lambda p: np.stack([np.sign(p[0] + p[1] - 0.7)] * 2), square)
+    kinked = paths.work(lambda p: np.stack([np.sign(p[0] + p[1] - 0.7)] * 2), square)
     assert not kinked.proves.any()
     assert np.abs(kinked.closed_in.sum(1) - 0.7).max() < 1e-3

@@ -8,7 +8,6 @@ pairs around it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,10 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
-from goal_analysis.symbolic.analysis.kinks import Jump, in_steps_alone, kinks_of, refute_on_kink
+from goal_analysis.symbolic.analysis.kinks import Jump, in_steps_alone, kinks_of, vanishes_on_kink
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.weight import WeightField
 
 Objective = Decomposition | WeightField
@@ -272,10 +270,8 @@ def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[st
 def _concentrated(verdict: Integrability, field: WeightField) -> Iterator[Jump]:
     """The jumps whose part of the curl does not vanish on the kink."""
     for jump in () if verdict.integrable else verdict.jumps:
-        # Where that could not be told, the verdict rests on something else.
-        with suppress(Undecided):
-            if refute_on_kink(jump, (s_n, s_p), field):
-                yield jump
+        if not vanishes_on_kink(jump.kink, jump.coefficient, field.region):
+            yield jump
 
 
 def moved_frame(objective: Objective, settings: Settings = None, count: int = MOVED) -> pd.DataFrame:

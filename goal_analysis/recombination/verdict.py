@@ -20,7 +20,6 @@ share an anchor of one axis share none of the other: so one anchor tells, for bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -29,8 +28,20 @@ import sympy as sp
 from goal_analysis.numeric.similarity import TANGENTIAL
 from goal_analysis.numeric.similarity import direction as direction_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.integrability import Integrability, integrability
-from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, refute_on_kink, witness_against
+from goal_analysis.symbolic.analysis.integrability import (
+    Integrability,
+    decide,
+    gradient_of_several,
+    in_words,
+    integrability,
+    reach,
+    tried_ranges,
+    window_of,
+    witness_against,
+)
+from goal_analysis.symbolic.analysis.kinks import in_steps_alone
+from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
@@ -38,7 +49,7 @@ from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
-from goal_analysis.symbolic.proof.identity import Undecided, Witness
+from goal_analysis.symbolic.proof.identity import Undecided
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
@@ -287,10 +298,7 @@ def _several(objective: Objective, field: WeightField) -> Integrability:
     singles = [_decided(replace(objective, terms=(term,), **_of_term(objective, term))) for term in objective.terms]
     if all(one.integrable is True for one in singles):
         return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
-    witness = next(filter(None, _witnesses(objective, field)), None)
-    if witness is not None:
-        return Integrability(False, witness[1], witness=witness[0])
-    return Integrability(None, "open: no asymmetry of several pairs of an anchor was found, nor a proof")
+    return _against_several_pairs(objective, field)
 
 
 def _of_term(objective: Objective, term: Term) -> dict:
@@ -318,15 +326,11 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     multiples = _multiples(term)
     if multiples is not None:
         return _of_aggregates(objective, field, of_one, multiples)
-    witness = next(filter(None, _witnesses(objective, field)), None)
-    if witness is not None:
-        return Integrability(False, witness[1], potential=of_one.potential, witness=witness[0])
-    if _symmetric(term, field):
+    against = _against_several_pairs(objective, field)
+    if against.integrable is not False and _symmetric(term, field):
         why = "the Jacobian of W is symmetric for two positives and two negatives of an anchor, whatever x_p and x_n"
         return Integrability(True, why, potential=of_one.potential)
-    return Integrability(
-        None, "open: no asymmetry of several pairs of an anchor was found, nor a proof", potential=of_one.potential
-    )
+    return replace(against, potential=of_one.potential)
 
 
 def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
@@ -363,28 +367,25 @@ def _of_aggregates(
     objective: Objective, field: WeightField, of_one: Integrability, multiples: tuple[sp.Expr, sp.Expr]
 ) -> Integrability:
     """W is the field of one triplet at (x_p, x_n), by the chain rule; x_p may fall below the range of the scores, and
-    x_n exceed it. Moving x_p lets both have one range.
+    x_n exceed it.
     """
     term = objective.terms[0]
-    if term.sides and all(side.inner in (s_p, s_n) for side in term.sides):
-        moved, wider = {s_p: s_p - BEYOND}, BEYOND
-    else:
-        moved, wider = {}, 0
-    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True).subs(moved)
+    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    sides = ((s_p, term.positives), (s_n, term.negatives))
+    region = {s: reach(side, field.similarity) for s, side in sides if side is not None}
+    region = {s: region.get(s, (sp.S.Zero, sp.S.Zero)) for s in (s_p, s_n)}
+    ranges = {**tried_ranges(field), **{s: window_of(ends) for s, ends in region.items()}}
+    gradient = {s_p: -t * multiples[0], s_n: t * multiples[1]}
+    found = decide(gradient, ranges, region)
+    if found.integrable is not True:
+        why = found.reason.replace("s_p", "x_p").replace("s_n", "x_n")
+        beyond = "the aggregates x_p and x_n leave the range of the scores, and there "
+        return replace(found, reason=why if found.integrable is None else beyond + why, potential=of_one.potential)
     factors = Factors(t, *multiples)
-    similarity = replace(field.similarity, identical=field.similarity.identical + wider)
-    of_aggregates = integrability(
-        replace(field, positive=t * multiples[0], negative=t * multiples[1], factors=factors, similarity=similarity)
-    )
-    if of_aggregates.integrable is not True:
-        why = "the aggregates x_p and x_n leave the range of the scores, and there ∂w⁺/∂s_n + ∂w⁻/∂s_p does not vanish"
-        open_ = of_aggregates.integrable is None
-        return replace(
-            of_aggregates, reason=of_aggregates.reason if open_ else why, potential=of_one.potential, loss=None
-        )
-    loss = None if of_aggregates.loss is None else of_aggregates.loss.subs(s_p, s_p + wider)
-    if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
-        loss = of_one.loss  # without the constant that moving x_p leaves
+    of_aggregates = replace(field, positive=-gradient[s_p], negative=gradient[s_n], factors=factors)
+    loss = recover_loss(of_aggregates, potential(of_aggregates))
+    if loss is None or (of_one.loss is not None and (loss - of_one.loss).is_number):
+        loss = of_one.loss if loss is not None else None
     of_anchor = None if loss is None else loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True)
     why = "the pair weights are multiples of k′ and h′, and T is a function of the potential of the aggregates"
     return Integrability(True, why, potential=of_one.potential, loss=of_anchor)
@@ -414,28 +415,25 @@ def _symmetric(term: Term, field: WeightField) -> bool:
         field,
         similarity=replace(
             field.similarity,
-            opposite=field.similarity.opposite - BEYOND,
-            identical=field.similarity.identical + BEYOND,
+            opposite=field.similarity.window[0] - BEYOND,
+            identical=field.similarity.window[1] + BEYOND,
         ),
     )
     return not any(witness_against(condition, wide) for condition in conditions)
 
 
-def _witnesses(objective: Objective, field: WeightField) -> Iterator[tuple[Witness, str] | None]:
-    """Asymmetries of the weights of one anchor with two negatives, or with two positives, and jumps across kinks."""
-    taken_apart = decompose(objective)
-    for positives, negatives, what in ((1, 2, "two negatives"), (2, 1, "two positives")):
+def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
+    """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
+    taken_apart, tried = decompose(objective), ""
+    for positives, negatives, what in ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both")):
         of_p, of_n = (
             tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
             for s, count in (("s_p", positives), ("s_n", negatives))
         )
-        weights_p, weights_n = taken_apart.weights(of_p, of_n)
-        gradient = dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
-        first, second = of_n if negatives == 2 else of_p
-        asymmetry = sp.diff(gradient[first], second) - sp.diff(gradient[second], first)
-        witness = witness_against(asymmetry, field)
-        where = f"with {what} of an anchor the difference of ∂W/∂s across the two"
-        yield witness and (witness, f"{where} is {witness}")
-        for jump in curl_jumps(gradient):
-            found = refute_on_kink(jump, tuple(gradient), field)
-            yield found and (found, f"with {what} of an anchor the weights jump across {jump.kink} = 0: {found}")
+        gradient = gradient_of_several(taken_apart, of_p, of_n)
+        found = search(gradient, tried_ranges(field, tuple(gradient)))
+        if found.witness:
+            why = f"with {what} of an anchor {in_words(found)} is {found.witness}"
+            return Integrability(False, why, witness=found.witness)
+        tried = found.tried
+    return Integrability(None, f"open: no proof that the weights of several pairs are symmetric; {tried}")

@@ -133,6 +133,12 @@ class WeightField(Displayed):
         tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}
         return tried | {h.symbol: _around_default(h) for h in self.hyperparameters}
 
+    @property
+    def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
+        """Between which numbers, which may be infinite, the similarities lie."""
+        ends = self.similarity.opposite, self.similarity.identical
+        return dict.fromkeys((s_p, s_n, other_positive, other_negative, least_positive), ends)
+
 
 def compose(triplet_weight: TripletWeight, pair_weights: PairWeights) -> WeightField:
     """The field T·P⁺, T·P⁻ of a triplet weight and pair weights, whether or not it is the gradient of a loss.

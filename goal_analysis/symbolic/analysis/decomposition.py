@@ -3,7 +3,8 @@
 On one triplet w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n. Factors T·P⁺ = w⁺ and T·P⁻ = w⁻, with P⁺ of s_p alone and P⁻ of s_n
 alone, exist if and only if w⁺/w⁻ is a function of s_p times one of s_n. They are then unique up to one constant, which
 a convention fixes: every positive factor of P⁺ that does not depend on s_p moves into T (of P⁻ on s_n, where P⁺ is
-zero). So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its size relative to P⁺.
+zero), and P⁺ is positive in the middle of the range. So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its
+size relative to P⁺.
 
 On a whole batch, the chain rule over the declared pieces gives every weight as outer derivative × mining weight ×
 inner derivative.
@@ -252,9 +253,10 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
     if not positive.has(s_n) and not negative.has(s_p):
-        return _normalised(sp.S.One, positive, negative), None
+        return _normalised(sp.S.One, positive, negative, ranges), None
     if positive == 0 or negative == 0:
-        return _normalised(sp.Add(positive, negative), sp.Integer(positive != 0), sp.Integer(negative != 0)), None
+        ones = sp.Integer(positive != 0), sp.Integer(negative != 0)
+        return _normalised(sp.Add(positive, negative), *ones, ranges), None
     forms = (sp.factor_terms, bounded_factor)
     if not positive.has(hinge, step) and not negative.has(hinge, step):
         forms = (*forms, factored_in_exponentials)
@@ -262,7 +264,7 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
         written_p, written_n = form(positive), form(negative)
         of_p, of_n = _univariate(form(written_p / written_n))
         if of_p is not None:
-            factors = _normalised(written_p / of_p, of_p, 1 / of_n)
+            factors = _normalised(written_p / of_p, of_p, 1 / of_n, ranges)
             if not _divides_by_a_step(factors):
                 return factors, None
     contradiction = _contradiction(positive, negative, ranges)
@@ -290,9 +292,23 @@ def _divides_by_a_step(factors: Factors) -> bool:
     return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
 
 
-def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr) -> Factors:
-    content = _positive_content(positive if positive != 0 else negative)
+def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors:
+    pair_weight = positive if positive != 0 else negative
+    content = _positive_content(pair_weight) * _sign_in_the_middle(pair_weight, ranges)
     return Factors(*(simplest(e) for e in (triplet * content, positive / content, negative / content)))
+
+
+def _sign_in_the_middle(pair_weight: sp.Expr, ranges: Ranges) -> int:
+    """The sign of a pair weight at the middle of the range, or, where it is zero or none there, nearest above it."""
+    symbols = tuple(sorted(pair_weight.free_symbols, key=str))
+    compiled = program([pair_weight], symbols)
+    for share in (0.5, 0.5625, 0.75, 0.9375):
+        (value,) = compiled.run(
+            FLOAT, *(float(low + (high - low) * share) for low, high in (ranges[s] for s in symbols))
+        )
+        if value == value and value != 0:
+            return 1 if value > 0 else -1
+    return 1
 
 
 def _positive_content(weight: sp.Expr) -> sp.Expr:
@@ -340,5 +356,5 @@ def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ra
         triplet = positive / of_p
         with suppress(Undecided):
             if refute_zero(triplet * of_n - negative, ranges) is None:
-                return _normalised(triplet, of_p, of_n)
+                return _normalised(triplet, of_p, of_n, ranges)
     return None

@@ -1,27 +1,36 @@
 """Is a field of weights the gradient of a loss? The verdict, why, the potential, and the loss where there is one.
 
-w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n have an L if and only if ∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes as a distribution: in every
-region between the kinks (the smooth curl), and across every kink g = 0 at which the weights jump (the jump of
-w⁺·∂g/∂s_n + w⁻·∂g/∂s_p). With separable weights this says that T is a function of U = ∫P⁻ds_n − ∫P⁺ds_p.
+Weights W = (−w⁺, w⁻) are the gradient of a loss that is continuous if and only if two things hold. Between the kinks
+their Jacobian is symmetric, ∂w⁺/∂s_n + ∂w⁻/∂s_p = 0. Across a kink g = 0 at which W jumps, it jumps along the normal
+∇g: a loss that is continuous there has one slope along the kink, whatever its slopes across. (The curl of W has then no
+part on the kink: that part is the jump of w⁺·∂g/∂s_n + w⁻·∂g/∂s_p. At single points where kinks meet nothing can sit,
+as W is bounded.) With separable weights this says that T is a function of U = ∫P⁻ds_n − ∫P⁺ds_p.
+
+A declared loss that stops no gradient has a symmetric Jacobian by itself. Where it is continuous nothing is left to
+show, whatever its form and however many pairs there are. Where it jumps by a constant all along a kink, W is the
+gradient of the loss without these jumps. Where the jump changes along the kink, W is the gradient of nothing.
+
+Yes has a proof, no has a witness, and what has neither is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from itertools import combinations
+from functools import lru_cache
 
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
-from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuous, refute_on_kink, witness_against
+from goal_analysis.symbolic.analysis.kinks import Jump, Region, curl_jumps, is_continuous, poles, vanishes_on_kink
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.witnesses import Search, search
+from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.similarity import other_negative, other_positive
+from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.identity import Undecided, Witness
+from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, proves_zero, refute_zero
 from goal_analysis.symbolic.weight import WeightField
 
 
@@ -47,9 +56,6 @@ class Integrability(Displayed):
     witness: Witness | None = None
     curl: sp.Expr | None = None
     jumps: tuple[Jump, ...] = ()
-
-
-Condition = tuple[Callable[[], Witness | None], str]
 
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
@@ -79,45 +85,82 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 def _decided(objective: Decomposition | WeightField) -> Integrability:
     if isinstance(objective, Decomposition) and not objective.loss.is_loss:
         objective = objective.field
+    loss = objective.loss if isinstance(objective, Decomposition) else None
     field = objective.field if isinstance(objective, Decomposition) else objective
-    curl = smooth_curl(objective)
     jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
-    verdict = Integrability(True, _WHY, potential(field), curl=curl, jumps=jumps)
-    if isinstance(objective, Decomposition) and is_continuous_loss(objective.loss):
-        return replace(verdict, reason=_CONTINUOUS, loss=objective.loss.expression())
-    still_open = None
-    for search, what in _conditions(objective, field, curl, jumps):
+    found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective), jumps=jumps)
+    if loss is not None and is_continuous_loss(loss):
+        return replace(found, reason=_CONTINUOUS, loss=loss.expression())
+    tried = []
+    for what, gradient, ranges in _witnessed(objective, field):
+        result = search(gradient, ranges, [e for w in gradient.values() for e in poles(w, field.region)])
+        if result.witness:
+            reason = f"{what}{in_words(result)} is {result.witness}"
+            return replace(found, integrable=False, reason=reason, witness=result.witness)
+        tried.append(result.tried)
+    for condition, what in _relative_conditions(field):
         try:
-            witness = search()
+            witness = witness_against(condition, field)
         except Undecided as undecided:
-            still_open = still_open or f"open: whether {what} vanishes was neither proved nor refuted: {undecided}"
-            continue
+            return replace(found, integrable=None, reason=f"open: whether {what} vanishes is not known: {undecided}")
         if witness:
-            return replace(verdict, integrable=False, reason=f"{what} is {witness}", witness=witness)
-    if still_open:
-        return replace(verdict, integrable=None, reason=still_open)
-    return replace(verdict, loss=recover_loss(field, verdict.potential))
+            return replace(found, integrable=False, reason=f"{what} is {witness}", witness=witness)
+    if loss is not None and not loss.detaches and all(_jumps_by_constants(t, loss.similarity) for t in loss.terms):
+        return replace(found, reason=_CONSTANT_JUMPS, loss=recover_loss(field, found.potential))
+    unproved = next(_unproved(objective, field, found), None)
+    if unproved is None:
+        return replace(found, loss=recover_loss(field, found.potential))
+    return replace(found, integrable=None, reason=f"open: {unproved} was not proved to vanish; {tried[-1]}")
+
+
+def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region) -> Integrability:
+    """The verdict on weights {x: ∂L/∂x} of any two variables.
+
+    Args:
+        gradient: the weights.
+        ranges: where witnesses are sought.
+        region: where the verdict is to hold.
+    """
+    result = search(gradient, ranges, [e for w in gradient.values() for e in poles(w, region)])
+    if result.witness:
+        return Integrability(False, f"{in_words(result)} is {result.witness}", witness=result.witness)
+    (a, on_a), (b, on_b) = gradient.items()
+    curl, jumps = sp.diff(on_b, a) - sp.diff(on_a, b), tuple(curl_jumps(gradient))
+    unproved = next(_unproved_on_plane((on_a, on_b), curl, jumps, region), None)
+    if unproved is None:
+        return Integrability(True, _WHY, curl=curl, jumps=jumps)
+    return Integrability(None, f"open: {unproved} was not proved to vanish; {result.tried}", curl=curl, jumps=jumps)
 
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
 _CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights are its gradient"
+_CONSTANT_JUMPS = "the loss stops no gradient and jumps by constants alone, so that the weights are its gradient"
 
 
-def is_continuous_loss(loss: Objective) -> bool:
-    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
-    proves nothing.
+def in_words(found: Search) -> str:
+    """What a witness is against."""
+    a, b = found.pair
+    if found.kink is not None:
+        return f"the weights jump across {found.kink} = 0, and the curl there"
+    if found.pair == (s_p, s_n):
+        return "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
+    return f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+
+
+def tried_ranges(field: WeightField, symbols: tuple[sp.Symbol, ...] = ()) -> Ranges:
+    """Where witnesses are sought: similarities over their range, hyperparameters at their values."""
+    at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
+    return {**dict.fromkeys(symbols, field.ranges[s_n]), **field.ranges, **at_defaults}
+
+
+def witness_against(condition: sp.Expr, field: WeightField) -> Witness | None:
+    """A point at which ``condition`` is not zero, or None if it is proved to be zero.
+
+    Raises:
+        Undecided: neither was found.
     """
-    return not loss.detaches and all(map(_is_continuous_term, loss.terms))
-
-
-def _is_continuous_term(term: Term) -> bool:
-    places = tuple(sp.Dummy(real=True) for _ in range(2))
-    sides = ((term.positives, s_p), (term.negatives, s_n))
-    return is_continuous(term.effective_outer, (x_p, x_n)) and all(
-        is_continuous(side.inner, (s,)) and is_continuous(side.aggregator.combine(places), places)
-        for side, s in sides
-        if side is not None
-    )
+    ranges = tried_ranges(field, tuple(condition.free_symbols))
+    return find_witness(condition, ranges) or refute_zero(condition, ranges)
 
 
 def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
@@ -129,33 +172,148 @@ def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
     return sp.factor_terms(sp.diff(objective.positive, s_n) + sp.diff(objective.negative, s_p))
 
 
-def _conditions(objective, field, curl, jumps) -> Iterator[Condition]:
-    yield partial(witness_against, curl, field), "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
-    for jump in jumps:
-        yield partial(refute_on_kink, jump, (s_n, s_p), field), _across(jump)
-    if isinstance(objective, Decomposition):
-        yield from _conditions_on_several_pairs(objective)
-    for condition, what in _relative_conditions(field):
-        yield partial(witness_against, condition, field), what
+# --- where a witness may be ----------------------------------------------------------------------
 
 
-def _across(jump: Jump) -> str:
-    return f"the weights jump across {jump.kink} = 0, and the curl there"
-
-
-def _conditions_on_several_pairs(decomposition: Decomposition) -> Iterator[Condition]:
-    """Symmetry of the weights of one anchor with two positives and two negatives, between kinks and across."""
-    field = decomposition.field
+def _witnessed(objective: Decomposition | WeightField, field: WeightField) -> Iterator[tuple[str, Mapping, Ranges]]:
+    """Fields of weights that are gradients if the objective's are: of one triplet, of aggregates, of several pairs."""
+    yield "", {s_p: -field.positive, s_n: field.negative}, tried_ranges(field)
+    if not isinstance(objective, Decomposition):
+        return
+    loss = objective.loss
+    for term in loss.terms if len(loss.terms) == 1 and not loss.detaches else ():
+        plane = _plane(term, loss.similarity)
+        if plane is not None and set(plane[1]) == {x_p, x_n}:
+            value, region = plane
+            ranges = {x: window_of(ends) for x, ends in region.items()}
+            weights = {x: sp.diff(value, x) for x in (x_p, x_n)}
+            yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
+    several = gradient_of_several(objective, positives, negatives)
+    yield "with several pairs, ", several, tried_ranges(field, tuple(several))
+
+
+def gradient_of_several(decomposition: Decomposition, positives, negatives) -> dict[sp.Symbol, sp.Expr]:
+    """∂L/∂s of every positive and negative of one anchor."""
     weights_p, weights_n = decomposition.weights(positives, negatives)
-    pulls = (-weight for weight in weights_p)
-    gradient = dict(zip((*positives, *negatives), (*pulls, *weights_n), strict=True))
-    for a, b in combinations(gradient, 2):
-        asymmetry = sp.diff(gradient[a], b) - sp.diff(gradient[b], a)
-        what = f"with several pairs, the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
-        yield partial(witness_against, asymmetry, field), what
-    for jump in curl_jumps(gradient):
-        yield partial(refute_on_kink, jump, (*negatives, *positives), field), f"with several pairs, {_across(jump)}"
+    return dict(zip((*positives, *negatives), (*(-w for w in weights_p), *weights_n), strict=True))
+
+
+# --- proofs --------------------------------------------------------------------------------------
+
+
+def is_continuous_loss(loss: Objective) -> bool:
+    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
+    proves nothing.
+    """
+    if loss.detaches:
+        return False
+    for term in loss.terms:
+        region = {x: reach(side, loss.similarity) for x, side in _aggregated(term)}
+        if not is_continuous(term.effective_outer, region):
+            return False
+        if not all(_is_continuous_side(side, loss.similarity) for _, side in _aggregated(term)):
+            return False
+    return True
+
+
+def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:
+    for x, side in ((x_p, term.positives), (x_n, term.negatives)):
+        if side is not None:
+            yield x, side
+
+
+def _is_continuous_side(side: Side, similarity: Similarity) -> bool:
+    places = tuple(sp.Dummy(real=True) for _ in range(2))
+    everywhere = dict.fromkeys(places, (-sp.oo, sp.oo))
+    ends = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
+    return is_continuous(side.inner, ends) and is_continuous(side.aggregator.combine(places), everywhere)
+
+
+def _jumps_by_constants(term: Term, similarity: Similarity) -> bool:
+    """Whether a term is proved to jump by a constant along every kink, for any number of pairs."""
+    plane = _plane(term, similarity)
+    if plane is None:
+        return False
+    value, region = plane
+    if any(poles(value, region)) and value.atoms(sp.Function) - value.atoms(sp.log):
+        return False
+    jumps = curl_jumps({s: sp.diff(value, s) for s in region})
+    return all(vanishes_on_kink(jump.kink, jump.coefficient, region) for jump in jumps)
+
+
+def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
+    """A term as a function of what its two sides hand over, and where they lie: the similarity of each pair, or an
+    aggregate that is continuous; None where an aggregate may jump.
+    """
+    at: dict[sp.Symbol, sp.Expr] = {}
+    region = {}
+    for x, side in _aggregated(term):
+        s = s_p if x is x_p else s_n
+        if side.aggregator.enumerates:
+            at[x], region[s] = side.inner, (similarity.opposite, similarity.identical)
+        elif _is_continuous_side(side, similarity):
+            at[x], region[x] = x, reach(side, similarity)
+        else:
+            return None
+    return term.effective_outer.subs(at, simultaneous=True), region
+
+
+def reach(side: Side, similarity: Similarity) -> tuple[sp.Expr, sp.Expr]:
+    """Between which numbers an aggregate lies, whatever the number of pairs."""
+    inner = side.inner
+    s = next(iter(inner.free_symbols & {s_p, s_n}), s_n)
+    ends = [inner.subs(s, end) for end in (similarity.opposite, similarity.identical)]
+    slope = sp.diff(inner, s)
+    known = slope.is_number and all(end.is_number and end.is_finite for end in ends)
+    low, high = (min(ends), max(ends)) if known else (-sp.oo, sp.oo)
+    name = side.aggregator.name
+    if name in ("each", "each_mean", "max", "min", "mean"):
+        return low, high
+    if name in ("logsumexp", "soft_max"):
+        return low, sp.oo
+    return (-sp.oo, high) if name in ("softmin", "soft_min") else (-sp.oo, sp.oo)
+
+
+def window_of(ends: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]:
+    """A stretch of a range that may be infinite: as far as a handful of pairs of a cosine reach."""
+    low, high = ends
+    low = low if low.is_finite else (high if high.is_finite else sp.S.Zero) - 4
+    return low, high if high.is_finite else low + 8
+
+
+def _unproved(objective: Decomposition | WeightField, field: WeightField, found: Integrability) -> Iterator[str]:
+    """What would have to vanish and was not proved to."""
+    weights = field.positive, field.negative
+    yield from _unproved_on_plane(weights, found.curl or sp.S.Zero, found.jumps, field.region)
+    if not isinstance(objective, Decomposition):
+        return
+    if not objective.loss.detaches:
+        yield "the jump of the loss with several pairs along a kink"
+    positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
+    several = gradient_of_several(objective, positives, negatives)
+    for i, a in enumerate(several):
+        for b in list(several)[i + 1 :]:
+            if not proves_zero(sp.diff(several[a], b) - sp.diff(several[b], a)):
+                yield f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
+    ends = dict.fromkeys(several, (field.similarity.opposite, field.similarity.identical))
+    for jump in curl_jumps(several):
+        if not vanishes_on_kink(jump.kink, jump.coefficient, ends):
+            yield f"the curl with several pairs across {jump.kink} = 0"
+
+
+def _unproved_on_plane(
+    weights: Sequence[sp.Expr], curl: sp.Expr, jumps: Sequence[Jump], region: Region
+) -> Iterator[str]:
+    for weight in weights:
+        for pole in poles(weight, region):
+            if weight.atoms(sp.Function) - weight.atoms(sp.log):
+                yield f"the jump of the weights where {pole} = 0"
+    if not proves_zero(curl):
+        yield "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
+    for jump in jumps:
+        if not vanishes_on_kink(jump.kink, jump.coefficient, region):
+            yield f"the curl across {jump.kink} = 0"
 
 
 def _relative_conditions(field: WeightField) -> Iterator[tuple[sp.Expr, str]]:

@@ -1,7 +1,9 @@
-"""What happens across kinks: where weights jump, and whether their curl has a part concentrated there.
+"""What is proved of kinks: that a function does not jump there, or that a curl has no part concentrated there.
 
 Every `hinge` and `step` is written in steps of irreducible factors with one sign, so that two kinks at one place are
-one kink, and a kink of several branches is several kinks.
+one kink, and a kink of several branches is several kinks. Of a kink g = 0 that no sign of g over a region excludes, the
+algebra says what an expression is on it: g is solved for one of its variables, or for one of the exponentials,
+logarithms, roots or sines in it, or divided by as a polynomial.
 """
 
 from __future__ import annotations
@@ -9,32 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any
 
-import mpmath
 import sympy as sp
 from mpmath import iv
 
-from goal_analysis.symbolic.language.primitives import hinge, s_n, step
-from goal_analysis.symbolic.proof.evaluation import FLOAT, INTERVAL, MULTIPRECISION, Program, program
-from goal_analysis.symbolic.proof.identity import (
-    Ranges,
-    Undecided,
-    Witness,
-    find_witness,
-    proves_zero,
-    random_points,
-    refute_zero,
-)
-from goal_analysis.symbolic.proof.tidying import bounded_factor, tidy
-from goal_analysis.symbolic.weight import WeightField
+from goal_analysis.symbolic.language.primitives import hinge, step
+from goal_analysis.symbolic.proof.evaluation import INTERVAL, UnsupportedFunction, program
+from goal_analysis.symbolic.proof.identity import proves_zero
+from goal_analysis.symbolic.proof.tidying import bounded_factor
 
-TRIED = 40  # along how many lines a kink without a closed form is searched
-CELLS = 48  # into how many cells such a line is cut
-BOXES = 400  # the most boxes into which the range is cut to prove that a kink lies outside of it
-NEGLIGIBLE = 1e-7  # a coefficient below this share of its size elsewhere counts as zero on the kink
-DIGITS = 60  # with which a larger coefficient is checked
+BOXES = 200  # the most boxes into which a region is cut to prove that an expression keeps its sign
+
+Region = Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]]
+"""Between which two numbers, which may be infinite, every symbol lies; the ends are not meant."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +49,16 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
 
 def in_steps_alone(expression: sp.Expr) -> sp.Expr:
     """``expression``, almost everywhere, with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone."""
-    return expression.replace(hinge, lambda x: x * step(x)).replace(step, _step_of_factors)
+    return _opened(expression).replace(step, step_of_factors)
+
+
+def _opened(expression: sp.Expr) -> sp.Expr:
+    return expression.replace(hinge, lambda x: x * step(x))
 
 
 @lru_cache(maxsize=4096)
-def _step_of_factors(x: sp.Expr) -> sp.Expr:
+def step_of_factors(x: sp.Expr) -> sp.Expr:
+    """1[x > 0], almost everywhere, in steps of irreducible factors with one sign."""
     positive = sp.S.One
     for factor in sp.Mul.make_args(bounded_factor(x)):
         if factor.is_number:
@@ -96,156 +90,141 @@ def jump_across(kink: sp.Expr, expression: sp.Expr) -> sp.Expr:
     return expression.xreplace(on) - expression.xreplace(off)
 
 
-def is_continuous(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> bool:
-    """Whether ``expression`` is proved to be continuous in the variables over all real numbers; False
-    proves nothing.
-    """
-    in_steps = expression.replace(step, _step_of_factors)  # a hinge never jumps
-    kinks = kinks_of([in_steps], variables)
-    branches = (branch for kink in kinks for branch in _branches(kink, jump_across(kink, in_steps)))
-    return all(proves_zero(_on_kink(kink, jump, variables)) for kink, jump in branches if kink.has(*variables))
+# --- proofs --------------------------------------------------------------------------------------
 
 
-def _branches(kink: sp.Expr, jump: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:
-    """The kink and the jump across it for every combination of signs at the steps inside of the kink."""
+def is_continuous(expression: sp.Expr, region: Region) -> bool:
+    """Whether ``expression`` is proved to be continuous over the region; False proves nothing."""
+    in_steps = expression.replace(step, step_of_factors)  # a hinge never jumps
+    kinks = kinks_of([in_steps], tuple(region))
+    return not poles(expression, region) and all(
+        vanishes_on_kink(kink, jump_across(kink, in_steps), region) for kink in kinks
+    )
+
+
+def poles(expression: sp.Expr, region: Region) -> list[sp.Expr]:
+    """What stands below a fraction bar, or in a logarithm, and is not proved to keep its sign over the region."""
+    below = {p.base for p in expression.atoms(sp.Pow) if p.exp.is_negative or p.exp.is_nonnegative is None}
+    below |= {log.args[0] for log in expression.atoms(sp.log)}
+    return [e for e in below if e.has(*region) and not keeps_its_sign(e, region)]
+
+
+def vanishes_on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
+    """Whether ``expression`` is proved to vanish where ``kink`` is zero within the region; False proves nothing."""
+    if expression == 0 or keeps_its_sign(kink, region):
+        return True
+    branches = _branches(_opened(kink), _opened(expression))
+    return all(_vanishes_on(of_branch, rest, region) for of_branch, rest in branches)
+
+
+def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
+    if not kink.has(*region) or keeps_its_sign(kink, region):
+        return True
+    readings = _on_kink(kink, expression, region)
+    return any(proves_zero(reading) for reading in readings)
+
+
+def _branches(kink: sp.Expr, expression: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:
+    """The kink and the expression for every combination of signs at the steps inside of the kink."""
     inside = sorted(kink.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
     if not inside:
-        yield kink, jump
+        yield kink, expression
         return
     for value in (sp.S.Zero, sp.S.One):
         settled = {inside[0]: value, step(-inside[0].args[0]): 1 - value}
-        yield from _branches(kink.xreplace(settled), jump.xreplace(settled))
+        yield from _branches(kink.xreplace(settled), expression.xreplace(settled))
 
 
-def _on_kink(kink: sp.Expr, jump: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
-    """``jump`` where ``kink`` is zero, as far as the algebra tells."""
-    root = _root(kink, variables)
-    if root is not None:
-        return jump.subs(*root)
-    shields = {f: sp.Dummy() for f in jump.atoms(step)}
-    shielded = jump.xreplace(shields)
-    s = next((s for s in variables if kink.has(s) and kink.is_polynomial(s) and shielded.is_polynomial(s)), None)
-    rest = shielded.xreplace({kink: sp.S.Zero}) if s is None else sp.rem(shielded, kink, s)
-    return rest.xreplace({shield: f for f, shield in shields.items()})
-
-
-def _root(kink: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Symbol, sp.Expr] | None:
-    """A variable in which the kink is linear, with its value on the kink."""
+def _on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> Iterator[sp.Expr]:
+    """``expression`` where ``kink`` is zero, in every way that the algebra tells."""
+    variables = [s for s in region if kink.has(s)]
     for s in variables:
-        if kink.is_polynomial(s) and sp.degree(kink, s) == 1:
-            return s, sp.cancel(-kink.subs(s, 0) / sp.diff(kink, s))
+        root = _root(kink, s)
+        if root is not None:
+            yield expression.subs(s, root) * _within(root, region[s])
+            return
+    kernels = sorted(kink.atoms(sp.Function, sp.Pow), key=sp.count_ops, reverse=True)
+    for kernel in kernels:
+        root = _root(kink.xreplace({kernel: _KERNEL}), _KERNEL) if kernel.has(*variables) else None
+        if root is not None:
+            yield expression.xreplace({kernel: root})
+    shields = {f: sp.Dummy() for f in expression.atoms(step)}
+    shielded = expression.xreplace(shields)
+    s = next((s for s in variables if kink.is_polynomial(s) and shielded.is_polynomial(s)), None)
+    rest = shielded.xreplace({kink: sp.S.Zero}) if s is None else sp.rem(shielded, kink, s)
+    yield rest.xreplace({shield: f for f, shield in shields.items()})
+
+
+_KERNEL = sp.Dummy(real=True)
+
+
+def _root(kink: sp.Expr, s: sp.Symbol) -> sp.Expr | None:
+    """The zero of a kink that is linear in s."""
+    if kink.has(s) and kink.is_polynomial(s) and sp.degree(kink, s) == 1:
+        return sp.cancel(-kink.subs(s, 0) / sp.diff(kink, s))
     return None
 
 
-def refute_on_kink(jump: Jump, similarities: Sequence[sp.Symbol], field: WeightField) -> Witness | None:
-    """A point against the coefficient vanishing on the kink within the range of the similarities, or None if it is
-    proved to.
-
-    Raises:
-        Undecided: neither was found.
-    """
-    root = _root(jump.kink, similarities)
-    if root is not None:
-        s, value = root
-        within = sp.S.One
-        for distance in (value - field.similarity.opposite, field.similarity.identical - value):
-            within *= sp.S.One if distance.has(sp.oo, -sp.oo) else step(distance)
-        return witness_against(tidy(jump.coefficient.subs(s, value) * within, field.similarity), field)
-    if proves_zero(_on_kink(jump.kink, jump.coefficient, similarities)):
-        return None
-    symbols = (jump.kink * jump.coefficient).free_symbols
-    spans = {s: field.ranges.get(s, field.ranges[s_n]) for s in symbols}
-    return _refute_numerically(jump, [s for s in similarities if jump.kink.has(s)], spans, field)
+def _within(value: sp.Expr, ends: tuple[sp.Expr, sp.Expr]) -> sp.Expr:
+    """1 where a value is between the ends, and 0 elsewhere."""
+    low, high = ends
+    inside = (step(d) for d in (value - low, high - value) if not d.has(sp.oo, -sp.oo))
+    return sp.Mul(*inside)
 
 
-def witness_against(condition: sp.Expr, field: WeightField) -> Witness | None:
-    """A point at which ``condition`` is not zero, or None if it is proved to be zero.
-
-    Raises:
-        Undecided: neither was found.
-    """
-    ranges = {s: field.ranges.get(s, field.ranges[s_n]) for s in condition.free_symbols}
-    at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
-    return find_witness(condition, {**ranges, **at_defaults}) or refute_zero(condition, ranges)
+def keeps_its_sign(x: sp.Expr, region: Region) -> bool:
+    """Whether ``x`` is proved to be positive, or to be negative, all over the region; False proves nothing."""
+    if x.is_positive or x.is_negative:
+        return True
+    factors = [factor.as_base_exp() for factor in sp.Mul.make_args(bounded_factor(x))]
+    return all(_keeps_its_sign(base, region) for base, _ in factors if not base.is_positive and not base.is_negative)
 
 
-def _refute_numerically(
-    jump: Jump, variables: Sequence[sp.Symbol], spans: Ranges, field: WeightField
-) -> Witness | None:
-    symbols = tuple(sorted(spans, key=str))
-    fixed = {symbol: (value, value) for symbol, value in field.values().items()}
-    kink, coefficient = (program([e], symbols) for e in (jump.kink, jump.coefficient))
-    points = list(random_points(symbols, {**spans, **fixed}, TRIED))
-    size = max((abs(v) for p in points if (v := _at(coefficient, list(map(float, p.values())))) == v), default=0.0)
-    reached, largest = False, 0.0
-    for point in points:
-        for variable in variables:
-            for on_kink in _roots(kink, symbols, point, variable, spans[variable]):
-                reached = True
-                value = _at(coefficient, on_kink)
-                if abs(value) > NEGLIGIBLE * size and _holds_in_many_digits(
-                    kink, coefficient, on_kink, symbols.index(variable)
-                ):
-                    return Witness(tuple(zip((s.name for s in symbols), on_kink, strict=True)), value)
-                largest = max(largest, abs(value))
-    if not reached and _is_out_of_range(kink, [spans[s] for s in symbols]):
-        return None
-    found = f"on it the curl is at most {largest:.2g}" if reached else f"it was not met on {TRIED} lines"
-    raise Undecided(f"the weights may jump across {jump.kink} = 0; {found}")
+def _keeps_its_sign(x: sp.Expr, region: Region) -> bool:
+    if isinstance(x, sp.exp):
+        return True
+    variables = [s for s in region if x.has(s)]
+    if variables and x.is_polynomial(*variables) and sp.Poly(x, *variables).total_degree() == 1:
+        # Affine: nowhere zero inside of the region if no corner is on the other side.
+        corners = [x]
+        for s in variables:
+            corners = [corner.subs(s, end) for corner in corners for end in region[s]]
+        if all(c.is_nonnegative for c in corners) or all(c.is_nonpositive for c in corners):
+            return any(c.is_nonzero for c in corners)
+    return _is_enclosed_on_one_side(x, region)
 
 
-def _roots(kink: Program, symbols, point, variable, span) -> Iterator[list[float]]:
-    """Points on the kink along one line through ``point``, by bisection."""
-    place = symbols.index(variable)
-    low, high = map(float, span)
-    here = list(map(float, point.values()))
-
-    def at(x: float) -> float:
-        return _at(kink, [*here[:place], x, *here[place + 1 :]])
-
-    # Uneven cells: people put kinks at round numbers, and a kink on an edge changes no sign.
-    edges = [low + (high - low) * (i / CELLS) ** 1.0137 for i in range(CELLS + 1)]
-    for left, right in pairwise(edges):
-        if at(left) * at(right) < 0:
-            for _ in range(60):
-                middle = (left + right) / 2
-                left, right = (middle, right) if at(left) * at(middle) > 0 else (left, middle)
-            yield [*here[:place], (left + right) / 2, *here[place + 1 :]]
-
-
-def _holds_in_many_digits(kink: Program, coefficient: Program, point: Sequence[float], place: int) -> bool:
-    with mpmath.workdps(DIGITS):
-        here = list(map(mpmath.mpf, point))
-
-        def at(compiled: Program, x: Any) -> Any:
-            return compiled.run(MULTIPRECISION, *here[:place], x, *here[place + 1 :])[0]
-
-        near = mpmath.mpf(10) ** -9
-        left, right = here[place] - near, here[place] + near
-        if not at(kink, left) * at(kink, right) < 0:
+@lru_cache(maxsize=4096)
+def _boxed(x: sp.Expr, ends: tuple) -> bool:
+    symbols = tuple(s for s, _, _ in ends)
+    try:
+        compiled = program([x], symbols)
+    except (UnsupportedFunction, ValueError):
+        return False
+    boxes, signs, looked = [[iv.mpf([low, high]) for _, low, high in ends]], set(), 0
+    while boxes:
+        looked += 1
+        if looked > BOXES:
             return False
-        for _ in range(3 * DIGITS):
-            middle = (left + right) / 2
-            left, right = (middle, right) if at(kink, left) * at(kink, middle) > 0 else (left, middle)
-        return abs(at(coefficient, (left + right) / 2)) > mpmath.mpf(10) ** (-DIGITS // 3)
-
-
-def _is_out_of_range(kink: Program, spans: Sequence[tuple[sp.Expr, sp.Expr]]) -> bool:
-    """Whether interval arithmetic proves that the kink has no point in the box."""
-    boxes = [[iv.mpf([float(low), float(high)]) for low, high in spans]]
-    for _ in range(BOXES):
-        if not boxes:
-            return True
         box = boxes.pop()
-        value = kink.run(INTERVAL, *box)[0]
+        value = compiled.run(INTERVAL, *box)[0]
         if value.a > 0 or value.b < 0:
+            signs.add(bool(value.a > 0))
+            if len(signs) > 1:
+                return False
             continue
         widest = max(range(len(box)), key=lambda i: box[i].delta)
+        if not box[widest].delta > 1e-6 or box[widest].delta == iv.inf:
+            return False
         middle = box[widest].mid
         halves = iv.mpf([box[widest].a, middle]), iv.mpf([middle, box[widest].b])
         boxes += [[*box[:widest], half, *box[widest + 1 :]] for half in halves]
-    return False
+    return True
 
 
-def _at(compiled: Program, values: Sequence[float]) -> float:
-    return compiled.run(FLOAT, *values)[0]
+def _is_enclosed_on_one_side(x: sp.Expr, region: Region) -> bool:
+    """Whether enclosures of ``x`` over boxes that cover the region all lie on one side of zero."""
+    if x.free_symbols - set(region):
+        return False
+    symbols = sorted(x.free_symbols, key=str)
+    return _boxed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in symbols))

@@ -47,7 +47,7 @@ class Similarity:
 
 
 COSINE = Similarity("cosine", "cos(a, b)", sp.Integer(-1), sp.Integer(1))
-DOT = Similarity("dot", "a·b", sp.Integer(-1), sp.Integer(1))
+DOT = Similarity("dot", "a·b", -sp.oo, sp.oo)
 NEGATIVE_SQUARED_EUCLIDEAN = Similarity("negative_squared_euclidean", "−‖a − b‖²", sp.Integer(-4), sp.Integer(0))
 NEGATIVE_EUCLIDEAN = Similarity("negative_euclidean", "−‖a − b‖", sp.Integer(-2), sp.Integer(0))
 SIMILARITIES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)

@@ -17,7 +17,7 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
     total = sp.S.Zero
     for term in sp.Add.make_args(_expanded(expression, variable)):
         constant, rest = term.as_independent(variable, as_Add=False)
-        primitive = _of_product(rest, variable)
+        primitive = _of_product(rest, variable, ranges)
         if primitive is None:
             return None
         total += constant * primitive
@@ -36,19 +36,19 @@ def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
     return sp.expand(expression.replace(hinge, lambda x: x * step(x)))
 
 
-def _of_product(product: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+def _of_product(product: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     if not product.has(variable):
         return product * variable
     steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
     if len(steps) == 1:
-        return _beyond_kink(sp.cancel(product / steps[0]), steps[0].args[0], variable)
+        return _beyond_kink(sp.cancel(product / steps[0]), steps[0].args[0], variable, ranges)
     found = _linear_table(product, variable)
-    if found is not None or steps:
-        return found
-    return _by_sympy(product, variable)
+    if found is None and not steps:
+        found = _by_sympy(product, variable)
+    return None if found is None else _with_real_logarithms(found, variable, ranges)
 
 
-def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     """∫ step(inside)·smooth = step(inside)·(F − F at the kink), with F that of the smooth factor."""
     slope = sp.diff(inside, variable)
     if slope.has(variable) or slope == 0:
@@ -59,7 +59,7 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol) -> sp.Ex
     (kink,) = kinks
     if smooth == 1:
         return hinge(inside) / slope
-    whole = _of_product(smooth, variable)
+    whole = _of_product(smooth, variable, ranges)
     return None if whole is None else step(inside) * sp.factor(whole - whole.subs(variable, kink))
 
 
@@ -71,7 +71,9 @@ def _linear_table(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
         slope = sp.diff(base, variable)
         return None if slope.has(variable) else base ** (power + 1) / ((power + 1) * slope)
     if function.is_Pow and function.exp == -1:
-        return _of_shifted_exponential(function.base, variable)
+        slope = sp.diff(function.base, variable)
+        linear = not slope.has(variable)
+        return sp.log(function.base) / slope if linear else _of_shifted_exponential(function.base, variable)
     if len(function.args) != 1:
         return None
     inside = function.args[0]
@@ -94,6 +96,23 @@ def _of_shifted_exponential(base: sp.Expr, variable: sp.Symbol) -> sp.Expr | Non
         return None
     slope = sp.diff(rest.args[0], variable)
     return None if slope.has(variable) else -sp.log(1 + c * sp.exp(-rest.args[0])) / (c * slope)
+
+
+def _with_real_logarithms(found: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr:
+    """log|x| for log x: log x where x is positive over the range, log(−x) where it is negative, else ½·log x²."""
+
+    def real(x: sp.Expr) -> sp.Expr:
+        if not x.has(variable) or x.is_positive:
+            return sp.log(x)
+        if x.is_polynomial(variable) and sp.degree(x, variable) == 1:
+            ends = [x.subs(variable, end) for end in ranges.get(variable, (sp.S.NegativeOne, sp.S.One))]
+            if all(end.is_nonnegative for end in ends):
+                return sp.log(x)
+            if all(end.is_nonpositive for end in ends):
+                return sp.log(-x)
+        return sp.log(x**2) / 2
+
+    return found.replace(sp.log, real)
 
 
 def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:

@@ -1,0 +1,240 @@
+"""Points that show that weights are no gradient, computed in so many digits that no rounding explains them.
+
+Weights W are the gradient of a loss only if ∂W_a/∂b = ∂W_b/∂a between the kinks, and only if W jumps along the normal
+of a kink where it jumps: a loss that is continuous across g = 0 has the same slope along g = 0 on both sides. Two
+searches look for a point against this. The first differentiates W at random points. The second walks along lines until
+the sign of a kink changes, halves the interval there, and compares W on both sides. It needs no formula of the kink, so
+that kinks inside of kinks are kinks like all others. What neither search finds is not proved by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+from goal_analysis.symbolic.analysis.kinks import kinks_of, step_of_factors
+from goal_analysis.symbolic.language.primitives import step
+from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
+from goal_analysis.symbolic.proof.identity import Ranges, Witness, random_points
+
+POINTS = 160  # at which W is differentiated in floats
+CONFIRMED = 4  # how many of them, and how many others, are then looked at in many digits
+LINES = 14  # along how many lines in every direction kinks are searched
+CELLS = 48  # into how many cells a line is cut
+ROOTS = 10  # of one kink that are looked at
+DIGITS = 60
+NEARBY = mpmath.mpf(10) ** -20  # the step of a derivative in many digits
+APART = (mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -18)  # how far from a kink its two sides are compared
+NEGLIGIBLE = 1e-9  # an asymmetry below this share of the derivatives, or of the jump, is none
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search for an asymmetry has found.
+
+    Args:
+        witness: the point and the asymmetry there, or None.
+        pair: the two similarities whose weights are not symmetric.
+        kink: the kink across which they jump; None for an asymmetry between the kinks.
+        largest: the largest asymmetry that was found, as a share of the derivatives or of the jump.
+        reached: how many points of kinks were looked at.
+    """
+
+    witness: Witness | None
+    pair: tuple[sp.Symbol, ...] = ()
+    kink: sp.Expr | None = None
+    largest: float = 0.0
+    reached: int = 0
+
+    @property
+    def tried(self) -> str:
+        """What was tried, in words."""
+        return f"the largest asymmetry at {POINTS} points and {self.reached} points of kinks is {self.largest:.2g}"
+
+
+def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, more_kinks: Sequence[sp.Expr] = ()) -> Search:
+    """Look for a point at which the weights {s: ∂L/∂s} are not the gradient of any L.
+
+    Args:
+        gradient: what is to be a gradient, by its variables.
+        ranges: where every symbol is tried; a symbol with equal ends keeps that value.
+        more_kinks: expressions at whose zeros the weights may jump, besides those of their steps.
+    """
+    field = _Field(gradient, ranges, more_kinks)
+    found, smooth = field.between_kinks()
+    if found is not None:
+        return found
+    found, across, reached = field.across_kinks()
+    return found or Search(None, largest=max(smooth, across), reached=reached)
+
+
+class _Field:
+    def __init__(self, gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, more_kinks: Sequence[sp.Expr]) -> None:
+        weights = tuple(weight.replace(step, step_of_factors) for weight in gradient.values())
+        self.variables = tuple(gradient)
+        free = set(gradient).union(*(w.free_symbols for w in weights), *(k.free_symbols for k in more_kinks))
+        self.symbols = tuple(sorted(free, key=str))
+        self.ranges = {s: ranges[s] for s in self.symbols}
+        self.places = [self.symbols.index(s) for s in self.variables]
+        self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *more_kinks)))
+        self.weights = program(weights, self.symbols)
+        self.arguments = program(self.kinks, self.symbols)
+
+    # --- between the kinks ---
+
+    def between_kinks(self) -> tuple[Search | None, float]:
+        points = [list(map(_number, p.values())) for p in random_points(self.symbols, self.ranges, POINTS)]
+        sized = sorted(((self._size(p), i) for i, p in enumerate(points)), reverse=True)
+        largest = 0.0
+        for i in dict.fromkeys([*(i for _, i in sized[:CONFIRMED]), *range(CONFIRMED)]):
+            with mpmath.workdps(DIGITS):
+                jacobian = self._jacobian(points[i], NEARBY, MULTIPRECISION)
+                if jacobian is None:
+                    continue
+                for a, b in combinations(range(len(self.variables)), 2):
+                    asymmetry = jacobian[a][b] - jacobian[b][a]
+                    scale = abs(jacobian[a][b]) + abs(jacobian[b][a])
+                    share = float(abs(asymmetry) / scale) if scale else 0.0
+                    largest = max(largest, share)
+                    if share > NEGLIGIBLE and self._is_smooth_at(points[i], a, b, asymmetry):
+                        pair = self.variables[a], self.variables[b]
+                        return Search(self._witness(points[i], asymmetry), pair, None, share), share
+        return None, largest
+
+    def _size(self, point: list[Any]) -> float:
+        jacobian = self._jacobian(list(map(float, point)), 1e-5, FLOAT)
+        if jacobian is None:
+            return 0.0
+        pairs = combinations(range(len(self.variables)), 2)
+        return max((abs(jacobian[a][b] - jacobian[b][a]) for a, b in pairs), default=0.0)
+
+    def _jacobian(self, point: list[Any], h: Any, table: Any) -> list[list[Any]] | None:
+        """∂W_b/∂a in row a, column b; None where a weight is not finite."""
+        rows = []
+        for place in self.places:
+            up, down = (self.weights.run(table, *_moved(point, place, d)) for d in (h, -h))
+            row = [(u - d) / (2 * h) for u, d in zip(up, down, strict=True)]
+            if not all(mpmath.isfinite(x) for x in row):
+                return None
+            rows.append(row)
+        return rows
+
+    def _is_smooth_at(self, point: list[Any], a: int, b: int, asymmetry: Any) -> bool:
+        """Whether a smaller step gives the same, so that no kink lies between."""
+        again = self._jacobian(point, NEARBY / 7, MULTIPRECISION)
+        return again is not None and abs(again[a][b] - again[b][a] - asymmetry) < abs(asymmetry) * 1e-6
+
+    # --- across the kinks ---
+
+    def across_kinks(self) -> tuple[Search | None, float, int]:
+        left = dict.fromkeys(range(len(self.kinks)), ROOTS)
+        largest, reached = 0.0, 0
+        for which, place, point, ends in self._crossings():
+            if not left[which]:
+                continue
+            with mpmath.workdps(DIGITS):
+                here = self._root(which, place, point, ends)
+                if here is None:
+                    continue
+                left[which] -= 1
+                reached += 1
+                found = self._jump(which, place, here)
+                if found is None:
+                    continue
+                normal, jump, size = found
+                for a, b in combinations(range(len(self.variables)), 2):
+                    asymmetry = jump[b] * normal[a] - jump[a] * normal[b]
+                    share = float(abs(asymmetry) / size)
+                    largest = max(largest, share)
+                    if share > NEGLIGIBLE:
+                        pair, kink = (self.variables[a], self.variables[b]), self.kinks[which]
+                        return Search(self._witness(here, asymmetry), pair, kink, share, reached), share, reached
+        return None, largest, reached
+
+    def _crossings(self) -> Iterator[tuple[int, int, list[Any], tuple[float, float]]]:
+        """Kinks whose sign changes along a line, with the variable, the line and the two ends of the change."""
+        if not self.kinks:
+            return
+        for point in random_points(self.symbols, self.ranges, LINES):
+            exact = list(map(_number, point.values()))
+            here = list(map(float, exact))
+            for variable, place in zip(self.variables, self.places, strict=True):
+                low, high = map(float, self.ranges[variable])
+                # Uneven cells: people put kinks at round numbers, and a kink on an edge changes no sign.
+                edges = [low + (high - low) * (i / CELLS) ** 1.0137 for i in range(CELLS + 1)]
+                signs = [[x > 0 for x in self.arguments.run(FLOAT, *_at(here, place, x))] for x in edges]
+                for (first, last), (before, after) in zip(pairwise(edges), pairwise(signs), strict=True):
+                    for which in range(len(self.kinks)):
+                        if before[which] != after[which]:
+                            yield which, place, exact, (first, last)
+
+    def _root(self, which: int, place: int, point: list[Any], ends: tuple[float, float]) -> list[Any] | None:
+        """The point of the kink between the ends, or None where its argument jumps over zero."""
+        here = list(map(float, point))
+
+        def positive(x: Any, exact: bool) -> bool:
+            at = _at(point if exact else here, place, x)
+            return self.arguments.run(MULTIPRECISION if exact else FLOAT, *at)[which] > 0
+
+        low, high = ends
+        begins = positive(low, False)
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if positive(middle, False) == begins else (low, middle)
+        width = max(high - low, 1e-12)
+        left, right = mpmath.mpf(low) - width, mpmath.mpf(high) + width
+        begins = positive(left, True)
+        if begins == positive(right, True):
+            return None
+        for _ in range(100):
+            middle = (left + right) / 2
+            left, right = (middle, right) if positive(middle, True) == begins else (left, middle)
+        sides = (self.arguments.run(MULTIPRECISION, *_at(point, place, x))[which] for x in (left, right))
+        return _at(point, place, (left + right) / 2) if all(abs(g) < 1e-15 for g in sides) else None
+
+    def _jump(self, which: int, place: int, here: list[Any]) -> tuple[list[Any], list[Any], Any] | None:
+        """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both; None
+        where nothing jumps or the two sides have no limits.
+        """
+        jumps = []
+        for distance in APART:
+            sides = [self.weights.run(MULTIPRECISION, *_moved(here, place, d)) for d in (distance, -distance)]
+            jumps.append([up - down for up, down in zip(*sides, strict=True)])
+            if not all(mpmath.isfinite(x) for x in jumps[-1]):
+                return None
+        far, near = jumps
+        size = max(map(abs, near))
+        if size < 1e-10 or max(abs(f - n) for f, n in zip(far, near, strict=True)) > 1e-4 * size:
+            return None
+        h = APART[0]
+        normal = []
+        for other in self.places:
+            up, down = (self.arguments.run(MULTIPRECISION, *_moved(here, other, d))[which] for d in (h, -h))
+            normal.append((up - down) / (2 * h))
+        length = max(map(abs, normal))
+        if not mpmath.isfinite(length) or length < 1e-12:
+            return None
+        rises = normal[self.places.index(place)] > 0
+        return normal, near if rises else [-x for x in near], size * length
+
+    def _witness(self, point: list[Any], value: Any) -> Witness:
+        places = (float(x) if abs(x) > mpmath.mpf(10) ** (-DIGITS // 2) else 0.0 for x in point)
+        return Witness(tuple((s.name, x) for s, x in zip(self.symbols, places, strict=True)), float(value))
+
+
+def _number(x: sp.Expr) -> Any:
+    with mpmath.workdps(DIGITS):
+        return mpmath.mpf(x.p) / x.q if x.is_Rational else x.evalf(DIGITS)._to_mpmath(mpmath.mp.prec)
+
+
+def _at(point: Sequence[Any], place: int, x: Any) -> list[Any]:
+    return [*point[:place], x, *point[place + 1 :]]
+
+
+def _moved(point: Sequence[Any], place: int, by: Any) -> list[Any]:
+    return _at(point, place, point[place] + by)

@@ -29,7 +29,7 @@ from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description, described
 from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
 from goal_analysis.recombination.refusal import refusal
-from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
+from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
@@ -161,7 +161,7 @@ class GradientObjective(nn.Module):
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(0.3133)
         """
-        functions = self._loss(self.verdict())
+        functions = self._loss(self.verdict(), along_similarity(self.objective) or self.objective)
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
@@ -181,7 +181,7 @@ class GradientObjective(nn.Module):
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
                 reason; or what `from_scores` refuses.
         """
-        functions = self._loss(verdict_on_scores(self.objective))
+        functions = self._loss(verdict_on_scores(self.objective), self.objective)
         self._check_scores(scores, matches)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         return loss(functions, scores, matches.positives, matches.negatives)
@@ -207,14 +207,14 @@ class GradientObjective(nn.Module):
         """
         return described(self.objective, self.verdict())
 
-    def _loss(self, found: Integrability) -> Functions:
+    def _loss(self, found: Integrability, objective: Objective) -> Functions:
         expected = "but expected one that is the gradient of a loss with a closed form, as `describe` tells"
         if found.integrable is not True:
             known = "not known to be" if found.integrable is None else "not"
             raise ValueError(
                 f"{self.name}: got an objective that is {known} the gradient of a loss ({found.reason}) {expected}"
             )
-        of = loss_of(self.objective)
+        of = loss_of(objective)
         if of is None:
             raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
         return functions_of(safe_loss(of))

@@ -24,9 +24,13 @@ from dataclasses import replace
 from functools import lru_cache
 
 import sympy as sp
+import torch
 
-from goal_analysis.numeric.similarity import TANGENTIAL
+from goal_analysis.numeric.functions import weights_of_scores
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.numeric.similarity import direction as direction_of
+from goal_analysis.recombination.closed_paths import embedding_witness, exchanged, selected_mean, work_witness
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
@@ -45,11 +49,19 @@ from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE, DOT
+from goal_analysis.symbolic.language.similarity import (
+    COSINE,
+    DOT,
+    NEGATIVE_EUCLIDEAN,
+    NEGATIVE_SQUARED_EUCLIDEAN,
+    SIMILARITIES,
+)
 from goal_analysis.symbolic.objective import Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
-from goal_analysis.symbolic.proof.identity import Undecided
+from goal_analysis.symbolic.proof.enclosures import sign_over
+from goal_analysis.symbolic.proof.identity import Undecided, Witness, proves_zero
+from goal_analysis.symbolic.proof.tidying import tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
@@ -81,14 +93,92 @@ def verdict(objective: Objective) -> Integrability:
     >>> verdict(composed(nca_triplet, linear_pair)).integrable
     False
     """
+    if objective.direction is None:
+        return verdict_on_scores(objective)
+    name = objective.direction.name
+    along = along_similarity(objective)
+    if along is not None:
+        found, rate = verdict_on_scores(along), _rate(objective)
+        if rate == 1:
+            return found
+        why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
+        return replace(found, reason=why + found.reason)
     of_scores = verdict_on_scores(objective)
-    moved = objective.direction
-    similarity = objective.similarity
-    own = (similarity.name, DOT.name, TANGENTIAL.name) if similarity == COSINE else (similarity.name,)
-    if moved is None or (moved.name in own and moved in map(direction_of, own)) or of_scores.loss == 0:
+    if of_scores.loss == 0:
         return of_scores
-    why = f"the direction {moved.name} is not the gradient of the similarity {similarity.name}"
-    return Integrability(False, why, potential=of_scores.potential)
+    if _has_constant_weights(objective) and any(objective.direction == direction_of(s.name) for s in SIMILARITIES):
+        why = f"the weights do not depend on the scores, and the direction is the gradient of the similarity {name}"
+        return Integrability(True, why, potential=of_scores.potential)
+    against = embedding_witness(objective)
+    if against is None:
+        why = f"open: the direction {name} is not known to be a function of the similarity, and no asymmetry was found"
+        return Integrability(None, why, potential=of_scores.potential)
+    why = f"the direction {name} is not the gradient of the similarity {objective.similarity.name}: {against[0]}"
+    return Integrability(False, why, potential=of_scores.potential, witness=against[1])
+
+
+_COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
+"""The cosine of unit vectors as a function of another similarity, s_p."""
+
+_BY_COSINE = {
+    COSINE.name: sp.S.One,
+    DOT.name: sp.S.One,
+    TANGENTIAL.name: sp.S.One,
+    NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2),
+}
+"""Directions of unit vectors as multiples of that of the cosine."""
+
+
+def _rate(objective: Objective) -> sp.Expr | None:
+    """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
+    moved, similarity = objective.direction, objective.similarity
+    named = [d for d in DIRECTIONS if d == moved]
+    if moved is None or (named and moved.name == similarity.name):
+        return sp.S.One
+    if not named or similarity.name not in _COSINE:
+        return None
+    if moved.name == NEGATIVE_EUCLIDEAN.name:
+        return 1 / sp.sqrt(2 - 2 * s_p) if similarity == COSINE else 1 / (2 * sp.sqrt(-s_p))
+    if moved.name not in _BY_COSINE:
+        return None
+    return _BY_COSINE[moved.name] * sp.diff(_COSINE[similarity.name], s_p)
+
+
+def along_similarity(objective: Objective) -> Objective | None:
+    """The objective whose weights along the similarity's own gradient are what trains; None where there is none.
+
+    On unit vectors every similarity of this package is a function of every other one. So a direction that is the
+    gradient of another similarity multiplies the weight of every pair by a function of its score.
+    """
+    rate = _rate(objective)
+    if rate is None:
+        return None
+    own = replace(objective, direction=None)
+    if rate == 1:
+        return own
+    terms = tuple(_times_rate(term, rate) for term in objective.terms)
+    return replace(own, name=f"{objective.name} (recombined)", terms=terms)
+
+
+def _times_rate(term: Term, rate: sp.Expr) -> Term:
+    if rate.is_number:
+        outer, triplet = (None if e is None else rate * e for e in (term.outer, term.triplet))
+        return replace(term, outer=outer, triplet=triplet)
+    sides = (
+        side and replace(side, weight=side.slope(s) * rate.subs(s_p, s))
+        for side, s in ((term.positives, s_p), (term.negatives, s_n))
+    )
+    return replace(term, **dict(zip(("positives", "negatives"), sides, strict=True)))
+
+
+def _has_constant_weights(objective: Objective) -> bool:
+    """Whether W does not depend on the scores."""
+    return not objective.relative and all(
+        not any(t.has(x_p, x_n) for t in term.triplet_weights)
+        and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
+        and not any(side.slope(s).has(s) for side, s in ((term.positives, s_p), (term.negatives, s_n)) if side)
+        for term in objective.terms
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -116,7 +206,7 @@ def _decided(objective: Objective) -> Integrability:
         return integrability(decompose(objective))
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
-        return _chosen(field)
+        return _chosen(objective, field)
     if len(objective.terms) > 1:
         return _several(objective, field)
     return _soft(objective, field)
@@ -182,10 +272,22 @@ def _at_values(objective: Objective) -> Objective:
     return replace(objective, terms=terms, hyperparameters=kept, relative=relative)
 
 
-def _chosen(field: WeightField) -> Integrability:
+def _chosen(objective: Objective, field: WeightField) -> Integrability:
     of_one = integrability(field)
     if of_one.integrable is not True:
         return of_one
+    for term in objective.terms:
+        for side, s in ((term.positives, s_p), (term.negatives, s_n)):
+            chooses = side is not None and side.aggregator.name in ("max", "min")
+            if chooses and not sign_over(sp.diff(side.inner, s), field.region):
+                against = _against_several_pairs(objective, field)
+                return (
+                    against
+                    if against.integrable is False
+                    else replace(
+                        against, reason=f"open: two pairs may be alike in {side.inner} and differ in their weights"
+                    )
+                )
     why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
     return replace(of_one, reason=why)
 
@@ -195,8 +297,7 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
     depends = {getattr(selection, "depends", "unknown") for selection in selections}
     names = ", ".join(getattr(selection, "name", repr(selection)) for selection in selections)
     if "random" in depends:
-        why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
-        return Integrability(False, why)
+        return _drawn(objective)
     if not depends <= {"not", "order", "threshold"}:
         return Integrability(None, f"open: the selection {names} does not say how it depends on the scores")
     bare = replace(objective, terms=tuple(_unselected(term) for term in objective.terms))
@@ -220,7 +321,7 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
         if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:
             return _bounded(objective, field, only)
         if getattr(only, "epsilon", None) is not None:
-            return _exchanging(field, only.epsilon)
+            return _exchanging(objective, field, only.epsilon)
     return Integrability(None, f"open: nothing is known of what happens at the threshold of the selection {names}")
 
 
@@ -240,14 +341,18 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if of_cut.integrable is not True:
         return replace(of_cut, reason=f"among the selected triplets {of_cut.reason}")
     whole = integrability(field)
+    if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
+        return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     if objective.reduction is Reduction.MEAN or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
-        if (witness_against(cut.positive, cut) or witness_against(cut.negative, cut)) is None:
-            return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
+        against = work_witness(objective, selected_mean(float(getattr(selection, "margin", 0.4))))
+        if against is None:
+            why = "open: the mean is over the anchors with a selected triplet, and no path was found that shows it"
+            return Integrability(None, why, potential=whole.potential)
         why = (
             "the mean is over the anchors with a selected triplet: where one anchor's last triplet is no longer "
-            "selected, the weights of the others jump"
+            f"selected, the weights of the others jump, and {against[0]}"
         )
-        return Integrability(False, why, potential=whole.potential)
+        return Integrability(False, why, potential=whole.potential, witness=against[1])
     why = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes between the kinks and at the selection's bounds"
     margin = getattr(selection, "margin", None)
     loss = None if margin is None else _clipped(whole.loss, exact(margin))
@@ -267,19 +372,36 @@ def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
     return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
 
 
-def _exchanging(field: WeightField, epsilon: float) -> Integrability:
+def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Integrability:
     """The hardest negative, or all of them where |s_p − s_n| < ε."""
-    as_hardest = _chosen(field)
+    as_hardest = _chosen(objective, field)
     if as_hardest.integrable is not True or epsilon == 0:
         return as_hardest
-    witness = witness_against(field.negative * step(s_p + exact(epsilon) - s_n), field)
-    if witness is None:
+    if proves_zero(field.negative * step(s_p + exact(epsilon) - s_n), field.region):
         return as_hardest
-    why = (
-        f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump, "
-        f"by their share of w⁻, which is {witness}"
-    )
-    return Integrability(False, why, potential=as_hardest.potential, witness=witness)
+    against = work_witness(objective, exchanged(epsilon))
+    why = f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump"
+    if against is None:
+        why = f"open: {why}, and no closed path was found that shows it"
+        return Integrability(None, why, potential=as_hardest.potential)
+    return Integrability(False, f"{why}, and {against[0]}", potential=as_hardest.potential, witness=against[1])
+
+
+def _drawn(objective: Objective) -> Integrability:
+    """W of the same scores differs from draw to draw, so that it is the gradient of no function of them."""
+    matches = Matches.of_image_ids(torch.arange(2), torch.arange(12) // 6)
+    why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
+    low, high = map(float, objective.similarity.window)
+    with torch.random.fork_rng(devices=[]):
+        for share in (0.75, 0.6, 0.5, 0.9):
+            s = torch.full((2, 12), low + (high - low) * share, dtype=torch.float64)
+            one, other = (weights_of_scores(objective, s, matches) for _ in range(2))
+            largest = float((one - other).abs().max())
+            if largest > 0:
+                place = tuple((f"s_{i + 1}{j + 1}", float(s[i, j])) for i in range(2) for j in range(12))
+                why += f"; in two draws at the same scores a weight differs by {largest:.4g}"
+                return Integrability(False, why, witness=Witness(place, largest))
+    return Integrability(None, f"open: {why}, but draws at the same scores agreed")
 
 
 def _times(field: WeightField, factor: sp.Expr) -> WeightField:
@@ -431,7 +553,7 @@ def _against_several_pairs(objective: Objective, field: WeightField) -> Integrab
             for s, count in (("s_p", positives), ("s_n", negatives))
         )
         gradient = gradient_of_several(taken_apart, of_p, of_n)
-        found = search(gradient, tried_ranges(field, tuple(gradient)))
+        found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
         if found.witness:
             why = f"with {what} of an anchor {in_words(found)} is {found.witness}"
             return Integrability(False, why, witness=found.witness)

@@ -22,7 +22,7 @@ from functools import lru_cache
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
-from goal_analysis.symbolic.analysis.kinks import Jump, Region, curl_jumps, is_continuous, poles, vanishes_on_kink
+from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuous, poles, vanishes_on_kink
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import Search, search
 from goal_analysis.symbolic.language.aggregators import Side
@@ -30,6 +30,7 @@ from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, proves_zero, refute_zero
 from goal_analysis.symbolic.weight import WeightField
 
@@ -92,8 +93,8 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
     tried = []
-    for what, gradient, ranges in _witnessed(objective, field):
-        result = search(gradient, ranges, [e for w in gradient.values() for e in poles(w, field.region)])
+    for what, gradient, ranges, region in _witnessed(objective, field):
+        result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, field.region)])
         if result.witness:
             reason = f"{what}{in_words(result)} is {result.witness}"
             return replace(found, integrable=False, reason=reason, witness=result.witness)
@@ -121,7 +122,7 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
         ranges: where witnesses are sought.
         region: where the verdict is to hold.
     """
-    result = search(gradient, ranges, [e for w in gradient.values() for e in poles(w, region)])
+    result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, region)])
     if result.witness:
         return Integrability(False, f"{in_words(result)} is {result.witness}", witness=result.witness)
     (a, on_a), (b, on_b) = gradient.items()
@@ -175,9 +176,11 @@ def smooth_curl(objective: Decomposition | WeightField) -> sp.Expr:
 # --- where a witness may be ----------------------------------------------------------------------
 
 
-def _witnessed(objective: Decomposition | WeightField, field: WeightField) -> Iterator[tuple[str, Mapping, Ranges]]:
+def _witnessed(
+    objective: Decomposition | WeightField, field: WeightField
+) -> Iterator[tuple[str, Mapping, Ranges, Region]]:
     """Fields of weights that are gradients if the objective's are: of one triplet, of aggregates, of several pairs."""
-    yield "", {s_p: -field.positive, s_n: field.negative}, tried_ranges(field)
+    yield "", {s_p: -field.positive, s_n: field.negative}, tried_ranges(field), field.region
     if not isinstance(objective, Decomposition):
         return
     loss = objective.loss
@@ -187,10 +190,11 @@ def _witnessed(objective: Decomposition | WeightField, field: WeightField) -> It
             value, region = plane
             ranges = {x: window_of(ends) for x, ends in region.items()}
             weights = {x: sp.diff(value, x) for x in (x_p, x_n)}
-            yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}
+            yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, region
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     several = gradient_of_several(objective, positives, negatives)
-    yield "with several pairs, ", several, tried_ranges(field, tuple(several))
+    ends = dict.fromkeys(several, field.region[s_n])
+    yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
 
 
 def gradient_of_several(decomposition: Decomposition, positives, negatives) -> dict[sp.Symbol, sp.Expr]:
@@ -292,11 +296,11 @@ def _unproved(objective: Decomposition | WeightField, field: WeightField, found:
         yield "the jump of the loss with several pairs along a kink"
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     several = gradient_of_several(objective, positives, negatives)
+    ends = dict.fromkeys(several, (field.similarity.opposite, field.similarity.identical))
     for i, a in enumerate(several):
         for b in list(several)[i + 1 :]:
-            if not proves_zero(sp.diff(several[a], b) - sp.diff(several[b], a)):
+            if not proves_zero(sp.diff(several[a], b) - sp.diff(several[b], a), ends):
                 yield f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
-    ends = dict.fromkeys(several, (field.similarity.opposite, field.similarity.identical))
     for jump in curl_jumps(several):
         if not vanishes_on_kink(jump.kink, jump.coefficient, ends):
             yield f"the curl with several pairs across {jump.kink} = 0"
@@ -309,7 +313,7 @@ def _unproved_on_plane(
         for pole in poles(weight, region):
             if weight.atoms(sp.Function) - weight.atoms(sp.log):
                 yield f"the jump of the weights where {pole} = 0"
-    if not proves_zero(curl):
+    if not proves_zero(curl, region):
         yield "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:
         if not vanishes_on_kink(jump.kink, jump.coefficient, region):

@@ -13,17 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy as sp
-from mpmath import iv
 
 from goal_analysis.symbolic.language.primitives import hinge, step
-from goal_analysis.symbolic.proof.evaluation import INTERVAL, UnsupportedFunction, program
+from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.identity import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
-
-BOXES = 200  # the most boxes into which a region is cut to prove that an expression keeps its sign
-
-Region = Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]]
-"""Between which two numbers, which may be infinite, every symbol lies; the ends are not meant."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +100,29 @@ def poles(expression: sp.Expr, region: Region) -> list[sp.Expr]:
     """What stands below a fraction bar, or in a logarithm, and is not proved to keep its sign over the region."""
     below = {p.base for p in expression.atoms(sp.Pow) if p.exp.is_negative or p.exp.is_nonnegative is None}
     below |= {log.args[0] for log in expression.atoms(sp.log)}
-    return [e for e in below if e.has(*region) and not keeps_its_sign(e, region)]
+    return [e for e in below if e.has(*region) and not sign_over(e, region)]
 
 
 def vanishes_on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
     """Whether ``expression`` is proved to vanish where ``kink`` is zero within the region; False proves nothing."""
-    if expression == 0 or keeps_its_sign(kink, region):
+    if expression == 0 or sign_over(kink, region):
         return True
     branches = _branches(_opened(kink), _opened(expression))
     return all(_vanishes_on(of_branch, rest, region) for of_branch, rest in branches)
 
 
 def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
-    if not kink.has(*region) or keeps_its_sign(kink, region):
+    if not kink.has(*region) or sign_over(kink, region):
         return True
+    for s in region:
+        for root in (r for r in kink.atoms(sp.Pow) if r.base in (s, -s) and r.exp.is_Rational and not r.exp.is_Integer):
+            # A root of s is a letter of its own, of which s is a power.
+            u = sp.Dummy(positive=True)
+            at = {s: u**root.exp.q * (1 if root.base == s else -1)}
+            others = {other: ends for other, ends in region.items() if other != s} | {u: (sp.S.Zero, sp.oo)}
+            return _vanishes_on(kink.subs(at), expression.subs(at), others)
     readings = _on_kink(kink, expression, region)
-    return any(proves_zero(reading) for reading in readings)
+    return any(proves_zero(reading, region) for reading in readings)
 
 
 def _branches(kink: sp.Expr, expression: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:
@@ -170,61 +171,3 @@ def _within(value: sp.Expr, ends: tuple[sp.Expr, sp.Expr]) -> sp.Expr:
     low, high = ends
     inside = (step(d) for d in (value - low, high - value) if not d.has(sp.oo, -sp.oo))
     return sp.Mul(*inside)
-
-
-def keeps_its_sign(x: sp.Expr, region: Region) -> bool:
-    """Whether ``x`` is proved to be positive, or to be negative, all over the region; False proves nothing."""
-    if x.is_positive or x.is_negative:
-        return True
-    factors = [factor.as_base_exp() for factor in sp.Mul.make_args(bounded_factor(x))]
-    return all(_keeps_its_sign(base, region) for base, _ in factors if not base.is_positive and not base.is_negative)
-
-
-def _keeps_its_sign(x: sp.Expr, region: Region) -> bool:
-    if isinstance(x, sp.exp):
-        return True
-    variables = [s for s in region if x.has(s)]
-    if variables and x.is_polynomial(*variables) and sp.Poly(x, *variables).total_degree() == 1:
-        # Affine: nowhere zero inside of the region if no corner is on the other side.
-        corners = [x]
-        for s in variables:
-            corners = [corner.subs(s, end) for corner in corners for end in region[s]]
-        if all(c.is_nonnegative for c in corners) or all(c.is_nonpositive for c in corners):
-            return any(c.is_nonzero for c in corners)
-    return _is_enclosed_on_one_side(x, region)
-
-
-@lru_cache(maxsize=4096)
-def _boxed(x: sp.Expr, ends: tuple) -> bool:
-    symbols = tuple(s for s, _, _ in ends)
-    try:
-        compiled = program([x], symbols)
-    except (UnsupportedFunction, ValueError):
-        return False
-    boxes, signs, looked = [[iv.mpf([low, high]) for _, low, high in ends]], set(), 0
-    while boxes:
-        looked += 1
-        if looked > BOXES:
-            return False
-        box = boxes.pop()
-        value = compiled.run(INTERVAL, *box)[0]
-        if value.a > 0 or value.b < 0:
-            signs.add(bool(value.a > 0))
-            if len(signs) > 1:
-                return False
-            continue
-        widest = max(range(len(box)), key=lambda i: box[i].delta)
-        if not box[widest].delta > 1e-6 or box[widest].delta == iv.inf:
-            return False
-        middle = box[widest].mid
-        halves = iv.mpf([box[widest].a, middle]), iv.mpf([middle, box[widest].b])
-        boxes += [[*box[:widest], half, *box[widest + 1 :]] for half in halves]
-    return True
-
-
-def _is_enclosed_on_one_side(x: sp.Expr, region: Region) -> bool:
-    """Whether enclosures of ``x`` over boxes that cover the region all lie on one side of zero."""
-    if x.free_symbols - set(region):
-        return False
-    symbols = sorted(x.free_symbols, key=str)
-    return _boxed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in symbols))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from types import MappingProxyType
 from typing import Any
 
 import mpmath
@@ -19,6 +20,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.kinks import kinks_of, step_of_factors
 from goal_analysis.symbolic.language.primitives import step
+from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import Ranges, Witness, random_points
 
@@ -26,6 +28,7 @@ POINTS = 160  # at which W is differentiated in floats
 CONFIRMED = 4  # how many of them, and how many others, are then looked at in many digits
 LINES = 14  # along how many lines in every direction kinks are searched
 CELLS = 48  # into how many cells a line is cut
+FURTHER = 16  # cells beyond the range of a line that has no end, each wider than the one before
 ROOTS = 10  # of one kink that are looked at
 DIGITS = 60
 NEARBY = mpmath.mpf(10) ** -20  # the step of a derivative in many digits
@@ -57,15 +60,21 @@ class Search:
         return f"the largest asymmetry at {POINTS} points and {self.reached} points of kinks is {self.largest:.2g}"
 
 
-def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, more_kinks: Sequence[sp.Expr] = ()) -> Search:
+def search(
+    gradient: Mapping[sp.Symbol, sp.Expr],
+    ranges: Ranges,
+    region: Region = MappingProxyType({}),
+    more_kinks: Sequence[sp.Expr] = (),
+) -> Search:
     """Look for a point at which the weights {s: ∂L/∂s} are not the gradient of any L.
 
     Args:
         gradient: what is to be a gradient, by its variables.
         ranges: where every symbol is tried; a symbol with equal ends keeps that value.
+        region: which variables have no end; kinks of theirs are sought far out too.
         more_kinks: expressions at whose zeros the weights may jump, besides those of their steps.
     """
-    field = _Field(gradient, ranges, more_kinks)
+    field = _Field(gradient, ranges, region, more_kinks)
     found, smooth = field.between_kinks()
     if found is not None:
         return found
@@ -74,12 +83,18 @@ def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, more_kinks: Se
 
 
 class _Field:
-    def __init__(self, gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, more_kinks: Sequence[sp.Expr]) -> None:
+    def __init__(
+        self,
+        gradient: Mapping[sp.Symbol, sp.Expr],
+        ranges: Ranges,
+        region: Region,
+        more_kinks: Sequence[sp.Expr],
+    ) -> None:
         weights = tuple(weight.replace(step, step_of_factors) for weight in gradient.values())
         self.variables = tuple(gradient)
         free = set(gradient).union(*(w.free_symbols for w in weights), *(k.free_symbols for k in more_kinks))
         self.symbols = tuple(sorted(free, key=str))
-        self.ranges = {s: ranges[s] for s in self.symbols}
+        self.ranges, self.region = {s: ranges[s] for s in self.symbols}, region
         self.places = [self.symbols.index(s) for s in self.variables]
         self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *more_kinks)))
         self.weights = program(weights, self.symbols)
@@ -164,14 +179,21 @@ class _Field:
             exact = list(map(_number, point.values()))
             here = list(map(float, exact))
             for variable, place in zip(self.variables, self.places, strict=True):
-                low, high = map(float, self.ranges[variable])
-                # Uneven cells: people put kinks at round numbers, and a kink on an edge changes no sign.
-                edges = [low + (high - low) * (i / CELLS) ** 1.0137 for i in range(CELLS + 1)]
+                edges = self._edges(variable)
                 signs = [[x > 0 for x in self.arguments.run(FLOAT, *_at(here, place, x))] for x in edges]
                 for (first, last), (before, after) in zip(pairwise(edges), pairwise(signs), strict=True):
                     for which in range(len(self.kinks)):
                         if before[which] != after[which]:
                             yield which, place, exact, (first, last)
+
+    def _edges(self, variable: sp.Symbol) -> list[float]:
+        """The ends of a line's cells, uneven: people put kinks at round numbers, where a kink would change no sign."""
+        low, high = map(float, self.ranges[variable])
+        edges = [low + (high - low) * (i / CELLS) ** 1.0137 for i in range(CELLS + 1)]
+        below, above = (end.is_infinite for end in self.region.get(variable, self.ranges[variable]))
+        further = [1.7**i for i in range(1, FURTHER)]
+        before = [low - (high - low) * x for x in reversed(further)] if below else []
+        return before + edges + ([high + (high - low) * x for x in further] if above else [])
 
     def _root(self, which: int, place: int, point: list[Any], ends: tuple[float, float]) -> list[Any] | None:
         """The point of the kink between the ends, or None where its argument jumps over zero."""

@@ -18,6 +18,7 @@ import mpmath
 import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, sigmoid, softplus, step
+from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
 
@@ -97,23 +98,29 @@ def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.m
     return fine if agree else None
 
 
-MOST_OPERATIONS = 600  # no proof is tried for expressions with more operations
+MOST_OPERATIONS = 400  # no proof is tried for expressions with more operations
 MOST_TERMS = 20_000  # ... or with more terms after the numerator is multiplied out
-MOST_KINKS = 10  # ... or with more kinks: every combination of signs is a case
+MOST_KINKS = 7  # ... or with more kinks: every combination of signs is a case
 
 
-def proves_zero(expression: sp.Expr) -> bool:
-    """Whether the algebra shows that ``expression`` is zero almost everywhere; False proves nothing."""
+def proves_zero(expression: sp.Expr, region: Region = MappingProxyType({})) -> bool:
+    """Whether the algebra shows that ``expression`` is zero almost everywhere in the region; False proves nothing."""
     if expression == 0:
         return True
     too_large = sp.count_ops(expression) > MOST_OPERATIONS or len(expression.atoms(hinge, step)) > MOST_KINKS
-    return not too_large and all(_smooth_part_vanishes(case) for case in cases(expression))
+    return not too_large and all(_smooth_part_vanishes(case) for case in cases(expression, region))
 
 
-def cases(expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({})) -> Iterator[sp.Expr]:
-    """``expression`` without kinks, once for every combination of signs at its steps that are not ``settled``."""
+def cases(
+    expression: sp.Expr,
+    region: Region = MappingProxyType({}),
+    settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({}),
+) -> Iterator[sp.Expr]:
+    """``expression`` without kinks, once for every combination of signs at its steps that the region allows and that
+    are not ``settled``.
+    """
     expression = expression.replace(hinge, lambda x: x * step(x))
-    expression = expression.replace(step, lambda x: step(sp.factor_terms(sp.expand(x))))
+    expression = expression.replace(step, lambda x: step(sp.expand(x).primitive()[1]))
     while not settled.keys().isdisjoint(expression.atoms(step)):
         expression = expression.xreplace(settled)
     steps = sorted(expression.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
@@ -121,9 +128,14 @@ def cases(expression: sp.Expr, settled: Mapping[sp.Expr, sp.Expr] = MappingProxy
         yield expression
         return
     innermost = steps[0]
-    opposite = step(-innermost.args[0])
+    x = innermost.args[0]
+    opposite = step(-x)
     for inside in (sp.S.Zero, sp.S.One):
-        yield from cases(expression, {**settled, innermost: inside, opposite: 1 - inside})
+        positive = x if inside else -x
+        known = (s.args[0] for s, on in settled.items() if on == 1)
+        contradicted = sign_over(positive, region) < 0 or any(sp.expand(positive + y).is_nonpositive for y in known)
+        if not contradicted:
+            yield from cases(expression, region, {**settled, innermost: inside, opposite: 1 - inside})
 
 
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:

@@ -12,6 +12,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.enclosures import sign_over
 
 MOST_TERMS = 400  # expressions with more terms are not factored
 MOST_DEGREE = 100  # ... nor those of a higher degree. An exponential with a constant of many digits has a high degree
@@ -21,10 +22,11 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
     """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` of one sign over the
     similarity's range.
     """
+    region = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
 
     def settled(primitive: type[sp.Function], when_positive: sp.Expr | None = None):
         def settle(x: sp.Expr) -> sp.Expr:
-            sign = _sign_on_unit_vectors(x, similarity)
+            sign = sign_over(x, region)
             if sign > 0:
                 return x if when_positive is None else when_positive
             return sp.S.Zero if sign < 0 else primitive(x)
@@ -33,17 +35,6 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
 
     read = undetach(weight)
     return simplest(read.replace(hinge, settled(hinge)).replace(step, settled(step, sp.S.One)))
-
-
-def _sign_on_unit_vectors(x: sp.Expr, similarity: Similarity) -> int:
-    """1 or −1 if ``x`` is affine and nowhere of the other sign, else 0."""
-    if not x.is_polynomial(s_p, s_n) or sp.Poly(x, s_p, s_n).total_degree() > 1:
-        return 0
-    ends = (similarity.opposite, similarity.identical)
-    corners = [x.subs({s_p: p, s_n: n}) for p in ends for n in ends]
-    if all(corner.is_nonnegative for corner in corners):
-        return 1
-    return -1 if all(corner.is_nonpositive for corner in corners) else 0
 
 
 def simplest(expression: sp.Expr) -> sp.Expr:

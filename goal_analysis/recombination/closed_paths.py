@@ -1,0 +1,122 @@
+"""Work that weights do around closed paths: what shows that they are no gradient where no formula of them is at hand.
+
+A gradient does no work around a closed path. The paths are rectangles in two scores of a small batch, and the weights
+come from the engine, with all minings and selections. Of embeddings the two halves of the Jacobian are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from goal_analysis.numeric.engine.dense import weight_matrix
+from goal_analysis.numeric.functions import functions_of, weights_of_scores
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import embedding_gradients
+from goal_analysis.numeric.similarity import scores as pairwise
+from goal_analysis.symbolic.language.similarity import DOT
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.proof.identity import Witness
+
+POINTS = 12  # of one side of a rectangle; a witness is confirmed with three times as many
+STEP = 1e-5  # of a derivative by embeddings
+CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
+
+Side = tuple[int, int, float]
+"""A score's row and column, and how far it moves."""
+
+
+def work(objective: Objective, start: Tensor, first: Side, second: Side, points: int = POINTS) -> float:
+    """∮⟨W, dS⟩ around a rectangle: the first score moves, then the second, then both move back.
+
+    Args:
+        objective: any, at its own values.
+        start: the scores at one corner, shape ``(rows, columns)``; column i is the positive of row i.
+        first: the score that moves first.
+        second: the score that moves second.
+        points: of every side.
+    """
+    rows, columns = start.shape
+    matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
+    functions = functions_of(objective)
+    total, here = 0.0, start.clone()
+    for (i, j, by), sign in ((first, 1), (second, 1), (first, -1), (second, -1)):
+        before = float(here[i, j])
+        for k in range(points):
+            here[i, j] = before + sign * by * (k + 0.5) / points
+            total += (
+                sign * by / points * float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
+            )
+        here[i, j] = before + sign * by
+    return total
+
+
+def work_witness(objective: Objective, rectangles: Iterator[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
+    """The first rectangle around which the weights certainly do work, in words and as a witness."""
+    for start, first, second in rectangles:
+        rough, fine = (work(objective, start, first, second, points) for points in (POINTS, 3 * POINTS))
+        if abs(fine) > 1e-6 and abs(fine - rough) < 0.2 * abs(fine):
+            names = {(i, j): f"s_{i + 1}{j + 1}" for i in range(start.shape[0]) for j in range(start.shape[1])}
+            place = tuple((name, float(start[at])) for at, name in names.items())
+            moves = " and ".join(f"{names[i, j]} by {by:.3g}" for i, j, by in (first, second))
+            witness = Witness(place, fine)
+            return f"around the rectangle that moves {moves} and back, the weights do work: {witness}", witness
+    return None
+
+
+def embedding_witness(objective: Objective) -> tuple[str, Witness] | None:
+    """Coordinates of embeddings by which the gradients are not symmetric: ∂g_a/∂b and ∂g_b/∂a differ."""
+    unit = objective.similarity != DOT
+    matches = Matches.of_image_ids(torch.arange(2), torch.arange(3))
+
+    def field(flat: Tensor) -> Tensor:
+        of_rows = flat.view(5, 3)
+        lengths = of_rows.norm(dim=1, keepdim=True) if unit else 1.0
+        e = of_rows / lengths
+        w = weights_of_scores(objective, pairwise(objective.similarity, e[:2], e[2:]), matches)
+        g = torch.cat(embedding_gradients(objective.direction or objective.similarity, w, e[:2], e[2:]))
+        return ((g - (g * e).sum(1, keepdim=True) * e) / lengths if unit else g).flatten()
+
+    source = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        at = torch.randn(5, 3, dtype=torch.float64, generator=source)
+        at = (at / at.norm(dim=1, keepdim=True) if unit else at).flatten()
+        jacobians = []
+        for h in (STEP, STEP / 4):
+            moved = [at + h * row for row in torch.eye(len(at), dtype=torch.float64)]
+            back = [at - h * row for row in torch.eye(len(at), dtype=torch.float64)]
+            jacobians.append(torch.stack([(field(a) - field(b)) / (2 * h) for a, b in zip(moved, back, strict=True)]))
+        coarse, fine = (j - j.T for j in jacobians)
+        place = int(fine.abs().argmax())
+        a, b = divmod(place, len(at))
+        value = float(fine[a, b])
+        size = float(jacobians[1].abs().max())
+        if abs(value) > CERTAIN * size and abs(value - float(coarse[a, b])) < 0.01 * abs(value):
+            names = [
+                f"{'x' if i < 2 else 'y'}{(i if i < 2 else i - 2) + 1}[{k + 1}]" for i in range(5) for k in range(3)
+            ]
+            witness = Witness(tuple(zip(names, at.tolist(), strict=True)), value)
+            return f"the derivatives of the gradients by {names[a]} and {names[b]} differ by {value:.4g}", witness
+    return None
+
+
+def selected_mean(margin: float) -> Iterator[tuple[Tensor, Side, Side]]:
+    """Rectangles on which one anchor's only triplet leaves the margin, while another anchor's positive moves."""
+    for middle in (0.1, -0.2, 0.45):
+        inside = min(margin, 0.8) / 2
+        start = torch.full((2, 2), middle, dtype=torch.float64)
+        start[0, 0] += inside
+        start[1, 1] += inside
+        yield start, (0, 1, 2 * inside), (1, 1, inside / 2)
+        yield start, (0, 0, 2 * inside), (1, 1, inside / 2)
+
+
+def exchanged(epsilon: float) -> Iterator[tuple[Tensor, Side, Side]]:
+    """Rectangles on which the positive leaves what is as similar as the hardest negative, while another one moves."""
+    for middle in (0.3, -0.3, 0.6):
+        start = torch.full((1, 3), middle, dtype=torch.float64)
+        start[0, 1] = middle + epsilon / 2
+        start[0, 2] = middle - 0.6
+        yield start, (0, 0, -2 * min(epsilon, 0.2)), (0, 2, 0.4)

@@ -1,0 +1,85 @@
+"""The sign of an expression over a whole region, by algebra and by mpmath's intervals, which are rigorous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import sympy as sp
+from mpmath import iv
+
+from goal_analysis.symbolic.proof.evaluation import INTERVAL, UnsupportedFunction, program
+
+BOXES = 150  # the most boxes into which a region is cut
+NARROW = 1e-6  # a box this narrow is not cut
+
+Region = Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]]
+"""Between which two numbers, which may be infinite, every symbol lies; the ends are not meant."""
+
+
+def sign_over(x: sp.Expr, region: Region) -> int:
+    """1 if ``x`` is proved to be positive all over the region, −1 if negative; 0 proves nothing.
+
+    Symbols outside of the region are whatever their assumptions allow.
+
+    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
+    >>> unit = dict.fromkeys((s_p, s_n), (sp.Integer(-1), sp.Integer(1)))
+    >>> sign_over(1 - s_n**2, unit), sign_over(sp.exp(s_p) - s_n - 2, unit), sign_over(s_p - s_n, unit)
+    (1, 0, 0)
+    """
+    if x.is_positive or x.is_negative:
+        return 1 if x.is_positive else -1
+    found = _sign_of_factor(x, region)
+    if found or not (x.is_polynomial(*region) and x.has(*region)):
+        return found
+    sign = 1
+    for factor in sp.Mul.make_args(sp.factor(x)):
+        base, power = factor.as_base_exp()
+        of_base = 1 if base.is_positive else -1 if base.is_negative else _sign_of_factor(base, region)
+        sign *= of_base if not power.is_Integer or power % 2 else abs(of_base)
+    return sign
+
+
+def _sign_of_factor(x: sp.Expr, region: Region) -> int:
+    variables = [s for s in region if x.has(s)]
+    if variables and all(sp.diff(x, s).is_number for s in variables):
+        # Affine: nowhere zero inside of the region if no corner is on the other side.
+        corners = [x]
+        for s in variables:
+            corners = [corner.subs(s, end) for corner in corners for end in region[s]]
+        if any(corner.is_zero is not True for corner in corners):
+            if all(corner.is_nonnegative for corner in corners):
+                return 1
+            if all(corner.is_nonpositive for corner in corners):
+                return -1
+        return 0
+    if not variables or x.free_symbols - set(region):
+        return 0
+    return _enclosed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in sorted(variables, key=str)))
+
+
+@lru_cache(maxsize=4096)
+def _enclosed(x: sp.Expr, ends: tuple[tuple[sp.Symbol, float, float], ...]) -> int:
+    """The sign that enclosures of ``x`` over boxes that cover the region have in common, or 0."""
+    try:
+        compiled = program([x], tuple(s for s, _, _ in ends))
+    except (UnsupportedFunction, ValueError):
+        return 0
+    boxes, sign, looked = [[iv.mpf([low, high]) for _, low, high in ends]], 0, 0
+    while boxes:
+        looked += 1
+        box = boxes.pop()
+        value = compiled.run(INTERVAL, *box)[0]
+        here = 1 if value.a > 0 else -1 if value.b < 0 else 0
+        if here and sign and here != sign:
+            return 0
+        sign = sign or here
+        if here:
+            continue
+        widest = max(range(len(box)), key=lambda i: box[i].delta)
+        if looked >= BOXES or not NARROW < box[widest].delta < iv.inf:
+            return 0
+        middle = box[widest].mid
+        halves = iv.mpf([box[widest].a, middle]), iv.mpf([middle, box[widest].b])
+        boxes += [[*box[:widest], half, *box[widest + 1 :]] for half in halves]
+    return sign

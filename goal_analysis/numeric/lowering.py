@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -149,6 +150,9 @@ NUMPY: Table = {
     "log": _quiet(np.log),
     "sin": _quiet(np.sin),
     "cos": _quiet(np.cos),
+    "acos": _quiet(np.arccos),
+    "atan": np.arctan,
+    "erf": np.vectorize(math.erf, otypes=[float]),
     "hinge": lambda x: np.maximum(x, 0),
     "step": lambda x: np.heaviside(x, 0.5),
     "sigmoid": _quiet(lambda x: np.exp(-np.logaddexp(0, -x))),

@@ -15,7 +15,7 @@ import sympy as sp
 
 from goal_analysis.numeric.formula import Values
 from goal_analysis.symbolic.language.aggregators import Side
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import hinge, maximum, minimum, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
@@ -52,6 +52,8 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
     steep = isinstance(e, sp.log) or (e.is_Pow and e.args[1].subs(values).is_integer is False)
     if steep and _falls_below_zero(e.args[0].subs(values), similarity):
         parts[0] = hinge(parts[0] - LEAST) + LEAST
+    if isinstance(e, sp.acos):
+        parts[0] = minimum(maximum(parts[0], -sp.S.One), sp.S.One)
     return e if tuple(parts) == e.args else e.func(*parts)
 
 

@@ -79,4 +79,4 @@ def _unreal(weight: sp.Expr, points: list[tuple[float, float]], relative: set[sp
 
 
 def _may_be_unreal(weight: sp.Expr) -> bool:
-    return weight.has(sp.log) or any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
+    return weight.has(sp.log, sp.acos) or any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))

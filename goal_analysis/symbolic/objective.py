@@ -25,7 +25,7 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resol
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, RelativeSimilarity, Similarity
 
-TEXT = frozenset("/@:(*+-")
+TEXT = frozenset("/@:(*+-<>")
 """What a name has that is no identifier but the text of a recombination or a formula."""
 
 

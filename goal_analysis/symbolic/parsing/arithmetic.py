@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import mpmath
 import sympy as sp
 from mpmath.ctx_iv import MPIntervalContext
 
@@ -91,6 +92,13 @@ class Arithmetic:
         """The natural logarithm of x."""
         self._check_positive(x, "log")
         return self.checked(sp.log(x))
+
+    def acos(self, x: sp.Expr) -> sp.Expr:
+        """The angle in [0, π] whose cosine is x."""
+        interval = self._facts(x).interval
+        if interval is not None and not (interval.a >= -1 and interval.b <= 1) and abs(x) != 1:
+            raise Refused(f"got acos of {_in_words(x)} but expected a number between -1 and 1 under it")
+        return self.checked(sp.acos(x))
 
     def absolute(self, x: sp.Expr) -> sp.Expr:
         """|x|, spelt [x]₊ + [−x]₊."""
@@ -217,6 +225,13 @@ def _softplus(x: Any) -> Any:
     return _iv.mpf([(y / (1 + y)).a, y.b]) if x.b < -40 else _iv.log(1 + y)  # log(1 + y) lies between y/(1 + y) and y
 
 
+def _of_ends(monotone: Any, x: Any) -> Any:
+    """A monotone function, which mpmath has for numbers alone."""
+    with mpmath.workprec(_iv.prec):
+        ends = [monotone(mpmath.mpf(end)) for end in (x.a, x.b)]
+    return _iv.mpf([min(ends), max(ends)]) * _iv.mpf([1 - 2.0**-52, 1 + 2.0**-52])
+
+
 _RULES: dict[type, Any] = {
     type(sp.pi): lambda: +_iv.pi,
     type(sp.E): lambda: +_iv.e,
@@ -227,6 +242,9 @@ _RULES: dict[type, Any] = {
     sp.log: _iv.log,
     sp.sin: _iv.sin,
     sp.cos: _iv.cos,
+    sp.acos: lambda x: _of_ends(mpmath.acos, x),
+    sp.atan: lambda x: _of_ends(mpmath.atan, x),
+    sp.erf: lambda x: _of_ends(mpmath.erf, x),
     hinge: lambda x: _iv.mpf([max(x.a, 0), max(x.b, 0)]),
     step: lambda x: _iv.mpf(int(x.a > 0)),
     sigmoid: lambda x: 1 / (1 + _iv.exp(-x)),

@@ -293,7 +293,7 @@ def interval_from_text(text: str) -> sp.Interval:
 
 
 def _formula(table: Table, key: str, symbols: Symbols) -> sp.Expr:
-    text = table.read(key, Annotated[str, Words("a formula")])
+    text = str(table.read(key, Annotated[str | int | float, Words("a formula")]))
     try:
         return parse(text, symbols)
     except FormulaError as error:

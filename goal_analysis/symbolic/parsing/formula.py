@@ -1,8 +1,9 @@
 """Formulas from text: one walk of Python's syntax tree over a white list, which never evaluates anything.
 
 The language is arithmetic (``+ - * / **``), numbers, the names that are handed in, ``pi``, the functions
-``hinge relu step sigmoid softplus logsigmoid logsumexp detach exp log log1p sqrt sin cos max min abs``, and the case
-distinction ``a if s_n > s_p else b``. Everything else is refused, with the place.
+``hinge relu step sign sigmoid tanh softplus logsigmoid logsumexp detach exp log log1p sqrt sin cos acos atan erf max
+min clamp abs``, and the case distinction ``a if s_n > s_p else b``, whose condition may be a chain such as
+``0 < s_n < s_p`` and hold ``and``, ``or`` and ``not``. Everything else is refused, with the place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from functools import partial, reduce
 import sympy as sp
 
 from goal_analysis.declarations import one_of
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, logsumexp, maximum, minimum, softplus, where
+from goal_analysis.symbolic.language.primitives import (
+    PRIMITIVES,
+    hinge,
+    logsumexp,
+    maximum,
+    minimum,
+    sigmoid,
+    softplus,
+    step,
+)
 from goal_analysis.symbolic.parsing.arithmetic import MAX_BITS, Arithmetic, Refused
 from goal_analysis.symbolic.parsing.errors import FormulaError
 
@@ -34,6 +44,8 @@ _TOKEN = re.compile(
       | \*\* | [<>]=? | [-+*(),] | /(?!/) | (?P<other>[\w.]+|//|.)""",
     re.VERBOSE | re.DOTALL,
 )
+
+_KEYWORDS = frozenset(("if", "else", "and", "or", "not"))
 
 _INSTEAD = {
     "//": "; quotients are spelt /",
@@ -87,7 +99,7 @@ def _check_tokens(text: str) -> None:
         if token["other"]:
             problem = f"got {token[0]!r} but expected numbers, names, functions, + - * / ** ( ) and if ... else"
             raise FormulaError(text, *token.span(), problem + _INSTEAD.get(token[0], ""))
-        if token["word"] and keyword.iskeyword(token[0]) and token[0] not in ("if", "else"):
+        if token["word"] and keyword.iskeyword(token[0]) and token[0] not in _KEYWORDS:
             problem = f"got {token[0]!r}, a word of Python's own, but expected another name, such as {token[0]}_"
             raise FormulaError(text, *token.span(), problem)
     if not text.strip():
@@ -197,20 +209,33 @@ class _Walk:
             expected = f"one of {one_of(_FUNCTIONS, name)}{product}"
             raise self._error(node.func, f"got the function {name!r} but expected {expected}")
         operate, arity = _FUNCTIONS[name]
-        expected = f"{name}(x)" if arity == 1 else f"{name}(x, y) or more"
+        expected = _USAGE[arity].format(name)
         stars = [x for x in node.args if isinstance(x, ast.Starred)]
-        if node.keywords or stars or (len(node.args) != 1 if arity == 1 else len(node.args) < 2):
+        if node.keywords or stars or (len(node.args) < 2 if arity == 2 else len(node.args) != arity):
             given = "named or starred arguments" if node.keywords or stars else f"{len(node.args)} arguments"
             raise self._error(node, f"got {name} of {given} but expected {expected}")
         return self._apply(node, partial(operate, self._arithmetic), *map(self.read, node.args))
 
     def _conditional(self, node: ast.IfExp) -> sp.Expr:
-        test = node.test
-        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or type(test.ops[0]) not in _SIGNS:
-            raise self._error(test, "got this condition but expected one comparison with <, >, <= or >=")
-        left, right = self.read(test.left), self.read(test.comparators[0])
-        difference = self._apply(test, lambda: _SIGNS[type(test.ops[0])] * (left - right))
-        return self._apply(node, where, difference, self.read(node.body), self.read(node.orelse))
+        holds, body, otherwise = self._condition(node.test), self.read(node.body), self.read(node.orelse)
+        return self._apply(node, lambda: otherwise + holds * (body - otherwise))
+
+    def _condition(self, test: ast.expr) -> sp.Expr:
+        """1 where a condition holds, and 0 where it does not."""
+        self._count(test)
+        if isinstance(test, ast.BoolOp):
+            parts = [self._condition(part) for part in test.values]
+            if isinstance(test.op, ast.And):
+                return self._apply(test, lambda: sp.Mul(*parts))
+            return self._apply(test, lambda: 1 - sp.Mul(*(1 - part for part in parts)))
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            return 1 - self._condition(test.operand)
+        if not isinstance(test, ast.Compare) or any(type(op) not in _SIGNS for op in test.ops):
+            raise self._error(test, "got this condition but expected comparisons with <, >, <= or >=")
+        sides = [self.read(side) for side in (test.left, *test.comparators)]
+        signs = [_SIGNS[type(op)] for op in test.ops]
+        compared = list(zip(signs, sides, sides[1:], strict=False))
+        return self._apply(test, lambda: sp.Mul(*(step(sign * (left - right)) for sign, left, right in compared)))
 
 
 _READERS: dict[type, Callable[..., sp.Expr]] = {
@@ -239,9 +264,16 @@ _FUNCTIONS: dict[str, tuple[Callable[..., sp.Expr], int]] = {
     "exp": (Arithmetic.exp, 1),
     "log": (Arithmetic.log, 1),
     "sqrt": (Arithmetic.sqrt, 1),
+    "acos": (Arithmetic.acos, 1),
+    "atan": (lambda _, x: sp.atan(x), 1),
+    "erf": (lambda _, x: sp.erf(x), 1),
+    "tanh": (lambda _, x: 2 * sigmoid(2 * x) - 1, 1),
+    "sign": (lambda _, x: 2 * step(x) - 1, 1),
+    "clamp": (lambda _, x, low, high: minimum(maximum(x, low), high), 3),
     "abs": (Arithmetic.absolute, 1),
     "max": (lambda _, *xs: reduce(maximum, xs), 2),
     # Folded from the right, because `minimum` writes its first argument out twice.
     "min": (lambda _, *xs: reduce(lambda rest, x: minimum(x, rest), reversed(xs)), 2),
 }
 """What a call does, with the number of its arguments; 2 stands for two or more."""
+_USAGE = {1: "{}(x)", 2: "{}(x, y) or more", 3: "{}(x, low, high)"}

@@ -28,6 +28,9 @@ FUNCTIONS: dict[type, str] = {
     sp.log: "log",
     sp.sin: "sin",
     sp.cos: "cos",
+    sp.acos: "acos",
+    sp.atan: "atan",
+    sp.erf: "erf",
 }
 
 
@@ -210,6 +213,9 @@ FLOAT: Table = {
     "log": lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
     "sin": lambda a: math.sin(a) if math.isfinite(a) else math.nan,
     "cos": lambda a: math.cos(a) if math.isfinite(a) else math.nan,
+    "acos": lambda a: math.acos(a) if -1 <= a <= 1 else math.nan,
+    "atan": math.atan,
+    "erf": math.erf,
     "hinge": lambda a: max(a, 0.0),
     "step": lambda a: 0.5 if a == 0 else float(a > 0),
     "sigmoid": lambda a: 1 / (1 + math.exp(-a)) if a >= 0 else _float_exp(a) / (1 + _float_exp(a)),
@@ -250,6 +256,9 @@ MULTIPRECISION: Table = {
     "log": _multiprecision_real(mpmath.log),
     "sin": mpmath.sin,
     "cos": mpmath.cos,
+    "acos": _multiprecision_real(mpmath.acos),
+    "atan": mpmath.atan,
+    "erf": mpmath.erf,
     "hinge": lambda a: max(a, mpmath.mpf(0)),
     "step": lambda a: mpmath.mpf("0.5") if a == 0 else mpmath.mpf(a > 0),
     "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
@@ -285,6 +294,16 @@ def _interval_sigmoid(x: Any) -> Any:
     return iv.mpf([(1 / (1 + iv.exp(-x.a))).a, (1 / (1 + iv.exp(-x.b))).b])
 
 
+def _interval_monotone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A monotone function, which mpmath has for numbers alone: the values at the ends, with room for their rounding."""
+
+    def interval(x: Any) -> Any:
+        ends = [function(mpmath.mpf(end)) for end in (x.a, x.b)]
+        return iv.mpf([min(ends), max(ends)]) + iv.mpf([-1e-13, 1e-13])
+
+    return interval
+
+
 def _interval_step(x: Any) -> Any:
     return iv.mpf([1 if x.a > 0 else 0, 0 if x.b < 0 else 1])
 
@@ -307,6 +326,9 @@ INTERVAL: Table = {
             "log": iv.log,
             "sin": iv.sin,
             "cos": iv.cos,
+            "acos": _interval_monotone(mpmath.acos),
+            "atan": _interval_monotone(mpmath.atan),
+            "erf": _interval_monotone(mpmath.erf),
             "sigmoid": _interval_sigmoid,
             "softplus": lambda x: iv.log(1 + iv.exp(x)),
             "logsumexp": lambda *xs: iv.log(sum(map(iv.exp, xs))),

@@ -34,13 +34,13 @@ from goal_analysis.recombination.closed_paths import embedding_witness, exchange
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
+    attained,
     decide,
     gradient_of_several,
     in_words,
     integrability,
     reach,
     tried_ranges,
-    window_of,
     witness_against,
 )
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
@@ -495,8 +495,9 @@ def _of_aggregates(
     t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     sides = ((s_p, term.positives), (s_n, term.negatives))
     region = {s: reach(side, field.similarity) for s, side in sides if side is not None}
-    region = {s: region.get(s, (sp.S.Zero, sp.S.Zero)) for s in (s_p, s_n)}
-    ranges = {**tried_ranges(field), **{s: window_of(ends) for s, ends in region.items()}}
+    near = {s: attained(side, field) or field.similarity.window for s, side in sides if side is not None}
+    nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
+    region, ranges = {**nothing, **region}, {**tried_ranges(field), **nothing, **near}
     gradient = {s_p: -t * multiples[0], s_n: t * multiples[1]}
     found = decide(gradient, ranges, region)
     if found.integrable is not True:

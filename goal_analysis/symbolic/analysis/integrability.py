@@ -15,6 +15,7 @@ Yes has a proof, no has a witness, and what has neither is open.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,9 +31,13 @@ from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.enclosures import Region
+from goal_analysis.symbolic.proof.enclosures import Region, enclosure
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, proves_zero, refute_zero
 from goal_analysis.symbolic.weight import WeightField
+
+TRIED = 32  # similarities at which an inner function is evaluated
+MOST_OPERATIONS = 300  # of the weights of several pairs; for longer ones no proof is tried
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,10 +192,10 @@ def _witnessed(
     for term in loss.terms if len(loss.terms) == 1 and not loss.detaches else ():
         plane = _plane(term, loss.similarity)
         if plane is not None and set(plane[1]) == {x_p, x_n}:
-            value, region = plane
-            ranges = {x: window_of(ends) for x, ends in region.items()}
-            weights = {x: sp.diff(value, x) for x in (x_p, x_n)}
-            yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, region
+            ranges = {x: attained(side, field) for x, side in _aggregated(term)}
+            if all(ends is not None and ends[0] < ends[1] for ends in ranges.values()):
+                weights = {x: sp.diff(plane[0], x) for x in (x_p, x_n)}
+                yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     several = gradient_of_several(objective, positives, negatives)
     ends = dict.fromkeys(several, field.region[s_n])
@@ -264,13 +269,8 @@ def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
 
 
 def reach(side: Side, similarity: Similarity) -> tuple[sp.Expr, sp.Expr]:
-    """Between which numbers an aggregate lies, whatever the number of pairs."""
-    inner = side.inner
-    s = next(iter(inner.free_symbols & {s_p, s_n}), s_n)
-    ends = [inner.subs(s, end) for end in (similarity.opposite, similarity.identical)]
-    slope = sp.diff(inner, s)
-    known = slope.is_number and all(end.is_number and end.is_finite for end in ends)
-    low, high = (min(ends), max(ends)) if known else (-sp.oo, sp.oo)
+    """Between which numbers an aggregate certainly lies, whatever the number of pairs."""
+    low, high = enclosure(side.inner, dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical)))
     name = side.aggregator.name
     if name in ("each", "each_mean", "max", "min", "mean"):
         return low, high
@@ -279,11 +279,26 @@ def reach(side: Side, similarity: Similarity) -> tuple[sp.Expr, sp.Expr]:
     return (-sp.oo, high) if name in ("softmin", "soft_min") else (-sp.oo, sp.oo)
 
 
-def window_of(ends: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]:
-    """A stretch of a range that may be infinite: as far as a handful of pairs of a cosine reach."""
-    low, high = ends
-    low = low if low.is_finite else (high if high.is_finite else sp.S.Zero) - 4
-    return low, high if high.is_finite else low + 8
+def attained(side: Side, field: WeightField) -> tuple[sp.Expr, sp.Expr] | None:
+    """Two numbers between which every one is an aggregate of a few pairs; None where that is not known."""
+    values = field.values()
+    s = next(iter(side.inner.free_symbols & {s_p, s_n}), s_n)
+    low, high = field.similarity.window
+    compiled = program([side.inner.subs(values)], (s,))
+    tried = [compiled.run(FLOAT, float(low + (high - low) * sp.Rational(i, TRIED)))[0] for i in range(TRIED + 1)]
+    found = [sp.Rational(value).limit_denominator(10**6) for value in tried if math.isfinite(value)]
+    if not found:
+        return None
+    least, most = min(found), max(found)
+    name = side.aggregator.name
+    sharpness = sp.sympify(side.aggregator.parameters[0]).subs(values) if side.aggregator.parameters else sp.S.One
+    if name in ("each", "each_mean", "max", "min", "mean"):
+        return least, most
+    if name in ("logsumexp", "soft_max") and sharpness.is_positive:
+        return least, most + 2 / sharpness
+    if name in ("softmin", "soft_min") and sharpness.is_positive:
+        return least - 2 / sharpness, most
+    return (3 * least, 3 * most) if name == "sum" else None
 
 
 def _unproved(objective: Decomposition | WeightField, field: WeightField, found: Integrability) -> Iterator[str]:
@@ -296,6 +311,9 @@ def _unproved(objective: Decomposition | WeightField, field: WeightField, found:
         yield "the jump of the loss with several pairs along a kink"
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     several = gradient_of_several(objective, positives, negatives)
+    if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
+        yield "the asymmetry of several pairs, whose formula is too long,"
+        return
     ends = dict.fromkeys(several, (field.similarity.opposite, field.similarity.identical))
     for i, a in enumerate(several):
         for b in list(several)[i + 1 :]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -56,6 +57,22 @@ def _sign_of_factor(x: sp.Expr, region: Region) -> int:
     if not variables or x.free_symbols - set(region):
         return 0
     return _enclosed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in sorted(variables, key=str)))
+
+
+def enclosure(x: sp.Expr, region: Region) -> tuple[sp.Expr, ...]:
+    """Two numbers, which may be infinite, between which ``x`` certainly lies all over the region."""
+    variables = [s for s in region if x.has(s)]
+    slopes = [sp.diff(x, s) for s in variables]
+    if len(variables) == 1 and slopes[0].is_number and not x.free_symbols - set(variables):
+        ends = [x.subs(variables[0], end) for end in region[variables[0]]]
+        return (ends[0], ends[1]) if slopes[0] > 0 else (ends[1], ends[0])
+    try:
+        compiled = program([x], tuple(variables))
+    except (UnsupportedFunction, ValueError):
+        return -sp.oo, sp.oo
+    value = compiled.run(INTERVAL, *(iv.mpf(list(map(float, region[s]))) for s in variables))[0]
+    low, high = float(value.a), float(value.b)
+    return tuple(sp.Rational(end) if math.isfinite(end) else sp.oo * sign for end, sign in ((low, -1), (high, 1)))
 
 
 @lru_cache(maxsize=4096)

@@ -197,7 +197,7 @@ def verdict_on_scores(objective: Objective) -> Integrability:
 @lru_cache(maxsize=4096)
 def _decided(objective: Objective) -> Integrability:
     field = decompose(objective).field
-    if field.positive == 0 and field.negative == 0:
+    if field.positive == 0 and field.negative == 0 and _stay_in_range(objective):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     selections = [side.selection for term in objective.terms for side in term.sides if side.selection is not None]
     if selections:
@@ -210,6 +210,11 @@ def _decided(objective: Objective) -> Integrability:
     if len(objective.terms) > 1:
         return _several(objective, field)
     return _soft(objective, field)
+
+
+def _stay_in_range(objective: Objective) -> bool:
+    """Whether aggregates of several pairs take no values that those of one pair do not take."""
+    return all(side.aggregator.name in CHOICES | {"mean"} for term in objective.terms for side in term.sides)
 
 
 def loss_of(objective: Objective) -> Objective | None:

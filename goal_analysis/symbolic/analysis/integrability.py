@@ -190,11 +190,14 @@ def _witnessed(
         return
     loss = objective.loss
     for term in loss.terms if len(loss.terms) == 1 and not loss.detaches else ():
-        plane = _plane(term, loss.similarity)
-        if plane is not None and set(plane[1]) == {x_p, x_n}:
-            ranges = {x: attained(side, field) for x, side in _aggregated(term)}
+        similarity = loss.similarity
+        plane = _plane(term, similarity)
+        if plane is not None and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
+            value, region = plane
+            sides = dict(_aggregated(term))
+            ranges = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
             if all(ends is not None and ends[0] < ends[1] for ends in ranges.values()):
-                weights = {x: sp.diff(plane[0], x) for x in (x_p, x_n)}
+                weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
     positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
     several = gradient_of_several(objective, positives, negatives)

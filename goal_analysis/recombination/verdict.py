@@ -37,9 +37,11 @@ from goal_analysis.symbolic.analysis.integrability import (
     attained,
     decide,
     gradient_of_several,
+    grows,
     in_words,
     integrability,
     reach,
+    several_pairs,
     tried_ranges,
     witness_against,
 )
@@ -197,7 +199,7 @@ def verdict_on_scores(objective: Objective) -> Integrability:
 @lru_cache(maxsize=4096)
 def _decided(objective: Objective) -> Integrability:
     field = decompose(objective).field
-    if field.positive == 0 and field.negative == 0 and _stay_in_range(objective):
+    if field.positive == 0 and field.negative == 0 and not grows(objective):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     selections = [side.selection for term in objective.terms for side in term.sides if side.selection is not None]
     if selections:
@@ -210,11 +212,6 @@ def _decided(objective: Objective) -> Integrability:
     if len(objective.terms) > 1:
         return _several(objective, field)
     return _soft(objective, field)
-
-
-def _stay_in_range(objective: Objective) -> bool:
-    """Whether aggregates of several pairs take no values that those of one pair do not take."""
-    return all(side.aggregator.name in CHOICES | {"mean"} for term in objective.terms for side in term.sides)
 
 
 def loss_of(objective: Objective) -> Objective | None:
@@ -553,12 +550,9 @@ def _symmetric(term: Term, field: WeightField) -> bool:
 def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
     """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
     taken_apart, tried = decompose(objective), ""
-    for positives, negatives, what in ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both")):
-        of_p, of_n = (
-            tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
-            for s, count in (("s_p", positives), ("s_n", negatives))
-        )
-        gradient = gradient_of_several(taken_apart, of_p, of_n)
+    counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
+    for positives, negatives, what in counts:
+        gradient = gradient_of_several(taken_apart, *several_pairs(positives, negatives))
         found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
         if found.witness:
             why = f"with {what} of an anchor {in_words(found)} is {found.witness}"

@@ -16,17 +16,18 @@ from goal_analysis.numeric.engine.aggregators import at_largest, maximum
 from goal_analysis.numeric.engine.selections import SelectivelyHard
 from goal_analysis.numeric.functions import loss_value
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, Direction, direction
+from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, Direction
 from goal_analysis.recombination.minings import Mining
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
-from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Aggregator
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Aggregator, Side
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog import catalog, pair_weights, triplet_weights
 from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
@@ -195,19 +196,137 @@ def test_a_loss_without_a_closed_form_is_said_to_have_none() -> None:
         GradientObjective(objective).value_from_scores(random_scores(), Matches.of_image_ids(*IDS))
 
 
+def asymmetry(objective: Objective) -> float:
+    """The largest difference between the halves of the gradients' Jacobian by embeddings, as a share of it."""
+    module, at, h = GradientObjective(objective), torch.randn(6, 3), 1e-5
+    ids = torch.tensor([0, 1, 1])
+
+    def gradients(flat: Tensor) -> Tensor:
+        flat = flat.requires_grad_()
+        unit = normalize(flat.view(6, 3), dim=1)
+        return torch.autograd.grad(module(unit[:3], unit[3:], ids, ids), flat)[0]
+
+    rows = [(gradients(at.flatten() + h * e) - gradients(at.flatten() - h * e)) / (2 * h) for e in torch.eye(18)]
+    jacobian = torch.stack(rows)
+    return float((jacobian - jacobian.T).abs().max() / jacobian.abs().max())
+
+
+FACTORS = ("cosine", "dot", "tangential", "negative_squared_euclidean")
+"""Directions of unit vectors that are constant multiples of one another."""
+
+
 @pytest.mark.parametrize("of", DIRECTIONS, ids=lambda d: d.name)
-@pytest.mark.parametrize("similarity", [COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN], ids=lambda s: s.name)
-def test_other_directions_than_the_similaritys_gradient_are_the_gradient_of_nothing(similarity, of: Direction) -> None:
-    own = {
-        COSINE: (direction("cosine"), direction("dot"), TANGENTIAL),
-        DOT: (direction("dot"),),
-        NEGATIVE_SQUARED_EUCLIDEAN: (direction("negative_squared_euclidean"),),
-    }
-    for text in ("nca/constant", "info_nce"):
-        found = verdict(read(text, similarity=similarity, direction=of))
-        assert found.integrable is (of in own[similarity])
-        if not found.integrable:
-            assert f"the direction {of.name} is not the gradient of the similarity {similarity.name}" in found.reason
+@pytest.mark.parametrize("similarity", [COSINE, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN], ids=lambda s: s.name)
+def test_a_direction_is_judged_as_what_it_is_on_unit_vectors(similarity, of: Direction) -> None:
+    alike = of.name in FACTORS if similarity.name in FACTORS else of.name == similarity.name
+    for text, integrable in (("nca/constant", alike), ("info_nce", alike), ("constant/linear@all", None)):
+        objective = read(text, similarity=similarity, direction=of)
+        found = verdict(objective)
+        expected = of.name != "direction_regularized" if integrable is None else integrable
+        assert found.integrable is expected, (text, found.reason)
+        assert (found.witness is None) == expected
+        assert (asymmetry(objective) < 1e-5) == expected, text
+
+
+def test_a_direction_with_a_factor_trains_as_its_own_loss() -> None:
+    x, y = (normalize(torch.randn(n, 4), dim=1).requires_grad_() for n in (5, 6))
+    for text, direction_ in (
+        ("nca/constant@softmax", "negative_squared_euclidean"),
+        ("constant/constant@all", "negative_euclidean"),
+    ):
+        objective = GradientObjective(read(text, direction=direction_))
+        got, expected = (torch.autograd.grad(of(x, y, *IDS), (x, y)) for of in (objective.value, objective))
+        for a, b, e in zip(got, expected, (x, y), strict=True):
+            across = (b - (b * e).sum(1, keepdim=True) * e).detach()
+            torch.testing.assert_close(a - (a * e).sum(1, keepdim=True) * e, across, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("of", DIRECTIONS, ids=lambda d: d.name)
+def test_where_weights_do_not_depend_on_scores_any_similarity_is_a_direction(of: Direction) -> None:
+    found = verdict(read("constant/constant@all", similarity=DOT, direction=of))
+    assert found.integrable is (of not in (TANGENTIAL, DIRECTIONS[-1])), found.reason
+    assert verdict(read("nca/constant", similarity=DOT, direction=of)).integrable is (of.name == "dot")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nca(tau=12)/linear@softmax:12",
+        "nca(tau=12)/linear",
+        "nca(tau=12)/sigmoid(beta=7)@all",
+        "circle(gamma=17)",
+        "circular(tau=12)/constant@top_k:3",
+    ],
+)
+def test_the_witness_is_at_the_settings_of_the_user(text: str) -> None:
+    objective = read(text)
+    found = verdict(objective)
+    assert found.integrable is False
+    point = dict(found.witness.point)
+    for h in objective.hyperparameters:
+        assert point.get(h.name, h.default) == pytest.approx(float(h.default))
+    assert set(point) & {h.name for h in objective.hyperparameters}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nca/constant@semi_hard",
+        "hinge/constant@semi_hard:1",
+        "nca/constant@selectively_hard:0.3",
+        "nca/linear@distance_weighted",
+        "constant/linear@selectively_hard",
+    ],
+)
+def test_no_comes_with_a_witness(text: str) -> None:
+    found = verdict(read(text))
+    assert found.integrable is False
+    assert found.witness is not None
+    assert found.witness.value != 0
+
+
+def mined(t: str, p: str, n: str, mining: str = "hardest") -> Objective:
+    names = {"s_p": s_p, "s_n": s_n}
+    pair = PairWeights(name="p", positive=sp.sympify(parse(p, names)), negative=sp.sympify(parse(n, names)))
+    return composed(TripletWeight(name="t", expression=sp.sympify(parse(t, names))), pair, mining)
+
+
+@pytest.mark.parametrize(
+    ("objective", "integrable"),
+    [
+        (mined("step(abs(s_n) - 0.5)", "1 - s_p", "s_n"), False),
+        (mined("1 if s_n**2 > 0.25 else 1/2", "1", "1"), False),
+        (mined("step(s_n - s_p + 0.25)*sigmoid(4*(s_n - s_p))", "1", "1"), True),
+        (
+            mined(
+                "1 if (hinge(0.8 - s_p)**2 + hinge(s_n - 0.3)**2)/2 > 0.25 else 1/2",
+                "hinge(0.8 - s_p)",
+                "hinge(s_n - 0.3)",
+            ),
+            True,
+        ),
+        (mined("1", "1 - s_p", "step(abs(s_n) - 0.5)", "all"), True),
+        (mined("step(s_n - 0.5)", "1", "1", "mean"), False),
+        (mined("step(s_n - 1.5)", "1", "1", "softmax:1"), False),
+        (mined("step(s_n - 1.5)", "1", "1", "all"), True),
+        (mined("step(s_n - s_p - 0.681)", "1 - s_p", "1", "semi_hard:1"), True),
+        (mined("step(abs(s_n) - 0.5)", "1", "1", "semi_hard:0.4"), False),
+    ],
+    ids=lambda o: getattr(o, "name", str(o)),
+)
+def test_thresholds_in_weights_and_selections(objective: Objective, integrable: bool) -> None:
+    found = verdict(objective)
+    assert found.integrable is integrable, found.reason
+    assert integrable or found.witness is not None
+
+
+@pytest.mark.parametrize(("inner", "integrable"), [(2 * s_n, True), (s_n**3 + s_n, True), (s_n**2, False)])
+def test_a_choice_by_another_quantity_is_no_gradient_where_it_ties_different_pairs(inner, integrable: bool) -> None:
+    term = Term(
+        triplet=sp.S.One, positives=Side(MIN, s_p, weight=sp.S.One), negatives=Side(MAX, inner, weight=sp.S.One)
+    )
+    found = verdict(Objective(name="chosen", title="", terms=(term,)))
+    assert found.integrable is integrable, found.reason
 
 
 def test_verdicts_of_the_published_family() -> None:

@@ -1,12 +1,15 @@
 """The table of triplet weights × pair weights, and the losses that are known to be the gradient of nothing."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.analysis.recovery import NoTwin, tangent_twin, twin, u
-from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, SUM
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MEAN, SUM
 from goal_analysis.symbolic.language.primitives import (
     detach,
     gap,
@@ -18,9 +21,13 @@ from goal_analysis.symbolic.language.primitives import (
     softplus,
     step,
     x_n,
+    x_p,
 )
+from goal_analysis.symbolic.language.similarity import DOT, Similarity
 from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
+from goal_analysis.symbolic.proof.evaluation import evaluate
 from goal_analysis.symbolic.proof.identity import refute_zero
 from goal_analysis.symbolic.weight import TripletWeight, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -246,15 +253,128 @@ def test_yes_is_a_proof_no_is_a_witness(kink, expected):
     assert verdict.potential is not None
 
 
-def test_a_curl_that_is_zero_wherever_a_kink_is_met_proves_nothing():
-    kink = sp.exp(s_n) + sp.exp(s_p) - 2
-    smooth = ((sp.exp(s_n) + sp.exp(s_p)) ** 2 - 4) ** 2 * s_p
-    field = WeightField(
-        name="hidden", positive=-sp.diff(smooth, s_p) * step(kink), negative=sp.diff(smooth, s_n) * step(kink)
-    )
-    verdict = integrability(field)
+def test_weights_that_wind_around_a_pole_are_not_proved_to_be_a_gradient():
+    square = s_n**2 + s_p**2
+    verdict = integrability(WeightField(name="angle", positive=s_n / square, negative=s_p / square))
+    assert verdict.curl.simplify() == 0
     assert verdict.integrable is None
     assert verdict.reason.startswith("open: ")
-    assert "on it the curl is at most" in verdict.reason
+    assert "the largest asymmetry at" in verdict.reason
     assert "| integrable | open |" in verdict._repr_markdown_()
     assert repr(verdict).startswith("Integrability(open: ")
+
+
+def formula(text, **fields):
+    return decompose(replace(loss_from_mapping("tried", {"formula": text}), **fields))
+
+
+@pytest.mark.parametrize(
+    "formula_",
+    [
+        "s_p*s_n/abs(s_n)",
+        "s_p*sigmoid(1/s_n)",
+        "s_p*tanh(1/(s_n - 0.25))",
+        "sign(s_n - 0.2)*s_p",
+        "s_n*s_p if 0.2 < s_n and s_n < 0.4 or s_p < -0.5 else 0",
+        "(s_n - s_p)*step(abs(s_n - 0.25)**(3/2) - 0.125)",
+        "s_p*step(s_n - 0.30001)*step(0.30002 - s_n)",
+        "s_p if sin(3*s_n) > 0.5 else s_n",
+    ],
+)
+def test_a_jump_without_a_step_of_its_own_is_seen(formula_):
+    verdict = integrability(formula(formula_))
+    assert verdict.integrable is False
+    assert {"s_n", "s_p"} <= {name for name, _ in verdict.witness.point}
+
+
+@pytest.mark.parametrize(
+    "formula_",
+    [
+        "s_n - s_p + 0.3*step(s_n - 0.3)",
+        "(abs(s_n) - 0.5)*s_p + 0.01*s_n if abs(s_n) > 0.5 else 0",
+        "(abs(s_n)**(3/2) - 0.333)*sin(3*s_p) + 0.1 if abs(s_n)**(3/2) > 0.333 else 0",
+        "(exp(s_n) - 1.5)*s_p*step(exp(s_n) - 1.5) + step(s_p)",
+    ],
+)
+def test_a_loss_that_jumps_by_constants_alone_is_integrable(formula_):
+    verdict = integrability(formula(formula_))
+    assert verdict.integrable is True
+    assert "jumps by constants" in verdict.reason
+
+
+@pytest.mark.parametrize("text", ["(s_n - s_p)*step(s_n**2 - 2)", "s_p*step(0.1 - sqrt(4 - 2*s_n)/2)"])
+def test_a_threshold_that_no_cosine_reaches_is_never_met(text):
+    field = formula(text).field
+    assert (field.positive, field.negative) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "integrable"),
+    [
+        ("hinge(s_n - s_p - 3)", True),
+        ("s_p*step(s_n - 3)", False),
+        ("s_p*step(s_n + 90)", False),
+        ("s_n*s_p*step(s_n + s_p - 3.0625)", False),
+        ("(s_n - s_p) if abs(s_n - 3) > 0.25 else 0", False),
+    ],
+)
+@pytest.mark.parametrize("similarity", [DOT, Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)], ids=lambda s: s.name)
+def test_a_similarity_without_a_range_reaches_every_kink(text, integrable, similarity):
+    decomposition = formula(text, similarity=similarity)
+    assert (decomposition.field.negative, decomposition.field.positive) != (0, 0)
+    assert integrability(decomposition).integrable is integrable
+
+
+SX = {"x_p": x_p, "x_n": x_n}
+
+
+@pytest.mark.parametrize(
+    ("outer", "negatives", "integrable"),
+    [
+        ("step(x_n - 1.5)*(x_n - x_p)", SUM(s_n), False),
+        ("step(x_n - 2.5)*(x_n - x_p)", SUM(s_n), False),
+        ("step(x_n + x_p - 1.2)*x_n", LOGSUMEXP(s_n), False),
+        ("step(x_n - 1.5)*(x_n - x_p)", MEAN(s_n), True),
+        ("step(x_n - 1.5)*(x_n - x_p)", MAX(s_n), True),
+        ("step(x_n + 1.1)*(x_n - x_p)", LOGSUMEXP(s_n), True),
+        ("hinge(x_n - x_p - 1/3)", LOGSUMEXP(detach((1 - s_n) ** 2) * s_n), False),
+    ],
+)
+def test_thresholds_are_met_where_aggregates_of_several_pairs_lie(outer, negatives, integrable):
+    term = Term(outer=parse(outer, SX), positives=EACH(s_p), negatives=negatives)
+    verdict = integrability(decompose(Objective(name="several", title="", terms=(term,))))
+    assert verdict.integrable is integrable, verdict.reason
+
+
+@pytest.mark.parametrize("text", ["(1 - s_p)**3*s_n**2", "exp(s_p)*s_n**2", "(1 - s_p)*(s_n - 0.25)**4"])
+def test_the_potential_and_the_twin_are_finite_on_both_sides_of_a_zero(text):
+    field = formula(text).field
+    potential = integrability(field).potential
+    profiled, _ = twin(field, sigmoid(u))
+    for p in (-0.7, 0.3):
+        for n in (-0.8, 0.1, 0.6):
+            for e in (potential, profiled.positive, profiled.negative):
+                assert math.isfinite(evaluate(e, {s_p: p, s_n: n})), e
+
+
+@pytest.mark.parametrize(
+    "text", ["softplus(log((1+s_n)/(1-s_n)) - log((1+s_p)/(1-s_p)))", "(1 - s_p)*hinge(s_n - 0.3)", "-(2 + s_p)*s_n"]
+)
+def test_the_positive_pair_weight_is_positive_in_the_middle_of_the_range(text):
+    field = formula(text).field
+    assert evaluate(field.factors.positive, {s_p: 0.0}) > 0
+    product = field.factors.triplet * field.factors.positive - field.positive
+    assert abs(evaluate(product, {s_p: 0.3, s_n: 0.6})) < 1e-12
+
+
+@pytest.mark.parametrize("margin", ["0.3", "0.4", "0.5", "m"])
+def test_hinges_of_one_similarity_times_shapes_of_the_other_have_weights_and_a_verdict(margin):
+    declared = {"formula": f"(1 - s_p)*hinge(s_n - {margin})"} | (
+        {"hyperparameters": {"m": 0.3}} if margin == "m" else {}
+    )
+    decomposition = decompose(loss_from_mapping("times", declared))
+    assert integrability(decomposition).integrable is True
+    at = {s_p: 0.25, s_n: 0.75} | {h.symbol: h.default for h in decomposition.loss.hyperparameters}
+    m = 0.3 if margin == "m" else float(margin)
+    weights = (evaluate(w, at) for w in (decomposition.field.positive, decomposition.field.negative))
+    assert tuple(weights) == pytest.approx((0.75 - m, 0.75))

@@ -37,6 +37,7 @@ from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, fi
 from goal_analysis.symbolic.weight import WeightField
 
 TRIED = 32  # similarities at which an inner function is evaluated
+MANY = 5  # pairs of an anchor that are looked at where aggregates grow with their number
 MOST_OPERATIONS = 300  # of the weights of several pairs; for longer ones no proof is tried
 
 
@@ -113,9 +114,11 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
             return replace(found, integrable=False, reason=f"{what} is {witness}", witness=witness)
     if loss is not None and not loss.detaches and all(_jumps_by_constants(t, loss.similarity) for t in loss.terms):
         return replace(found, reason=_CONSTANT_JUMPS, loss=recover_loss(field, found.potential))
-    unproved = next(_unproved(objective, field, found), None)
+    has_poles = any(poles(weight, field.region) for weight in (field.positive, field.negative))
+    explicit = recover_loss(field, found.potential) if has_poles else None
+    unproved = next(_unproved(objective, field, found, explicit is not None), None)
     if unproved is None:
-        return replace(found, loss=recover_loss(field, found.potential))
+        return replace(found, loss=explicit if has_poles else recover_loss(field, found.potential))
     return replace(found, integrable=None, reason=f"open: {unproved} was not proved to vanish; {tried[-1]}")
 
 
@@ -199,10 +202,26 @@ def _witnessed(
             if all(ends is not None and ends[0] < ends[1] for ends in ranges.values()):
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
-    positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
-    several = gradient_of_several(objective, positives, negatives)
-    ends = dict.fromkeys(several, field.region[s_n])
-    yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
+    for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) else ())):
+        positives, negatives = several_pairs(*counts)
+        several = gradient_of_several(objective, positives, negatives)
+        ends = dict.fromkeys(several, field.region[s_n])
+        yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
+
+
+def several_pairs(positives: int, negatives: int) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
+    """The similarities of so many pairs of an anchor."""
+    of_p, of_n = (
+        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
+        for s, count in (("s_p", positives), ("s_n", negatives))
+    )
+    return of_p, of_n
+
+
+def grows(objective: Objective) -> bool:
+    """Whether aggregates of several pairs may take values that those of one pair do not take."""
+    sides = (side for term in objective.terms for side in term.sides)
+    return any(side.aggregator.name not in ("each", "each_mean", "max", "min", "mean") for side in sides)
 
 
 def gradient_of_several(decomposition: Decomposition, positives, negatives) -> dict[sp.Symbol, sp.Expr]:
@@ -304,16 +323,21 @@ def attained(side: Side, field: WeightField) -> tuple[sp.Expr, sp.Expr] | None:
     return (3 * least, 3 * most) if name == "sum" else None
 
 
-def _unproved(objective: Decomposition | WeightField, field: WeightField, found: Integrability) -> Iterator[str]:
+def _unproved(
+    objective: Decomposition | WeightField, field: WeightField, found: Integrability, explicit: bool
+) -> Iterator[str]:
     """What would have to vanish and was not proved to."""
     weights = field.positive, field.negative
-    yield from _unproved_on_plane(weights, found.curl or sp.S.Zero, found.jumps, field.region)
+    of_poles = () if explicit else weights
+    yield from _unproved_on_plane(of_poles, found.curl or sp.S.Zero, found.jumps, field.region)
     if not isinstance(objective, Decomposition):
         return
     if not objective.loss.detaches:
         yield "the jump of the loss with several pairs along a kink"
-    positives, negatives = (sp.symbols(f"{s}1 {s}2", real=True) for s in (s_p, s_n))
-    several = gradient_of_several(objective, positives, negatives)
+    if grows(objective.loss):
+        yield "the asymmetry of ever more pairs"
+        return
+    several = gradient_of_several(objective, *several_pairs(2, 2))
     if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
         yield "the asymmetry of several pairs, whose formula is too long,"
         return
@@ -332,8 +356,7 @@ def _unproved_on_plane(
 ) -> Iterator[str]:
     for weight in weights:
         for pole in poles(weight, region):
-            if weight.atoms(sp.Function) - weight.atoms(sp.log):
-                yield f"the jump of the weights where {pole} = 0"
+            yield f"the work of the weights around {pole} = 0"
     if not proves_zero(curl, region):
         yield "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
     for jump in jumps:

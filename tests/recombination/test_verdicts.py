@@ -219,7 +219,7 @@ FACTORS = ("cosine", "dot", "tangential", "negative_squared_euclidean")
 @pytest.mark.parametrize("similarity", [COSINE, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN], ids=lambda s: s.name)
 def test_a_direction_is_judged_as_what_it_is_on_unit_vectors(similarity, of: Direction) -> None:
     alike = of.name in FACTORS if similarity.name in FACTORS else of.name == similarity.name
-    for text, integrable in (("nca/constant", alike), ("info_nce", alike), ("constant/linear@all", None)):
+    for text, integrable in (("nca/constant", alike), ("info_nce", alike), ("constant/constant@all", None)):
         objective = read(text, similarity=similarity, direction=of)
         found = verdict(objective)
         expected = of.name != "direction_regularized" if integrable is None else integrable

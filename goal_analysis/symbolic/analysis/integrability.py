@@ -28,7 +28,7 @@ from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import Search, search
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.enclosures import Region, enclosure
@@ -98,6 +98,10 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
     found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective), jumps=jumps)
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
+    if loss is not None and loss.detaches and (of_plain := _multiple_of_undetached(loss)) is not None:
+        return replace(
+            found, reason=f"the weights are those of a continuous loss times {of_plain[0]}", loss=of_plain[1]
+        )
     tried = []
     for what, gradient, ranges, region in _witnessed(objective, field):
         result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, field.region)])
@@ -246,6 +250,23 @@ def is_continuous_loss(loss: Objective) -> bool:
         if not all(_is_continuous_side(side, loss.similarity) for _, side in _aggregated(term)):
             return False
     return True
+
+
+def _multiple_of_undetached(loss: Objective) -> tuple[sp.Expr, sp.Expr] | None:
+    """c and c·L where the weights are those of L times c, and L is proved to be continuous and stops no gradient."""
+    factors, terms = set(), []
+    for term in loss.terms:
+        plain = {}
+        for x, side in _aggregated(term):
+            s, inner = (s_p if x is x_p else s_n), undetach(side.inner)
+            factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)))
+            plain["positives" if x is x_p else "negatives"] = replace(side, inner=inner)
+        terms.append(replace(term, **plain))
+    factor = factors.pop()
+    undetached = replace(loss, terms=tuple(terms))
+    if factors or not factor.is_number or not is_continuous_loss(undetached):
+        return None
+    return factor, factor * undetached.expression()
 
 
 def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:

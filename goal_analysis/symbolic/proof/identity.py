@@ -133,9 +133,18 @@ def cases(
     for inside in (sp.S.Zero, sp.S.One):
         positive = x if inside else -x
         known = (s.args[0] for s, on in settled.items() if on == 1)
-        contradicted = sign_over(positive, region) < 0 or any(sp.expand(positive + y).is_nonpositive for y in known)
+        contradicted = sign_over(positive, region) < 0 or any(_contradict(positive, y) for y in known)
         if not contradicted:
             yield from cases(expression, region, {**settled, innermost: inside, opposite: 1 - inside})
+
+
+def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
+    """Whether x > 0 and y > 0 are never true at once, as a sum of positive multiples of both is a number below zero."""
+    for s in x.free_symbols & y.free_symbols:
+        of_x, of_y = sp.diff(x, s), sp.diff(y, s)
+        if of_x.is_number and of_y.is_number and (-of_x / of_y).is_positive:
+            return bool(sp.expand(x - y * of_x / of_y).is_nonpositive)
+    return False
 
 
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:

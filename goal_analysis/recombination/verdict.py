@@ -28,9 +28,9 @@ import torch
 
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.numeric.similarity import direction as direction_of
 from goal_analysis.recombination.closed_paths import embedding_witness, exchanged, selected_mean, work_witness
+from goal_analysis.recombination.directions import LINEAR, along_similarity, has_constant_weights, rate_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
@@ -52,10 +52,6 @@ from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
-    COSINE,
-    DOT,
-    NEGATIVE_EUCLIDEAN,
-    NEGATIVE_SQUARED_EUCLIDEAN,
     SIMILARITIES,
 )
 from goal_analysis.symbolic.objective import Objective, Reduction, Term
@@ -68,9 +64,6 @@ from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
 """Aggregators that choose or enumerate pairs."""
-
-LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
-"""Aggregators whose mining weights do not depend on the scores."""
 
 SOFT = {"soft_max": 1, "soft_min": -1, "logsumexp": 1, "softmin": -1}
 """Aggregators log Σ exp(β·x)/β, and the sign of β."""
@@ -100,7 +93,7 @@ def verdict(objective: Objective) -> Integrability:
     name = objective.direction.name
     along = along_similarity(objective)
     if along is not None:
-        found, rate = verdict_on_scores(along), _rate(objective)
+        found, rate = verdict_on_scores(along), rate_of(objective)
         if rate == 1:
             return found
         why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
@@ -108,7 +101,7 @@ def verdict(objective: Objective) -> Integrability:
     of_scores = verdict_on_scores(objective)
     if of_scores.loss == 0:
         return of_scores
-    if _has_constant_weights(objective) and any(objective.direction == direction_of(s.name) for s in SIMILARITIES):
+    if has_constant_weights(objective) and any(objective.direction == direction_of(s.name) for s in SIMILARITIES):
         why = f"the weights do not depend on the scores, and the direction is the gradient of the similarity {name}"
         return Integrability(True, why, potential=of_scores.potential)
     against = embedding_witness(objective)
@@ -117,70 +110,6 @@ def verdict(objective: Objective) -> Integrability:
         return Integrability(None, why, potential=of_scores.potential)
     why = f"the direction {name} is not the gradient of the similarity {objective.similarity.name}: {against[0]}"
     return Integrability(False, why, potential=of_scores.potential, witness=against[1])
-
-
-_COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
-"""The cosine of unit vectors as a function of another similarity, s_p."""
-
-_BY_COSINE = {
-    COSINE.name: sp.S.One,
-    DOT.name: sp.S.One,
-    TANGENTIAL.name: sp.S.One,
-    NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2),
-}
-"""Directions of unit vectors as multiples of that of the cosine."""
-
-
-def _rate(objective: Objective) -> sp.Expr | None:
-    """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
-    moved, similarity = objective.direction, objective.similarity
-    named = [d for d in DIRECTIONS if d == moved]
-    if moved is None or (named and moved.name == similarity.name):
-        return sp.S.One
-    if not named or similarity.name not in _COSINE:
-        return None
-    if moved.name == NEGATIVE_EUCLIDEAN.name:
-        return 1 / sp.sqrt(2 - 2 * s_p) if similarity == COSINE else 1 / (2 * sp.sqrt(-s_p))
-    if moved.name not in _BY_COSINE:
-        return None
-    return _BY_COSINE[moved.name] * sp.diff(_COSINE[similarity.name], s_p)
-
-
-def along_similarity(objective: Objective) -> Objective | None:
-    """The objective whose weights along the similarity's own gradient are what trains; None where there is none.
-
-    On unit vectors every similarity of this package is a function of every other one. So a direction that is the
-    gradient of another similarity multiplies the weight of every pair by a function of its score.
-    """
-    rate = _rate(objective)
-    if rate is None:
-        return None
-    own = replace(objective, direction=None)
-    if rate == 1:
-        return own
-    terms = tuple(_times_rate(term, rate) for term in objective.terms)
-    return replace(own, name=f"{objective.name} (recombined)", terms=terms)
-
-
-def _times_rate(term: Term, rate: sp.Expr) -> Term:
-    if rate.is_number:
-        outer, triplet = (None if e is None else rate * e for e in (term.outer, term.triplet))
-        return replace(term, outer=outer, triplet=triplet)
-    sides = (
-        side and replace(side, weight=side.slope(s) * rate.subs(s_p, s))
-        for side, s in ((term.positives, s_p), (term.negatives, s_n))
-    )
-    return replace(term, **dict(zip(("positives", "negatives"), sides, strict=True)))
-
-
-def _has_constant_weights(objective: Objective) -> bool:
-    """Whether W does not depend on the scores."""
-    return not objective.relative and all(
-        not any(t.has(x_p, x_n) for t in term.triplet_weights)
-        and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
-        and not any(side.slope(s).has(s) for side, s in ((term.positives, s_p), (term.negatives, s_n)) if side)
-        for term in objective.terms
-    )
 
 
 @lru_cache(maxsize=4096)

@@ -198,7 +198,7 @@ def one_term(outer: sp.Expr, **sides: object) -> Objective:
             "aggregator: got 'median'",
         ),
         (one_term(x_n, negatives=Aggregator("max", sp.Add, "not the largest")(s_n)), "it reads back as"),
-        (one_term(sp.acos(x_n), negatives=EACH(s_n)), "got the function 'acos'"),
+        (one_term(sp.asin(x_n), negatives=EACH(s_n)), "got the function 'asin'"),
         (one_term(sp.Float(0.1) * x_n, negatives=EACH(s_n)), "it reads back as"),
     ],
     ids=["aggregator", "impostor", "function", "float"],

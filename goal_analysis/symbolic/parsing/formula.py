@@ -252,11 +252,6 @@ _WORDS = {
     ast.Tuple: "a list",
     ast.Starred: "a star",
 }
-    ast.Compare: "a comparison without if ... else",
-    ast.BoolOp: "'and' or 'or' outside of a condition",
-    ast.Tuple: "a list",
-    ast.Starred: "a star",
-}
 _OPERATORS: dict[type, Callable[[Arithmetic, sp.Expr, sp.Expr], sp.Expr]] = {
     ast.Add: lambda _, a, b: a + b,
     ast.Sub: lambda _, a, b: a - b,

@@ -207,7 +207,7 @@ def _witnessed(
             if len(ranges) == len(ends):
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
-    for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) else ())):
+    for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) and loss.detaches else ())):
         positives, negatives = several_pairs(*counts)
         several = gradient_of_several(objective, positives, negatives)
         ends = dict.fromkeys(several, field.region[s_n])

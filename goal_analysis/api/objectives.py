@@ -303,7 +303,8 @@ def twin(given: Given, **keywords: Any) -> Objective:
     head = re.match(r"\w+", found.name)
     name = f"{head[0]}{TWIN}{found.name[head.end() :]}" if head and "/" in found.name else f"({found.name}){TWIN}"
     triplet, pair = weights_of_loss(found)
-    return recombined(found, triplet=twin_of(triplet, pair), pair=pair, name=name)
+    prescribed = any(side.weight is not None for term in found.terms for side in term.sides)
+    return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)
 
 
 def family(

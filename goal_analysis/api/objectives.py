@@ -302,7 +302,9 @@ def twin(given: Given, **keywords: Any) -> Objective:
     found = value_of(given, **keywords)
     head = re.match(r"\w+", found.name)
     name = f"{head[0]}{TWIN}{found.name[head.end() :]}" if head and "/" in found.name else f"({found.name}){TWIN}"
-    return recombined(found, triplet=twin_of(*weights_of_loss(found)), name=name)
+    triplet, pair = weights_of_loss(found)
+    prescribed = any(side.weight is not None for term in found.terms for side in term.sides)
+    return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)
 
 
 def family(

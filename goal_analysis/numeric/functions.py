@@ -192,7 +192,11 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
 
 
 def _bound(inner: sp.Expr, variable: sp.Symbol, similarity: Similarity) -> float:
-    """The largest magnitude of an inner function over the similarities of unit vectors, read off a grid."""
+    """The largest magnitude of an inner function over the similarities of unit vectors, read off a grid; infinite for a
+    similarity without a range.
+    """
+    if not (similarity.opposite.is_finite and similarity.identical.is_finite):
+        return float("inf")
     low, high = map(float, similarity.window)
     compiled = program([inner], (variable,))
     found = [abs(compiled.run(FLOAT, low + (high - low) * i / (GRID - 1))[0]) for i in range(GRID)]

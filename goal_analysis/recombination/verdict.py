@@ -209,8 +209,9 @@ def _chosen(objective: Objective, field: WeightField) -> Integrability:
         return of_one
     for term in objective.terms:
         for side, s in ((term.positives, s_p), (term.negatives, s_n)):
-            chooses = side is not None and side.aggregator.name in ("max", "min")
-            if chooses and not sign_over(sp.diff(side.inner, s), field.region):
+            if side is None or side.aggregator.name not in ("max", "min"):
+                continue
+            if not sign_over(sp.diff(side.inner, s), field.region):
                 against = _against_several_pairs(objective, field)
                 return (
                     against

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from goal_analysis import twin
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
 from goal_analysis.numeric.engine.aggregators import at_largest, maximum
 from goal_analysis.numeric.engine.selections import SelectivelyHard
@@ -470,3 +471,13 @@ def test_a_stranger_of_every_kind_comes_in_by_the_name_of_its_file(tmp_path: Pat
     torch.testing.assert_close(torch.autograd.grad(found(x, y), (x, y)), (w @ y, w.T @ x))
     with pytest.raises(ValueError, match="has no attribute 'nothing'"):
         read(f"{tmp_path}/strangers.py:nothing")
+
+
+@pytest.mark.parametrize("text", ["nca/linear", "(1 - s_p)**3*s_n**2", "(2 + s_p)*s_n", "softplus(8*s_n*(1 - s_p))"])
+def test_the_twin_of_weights_and_of_a_loss_is_a_gradient_and_finite(text: str) -> None:
+    of = twin(text)
+    found = verdict(of)
+    assert found.integrable is True, found.reason
+    w = GradientObjective(of).weight_matrix(random_scores().detach(), Matches.of_image_ids(*IDS))
+    assert w.isfinite().all()
+    assert w.abs().max() > 0

@@ -202,11 +202,12 @@ def _witnessed(
         if plane is not None and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
             value, region = plane
             sides = dict(_aggregated(term))
-            ranges = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
-            if all(ends is not None and ends[0] < ends[1] for ends in ranges.values()):
+            ends = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
+            ranges = {x: span for x, span in ends.items() if span is not None and span[0] < span[1]}
+            if len(ranges) == len(ends):
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
-    for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) else ())):
+    for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) and loss.detaches else ())):
         positives, negatives = several_pairs(*counts)
         several = gradient_of_several(objective, positives, negatives)
         ends = dict.fromkeys(several, field.region[s_n])

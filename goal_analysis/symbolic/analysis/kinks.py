@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy as sp
+from sympy.polys.polyerrors import BasePolynomialError
 
 from goal_analysis.symbolic.language.primitives import hinge, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
@@ -121,8 +122,10 @@ def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
             at = {s: u**root.exp.q * (1 if root.base == s else -1)}
             others = {other: ends for other, ends in region.items() if other != s} | {u: (sp.S.Zero, sp.oo)}
             return _vanishes_on(kink.subs(at), expression.subs(at), others)
-    readings = _on_kink(kink, expression, region)
-    return any(proves_zero(reading, region) for reading in readings)
+    try:
+        return any(proves_zero(reading, region) for reading in _on_kink(kink, expression, region))
+    except (BasePolynomialError, NotImplementedError):  # what is no polynomial after all, or too large for SymPy
+        return False
 
 
 def _branches(kink: sp.Expr, expression: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:

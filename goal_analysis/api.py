@@ -15,7 +15,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from goal_analysis.declarations import MOST_BYTES, one_of, read_file, with_settings
@@ -32,6 +34,7 @@ from losses_catalog import catalog, pair_weights, triplet_weights
 if TYPE_CHECKING:  # torch, NumPy and matplotlib are loaded by the doors that need them
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from goal_analysis.numeric.characteristics import Characteristics
     from goal_analysis.numeric.measurement import Measurement
@@ -308,21 +311,24 @@ def verify(
 
 
 def measure(
-    loss_fn: str | Callable[..., Any], inputs: str | None = None, *, points: int = 21, **options: Any
+    loss_fn: str | Callable[..., Any], inputs: str | None = None, *, points: int = 21, dtype: Any = None, **options: Any
 ) -> Measurement:
     """Measure the weights of any torch loss by autograd alone, and name the nearest losses of the catalog.
 
     Args:
-        loss_fn: takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, or (anchors,
-            positives, negatives), and returns a scalar; or the name of one, ``package.module:callable``.
-        inputs: what it takes: one_set, two_sets, scores, triplets or queries; by default read off its arguments' names.
+        loss_fn: a callable or a class, see `goal_analysis.numeric.measurement.Inputs` for what it may take; or text,
+            ``module:name``, ``file.py:name`` or an objective.
+        inputs: what it takes, such as one_set or triplets; by default read off its arguments' names, and tried.
         points: grid points along each similarity.
-        options: others of `goal_analysis.numeric.measurement.measure`.
+        dtype: of the embeddings, or its name; float64 by default, float32 where that is refused.
+        options: others of `goal_analysis.numeric.measurement.measure`, such as ``settings`` and ``dim``.
 
     Raises:
-        UnmeasurableLoss: a call fails or returns no finite scalar; no gradient reaches the arguments.
+        UnmeasurableLoss: a call fails or returns no scalar, or nowhere a finite one.
         ValueError: another kind of inputs, or no such callable.
     """
+    import torch
+
     from goal_analysis.numeric.measurement import Inputs, nearest
     from goal_analysis.numeric.measurement import measure as measured
 
@@ -330,33 +336,71 @@ def measure(
     if inputs is not None and not isinstance(inputs, Inputs) and inputs not in kinds:
         raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
     kind = kinds[inputs] if isinstance(inputs, str) else inputs
+    dtypes = {"float64": torch.float64, "float32": torch.float32}
+    if isinstance(dtype, str) and dtype not in dtypes:
+        raise ValueError(f"dtype: got {dtype!r} but expected one of {one_of(dtypes, dtype)}")
+    known = options.pop("losses", catalog)
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
-        loss_fn = imported_callable(loss_fn)
-    found = measured(loss_fn, kind, points=points, **options)
-    return replace(found, nearest=tuple(nearest(found, catalog)[:NEIGHBOURS]))
+        loss_fn = measurable(loss_fn)
+    found = measured(loss_fn, kind, points=points, dtype=dtypes[dtype] if isinstance(dtype, str) else dtype, **options)
+    if found.dead_share == 1:
+        return found
+    options.get("progress", str)("looking for the nearest known loss")
+    near = nearest(found, known)
+    return replace(found, nearest=(*near[:NEIGHBOURS], *(n for n in near[NEIGHBOURS:] if n.problem)))
 
 
-def imported_callable(target: str) -> Callable[..., Any]:
-    """What ``package.module:callable`` names; a class is constructed without arguments.
+def measurable(target: str) -> Callable[..., Any]:
+    """The callable, or the class, that ``module:name`` or ``file.py:name`` names, or an objective of embeddings.
 
     Raises:
         ValueError: there is none.
     """
     module, colon, name = target.partition(":")
-    if not colon or not name:
-        raise ValueError(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
-    sys.path.insert(0, str(Path.cwd()))
+    if not colon:
+        return _of_embeddings(target)
+    path = Path(module)
+    sys.path.insert(0, str(path.resolve().parent if path.suffix == ".py" else Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module), name)
-        made = found() if isinstance(found, type) else found
-    except (ImportError, AttributeError, TypeError) as problem:
-        raise ValueError(f"{target}: {problem}") from problem
+        if path.suffix == ".py":
+            loader = SourceFileLoader(path.stem, str(path))
+            found: Any = ModuleType(path.stem)
+            found.__file__ = str(path)
+            sys.modules.setdefault(path.stem, found)
+            loader.exec_module(found)
+        else:
+            found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as problem:  # the code that is imported is anybody's
+        raise ValueError(f"{target}: {type(problem).__name__}: {problem}") from problem
     finally:
         sys.path.pop(0)
-    if not callable(made):
-        raise ValueError(f"{target}: got {made!r} but expected a callable")
-    return made
+    if not callable(found):
+        raise ValueError(f"{target}: got {found!r} but expected a callable")
+    return found
+
+
+def _of_embeddings(target: str) -> Callable[..., Any]:
+    """An objective as a function of images and texts: a loss that stops no gradient by its value, others by W."""
+    from goal_analysis.numeric.functions import loss_value
+    from goal_analysis.numeric.matches import Matches
+    from goal_analysis.numeric.similarity import scores
+
+    try:
+        found = value_of(target)
+    except (ValueError, OSError) as problem:
+        raise ValueError(
+            f"{target}: got no objective ({problem}) but expected MODULE:NAME, FILE.py:NAME or an objective"
+        ) from problem
+    if not found.is_loss or found.detaches:
+        return objective(found, refuse_nonfinite=False)
+
+    def of_embeddings(images: Tensor, texts: Tensor) -> Tensor:
+        return loss_value(found, scores(found.similarity, images, texts), Matches.of_pairs(len(images)))
+
+    return of_embeddings
 
 
 # --- other objectives -----------------------------------------------------------------------------

@@ -2,81 +2,74 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from goal_analysis.api import measure
 from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_table, refuse
 
-NEIGHBOURS = 5
-"""How many of the nearest losses are shown."""
+COLUMNS = ("loss", "distance", "on_triplet", "factor", "settings", "anchors", "ties")
 
 
 def measure_loss(
-    target: Annotated[str, typer.Argument(metavar="PACKAGE.MODULE:CALLABLE", help="Imported and called.")],
+    target: Annotated[str, typer.Argument(metavar="LOSS", help="MODULE:NAME, FILE.py:NAME, or an objective.")],
     inputs: Annotated[
         str | None,
-        typer.Option(help="What it takes: one_set, two_sets, scores, triplets or queries; else read off its names."),
+        typer.Option(
+            help="What it takes: one_set, two_sets, views, scores, similarities, triplets, pairs, groups, multiview, "
+            "queries or proxies; else read off its names and tried."
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
     ] = None,
     points: Annotated[int, typer.Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
+    dim: Annotated[int | None, typer.Option(min=1, help="The dimension of its embeddings.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
     own: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a torch loss: its weights, whether they separate and are a gradient, and the nearest known losses.
+    """Measure a torch loss: its weights, whether they are a gradient, where it fails, and the nearest known losses.
 
-    The callable takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, or (anchors,
-    positives, negatives), and returns a scalar. A class is constructed without arguments first.
+    It takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, (anchors, positives, negatives)
+    or another of the kinds of --inputs, and returns a scalar. A class is constructed first; where it wants a model of
+    sentences, around a stand-in.
 
     \b
-    goal-analyze measure pytorch_metric_learning.losses:CircleLoss
-    goal-analyze measure my_package.losses:my_loss --inputs two_sets --json
+    goal-analyze measure pytorch_metric_learning.losses:CircleLoss --with gamma=80
+    goal-analyze measure losses.py:my_loss --inputs two_sets --json
+    goal-analyze measure info_nce(tau=12)
     """
-    from goal_analysis.numeric.measurement import Inputs, UnmeasurableLoss, measure, nearest
-
-    if inputs is not None and inputs.upper() not in Inputs.__members__:
-        refuse(f"--inputs: got {inputs!r} but expected one of {', '.join(kind.name.lower() for kind in Inputs)}")
-    loss_fn = _imported(target)
+    settings = dict(map(_assigned, assignments or ()))
     try:
-        found = measure(loss_fn, Inputs[inputs.upper()] if inputs else None, points=points, name=target)
-        near = nearest(found, losses(own))[:NEIGHBOURS]
-    except (UnmeasurableLoss, ValueError) as problem:
+        known = losses(own)
+        with Console(stderr=True).status("measuring") as status:
+            how = {"points": points, "dim": dim, "dtype": dtype, "settings": settings}
+            found = measure(target, inputs, losses=known, progress=status.update, **how)
+    except ValueError as problem:
         refuse(problem)
-    neighbours = [
-        {
-            "loss": n.loss.name,
-            "distance": n.distance,
-            "factor": n.factor,
-            "settings": ", ".join(f"{name}={value:.5g}" for name, value in n.settings.items()),
-            "ties": ", ".join(n.ties),
-        }
-        for n in near
-    ]
     if as_json:
-        typer.echo(
-            json.dumps({"name": target, **found.findings(), "nearest": neighbours}, ensure_ascii=False, indent=2)
-        )
+        typer.echo(json.dumps(found.record(), ensure_ascii=False, indent=2))
         return
+    rows = [n.record() for n in found.nearest]
     typer.echo(found.summary())
-    print_table(("loss", "distance", "factor", "settings", "ties"), neighbours, wrapped=("settings", "ties"))
+    if fitted := [row for row in rows if not row["problem"]]:
+        print_table(COLUMNS, fitted, wrapped=("settings", "ties"))
+    for row in rows:
+        if row["problem"]:
+            typer.echo(f"{row['loss']} could not be fitted: {row['problem']}")
 
 
-def _imported(target: str) -> Callable[..., Any]:
-    module, colon, name = target.partition(":")
-    if not colon or not name:
-        refuse(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
-    sys.path.insert(0, str(Path.cwd()))
+def _assigned(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        refuse(f"--with: got {text!r} but expected NAME=VALUE, such as margin=0.2")
     try:
-        found = getattr(importlib.import_module(module), name)
-        loss_fn = found() if isinstance(found, type) else found
-    except (ImportError, AttributeError, TypeError) as problem:
-        refuse(f"{target}: {problem}")
-    finally:
-        sys.path.pop(0)
-    if not callable(loss_fn):
-        refuse(f"{target}: got {loss_fn!r} but expected a callable")
-    return loss_fn
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

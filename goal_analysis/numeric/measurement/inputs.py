@@ -46,17 +46,7 @@ REFERENCES = r"ref|galler|prox|passage|key|candidate|document"
 VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
 GROUPED = r"passage|^p(_reps)?$|doc|candidate"
 SCORES = r"score|sim|logit|matri|^s$|^c$"
-KNOBS = {
-    "scale": 10.0,
-    "bias": -10.0,
-    "temp": 0.1,
-    "tau": 0.1,
-    "margin": 0.2,
-    "gamma": 16.0,
-    "alpha": 1.0,
-    "beta": 1.0,
-    "eps": 1e-6,
-}
+KNOBS = {"scale": 10.0, "bias": -10.0, "temp": 0.1, "tau": 0.1, "margin": 0.2, "gamma": 16.0, "alpha": 1.0, "beta": 1.0}
 """Words for parameters that are no embeddings, and what those without a default are set to."""
 
 TWO = (Inputs.TWO_SETS, Inputs.SIMILARITIES, Inputs.ONE_SET, Inputs.MULTIVIEW, Inputs.PROXIES)
@@ -86,7 +76,8 @@ def required_names(loss_fn: LossFunction) -> list[str]:
 
 def knob_value(name: str) -> float | None:
     """What a parameter of this name is set to where the user says nothing; None if it is an input."""
-    return next((value for word, value in KNOBS.items() if word in name.lower()), None)
+    parts = name.lower().split("_")
+    return next((value for word, value in KNOBS.items() if any(re.match(f"(logit)?{word}", p) for p in parts)), None)
 
 
 def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, ...]:

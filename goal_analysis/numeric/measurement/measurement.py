@@ -209,14 +209,17 @@ class Measurement:
                 )
         if not self.stopped_by:
             return Integrability(True, "the loss is continuous by what it calls, and stops no gradient")
-        shares = ", ".join(f"{turned.share:.2g} {where}" for where, (turned, _) in seen.items())
+        shares = ", ".join(f"{max(turned.share, NOTICEABLE):.2g} {where}" for where, (turned, _) in seen.items())
         every = [jump for _, found in seen.values() for jump in found if not math.isnan(jump.tangential)]
         normal = sum(jump.tangential < ALONG for jump in every)
         said = f"; of {len(every)} jumps {normal} are normal to where they are" if every else "; no jump was found"
-        return Integrability(
-            None,
-            f"open: nothing was found against it (turning {shares}{said}), and it is not proved: {self.stopped_by}",
-        )
+        nothing = f"nothing was found against it (turning at most {shares}{said})"
+        return Integrability(None, f"open: {nothing}, and it is not proved: {self.stopped_by}")
+
+    @property
+    def verdict_in_words(self) -> str:
+        """The verdict in one sentence."""
+        return {True: "yes: ", False: "no: ", None: ""}[self.integrable] + self.verdict.reason
 
     def frame(self) -> pd.DataFrame:
         """One row a point: s_p, s_n, w_p, w_n, T, P_p, P_n, curl, dead, reached."""
@@ -262,9 +265,8 @@ class Measurement:
             self.unreliable or (unseen if math.isnan(self.factors.misfit) else "the misfit is what the rounding makes")
         )  # fmt: skip
         yield "separable", f"{separable} (misfit {self.factors.misfit:.2g})"
-        word = {True: "yes: ", False: "no: ", None: ""}[self.integrable]
         index = f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
-        yield "integrable", f"{word}{self.verdict.reason} {index}"
+        yield "integrable", f"{self.verdict_in_words} {index}"
         if self.jumps:
             yield "jumps", self._jump_lines()
         yield "dead", self._dead_region()
@@ -277,10 +279,7 @@ class Measurement:
         )
         yield "explodes", "; ".join(f"{end}: {what}" for end, what in self.explodes.items()) or "nowhere"
         if self.learned:
-            spans = ((n, g[g.isfinite()]) for n, g in self.learned.items())
-            yield "learns", "; ".join(
-                f"{n}, gradient from {g.min():.3g} to {g.max():.3g}" if len(g) else f"{n}, gradient never finite" for n, g in spans
-            )  # fmt: skip
+            yield "learns", "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items())
         if not self.deterministic:
             yield "beware", "not deterministic: called twice at a point the loss has two gradients"
         elif self.unexplained > NOTICEABLE:
@@ -347,7 +346,7 @@ class Measurement:
         same = "the same as" if on_batch < EXACT else "near" if on_batch < NEAR else "none is near; the nearest is"
         if on_batch >= EXACT > on_triplet:
             same = "on one triplet the same, on batches not:"
-        return f"{same} {first!r}" + "".join(
+        return f"{same} {first.in_words}" + "".join(
             f"; {n.loss.name} ({n.best:.2g})" for n in self.nearest[1:] if not n.problem
         )
 
@@ -397,6 +396,11 @@ class Measurement:
     def _repr_markdown_(self) -> str:
         rows = (f"| {topic} | {text} |" for topic, text in self.findings().items())
         return "\n".join([f"| {self.name} | |", "|---|---|", *rows])
+
+
+def _span(values: Tensor) -> str:
+    known = values[values.isfinite()]
+    return f"from {known.min():.3g} to {known.max():.3g}" if len(known) else "never finite"
 
 
 def _number(x: float) -> float | None:

@@ -68,6 +68,7 @@ FIRST_STEP, LAST_STEP, SWEEPS, FEW = 0.8, 0.005, 60, 8
 
 ROUGHLY, ROUGH_STEP = 120, 0.1  # so many points of the plane, and the last step, tell which losses come near
 FINEST = 1e-9  # the last step where weights jump
+ROUNDED = 1e-6  # a distance below is said to be 0
 EXACT = 1e-13  # a distance that is rounding alone; the search ends there
 FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
 
@@ -135,14 +136,20 @@ class Neighbour:
     def __repr__(self) -> str:
         if self.problem:
             return f"Neighbour({self.loss.name}, not fitted: {self.problem})"
+        return f"Neighbour({self.in_words})"
+
+    @property
+    def in_words(self) -> str:
+        """The loss with its settings, the factor, the distances and the ties."""
         fitted = ", ".join(f"{name}={value:.4g}" for name, value in self.settings.items())
         roles = " with positives and negatives exchanged" if self.exchanged else ""
         also = f", the same as {', '.join(self.ties)}" if self.ties else ""
-        on_batches = (
-            "" if np.isnan(self.on_batches) else f" on batches, {self.anchors}; {self.distance:.2g} on a triplet"
-        )
-        loss = f"{self.factor:.4g} × {self.loss.name}({fitted}){roles}"
-        return f"Neighbour({loss}, distance {self.best:.2g}{on_batches}{also})"
+        on = "" if np.isnan(self.on_batches) else f" on batches, {self.anchors}; {_said(self.distance)} on a triplet"
+        return f"{self.factor:.4g} × {self.loss.name}({fitted}){roles}, distance {_said(self.best)}{on}{also}"
+
+
+def _said(distance: float) -> str:
+    return f"{distance:.2g}" if distance > ROUNDED else "0"
 
 
 def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neighbour, ...]:

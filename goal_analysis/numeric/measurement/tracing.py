@@ -22,8 +22,9 @@ from goal_analysis.numeric.measurement.calling import Call
 _CONTINUOUS = (
     "add radd iadd sub rsub isub subtract mul rmul imul multiply div rdiv itruediv truediv rtruediv true_divide divide "
     "neg negative pos pow rpow square sqrt rsqrt reciprocal exp exp2 expm1 log log2 log10 log1p abs absolute sin cos "
-    "tan acos arccos asin arcsin atan tanh sigmoid relu relu6 leaky_relu elu gelu silu softplus logsigmoid clamp "
-    "clamp_min clamp_max clip hypot erf sum mean logsumexp logaddexp softmax log_softmax cumsum prod var std norm "
+    "tan acos arccos asin arcsin atan tanh sigmoid relu relu6 leaky_relu elu gelu silu softplus logsigmoid "
+    "log_sigmoid clamp clamp_min clamp_max clip hypot erf sum mean logsumexp logaddexp softmax log_softmax cumsum "
+    "prod var std norm "
     "vector_norm linalg_norm linalg_vector_norm normalize max min amax amin maximum minimum sort topk median cat "
     "concat stack hstack vstack chunk split unbind getitem gather index_select take_along_dim masked_select "
     "masked_fill where diagonal diag diag_embed fill_diagonal tril triu trace narrow select t transpose swapaxes "
@@ -38,8 +39,8 @@ _CONTINUOUS = (
 _DESCRIBING = (
     "shape size dim ndim ndimension numel len device dtype is_floating_point is_cuda is_sparse is_complex is_leaf "
     "is_contiguous is_nested is_quantized is_mkldnn is_meta requires_grad grad_fn layout names stride "
-    "hash element_size nelement repr format zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty "
-    "requires_grad result_type promote_types"
+    "hash element_size nelement repr format zeros_like ones_like full_like empty_like new_zeros new_ones new_full "
+    "new_tensor new_empty requires_grad result_type promote_types"
 )
 CONTINUOUS, DESCRIBING = frozenset(_CONTINUOUS.split()), frozenset(_DESCRIBING.split())
 """Functions of torch that are continuous wherever they are finite, and those that say nothing of the numbers."""

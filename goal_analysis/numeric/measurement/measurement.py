@@ -326,8 +326,9 @@ class Measurement:
                 if int(here.sum()) > 2:
                     lines.append(f"{name} = {common + 0.0:.4g}")
                     left &= ~here
-        lines += [f"{int(left.sum())} points of no straight line"] if left.any() else []
-        return f"the weights jump where {', '.join(lines)}"
+        where = [f"where {', '.join(lines)}"] if lines else []
+        where += [f"at {int(left.sum())} points of no straight line"] if left.any() else []
+        return f"the weights jump {' and '.join(where)}"
 
     def _dead_region(self) -> str:
         if not self.dead.any():

@@ -27,6 +27,8 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightFiel
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
+    from torch import Tensor
+
     from goal_analysis.numeric.characteristics import Characteristics
     from goal_analysis.numeric.measurement import Measurement
     from goal_analysis.numeric.verification import Verification
@@ -201,24 +203,27 @@ def measure(
     inputs: str | None = None,
     *,
     points: int = 21,
+    dtype: Any = None,
     losses: Sequence[Objective] = catalog,
     **options: Any,
 ) -> Measurement:
     """Measure the weights of any torch loss by autograd alone, and name the nearest of known losses.
 
     Args:
-        loss_fn: takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, or (anchors,
-            positives, negatives), and returns a scalar; or the name of one, ``package.module:callable``
-            or ``file.py:callable``; a class is constructed without arguments.
-        inputs: what it takes: one_set, two_sets, scores, triplets or queries; by default read off its arguments' names.
+        loss_fn: a callable or a class, see `goal_analysis.numeric.measurement.Inputs` for what it may take; or text,
+            ``module:name``, ``file.py:name`` or an objective.
+        inputs: what it takes, such as one_set or triplets; by default read off its arguments' names, and tried.
         points: grid points along each similarity.
+        dtype: of the embeddings, or its name; float64 by default, float32 where that is refused.
         losses: what is known; by default the catalog.
-        options: others of `goal_analysis.numeric.measurement.measure`.
+        options: others of `goal_analysis.numeric.measurement.measure`, such as ``settings`` and ``dim``.
 
     Raises:
-        UnmeasurableLoss: a call fails or returns no finite scalar; no gradient reaches the arguments.
+        UnmeasurableLoss: a call fails or returns no scalar, or nowhere a finite one.
         ValueError: another kind of inputs, or no such callable.
     """
+    import torch
+
     from goal_analysis.numeric.measurement import Inputs, nearest
     from goal_analysis.numeric.measurement import measure as measured
 
@@ -226,26 +231,54 @@ def measure(
     if inputs is not None and not isinstance(inputs, Inputs) and inputs not in kinds:
         raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
     kind = kinds[inputs] if isinstance(inputs, str) else inputs
+    dtypes = {"float64": torch.float64, "float32": torch.float32}
+    if isinstance(dtype, str) and dtype not in dtypes:
+        raise ValueError(f"dtype: got {dtype!r} but expected one of {one_of(dtypes, dtype)}")
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
-        loss_fn = _imported(loss_fn)
-    found = measured(loss_fn, kind, points=points, **options)
-    return replace(found, nearest=tuple(nearest(found, losses)[:NEIGHBOURS]))
+        loss_fn = _measurable(loss_fn)
+    found = measured(loss_fn, kind, points=points, dtype=dtypes[dtype] if isinstance(dtype, str) else dtype, **options)
+    if found.dead_share == 1:
+        return found
+    options.get("progress", str)("looking for the nearest known loss")
+    near = nearest(found, losses)
+    return replace(found, nearest=(*near[:NEIGHBOURS], *(n for n in near[NEIGHBOURS:] if n.problem)))
 
 
-def _imported(target: str) -> Callable[..., Any]:
+def _measurable(target: str) -> Callable[..., Any]:
+    """The callable or the class of a name, or an objective of embeddings."""
     from goal_analysis.recombination.text import imported
 
-    if not all(target.rpartition(":")):
+    module, colon, name = target.rpartition(":")
+    if not colon or re.search(r"[@(]", target):
+        return _of_embeddings(target)
+    if not (module and name):
         raise ValueError(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
     found = imported(target)
-    try:
-        found = found() if isinstance(found, type) else found
-    except TypeError as problem:
-        raise ValueError(f"{target}: {problem}") from problem
     if not callable(found):
         raise ValueError(f"{target}: got {found!r} but expected a callable")
     return found
+
+
+def _of_embeddings(target: str) -> Callable[..., Any]:
+    """An objective as a function of images and texts: a loss that stops no gradient by its value, others by W."""
+    from goal_analysis.numeric.functions import loss_value
+    from goal_analysis.numeric.matches import Matches
+    from goal_analysis.numeric.similarity import scores
+
+    try:
+        found = value_of(target)
+    except (ValueError, OSError) as problem:
+        raise ValueError(
+            f"{target}: got no objective ({problem}) but expected MODULE:NAME, FILE.py:NAME or an objective"
+        ) from problem
+    if not found.is_loss or found.detaches:
+        return objective(found, refuse_nonfinite=False)
+
+    def of_embeddings(images: Tensor, texts: Tensor) -> Tensor:
+        return loss_value(found, scores(found.similarity, images, texts), Matches.of_pairs(len(images)))
+
+    return of_embeddings
 
 
 def recombine(

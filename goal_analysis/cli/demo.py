@@ -20,7 +20,7 @@ from goal_analysis.api.objectives import export, measure
 from goal_analysis.api.objectives import objective as trained_objective
 from goal_analysis.cli.compare import compare
 from goal_analysis.cli.list import print_summary, summaries
-from goal_analysis.cli.measure import neighbours
+from goal_analysis.cli.measure import COLUMNS
 from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
 from goal_analysis.cli.plot import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
@@ -152,10 +152,10 @@ def measured(file: Path) -> dict[str, Any]:
     found = _kept(file, state)
     if found is None:
         measurement = measure(margin_softmax, name="margin_softmax, written in torch")
-        found = {"said": measurement.summary(), **measurement.findings(), "nearest": neighbours(measurement)}
+        found = {"said": measurement.summary(), **measurement.record()}
         write_json(file, {"of": state, "found": found})
     typer.echo(found["said"])
-    print_table(("loss", "distance", "factor", "settings"), found["nearest"])
+    print_table(COLUMNS, [row for row in found["nearest"] if not row["problem"]], wrapped=("settings", "ties"))
     return found
 
 

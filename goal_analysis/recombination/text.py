@@ -153,9 +153,13 @@ def imported(target: str) -> Any:
                 found = importlib.import_module(module)
             finally:
                 sys.path.pop(0)
-        return getattr(found, name)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
     except (ImportError, AttributeError, OSError, SyntaxError) as problem:
         raise ValueError(f"{target}: {problem}") from problem
+    except Exception as problem:  # the code that is imported is anybody's
+        raise ValueError(f"{target}: {type(problem).__name__}: {problem}") from problem
 
 
 def _imported_objective(target: str) -> Objective:

@@ -19,15 +19,23 @@ what trains, and the loss knows nothing of it.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from goal_analysis.numeric.measurement.arrangement import (
+    OF_SCORES,
+    Arrangement,
+    batch_similarities,
+    in_batch,
+    reachable,
+    vectors_with,
+)
+from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.fields import (
     NEARBY,
     STEPS,
@@ -38,84 +46,51 @@ from goal_analysis.numeric.measurement.fields import (
     turning,
     usual_noise,
 )
-from goal_analysis.numeric.measurement.inputs import (
-    ACCEPTED,
-    Arrangement,
-    Inputs,
-    LossFunction,
-    UnmeasurableLoss,
-    batch_similarities,
-    in_batch,
-    name_of,
-    reachable,
-    vectors_with,
-)
+from goal_analysis.numeric.measurement.inputs import UnmeasurableLoss
 
 ROUNDING = 1e-8  # slopes below this share of the largest weight are rounding: the weights are constant
 
 
 @dataclass(frozen=True, eq=False)
 class PairGradients:
-    """∂L/∂s of every pair of vectors at several points, symmetric, zero on the diagonal.
+    """∂L/∂s of every pair of vectors at several points, symmetric, zero on the diagonal; NaN where the loss is not
+    finite.
 
-    ``unexplained`` is the norm of what they leave of the tangential gradient, ``norm`` that of the whole, ``connected``
-    whether the loss depended on its inputs at all, and ``precision`` the coarsest resolution that it returned.
+    ``unexplained`` is the norm of what they leave of the tangential gradient, ``norm`` that of the whole, ``used`` at
+    which vectors there was any, ``connected`` whether the loss depended on its inputs at all, ``precision`` the
+    coarsest resolution that it returned, and ``learned`` the gradient of every parameter, or its norm.
     """
 
     gradients: Float[Tensor, "points vectors vectors"]
     unexplained: Float[Tensor, " points"]
     norm: Float[Tensor, " points"]
+    used: Bool[Tensor, " vectors"]
     connected: bool
     precision: float
-
-
-def copy_of(loss_fn: LossFunction) -> LossFunction:
-    """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is."""
-    if not isinstance(loss_fn, torch.nn.Module):
-        return loss_fn
-    # Tensors that hang on a graph, which losses with a memory keep, refuse to be copied with it.
-    held = (v for module in loss_fn.modules() for v in vars(module).values() if isinstance(v, Tensor))
-    apart: dict[int, Any] = {id(v): v.detach().clone() for v in held if not v.is_leaf}
-    try:
-        return copy.deepcopy(loss_fn, apart)
-    except Exception as error:
-        raise UnmeasurableLoss(
-            f"{name_of(loss_fn)}: got a module that cannot be copied ({type(error).__name__}: {error}) "
-            "but expected one that can; hand in a function that calls it instead"
-        ) from error
-
-
-def forget_graphs(loss_fn: LossFunction) -> None:
-    """Detach the tensors that a module remembers, whose graphs would grow with every call."""
-    for module in loss_fn.modules() if isinstance(loss_fn, torch.nn.Module) else ():
-        for name, held in list(vars(module).items()):
-            if isinstance(held, Tensor) and not held.is_leaf:
-                setattr(module, name, held.detach())
+    learned: Mapping[str, Float[Tensor, " points"]]
 
 
 def pair_gradients(
-    loss_fn: LossFunction,
-    arrangement: Arrangement,
-    similarities: Float[Tensor, "points vectors vectors"],
-    dim: int | None = None,
+    call: Call, arrangement: Arrangement, similarities: Float[Tensor, "points vectors vectors"]
 ) -> PairGradients:
     """∂L/∂s of every pair of an arrangement of vectors, one call of the loss a point.
 
     Raises:
-        UnmeasurableLoss: the call fails, or returns no finite scalar.
+        UnmeasurableLoss: the call fails, or returns no scalar.
     """
-    if arrangement.inputs is Inputs.SCORES:
+    if arrangement.shape.inputs in OF_SCORES:
         n = arrangement.first
-        scores = similarities[:, :n, n:].contiguous()
-        by_scores, connected, precision = _gradients(loss_fn, arrangement, scores, similarities)
+        by_scores, connected, precision, learned = gradients_of(call, arrangement, similarities[:, :n, n:].contiguous())
         gradients = torch.zeros_like(similarities)
         gradients[:, :n, n:], gradients[:, n:, :n] = by_scores, by_scores.mT
-        return PairGradients(
-            gradients, by_scores.new_zeros(len(scores)), by_scores.flatten(1).norm(dim=1), bool(connected), precision
-        )
-    vectors = vectors_with(similarities, dim or similarities.shape[-1])
-    found, connected, precision = _gradients(loss_fn, arrangement, vectors, similarities)
-    return PairGradients(*_by_pairs(found, vectors, similarities), connected, precision)
+        used = torch.ones(len(arrangement.labels), dtype=torch.bool)
+        nothing, norm = by_scores.new_zeros(len(by_scores)), by_scores.flatten(1).norm(dim=1)
+        return PairGradients(gradients, nothing, norm, used, connected, precision, learned)
+    count = similarities.shape[-1]
+    vectors = vectors_with(similarities, arrangement.shape.dim or count)
+    found, connected, precision, learned = gradients_of(call, arrangement, vectors)
+    used = found.nan_to_num().abs().sum((0, 2)) > 0
+    return PairGradients(*_by_pairs(found, vectors, similarities), used, connected, precision, learned)
 
 
 def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,39 +106,53 @@ def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Ten
     return pairs, left.flatten(1).norm(dim=1), tangential.flatten(1).norm(dim=1)
 
 
-def _gradients(
-    loss_fn: LossFunction, arrangement: Arrangement, points: Tensor, similarities: Tensor
-) -> tuple[Tensor, bool, float]:
-    """The gradient of the loss by each of ``points``, whether there was any, and the precision."""
+def gradients_of(call: Call, arrangement: Arrangement, points: Tensor) -> tuple[Tensor, bool, float, dict[str, Tensor]]:
+    """The gradient of the loss by each of ``points``, NaN where it or the loss is not finite; whether there was any,
+    the precision, and the gradients of the parameters.
+    """
     gradients, connected, precision = torch.zeros_like(points), False, 0.0
-    for gradient, point, around in zip(gradients, points, similarities, strict=True):
+    learned = {name: points.new_zeros(len(points)) for name in call.learned}
+    for place, point in enumerate(points):
         leaf = point.clone().requires_grad_()
-        value = _value(loss_fn, arrangement, leaf)
-        if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-            raise UnmeasurableLoss(f"{name_of(loss_fn)}: got {_described(value)} but expected a scalar tensor")
+        value = value_of(call, arrangement, leaf)
         precision = max(precision, torch.finfo(value.dtype).eps)
         # Many losses return a constant where nothing is active; that is a gradient of zero.
-        found = _by_leaf(loss_fn, value, leaf) if value.requires_grad else None
-        forget_graphs(loss_fn)
-        for what, number in (("value", value), ("gradient", found)):
-            if number is not None and not torch.isfinite(number).all():
-                raise UnmeasurableLoss(
-                    f"{name_of(loss_fn)}: got a {what} that is not finite, at the similarities "
-                    f"{[[round(s, 4) for s in row] for row in around.tolist()]}, but expected finite numbers"
-                )
-        if found is not None:
-            gradient.copy_(found)
-            connected = True
-    return gradients, connected, precision
+        by_leaf, *others = _derivatives(call, value, leaf) if value.requires_grad else [None]
+        call.forget_graphs()
+        connected |= by_leaf is not None
+        for name, other in zip(learned, others, strict=False):
+            if other is not None:
+                learned[name][place] = other.sum() if other.numel() == 1 else other.norm()
+        finite = value.isfinite().all() and (by_leaf is None or by_leaf.isfinite().all())
+        gradients[place] = torch.nan if not finite else 0.0 if by_leaf is None else by_leaf
+    return gradients, connected, precision, learned
 
 
-def _by_leaf(loss_fn: LossFunction, value: Tensor, leaf: Tensor) -> Tensor | None:
+def _derivatives(call: Call, value: Tensor, leaf: Tensor) -> list[Tensor | None]:
     try:
-        return torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
+        return list(torch.autograd.grad(value.sum(), [leaf, *call.learned.values()], allow_unused=True))
     except Exception as error:
         raise UnmeasurableLoss(
-            f"{name_of(loss_fn)}: got a loss that cannot be differentiated: {type(error).__name__}: {error}"
+            f"{call.name}: got a loss that cannot be differentiated: {type(error).__name__}: {error}"
         ) from error
+
+
+def value_of(call: Call, arrangement: Arrangement, leaf: Tensor) -> Tensor:
+    """The loss at vectors or scores.
+
+    Raises:
+        UnmeasurableLoss: the call fails, or returns no scalar.
+    """
+    arguments = arrangement.arguments(leaf.to(arrangement.shape.dtype))
+    try:
+        value = call(*arguments)
+    except Exception as error:
+        raise call.refused(arguments, error) from error
+    if isinstance(value, Mapping) and len(value) == 1:
+        (value,) = value.values()
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        raise UnmeasurableLoss(f"{call.name}: got {_described(value)} but expected a scalar tensor")
+    return value
 
 
 def _described(value: Any) -> str:
@@ -172,61 +161,42 @@ def _described(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def _value(loss_fn: LossFunction, arrangement: Arrangement, leaf: Tensor) -> Any:
-    arguments = arrangement.arguments(leaf)
-    try:
-        return loss_fn(*arguments)
-    except Exception as error:
-        given = ", ".join(f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" for a in arguments)
-        raise UnmeasurableLoss(
-            f"{name_of(loss_fn)}: called with {arrangement.inputs.value}, tensors of {given}, it raised "
-            f"{type(error).__name__}: {error}. A module with parameters of its own wants .double() and dim=; "
-            f"what it takes can be said by inputs=, one of {ACCEPTED}"
-        ) from error
-
-
-def weight_jacobian(
-    loss_fn: LossFunction, inputs: Inputs, *, seed: int = 0, dim: int | None = None, step: float = STEPS[0]
-) -> Float[Tensor, "pairs pairs"]:
+def weight_jacobian(call: Call, *, seed: int = 0, step: float = STEPS[0]) -> Float[Tensor, "pairs pairs"]:
     """J[i, k] = ∂W_i/∂s_k over the measured pairs of a small random batch; other similarities are held."""
-    weights, _ = _weights_in_batch(loss_fn, inputs, _moved_similarities(inputs, seed, step), dim)
+    weights, _ = _weights_in_batch(call, _moved_similarities(call, seed, step))
     above, below = weights.chunk(2)
     jacobian = ((above - below) / (2 * step)).T
-    return jacobian.masked_fill(jacobian.abs() < ROUNDING * weights.abs().max(), 0.0)
+    return jacobian.masked_fill(jacobian.abs() < ROUNDING * largest(weights), 0.0)
 
 
-def non_integrability(
-    loss_fn: LossFunction, inputs: Inputs, *, batches: int = 2, seed: int = 0, dim: int | None = None
-) -> Turning:
+def non_integrability(call: Call, *, batches: int = 2, seed: int = 0) -> Turning:
     """The index of the module's formula over several random batches, and how much of it is believed."""
     seeds = range(seed, seed + batches)
-    nearby = torch.stack([_nearby_similarities(inputs, s) for s in seeds], 1)
-    around, (precision, *_) = zip(*(_weights_in_batch(loss_fn, inputs, s, dim) for s in nearby), strict=True)
-    at = around[2]
+    nearby = torch.stack([_nearby_similarities(call, s) for s in seeds], 1)
+    around, (precision, *_) = zip(*(_weights_in_batch(call, s) for s in nearby), strict=True)
+    at = around[2].nan_to_num()
     noise = max(usual_noise(scatter(torch.stack(around))), precision / 2 * largest(at))
 
     def fields() -> Iterator[Field]:
         for step in STEPS:
-            moved = (_moved_similarities(inputs, s, step) for s in seeds)
-            if inputs is not Inputs.SCORES and not all(reachable(similarities).all() for similarities in moved):
+            moved = (_moved_similarities(call, s, step) for s in seeds)
+            if call.shape.inputs not in OF_SCORES and not all(reachable(s).all() for s in moved):
                 return
-            jacobians = torch.stack([weight_jacobian(loss_fn, inputs, seed=s, dim=dim, step=step) for s in seeds])
+            jacobians = torch.stack([weight_jacobian(call, seed=s, step=step) for s in seeds]).nan_to_num()
             yield Field(step, (jacobians - jacobians.mT) / 2, (jacobians.norm() + at.norm()).item())
 
     return turning(fields(), noise)
 
 
-def _weights_in_batch(
-    loss_fn: LossFunction, inputs: Inputs, similarities: Tensor, dim: int | None
-) -> tuple[Tensor, float]:
-    arrangement = in_batch(inputs)
-    found = pair_gradients(loss_fn, arrangement, similarities, dim)
+def _weights_in_batch(call: Call, similarities: Tensor) -> tuple[Tensor, float]:
+    arrangement = in_batch(call.shape)
+    found = pair_gradients(call, arrangement, similarities)
     return found.gradients[:, arrangement.measured], found.precision
 
 
-def _moved_similarities(inputs: Inputs, seed: int, step: float) -> Tensor:
+def _moved_similarities(call: Call, seed: int, step: float) -> Tensor:
     """The similarities of a batch with one pair after the other moved up, then down."""
-    arrangement = in_batch(inputs)
+    arrangement = in_batch(call.shape)
     first, second = arrangement.measured.nonzero(as_tuple=True)
     pairs = torch.arange(len(first))
     moved = batch_similarities(arrangement, seed).repeat(2 * len(pairs), 1, 1)
@@ -236,8 +206,8 @@ def _moved_similarities(inputs: Inputs, seed: int, step: float) -> Tensor:
     return moved
 
 
-def _nearby_similarities(inputs: Inputs, seed: int) -> Tensor:
+def _nearby_similarities(call: Call, seed: int) -> Tensor:
     """The similarities of a batch in the middle of four that are as good as equal to it."""
-    at = batch_similarities(in_batch(inputs), seed)
+    at = batch_similarities(in_batch(call.shape), seed)
     to = torch.randn(at.shape, generator=torch.Generator().manual_seed(seed), dtype=at.dtype).sign().triu(1)
     return torch.stack([at + sign * NEARBY * (to + to.T) for sign in range(-2, 3)])

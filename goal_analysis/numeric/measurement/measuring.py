@@ -1,7 +1,8 @@
-"""The weights of any loss, measured over the plane, with the verdicts on them.
+"""The weights of any loss, measured over the plane and on batches, with the verdicts on them.
 
-Nothing is known of the loss but its values and autograd's gradients. `inputs` says which vectors it is given, and
-`black_box` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of the constructed vectors,
+Nothing is known of the loss but its values, autograd's gradients, and what it calls. `calling` finds out what it takes,
+`arrangement` says which vectors it is given, and `black_box` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of the
+constructed vectors,
 
     w⁺ = −Σ ∂L/∂s over the positive pairs        w⁻ = Σ ∂L/∂s over the negative pairs
 
@@ -10,32 +11,32 @@ are −∂L/∂s_p and ∂L/∂s_n. Where a gradient is stopped, they are what t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import pandas as pd
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.black_box import (
-    PairGradients,
-    copy_of,
-    forget_graphs,
-    non_integrability,
-    pair_gradients,
+from goal_analysis.numeric.measurement.arrangement import (
+    OF_SCORES,
+    Arrangement,
+    batch_similarities,
+    in_batch,
+    on_plane,
+    plane_similarities,
+    reachable,
 )
+from goal_analysis.numeric.measurement.black_box import PairGradients, non_integrability, pair_gradients
+from goal_analysis.numeric.measurement.calling import Call, calls, constructed, copy_of, settings_for
+from goal_analysis.numeric.measurement.edges import explosions, not_finite
 from goal_analysis.numeric.measurement.fields import (
-    CLEAR,
     FAINT,
     NEARBY,
     NOTICEABLE,
     STEPS,
     Field,
-    MeasuredFactors,
-    Turning,
     fit_factors,
     largest,
     scatter,
@@ -46,12 +47,12 @@ from goal_analysis.numeric.measurement.inputs import (
     Inputs,
     LossFunction,
     UnmeasurableLoss,
-    infer_inputs,
+    kinds_of,
     name_of,
-    on_plane,
-    plane_similarities,
-    reachable,
 )
+from goal_analysis.numeric.measurement.jumps import Jump, jumps
+from goal_analysis.numeric.measurement.measurement import UNEXPLAINED, Batches, Measurement
+from goal_analysis.numeric.measurement.tracing import why_not_continuous
 
 BESIDE = (1.37e-3, -0.89e-3)
 """The curl is looked at this far from the grid, whose points lie on kinks more often than others do."""
@@ -59,172 +60,12 @@ BESIDE = (1.37e-3, -0.89e-3)
 REPEATED, REPEATABLE = 8, 1e-6
 """At so many points the loss is called once more in the end; its gradients may differ by this share."""
 
-DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane
-UNEXPLAINED = 0.01  # if more of the gradient is no gradient by similarities, the weights do not speak for the loss
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """What was measured of a loss.
-
-    Args:
-        name: what tables call it.
-        inputs: what the loss was given.
-        s_p: the grid along s_p, shape ``(s_p,)``.
-        s_n: the grid along s_n, shape ``(s_n,)``.
-        w_p: w⁺, shape ``(s_p, s_n)``, NaN where no unit vectors reach.
-        w_n: w⁻, likewise.
-        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p, likewise; taken a thousandth beside the point.
-        on_plane: how much of the slopes and the weights on the plane the curl is.
-        factors: T, P⁺ and P⁻ with their misfit.
-        on_batches: the same of the weights on random batches.
-        unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
-        aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
-        deterministic: whether a second call at the same point gave the same gradient.
-        nearest: a `Neighbour` for each of the nearest known losses, where they were looked for.
-    """
-
-    name: str
-    inputs: Inputs
-    s_p: Float[Tensor, " s_p"]
-    s_n: Float[Tensor, " s_n"]
-    w_p: Float[Tensor, "s_p s_n"]
-    w_n: Float[Tensor, "s_p s_n"]
-    curl: Float[Tensor, "s_p s_n"]
-    on_plane: Turning
-    factors: MeasuredFactors
-    on_batches: Turning
-    unexplained: float
-    aside: float
-    deterministic: bool = True
-    nearest: tuple[Any, ...] = ()
-
-    @property
-    def reached(self) -> Bool[Tensor, "s_p s_n"]:
-        """Where there are weights."""
-        return self.w_p.isfinite()
-
-    @property
-    def dead(self) -> Bool[Tensor, "s_p s_n"]:
-        """Where both weights vanish."""
-        largest = torch.maximum(self.w_p.abs(), self.w_n.abs())
-        return self.reached & (largest <= DEAD * largest.nan_to_num().max())
-
-    @property
-    def dead_share(self) -> float:
-        """The share of the plane, as far as it was reached, where both weights vanish."""
-        return (self.dead.sum() / self.reached.sum()).item()
-
-    @property
-    def curl_share(self) -> float:
-        """‖curl‖ over ‖all four slopes‖ + ‖w⁺‖ + ‖w⁻‖ on the plane: 0 for a gradient, less than 1."""
-        return self.on_plane.share
-
-    @property
-    def non_integrability(self) -> float:
-        """The index of the weights on random batches: 0 for a gradient, less than 1."""
-        return self.on_batches.share
-
-    @property
-    def unreliable(self) -> str:
-        """Why the weights do not speak for the loss; empty if they do."""
-        if not self.deterministic:
-            return "the loss is not deterministic: called twice at a point it has two gradients"
-        if self.unexplained > UNEXPLAINED:
-            return f"{_percent(self.unexplained)} of the gradient is unexplained by similarities"
-        return ""
-
-    @property
-    def separable(self) -> bool | None:
-        """Whether T, P⁺ and P⁻ meet the weights; None if that is undecided."""
-        misfit, rounding = self.factors.misfit, self.factors.rounding
-        if self.unreliable or math.isnan(misfit):
-            return None
-        if misfit < NOTICEABLE:
-            return True
-        return None if misfit < CLEAR * rounding else False
-
-    @property
-    def integrable(self) -> bool | None:
-        """Whether the weights are a gradient, on random batches and on the plane; None if that is undecided.
-
-        It looks between the kinks: a curl concentrated where the weights jump is not seen. On a loss that
-        reads other pairs too the plane is silent, and the batches alone decide.
-        """
-        places = (self.on_plane, self.on_batches) if self.aside < NOTICEABLE else (self.on_batches,)
-        if self.unreliable:
-            return None
-        if all(place.share < NOTICEABLE for place in places):
-            return True
-        return False if any(place.believed >= NOTICEABLE for place in places) else None
-
-    def frame(self) -> pd.DataFrame:
-        """One row a point: s_p, s_n, w_p, w_n, T, P_p, P_n, curl, dead, reached."""
-        grid_p, grid_n = torch.meshgrid(self.s_p, self.s_n, indexing="ij")
-        columns = {
-            "s_p": grid_p,
-            "s_n": grid_n,
-            "w_p": self.w_p,
-            "w_n": self.w_n,
-            "T": self.factors.triplet,
-            "P_p": self.factors.positive[:, None].expand_as(grid_p),
-            "P_n": self.factors.negative[None, :].expand_as(grid_p),
-            "curl": self.curl,
-            "dead": self.dead,
-            "reached": self.reached,
-        }
-        return pd.DataFrame({name: column.reshape(-1).numpy() for name, column in columns.items()})
-
-    def findings(self) -> dict[str, str]:
-        """The lines of `summary`, by topic."""
-        known = {name: w[self.reached] for name, w in (("w⁺", self.w_p), ("w⁻", self.w_n))}
-        index = f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
-        unseen = "nowhere have both weights been seen together"
-        rounded = "the misfit is what the rounding of the loss makes"
-        separable = self._verdict(self.separable, unseen if math.isnan(self.factors.misfit) else rounded)
-        jumps = "differences over several steps agree on nothing; the loss rounds or jumps"
-        found = {
-            "measured on": f"{self.inputs.value}; {self.reached.double().mean():.0%} of the plane reached",
-            "weights": ", ".join(f"{n} from {w.min():.3g} to {w.max():.3g}" for n, w in known.items()),
-            "separable": f"{separable} (misfit {self.factors.misfit:.2g})",
-            "integrable": f"{self._verdict(self.integrable, jumps)} {index}",
-            "dead": self._dead_region(),
-        }
-        if not self.deterministic:
-            found["beware"] = "not deterministic: called twice at a point the loss has two gradients"
-        elif self.unexplained > NOTICEABLE:
-            found["beware"] = (
-                f"{_percent(self.unexplained)} of the gradient is no gradient by similarities: "
-                "it is stopped at one end of the pairs, or the loss reads something else"
-            )
-        if self.aside > NOTICEABLE:
-            found["besides"] = f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
-        if self.nearest:
-            found["nearest"] = ", ".join(f"{near.loss.name} ({near.distance:.2g})" for near in self.nearest)
-        return found
-
-    def _verdict(self, yes: bool | None, otherwise: str) -> str:
-        return f"undecided: {self.unreliable or otherwise}" if yes is None else "yes" if yes else "no"
-
-    def _dead_region(self) -> str:
-        if not self.dead.any():
-            return "nowhere"
-        gaps = (self.s_n[None, :] - self.s_p[:, None])[self.dead]
-        spans = (self.s_p[self.dead.any(1)], self.s_n[self.dead.any(0)], gaps)
-        s_p, s_n, gap = (f"{values.min():.2f} … {values.max():.2f}" for values in spans)
-        return f"{self.dead_share:.0%} of the plane, within s_p {s_p}, s_n {s_n}, s_n − s_p {gap}"
-
-    def summary(self) -> str:
-        """A few lines of text."""
-        return "\n".join([self.name, *(f"  {topic}: {text}" for topic, text in self.findings().items())])
-
-    def _repr_markdown_(self) -> str:
-        rows = (f"| {topic} | {text} |" for topic, text in self.findings().items())
-        return "\n".join([f"| {self.name} | |", "|---|---|", *rows])
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
+SAMPLED = 40  # points at which rounding is looked for before it is measured everywhere
+BATCHES = 12
+KINDS = ((0.0, 0.0), (0.3, 1.0), (0.6, 0.5), (1.0, 0.0), (0.0, 2.0), (1.0, 1.0))
+"""How close the vectors of a class are, and how spread all of them, from one batch to the next."""
+LINES, SEGMENTS = 5, 16  # jumps are sought on so many lines from one batch to another, in so many parts
+TESTED = 6  # so many jumps are held against the normal of their surface
 
 
 def against_references(loss_fn: LossFunction) -> LossFunction:
@@ -236,7 +77,6 @@ def against_references(loss_fn: LossFunction) -> LossFunction:
     own = copy_of(loss_fn)
 
     def with_references(queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor) -> Tensor:
-        forget_graphs(own)
         return own(queries, query_labels, ref_emb=references, ref_labels=reference_labels)
 
     with_references.__name__ = name_of(loss_fn)
@@ -244,29 +84,35 @@ def against_references(loss_fn: LossFunction) -> LossFunction:
 
 
 def measure(
-    loss_fn: LossFunction,
+    loss_fn: LossFunction | type,
     inputs: Inputs | None = None,
     *,
     points: int = 21,
     limit: float = 0.95,
     dim: int | None = None,
+    dtype: torch.dtype | None = None,
+    settings: Mapping[str, Any] | None = None,
     name: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """Measure the weights w⁺(s_p, s_n) and w⁻(s_p, s_n) of any loss, in float64.
+    """Measure the weights w⁺(s_p, s_n) and w⁻(s_p, s_n) of any loss.
 
     Args:
-        loss_fn: a callable of one of `Inputs` that returns a scalar. A module is copied: its parameters,
-            their gradients and its buffers stay as they are. One with parameters wants ``.double()``.
-        inputs: what it takes; by default read off the names of its parameters.
-        points: grid points along each similarity; the cost is 10·points² calls of the loss, and the batches',
+        loss_fn: a callable of one of `Inputs` that returns a scalar, or the class of one. A module is copied: its
+            parameters, their gradients and its buffers stay as they are.
+        inputs: what it takes; by default read off the names of its parameters, and found by trying.
+        points: grid points along each similarity; the cost is 15·points² calls of the loss, and the batches',
             up to twice that where weights are no gradient or rounded.
         limit: the grid goes from −limit to limit.
         dim: the dimension of the embeddings, for losses that insist on one; the default is the number of
-            vectors.
+            vectors, or what a parameter of the loss is wide.
+        dtype: of the embeddings and of the copy's parameters; float64, or float32 where that is refused.
+        settings: arguments of a class's constructor, and of the call.
         name: what tables call it; by default the callable's own name.
+        progress: is told what is being done.
 
     Raises:
-        UnmeasurableLoss: a call fails or returns no finite scalar; no gradient reaches the arguments.
+        UnmeasurableLoss: a call fails or returns no scalar; nowhere is it finite.
         ValueError: a grid or a dimension that is too small.
 
     >>> def softmax_of_cosines(images, texts):
@@ -285,84 +131,208 @@ def measure(
     grid, name = torch.linspace(-limit, limit, points, dtype=torch.float64), name or name_of(loss_fn)
     # The random numbers that a loss draws are not taken from the user's.
     with torch.random.fork_rng(devices=[]):
-        return _Plane(copy_of(loss_fn), inputs or infer_inputs(loss_fn), dim, name).measure(grid)
+        made, left = constructed(loss_fn, settings or {})
+        chosen = settings_for(made, left)
+        kinds = (inputs,) if inputs else kinds_of(made, chosen)
+        progress("finding out what it takes")
+        return _Plane(call_of(calls(copy_of(made), name, chosen, kinds, dim, dtype)), progress).measure(grid)
+
+
+def call_of(tried: Iterator[Call]) -> Call:
+    """The first call that gives every vector a gradient that similarities explain, else what comes nearest to that.
+
+    Raises:
+        UnmeasurableLoss: none can be made.
+    """
+    best, most, refusal = None, (-1.0,), None
+    for call in tried:
+        try:
+            merit = _merit(call)
+        except (UnmeasurableLoss, ValueError) as error:
+            refusal = refusal or error
+            continue
+        if merit > most:
+            best, most = call, merit
+        if min(merit) == 1:
+            break
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    return best
+
+
+def _merit(call: Call) -> tuple[float, ...]:
+    """Whether a call does what its kind means: finite, explained, of both kinds of pairs, of every vector, no other."""
+    arrangement = in_batch(call.shape)
+    found = pair_gradients(call, arrangement, torch.stack([_batch(arrangement, seed) for seed in range(6)]))
+    _on_plane(call, *torch.tensor([[0.3, -0.1], [0.1, -0.3]], dtype=torch.float64))
+    gradients = found.gradients.nan_to_num()
+    weight = {name: gradients[:, mask].abs().sum().item() for name, mask in arrangement.relations.items()}
+    both = [gradients[:, mask].any().item() for mask in (arrangement.positives, arrangement.negatives)]
+    meant = True
+    match call.shape.inputs:
+        case Inputs.TWO_SETS:
+            meant = weight["pairs within one set"] <= NOTICEABLE * sum(weight.values())
+        case Inputs.VIEWS:
+            meant = weight["negatives in the same view"] > 0
+        case Inputs.GROUPS:
+            meant = len(gradients[:, arrangement.positives].sum(0).sign().unique()) == 1
+    explained = _share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
+    parts = [part for part in (found.used[: arrangement.first], found.used[arrangement.first :]) if len(part)]
+    used = all(bool(part.any()) for part in parts)
+    return float(found.gradients.isfinite().any()), float(explained), sum(both) / 2, float(meant), float(used)
+
+
+def _batch(arrangement: Arrangement, seed: int) -> Tensor:
+    return batch_similarities(arrangement, seed, *KINDS[seed % len(KINDS)])
+
+
+def _on_plane(call: Call, s_p: Tensor, s_n: Tensor) -> PairGradients:
+    arrangement = on_plane(call.shape)
+    return pair_gradients(call, arrangement, plane_similarities(arrangement, s_p, s_n))
 
 
 @dataclass(frozen=True, eq=False)
 class _Plane:
-    """A loss that is called at points of the plane."""
+    """A loss that is called at points of the plane and on batches."""
 
-    loss_fn: LossFunction
-    inputs: Inputs
-    dim: int | None
-    name: str
+    call: Call
+    progress: Callable[[str], None]
 
     def measure(self, grid: Tensor) -> Measurement:
-        points = len(grid)
+        call, points = self.call, len(grid)
         s_p, s_n = (s.reshape(-1) for s in torch.meshgrid(grid, grid, indexing="ij"))
         inside = self._reachable(s_p, s_n)
         s_p, s_n = s_p[inside], s_n[inside]
-        found = self._gradients(s_p, s_n)
-        if not found.connected:
+        self.progress("measuring the weights on the plane")
+        found = _on_plane(call, s_p, s_n)
+        if not (finite := found.gradients.isfinite().all(2).all(1)).any():
             raise UnmeasurableLoss(
-                f"{self.name}: got a loss without a gradient by {self.inputs.value} "
-                "but expected one that autograd can follow to its inputs"
+                f"{call.name}: got a value or a gradient that is not finite, at the similarities "
+                f"{[round(s[0].item(), 4) for s in (s_p, s_n)]} of a positive and a negative and wherever else it was "
+                "called, but expected finite numbers"
             )
         beside = s_p + BESIDE[0], s_n + BESIDE[1]
         deviations, noise = self._noise(*beside, found.precision)
         plane = turning(self._curls(*beside), noise)
-        again = torch.linspace(0, len(s_p) - 1, REPEATED).long()
-        first, repeated = found.gradients[again], self._gradients(s_p[again], s_n[again]).gradients
-        upper = found.gradients.triu(1)
+        again = finite.nonzero().flatten()[torch.linspace(0, int(finite.sum()) - 1, REPEATED).long()]
+        first, repeated = found.gradients[again], _on_plane(call, s_p[again], s_n[again]).gradients
 
         def on_grid(values: Tensor) -> Tensor:
             return grid.new_full((points * points,), torch.nan).masked_scatter(inside, values).view(points, -1)
 
         w_p, w_n = map(on_grid, self._sums(found))
+        size = max(largest(w_p), largest(w_n))
+        self.progress("looking for jumps")
+        on_the_plane = self._jumps_on_plane(w_p, w_n, grid, size, noise) if size else []
+        self.progress("measuring batches")
+        batches = self._batches()
+        upper = found.gradients.nan_to_num().triu(1)
+        trail = torch.cat([j.trail for j in on_the_plane]) if on_the_plane else torch.zeros(0, 2, dtype=grid.dtype)
         return Measurement(
-            name=self.name,
-            inputs=self.inputs,
+            name=call.name,
+            shape=call.shape,
+            settings={k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in call.settings.items()},
             s_p=grid,
             s_n=grid,
             w_p=w_p,
             w_n=w_n,
+            inside=inside.view(points, -1),
             curl=on_grid(plane.field),
             on_plane=plane,
             factors=fit_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
-            on_batches=non_integrability(self.loss_fn, self.inputs, dim=self.dim),
-            unexplained=_share(found.unexplained, found.norm),
-            aside=_share(upper * ~on_plane(self.inputs).measured, upper),
+            on_batches=non_integrability(call),
+            unexplained=_share(found.unexplained.nan_to_num(), found.norm.nan_to_num()),
+            aside=_share(upper * ~on_plane(call.shape).measured, upper),
+            jumps=tuple(on_the_plane),
+            jumps_on_batches=tuple(self._jumps_on_batches(batches, noise)),
+            stopped_by=self._why_not_continuous(),
+            batches=batches,
+            not_finite=not_finite(call),
+            explodes=explosions(self._weights),
+            learned=dict(found.learned),
+            trail=torch.cat([trail.T, self._weights(*trail.T)]) if len(trail) else trail.new_zeros(4, 0),
+            connected=found.connected,
             deterministic=bool((repeated - first).abs().max() <= REPEATABLE * first.abs().max()),
         )
 
     def _reachable(self, s_p: Tensor, s_n: Tensor) -> Tensor:
-        inside = reachable(plane_similarities(self.inputs, s_p, s_n))
-        return torch.ones_like(inside) if self.inputs is Inputs.SCORES else inside
-
-    def _gradients(self, s_p: Tensor, s_n: Tensor) -> PairGradients:
-        similarities = plane_similarities(self.inputs, s_p, s_n)
-        return pair_gradients(self.loss_fn, on_plane(self.inputs), similarities, self.dim)
+        inside = reachable(plane_similarities(on_plane(self.call.shape), s_p, s_n))
+        return torch.ones_like(inside) if self.call.shape.inputs in OF_SCORES else inside
 
     def _sums(self, found: PairGradients) -> tuple[Tensor, Tensor]:
-        arrangement = on_plane(self.inputs)
+        arrangement = on_plane(self.call.shape)
         positives, negatives = (found.gradients[:, m].sum(-1) for m in (arrangement.positives, arrangement.negatives))
         return -positives, negatives
+
+    def _batches(self) -> Batches:
+        arrangement = in_batch(self.call.shape)
+        similarities = torch.stack([_batch(arrangement, seed) for seed in range(BATCHES)])
+        gradients = pair_gradients(self.call, arrangement, similarities).gradients
+        finite = gradients.isfinite().all(2).all(1)
+        return Batches(arrangement, similarities[finite], gradients[finite])
+
+    def _why_not_continuous(self) -> str:
+        arrangement = in_batch(self.call.shape)
+        similarities = _batch(arrangement, 3)
+        n = arrangement.first
+        if self.call.shape.inputs in OF_SCORES:
+            return why_not_continuous(self.call, arrangement, similarities[:n, n:])
+        vectors = torch.linalg.cholesky(similarities)
+        wide = (self.call.shape.dim or len(vectors)) - len(vectors)
+        return why_not_continuous(self.call, arrangement, torch.nn.functional.pad(vectors, (0, wide)))
+
+    def _jumps_on_plane(self, w_p: Tensor, w_n: Tensor, grid: Tensor, size: float, noise: float) -> list[Jump]:
+        known = (w_p + w_n).isfinite()
+        points = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), -1)
+        right, up = known[1:] & known[:-1], known[:, 1:] & known[:, :-1]
+        starts = torch.cat([points[:-1][right], points[:, :-1][up]])
+        ends = torch.cat([points[1:][right], points[:, 1:][up]])
+
+        def weights(x: Tensor) -> Tensor:
+            pull, push = self._weights(*x.T)
+            return torch.stack([-pull, push], 1)
+
+        return jumps(weights, starts, ends, size, noise, TESTED)
+
+    def _jumps_on_batches(self, batches: Batches, noise: float) -> list[Jump]:
+        if len(batches.similarities) < 2 or not batches.gradients.any():
+            return []
+        pairs = batches.arrangement.measured if self.call.shape.inputs in OF_SCORES else None
+        pairs = torch.ones_like(batches.gradients[0]).triu(1).bool() if pairs is None else pairs
+
+        def weights(x: Tensor) -> Tensor:
+            similarities = torch.eye(len(pairs), dtype=x.dtype).repeat(len(x), 1, 1)
+            similarities[:, pairs] = x
+            similarities = similarities + similarities.triu(1).mT
+            inside = reachable(similarities) | (self.call.shape.inputs in OF_SCORES)
+            found = torch.full_like(x, torch.nan)
+            found[inside] = pair_gradients(self.call, batches.arrangement, similarities[inside]).gradients[:, pairs]
+            return found
+
+        corners = batches.similarities[: LINES + 1, pairs]
+        steps = torch.linspace(0, 1, SEGMENTS + 1, dtype=corners.dtype)[:, None]
+        lines = [(1 - steps) * a + steps * b for a, b in pairwise(corners)]
+        starts, ends = torch.cat([x[:-1] for x in lines]), torch.cat([x[1:] for x in lines])
+        return jumps(weights, starts, ends, largest(batches.gradients), noise, TESTED)
 
     def _weights(self, s_p: Tensor, s_n: Tensor) -> Tensor:
         """w⁺ and w⁻, shape ``(2, points)``; NaN where no unit vectors are."""
         inside = self._reachable(s_p, s_n)
-        weights = self._sums(self._gradients(s_p[inside], s_n[inside]))
+        weights = self._sums(_on_plane(self.call, s_p[inside], s_n[inside]))
         return torch.stack([torch.full_like(s_p, torch.nan).masked_scatter(inside, w) for w in weights])
 
     def _noise(self, s_p: Tensor, s_n: Tensor, precision: float) -> tuple[Tensor, float]:
         """The standard deviations of w⁺ and of w⁻ at every point, and the usual one of both."""
-        row = [(s_p + place * NEARBY, s_n - 0.6 * place * NEARBY) for place in range(-2, 3)]
-        weights = torch.stack([self._weights(p, n) for p, n in row])
-        # A rounding that hides from the differences is still that of the type the loss returns.
-        least, deviations = precision / 2 * largest(weights), scatter(weights)
-        floor = least if least > FAINT * largest(weights) else 0.0
-        deviations = torch.maximum(deviations, torch.full_like(deviations, floor))
-        return deviations, max(least, usual_noise(deviations))
+        few = torch.linspace(0, len(s_p) - 1, min(SAMPLED, len(s_p))).long()
+        for some in (few, slice(None)):
+            row = [(s_p[some] + place * NEARBY, s_n[some] - 0.6 * place * NEARBY) for place in range(-2, 3)]
+            weights = torch.stack([self._weights(p, n) for p, n in row])
+            # A rounding that hides from the differences is still that of the type the loss returns.
+            least, deviations = precision / 2 * largest(weights), scatter(weights)
+            if max(least, usual_noise(deviations)) <= FAINT * largest(weights):
+                return torch.zeros(2, len(s_p), dtype=s_p.dtype), least
+        return deviations.clamp(min=least), max(least, usual_noise(deviations))
 
     def _curls(self, s_p: Tensor, s_n: Tensor) -> Iterator[Field]:
         """∂w⁺/∂s_n + ∂w⁻/∂s_p by differences over one step after the other; 0 where no unit vectors are."""

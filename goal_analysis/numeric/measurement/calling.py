@@ -1,0 +1,211 @@
+"""How a foreign loss is called: with which arguments besides its inputs, in which shape, and on a copy of it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from goal_analysis.numeric.measurement.arrangement import OF_SCORES, Shape
+from goal_analysis.numeric.measurement.inputs import (
+    ACCEPTED,
+    Inputs,
+    LossFunction,
+    UnmeasurableLoss,
+    knob_value,
+    name_of,
+    parameters_of,
+    required_names,
+)
+
+LABELS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1))
+"""What marks a positive and a negative pair, in the order in which it is tried."""
+
+LEARNED = ("scale", "bias", "temp", "tau")
+"""Words for parameters that are trained: tensors with a gradient."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors."""
+
+    loss_fn: LossFunction
+    name: str
+    shape: Shape
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        """The loss of its inputs; the last are the proxies, where it has some."""
+        inputs, function = arguments, self.loss_fn
+        if self.shape.inputs is Inputs.PROXIES and isinstance(function, torch.nn.Module):
+            *inputs, proxies = arguments
+            function = partial(functional_call, function, {self.shape.proxies: proxies})
+            return function(tuple(inputs), dict(self.settings))
+        names = [name for name in required_names(function) if name not in self.settings] if self.settings else []
+        if names and len(names) == len(inputs):
+            return function(**dict(zip(names, inputs, strict=True)), **self.settings)
+        return function(*inputs, **self.settings)
+
+    @property
+    def learned(self) -> dict[str, Tensor]:
+        """The parameters that the loss trains besides the embeddings."""
+        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
+        own = {name: p for name, p in module.named_parameters() if p.requires_grad and name != self.shape.proxies}
+        return own | {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
+
+    def forget_graphs(self) -> None:
+        """Detach the tensors that a module remembers, whose graphs would grow with every call."""
+        for module in self.loss_fn.modules() if isinstance(self.loss_fn, torch.nn.Module) else ():
+            for name, held in list(vars(module).items()):
+                if isinstance(held, Tensor) and not held.is_leaf:
+                    setattr(module, name, held.detach())
+
+    def refused(self, arguments: tuple[Tensor, ...], error: Exception) -> UnmeasurableLoss:
+        """What to say of a call that failed."""
+        given = ", ".join(f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" for a in arguments)
+        return UnmeasurableLoss(
+            f"{self.name}: called with {self.shape.inputs.value}, tensors of {given}, it raised "
+            f"{type(error).__name__}: {error}. What it takes can be said by inputs=, one of {ACCEPTED}; a dimension "
+            "by dim=, a type by dtype="
+        )
+
+
+class OfColumns(torch.nn.Module):
+    """A loss of sentence-transformers, of columns of features and labels, around a stand-in for its model."""
+
+    def __init__(self, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, *arguments: Tensor) -> Any:
+        """Columns first, and the labels last if there are any."""
+        columns = [{"sentence_embedding": a} for a in arguments if a.ndim == 2]
+        return self.loss(columns, next((a for a in arguments if a.ndim == 1), None))
+
+
+class StandIn(torch.nn.Module):
+    """In the place of a sentence encoder: what it is given are the embeddings."""
+
+    similarity_fn_name = "cosine"
+
+    def forward(self, features: Mapping[str, Tensor], *_: Any, **__: Any) -> Mapping[str, Tensor]:
+        """The features themselves."""
+        return features
+
+    def similarity(self, one: Tensor, other: Tensor) -> Tensor:
+        """All cosines."""
+        return torch.nn.functional.normalize(one, dim=-1) @ torch.nn.functional.normalize(other, dim=-1).mT
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Any; losses with a classifier ask."""
+        return 16
+
+
+def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
+    """A loss, from a class if it is one, and the settings that its call is left with.
+
+    Raises:
+        UnmeasurableLoss: the class cannot be constructed, or nothing takes a setting.
+    """
+    left = dict(settings)
+    if isinstance(loss_fn, type):
+        known = inspect.signature(loss_fn).parameters
+        stars = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        taken = {name: left.pop(name) for name in settings if name in known or stars}
+        of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
+        try:
+            made = loss_fn(**({"model": StandIn()} if of_columns else {}), **taken)
+        except Exception as error:
+            wanted = ", ".join(str(p) for p in known.values())
+            raise UnmeasurableLoss(
+                f"{name_of(loss_fn)}: its constructor raised {type(error).__name__}: {error}; "
+                f"got {', '.join(taken) or 'no arguments'} but expected those of ({wanted})"
+            ) from error
+        loss_fn = OfColumns(made) if of_columns else made
+    if not callable(loss_fn):
+        raise UnmeasurableLoss(f"got {loss_fn!r} but expected a callable")
+    parameters = parameters_of(loss_fn)
+    stars = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in left:
+        if not stars and name not in (names := [p.name for p in parameters]):
+            raise UnmeasurableLoss(
+                f"{name_of(loss_fn)}: got a value for {name!r} but expected one of {', '.join(names) or 'no names'}"
+            )
+    return loss_fn, left
+
+
+def copy_of(loss_fn: LossFunction) -> LossFunction:
+    """A module's deep copy, so that calls change no buffer of the user's; any other callable as it is."""
+    if not isinstance(loss_fn, torch.nn.Module):
+        return loss_fn
+    # Tensors that hang on a graph, which losses with a memory keep, refuse to be copied with it.
+    held = (v for module in loss_fn.modules() for v in vars(module).values() if isinstance(v, Tensor))
+    apart: dict[int, Any] = {id(v): v.detach().clone() for v in held if not v.is_leaf}
+    try:
+        return copy.deepcopy(loss_fn, apart)
+    except Exception as error:
+        raise UnmeasurableLoss(
+            f"{name_of(loss_fn)}: got a module that cannot be copied ({type(error).__name__}: {error}) "
+            "but expected one that can; hand in a function that calls it instead"
+        ) from error
+
+
+def settings_for(loss_fn: LossFunction, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a call, with a value for every parameter that has none and is no input; what is learned as a
+    tensor with a gradient.
+    """
+    chosen: dict[str, Any] = {
+        name: value for name in required_names(loss_fn) if (value := knob_value(name)) is not None
+    }
+    chosen |= settings
+    for name, value in chosen.items():
+        if isinstance(value, float | int) and not isinstance(value, bool) and any(w in name.lower() for w in LEARNED):
+            chosen[name] = torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
+    return chosen
+
+
+def calls(
+    loss_fn: LossFunction,
+    name: str,
+    settings: Mapping[str, Any],
+    kinds: tuple[Inputs, ...],
+    dim: int | None,
+    dtype: torch.dtype | None,
+) -> Iterator[Call]:
+    """Every way to call a loss that may be meant, the likeliest first."""
+    if isinstance(loss_fn, OfColumns) and len(kinds) > 1:
+        kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
+    module = loss_fn if isinstance(loss_fn, torch.nn.Module) else torch.nn.Module()
+    matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
+    for kind, own_dtype in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
+        fitting = copy_of(loss_fn)
+        if isinstance(fitting, torch.nn.Module):
+            fitting.to(own_dtype)
+        of_call = {k: v.detach().to(own_dtype).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
+                   for k, v in settings.items()}  # fmt: skip
+        for shape in _shapes(Shape(kind, dim, own_dtype), matrices):
+            yield Call(fitting, name, shape, of_call)
+
+
+def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[Shape]:
+    match shape.inputs:
+        case Inputs.PROXIES:
+            for (name, size), transposed in product(matrices.items(), (False, True)):
+                classes, dim = reversed(size) if transposed else size
+                yield replace(shape, proxies=name, transposed=transposed)
+                yield replace(shape, proxies=name, transposed=transposed, classes=classes)
+                yield replace(shape, proxies=name, transposed=transposed, classes=classes, dim=dim)
+        case Inputs.PAIRS:
+            yield from (replace(shape, labels=labels) for labels in LABELS)
+        case _:
+            yield shape
+            if shape.dim is None and shape.inputs not in OF_SCORES:
+                yield from (replace(shape, dim=d) for d in sorted({d for size in matrices.values() for d in size}))

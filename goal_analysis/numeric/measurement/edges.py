@@ -1,0 +1,179 @@
+"""Where a loss is not finite, and where its weights explode: at the ends of the similarities and on poor batches.
+
+At s = ±1 vectors coincide or are opposite, and the gradient by similarities cannot be recovered from the embeddings'.
+Whether value and gradients are finite there can be seen. The same is asked of a zero vector, and of batches in which
+nobody has a positive or a negative. Towards the ends, weights that grow by a constant factor,
+every five times nearer, grow without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goal_analysis.numeric.measurement.arrangement import (
+    OF_SCORES,
+    Arrangement,
+    batch_similarities,
+    in_batch,
+    on_plane,
+    plane_similarities,
+)
+from goal_analysis.numeric.measurement.black_box import value_of
+from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
+
+ENDS = {
+    "s_p = 1": (1.0, 0.2),
+    "s_p = −1": (-1.0, 0.0),
+    "s_n = 1": (0.1, 1.0),
+    "s_n = −1": (0.1, -1.0),
+    "s_p = s_n = 1": (1.0, 1.0),
+    "s_p = s_n": (0.2, 0.2),
+}
+"""Points (s_p, s_n) by what is special about them."""
+
+TURNS = 4  # the embeddings are also turned at random so often: rounding takes a cosine to either side of 1
+NEARER = (2e-2, 4e-3, 8e-4)  # distances from an end
+GROWTH = 1.5  # weights that grow by as much, every five times nearer, grow without bound; those of a root do by 2.2
+SMALL = 1e-9
+
+
+def not_finite(call: Call) -> dict[str, str]:
+    """What is NaN or infinite, or raises, by where."""
+    found = {}
+    for place, cases in _cases(call):
+        said: dict[str, None] = {}
+        for arrangement, points in cases:
+            said |= dict.fromkeys(_complaints(call, arrangement, points))
+        if said:
+            found[place] = ", ".join(said)
+    return found
+
+
+def _cases(call: Call) -> Iterator[tuple[str, list[tuple[Arrangement, Tensor]]]]:
+    plane, of_scores = on_plane(call.shape), call.shape.inputs in OF_SCORES
+    for place, (s_p, s_n) in ENDS.items():
+        at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())[0]
+        vectors = at if of_scores else at_the_edge(at)
+        if vectors is None:
+            continue
+        if of_scores:
+            # Scores of vectors in float are above 1 by their rounding as often as not.
+            rounded = at * (1 + 4 * torch.finfo(call.shape.dtype).eps)
+            yield place, [(plane, s[: plane.first, plane.first :]) for s in (at, rounded)]
+            continue
+        yield place, [(plane, turned) for turned in _turned(vectors, call.shape.dim)]
+    for place, arrangement in _poor(call):
+        similarities = batch_similarities(arrangement, 0)
+        if of_scores:
+            yield place, [(arrangement, similarities[: arrangement.first, arrangement.first :])]
+        else:
+            yield place, [(arrangement, v) for v in _turned(torch.linalg.cholesky(similarities), call.shape.dim)[:1]]
+    if not of_scores:
+        arrangement = in_batch(call.shape)
+        vectors = _turned(torch.linalg.cholesky(batch_similarities(arrangement, 0)), call.shape.dim)[0]
+        vectors[0] = 0
+        yield "a vector of zeros", [(arrangement, vectors)]
+
+
+def _poor(call: Call) -> Iterator[tuple[str, Arrangement]]:
+    """Batches in which a kind of pair is missing."""
+    shape = call.shape
+    alone, nobody = "no negatives", "no positives"
+    match shape.inputs:
+        case Inputs.ONE_SET:
+            yield nobody, Arrangement(shape, (0, 1, 2, 3), 4)
+            yield alone, Arrangement(shape, (0, 0, 0), 3)
+        case Inputs.TWO_SETS | Inputs.SCORES | Inputs.VIEWS:
+            yield "a single pair", Arrangement(shape, (0, 0), 1)
+        case Inputs.SIMILARITIES:
+            yield nobody, Arrangement(shape, (0, 1, 1), 1)
+            yield alone, Arrangement(shape, (0, 0, 0), 1)
+        case Inputs.PAIRS:
+            yield nobody, Arrangement(shape, (0, 1, 2, 3), 2)
+            yield alone, Arrangement(shape, (0, 1, 0, 1), 2)
+        case Inputs.QUERIES:
+            yield nobody, Arrangement(shape, (0, 0, 1, 1), 2)
+            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
+        case Inputs.MULTIVIEW:
+            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
+
+
+def at_the_edge(similarities: Tensor) -> Tensor | None:
+    """Vectors with these similarities that may depend on each other, equal ones exactly so; None if there are none."""
+    count = len(similarities)
+    rows = torch.zeros_like(similarities)
+    for i in range(count):
+        for j in range(i + 1):
+            left = (similarities[i, j] - rows[i] @ rows[j]).item()
+            if abs(left) < SMALL:
+                continue
+            if i == j:
+                if left < 0:
+                    return None
+                rows[i, i] = left**0.5
+            elif rows[j, j] == 0:
+                return None
+            else:
+                rows[i, j] = left / rows[j, j]
+    return rows
+
+
+def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Tensor]:
+    """The vectors as they are, and turned at random."""
+    wide = torch.nn.functional.pad(vectors, (0, (dim or len(vectors)) - vectors.shape[1]))
+    generator = torch.Generator().manual_seed(0)
+    size = wide.shape[1]
+    turns = (torch.randn(size, size, generator=generator, dtype=wide.dtype) for _ in range(TURNS))
+    return [wide, *(wide @ torch.linalg.qr(turn).Q for turn in turns)]
+
+
+def _complaints(call: Call, arrangement: Arrangement, point: Tensor) -> Iterator[str]:
+    leaf = point.clone().requires_grad_()
+    try:
+        value = value_of(call, arrangement, leaf)
+    except UnmeasurableLoss as error:
+        yield f"raises {type(error.__cause__).__name__}" if error.__cause__ else "returns no scalar"
+        return
+    if not value.isfinite().all():
+        yield f"value {_word(value)}"
+    if value.requires_grad:
+        by = {"gradient": leaf} | {f"gradient of {name}": p for name, p in call.learned.items()}
+        try:
+            found = torch.autograd.grad(value.sum(), list(by.values()), allow_unused=True)
+        except Exception as error:  # what the loss differentiates by may be anybody's
+            yield f"backward raises {type(error).__name__}"
+            return
+        for what, gradient in zip(by, found, strict=True):
+            if gradient is not None and not gradient.isfinite().all():
+                yield f"{what} {_word(gradient)}"
+    call.forget_graphs()
+
+
+def _word(x: Tensor) -> str:
+    return "NaN" if x.isnan().any() else "infinite"
+
+
+def explosions(weights: Callable[[Tensor, Tensor], Tensor]) -> dict[str, str]:
+    """Which weights grow without bound, by the end that they grow towards.
+
+    Args:
+        weights: w⁺ and w⁻ of shape ``(2, points)`` at s_p and s_n, NaN where no unit vectors are.
+    """
+    near, found = torch.tensor(NEARER, dtype=torch.float64), {}
+    same = torch.full_like(near, 0.3)
+    ends = {"s_p → 1": (1 - near, same), "s_p → −1": (near - 1, 0 * same)}
+    ends |= {"s_n → 1": (same, 1 - near), "s_n → −1": (same, near - 1)}
+    for end, sides in ends.items():
+        grown = []
+        for name, w in zip(("w⁺", "w⁻"), weights(*sides).abs(), strict=True):
+            ratios = w[1:] / w[:-1]
+            if w.isfinite().all() and (w > 0).all() and (ratios > GROWTH).all() and ratios[1] > 0.8 * ratios[0]:
+                grown.append(f"{name} grows {ratios[1]:.2g}-fold every five times nearer")
+        if grown:
+            found[end] = ", ".join(grown)
+    return found

@@ -1,0 +1,107 @@
+"""Where measured weights jump, and whether a gradient may jump so.
+
+Between two points whose weights differ much, bisection tells a jump from a slope: over ever smaller distances the
+change of a jump stays. A field of weights that jumps by Δ across a surface is the gradient of a continuous function
+there if and only if Δ is normal to the surface. So the crossing is sought again beside itself, moved by δ along
+directions τ with τ·Δ = 0: along a normal jump the crossing stays where it was to second order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Weights = Callable[[Float[Tensor, "points coordinates"]], Float[Tensor, "points coordinates"]]
+"""The gradient of a loss by coordinates, NaN where there is none."""
+
+LEAST = 1e-4  # a jump below this share of the largest weight is none
+WIDTH = 1e-11  # to which a crossing is bisected
+BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
+DIRECTIONS = 3
+ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
+MOST = 16  # so many candidates are bisected
+
+
+@dataclass(frozen=True, eq=False)
+class Jump:
+    """Weights that jump by ``change`` at ``point``; ``tangential`` is the part of it along the surface, NaN if unknown,
+    and ``trail`` the points of the bisection.
+    """
+
+    point: Float[Tensor, " coordinates"]
+    change: Float[Tensor, " coordinates"]
+    tangential: float
+    trail: Float[Tensor, "points coordinates"]
+
+
+def jumps(weights: Weights, starts: Tensor, ends: Tensor, size: float, noise: float, tested: int) -> list[Jump]:
+    """The jumps found between starts and ends; of ``tested`` the direction is tested.
+
+    Args:
+        weights: the gradient by coordinates.
+        starts: shape ``(pairs, coordinates)``, where bisection starts.
+        ends: likewise, where it ends.
+        size: the largest weight.
+        noise: a standard deviation of the weights; below 20 of it nothing is a jump.
+        tested: how many directions are worked out.
+    """
+    least = max(LEAST * size, 20 * noise)
+    corners, place = torch.unique(torch.cat([starts, ends]), dim=0, return_inverse=True)
+    low, high = weights(corners)[place].chunk(2)
+    changing = (high - low).norm(dim=1) > least
+    starts, ends, low, high = starts[changing], ends[changing], low[changing], high[changing]
+    half = weights((starts + ends) / 2)
+    uneven = ((half - low).norm(dim=1) - (high - half).norm(dim=1)).abs().nan_to_num()
+    order = uneven.argsort(descending=True, stable=True)[:MOST]
+    order = order[uneven[order] > least / 2]
+    found = list(_bisected(weights, starts[order], ends[order], least))
+    spread = {round(i * (len(found) - 1) / max(tested - 1, 1)) for i in range(tested)}
+    leaning = partial(_tangential, weights, least=least, rounding=noise / size)
+    return [
+        Jump(point, change, leaning(point, along, change) if i in spread else math.nan, trail)
+        for i, (point, change, along, trail) in enumerate(found)
+    ]
+
+
+def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> Iterator[tuple[Tensor, ...]]:
+    """Point, change, direction and trail of what still jumps over a distance of `WIDTH`."""
+    along = torch.nn.functional.normalize(b - a, dim=1)
+    trail: list[Tensor] = []
+    low, high = weights(a), weights(b)
+    alive = torch.ones(len(a), dtype=torch.bool)
+    while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:
+        middle = (a + b) / 2
+        half = torch.full_like(low, torch.nan)
+        half[alive] = weights(middle[alive])
+        left = (half - low).norm(dim=1) >= (high - half).norm(dim=1)
+        a, low = torch.where(left[:, None], a, middle), torch.where(left[:, None], low, half)
+        b, high = torch.where(left[:, None], middle, b), torch.where(left[:, None], half, high)
+        trail.append(middle)
+        alive = alive & ((high - low).norm(dim=1) > least)
+    for k in alive.nonzero().flatten():
+        yield (a[k] + b[k]) / 2, high[k] - low[k], along[k], torch.stack([x[k] for x in trail])
+
+
+def _tangential(weights: Weights, point: Tensor, along: Tensor, change: Tensor, least: float, rounding: float) -> float:
+    """How far the surface leans from the normal of the jump, as a sine; NaN where it is not found again beside."""
+    normal = torch.nn.functional.normalize(change, dim=0)
+    if rounding > 1e-7:  # the crossing itself is only known to the rounding of the loss
+        return float("nan")
+    generator = torch.Generator().manual_seed(0)
+    beside = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=point.dtype)
+    beside = torch.nn.functional.normalize(beside - (beside @ normal)[:, None] * normal, dim=1)
+    moved = point + BESIDE * beside
+    reach = AROUND * BESIDE * along
+    leaning = float("nan")
+    for x, again in ((x, list(_bisected(weights, (x - reach)[None], (x + reach)[None], least))) for x in moved):
+        if len(again) != 1 or (again[0][1] - change).norm() > 0.1 * change.norm():
+            continue
+        lean = ((again[0][0] - x) @ along).abs().item() / BESIDE * max((normal @ along).abs().item(), 0.05)
+        leaning = max(lean * (len(point) - 1) ** 0.5, leaning if leaning == leaning else 0.0)
+    return leaning

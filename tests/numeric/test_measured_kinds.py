@@ -1,0 +1,222 @@
+"""Losses in the shapes that people have: what they take is found out, what is wrong with them is said."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize, pairwise_distance, relu, softplus
+
+from goal_analysis.numeric.measurement import Inputs, measure, nearest
+from goal_analysis.numeric.measurement.nearest import Neighbour
+from losses_catalog.circle import circle_loss
+from losses_catalog.contrastive_cosine import contrastive_cosine_loss
+from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.normalised_softmax import normalised_softmax_loss
+from losses_catalog.sup_con import sup_con_loss
+from losses_catalog.sup_con_in import sup_con_in_loss
+from losses_catalog.triplet import triplet_loss
+from losses_catalog.vse0 import vse0_loss
+from losses_catalog.vse_pp import vse_pp_loss
+
+CLOSE = 1e-6
+
+
+def own_pairs(scores: Tensor) -> Tensor:
+    return torch.eye(len(scores), dtype=torch.bool)
+
+
+def hinges(im: Tensor, s: Tensor, hardest: bool) -> Tensor:
+    scores = im @ s.T
+    d = scores.diagonal()[:, None]
+    rows, columns = (relu(0.2 + scores - x).masked_fill(own_pairs(scores), 0) for x in (d, d.T))
+    return rows.amax(1).sum() + columns.amax(0).sum() if hardest else rows.sum() + columns.sum()
+
+
+def max_of_hinges(im: Tensor, s: Tensor) -> Tensor:
+    return hinges(im, s, hardest=True)
+
+
+def sum_of_hinges(im: Tensor, s: Tensor) -> Tensor:
+    return hinges(im, s, hardest=False)
+
+
+def two_views(z_i: Tensor, z_j: Tensor) -> Tensor:
+    z, n = normalize(torch.cat([z_i, z_j])), len(z_i)
+    logits = (10 * z @ z.T).masked_fill(torch.eye(2 * n, dtype=torch.bool), -torch.inf)
+    return cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+def siamese(x1: Tensor, x2: Tensor, label: Tensor, margin: float = 0.5) -> Tensor:
+    c = (normalize(x1) * normalize(x2)).sum(1)
+    return torch.where(label > 0, 1 - c, relu(c - margin)).sum()
+
+
+def of_similarities(sp: Tensor, sn: Tensor) -> Tensor:
+    a_p, a_n = relu(1.25 - sp).detach(), relu(sn + 0.25).detach()
+    return softplus(torch.logsumexp(16 * a_n * (sn - 0.25), 0) + torch.logsumexp(-16 * a_p * (sp - 0.75), 0))
+
+
+def supervised(features: Tensor, labels: Tensor | None = None, inside: bool = False) -> Tensor:
+    """SupCon of features of shape (batch, views, dim)."""
+    assert labels is not None
+    flat, labels = torch.cat(features.unbind(1)), labels.repeat(2)
+    own = torch.eye(len(flat), dtype=torch.bool)
+    log_softmax = (5 * flat @ flat.T).masked_fill(own, -torch.inf).log_softmax(1)
+    same = (labels[:, None] == labels) & ~own
+    if inside:
+        return -log_softmax.masked_fill(~same, -torch.inf).logsumexp(1).mean()
+    return -(log_softmax.masked_fill(~same, 0).sum(1) / same.sum(1)).mean()
+
+
+def supervised_inside(features: Tensor, labels: Tensor) -> Tensor:
+    return supervised(features, labels, inside=True)
+
+
+def of_groups(q_reps: Tensor, p_reps: Tensor) -> Tensor:
+    return cross_entropy(20 * q_reps @ p_reps.T, torch.arange(len(q_reps)) * (len(p_reps) // len(q_reps)))
+
+
+def scaled(image_features: Tensor, text_features: Tensor, logit_scale: Tensor) -> Tensor:
+    return cross_entropy(logit_scale * image_features @ text_features.T, torch.arange(len(image_features)))
+
+
+class Proxies(torch.nn.Module):
+    def __init__(self, dim: int = 8, classes: int = 4, scale: float = 16) -> None:
+        super().__init__()
+        self.weight, self.scale = torch.nn.Parameter(torch.randn(classes, dim)), scale
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(self.scale * normalize(embeddings) @ normalize(self.weight).T, labels)
+
+
+CASES = [
+    (max_of_hinges, Inputs.TWO_SETS, (vse_pp_loss, vse0_loss), {"margin": 0.2}),
+    (sum_of_hinges, Inputs.TWO_SETS, (vse0_loss, vse_pp_loss), {"margin": 0.2}),
+    (two_views, Inputs.VIEWS, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (siamese, Inputs.PAIRS, (contrastive_cosine_loss, triplet_loss), {"pos_margin": 1, "neg_margin": 0.5}),
+    (of_similarities, Inputs.SIMILARITIES, (circle_loss, triplet_loss), {"gamma": 16, "m": 0.25}),
+    (supervised, Inputs.MULTIVIEW, (sup_con_loss, sup_con_in_loss), {"scale": 5}),
+    (supervised_inside, Inputs.MULTIVIEW, (sup_con_in_loss, sup_con_loss), {"scale": 5}),
+    (of_groups, Inputs.GROUPS, (info_nce_loss, triplet_loss), {"tau": 20}),
+    (scaled, Inputs.TWO_SETS, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (Proxies, Inputs.PROXIES, (normalised_softmax_loss, triplet_loss), {"scale": 16}),
+]
+
+
+@pytest.mark.parametrize(("loss", "kind", "known", "settings"), CASES, ids=[c[0].__name__ for c in CASES])
+def test_what_it_takes_and_what_it_is_are_found(loss, kind, known, settings) -> None:
+    found = measure(loss, points=7)
+    assert found.inputs is kind
+    first, *others = nearest(found, known)
+    assert first.loss == known[0], first
+    assert first.on_batches < CLOSE
+    assert first.settings == pytest.approx(settings, rel=1e-3)
+    # The negative control: the sibling that one triplet may not tell apart is far on batches.
+    assert all(n.best > 0.05 for n in others if n.loss == known[1])
+
+
+def test_the_soft_margin_of_every_pair_is_no_softmax() -> None:
+    def every_pair(scores: Tensor) -> Tensor:
+        return softplus(20 * (scores - scores.diagonal()[:, None])).masked_fill(own_pairs(scores), 0).sum()
+
+    neighbours = {n.loss.name: n for n in nearest(measure(every_pair, points=7), [info_nce_loss])}
+    assert neighbours["info_nce"].distance < CLOSE
+    assert neighbours["info_nce"].on_batches > 0.1
+    assert neighbours["info_nce_of_every_pair"].on_batches < CLOSE
+
+
+def test_weights_that_jump_across_their_normal_are_no_gradient() -> None:
+    def mined(scores: Tensor, margin: float = 0.1) -> Tensor:
+        p = scores.diagonal()[:, None]
+        active = ((scores - p + margin > 0) & ~own_pairs(scores)).to(scores.dtype)
+        return (active * (0.5 * (1 - p) ** 2 + 0.5 * scores**2)).sum()
+
+    found = measure(mined, points=9)
+    assert found.integrable is False
+    assert "the weights jump" in found.verdict.reason
+    assert "s_n − s_p = -0.1" in found.findings()["jumps"]
+
+
+def test_weights_that_jump_along_their_normal_may_be_one_and_are_not_proved() -> None:
+    def hinge_by_hand(scores: Tensor) -> Tensor:
+        above = scores - scores.diagonal()[:, None] + 0.2
+        return torch.where(above > 0, above, torch.zeros_like(above)).masked_fill(own_pairs(scores), 0).sum()
+
+    found = measure(hinge_by_hand, points=9)
+    assert found.integrable is None
+    assert "gt" in found.verdict.reason
+    assert all(not jump.tangential > 0.004 for jump in (*found.jumps, *found.jumps_on_batches))
+
+
+@pytest.mark.parametrize("stop", [Tensor.detach, lambda x: x.data, lambda x: torch.tensor(x.tolist())])
+def test_a_stopped_gradient_is_never_proved(stop) -> None:
+    found = measure(lambda scores: (stop(scores * 0.5) * scores).sum(), points=3)
+    assert found.integrable is not True
+
+
+def test_a_reversed_loss_is_a_finding() -> None:
+    def reversed_triplet(scores: Tensor) -> Tensor:
+        return relu(scores.diagonal()[:, None] - scores + 0.2).masked_fill(own_pairs(scores), 0).sum()
+
+    found = measure(reversed_triplet, points=9)
+    assert "reversed" in found.findings()["signs"]
+    first = nearest(found, [triplet_loss, info_nce_loss])[0]
+    assert (first.loss, first.exchanged) == (triplet_loss, True)
+    assert first.on_batches < CLOSE
+    forgotten = measure(lambda scores: -scaled(scores, torch.eye(len(scores)).double(), torch.tensor(9.0)), points=5)
+    assert nearest(forgotten, [info_nce_loss])[0].factor < 0
+
+
+@pytest.mark.parametrize("cut", [Tensor.detach, lambda scores: scores.masked_fill(own_pairs(scores) | True, 0.0)])
+def test_a_dead_loss_is_a_finding(cut) -> None:
+    found = measure(lambda scores: relu(cut(scores)).sum(), points=3)
+    assert "everywhere" in found.findings()["dead"]
+
+
+def test_what_is_not_finite_is_mapped() -> None:
+    def arc_margin(scores: Tensor) -> Tensor:
+        p = scores.diagonal()
+        moved = p * math.cos(0.5) - torch.sqrt(1 - p**2) * math.sin(0.5)
+        return cross_entropy(16 * (scores + torch.diag_embed(moved - p)), torch.arange(len(scores)))
+
+    found = measure(arc_margin, points=3)
+    assert "NaN" in found.not_finite["s_p = 1"]
+    assert "s_n = 1" not in found.not_finite
+    by_distance = measure(lambda anchor, positive, negative: pairwise_distance(anchor, positive, eps=0).sum(), points=3)
+    assert "s_p → 1" in by_distance.explodes
+    assert "s_p → 1" not in found.explodes
+
+
+def test_the_gradient_of_a_learned_scale_is_mapped() -> None:
+    def masked(image_features: Tensor, text_features: Tensor, logit_scale: Tensor) -> Tensor:
+        scores = image_features @ text_features.T
+        hidden = torch.ones_like(scores).triu(1).bool()
+        return cross_entropy(logit_scale * scores.masked_fill(hidden, -torch.inf), torch.arange(len(scores)))
+
+    assert measure(masked, points=3).learned["logit_scale"].isnan().any()
+    assert measure(scaled, points=3).learned["logit_scale"].isfinite().all()
+
+
+def test_a_fit_that_fails_costs_its_own_line() -> None:
+    found = measure(scaled, points=5)
+    broken = circle_loss.with_settings({})
+    object.__setattr__(broken, "similarity", None)
+    neighbours = nearest(found, [broken, info_nce_loss])
+    assert neighbours[0].loss == info_nce_loss
+    assert neighbours[-1].problem
+
+
+def test_degenerate_fits_are_none() -> None:
+    assert Neighbour(info_nce_loss, {"tau": 1e-7}, factor=1e7, distance=0.0).degenerate
+    assert Neighbour(info_nce_loss, {"tau": 10.0}, factor=1.0, distance=1.0).degenerate
+    assert not Neighbour(info_nce_loss, {"tau": 10.0}, factor=1.0, distance=0.5).degenerate
+
+
+def test_settings_reach_the_constructor_and_the_call() -> None:
+    assert nearest(measure(Proxies, points=5, settings={"scale": 4.0}), [normalised_softmax_loss])[0].settings[
+        "scale"
+    ] == pytest.approx(4)
+    assert "s_n = 0.3" in measure(siamese, points=5, settings={"margin": 0.3}).findings()["jumps"]
+    with pytest.raises(ValueError, match="got a value for 'marge' but expected one of x1, x2, label, margin"):
+        measure(siamese, settings={"marge": 1})

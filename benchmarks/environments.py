@@ -22,12 +22,23 @@ RESULTS = PROJECT / "benchmarks" / "results" / "environments.md"
 TOGETHER = ("click==8.1.7", "setuptools==69.0.0")
 """Beside the oldest: what typer 0.12 parses with, and what lightning-fabric 2.2 imports `pkg_resources` from."""
 
-TOOLS = "pytest pytest-xdist hypothesis beartype hatchling import-linter nbclient ipykernel ipywidgets selenium".split()
-ADAPTED = "pytorch-metric-learning sentence-transformers accelerate datasets tensorboard eccv-caption".split()
+TOOLS = [
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "beartype",
+    "hatchling",
+    "import-linter",
+    "nbclient",
+    "ipykernel",
+    "ipywidgets",
+    "selenium",
+]
+ADAPTED = ["pytorch-metric-learning", "sentence-transformers", "accelerate", "datasets", "tensorboard", "eccv-caption"]
 SHOWN = (
     "torch numpy pandas sympy matplotlib seaborn typer rich pydantic pillow lightning-fabric optuna plotly safetensors"
 )
-SHOWN = SHOWN.split() + ["pytorch-metric-learning", "sentence-transformers"]
+SHOWN = [*SHOWN.split(), "pytorch-metric-learning", "sentence-transformers"]
 
 
 def run(*words: str | Path) -> str:

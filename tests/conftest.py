@@ -3,11 +3,19 @@
 import os
 import random
 import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+# What jaxtyping's import hook is the first to import it compiles anew, third parties included.
+import beartype  # noqa: F401
 import pytest
+import sympy  # noqa: F401
 from hypothesis import settings
+
+# Compiled files are kept, whatever the environment says: without them every worker and every call compiles the house.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -1,6 +1,6 @@
 """Laws that the compiled weights of every loss and of every weight of the catalog obey."""
 
-import functools
+from itertools import product, starmap
 
 import mpmath
 import numpy as np
@@ -14,6 +14,7 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 from goal_analysis.symbolic.weight import WeightField, compose
+from losses_catalog import catalog, pair_weights, triplet_weights
 
 SCALE = 256
 """As large as published scales get: the γ of circle loss."""
@@ -21,20 +22,15 @@ SCALE = 256
 EXACT = 1e-12
 
 
-@functools.cache
-def fields() -> dict[str, WeightField]:
-    """The weight fields of the catalog's losses, and of its triplet weights with its pair weights."""
-    from losses_catalog import catalog, pair_weights, triplet_weights
+LOSSES = {loss.name: loss for loss in catalog}
+COMPOSED = {field.name: field for field in starmap(compose, product(triplet_weights, pair_weights))}
 
-    found = {loss.name: decompose(loss).field for loss in catalog}
-    for triplet in triplet_weights:
-        found |= {field.name: field for field in (compose(triplet, pair) for pair in pair_weights)}
-    return found
+every_field = pytest.mark.parametrize("name", [*LOSSES, *COMPOSED])
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(fields()))
+def field_of(name: str) -> WeightField:
+    """The weight field of a loss of the catalog, or of a triplet weight with a pair weight."""
+    return decompose(LOSSES[name]).field if name in LOSSES else COMPOSED[name]
 
 
 def weights(field: WeightField, scaled: bool = False) -> list[sp.Expr]:
@@ -75,9 +71,10 @@ def worst(found, exact: np.ndarray) -> float:
     return float(np.max(np.abs(found - exact) / np.maximum(np.abs(exact), 1e-290)))
 
 
+@every_field
 @pytest.mark.parametrize("scaled", [False, True], ids=["defaults", "large scales"])
 def test_torch_computes_the_formula(name: str, scaled: bool) -> None:
-    field = fields()[name]
+    field = field_of(name)
     expressions, symbols, values = weights(field, scaled), inputs(field), points(field)
     exact = in_many_digits(expressions, symbols, values)
     found = compiled(expressions, symbols)(*values)
@@ -88,8 +85,9 @@ def test_torch_computes_the_formula(name: str, scaled: bool) -> None:
     assert worst([x * (1 + 3 * EXACT * steep) for x in found], exact) > EXACT * steep
 
 
+@every_field
 def test_the_three_ways_to_run_agree(name: str) -> None:
-    field = fields()[name]
+    field = field_of(name)
     expressions, symbols, values = weights(field), inputs(field), points(field)
     run = compiled(expressions, symbols)
     kept = [v.clone() for v in values]
@@ -102,8 +100,9 @@ def test_the_three_ways_to_run_agree(name: str) -> None:
         torch.testing.assert_close(c, a[:, None].expand(-1, 2), rtol=1e-13, atol=1e-300)
 
 
+@every_field
 def test_numpy_computes_what_torch_computes(name: str) -> None:
-    field = fields()[name]
+    field = field_of(name)
     symbols, values = inputs(field), points(field)
     for scaled in (False, True):
         expressions = weights(field, scaled)
@@ -121,9 +120,10 @@ def infinite_at(field: WeightField, expressions: list[sp.Expr], point: tuple[flo
     return [not abs(row[0]) <= torch.finfo(torch.float32).max for row in exact]
 
 
+@every_field
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_weights_are_finite_where_the_formula_is(name: str, dtype: torch.dtype) -> None:
-    field = fields()[name]
+    field = field_of(name)
     ends = [float(field.similarity.opposite), 0.0, float(field.similarity.identical)]
     for scaled in (False, True):
         expressions = weights(field, scaled)
@@ -139,7 +139,7 @@ def test_weights_are_finite_where_the_formula_is(name: str, dtype: torch.dtype) 
 def test_some_formulas_are_infinite_and_few() -> None:
     infinite = {
         name
-        for name, field in fields().items()
+        for name, field in ((name, field_of(name)) for name in (*LOSSES, *COMPOSED))
         for p in (float(field.similarity.opposite), float(field.similarity.identical))
         if any(infinite_at(field, weights(field), (p, 0.0, *(0.0 for _ in field.relative))))
     }

@@ -1,8 +1,8 @@
 """Objectives inside sentence-transformers itself: its trainer on a small model of random weights, without a network."""
 
 import json
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,12 +15,8 @@ from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.recombination.recombine import composed
 from losses_catalog.weights import linear_pair, nca_triplet
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-pytest.importorskip("sentence_transformers")
-from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import BertConfig, BertModel, BertTokenizerFast
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 ENGLISH = ["red", "blue", "green", "old", "new", "big", "cat", "dog", "bird", "fish"]
 FRENCH = ["rouge", "bleu", "vert", "vieux", "neuf", "grand", "chat", "chien", "oiseau", "poisson"]
@@ -91,8 +87,14 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> SentenceTransformer:
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "SentenceTransformer":
     """A BERT of one layer, its weights random, its vocabulary the words above."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
     torch.set_default_dtype(torch.float32)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ENGLISH, *FRENCH]
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -103,13 +105,16 @@ def model(tmp_path: Path) -> SentenceTransformer:
     return SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(32)], device="cpu")
 
 
-def recall(model: SentenceTransformer) -> float:
+def recall(model: "SentenceTransformer") -> float:
     with torch.no_grad():
         x, y = (torch.as_tensor(model.encode(texts, normalize_embeddings=True)) for texts in (ANCHORS, POSITIVES))
     return float(((x @ y.T).argmax(1) == torch.arange(len(x))).double().mean())
 
 
-def test_the_trainer_of_the_library_trains_with_it(model: SentenceTransformer, tmp_path: Path) -> None:
+def test_the_trainer_of_the_library_trains_with_it(model: "SentenceTransformer", tmp_path: Path) -> None:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+
     loss = SentenceObjective(model, objective())
     before = recall(model)
     arguments = SentenceTransformerTrainingArguments(
@@ -131,7 +136,7 @@ def test_the_trainer_of_the_library_trains_with_it(model: SentenceTransformer, t
     assert recall(model) > 0.8
 
 
-def test_the_gradients_in_the_model_are_those_of_direct_use(model: SentenceTransformer) -> None:
+def test_the_gradients_in_the_model_are_those_of_direct_use(model: "SentenceTransformer") -> None:
     features = [model.tokenize(texts) for texts in (ANCHORS, POSITIVES)]
     parameters = [p for p in model.parameters() if p.requires_grad]
 
@@ -148,6 +153,6 @@ def test_the_gradients_in_the_model_are_those_of_direct_use(model: SentenceTrans
             torch.testing.assert_close(ours, theirs)
 
 
-def test_the_card_of_a_model_names_the_objective(model: SentenceTransformer) -> None:
+def test_the_card_of_a_model_names_the_objective(model: "SentenceTransformer") -> None:
     said = SentenceObjective(model, objective()).get_config_dict()
     assert "nca/linear" in json.loads(json.dumps(said))["objective"]

@@ -1,5 +1,6 @@
 """What every test gets: fixed seeds, no display, reproducible hypotheses; and what several folders make up."""
 
+import gc
 import os
 import random
 import resource
@@ -22,6 +23,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # A busy machine may be slow without the code being wrong, hence no deadline.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+# Collecting tests makes much that stays, so the garbage collector looks at none of it, then or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

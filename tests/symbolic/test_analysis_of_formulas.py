@@ -110,7 +110,7 @@ def disagreements(loss, weights, points: int = 40) -> int:
     return wrong
 
 
-def largest_loop(weights, loops: int = 30, steps: int = 400) -> float:
+def largest_loop(weights, loops: int = 10, steps: int = 200) -> float:
     """The largest ∮(−w⁺ds_p + w⁻ds_n) around random rectangles, over the integral of the magnitudes."""
     source = random.Random(2)
     largest = 0.0
@@ -141,7 +141,7 @@ def test_weights_and_verdict(formula):
         assert loop > 0.004, verdict.reason
 
 
-@pytest.mark.parametrize("seed", range(48))
+@pytest.mark.parametrize("seed", range(24))
 def test_random_formulas(seed):
     formula = grammar(seed)
     start = time.process_time()

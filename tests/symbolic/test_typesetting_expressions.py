@@ -117,7 +117,7 @@ def _of_the_language(expression: sp.Expr) -> bool:
 
 
 @given(expressions)
-@settings(max_examples=1_500)
+@settings(max_examples=300)
 def test_every_expression_of_the_language_reads_back(expression: sp.Expr) -> None:
     assume(_of_the_language(expression))
     text = plain(expression)

@@ -252,6 +252,8 @@ class Objective(Displayed):
         Raises:
             ValueError: a name is unknown or a value lies outside its domain.
         """
+        if not settings:
+            return self
         resolve(self.hyperparameters, settings, self.owner)
         changed = (replace(h, default=settings.get(h.name, h.default)) for h in self.hyperparameters)
         return replace(self, hyperparameters=tuple(changed))

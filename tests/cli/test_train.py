@@ -1,12 +1,12 @@
 """`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,23 +113,15 @@ def test_images_of_another_kind_than_those_trained_on_are_refused(folder: Path, 
         assert called(*words, "--data", str(folder)).exit_code == 0
 
 
-def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder: Path, run: Path, tmp_path: Path) -> None:
-    words = arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    rng = np.random.default_rng()
-    kills = 0
-    while kills < 3:
-        with subprocess.Popen(
-            [sys.executable, "-m", "goal_analysis", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        ) as process:
-            while process.poll() is None and not (tmp_path / "killed" / LOG).exists():
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-        kills += 1
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
+    folder: Path, run: Path, tmp_path: Path, call: Callable[[Sequence[str]], subprocess.Popen]
+) -> None:
+    """The moments that matter are those of tests/faults; here the whole process is gone."""
+    with call(arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")) as process:
+        while process.poll() is None and not (tmp_path / "killed" / LOG).exists():
+            time.sleep(0.01)
+        time.sleep(np.random.default_rng().uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
     result = called("train", "--resume", str(tmp_path / "killed"))
     assert result.exit_code == 0, result.output
     assert (tmp_path / "killed" / LOG).read_bytes() == (run / LOG).read_bytes()
@@ -137,7 +129,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(folder: Path, run
     assert all((tensor == other.model[name]).all() for name, tensor in one.model.items())
 
 
-def test_a_full_disk_ends_a_run_and_leaves_its_checkpoints(folder: Path, run: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_run_and_leaves_its_checkpoints(folder: Path, run: Path, tmp_path: Path, full_disk) -> None:
     """Files of one kilobyte at most stand for a full disk; a larger write fails with EFBIG."""
     full = tmp_path / "full"
     shutil.copytree(run, full)
@@ -145,14 +137,9 @@ def test_a_full_disk_ends_a_run_and_leaves_its_checkpoints(folder: Path, run: Pa
     kept = full / CHECKPOINTS
     shutil.rmtree(kept / f"step-{steps(kept)[-1]:08d}")
     before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
-    words = [sys.executable, "-m", "goal_analysis", "train", "--resume", str(full)]
-    ended = subprocess.run(
-        ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert ended.returncode == 1
+    with full_disk(1024):
+        ended = called("train", "--resume", str(full))
+    assert ended.exit_code == 1
     assert f"{full}: " in ended.stderr
     assert "File too large" in ended.stderr
     assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
@@ -208,21 +195,23 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPa
         processes(2, None)
 
 
-def test_two_processes_train_as_one_on_the_joined_batch(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_on_the_joined_batch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Sequence[str]], subprocess.Popen]
+) -> None:
     """To rounding in float64, without dropout, which every process draws for its own share."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     precise = ("training.precision=64-true", "model.image.dropout=0", "model.text.dropout=0", "training.epochs=2")
     settings = [part for setting in precise for part in ("--set", setting)]
-    found = []
-    for name, count in (("one", 1), ("two", 2)):
-        words = arguments(folder, tmp_path / name, *settings, "--accelerator", "cpu", "--devices", str(count))
-        subprocess.run(
-            [sys.executable, "-m", "goal_analysis", *words],
-            check=True,
-            timeout=240,
-            capture_output=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        )
-        found.append(load(tmp_path / name / CHECKPOINTS, 20))
-    for name, tensor in found[0].model.items():
-        assert float((tensor - found[1].model[name]).abs().max()) < 1e-12
+    one, two = (
+        arguments(folder, tmp_path / name, *settings, "--accelerator", "cpu", "--devices", count)
+        for name, count in (("one", "1"), ("two", "2"))
+    )
+    alone = called(*one)
+    assert alone.exit_code == 0, alone.output
+    with call(two) as process:
+        said = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, said
+    expected, found = (load(tmp_path / name / CHECKPOINTS, 20).model for name in ("one", "two"))
+    for name, tensor in expected.items():
+        assert float((tensor - found[name]).abs().max()) < 1e-12
     assert len((tmp_path / "two" / LOG).read_text().splitlines()) == 2

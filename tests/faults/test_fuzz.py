@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-CASES = 600
+CASES = 400
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
 """A stranger of every kind goes through describe, train, study, export and plot, and no other file knows of it."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from goal_analysis.cli import app
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.objective import GradientObjective
@@ -26,11 +27,9 @@ SETTINGS = (
 
 
 def command(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "goal_analysis", *words], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def settings() -> list[str]:

@@ -143,7 +143,7 @@ def test_gradients_are_clipped(make: Make, given: tuple) -> None:
 
 # Where torch breaks its graph it looks at the gradients of what it hands on.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize("make", map(OBJECTIVES.get, EVERY_WAY), ids=EVERY_WAY)
+@pytest.mark.parametrize("make", [OBJECTIVES[way] for way in EVERY_WAY], ids=EVERY_WAY)
 def test_a_compiled_step_has_the_same_gradients(make: Make, given: tuple) -> None:
     model, images, texts = given
     objective, found = make(), []

@@ -54,7 +54,7 @@ def test_no_verdict_is_wrong(kind: str) -> None:
 @every_kind
 def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
     tested = 0
-    for place in range(6):
+    for place in range(5):
         case = cases.case(kind, SEED, place)
         if case.formulas is None:
             continue
@@ -72,16 +72,16 @@ def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
 
 def test_who_says_yes_to_all_is_caught() -> None:
     found = [
-        verdicts.judge(kind, SEED, place, says(True)) for kind in ("mask", "aggregate", "detach") for place in range(8)
+        verdicts.judge(kind, SEED, place, says(True)) for kind in ("mask", "aggregate", "detach") for place in range(4)
     ]
-    assert sum(judged.outcome == "wrong yes" for judged in found) > 8
+    assert sum(judged.outcome == "wrong yes" for judged in found) > 5
 
 
-@pytest.mark.parametrize("kind", ["hinge", "condition", "catalog"])
+@pytest.mark.parametrize("kind", ["hinge", "condition"])
 def test_who_says_no_to_all_is_caught(kind: str) -> None:
-    found = [verdicts.judge(kind, SEED, place, says(False)) for place in range(3)]
+    found = [verdicts.judge(kind, SEED, place, says(False)) for place in range(2)]
     assert all("no witness" in judged.doubts for judged in found)
-    assert sum(judged.outcome == "wrong no" for judged in found) >= (3 if kind == "hinge" else 1)
+    assert sum(judged.outcome == "wrong no" for judged in found) >= (2 if kind == "hinge" else 1)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_who_says_no_to_all_is_caught(kind: str) -> None:
 )
 def test_the_oracle_finds_the_work_that_is_done(text: str, keywords: dict, gradient: bool) -> None:
     truth = verdicts.Truth(cases.of_formula("mask", text, **keywords), np.random.default_rng(0))
-    truth.search(60)
+    truth.search(40)
     assert (truth.path is None) is gradient, truth.path
 
 

@@ -25,8 +25,8 @@ TOPICS = ("measured on", "pulls and pushes", "signs", "verdict", "jumps", "dead"
 
 TEXT = """# Losses as they are shipped
 
-What `goal-analyze measure` says of ten losses of four libraries, each called as a black box with the library's defaults
-unless its line says otherwise. Nothing here is read off their source: weights are autograd's, *integrable: yes* is a
+What `goal-analyze measure` says of losses of other libraries, each called as a black box with the library's defaults
+unless its title says otherwise. Nothing here is read off their source: weights are autograd's, *integrable: yes* is a
 proof by what the loss calls, *no* has a witness, and *open* says what keeps the proof. Distances are those of the
 gradients by all pairs on random batches, up to the factor. `python docs/generating/shipped_page.py` writes this page.
 """

@@ -68,6 +68,7 @@ FIRST_STEP, LAST_STEP, SWEEPS, FEW = 0.8, 0.005, 60, 8
 
 ROUGHLY, ROUGH_STEP = 120, 0.1  # so many points of the plane, and the last step, tell which losses come near
 FINEST = 1e-9  # the last step where weights jump
+TINY = 1e-9  # a hyperparameter below is said to be 0
 ROUNDED = 1e-6  # a distance below is said to be 0
 EXACT = 1e-13  # a distance that is rounding alone; the search ends there
 FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
@@ -141,7 +142,7 @@ class Neighbour:
     @property
     def in_words(self) -> str:
         """The loss with its settings, the factor, the distances and the ties."""
-        fitted = ", ".join(f"{name}={value:.4g}" for name, value in self.settings.items())
+        fitted = ", ".join(f"{name}={value if abs(value) > TINY else 0:.4g}" for name, value in self.settings.items())
         roles = " with positives and negatives exchanged" if self.exchanged else ""
         also = f", the same as {', '.join(self.ties)}" if self.ties else ""
         on = "" if np.isnan(self.on_batches) else f" on batches, {self.anchors}; {_said(self.distance)} on a triplet"

@@ -5,13 +5,20 @@ The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from goal_analysis.numeric.engine.pairs import Block
+from goal_analysis.numeric.engine.products import dtype_of_products
+
 CLOSE = 0.01
 """Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
+
+COLLAPSED = 1024
+"""Pairs so close that are measured at a time."""
 
 TOLERANCE = 0.02
 """By how much a length may exceed 1 and still count as that of a unit vector."""
@@ -68,14 +75,29 @@ class Geometry:
 
     def score(self, s: Tensor, down: slice, across: slice) -> None:
         """Turn a tile's dot products into scores, in place."""
-        if self.of_x is None or self.of_y is None:
-            return
-        sizes = self.of_x[down, None] + self.of_y[None, across]
+        if self.of_x is not None and self.of_y is not None:
+            sizes = self.of_x[down, None] + self.of_y[None, across]
+            self._measure(s, sizes, lambda i, j: (self.x[down][i], self.y[across][j]))
+
+    def of_pairs(self, block: Block) -> Tensor:
+        """The scores of pairs that match, shape ``(groups, rows, columns)``."""
+        x, y = block.of_rows(self.x), block.transposed.of_rows(self.y)
+        dtype = dtype_of_products(x)
+        if block.run is None:
+            s = x.to(dtype) @ y.to(dtype).mT
+        else:
+            s = torch.linalg.vecdot(x.to(dtype), y.to(dtype)).unsqueeze(2)
+        if self.of_x is not None and self.of_y is not None:
+            sizes = block.of_rows(self.of_x).unsqueeze(2) + block.transposed.of_rows(self.of_y).unsqueeze(1)
+            self._measure(s, sizes, lambda g, i, j: (x[g, i], y[g, j]))
+        return s
+
+    def _measure(self, s: Tensor, sizes: Tensor, ends: Callable[..., tuple[Tensor, Tensor]]) -> None:
         squared = sizes - 2 * s
-        i, j = (squared < CLOSE * sizes).nonzero(as_tuple=True)
-        x, y = (e.to(squared.dtype) for e in (self.x[down], self.y[across]))
-        for part in torch.arange(len(i), device=s.device).split(len(s) + 1):  # a collapsed batch has all pairs there
-            squared[i[part], j[part]] = (x[i[part]] - y[j[part]]).square().sum(1)
+        close = (squared < CLOSE * sizes).nonzero()
+        for part in close.split(COLLAPSED):  # a collapsed batch has all pairs there
+            x, y = (e.to(squared.dtype) for e in ends(*part.unbind(1)))
+            squared[part.unbind(1)] = (x - y).square().sum(1)
         torch.neg(squared.sqrt_() if DISTANCES[self.similarity] else squared, out=s)
 
     def by_products(self, w: Tensor, s: Tensor) -> None:

@@ -1,6 +1,6 @@
-"""The positives of a batch as a list of pairs, found by sorting ids, and the tiles of its scores.
+"""The positives of a batch as groups of rows and columns that match each other, and the tiles of its scores.
 
-A list takes O(N) memory where a mask takes N². What the pairs of one anchor add up to is a segment of the list.
+Groups take O(N) memory, however many pairs they make, where a list of the pairs takes as many numbers and a mask N².
 """
 
 from __future__ import annotations
@@ -13,11 +13,20 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-DENSE = 16
+DENSE = 8
 """From one pair in so many on, a mask is the better form."""
 
+FEW = 2**14
+"""Pairs, with those that fill groups up, which are worked on at once whatever the groups' sizes."""
+
+GATHERED = 1024
+"""Rows, or columns, of groups that are gathered at a time, and sixteen times as many on a GPU."""
+
 WHOLE = 2048
-"""Rows and columns up to which the scores are one tile."""
+"""Rows and columns up to which all scores are kept."""
+
+PART = 2**20
+"""Scores of which the weights are made at a time, then."""
 
 TILE = (1024, 2048)
 """Rows and columns of a tile of more scores: a few megabytes, which a processor's cache holds."""
@@ -27,151 +36,199 @@ GPU_TILE = (16384, 8192)
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
-    """The pairs of every anchor of one axis.
+class Block:
+    """Some groups of pairs: in each every row matches every column, and smaller ones are filled up with repetitions.
 
     Args:
-        anchor: shape ``(pairs,)``; of each pair.
-        order: shape ``(pairs,)``; the pairs in the order of their anchors; None where they stand in it.
-        lengths: shape ``(anchors,)``; how many pairs each has.
-        single: whether pair i is the one pair of anchor i.
+        rows: shape ``(groups, rows)``.
+        columns: shape ``(groups, columns)``.
+        members: shape ``(groups, rows, columns)``; which are no repetitions.
+        filled: whether there are repetitions.
+        run: the rows and the columns, where group i is row i of these with column i.
     """
 
-    anchor: Tensor
-    order: Tensor | None
-    lengths: Tensor
-    single: bool = False
+    rows: Tensor
+    columns: Tensor
+    members: Tensor
+    filled: bool = True
+    run: tuple[slice, slice] | None = None
 
-    def of_anchors(self, values: Tensor) -> Tensor:
-        """Numbers of the anchors, for every pair."""
-        return values if self.single else values[self.anchor]
+    @property
+    def transposed(self) -> Block:
+        """The same with the columns as rows."""
+        run = None if self.run is None else self.run[::-1]
+        return Block(self.columns, self.rows, self.members.mT, self.filled, run)
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over the pairs of every anchor, in one order whatever repeats."""
-        if self.single:
-            return values
-        ordered = values if self.order is None else values[self.order]
-        return torch.segment_reduce(ordered, "sum", lengths=self.lengths, unsafe=True)
+    def of_rows(self, values: Tensor) -> Tensor:
+        """What the rows have of numbers of all rows, shape ``(groups, rows, …)``."""
+        return values[self.rows] if self.run is None else values[self.run[0]].unsqueeze(1)
 
-    def largest(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The largest value of every anchor's pairs, −∞ without any, and 1 at the first pair that has it."""
-        top = values.new_full(self.lengths.shape, -torch.inf).scatter_reduce(0, self.anchor, values, "amax")
-        place = torch.arange(len(values), device=values.device)
-        tied = place.masked_fill(values != top[self.anchor], len(values))
-        first = torch.full_like(self.lengths, len(values)).scatter_reduce(0, self.anchor, tied, "amin")
-        return top, (place == first[self.anchor]).to(values.dtype)
+    def add_to_rows(self, total: Tensor, values: Tensor) -> None:
+        """Add numbers of the rows, zero where they repeat, to those of all rows."""
+        if self.run is None:
+            total.index_add_(0, self.rows.flatten(), values.flatten(0, 1))
+        else:
+            total[self.run[0]] += values.squeeze(1)
+
+    def subtract_product(self, to: Tensor, weights: Tensor, e: Tensor) -> None:
+        """Subtract W·E from a gradient of the rows, for weights of the pairs."""
+        if self.run is not None:
+            to[self.run[0]].addcmul_(weights[:, 0], e[self.run[1]].to(to.dtype), value=-1)
+        else:
+            self.add_to_rows(to, -(weights.to(to.dtype) @ e[self.columns].to(to.dtype)))
+
+    def read(self, matrix: Tensor) -> Tensor:
+        """The numbers of the pairs in a whole matrix, shape ``(groups, rows, columns)``."""
+        found = matrix.view(-1)[self.places(matrix.shape[1])]
+        return found if self.run is None else found.clone().view(-1, 1, 1)
+
+    def subtract(self, matrix: Tensor, weights: Tensor) -> None:
+        """Subtract weights of the pairs, zero where they repeat, in a whole matrix."""
+        flat, places = matrix.view(-1), self.places(matrix.shape[1])
+        if isinstance(places, slice):
+            flat[places] -= weights.flatten()
+        else:
+            flat.index_add_(0, places.flatten(), weights.flatten(), alpha=-1)
+
+    def places(self, width: int) -> Tensor | slice:
+        """Where the pairs stand in a flattened matrix of so many columns."""
+        if self.run is None:
+            return self.rows.unsqueeze(2) * width + self.columns.unsqueeze(1)
+        first = self.run[0].start * width + self.run[1].start
+        return slice(first, first + (len(self.rows) - 1) * (width + 1) + 1, width + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """All pairs (row, column) that match, in the order of the rows, then of the columns; all others are negatives.
+    """All pairs (row, column) that match; all others are negatives.
 
     Args:
-        row: shape ``(pairs,)``.
-        column: shape ``(pairs,)``.
         shape: how many rows and columns there are.
-        diagonal: whether pair i is row i with column i, and no other pair matches.
+        groups: of every row and of every column, and how many there are: those of one group match.
+        first: the column that matches row 0, where row i matches column first + i and no other.
     """
 
-    row: Tensor
-    column: Tensor
     shape: tuple[int, int]
-    diagonal: bool = False
+    groups: tuple[Tensor, Tensor, int] | None
+    device: torch.device | str | None = None
+    first: int = 0
 
     @classmethod
     def of_diagonal(cls, n: int, device: torch.device | str | None = None) -> Pairs:
         """Column i matches row i and no other."""
-        i = torch.arange(n, device=device)
-        return cls(i, i, (n, n), diagonal=True)
+        return cls((n, n), None, device)
 
     @classmethod
     def of_ids(cls, row_ids: Tensor, column_ids: Tensor) -> Pairs | None:
         """Equal ids match; None where the pairs are so many that a mask is the better form.
 
         >>> pairs = Pairs.of_ids(torch.tensor([7, 8, 7]), torch.tensor([7, 7, 9]))
-        >>> pairs.row, pairs.column
-        (tensor([0, 0, 2, 2]), tensor([0, 1, 0, 1]))
+        >>> pairs.masks()[0].int()
+        tensor([[1, 1, 0],
+                [0, 0, 0],
+                [1, 1, 0]], dtype=torch.int32)
         """
-        device, rows, columns = row_ids.device, len(row_ids), len(column_ids)
+        rows, columns = len(row_ids), len(column_ids)
         values, group = torch.unique(torch.cat([row_ids, column_ids]), return_inverse=True)
-        of_row, of_column = group[:rows], group[rows:]
-        columns_of = torch.bincount(of_column, minlength=len(values))
-        times = columns_of[of_row]
-        count = int(times.sum())
-        if count > max(rows * columns // DENSE, rows + columns):
-            return None
-        if count == rows == columns and torch.equal(row_ids, column_ids):  # one pair a row, and it stands across
-            return cls.of_diagonal(rows, device)
-        row = torch.arange(rows, device=device).repeat_interleave(times)
-        place = torch.arange(count, device=device) - (times.cumsum(0) - times)[row]
-        order = torch.sort(of_column, stable=True).indices
-        column = order[(columns_of.cumsum(0) - columns_of)[of_row[row]] + place]
-        return cls(row, column, (rows, columns))
+        if rows == columns == len(values) and torch.equal(row_ids, column_ids):
+            return cls.of_diagonal(rows, row_ids.device)
+        found = cls((rows, columns), (group[:rows], group[rows:], len(values)), row_ids.device)
+        count = int(found.counts(0).sum())
+        return found if count <= max(rows * columns // DENSE, rows + columns) else None
 
-    def __len__(self) -> int:
-        return len(self.row)
+    @property
+    def diagonal(self) -> bool:
+        """Whether row i matches one column."""
+        return self.groups is None
 
-    @cached_property
-    def by_row(self) -> Segments:
-        """The pairs of every row."""
-        return self._singles or Segments(self.row, None, torch.bincount(self.row, minlength=self.shape[0]))
-
-    @cached_property
-    def by_column(self) -> Segments:
-        """The pairs of every column."""
-        if self._singles is not None:
-            return self._singles
-        order = torch.sort(self.column, stable=True).indices
-        return Segments(self.column, order, torch.bincount(self.column, minlength=self.shape[1]))
-
-    @cached_property
-    def _singles(self) -> Segments | None:
-        return Segments(self.row, None, torch.ones_like(self.row), single=True) if self.diagonal else None
+    def counts(self, axis: int) -> Tensor:
+        """How many pairs every row, or column, has."""
+        if self.groups is None:
+            return torch.ones(self.shape[axis], dtype=torch.long, device=self.device)
+        own, other = self.groups[axis], self.groups[1 - axis]
+        return torch.bincount(other, minlength=self.groups[2])[own]
 
     @property
     def transposed(self) -> Pairs:
         """The same pairs with the columns as rows."""
-        if self.diagonal:
-            return self
-        order = torch.sort(self.column, stable=True).indices
-        return Pairs(self.column[order], self.row[order], (self.shape[1], self.shape[0]))
+        groups = self.groups and (self.groups[1], self.groups[0], self.groups[2])
+        return Pairs(self.shape[::-1], groups, self.device)
 
     def masks(self) -> tuple[Tensor, Tensor]:
         """Which pairs match and which do not, as matrices."""
-        positives = torch.zeros(self.shape, dtype=torch.bool, device=self.row.device)
-        positives[self.row, self.column] = True
+        if self.groups is None:
+            positives = torch.eye(self.shape[0], dtype=torch.bool, device=self.device)
+        else:
+            positives = self.groups[0][:, None] == self.groups[1]
         return positives, ~positives
 
-    def strip(self, top: int, bottom: int) -> tuple[slice, Pairs]:
-        """Those of a run of rows, counted from its first: which they are, and the pairs."""
-        first, last = self.bounds([top, bottom])
-        part = slice(first, last)
-        return part, Pairs(self.row[part] - top, self.column[part], (bottom - top, self.shape[1]))
+    def strip(self, top: int, bottom: int) -> Pairs:
+        """Those of a run of rows, counted from its first."""
+        if bottom - top == self.shape[0]:
+            return self
+        groups = self.groups and (self.groups[0][top:bottom], *self.groups[1:])
+        return Pairs((bottom - top, self.shape[1]), groups, self.device, self.first + top)
 
-    def bounds(self, edges: list[int]) -> list[int]:
-        """How many pairs come before each of these rows."""
-        if self.diagonal:
-            return edges
-        return torch.searchsorted(self.row, torch.tensor(edges, device=self.row.device)).tolist()
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Every pair once."""
+        if self.groups is None:
+            rows, first = self.shape[0], self.first
+            i = torch.arange(rows, device=self.device).unsqueeze(1)
+            members = torch.ones((rows, 1, 1), dtype=torch.bool, device=self.device)
+            run = (slice(0, rows), slice(first, first + rows))
+            return [Block(i, i + first if first else i, members, False, run)]
+        *sides, groups = self.groups
+        counts = [torch.bincount(of, minlength=groups) for of in sides]
+        group = (counts[0] * counts[1]).nonzero()[:, 0]
+        if not len(group):
+            return []
+        orders = [torch.sort(of, stable=True).indices for of in sides]
+        starts = [(count.cumsum(0) - count)[group] for count in counts]
+        counts = [count[group] for count in counts]
+        most = [int(count.max()) for count in counts]
+        parts = [slice(None)]
+        if len(group) * most[0] * most[1] > FEW:  # groups of about one size
+            sizes = torch.stack(counts).double().log2().ceil().long()
+            size = sizes[0] * 64 + sizes[1]
+            at = GATHERED * (16 if group.is_cuda else 1)
+            parts = [
+                part
+                for one in size.unique().tolist()
+                for part in (size == one).nonzero()[:, 0].split(max(1, at >> max(one // 64, one % 64)))
+            ]
+        return [
+            self._block(*(t for i in (0, 1) for t in (orders[i], starts[i][part], counts[i][part]))) for part in parts
+        ]
+
+    def _block(self, order: Tensor, start: Tensor, count: Tensor, *of_columns: Tensor) -> Block:
+        found, inside = [], []
+        for ordered, first, length in ((order, start, count), of_columns):
+            place = torch.arange(int(length.max()), device=order.device)
+            there = place < length[:, None]
+            inside.append(there)
+            found.append(ordered[first[:, None] + place * there])
+        members = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
+        return Block(*found, members, not bool(members.all()))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A block of the score matrix with the pairs whose rows it covers.
+    """A block of the score matrix.
 
     Args:
         top: its first row.
         bottom: the row after its last.
         left: its first column.
         right: the column after its last.
-        pairs: those in its rows.
+        places: where pairs that match stand in it, flattened.
     """
 
     top: int
     bottom: int
     left: int
     right: int
-    pairs: slice
+    places: list[Tensor | slice]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -188,28 +245,34 @@ class Tile:
         """Its columns."""
         return slice(self.left, self.right)
 
-    def within(self, pairs: Pairs) -> tuple[slice, Tensor]:
-        """Which pairs, and at which place of the flattened tile; those outside of it have the place after its last."""
-        rows, columns = self.shape
-        if pairs.diagonal:
-            start = max(self.top, self.left)
-            stop = max(start, min(self.bottom, self.right))
-            return slice(start, stop), pairs.row[start:stop] * (columns + 1) - (self.top * columns + self.left)
-        column = pairs.column[self.pairs] - self.left
-        place = (pairs.row[self.pairs] - self.top) * columns + column
-        if columns == pairs.shape[1]:
-            return self.pairs, place
-        return self.pairs, place.masked_fill((column < 0) | (column >= columns), rows * columns)
+    def mask(self, matrix: Tensor, value: float) -> None:
+        """Put a value where pairs match."""
+        flat = matrix.view(-1)
+        for place in self.places:
+            flat[place] = value
 
 
 def tiles(pairs: Pairs, size: tuple[int, int]) -> Iterator[Tile]:
     """The score matrix in blocks of at most this size, row by row."""
     rows, columns = pairs.shape
-    edges = [*range(0, rows, size[0]), rows]
-    before = pairs.bounds(edges)
-    for (top, bottom), (first, last) in zip(pairwise(edges), pairwise(before), strict=True):
+    for top, bottom in pairwise([*range(0, rows, size[0]), rows]):
+        strip = pairs.strip(top, bottom)
         for left, right in pairwise([*range(0, columns, size[1]), columns]):
-            yield Tile(top, bottom, left, right, slice(first, last))
+            yield Tile(top, bottom, left, right, [_within(block, left, right, columns) for block in strip.blocks])
+
+
+def _within(block: Block, left: int, right: int, columns: int) -> Tensor | slice:
+    """Where those pairs of a block stand that are in these columns."""
+    if right - left == columns:
+        return block.places(columns)
+    width = right - left
+    if block.run is None:
+        inside = ((block.columns >= left) & (block.columns < right)).unsqueeze(1).expand(block.members.shape)
+        return (block.places(width) - left)[inside]
+    first = block.run[1].start
+    start, stop = max(first, left), min(block.run[1].stop, right)
+    place = (start - first) * width + start - left
+    return slice(place, place + (stop - start - 1) * (width + 1) + 1, width + 1) if start < stop else slice(0, 0)
 
 
 def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
@@ -221,5 +284,9 @@ def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
         kept: how many numbers are kept of each score of a tile.
     """
     rows, columns, (height, width) = len(x), len(y), GPU_TILE
-    whole, tile = ((height // kept, width), (height // kept, width)) if x.is_cuda else ((WHOLE, WHOLE), TILE)
-    return (rows, columns) if rows <= whole[0] and columns <= whole[1] else tile
+    if x.is_cuda:
+        height //= kept
+        return (rows, columns) if rows <= height and columns <= width else (height, width)
+    if rows <= WHOLE and columns <= WHOLE:
+        return min(rows, max(1, PART // columns)), columns
+    return TILE

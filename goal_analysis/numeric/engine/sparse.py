@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from goal_analysis.numeric.engine.pairs import Block
+
 
 @dataclass(frozen=True, eq=False)
 class SparseWeights:
@@ -16,11 +18,13 @@ class SparseWeights:
         row: shape ``(entries,)``.
         column: shape ``(entries,)``.
         weight: shape ``(entries,)``.
+        less: blocks of pairs, with what W loses there.
     """
 
     row: Tensor
     column: Tensor
     weight: Tensor
+    less: list[tuple[Block, Tensor]]
 
     def times(self, columns: Tensor, rows: int) -> Tensor:
         """W·Y for Y of shape ``(columns, dim)``: every row a sum over its entries, in their order."""
@@ -28,12 +32,23 @@ class SparseWeights:
         starts = torch.searchsorted(order.values, torch.arange(rows, device=self.row.device))
         weight = self.weight[order.indices].to(columns.dtype)
         indices = self.column[order.indices]
-        return torch.nn.functional.embedding_bag(indices, columns, starts, mode="sum", per_sample_weights=weight)
+        to = torch.nn.functional.embedding_bag(indices, columns, starts, mode="sum", per_sample_weights=weight)
+        for block, less in self.less:
+            block.subtract_product(to, less, columns)
+        return to
 
     @property
     def transposed(self) -> SparseWeights:
         """Wᵀ."""
-        return SparseWeights(self.column, self.row, self.weight)
+        return SparseWeights(
+            self.column, self.row, self.weight, [(block.transposed, less.mT) for block, less in self.less]
+        )
+
+    def scaled(self, factor: Tensor) -> SparseWeights:
+        """A multiple of W."""
+        return SparseWeights(
+            self.row, self.column, factor * self.weight, [(block, factor * less) for block, less in self.less]
+        )
 
 
 BLOCK = 64

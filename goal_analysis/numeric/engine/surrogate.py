@@ -58,7 +58,7 @@ def quick_surrogate(
         )
     if entries is not None:
         weights, value = entries
-        return Sparse.apply(x, y, weights.row, weights.column, weights.weight, value)
+        return Sparse.apply(x, y, weights, value)
     return Prescribed.apply(x, y, *(made or ()))
 
 
@@ -139,18 +139,19 @@ class Sparse(torch.autograd.Function):
     """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, row: Tensor, column: Tensor, weight: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(x, y, row, column, weight)
+        ctx.save_for_backward(x, y)
+        ctx.weights = weights
         return value.clone()
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        x, y, row, column, weight = ctx.saved_tensors
-        entries = SparseWeights(row, column, upstream * weight)
-        dtype = dtype_of_products(weight)
-        to_x = entries.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = entries.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
-        return to_x, to_y, None, None, None, None
+        x, y = ctx.saved_tensors
+        weights = ctx.weights.scaled(upstream)
+        dtype = dtype_of_products(weights.weight)
+        to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        return to_x, to_y, None, None

@@ -43,7 +43,7 @@ class Axis:
     """What is known of one term's anchors on one axis.
 
     Args:
-        counts: how many positives every anchor has.
+        counts: how many positives every anchor has; None for one.
         there: which anchors have what the term needs; None where all have.
         opposite: how many anchors the other axis has.
         total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s).
@@ -53,7 +53,7 @@ class Axis:
         pulled: Σ T⁺ over the negatives, of every x_p.
     """
 
-    counts: Tensor
+    counts: Tensor | None
     there: Tensor | None
     opposite: int
     total: Tensor
@@ -72,6 +72,8 @@ class Axis:
         if side.aggregator.name in EXPONENTIAL:
             return self.total.masked_fill(self.total == 0, 1).reciprocal_()
         if side.aggregator.name in ("mean", "each_mean"):
+            if self.counts is None:
+                return 1 / max(self.opposite - 1, 1)
             return (self.opposite - self.counts).clamp(min=1).to(self.total.dtype).reciprocal_()
         return 1.0
 

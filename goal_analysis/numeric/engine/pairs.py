@@ -63,6 +63,10 @@ class Block:
         """What the rows have of numbers of all rows, shape ``(groups, rows, …)``."""
         return values[self.rows] if self.run is None else values[self.run[0]].unsqueeze(1)
 
+    def of_anchors(self, values: Tensor) -> Tensor:
+        """What the rows have of one number each, shape ``(groups, rows, 1)``."""
+        return values[self.rows].unsqueeze(2) if self.run is None else values[self.run[0]].view(-1, 1, 1)
+
     def add_to_rows(self, total: Tensor, values: Tensor) -> None:
         """Add numbers of the rows, zero where they repeat, to those of all rows."""
         if self.run is None:
@@ -70,12 +74,19 @@ class Block:
         else:
             total[self.run[0]] += values.squeeze(1)
 
+    def add_to_anchors(self, total: Tensor, values: Tensor) -> None:
+        """Add what the pairs of every row, zero where they repeat, come to."""
+        if self.run is None:
+            total.index_add_(0, self.rows.flatten(), values.sum(2).flatten())
+        else:
+            total[self.run[0]] += values.flatten()
+
     def subtract_product(self, to: Tensor, weights: Tensor, e: Tensor) -> None:
         """Subtract W·E from a gradient of the rows, for weights of the pairs."""
         if self.run is not None:
-            to[self.run[0]].addcmul_(weights[:, 0], e[self.run[1]].to(to.dtype), value=-1)
+            to[self.run[0]].addcmul_(weights.view(-1, 1), e[self.run[1]].to(to.dtype), value=-1)
         else:
-            self.add_to_rows(to, -(weights.to(to.dtype) @ e[self.columns].to(to.dtype)))
+            self.add_to_rows(to, (weights @ e[self.columns].to(to.dtype)).neg_())
 
     def read(self, matrix: Tensor) -> Tensor:
         """The numbers of the pairs in a whole matrix, shape ``(groups, rows, columns)``."""
@@ -133,7 +144,7 @@ class Pairs:
         if rows == columns == len(values) and torch.equal(row_ids, column_ids):
             return cls.of_diagonal(rows, row_ids.device)
         found = cls((rows, columns), (group[:rows], group[rows:], len(values)), row_ids.device)
-        count = int(found.counts(0).sum())
+        count = int((found.sizes[0] * found.sizes[1]).sum())
         return found if count <= max(rows * columns // DENSE, rows + columns) else None
 
     @property
@@ -141,12 +152,16 @@ class Pairs:
         """Whether row i matches one column."""
         return self.groups is None
 
-    def counts(self, axis: int) -> Tensor:
-        """How many pairs every row, or column, has."""
-        if self.groups is None:
-            return torch.ones(self.shape[axis], dtype=torch.long, device=self.device)
-        own, other = self.groups[axis], self.groups[1 - axis]
-        return torch.bincount(other, minlength=self.groups[2])[own]
+    @cached_property
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """How many rows and how many columns every group has."""
+        of_rows, of_columns, groups = self.groups or ()
+        return torch.bincount(of_rows, minlength=groups), torch.bincount(of_columns, minlength=groups)
+
+    @cached_property
+    def counts(self) -> tuple[Tensor, Tensor] | None:
+        """How many pairs every row and every column has; None where each has one."""
+        return self.groups and (self.sizes[1][self.groups[0]], self.sizes[0][self.groups[1]])
 
     @property
     def transposed(self) -> Pairs:
@@ -178,38 +193,35 @@ class Pairs:
             members = torch.ones((rows, 1, 1), dtype=torch.bool, device=self.device)
             run = (slice(0, rows), slice(first, first + rows))
             return [Block(i, i + first if first else i, members, False, run)]
-        *sides, groups = self.groups
-        counts = [torch.bincount(of, minlength=groups) for of in sides]
-        group = (counts[0] * counts[1]).nonzero()[:, 0]
+        group = (self.sizes[0] * self.sizes[1]).nonzero()[:, 0]
+        sides = []
+        for of, size in zip(self.groups[:2], self.sizes, strict=True):
+            order, start = torch.sort(of, stable=True).indices, size.cumsum(0) - size
+            sides.append((order, start[group], size[group]))
         if not len(group):
             return []
-        orders = [torch.sort(of, stable=True).indices for of in sides]
-        starts = [(count.cumsum(0) - count)[group] for count in counts]
-        counts = [count[group] for count in counts]
-        most = [int(count.max()) for count in counts]
-        parts = [slice(None)]
-        if len(group) * most[0] * most[1] > FEW:  # groups of about one size
-            sizes = torch.stack(counts).double().log2().ceil().long()
-            size = sizes[0] * 64 + sizes[1]
-            at = GATHERED * (16 if group.is_cuda else 1)
-            parts = [
-                part
-                for one in size.unique().tolist()
-                for part in (size == one).nonzero()[:, 0].split(max(1, at >> max(one // 64, one % 64)))
-            ]
+        most = [int(length.max()) for *_, length in sides]
+        if len(group) * most[0] * most[1] <= FEW:
+            return [_block(sides)]
+        sizes = torch.stack([length for *_, length in sides]).double().log2().ceil().long()
+        of_size, at_once = sizes[0] * 64 + sizes[1], GATHERED * (16 if group.is_cuda else 1)
         return [
-            self._block(*(t for i in (0, 1) for t in (orders[i], starts[i][part], counts[i][part]))) for part in parts
+            _block([(order, start[part], length[part]) for order, start, length in sides])
+            for size in of_size.unique().tolist()
+            for part in (of_size == size).nonzero()[:, 0].split(max(1, at_once >> max(size // 64, size % 64)))
         ]
 
-    def _block(self, order: Tensor, start: Tensor, count: Tensor, *of_columns: Tensor) -> Block:
-        found, inside = [], []
-        for ordered, first, length in ((order, start, count), of_columns):
-            place = torch.arange(int(length.max()), device=order.device)
-            there = place < length[:, None]
-            inside.append(there)
-            found.append(ordered[first[:, None] + place * there])
-        members = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
-        return Block(*found, members, not bool(members.all()))
+
+def _block(sides: list[tuple[Tensor, Tensor, Tensor]]) -> Block:
+    """The block of some groups: the rows in the order of the groups, where each begins and its length; columns too."""
+    found, inside = [], []
+    for order, start, length in sides:
+        place = torch.arange(int(length.max()), device=order.device)
+        there = place < length[:, None]
+        inside.append(there)
+        found.append(order[start[:, None] + place * there])
+    members = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
+    return Block(*found, members, not bool(members.all()))
 
 
 @dataclass(frozen=True)

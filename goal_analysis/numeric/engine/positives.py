@@ -17,13 +17,17 @@ ALONE = frozenset(("each", "each_mean", "min", "max", "logsumexp", "softmin", "s
 """Aggregators of which one value alone is the aggregate."""
 
 
-def present(term: Term, pairs: Pairs, axis: int, counts: Tensor) -> Tensor | None:
+def present(term: Term, pairs: Pairs, axis: int) -> Tensor | None:
     """Which anchors of an axis have what a term needs; None where all have."""
     own, opposite = term.negatives is not None and term.negatives.pool == "own", pairs.shape[1 - axis]
-    if pairs.diagonal and (opposite > 1 or not own) or (term.positives is None and not own):
+    if term.positives is None and not own:
         return None
-    there = counts > 0 if term.positives is not None else torch.ones_like(counts, dtype=torch.bool)
-    return there & (counts < opposite) if own else there
+    if pairs.counts is None:
+        return None if opposite > 1 or not own else torch.zeros(1, dtype=torch.bool, device=pairs.device)
+    counts = pairs.counts[axis]
+    if term.positives is None:
+        return counts < opposite
+    return (counts > 0) & (counts < opposite) if own else counts > 0
 
 
 def divisor(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
@@ -32,7 +36,7 @@ def divisor(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
         return 1.0
     there, every = [], 0
     for axis in anchors(functions):
-        found = present(term, pairs, axis, pairs.counts(axis))
+        found = present(term, pairs, axis)
         every += pairs.shape[axis] if found is None else 0
         there += [] if found is None else [found]
     return (torch.cat(there).sum() + every).clamp(min=1).double() if there else float(max(every, 1))
@@ -72,7 +76,7 @@ def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 def present_in(block: Block, there: Tensor | None, every: bool) -> Tensor | None:
     """Which pairs of a block have an anchor with what the term needs; or which rows, in one column."""
     members = block.members if every else block.members[:, :, :1]
-    return both(members if block.filled else None, None if there is None else block.of_rows(there).unsqueeze(2))
+    return both(members if block.filled else None, None if there is None else block.of_anchors(there))
 
 
 def turned(block: Block, s: Tensor, axis: int) -> tuple[Block, Tensor]:
@@ -81,7 +85,11 @@ def turned(block: Block, s: Tensor, axis: int) -> tuple[Block, Tensor]:
 
 
 def settle(
-    look: Look, functions: Functions, positives: list[tuple[Block, Tensor]], pulls: list[Tensor], share: Tensor | float
+    look: Look,
+    functions: Functions,
+    positives: list[tuple[Block, Tensor]],
+    pulls: list[Tensor | None],
+    share: Tensor | float,
 ) -> None:
     """From the aggregates to T: what W loses at the pairs, and what the mining of the negatives is multiplied with.
 
@@ -89,7 +97,7 @@ def settle(
         look: at all tiles; its axes get their weights.
         functions: of the objective.
         positives: the pairs that match, with their scores.
-        pulls: of each block, what W loses; added to.
+        pulls: of each block, what W loses; added to, and None before.
         share: what the term is divided by.
     """
     term, (p, n) = look.term, (look.term.positives, look.term.negatives)
@@ -108,24 +116,22 @@ def settle(
             x_p, factor, q = handed_over(p, s, block)
             there = present_in(block, own.there, q is None)
             if ends:
-                here = block.of_rows(own.logarithm).unsqueeze(2)
-                there_too = block.transposed.of_rows(other.logarithm).unsqueeze(1)
-                x = torch.logaddexp(here, there_too) / n.aggregator.scale
+                here = block.of_anchors(own.logarithm)
+                beyond = block.transposed.of_anchors(other.logarithm).mT
+                x = torch.logaddexp(here, beyond) / n.aggregator.scale
                 there = both(there, x.isfinite() | x.isnan())
                 x = where(there, x)
             else:
-                x = block.of_rows(x_n).unsqueeze(2)
-            pull, push = (where(there, t(x_p, x) * factor / share) for t in (term.pull, term.push))
-            pull = (pull if q is None else pull * q) * of_positives(p, s)
-            pulls[place] += pull.mT if axis else pull
-            if n is None:
-                continue
-            if not ends:
-                block.add_to_rows(own.weight, push.sum(2))
-                continue
-            for of, onto, part, dim in ((block, own, here, 2), (block.transposed, other, there_too, 1)):
-                found = where(there, push * (part - x * n.aggregator.scale).exp())
-                of.add_to_rows(onto.weight, found.sum(dim))
+                x = block.of_anchors(x_n)
+            factor = factor / share
+            pull, push = (where(there, t(x_p, x) * factor) for t in (term.pull, term.push))
+            add_pull(pulls, place, axis, (pull if q is None else pull * q) * of_positives(p, s))
+            if n is not None and not ends:
+                block.add_to_anchors(own.weight, push)
+            elif n is not None:
+                for of, onto, part, axes in ((block, own, here, 0), (block.transposed, other, beyond, 1)):
+                    found = where(there, push * (part - x * n.aggregator.scale).exp())
+                    of.add_to_anchors(onto.weight, found.mT if axes else found)
     for of_axis in look.axes:
         if of_axis is not None and n is not None:
             found = of_axis.share(n)
@@ -135,7 +141,7 @@ def settle(
 def begin_each(
     look: Look, axis: int, positives: list[tuple[Block, Tensor]], share: Tensor | float, middle: float
 ) -> None:
-    """Put x_p of every anchor, and what it counts for, into columns: one where they are aggregated or there are none."""
+    """Put x_p of every anchor, and what it counts for, into columns: one where it is aggregated or there is none."""
     own, p = look.axes[axis], look.term.positives
     if p is None:
         own.x, own.weight = torch.zeros_like(own.total)[:, None], where(own.there, torch.ones_like(own.total))[:, None]
@@ -146,12 +152,14 @@ def begin_each(
     own.x, own.weight, own.pulled = (own.total.new_zeros((len(own.total), most)) for _ in range(3))
     for block, x, factor in found:
         there = present_in(block, own.there, x.shape[2] > 1)
-        for columns, values in ((own.x, x), (own.weight, torch.ones_like(x) * factor / share)):
+        for columns, values in ((own.x, x), (own.weight, torch.ones_like(x) * (factor / share))):
             block.add_to_rows(columns[:, : x.shape[2]], where(there, values))
     own.x = torch.where(own.weight == 0, p.inner(torch.full_like(own.x, middle)), own.x)
 
 
-def finish_each(look: Look, functions: Functions, positives: list[tuple[Block, Tensor]], pulls: list[Tensor]) -> None:
+def finish_each(
+    look: Look, functions: Functions, positives: list[tuple[Block, Tensor]], pulls: list[Tensor | None]
+) -> None:
     """Add what W loses at the pairs, once all negatives have met every x_p."""
     p = look.term.positives
     for axis in anchors(functions):
@@ -162,5 +170,10 @@ def finish_each(look: Look, functions: Functions, positives: list[tuple[Block, T
             x_p, _, q = handed_over(p, s, block)
             pull = block.of_rows(pulled)[:, :, : x_p.shape[2]]
             pull = (pull if q is None else pull * q) * of_positives(p, s)
-            pull = where(block.members if block.filled else None, pull)
-            pulls[place] += pull.mT if axis else pull
+            add_pull(pulls, place, axis, where(block.members if block.filled else None, pull))
+
+
+def add_pull(pulls: list[Tensor | None], place: int, axis: int, pull: Tensor) -> None:
+    """Add to what W loses at the pairs of a block."""
+    pull, before = pull.mT if axis else pull, pulls[place]
+    pulls[place] = pull if before is None else before + pull

@@ -35,9 +35,11 @@ def product(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.mm(a, b, out.dtype, out=out)
 
 
-def add_product(to: Tensor, w: Tensor, e: Tensor) -> None:
-    """Add W·E to a gradient; W is rounded to bfloat16 where E has that, and so will the gradient be."""
+def add_product(to: Tensor, w: Tensor, e: Tensor, fresh: bool = False) -> None:
+    """Add W·E to a gradient, or put it there; W is rounded to bfloat16 where E has that, as the gradient will be."""
     if w.dtype == e.dtype:
-        to.addmm_(w, e)
+        to.addmm_(w, e, beta=0 if fresh else 1)
+    elif fresh:
+        torch.mm(w.to(e.dtype), e, to.dtype, out=to)
     else:
         to += torch.mm(w.to(e.dtype), e, to.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,15 +41,13 @@ class SparseWeights:
     @property
     def transposed(self) -> SparseWeights:
         """Wᵀ."""
-        return SparseWeights(
-            self.column, self.row, self.weight, [(block.transposed, less.mT) for block, less in self.less]
-        )
+        less = [(block.transposed, less.mT) for block, less in self.less]
+        return SparseWeights(self.column, self.row, self.weight, less)
 
-    def scaled(self, factor: Tensor) -> SparseWeights:
-        """A multiple of W."""
-        return SparseWeights(
-            self.row, self.column, factor * self.weight, [(block, factor * less) for block, less in self.less]
-        )
+    def map(self, function: Callable[[Tensor], Tensor]) -> SparseWeights:
+        """The same with other weights."""
+        less = [(block, function(less)) for block, less in self.less]
+        return SparseWeights(self.row, self.column, function(self.weight), less)
 
 
 BLOCK = 64

@@ -23,6 +23,7 @@ from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
 from goal_analysis.numeric.engine.looks import Axis, Look, kind_of
 from goal_analysis.numeric.engine.pairs import PART, WHOLE, Block, Pairs, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import (
+    add_pull,
     anchors,
     divisor,
     finish_each,
@@ -70,20 +71,20 @@ def tiled(
         rows = replace(functions, rows=True, columns=False)
         to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small)
         return to_x, to_y, value
-    to_x, to_y = (torch.zeros_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
+    to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
     shares = [divisor(functions, term, pairs) for term in functions.terms]
     unit = geometry.unit
     rows, columns = pairs.shape
     if functions.columns or any(t.negatives is not None and t.negatives.pool == "both ends" for t in functions.terms):
         size = size or tile_size(geometry.x, geometry.y, kept=2)
-        return to_x, to_y, _gradients(functions, geometry, unit, pairs, shares, size, small, {}, to_x, to_y)
+        return to_x, to_y, _gradients(functions, geometry, unit, pairs, shares, size, small, {}, to_x, to_y, True)
     height = size[0] if size else rows if to_x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
     value = to_x.new_zeros(())
     room: dict[str, Tensor] = {}
     for top in range(0, rows, height):
         bottom = min(rows, top + height)
         given = (geometry.strip(top, bottom), unit, pairs.strip(top, bottom), shares, (height, columns), small, room)
-        value = value + _gradients(functions, *given, to_x[top:bottom], to_y)
+        value = value + _gradients(functions, *given, to_x[top:bottom], to_y, not top)
     return to_x, to_y, value
 
 
@@ -98,8 +99,9 @@ def _gradients(
     room: dict[str, Tensor],
     to_x: Tensor,
     to_y: Tensor,
+    first: bool,
 ) -> Tensor:
-    """Add to the gradients what W of these rows makes of them; ⟨W, S⟩."""
+    """Put into the gradients what W of these rows makes of them, added to what earlier rows did to Y; ⟨W, S⟩."""
     x, y = geometry.x, geometry.y
     scores = _Scores(geometry, pairs, size, room)
     looks = [_look(functions, term, pairs, unit, to_x, small) for term in functions.terms]
@@ -114,7 +116,7 @@ def _gradients(
         for look, name in zip(pushing, names, strict=True):
             if look.kind in ("exponential", "linear"):
                 look.first(tile, s, scores.room(name, tile))
-    pulls = [torch.zeros_like(s) for _, s in positives]
+    pulls: list[Tensor | None] = [None] * len(positives)
     for look, share in zip(looks, shares, strict=True):
         settle(look, functions, positives, pulls, share)
     value = to_x.new_zeros(())
@@ -130,18 +132,22 @@ def _gradients(
             for look in late:
                 finish_each(look, functions, positives, pulls)
             for (block, _), pull in zip(positives, pulls, strict=True):
-                block.subtract(w, pull)
+                if pull is not None:
+                    block.subtract(w, pull)
         if distances:
             value += (w * s).sum()
             geometry.by_products(w, s)
+        add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
+        add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
+        if distances:
             to_x[tile.down] -= w.sum(1)[:, None] * x[tile.down]
             to_y[tile.across] -= w.sum(0)[:, None] * y[tile.across]
-        add_product(to_x[tile.down], w, y[tile.across])
-        add_product(to_y[tile.across], w.T, x[tile.down])
     if not scores.single:
         for look in late:
             finish_each(look, functions, positives, pulls)
         for (block, s), pull in zip(positives, pulls, strict=True):
+            if pull is None:
+                continue
             if distances:
                 value -= (pull * s).sum()
                 geometry.by_products(pull, s)
@@ -220,9 +226,9 @@ def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tens
         if axis not in anchors(functions) and not ends:
             axes.append(None)
             continue
-        counts, (total, weight) = pairs.counts(axis), (like.new_zeros(n) for _ in range(2))
-        there = present(term, pairs, axis, counts)
-        axes.append(Axis(counts, there, pairs.shape[1 - axis], total, like.new_full((n,), lowest), weight))
+        counts, there = pairs.counts and pairs.counts[axis], present(term, pairs, axis)
+        total, shift, weight = like.new_zeros(n), like.new_full((n,), lowest), like.new_zeros(n)
+        axes.append(Axis(counts, there, pairs.shape[1 - axis], total, shift, weight))
     return Look(term, kind, (axes[0], axes[1]), axes[1] is None, shared)
 
 
@@ -240,51 +246,53 @@ def hardest(
     scores = _Scores(geometry, pairs, size or tile_size(geometry.x, geometry.y), {})
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     axes = anchors(functions)
-    best = [
-        (like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device)) for n in pairs.shape
-    ]
     positives = scores.of_pairs()
+    best: list[tuple[Tensor, Tensor] | None] = [None, None]
     for tile, s in scores:
         tile.mask(s, -torch.inf)
         for axis in axes:
             found = (largest_of_columns if axis else largest_of_rows)(s)
             start, offset = (tile.left, tile.top) if axis else (tile.top, tile.left)
-            best[axis] = found if scores.single else _larger(best[axis], found, start, offset)
+            best[axis] = found if scores.single else _larger(best[axis], found, start, offset, pairs.shape[axis])
     entries: list[tuple[Tensor, Tensor, Tensor]] = []
-    pulls, value = [torch.zeros_like(s) for _, s in positives], like.clone()
+    pulls: list[Tensor | None] = [None] * len(positives)
+    value = like
     for term in functions.terms:
         share, (p, n) = divisor(functions, term, pairs), (term.positives, term.negatives)
         for axis in axes:
             hard, at = best[axis]
-            there = present(term, pairs, axis, pairs.counts(axis))
+            there = present(term, pairs, axis)
             hard = where(there, hard)
             x_n = torch.zeros_like(hard) if n is None else n.inner(hard)
             push = torch.zeros_like(hard)
             if p is None:
-                push = where(there, term.push(torch.zeros_like(x_n), x_n)) / share
+                push = where(there, term.push(push, x_n)) / share
             for place, pair in enumerate(positives if p is not None else ()):
                 block, s = turned(*pair, axis)
                 x_p, factor, q = handed_over(p, s, block)
-                inside, x = present_in(block, there, q is None), block.of_rows(x_n).unsqueeze(2)
-                t_p, t_n = (where(inside, t(x_p, x) * factor / share) for t in (term.pull, term.push))
-                pull = (t_p if q is None else t_p * q) * of_positives(p, s)
-                pulls[place] += pull.mT if axis else pull
-                block.add_to_rows(push, t_n.sum(2))
+                inside, x, factor = present_in(block, there, q is None), block.of_anchors(x_n), factor / share
+                t_p, t_n = (where(inside, t(x_p, x) * factor) for t in (term.pull, term.push))
+                add_pull(pulls, place, axis, (t_p if q is None else t_p * q) * of_positives(p, s))
+                block.add_to_anchors(push, t_n)
             if n is not None:
                 push = push * of_positives(n, hard)
                 own = torch.arange(len(hard), device=hard.device)
                 entries.append((at, own, push) if axis else (own, at, push))
                 value = value + torch.dot(push, hard)
+    less = [(block, pull) for (block, _), pull in zip(positives, pulls, strict=True) if pull is not None]
     for (_, s), pull in zip(positives, pulls, strict=True):
-        value = value - (pull * s).sum()
+        value = value if pull is None else value - (pull * s).sum()
     none = torch.zeros(0, dtype=torch.long, device=like.device)
-    of = [torch.cat(parts) for parts in zip((none, none, like.new_zeros(0)), *entries, strict=True)]
-    blocks = [block for block, _ in positives]
-    return SparseWeights(*of, list(zip(blocks, pulls, strict=True))), value
+    of = zip(*(entries or [(none, none, like.new_zeros(0))]), strict=True)
+    return SparseWeights(*map(torch.cat, of), less), value
 
 
-def _larger(best: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], start: int, offset: int) -> tuple[Tensor, Tensor]:
+def _larger(
+    best: tuple[Tensor, Tensor] | None, new: tuple[Tensor, Tensor], start: int, offset: int, anchors: int
+) -> tuple[Tensor, Tensor]:
     """One axis's maxima and where they stand with those of a tile; an earlier tile's equal value stays."""
+    if best is None:
+        best = new[0].new_full((anchors,), -torch.inf), new[1].new_zeros(anchors)
     part = slice(start, start + len(new[0]))
     before = best[0][part]
     larger = (new[0] > before) | new[0].isnan()

@@ -197,25 +197,20 @@ class Look:
 
     def _each(self, tile: Tile, s: Tensor, matrix: Tensor) -> None:
         """The weights of negatives that meet every x_p by themselves."""
-        side, (pull, push) = self.term.negatives, (self.term.pull, self.term.push)
-        values = side.inner(s)
-        first, of_tile = True, torch.empty_like(matrix)
+        side, pulls = self.term.negatives, self.term.positives is not None
+        values, first = side.inner(s), True
         for axis, where, dim in zip(self.axes, (tile.down, tile.across), (1, 0), strict=True):
             for slot in range(0 if axis is None else axis.x.shape[1]):
                 x, weight = (of[where, slot].unsqueeze(dim) for of in (axis.x, axis.weight))
-                if self.term.positives is not None and pull is not push:
-                    of_tile.copy_(pull(x, values))
-                    tile.mask(of_tile, 0.0)
-                    axis.pulled[where, slot] += of_tile.sum(dim)
-                into = matrix if first else of_tile
-                into.copy_(push(x, values))
-                tile.mask(into, 0.0)
-                if self.term.positives is not None and pull is push:
-                    axis.pulled[where, slot] += into.sum(dim)
-                into.mul_(weight)
-                if not first:
-                    matrix.add_(of_tile)
+                t = _fresh(self.term.push(x, values), x, values)
+                tile.mask(t, 0.0)
+                torch.mul(t, weight, out=matrix) if first else matrix.addcmul_(t, weight)
                 first = False
+                if pulls and self.term.pull is not self.term.push:
+                    t = _fresh(self.term.pull(x, values), x, values)
+                    tile.mask(t, 0.0)
+                if pulls:
+                    axis.pulled[where, slot] += t.sum(dim)
         if side.hints.constant is None:
             matrix.mul_(side.weight(s))
         elif side.hints.constant != 1:
@@ -226,6 +221,12 @@ def chunks(shape: tuple[int, int]) -> list[slice]:
     """Runs of the rows of a tile that are worked on at a time."""
     height = max(1, CHUNK // max(shape[1], 1))
     return [slice(top, min(top + height, shape[0])) for top in range(0, shape[0], height)]
+
+
+def _fresh(t: Tensor, *inputs: Tensor) -> Tensor:
+    """What a formula made of these, in memory of its own."""
+    alone = t.is_contiguous() and t.data_ptr() not in [x.data_ptr() for x in inputs]
+    return t if alone else t.clone(memory_format=torch.contiguous_format)
 
 
 def _inner(side: Side, s: Tensor, scale: float, out: Tensor) -> None:

@@ -73,7 +73,7 @@ def tiled(
         return to_x, to_y, value
     to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
     shares = [divisor(functions, term, pairs) for term in functions.terms]
-    unit = geometry.unit
+    unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
     rows, columns = pairs.shape
     if functions.columns or any(t.negatives is not None and t.negatives.pool == "both ends" for t in functions.terms):
         size = size or tile_size(geometry.x, geometry.y, kept=2)
@@ -120,6 +120,7 @@ def _gradients(
     for look, share in zip(looks, shares, strict=True):
         settle(look, functions, positives, pulls, share)
     value = to_x.new_zeros(())
+    by_scores = distances or (scores.single and not consumed and len(y) <= y.shape[1])
     late = [look for look in looks if look.kind == "each" and look.term.positives is not None]
     for tile, s in scores:
         w = None
@@ -134,8 +135,9 @@ def _gradients(
             for (block, _), pull in zip(positives, pulls, strict=True):
                 if pull is not None:
                     block.subtract(w, pull)
+        if by_scores:
+            value += torch.dot(w.view(-1), s.view(-1))
         if distances:
-            value += (w * s).sum()
             geometry.by_products(w, s)
         add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
         add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
@@ -155,7 +157,7 @@ def _gradients(
                 of.subtract_product(to, w, other)
                 if distances:
                     of.add_to_rows(to, w.sum(2).unsqueeze(2) * of.of_rows(own))
-    if distances:
+    if by_scores:
         return value
     strips = zip(to_x.split(8192), x.split(8192), strict=True)
     return torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()

@@ -195,6 +195,34 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
                 )
 
 
+@pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
+def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> None:
+    for of_negatives in (EACH, EACH_MEAN, MEAN, LOGSUMEXP):
+        outer = softplus(gap) * (1 + x_p**2) + x_n**3
+        term = Term(outer=outer, positives=of_positives(s_p**2 + s_p / 3), negatives=of_negatives(sp.exp(s_n) - 1))
+        loss = Objective(name="made_up", title="Made up", terms=(term,), similarity=COSINE)
+        for ids in ("pairs", "in disorder", "ids of both"):
+            x, y, pairs = embeddings(ids)
+            expected = through_the_matrix(loss, x, y, pairs)
+            for size in (None, (16, 12)):
+                found = without_it(functions_of(loss), measured(loss, x, y), pairs, size, SMALL)
+                assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids, size)
+
+
+@pytest.mark.parametrize("name", ["vse_pp", "vse0", "info_nce", "circle", "lifted_structure"])
+def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
+    loss = next(loss for loss in catalog if loss.name == name)
+    ids = torch.arange(300).double().sqrt().long()[torch.randperm(300)]
+    pairs = Pairs.of_ids(ids, ids)
+    assert pairs is not None
+    assert len(pairs.blocks) > 1
+    x, y = (normalize(torch.randn(300, 6), dim=1) for _ in range(2))
+    expected = through_the_matrix(loss, x, y, pairs)
+    for size in (None, (128, 64)):
+        found = without_it(functions_of(loss), measured(loss, x, y), pairs, size, SMALL)
+        assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
+
+
 @every_loss
 def test_other_matches_are_seen(loss: Objective) -> None:
     functions = functions_of(loss)

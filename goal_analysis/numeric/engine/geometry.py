@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.engine.pairs import Block
+from goal_analysis.numeric.engine.pairs import GATHERED, Block, chunks
 from goal_analysis.numeric.engine.products import dtype_of_products
 
 CLOSE = 0.01
@@ -75,32 +75,41 @@ class Geometry:
 
     def score(self, s: Tensor, down: slice, across: slice) -> None:
         """Turn a tile's dot products into scores, in place."""
-        if self.of_x is not None and self.of_y is not None:
-            sizes = self.of_x[down, None] + self.of_y[None, across]
-            self._measure(s, sizes, lambda i, j: (self.x[down][i], self.y[across][j]))
+        if self.of_x is None or self.of_y is None:
+            return
+        x, y = self.x[down], self.y[across]
+        for part in chunks(s):
+            sizes = self.of_x[down][part, None] + self.of_y[None, across]
+            self._measure(s[part], sizes, lambda i, j, x=x[part]: (x[i], y[j]))
 
     def of_pairs(self, block: Block) -> Tensor:
         """The scores of pairs that match, shape ``(groups, rows, columns)``."""
-        x, y = block.of_rows(self.x), block.transposed.of_rows(self.y)
-        dtype = dtype_of_products(x)
-        if block.run is None:
-            s = x.to(dtype) @ y.to(dtype).mT
+        dtype = dtype_of_products(self.x)
+        if block.run is not None:
+            down, across = block.run
+            ends = zip(self.x[down].split(GATHERED), self.y[across].split(GATHERED), strict=True)
+            s = torch.cat([torch.linalg.vecdot(x.to(dtype), y.to(dtype)) for x, y in ends]).view(-1, 1, 1)
         else:
-            s = torch.linalg.vecdot(x.to(dtype), y.to(dtype)).unsqueeze(2)
+            gathered = ((self.x[block.rows[part]], self.y[block.columns[part]]) for part in block.parts())
+            s = torch.cat([x.to(dtype) @ y.to(dtype).mT for x, y in gathered])
         if self.of_x is not None and self.of_y is not None:
-            sizes = block.of_rows(self.of_x).unsqueeze(2) + block.transposed.of_rows(self.of_y).unsqueeze(1)
-            self._measure(s, sizes, lambda g, i, j: (x[g, i], y[g, j]))
+            sizes = block.of_anchors(self.of_x) + block.transposed.of_anchors(self.of_y).mT
+            rows, columns = block.rows, block.columns
+            self._measure(s, sizes, lambda g, i, j: (self.x[rows[g, i]], self.y[columns[g, j]]))
         return s
 
     def _measure(self, s: Tensor, sizes: Tensor, ends: Callable[..., tuple[Tensor, Tensor]]) -> None:
-        squared = sizes - 2 * s
-        close = (squared < CLOSE * sizes).nonzero()
+        squared = s.mul_(-2).add_(sizes)
+        close = (squared < sizes.mul_(CLOSE)).nonzero()
         for part in close.split(COLLAPSED):  # a collapsed batch has all pairs there
             x, y = (e.to(squared.dtype) for e in ends(*part.unbind(1)))
             squared[part.unbind(1)] = (x - y).square().sum(1)
-        torch.neg(squared.sqrt_() if DISTANCES[self.similarity] else squared, out=s)
+        (squared.sqrt_() if DISTANCES[self.similarity] else squared).neg_()
 
     def by_products(self, w: Tensor, s: Tensor) -> None:
-        """Turn a tile's weights of scores into W′, in place."""
-        if self.similarity in DISTANCES:
-            w.mul_(2) if not DISTANCES[self.similarity] else w.div_(-s).masked_fill_(s == 0, 0)
+        """Turn weights of scores into W′, in place."""
+        if not DISTANCES[self.similarity]:
+            w.mul_(2)
+            return
+        for part in chunks(w) if w.ndim == 2 else [slice(None)]:
+            w[part].div_(s[part]).neg_().masked_fill_(s[part] == 0, 0)

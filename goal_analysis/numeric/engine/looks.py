@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
-from goal_analysis.numeric.engine.pairs import Tile
-
-CHUNK = 2**17
-"""Scores that are worked on at a time: what a core's own cache holds."""
+from goal_analysis.numeric.engine.pairs import Tile, chunks
 
 EXPONENTIAL = frozenset(("logsumexp", "soft_max"))
 LINEAR = frozenset(("mean", "sum"))
@@ -123,14 +120,14 @@ class Look:
         """
         side = self.term.negatives
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
-        for part in chunks(tile.shape):
+        for part in chunks(matrix):
             _inner(side, s[part], scale, matrix[part])
             if self.shared:
                 matrix[part].exp_()
         if side.pool != "all":
             tile.mask(matrix, -torch.inf if self.kind == "exponential" and not self.shared else 0.0)
         rows, columns = self.axes
-        for part in chunks(tile.shape):
+        for part in chunks(matrix):
             chunk = matrix[part]
             down = slice(tile.top + part.start, tile.top + part.start + len(chunk))
             if self.kind == "exponential" and not self.shared:
@@ -171,7 +168,7 @@ class Look:
             None if axis is None else axis.weight[where] if constant in (None, 1) else axis.weight[where] * constant
             for axis, where in ((rows, tile.down), (columns, tile.across))
         )
-        for part in chunks(tile.shape):
+        for part in chunks(matrix):
             chunk, scores = matrix[part], s[part]
             down = slice(tile.top + part.start, tile.top + part.start + len(chunk))
             weights = [w for w in (None if of_rows is None else of_rows[part, None], of_columns) if w is not None]
@@ -215,12 +212,6 @@ class Look:
             matrix.mul_(side.weight(s))
         elif side.hints.constant != 1:
             matrix.mul_(side.hints.constant)
-
-
-def chunks(shape: tuple[int, int]) -> list[slice]:
-    """Runs of the rows of a tile that are worked on at a time."""
-    height = max(1, CHUNK // max(shape[1], 1))
-    return [slice(top, min(top + height, shape[0])) for top in range(0, shape[0], height)]
 
 
 def _fresh(t: Tensor, *inputs: Tensor) -> Tensor:

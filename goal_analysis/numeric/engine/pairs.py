@@ -19,14 +19,20 @@ DENSE = 8
 FEW = 2**14
 """Pairs, with those that fill groups up, which are worked on at once whatever the groups' sizes."""
 
-GATHERED = 1024
-"""Rows, or columns, of groups that are gathered at a time, and sixteen times as many on a GPU."""
+GROUPED = 1024
+"""Rows, or columns, of the groups of a block, and sixteen times as many on a GPU."""
+
+GATHERED = 128
+"""Rows, or columns, whose embeddings are gathered at a time, and many times as many on a GPU."""
 
 WHOLE = 2048
 """Rows and columns up to which all scores are kept."""
 
 PART = 2**20
 """Scores of which the weights are made at a time, then."""
+
+CHUNK = 2**17
+"""Scores that are worked on at a time: what a core's own cache holds."""
 
 TILE = (1024, 2048)
 """Rows and columns of a tile of more scores: a few megabytes, which a processor's cache holds."""
@@ -86,7 +92,15 @@ class Block:
         if self.run is not None:
             to[self.run[0]].addcmul_(weights.view(-1, 1), e[self.run[1]].to(to.dtype), value=-1)
         else:
-            self.add_to_rows(to, (weights @ e[self.columns].to(to.dtype)).neg_())
+            for part in self.parts():
+                made = (weights[part] @ e[self.columns[part]].to(to.dtype)).flatten(0, 1)
+                to.index_add_(0, self.rows[part].flatten(), made, alpha=-1)
+
+    def parts(self) -> list[slice]:
+        """Runs of the groups whose embeddings are gathered at a time."""
+        groups, rows, columns = self.members.shape
+        at_once = max(1, GATHERED * (64 if self.rows.is_cuda else 1) // max(rows, columns))
+        return [slice(first, first + at_once) for first in range(0, groups, at_once)]
 
     def read(self, matrix: Tensor) -> Tensor:
         """The numbers of the pairs in a whole matrix, shape ``(groups, rows, columns)``."""
@@ -204,12 +218,13 @@ class Pairs:
         if len(group) * most[0] * most[1] <= FEW:
             return [_block(sides)]
         sizes = torch.stack([length for *_, length in sides]).double().log2().ceil().long()
-        of_size, at_once = sizes[0] * 64 + sizes[1], GATHERED * (16 if group.is_cuda else 1)
-        return [
-            _block([(order, start[part], length[part]) for order, start, length in sides])
-            for size in of_size.unique().tolist()
-            for part in (of_size == size).nonzero()[:, 0].split(max(1, at_once >> max(size // 64, size % 64)))
-        ]
+        of_size, found = sizes[0] * 64 + sizes[1], []
+        for rows, columns in (divmod(size, 64) for size in of_size.unique().tolist()):
+            at_once = min(GROUPED >> max(rows, columns), 2 * FEW >> (rows + columns))
+            at_once = max(1, at_once * (16 if group.is_cuda else 1))
+            for part in (of_size == rows * 64 + columns).nonzero()[:, 0].split(at_once):
+                found.append(_block([(order, start[part], length[part]) for order, start, length in sides]))
+        return found
 
 
 def _block(sides: list[tuple[Tensor, Tensor, Tensor]]) -> Block:
@@ -302,3 +317,10 @@ def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
     if rows <= WHOLE and columns <= WHOLE:
         return min(rows, max(1, PART // columns)), columns
     return TILE
+
+
+def chunks(matrix: Tensor) -> list[slice]:
+    """Runs of the rows of a tile that are worked on at a time; on a GPU all of them."""
+    rows, columns = matrix.shape
+    height = rows if matrix.is_cuda else max(1, CHUNK // max(columns, 1))
+    return [slice(top, min(top + height, rows)) for top in range(0, rows, max(height, 1))]

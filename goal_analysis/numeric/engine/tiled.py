@@ -21,7 +21,7 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
 from goal_analysis.numeric.engine.looks import Axis, Look, kind_of
-from goal_analysis.numeric.engine.pairs import PART, WHOLE, Block, Pairs, Tile, tile_size, tiles
+from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Block, Pairs, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import (
     add_pull,
     anchors,
@@ -71,21 +71,47 @@ def tiled(
         rows = replace(functions, rows=True, columns=False)
         to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small)
         return to_x, to_y, value
-    to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
+    made = _Made(*(torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y)))
     shares = [divisor(functions, term, pairs) for term in functions.terms]
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
     rows, columns = pairs.shape
     if functions.columns or any(t.negatives is not None and t.negatives.pool == "both ends" for t in functions.terms):
         size = size or tile_size(geometry.x, geometry.y, kept=2)
-        return to_x, to_y, _gradients(functions, geometry, unit, pairs, shares, size, small, {}, to_x, to_y, True)
-    height = size[0] if size else rows if to_x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
-    value = to_x.new_zeros(())
+        value = _gradients(functions, geometry, unit, pairs, shares, size, small, {}, made, True)
+        return *made.gradients(geometry), value
+    height = size[0] if size else rows if made.to_x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
+    value = made.to_x.new_zeros(())
     room: dict[str, Tensor] = {}
     for top in range(0, rows, height):
         bottom = min(rows, top + height)
         given = (geometry.strip(top, bottom), unit, pairs.strip(top, bottom), shares, (height, columns), small, room)
-        value = value + _gradients(functions, *given, to_x[top:bottom], to_y, not top)
-    return to_x, to_y, value
+        value = value + _gradients(functions, *given, made.strip(top, bottom), not top)
+    return *made.gradients(geometry), value
+
+
+@dataclass(eq=False)
+class _Made:
+    """The products of W′ with the embeddings of the other side, and where distances are measured its sums."""
+
+    to_x: Tensor
+    to_y: Tensor
+    of_x: Tensor | None = None
+    of_y: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.of_x is None:
+            self.of_x, self.of_y = (to.new_zeros(len(to)) for to in (self.to_x, self.to_y))
+
+    def strip(self, top: int, bottom: int) -> _Made:
+        """The same of a run of rows."""
+        return _Made(self.to_x[top:bottom], self.to_y, self.of_x[top:bottom], self.of_y)
+
+    def gradients(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        """The gradients of both sides."""
+        if geometry.similarity in DISTANCES:
+            for to, of, e in ((self.to_x, self.of_x, geometry.x), (self.to_y, self.of_y, geometry.y)):
+                to.addcmul_(of[:, None], e.to(to.dtype), value=-1)
+        return self.to_x, self.to_y
 
 
 def _gradients(
@@ -97,11 +123,11 @@ def _gradients(
     size: tuple[int, int],
     small: float,
     room: dict[str, Tensor],
-    to_x: Tensor,
-    to_y: Tensor,
+    made: _Made,
     first: bool,
 ) -> Tensor:
-    """Put into the gradients what W of these rows makes of them, added to what earlier rows did to Y; ⟨W, S⟩."""
+    """Put what W of these rows makes of the embeddings, added to what earlier rows did to Y; ⟨W, S⟩."""
+    to_x, to_y = made.to_x, made.to_y
     x, y = geometry.x, geometry.y
     scores = _Scores(geometry, pairs, size, room)
     looks = [_look(functions, term, pairs, unit, to_x, small) for term in functions.terms]
@@ -142,8 +168,8 @@ def _gradients(
         add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
         add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
         if distances:
-            to_x[tile.down] -= w.sum(1)[:, None] * x[tile.down]
-            to_y[tile.across] -= w.sum(0)[:, None] * y[tile.across]
+            made.of_x[tile.down] += w.sum(1)
+            made.of_y[tile.across] += w.sum(0)
     if not scores.single:
         for look in late:
             finish_each(look, functions, positives, pulls)
@@ -153,13 +179,14 @@ def _gradients(
             if distances:
                 value -= (pull * s).sum()
                 geometry.by_products(pull, s)
-            for of, w, to, own, other in ((block, pull, to_x, x, y), (block.transposed, pull.mT, to_y, y, x)):
+            sides = ((block, pull, to_x, made.of_x, y), (block.transposed, pull.mT, to_y, made.of_y, x))
+            for of, w, to, sums, other in sides:
                 of.subtract_product(to, w, other)
                 if distances:
-                    of.add_to_rows(to, w.sum(2).unsqueeze(2) * of.of_rows(own))
+                    of.add_to_anchors(sums, -w)
     if by_scores:
         return value
-    strips = zip(to_x.split(8192), x.split(8192), strict=True)
+    strips = zip(to_x.split(STRIP[0]), x.split(STRIP[0]), strict=True)
     return torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()
 
 
@@ -171,6 +198,7 @@ class _Scores:
     pairs: Pairs
     size: tuple[int, int]
     kept: dict[str, Tensor]
+    keep: bool = True
     made: bool = False
 
     @property
@@ -181,7 +209,8 @@ class _Scores:
     @property
     def whole(self) -> bool:
         """Whether all scores are kept."""
-        return self.single or (self.pairs.shape[0] <= WHOLE and self.size[1] >= self.pairs.shape[1] <= WHOLE)
+        rows, columns = self.pairs.shape
+        return self.single or (self.keep and rows <= WHOLE and self.size[1] >= columns <= WHOLE)
 
     @property
     def roomy(self) -> bool:
@@ -245,7 +274,8 @@ def hardest(
         pairs: which match; all others are negatives.
         size: rows and columns of a tile, for tests.
     """
-    scores = _Scores(geometry, pairs, size or tile_size(geometry.x, geometry.y), {})
+    size = size or (tile_size(geometry.x, geometry.y) if geometry.x.is_cuda else TILE)
+    scores = _Scores(geometry, pairs, size, {}, keep=False)
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     axes = anchors(functions)
     positives = scores.of_pairs()

@@ -6,7 +6,7 @@ come from the engine, with all minings and selections. Of embeddings the two hal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-POINTS = 12  # of one side of a rectangle; a witness is confirmed with three times as many
+POINTS = (6, 12, 64)  # of one side of a rectangle: for a first look, for a second one, and for a witness
+JUMPS = 8  # of the weights along a rectangle, each of which is missed by up to half a cell, that explain no witness
+RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
 
@@ -28,42 +30,56 @@ Side = tuple[int, int, float]
 """A score's row and column, and how far it moves."""
 
 
-def work(objective: Objective, start: Tensor, first: Side, second: Side, points: int = POINTS) -> float:
-    """∮⟨W, dS⟩ around a rectangle: the first score moves, then the second, then both move back.
+def work(objective: Objective, start: Tensor, first: Side, second: Side, points: int) -> tuple[float, float]:
+    """∮⟨W, dS⟩ around a rectangle, and by how much jumps along it may be missed.
 
     Args:
         objective: any, at its own values.
         start: the scores at one corner, shape ``(rows, columns)``; column i is the positive of row i.
-        first: the score that moves first.
+        first: the score that moves first, and then back after the second.
         second: the score that moves second.
         points: of every side.
     """
     rows, columns = start.shape
     matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
     functions = functions_of(objective)
-    total, here = 0.0, start.clone()
+    total, largest, here = 0.0, 0.0, start.clone()
     for (i, j, by), sign in ((first, 1), (second, 1), (first, -1), (second, -1)):
-        before = float(here[i, j])
+        before, cell = float(here[i, j]), sign * by / points
         for k in range(points):
-            here[i, j] = before + sign * by * (k + 0.5) / points
-            total += (
-                sign * by / points * float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
-            )
+            here[i, j] = before + cell * (k + 0.5)
+            share = cell * float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
+            total, largest = total + share, max(largest, abs(share))
         here[i, j] = before + sign * by
-    return total
+    return total, JUMPS * largest / 2
 
 
-def work_witness(objective: Objective, rectangles: Iterator[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
+def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
     """The first rectangle around which the weights certainly do work, in words and as a witness."""
     for start, first, second in rectangles:
-        rough, fine = (work(objective, start, first, second, points) for points in (POINTS, 3 * POINTS))
-        if abs(fine) > 1e-6 and abs(fine - rough) < 0.2 * abs(fine):
+        found = error = 0.0
+        for points in POINTS:
+            found, error = work(objective, start, first, second, points)
+            if not abs(found) > max(error / 20 if points < POINTS[-1] else error, 1e-9):
+                break
+        else:
             names = {(i, j): f"s_{i + 1}{j + 1}" for i in range(start.shape[0]) for j in range(start.shape[1])}
             place = tuple((name, float(start[at])) for at, name in names.items())
             moves = " and ".join(f"{names[i, j]} by {by:.3g}" for i, j, by in (first, second))
-            witness = Witness(place, fine)
+            witness = Witness(place, found)
             return f"around the rectangle that moves {moves} and back, the weights do work: {witness}", witness
     return None
+
+
+def random_rectangles(objective: Objective) -> Iterator[tuple[Tensor, Side, Side]]:
+    """Rectangles in two scores of an anchor with one positive and two negatives, the same in every run."""
+    source = torch.Generator().manual_seed(0)
+    low, high = map(float, objective.similarity.window)
+    for _ in range(RANDOM):
+        corners = low + (high - low) * torch.rand(2, 3, dtype=torch.float64, generator=source)
+        i, j = torch.randperm(3, generator=source)[:2].tolist()
+        moved = corners[1] - corners[0]
+        yield corners[:1].clone(), (0, i, float(moved[i])), (0, j, float(moved[j]))
 
 
 def embedding_witness(objective: Objective) -> tuple[str, Witness] | None:
@@ -118,5 +134,9 @@ def exchanged(epsilon: float) -> Iterator[tuple[Tensor, Side, Side]]:
     for middle in (0.3, -0.3, 0.6):
         start = torch.full((1, 3), middle, dtype=torch.float64)
         start[0, 1] = middle + epsilon / 2
-        start[0, 2] = middle - 0.6
-        yield start, (0, 0, -2 * min(epsilon, 0.2)), (0, 2, 0.4)
+        for below, by in (
+            (0.6, 0.4),
+            (0.06, 0.04),
+        ):  # another negative that is far from the positive, and one close to it
+            start[0, 2] = middle - below
+            yield start.clone(), (0, 0, -2 * min(epsilon, 0.2)), (0, 2, by)

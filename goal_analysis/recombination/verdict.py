@@ -29,7 +29,13 @@ import torch
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import direction as direction_of
-from goal_analysis.recombination.closed_paths import embedding_witness, exchanged, selected_mean, work_witness
+from goal_analysis.recombination.closed_paths import (
+    embedding_witness,
+    exchanged,
+    random_rectangles,
+    selected_mean,
+    work_witness,
+)
 from goal_analysis.recombination.directions import LINEAR, along_similarity, has_constant_weights, rate_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
@@ -254,7 +260,11 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
             return _bounded(objective, field, only)
         if getattr(only, "epsilon", None) is not None:
             return _exchanging(objective, field, only.epsilon)
-    return Integrability(None, f"open: nothing is known of what happens at the threshold of the selection {names}")
+    against = work_witness(objective, random_rectangles(objective))
+    if against is not None:
+        return Integrability(False, f"with the selection {names}, {against[0]}", witness=against[1])
+    why = f"open: nothing is known of what happens at the threshold of the selection {names}, and no path showed it"
+    return Integrability(None, why)
 
 
 def _unselected(term: Term) -> Term:

@@ -25,19 +25,24 @@ def sign_over(x: sp.Expr, region: Region) -> int:
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> unit = dict.fromkeys((s_p, s_n), (sp.Integer(-1), sp.Integer(1)))
+    >>> sign_over((1 + s_n) / (1 - s_n), unit)
+    1
     >>> sign_over(1 - s_n**2, unit), sign_over(sp.exp(s_p) - s_n - 2, unit), sign_over(s_p - s_n, unit)
     (1, 0, 0)
     """
     if x.is_positive or x.is_negative:
         return 1 if x.is_positive else -1
     found = _sign_of_factor(x, region)
-    if found or not (x.is_polynomial(*region) and x.has(*region)):
+    if found or not x.has(*region):
         return found
     sign = 1
-    for factor in sp.Mul.make_args(sp.factor(x)):
+    for factor in sp.Mul.make_args(sp.factor(x) if x.is_polynomial(*region) else x):
         base, power = factor.as_base_exp()
         of_base = 1 if base.is_positive else -1 if base.is_negative else _sign_of_factor(base, region)
-        sign *= of_base if not power.is_Integer or power % 2 else abs(of_base)
+        if power.is_Integer:
+            sign *= of_base if power % 2 else abs(of_base)
+        else:
+            sign *= max(of_base, 0)
     return sign
 
 

@@ -21,7 +21,6 @@ from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
 POINTS = (6, 12, 64)  # of one side of a rectangle: for a first look, for a second one, and for a witness
-JUMPS = 8  # of the weights along a rectangle, each of which is missed by up to half a cell, that explain no witness
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
@@ -31,7 +30,7 @@ Side = tuple[int, int, float]
 
 
 def work(objective: Objective, start: Tensor, first: Side, second: Side, points: int) -> tuple[float, float]:
-    """∮⟨W, dS⟩ around a rectangle, and by how much jumps along it may be missed.
+    """∮⟨W, dS⟩ around a rectangle, and by how much its sum may be off where the weights jump.
 
     Args:
         objective: any, at its own values.
@@ -43,15 +42,17 @@ def work(objective: Objective, start: Tensor, first: Side, second: Side, points:
     rows, columns = start.shape
     matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
     functions = functions_of(objective)
-    total, largest, here = 0.0, 0.0, start.clone()
+    total, error, here = 0.0, 0.0, start.clone()
     for (i, j, by), sign in ((first, 1), (second, 1), (first, -1), (second, -1)):
-        before, cell = float(here[i, j]), sign * by / points
+        before, cell, last = float(here[i, j]), sign * by / points, None
         for k in range(points):
             here[i, j] = before + cell * (k + 0.5)
-            share = cell * float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
-            total, largest = total + share, max(largest, abs(share))
+            weight = float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
+            total += cell * weight
+            error += 0.0 if last is None else abs(cell * (weight - last))  # twice what a cell's variation hides
+            last = weight
         here[i, j] = before + sign * by
-    return total, JUMPS * largest / 2
+    return total, error
 
 
 def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
@@ -60,7 +61,7 @@ def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, 
         found = error = 0.0
         for points in POINTS:
             found, error = work(objective, start, first, second, points)
-            if not abs(found) > max(error / 20 if points < POINTS[-1] else error, 1e-9):
+            if not abs(found) > max(error / 10 if points < POINTS[-1] else error, 1e-9):
                 break
         else:
             names = {(i, j): f"s_{i + 1}{j + 1}" for i in range(start.shape[0]) for j in range(start.shape[1])}

@@ -20,7 +20,7 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-POINTS = (6, 12, 64)  # of one side of a rectangle: for a first look, for a second one, and for a witness
+POINTS = (12, 36, 216)  # of one side of a rectangle: for a first look, for a second one, and for a witness
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes

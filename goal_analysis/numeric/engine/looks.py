@@ -2,6 +2,7 @@
 
 # A side that a term does not have is None; which ones it has is asked where the way is chosen.
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalOperand=false
+# pyright: reportOptionalSubscript=false
 # pyright: reportOptionalCall=false, reportPossiblyUnboundVariable=false, reportOperatorIssue=false, reportCallIssue=false
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class Look:
             down = slice(tile.top + part.start, tile.top + part.start + len(chunk))
             weights = [w for w in (None if of_rows is None else of_rows[part, None], of_columns) if w is not None]
             if self.kind == "linear":
-                chunk.copy_(sum(weights).expand(chunk.shape))
+                chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
             elif self.keeps:
                 if not kept:
                     _inner(side, scores, side.aggregator.scale, chunk)

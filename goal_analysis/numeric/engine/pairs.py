@@ -62,7 +62,7 @@ class Block:
     @property
     def transposed(self) -> Block:
         """The same with the columns as rows."""
-        run = None if self.run is None else self.run[::-1]
+        run = None if self.run is None else (self.run[1], self.run[0])
         return Block(self.columns, self.rows, self.members.mT, self.filled, run)
 
     def of_rows(self, values: Tensor) -> Tensor:
@@ -169,7 +169,8 @@ class Pairs:
     @cached_property
     def sizes(self) -> tuple[Tensor, Tensor]:
         """How many rows and how many columns every group has."""
-        of_rows, of_columns, groups = self.groups or ()
+        assert self.groups is not None  # the diagonal has none
+        of_rows, of_columns, groups = self.groups
         return torch.bincount(of_rows, minlength=groups), torch.bincount(of_columns, minlength=groups)
 
     @cached_property
@@ -181,7 +182,7 @@ class Pairs:
     def transposed(self) -> Pairs:
         """The same pairs with the columns as rows."""
         groups = self.groups and (self.groups[1], self.groups[0], self.groups[2])
-        return Pairs(self.shape[::-1], groups, self.device)
+        return Pairs((self.shape[1], self.shape[0]), groups, self.device)
 
     def masks(self) -> tuple[Tensor, Tensor]:
         """Which pairs match and which do not, as matrices."""
@@ -236,7 +237,7 @@ def _block(sides: list[tuple[Tensor, Tensor, Tensor]]) -> Block:
         inside.append(there)
         found.append(order[start[:, None] + place * there])
     members = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
-    return Block(*found, members, not bool(members.all()))
+    return Block(found[0], found[1], members, not bool(members.all()))
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ def _within(block: Block, left: int, right: int, columns: int) -> Tensor | slice
     width = right - left
     if block.run is None:
         inside = ((block.columns >= left) & (block.columns < right)).unsqueeze(1).expand(block.members.shape)
-        return (block.places(width) - left)[inside]
+        return (block.rows.unsqueeze(2) * width + block.columns.unsqueeze(1) - left)[inside]
     first = block.run[1].start
     start, stop = max(first, left), min(block.run[1].stop, right)
     place = (start - first) * width + start - left

@@ -135,7 +135,7 @@ def settle(
     for of_axis in look.axes:
         if of_axis is not None and n is not None:
             found = of_axis.share(n)
-            of_axis.weight *= found if look.kind != "each" or isinstance(found, float) else found.unsqueeze(1)
+            of_axis.weight *= found.unsqueeze(1) if look.kind == "each" and isinstance(found, Tensor) else found
 
 
 def begin_each(
@@ -152,7 +152,7 @@ def begin_each(
         ((_, x, factor),) = found
         own.x, own.pulled = x.flatten(1), torch.zeros_like(own.total)[:, None]
         own.weight = where(None if own.there is None else own.there[:, None], torch.ones_like(own.x))
-        own.weight = own.weight * (factor if isinstance(factor, float) else factor.flatten(1)) / share
+        own.weight = own.weight * (factor.flatten(1) if isinstance(factor, Tensor) else factor) / share
         return
     most = max((x.shape[2] for _, x, _ in found), default=1)
     own.x, own.weight, own.pulled = (own.total.new_zeros((len(own.total), most)) for _ in range(3))

@@ -71,7 +71,8 @@ def tiled(
         rows = replace(functions, rows=True, columns=False)
         to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small)
         return to_x, to_y, value
-    made = _Made(*(torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y)))
+    to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
+    made = _Made(to_x, to_y, *(to.new_zeros(len(to)) for to in (to_x, to_y)))
     shares = [divisor(functions, term, pairs) for term in functions.terms]
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
     rows, columns = pairs.shape
@@ -95,12 +96,8 @@ class _Made:
 
     to_x: Tensor
     to_y: Tensor
-    of_x: Tensor | None = None
-    of_y: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if self.of_x is None:
-            self.of_x, self.of_y = (to.new_zeros(len(to)) for to in (self.to_x, self.to_y))
+    of_x: Tensor
+    of_y: Tensor
 
     def strip(self, top: int, bottom: int) -> _Made:
         """The same of a run of rows."""
@@ -279,13 +276,13 @@ def hardest(
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     axes = anchors(functions)
     positives = scores.of_pairs()
-    best: list[tuple[Tensor, Tensor] | None] = [None, None]
+    best: dict[int, tuple[Tensor, Tensor]] = {}
     for tile, s in scores:
         tile.mask(s, -torch.inf)
         for axis in axes:
             found = (largest_of_columns if axis else largest_of_rows)(s)
             start, offset = (tile.left, tile.top) if axis else (tile.top, tile.left)
-            best[axis] = found if scores.single else _larger(best[axis], found, start, offset, pairs.shape[axis])
+            best[axis] = found if scores.single else _larger(best.get(axis), found, start, offset, pairs.shape[axis])
     entries: list[tuple[Tensor, Tensor, Tensor]] = []
     pulls: list[Tensor | None] = [None] * len(positives)
     value = like

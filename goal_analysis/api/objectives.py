@@ -253,7 +253,7 @@ def _measurable(target: str) -> Callable[..., Any]:
     if not colon or re.search(r"[@(]", target):
         return _of_embeddings(target)
     if not (module and name):
-        raise ValueError(f"got {target!r} but expected PACKAGE.MODULE:CALLABLE, such as my_package.losses:my_loss")
+        raise ValueError(f"{target}: got no name on both sides of the colon but expected MODULE:NAME or FILE.py:NAME")
     found = imported(target)
     if not callable(found):
         raise ValueError(f"{target}: got {found!r} but expected a callable")

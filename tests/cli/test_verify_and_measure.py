@@ -121,7 +121,7 @@ def test_the_circle_loss_of_a_library_is_no_gradient():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["their_losses"], "expected PACKAGE.MODULE:CALLABLE"),
+        (["their_losses"], "but expected MODULE:NAME, FILE.py:NAME or an objective"),
         (["their_losses:nothing"], "nothing"),
         (["no_such_package:loss"], "no_such_package"),
         (["their_losses:number"], "expected a callable"),

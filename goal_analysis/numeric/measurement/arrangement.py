@@ -38,16 +38,18 @@ Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]],
 @dataclass(frozen=True)
 class Shape:
     """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
-    negative pair, and the number of classes with the name of their proxies, which may be columns.
+    negative pair, the number of classes with the name of their proxies, which may be columns, and how many references
+    of a class a batch of queries has.
     """
 
     inputs: Inputs
     dim: int | None = None
     dtype: torch.dtype = torch.float64
-    labels: tuple[float, float] = (1.0, 0.0)
+    labels: tuple[float | int, float | int] = (1.0, 0.0)
     classes: int = 2
     proxies: str = ""
     transposed: bool = False
+    references: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +180,6 @@ _IN_BATCH = {
     Inputs.PAIRS: ((0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8), 6),
     Inputs.GROUPS: ((0, 1, 0, 2, 3, 1, 4, 5), 2),
     Inputs.MULTIVIEW: ((0, 0, 1, 1, 0, 0, 1, 1), 4),
-    Inputs.QUERIES: ((0, 1, 0, 0, 1, 1), 2),
 }
 
 
@@ -194,6 +195,8 @@ def in_batch(shape: Shape) -> Arrangement:
     if shape.inputs is Inputs.PROXIES:
         queries = classes * (2 if shape.classes < 4 else 1)
         return Arrangement(shape, (*queries, *classes), len(queries))
+    if shape.inputs is Inputs.QUERIES:
+        return Arrangement(shape, (0, 1, *(0,) * shape.references, *(1,) * shape.references), 2)
     return Arrangement(shape, *_IN_BATCH.get(shape.inputs, ((0, 1, 2, 3) * 2, 4)))
 
 

@@ -205,6 +205,8 @@ def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[S
                 yield replace(shape, proxies=name, transposed=transposed, classes=classes, dim=dim)
         case Inputs.PAIRS:
             yield from (replace(shape, labels=labels) for labels in LABELS)
+        case Inputs.QUERIES:  # references may be proxies, of which a class has one
+            yield from (shape, replace(shape, references=1))
         case _:
             yield shape
             if shape.dim is None and shape.inputs not in OF_SCORES:

@@ -85,7 +85,7 @@ class Measurement:
         not_finite: what is not finite at the ends of the similarities and on poor batches, by place.
         explodes: which weights grow without bound, by the end that they grow towards.
         learned: the gradient of every parameter of the loss on the plane, or its norm.
-        trail: s_p, s_n, w⁺ and w⁻ at points that close in on the jumps, shape ``(4, points)``.
+        trail: s_p, s_n, w⁺ and w⁻ at points that close in on the jumps, shape ``(4, bisected)``.
         connected: whether autograd reaches the inputs.
         deterministic: whether a second call at the same point gave the same gradient.
         nearest: a `Neighbour` for each of the nearest known losses, where they were looked for.
@@ -112,7 +112,7 @@ class Measurement:
     not_finite: Mapping[str, str]
     explodes: Mapping[str, str]
     learned: Mapping[str, Float[Tensor, " points"]]
-    trail: Float[Tensor, "4 points"]
+    trail: Float[Tensor, "4 bisected"]
     connected: bool = True
     deterministic: bool = True
     nearest: tuple[Any, ...] = ()

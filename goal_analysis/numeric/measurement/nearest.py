@@ -176,8 +176,8 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     >>> ours = Objective(name="softmax", title="Softmax", terms=(term,), hyperparameters=(scale,))
     >>> def theirs(scores):
     ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
-    >>> nearest(measure(theirs, points=5), [ours])
-    (Neighbour(1 × softmax(scale=7), distance ... on batches, rows as anchors; ... on a triplet),)
+    >>> nearest(measure(theirs, points=5), [ours])[0]
+    Neighbour(1 × softmax(scale=7), distance 0 on batches, rows as anchors; 0 on a triplet)
     """
     if not losses:
         raise ValueError("nearest: got no losses but expected at least one to compare with")

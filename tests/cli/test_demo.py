@@ -42,7 +42,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     first = found["nearest"][0]
     assert (first["loss"], first["ties"]) == ("unified", "cos_face")
     assert first["distance"] < 1e-9
-    assert first["settings"] == f"gamma={SCALE:g}, m={MARGIN}"
+    assert first["settings"] == f"gamma={SCALE:g}, margin={MARGIN}"
     said = capsys.readouterr().out
     assert "separable: yes" in said
     assert "integrable: yes" in said

@@ -137,7 +137,8 @@ def test_the_weights_are_those_of_the_formula(name: str) -> None:
     torch.testing.assert_close(found.w_n, w_n, rtol=1e-8, atol=1e-8)
     assert found.unexplained < 1e-8
     assert found.separable
-    if name == "Circle":
+    # Circle stops gradients; ArcFace's value jumps where the library goes over to subtracting a constant.
+    if name in ("Circle", "ArcFace"):
         assert found.integrable is False
     else:
         assert found.integrable is not False or name in AVERAGED

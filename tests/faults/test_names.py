@@ -75,8 +75,17 @@ def test_a_model_wider_than_any_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[], None, {"kind": "words", "words": "ab", "document_frequencies": [1, 1], "captions": 1}]
+    ("given", "said"),
+    [
+        ([], "got list but expected what its to_json wrote"),
+        (None, "got NoneType but expected what its to_json wrote"),
+        (
+            {"kind": "words", "words": "ab", "document_frequencies": [1, 1], "captions": 1},
+            "words: got 'ab' but expected a list of texts",
+        ),
+        ({"kind": "words", "words": ["a"], "document_frequencies": [1]}, "got no captions but expected a whole number"),
+    ],
 )
-def test_a_tokenizer_of_other_types_is_refused(given: object) -> None:
-    with pytest.raises(ValueError, match=r"tokenizer: got .* but expected what its to_json wrote"):
+def test_a_tokenizer_of_other_types_is_refused(given: object, said: str) -> None:
+    with pytest.raises(ValueError, match=f"tokenizer: {said}"):
         restore_tokenizer(given)

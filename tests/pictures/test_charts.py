@@ -131,11 +131,13 @@ def test_panels_do_not_overlap(found):
 
 def test_a_line_has_one_colour_and_a_band_over_seeds():
     records = [{"kind": "epoch", "step": 1, "epoch": 1, "rsum": 1.0, "i2t_r1": 2.0, "t2i_r1": 3.0}]
-    frame = log_frame([Records("<b>", 0, records), Records("<b>", 1, records), Records("one", 0, records)], "epoch")
+    frame = log_frame([*(Records("<b>", seed, records) for seed in range(4)), Records("one", 0, records)], "epoch")
     drawn = json.loads(training_chart(frame).content)
     assert len(drawn["data"]) == 3 * (2 + 1), "two lines and a band in every panel"
     lines = [trace for trace in drawn["data"] if trace["mode"] == "lines+markers"]
     assert {(line["name"], line["line"]["color"]) for line in lines} == {("&lt;b&gt;", COLOURS[0]), ("one", COLOURS[1])}
+    fewer = json.loads(training_chart(frame[frame["seed"] < 3]).content)
+    assert len(fewer["data"]) == 3 * 2, "three seeds have no band"
     assert training_chart(frame[:0]) is None
 
 

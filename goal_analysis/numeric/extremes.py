@@ -462,8 +462,7 @@ def _is_monotone(expression, slope, sign: int, along: sp.Symbol, symbols, spans)
     """Whether the slope never has the other sign, nor any jump; one at the very end of a range is none."""
     if not is_never_negative(sign * slope, symbols, spans):
         return False
-    inside = [tuple(sp.Rational(end) for end in (low + LEAST, high - LEAST)) if low.is_finite and high.is_finite
-              else (low, high) for low, high in spans]  # fmt: skip
+    inside = [(low + LEAST, high - LEAST) for low, high in spans]
     one_sided = expression.replace(step, lambda x: 1 - step(-x) if x.could_extract_minus_sign() else step(x))
     for jump in one_sided.atoms(step):
         kink = jump.args[0]

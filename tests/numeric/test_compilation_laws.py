@@ -50,7 +50,7 @@ def inputs(field: WeightField) -> list[sp.Symbol]:
 
 
 def points(field: WeightField, count: int = 16) -> list[torch.Tensor]:
-    low, high = float(field.similarity.opposite), float(field.similarity.identical)
+    low, high = map(float, field.similarity.window)
     similarities = [low + (high - low) * torch.rand(count) for _ in range(2)]
     return [*similarities, *(torch.rand(count) for _ in field.relative)]
 

@@ -1,6 +1,7 @@
 """A direction is the gradient of its similarity: closed forms against autograd, and the other directions."""
 
 import pytest
+import sympy as sp
 import torch
 
 from goal_analysis.numeric.similarity import (
@@ -76,12 +77,22 @@ def test_scores_follow_the_formula(similarity: Similarity) -> None:
     torch.testing.assert_close(scores(similarity, x, y), expected, rtol=1e-13, atol=1e-13)
 
 
-@by_name
+@pytest.mark.parametrize("similarity", [s for s in SIMILARITIES if s != DOT], ids=lambda s: s.name)
 def test_the_declared_range_is_reached_on_unit_vectors(similarity: Similarity) -> None:
     x = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
     same, opposite = scores(similarity, x, x).diagonal(), scores(similarity, x, -x).diagonal()
     torch.testing.assert_close(same, torch.full_like(same, float(similarity.identical)))
     torch.testing.assert_close(opposite, torch.full_like(opposite, float(similarity.opposite)))
+
+
+def test_a_range_without_ends_is_reached_nowhere() -> None:
+    x = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
+    assert (DOT.opposite, DOT.identical) == (-sp.oo, sp.oo)
+    for length in (1.0, 1e3, 1e6):
+        longer = length * x
+        same, opposite = scores(DOT, longer, longer).diagonal(), scores(DOT, longer, -longer).diagonal()
+        torch.testing.assert_close(same, torch.full_like(same, length**2))
+        torch.testing.assert_close(opposite, -same)
 
 
 def hard_points(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

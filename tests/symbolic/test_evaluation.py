@@ -15,7 +15,7 @@ from losses_catalog import catalog
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
 def test_floats_agree_with_many_digits(loss):
     field = decompose(loss).field
-    low, high = float(field.similarity.opposite), float(field.similarity.identical)
+    low, high = map(float, field.similarity.window)
     values = field.values()
     compiled = program([weight.subs(values) for weight in (field.positive, field.negative)], [s_p, s_n])
     for share_p, share_n in ((0.21, 0.73), (0.52, 0.53), (0.91, 0.33)):

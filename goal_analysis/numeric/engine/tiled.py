@@ -304,7 +304,7 @@ def hardest(
                 add_pull(pulls, place, axis, (t_p if q is None else t_p * q) * of_positives(p, s))
                 block.add_to_anchors(push, t_n)
             if n is not None:
-                push = push * of_positives(n, hard)
+                push = where(there, push * of_positives(n, hard))
                 own = torch.arange(len(hard), device=hard.device)
                 entries.append((at, own, push) if axis else (own, at, push))
                 value = value + torch.dot(push, hard)

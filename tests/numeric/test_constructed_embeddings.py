@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.measurement.black_box import pair_gradients
-from goal_analysis.numeric.measurement.inputs import (
-    Inputs,
+from goal_analysis.numeric.measurement.arrangement import (
+    OF_SCORES,
+    Shape,
     batch_similarities,
     in_batch,
     on_plane,
@@ -15,26 +15,30 @@ from goal_analysis.numeric.measurement.inputs import (
     reachable,
     vectors_with,
 )
+from goal_analysis.numeric.measurement.black_box import pair_gradients
+from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.inputs import Inputs
 from goal_analysis.numeric.measurement.measuring import measure
 
+IN_PART = (Inputs.ONE_SET, Inputs.VIEWS, Inputs.MULTIVIEW)
+"""Kinds of which unit vectors do not reach every point of the plane."""
 
-@pytest.mark.parametrize(
-    "inputs", [inputs for inputs in Inputs if inputs is not Inputs.SCORES], ids=lambda inputs: inputs.name
-)
+
+@pytest.mark.parametrize("inputs", [inputs for inputs in Inputs if inputs not in OF_SCORES], ids=lambda i: i.name)
 def test_vectors_have_the_similarities_that_were_asked_for(inputs: Inputs) -> None:
     s_p, s_n = torch.rand(2, 50) * 1.9 - 0.95
-    wanted = plane_similarities(inputs, s_p, s_n)
+    wanted = plane_similarities(on_plane(Shape(inputs)), s_p, s_n)
     wanted = wanted[reachable(wanted)]
     vectors = vectors_with(wanted, dim=7)
     assert vectors.shape == (len(wanted), wanted.shape[-1], 7)
     torch.testing.assert_close(vectors @ vectors.mT, wanted, rtol=0, atol=1e-12)
-    assert len(wanted) == 50 or inputs is Inputs.ONE_SET
+    assert (len(wanted) == 50) is (inputs not in IN_PART)
 
 
 def test_every_anchor_of_a_plane_sees_the_same_two_similarities() -> None:
     for inputs in Inputs:
-        arrangement = on_plane(inputs)
-        similarities = plane_similarities(inputs, torch.tensor([0.4]), torch.tensor([0.1]))[0]
+        arrangement = on_plane(Shape(inputs))
+        similarities = plane_similarities(arrangement, torch.tensor([0.4]), torch.tensor([0.1]))[0]
         assert set(similarities[arrangement.positives].tolist()) == {0.4}
         assert set(similarities[arrangement.negatives].tolist()) == {0.1}
 
@@ -46,7 +50,7 @@ def test_unit_vectors_do_not_reach_every_triangle() -> None:
 
 
 def test_gradients_of_all_pairs_are_recovered_from_the_embeddings() -> None:
-    arrangement = in_batch(Inputs.ONE_SET)
+    arrangement = in_batch(Shape(Inputs.ONE_SET, dim=11))
     similarities = batch_similarities(arrangement, seed=3)[None]
     weights = torch.randn(6, 6).triu(1)
 
@@ -54,6 +58,6 @@ def test_gradients_of_all_pairs_are_recovered_from_the_embeddings() -> None:
         unit = normalize(3 * embeddings, dim=1)
         return (weights * (unit @ unit.T)).sum()
 
-    found = pair_gradients(weighted, arrangement, similarities, dim=11)
+    found = pair_gradients(Call(weighted, "weighted", arrangement.shape), arrangement, similarities)
     torch.testing.assert_close(found.gradients[0].triu(1), weights)
     assert found.unexplained < 1e-12 * found.norm

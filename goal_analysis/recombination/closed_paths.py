@@ -20,7 +20,7 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-POINTS = (12, 36, 216)  # of one side of a rectangle: for a first look, for a second one, and for a witness
+POINTS = (12, 36, 216)  # of one side of a rectangle: for a first look, a closer one, and the closest
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
@@ -58,17 +58,24 @@ def work(objective: Objective, start: Tensor, first: Side, second: Side, points:
 def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
     """The first rectangle around which the weights certainly do work, in words and as a witness."""
     for start, first, second in rectangles:
-        found = error = 0.0
-        for points in POINTS:
-            found, error = work(objective, start, first, second, points)
-            if not abs(found) > max(error / 10 if points < POINTS[-1] else error, 1e-9):
-                break
-        else:
+        found = _certain_work(objective, start, first, second)
+        if found is not None:
             names = {(i, j): f"s_{i + 1}{j + 1}" for i in range(start.shape[0]) for j in range(start.shape[1])}
             place = tuple((name, float(start[at])) for at, name in names.items())
             moves = " and ".join(f"{names[i, j]} by {by:.3g}" for i, j, by in (first, second))
             witness = Witness(place, found)
             return f"around the rectangle that moves {moves} and back, the weights do work: {witness}", witness
+    return None
+
+
+def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side) -> float | None:
+    """The work around a rectangle, looked at ever more closely until it is certain; None where it may be none."""
+    for points in POINTS:
+        found, error = work(objective, start, first, second, points)
+        if abs(found) <= max(error / 10, 1e-9):
+            return None
+        if points > POINTS[0] and abs(found) > error:
+            return found
     return None
 
 

@@ -1,6 +1,7 @@
 """Losses in the shapes that people have: what they take is found out, what is wrong with them is said."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -201,7 +202,7 @@ def test_the_gradient_of_a_learned_scale_is_mapped() -> None:
 
 def test_a_fit_that_fails_costs_its_own_line() -> None:
     found = measure(scaled, points=5)
-    broken = circle_loss.with_settings({})
+    broken = replace(circle_loss)
     object.__setattr__(broken, "similarity", None)
     neighbours = nearest(found, [broken, info_nce_loss])
     assert neighbours[0].loss == info_nce_loss

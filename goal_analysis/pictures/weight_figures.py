@@ -87,17 +87,14 @@ def draw_surface(
     ax: Axes,
     weight: str = "T",
     similarity: Similarity = COSINE,
-    scale: Scale | None = None,
-    colourbar: bool = True,
 ) -> Axes:
     """A `goal_analysis.pictures.weight_frames.surface_frame` in colours, with contours, and with its kinks dashed."""
-    scale = scale or scale_of(frame["value"])
+    scale = scale_of(frame["value"])
     colours = draw_colours(frame, "value", ax, scale)
     draw_contours(frame, "value", ax, scale.levels)
     draw_kinks(frame, ax)
     similarity_axes(ax, similarity, reach(frame))
-    if colourbar:
-        draw_colourbar(colours, ax, scale, f"${LABELS[weight]}$")
+    draw_colourbar(colours, ax, scale, f"${LABELS[weight]}$")
     return ax
 
 
@@ -106,8 +103,6 @@ def draw_field(
     curl: pd.DataFrame,
     ax: Axes,
     similarity: Similarity = COSINE,
-    scale: Scale | None = None,
-    colourbar: bool = True,
 ) -> Axes:
     """Arrows as long as the square root of their weights, above the curl in colour; contours of the potential.
 
@@ -116,10 +111,9 @@ def draw_field(
     `goal_analysis.pictures.weight_frames.curl_frame`.
     """
     if (curl["curl"].abs() > 0).any():
-        scale = scale or scale_of(curl["curl"], signed=True)
+        scale = scale_of(curl["curl"], signed=True)
         colours = draw_colours(curl, "curl", ax, scale)
-        if colourbar:
-            draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
+        draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
     if "potential" in curl:
         draw_contours(curl, "potential", ax, potential_levels(curl["potential"]), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):

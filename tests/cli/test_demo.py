@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from goal_analysis.cli.demo import MARGIN, RETRIEVING, SCALE, SMALL, measured, retrieved, verified
+from goal_analysis.cli.demo import MARGIN, RETRIEVAL, RETRIEVING, SCALE, SMALL, measured, retrieved, verified
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.triplet import triplet_loss
 
 SETTINGS = ("data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "training.batch_size=20")
 SETTINGS += ("model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1")
 
+SEEDS = 5
 SCRIPT = f"""
 import signal, sys
 from pathlib import Path
@@ -27,7 +28,7 @@ output = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 try:
     with going_on(output):
-        retrieved(output / RETRIEVAL, 1, 40, {SETTINGS}, {RETRIEVING[:1]})
+        retrieved(output / RETRIEVAL, 1, {SEEDS}, {SETTINGS}, {RETRIEVING[:1]})
 except typer.Exit as end:
     sys.exit(end.exit_code)
 """
@@ -68,36 +69,31 @@ def test_what_was_verified_is_not_verified_again_unless_the_package_is_another(
 
 
 def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    def begun() -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"},
-            start_new_session=True,
-        )
-
-    done: list[Path] = []
-    for _ in range(2):
-        before = {path: path.stat().st_mtime_ns for path in done}
-        with begun() as process:
-            deadline = time.monotonic() + 300
-            while len(done) <= len(before) and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-                done = list(tmp_path.rglob("result.json"))
-            os.killpg(process.pid, signal.SIGINT)
-            said = process.communicate(timeout=300)[0]
-        assert process.returncode == 130, said
-        assert "the same command goes on from there" in said
-        assert f"40 runs, {len(before)} of them done" in said
-        assert f" {RETRIEVING[0]} " in said, "the table of the runs that are done"
-        assert all(path.stat().st_mtime_ns == then for path, then in before.items())
-        page = (tmp_path / "report.html").read_text()
-        assert page.rstrip().endswith("</html>")
-        assert RETRIEVING[0] in page
-        assert all("best" in json.loads(path.read_text()) for path in tmp_path.rglob("result.json"))
-        done = list(tmp_path.rglob("result.json"))
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"},
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.rglob("result.json")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=300)[0]
+    assert process.returncode == 130, said
+    assert "the same command goes on from there" in said
+    assert f"{SEEDS} runs, 0 of them done" in said
+    assert f" {RETRIEVING[0]} " in said, "the table of the runs that are done"
+    page = (tmp_path / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert RETRIEVING[0] in page
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    assert all("best" in json.loads(path.read_text()) for path in done)
+    assert retrieved(tmp_path / RETRIEVAL, 1, SEEDS, SETTINGS, RETRIEVING[:1])
+    assert len(list(tmp_path.rglob("result.json"))) == SEEDS > len(done)
+    assert all(path.stat().st_mtime_ns == then for path, then in done.items())
 
 
 def test_the_demo_says_when_a_run_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

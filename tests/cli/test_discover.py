@@ -23,14 +23,13 @@ def words(folder: Path, output: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def output(folder: Path, tmp_path_factory: pytest.TempPathFactory, call, killed_midway) -> Path:
+def output(folder: Path, tmp_path_factory: pytest.TempPathFactory, killed_midway) -> Path:
     """A discovery that was killed, and gone on with."""
     where = tmp_path_factory.mktemp("discovery") / "found"
     given = words(folder, where, "--confirm", str(folder))
     kept = killed_midway(given, where)
-    with call(given) as again:
-        said = again.communicate()[0]
-    assert again.returncode == 0, said
+    again = CliRunner().invoke(app, given)
+    assert again.exit_code == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     return where
 

@@ -21,6 +21,7 @@ SETTINGS = (
     "training.batch_size=32",
     "data.train=64",
     "data.dev=32",
+    "data.test=1",
     "model.image.dim=16",
     "model.text.dim=16",
 )

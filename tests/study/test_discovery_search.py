@@ -8,6 +8,7 @@ import sympy as sp
 
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
+from goal_analysis.study.discovery import search as search_module
 from goal_analysis.study.discovery.discovery import _begin
 from goal_analysis.study.discovery.grammar import Proposal
 from goal_analysis.study.discovery.search import REJECTED, Rules, Search
@@ -108,6 +109,7 @@ def test_a_discovery_goes_on_with_other_workers(tmp_path: Path) -> None:
         _begin(tmp_path, base(epochs=8), {"found": 2})
 
 
-def test_a_space_of_copies_ends(tmp_path: Path) -> None:
+def test_a_space_of_copies_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "MOST_REJECTED", 40)
     given = search(tmp_path, 50)
     assert len(list(given.jobs())) <= 3

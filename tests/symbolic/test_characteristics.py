@@ -78,10 +78,10 @@ FORMULAS = [
     ("cos(9*s_n)*s_p", COSINE),
     ("s_p*log(1.0001 - s_p) + s_n**3", COSINE),
 ]
-CASES = {
-    **{loss.name: decompose(loss).field for loss in catalog},
-    **{f"{t.name}/{p.name}": compose(t, p) for t in triplet_weights for p in pair_weights},
-    **{f"{text} of {of.name}": of_formula(text, of).field for text, of in FORMULAS},
+FIELDS = {
+    **{loss.name: lambda loss=loss: decompose(loss).field for loss in catalog},
+    **{f"{t.name}/{p.name}": lambda t=t, p=p: compose(t, p) for t in triplet_weights for p in pair_weights},
+    **{f"{text} of {of.name}": lambda text=text, of=of: of_formula(text, of).field for text, of in FORMULAS},
 }
 
 
@@ -194,9 +194,10 @@ def _condition(where, places, at):
     return there, sure
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FIELDS)
 def test_no_point_of_a_dense_sample_contradicts_what_is_said(name):
-    assert list(contradictions(characteristics(CASES[name]), CASES[name])) == []
+    field = FIELDS[name]()
+    assert list(contradictions(characteristics(field), field)) == []
 
 
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
@@ -217,7 +218,7 @@ def test_effects_are_those_of_autograd(loss):
 
 
 def test_false_statements_are_contradicted():
-    field = CASES["circle_undetached"]
+    field = FIELDS["circle_undetached"]()
     found = characteristics(field)
     assert isinstance(found.negative, Curve)
     assert isinstance(found.triplet, Surface)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.figure_factory import create_quiver
 
 from goal_analysis.pictures.charts import Chart, Panel, axes_of, axis_layout, chart, numbers
 from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_of
@@ -104,6 +103,8 @@ def _arrows(rows: pd.DataFrame) -> dict[str, Any]:
     arrows = arrows[np.hypot(arrows["across"], arrows["up"]) > 0]
     if arrows.empty:
         return {"x": [], "y": []}
+    from plotly.figure_factory import create_quiver  # with which half of SciPy is loaded
+
     x, y, u, v = arrows.to_numpy().T
     lines = create_quiver(x - u / 2, y - v / 2, u, v, scale=1).data[0]
     return {axis: [None if value is None else round(float(value), 3) for value in lines[axis]] for axis in "xy"}

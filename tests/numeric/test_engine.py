@@ -64,6 +64,10 @@ def by_autograd(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
     return torch.autograd.grad(loss_value(loss, s, matches), s, materialize_grads=True)[0]
 
 
+def one_term(outer: sp.Expr, anchors: Anchors = Anchors.ROWS, **sides: Side) -> Objective:
+    return Objective(name="made_up", title="Made up", terms=(Term(outer=outer, **sides),), anchors=anchors)
+
+
 # --- the weights are the gradient of the value ----------------------------------------------------
 
 
@@ -108,20 +112,17 @@ def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
 @pytest.mark.parametrize("pool", Pool, ids=lambda pool: pool.value)
 @pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
 def test_any_aggregators_and_pools_combine(of_positives: Aggregator, pool: Pool) -> None:
-    batch = SEVERAL_CAPTIONS
+    """Of a small batch: the formula of softmax_active has as many terms as there are pairs of members."""
+    matches = Matches.of_image_ids(torch.tensor([0, 1, 1, 2, 2, 2]))
+    s = scores(COSINE, SEVERAL_CAPTIONS.rows[:6], SEVERAL_CAPTIONS.columns[:6])
     for of_negatives in ALL_AGGREGATORS:
-        term = Term(
-            outer=softplus(gap) * (1 + x_p**2) + x_n**3,
-            positives=of_positives(s_p**2 + s_p / 3),
-            negatives=of_negatives(sp.exp(s_n) - 1, pool),
-        )
-        loss = Objective(name="made_up", title="Made up", terms=(term,))
-        s = similarities(loss, batch)
-        w = weights_of_scores(loss, s, batch.matches)
-        assert agree(w, by_autograd(loss, s, batch.matches)), of_negatives
-        assert agree(w, anchor_by_anchor(loss, s, batch.matches).gradient), of_negatives
-        flat = replace(loss, terms=(replace(term, outer=sp.S.Zero),))
-        assert not agree(w, weights_of_scores(flat, s, batch.matches))
+        outer = softplus(gap) * (1 + x_p**2) + x_n**3
+        sides = {"positives": of_positives(s_p**2 + s_p / 3), "negatives": of_negatives(sp.exp(s_n) - 1, pool)}
+        loss = one_term(outer, Anchors.BOTH, **sides)
+        w, expected = weights_of_scores(loss, s, matches), by_autograd(loss, s, matches)
+        assert agree(w, expected), of_negatives
+        assert agree(w, anchor_by_anchor(loss, s, matches).gradient), of_negatives
+        assert not agree(1.001 * w, expected), of_negatives
 
 
 # --- the ways that keep no matrix of scores -------------------------------------------------------
@@ -199,8 +200,9 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
 def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> None:
     for of_negatives in (EACH, EACH_MEAN, MEAN, LOGSUMEXP):
         outer = softplus(gap) * (1 + x_p**2) + x_n**3
-        term = Term(outer=outer, positives=of_positives(s_p**2 + s_p / 3), negatives=of_negatives(sp.exp(s_n) - 1))
-        loss = Objective(name="made_up", title="Made up", terms=(term,), similarity=COSINE)
+        loss = one_term(
+            outer, Anchors.BOTH, positives=of_positives(s_p**2 + s_p / 3), negatives=of_negatives(sp.exp(s_n) - 1)
+        )
         for ids in ("pairs", "in disorder", "ids of both"):
             x, y, pairs = embeddings(ids)
             expected = through_the_matrix(loss, x, y, pairs)
@@ -310,10 +312,6 @@ def test_the_value_is_that_of_its_anchors(loss: Objective, reduction: Reduction)
     total = sum(loss_value(by_row, s[i, None], row) for i, row in enumerate(rows))
     value = loss_value(replace(by_row, reduction=reduction), s, every)
     torch.testing.assert_close(value, total / (1 if reduction is Reduction.SUM else len(s)))
-
-
-def one_term(outer: sp.Expr, anchors: Anchors = Anchors.ROWS, **sides: Side) -> Objective:
-    return Objective(name="made_up", title="Made up", terms=(Term(outer=outer, **sides),), anchors=anchors)
 
 
 @pytest.mark.parametrize("of_positives", [EACH_MEAN, MEAN], ids=lambda a: a.name)

@@ -53,7 +53,19 @@ def install(folder: Path, kind: str, python: str) -> Path:
         resolved = run("uv", "pip", "compile", PROJECT / "pyproject.toml", *how)
         unfinished = folder / "resolved.txt"
         unfinished.write_text(resolved)
-        run("uv", "pip", "install", "--python", executable, "-r", unfinished, "-c", unfinished, *named("test"), "pip")
+        run(
+            "uv",
+            "pip",
+            "install",
+            "--python",
+            executable,
+            "-r",
+            unfinished,
+            "-c",
+            unfinished,
+            *named("eccv", "tensorboard", "test"),
+            "pip",
+        )
         unfinished.rename(pins)
     run("uv", "pip", "install", "--python", executable, "--no-deps", "--reinstall", "-e", PROJECT)
     return executable
@@ -83,7 +95,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> None:
 def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:
     """Two tables: the versions, and how many tests of each room ended how."""
     lines = [HEADING, "", f"| | {' | '.join(listed)} |", f"|---|{'---|' * len(listed)}"]
-    for name in ("Python", *named("plots", "train", "study", "test")):
+    for name in ("Python", *named("plots", "train", "study", "eccv", "tensorboard", "test")):
         lines.append(f"| {name} | {' | '.join(having.get(name, '') for having in listed.values())} |")
     lines += ["", "## What ran", "", f"| tests | {' | '.join(KINDS)} |", f"|---|{'---|' * len(KINDS)}"]
     rooms: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))

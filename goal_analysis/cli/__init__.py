@@ -1,6 +1,7 @@
 """The command line ``goal-analyze``; the only place that knows everything.
 
-Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood or needs what is not installed.
+Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood, or an extra that
+it needs is not installed.
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def install(folder: Path, kind: str, python: str) -> Path:
 def outcomes(folder: Path) -> dict[str, str]:
     """How each test ended when it ran last, by its name."""
     notes = folder / "ran.jsonl"
-    return dict(map(json.loads, notes.read_text().splitlines())) if notes.exists() else {}
+    ended = dict(map(json.loads, notes.read_text().splitlines())) if notes.exists() else {}
+    read = {name.partition("::")[0] for name in ended if "::" in name}
+    return {name: outcome for name, outcome in ended.items() if name not in read}  # files that could not be read before
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -144,7 +146,18 @@ def main() -> int:
         "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)]),
         RAN: str(folder / "ran.jsonl"),
     }
-    words = [executable, "-m", "pytest", "-n", "0", "-W", "default", *plugins, *given.tests]
+    words = [
+        executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-W",
+        "default",
+        "--continue-on-collection-errors",
+        *plugins,
+        *given.tests,
+    ]
     return subprocess.run(words, cwd=PROJECT, env=environment).returncode
 
 

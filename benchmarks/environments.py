@@ -19,6 +19,7 @@ import sys
 import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -86,12 +87,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if ended.get(item.nodeid) not in ("passed", "skipped", "xfailed")]
 
 
-def pytest_report_teststatus(report: pytest.TestReport) -> None:
+NOTES = pytest.StashKey[TextIO]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the notes at once: some tests give away the right to."""
+    config.stash[NOTES] = Path(os.environ[RAN]).open("a", buffering=1)  # noqa: SIM115
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> None:
     """Note how a test ended; what fails while it is set up or cleared away has failed."""
     if report.when == "call" or not report.passed:
         outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
-        with Path(os.environ[RAN]).open("a") as notes:
-            notes.write(json.dumps([report.nodeid, outcome]) + "\n")
+        config.stash[NOTES].write(json.dumps([report.nodeid, outcome]) + "\n")
 
 
 def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:

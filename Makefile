@@ -1,9 +1,13 @@
 # Each of demo, test and check is the only command a fresh machine needs: it makes .venv and
 # installs what it uses, and installs again only after pyproject.toml or constraints.txt changed.
+# A source that cannot be written is used from elsewhere: make -f SOURCE/Makefile demo
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SOURCE := $(shell dirname '$(strip $(MAKEFILE_LIST))')
+NOTHING :=
+DECLARED := $(foreach file,pyproject.toml constraints.txt,$(subst $(NOTHING) ,\ ,$(SOURCE))/$(file))
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -13,14 +17,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' '$(strip $(MAKEFILE_LIST))'
 
 demo: $(VENV)/.has-core ## derive and verify the catalog, compose, export and train objectives; writes demo/
 	$(BIN)/goal-analyze demo -o demo
 
 # One thread a worker: the workers already share the cores out. Tests of a file stay together, for the sake of what they share.
 test: $(VENV)/.has-test ## run the tests, in parallel
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	cd '$(SOURCE)' && OMP_NUM_THREADS=1 '$(CURDIR)/$(BIN)/python' -m pytest -n auto --dist worksteal \
+		-o cache_dir='$(CURDIR)/.pytest_cache'
 
 check: $(VENV)/.has-dev ## format, lint, types, imports between floors, stripped notebooks
 	$(BIN)/ruff format --check
@@ -42,27 +47,48 @@ clean: ## remove caches, builds, pages and demo/; .venv stays
 
 # --- environment: core < test < dev, and having a larger one is having the smaller ones; docs and notebooks stand beside
 
+VERSION := import sys; v = sys.version_info; print("%d.%d %s" % (v[0], v[1], "runs" if v >= (3, 11) else "is too old"))
+
+# A .venv fits if its scripts name this folder and its Python still starts, and is the one that was asked for, if one was.
+ifneq ($(filter demo test check docs notebooks,$(MAKECMDGOALS)),)
+HAVING := $(shell grep -qsF '$(CURDIR)/$(BIN)/' $(BIN)/pip && $(BIN)/python -c 'import pip; $(VERSION)' 2>/dev/null)
+ifneq ($(origin PYTHON) $(lastword $(HAVING)),file runs)
+ASKED := $(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null)
+ifneq ($(lastword $(ASKED)),runs)
+$(error got PYTHON=$(PYTHON), which is $(if $(ASKED),Python $(firstword $(ASKED)),no Python), but expected one of 3.11 \
+or later, such as: make $(MAKECMDGOALS) PYTHON=python3.12)
+endif
+ifneq ($(shell test -w . && echo writable),writable)
+$(error got $(CURDIR), where nothing can be written, but expected a folder for $(VENV), \
+such as: cd ANOTHER && make -f "$(CURDIR)/Makefile" $(MAKECMDGOALS))
+endif
+ifneq ($(HAVING),$(ASKED))
+$(shell rm -rf $(VENV))
+endif
+endif
+endif
+
 $(BIN)/pip:
 	@echo "Making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 
 define install
 	@echo "Installing goal-analysis$(1) into $(VENV); the first time, torch makes it take minutes"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.$(1)'
+	@$(BIN)/python -m pip install --quiet --constraint '$(SOURCE)/constraints.txt' --editable '$(SOURCE)$(1)'
 	@touch $(foreach set,$(2),$(VENV)/.has-$(set))
 endef
 
-$(VENV)/.has-core: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.has-core: $(DECLARED) | $(BIN)/pip
 	$(call install,[all],core)
 
-$(VENV)/.has-test: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.has-test: $(DECLARED) | $(BIN)/pip
 	$(call install,[test],core test)
 
-$(VENV)/.has-dev: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.has-dev: $(DECLARED) | $(BIN)/pip
 	$(call install,[dev],core test dev)
 
-$(VENV)/.has-docs: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.has-docs: $(DECLARED) | $(BIN)/pip
 	$(call install,[docs],core docs)
 
-$(VENV)/.has-notebooks: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.has-notebooks: $(DECLARED) | $(BIN)/pip
 	$(call install,[notebooks],core notebooks)

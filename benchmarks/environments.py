@@ -1,93 +1,172 @@
-"""Runs the suite with the oldest versions that pyproject.toml promises, or with the newest, and writes what ran.
+"""Runs the suite with the oldest versions that pyproject.toml promises and with the newest, and writes what ran.
 
-    python benchmarks/environments.py oldest --folder /somewhere/large -- tests/symbolic tests/numeric
-    python benchmarks/environments.py newest --folder /somewhere/large
+    python benchmarks/environments.py oldest --folder /somewhere/large
+    python benchmarks/environments.py newest --folder /somewhere/large --python 3.14
+    python benchmarks/environments.py write --folder /somewhere/large
 
-uv (https://docs.astral.sh/uv) resolves and installs; torch from the package index has CUDA's libraries with it, so the
-folder takes several GB. Where uv's resolution alone would not run, `TOGETHER` says what has to come with it.
+uv (https://docs.astral.sh/uv) resolves and installs; torch from the package index has CUDA's libraries with it, so each
+environment takes 6 GB. A run can be interrupted: the next one takes the tests that have not passed yet, or those named.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TextIO
+
+import pytest
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "results" / "environments.md"
+HEADING = "## Versions"
+KINDS = ("oldest", "newest")
+RAN = "GOAL_ANALYSIS_RAN"
+"""The environment variable that says where pytest, with this file as a plug-in, notes the outcome of each test."""
 
-TOGETHER = ("click==8.1.7", "setuptools==69.0.0")
-"""Beside the oldest: what typer 0.12 parses with, and what lightning-fabric 2.2 imports `pkg_resources` from."""
 
-TOOLS = [
-    "pytest",
-    "pytest-xdist",
-    "hypothesis",
-    "beartype",
-    "hatchling",
-    "import-linter",
-    "nbclient",
-    "ipykernel",
-    "ipywidgets",
-    "selenium",
-]
-ADAPTED = ["pytorch-metric-learning", "sentence-transformers", "accelerate", "datasets", "tensorboard", "eccv-caption"]
-SHOWN = (
-    "torch numpy pandas sympy matplotlib seaborn typer rich pydantic pillow lightning-fabric optuna plotly safetensors"
-)
-SHOWN = [*SHOWN.split(), "pytorch-metric-learning", "sentence-transformers"]
+def named(*extras: str) -> list[str]:
+    """The packages that extras name, and those of the core, without their versions."""
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = declared["dependencies"] + [line for extra in extras for line in declared["optional-dependencies"][extra]]
+    return [re.match(r"[\w.-]+", line)[0] for line in lines if "[" not in line]  # pyright: ignore[reportOptionalSubscript]
 
 
 def run(*words: str | Path) -> str:
     """The output of a command that has to end well."""
-    return subprocess.run([*map(str, words)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([*map(str, words)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def install(folder: Path, kind: str, python: str) -> Path:
     """The Python of an environment with the project's dependencies, all extras, and what the tests use."""
     executable = folder / "bin" / "python"
-    if not executable.exists():
-        run("uv", "venv", "--python", python, folder)
+    pins = folder / "pins.txt"
+    if not pins.exists():
+        run("uv", "venv", "--clear", "--python", python, folder)
         resolution = "lowest-direct" if kind == "oldest" else "highest"
-        how = ("--python", python, "--resolution", resolution, "--no-annotate", "--no-header", "--extra", "all")
-        compiled = run("uv", "pip", "compile", PROJECT / "pyproject.toml", *how).splitlines()
-        if kind == "oldest":
-            named = {line.partition("==")[0] for line in TOGETHER}
-            compiled = [line for line in compiled if line.partition("==")[0] not in named] + list(TOGETHER)
-        pins = folder / "pins.txt"
-        pins.write_text("\n".join(compiled))
-        run("uv", "pip", "install", "--python", executable, "-r", pins, "-c", pins, *TOOLS, *ADAPTED)
+        how = ("--python", executable, "--resolution", resolution, "--no-annotate", "--no-header", "--extra", "all")
+        resolved = run("uv", "pip", "compile", PROJECT / "pyproject.toml", *how)
+        unfinished = folder / "resolved.txt"
+        unfinished.write_text(resolved)
+        run(
+            "uv",
+            "pip",
+            "install",
+            "--python",
+            executable,
+            "-r",
+            unfinished,
+            "-c",
+            unfinished,
+            *named("eccv", "tensorboard", "test"),
+            "pip",
+        )
+        unfinished.rename(pins)
     run("uv", "pip", "install", "--python", executable, "--no-deps", "--reinstall", "-e", PROJECT)
     return executable
 
 
+def outcomes(folder: Path) -> dict[str, str]:
+    """How each test ended when it ran last, by its name."""
+    notes = folder / "ran.jsonl"
+    ended = dict(map(json.loads, notes.read_text().splitlines())) if notes.exists() else {}
+    read = {name.partition("::")[0] for name in ended if "::" in name}
+    return {name: outcome for name, outcome in ended.items() if name not in read}  # files that could not be read before
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ended well before."""
+    ended = outcomes(Path(os.environ[RAN]).parent)
+    if not config.getoption("file_or_dir"):
+        items[:] = [item for item in items if ended.get(item.nodeid) not in ("passed", "skipped", "xfailed")]
+
+
+NOTES = pytest.StashKey[TextIO]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the notes at once: some tests give away the right to."""
+    config.stash[NOTES] = Path(os.environ[RAN]).open("a", buffering=1)  # noqa: SIM115
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> None:
+    """Note how a test ended; what fails while it is set up or cleared away has failed."""
+    if report.when == "call" or not report.passed:
+        outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+        config.stash[NOTES].write(json.dumps([report.nodeid, outcome]) + "\n")
+
+
+def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:
+    """Two tables: the versions, and how many tests of each room ended how."""
+    lines = [HEADING, "", f"| | {' | '.join(listed)} |", f"|---|{'---|' * len(listed)}"]
+    for name in ("Python", *named("plots", "train", "study", "eccv", "tensorboard", "test")):
+        lines.append(f"| {name} | {' | '.join(having.get(name, '') for having in listed.values())} |")
+    lines += ["", "## What ran", "", f"| tests | {' | '.join(KINDS)} |", f"|---|{'---|' * len(KINDS)}"]
+    rooms: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for kind in KINDS:
+        for name, outcome in outcomes(folder / kind).items():
+            parts = Path(name.partition("::")[0]).parts
+            for room in ("/".join(parts[:2]) if parts[0] == "tests" else f"{parts[0]}, doctests", "**all**"):
+                rooms[room][kind][outcome] += 1
+    for room in sorted(rooms, key=lambda room: (room == "**all**", room)):
+        said = (", ".join(f"{count} {how}" for how, count in rooms[room][kind].most_common()) for kind in KINDS)
+        lines.append(f"| {room} | {' | '.join(said)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path) -> None:
+    """Write the tables below the text of the page."""
+    listed = {}
+    for kind in KINDS:
+        executable = folder / kind / "bin" / "python"
+        frozen = run("uv", "pip", "freeze", "--python", executable).splitlines()
+        listed[kind] = dict(line.split("==") for line in frozen if "==" in line)
+        listed[kind]["Python"] = run(executable, "-c", "import platform; print(platform.python_version())").strip()
+    pinned = (line.split("==") for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line)
+    listed["`make test`"] = {"Python": "3.11", **dict(pinned)}
+    text = RESULTS.read_text(encoding="utf-8").partition(HEADING)[0]
+    RESULTS.write_text(text + tables(folder, listed), encoding="utf-8")
+
+
 def main() -> int:
-    """Install, run, and add a row to the table."""
+    """Install and run the tests, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["oldest", "newest"])
+    parser.add_argument("what", choices=[*KINDS, "write"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--python", default="3.11")
-    parser.add_argument("tests", nargs="*", help="what pytest runs; by default everything")
-    given = parser.parse_args()
-    executable = install(given.folder, given.kind, given.python)
-    words = [executable, "-m", "pytest", "-q", "-n", "2", "-W", "default", "-p", "no:cacheprovider", *given.tests]
-    done = subprocess.run(
-        words, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
-    )
-    sys.stdout.write(done.stdout)
-    ended = next(line for line in reversed(done.stdout.splitlines()) if re.search(r"\d+ (passed|failed)", line))
-    said = ", ".join(re.findall(r"\d+ (?:passed|failed|skipped|errors?)", ended))
-    listed = dict(
-        line.split("==") for line in run("uv", "pip", "freeze", "--python", executable).splitlines() if "==" in line
-    )
-    versions = ", ".join(f"{name} {listed[name]}" for name in SHOWN if name in listed)
-    what = " ".join(given.tests) or "everything"
-    with RESULTS.open("a", encoding="utf-8") as table:
-        table.write(f"| {given.kind} | {given.python} | {versions} | {what} | {said} |\n")
-    return done.returncode
+    parser.add_argument("tests", nargs="*", help="what pytest runs; by default all that has not passed yet")
+    given = parser.parse_intermixed_args()
+    if given.what == "write":
+        write(given.folder)
+        return 0
+    folder = given.folder.resolve() / given.what
+    executable = install(folder, given.what, given.python)
+    plugins = ("-p", "no:cacheprovider", "-p", Path(__file__).stem)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)]),
+        RAN: str(folder / "ran.jsonl"),
+    }
+    words = [
+        executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-W",
+        "default",
+        "--continue-on-collection-errors",
+        *plugins,
+        *given.tests,
+    ]
+    return subprocess.run(words, cwd=PROJECT, env=environment).returncode
 
 
 if __name__ == "__main__":

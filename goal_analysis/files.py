@@ -102,6 +102,7 @@ def try_lock(path: Path) -> FileLock | None:
     Raises:
         OSError: the folder cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)

@@ -13,6 +13,12 @@ import beartype  # noqa: F401
 import pytest
 import sympy  # noqa: F401
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Every floor that handles tensors has its annotated shapes checked on each call. The older plug-ins of jaxtyping come
+# after the other conftests, and so too late.
+CHECKED = ("numeric", "recombination", "vse", "pictures", "study")
+install_import_hook([f"goal_analysis.{floor}" for floor in CHECKED], "shapes.checked")
 
 # Compiled files are kept, whatever the environment says: without them every worker and every call compiles the house.
 sys.dont_write_bytecode = False

@@ -16,7 +16,8 @@ def command_line_page() -> str:
     group: Any = get_command(app)
     parts = [
         "# The command line",
-        f"{group.help} Exit codes: 0 all is well, 1 a check failed or a run stopped, 2 the command was not understood.",
+        f"{group.help} Exit codes: 0 all is well, 1 a check failed or a run stopped, 2 the command was not understood, "
+        "or an extra that it needs is not installed.",
         "```console\n$ goal-analyze COMMAND --help\n```",
         _table(group.params),
         *(command_text(name, command) for name, command in group.commands.items()),

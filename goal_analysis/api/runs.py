@@ -163,16 +163,14 @@ def train(
         RunError: the folder holds another run.
         OSError: something cannot be read or written.
     """
-    from lightning_fabric import Fabric
-
     from goal_analysis.vse.folder.run import run_experiment
+    from goal_analysis.vse.loop.processes import start_fabric
 
     experiment = experiment_of(preset, data, objective, seed, _assignments(settings))
     named = folder_name(f"{experiment.data_name} {experiment.objective[:60]} {seed}")
     folder = Path(output) if output is not None else Path("runs") / named
     loaded = experiment.load_data()
-    precision: Any = experiment.training.precision
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric = start_fabric(accelerator, experiment.training.precision)
     trained = doors.objective(experiment.objective)
     run_experiment(experiment, trained, loaded, folder, fabric, ("goal_analysis.train",), report or _say_epoch)
     return Run(folder)

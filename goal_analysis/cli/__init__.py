@@ -1,11 +1,10 @@
 """The command line ``goal-analyze``; the only place that knows everything.
 
-Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood.
+Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood, or an extra that
+it needs is not installed.
 """
 
 from __future__ import annotations
-
-import sys
 
 import typer
 
@@ -16,7 +15,6 @@ from goal_analysis.cli.discover import discover
 from goal_analysis.cli.evaluate import evaluate
 from goal_analysis.cli.export import export
 from goal_analysis.cli.extensions import load_extensions
-from goal_analysis.cli.extras import line_for
 from goal_analysis.cli.family import family
 from goal_analysis.cli.list import list_losses
 from goal_analysis.cli.measure import measure_loss
@@ -61,10 +59,4 @@ for name, command in {
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except ModuleNotFoundError as problem:
-        line = line_for(problem.name)
-        if line is None:
-            raise
-        sys.exit(f"got no module {problem.name} but expected it for this command: {line}")
+    app()

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goal_analysis.api.objectives import parts_with
+from goal_analysis.cli.extras import line_for
 from goal_analysis.declarations import MOST_BYTES, number_of, read_toml, text_of_file
 from goal_analysis.recombination.reading import value_of
 from goal_analysis.symbolic.objective import Objective
@@ -78,7 +79,7 @@ def refuse(problem: object) -> NoReturn:
 
 
 def refusing(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which refuses what the values that it was given cannot be."""
+    """The command, which refuses what its values cannot be, and says which extra it needs."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
@@ -86,6 +87,11 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except BrokenPipeError:  # nobody reads on
             raise
+        except ModuleNotFoundError as problem:
+            line = line_for(problem.name)
+            if line is None:
+                raise
+            refuse(f"got no module {problem.name} but expected it for this command: {line}")
         except (ValueError, TypeError, OSError, MemoryError) as problem:
             refuse(problem)
 

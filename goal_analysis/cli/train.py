@@ -122,23 +122,12 @@ def run(
     tensorboard: bool,
 ) -> None:
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
-    from lightning_fabric import Fabric
-
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
-    from goal_analysis.vse.loop.processes import RankError, WorkerError
+    from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric
     from goal_analysis.vse.loop.training import tensorboard_log
 
-    try:
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=experiment.training.precision,  # pyright: ignore[reportArgumentType]
-        )
-        fabric.launch()
-    except (OSError, ValueError, RuntimeError) as problem:
-        refuse(problem)
+    fabric = start_fabric(accelerator, experiment.training.precision, devices, nodes)
     options = experiment.training
     steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
     columns = (

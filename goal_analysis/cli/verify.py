@@ -68,7 +68,12 @@ def verify_losses(
     kinds = dtypes or DTYPES[:3]
     if wrong := [name for name in kinds if name not in DTYPES]:
         refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
-    records = list(_with_progress(verifications(chosen, batches(features, split), kinds, _device(device), settings)))
+    import torch
+
+    from goal_analysis.numeric.verification import check_device
+
+    check_device(device, [getattr(torch, name) for name in kinds])
+    records = list(_with_progress(verifications(chosen, batches(features, split), kinds, device, settings)))
     if as_json:
         print_json(records)
     else:
@@ -126,16 +131,6 @@ def batches(features: Path | None = None, split: str = "dev") -> list[Batch]:
     from goal_analysis.numeric.batches import BATCHES, features_batches
 
     return [*BATCHES, *(features_batches(features, split) if features is not None else ())]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    try:
-        torch.ones(1, device=name).cpu()  # a device without numbers, such as meta, is of no use
-    except (RuntimeError, AssertionError) as problem:
-        refuse(f"--device: got {name!r} but expected a device that torch has here: {str(problem).splitlines()[0]}")
-    return name
 
 
 def _with_progress(records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:

@@ -245,7 +245,8 @@ class GradientProbe:
 
         Raises:
             RuntimeError: outside of the probe's block.
-            ValueError: no gradient, not fewer candidates than dimensions, or other shapes than the matches'.
+            ValueError: no gradient, not fewer candidates than dimensions, other shapes than the matches', or embeddings
+                on mps, which has no float64.
         """
         if self._is_due(anchors, "anchors", step):
             count, dim = candidates.shape
@@ -253,6 +254,11 @@ class GradientProbe:
                 raise ValueError(
                     f"GradientProbe.watch_embeddings: got {count} candidates of {dim} dimensions but "
                     "expected fewer candidates than dimensions; with more, watch the score matrix instead"
+                )
+            if anchors.device.type == "mps":
+                raise ValueError(
+                    "GradientProbe.watch_embeddings: got embeddings on mps, which has no float64, but expected cpu or "
+                    "cuda; watch the score matrix instead"
                 )
             x, y = anchors.detach().double(), candidates.detach().double()
             scores = x @ y.T

@@ -97,6 +97,25 @@ def bound(quantity: str, dtype: torch.dtype) -> float:
     return HALF_BOUND if quantity.startswith("∂") and dtype != torch.float32 else NARROW_BOUND
 
 
+def check_device(device: torch.device | str, dtypes: Sequence[torch.dtype]) -> None:
+    """Refuse a device that torch does not have here, or on which it does not compute in a dtype.
+
+    Raises:
+        ValueError: which, and what torch says of it.
+    """
+    for dtype in dtypes:
+        try:
+            (
+                torch.ones(1, dtype=dtype, device=device) * 2
+            ).cpu()  # a device without numbers, such as meta, is of no use
+        except (RuntimeError, AssertionError, TypeError) as problem:
+            said = str(problem).splitlines()[0]
+            raise ValueError(
+                f"device: got {device!r} for {str(dtype).removeprefix('torch.')} but expected a device on which torch "
+                f"computes it here: {said}"
+            ) from problem
+
+
 def verify(
     decomposition: Decomposition,
     batches: Sequence[Batch] = BATCHES,
@@ -116,8 +135,9 @@ def verify(
     Raises:
         VerificationError: an error beyond its `bound`, or a number that is not finite where the exact one is;
             naming loss, quantity, batch, error and bound.
-        ValueError: an unknown hyperparameter, or one outside of its domain; embeddings that are not finite, naming
-            loss and batch; nothing to compare, as without batches or dtypes, without pairs, or without finite weights.
+        ValueError: an unknown hyperparameter, or one outside of its domain; a device that torch does not have here, or
+            on which it does not compute in a dtype; embeddings that are not finite, naming loss and batch; nothing to
+            compare, as without batches or dtypes, without pairs, or without finite weights.
 
     >>> from goal_analysis.numeric.batches import RANDOM_PAIRS
     >>> from goal_analysis.symbolic.language.aggregators import EACH
@@ -130,6 +150,7 @@ def verify(
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
     """
+    check_device(device, dtypes)
     loss = decomposition.loss
     rows = []
     for batch in batches:
@@ -158,7 +179,7 @@ def _check(row: dict, dtype: torch.dtype) -> None:
 
 
 def _errors(compared: _Compared, dtype: torch.dtype) -> dict[str, float | int | bool]:
-    computed, reference = compared.computed.double().cpu().flatten(), compared.reference.flatten()
+    computed, reference = compared.computed.cpu().double().flatten(), compared.reference.flatten()
     exists = reference.isfinite()
     error = (computed - reference)[exists].abs()
     absolute = float(error.max()) if len(error) else 0.0

@@ -1,8 +1,9 @@
-"""What a core installation does, what a command says whose extra is missing, and systems without POSIX's modules."""
+"""What a core installation does, also without POSIX; what a command says whose extra is missing; what make sets up."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,7 +40,7 @@ for words in {commands}:
             main()
         except SystemExit as end:
             code = end.code
-    said[words] = code
+    said[words] = [code, err.getvalue()]
 print(json.dumps(said))
 """
 
@@ -56,7 +57,7 @@ def modules_of(requirements: list[str]) -> set[str]:
     return {MODULES.get(name, name) for name in names}
 
 
-def results(blocked: set[str], commands: list[str], where: Path) -> dict[str, object]:
+def results(blocked: set[str], commands: list[str], where: Path) -> dict[str, list]:
     words = [sys.executable, "-W", "ignore", "-c", SCRIPT.format(blocked=sorted(blocked), commands=commands)]
     done = subprocess.run(words, cwd=where, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -66,9 +67,77 @@ def results(blocked: set[str], commands: list[str], where: Path) -> dict[str, ob
 def test_the_core_needs_no_extra_and_nothing_of_posix(project: Path, tmp_path: Path) -> None:
     of_extras = set().union(*(modules_of(extras(project)[name]) for name in ("plots", "train", "study")))
     said = results(of_extras | {"fcntl", "resource"}, [*WITH_CORE_ALONE, *WITH_EXTRAS], tmp_path)
-    assert {words: said[words] for words in WITH_CORE_ALONE} == dict.fromkeys(WITH_CORE_ALONE, 0)
+    assert {words: said[words][0] for words in WITH_CORE_ALONE} == dict.fromkeys(WITH_CORE_ALONE, 0)
     for words, extra in WITH_EXTRAS.items():
-        assert str(said[words]).endswith(f"expected it for this command: pip install 'goal-analysis[{extra}]'")
+        code, error = said[words]
+        assert code == 2
+        assert error.strip().endswith(f"expected it for this command: pip install 'goal-analysis[{extra}]'")
+
+
+def would(where: Path, *words: str) -> tuple[int, str]:
+    """What make, in a folder, would do, or why not."""
+    given = ["make", "--no-print-directory", "-n", *words]
+    done = subprocess.run(given, cwd=where, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def source(project: Path, tmp_path: Path) -> Path:
+    """What make reads, in a folder with a space in its name."""
+    folder = tmp_path / "a copy"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(project / name, folder)
+    return folder
+
+
+def interpreter(path: Path, version: str = "") -> Path:
+    """An executable that is this Python, or says that it is of another version."""
+    patch = f"import sys; sys.version_info = ({version}); " if version else ""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{patch}$2"\n')
+    path.chmod(0o755)
+    return path
+
+
+OTHERS = {"Python 3.9": "3, 9, 18", "Python 2.7": "2, 7, 18", "no Python": None}
+
+
+@pytest.mark.parametrize("named", OTHERS)
+def test_make_says_which_python_it_needs(source: Path, tmp_path: Path, named: str) -> None:
+    version = OTHERS[named]
+    python = interpreter(tmp_path / "python", version) if version else tmp_path / "absent"
+    code, said = would(source, "demo", f"PYTHON={python}")
+    assert code == 2
+    assert f"got PYTHON={python}, which is {named}, but expected one of 3.11 or later" in " ".join(said.split())
+
+
+def test_make_installs_once_and_anew_where_the_folder_moved_or_python_is_another(source: Path, tmp_path: Path) -> None:
+    python, other = interpreter(tmp_path / "python"), interpreter(tmp_path / "other", "3, 99, 0")
+
+    def installed() -> None:
+        scripts = source / ".venv" / "bin"
+        scripts.mkdir(parents=True, exist_ok=True)
+        shutil.copy(python, scripts / "python")
+        (scripts / "pip").write_text(f"#!{scripts}/python\n")
+        (source / ".venv" / ".has-core").touch()
+
+    installed()
+    for words in ((), (f"PYTHON={python}",)):
+        code, said = would(source, "demo", *words)
+        assert (code, said.split()) == (0, [".venv/bin/goal-analyze", "demo", "-o", "demo"])
+    assert "Making .venv with" in would(source, "demo", f"PYTHON={other}")[1]
+    installed()
+    moved = source.rename(tmp_path / "moved")
+    assert "Making .venv with" in would(moved, "demo", f"PYTHON={python}")[1]
+
+
+def test_make_works_from_another_folder(source: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code, said = would(elsewhere, "test", "-f", str(source / "Makefile"), f"PYTHON={sys.executable}")
+    assert code == 0
+    assert f"--constraint '{source}/constraints.txt' --editable '{source}[test]'" in said
+    assert f"cd '{source}' && OMP_NUM_THREADS=1 '{elsewhere}/.venv/bin/python' -m pytest" in said
 
 
 @pytest.mark.parametrize("short", ["-h", "--version"])

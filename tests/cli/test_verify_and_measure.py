@@ -81,7 +81,7 @@ def test_the_whole_catalog_on_real_photographs(name):
         (["circle", "--all"], "both losses and --all"),
         (["circel"], "but expected one of circle"),
         (["circle", "--dtype", "float8"], "got 'float8' but expected one of float64"),
-        (["circle", "--device", "abacus"], "--device: got 'abacus'"),
+        (["circle", "--device", "abacus"], "device: got 'abacus'"),
         (["circle", "--set", "gama=3"], "expected one of gamma, m"),
         (["circle", "triplet", "--set", "gamma=3"], "expected one loss"),
         (["circle", "--features", "nowhere"], "nowhere/dev_ims.npy"),

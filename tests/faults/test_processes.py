@@ -22,11 +22,6 @@ from goal_analysis.vse.retrieval import scoring
 from goal_analysis.vse.retrieval.scoring import embeddings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-NO_MEMORY = (
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
-    np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4")),  # pyright: ignore[reportAttributeAccessIssue]
-)
 
 
 def raising(problem: BaseException):
@@ -34,6 +29,19 @@ def raising(problem: BaseException):
         raise problem
 
     return call
+
+
+def error_of(call: Callable[[], object]) -> BaseException:
+    with pytest.raises(MemoryError) as caught:
+        call()
+    return caught.value
+
+
+NO_MEMORY = (
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+    error_of(lambda: np.empty(2**58, np.uint8)),
+)
 
 
 def test_a_dead_worker_is_named_and_the_run_goes_on_as_it_says(

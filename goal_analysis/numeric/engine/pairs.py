@@ -218,7 +218,7 @@ class Pairs:
         most = [int(length.max()) for *_, length in sides]
         if len(group) * most[0] * most[1] <= FEW:
             return [_block(sides)]
-        sizes = torch.stack([length for *_, length in sides]).double().log2().ceil().long()
+        sizes = torch.stack([length for *_, length in sides]).cpu().double().log2().ceil().long().to(self.device)
         of_size, found = sizes[0] * 64 + sizes[1], []
         for rows, columns in (divmod(size, 64) for size in of_size.unique().tolist()):
             at_once = min(GROUPED >> max(rows, columns), 2 * FEW >> (rows + columns))

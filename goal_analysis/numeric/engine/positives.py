@@ -39,7 +39,10 @@ def divisor(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
         found = present(term, pairs, axis)
         every += pairs.shape[axis] if found is None else 0
         there += [] if found is None else [found]
-    return (torch.cat(there).sum() + every).clamp(min=1).double() if there else float(max(every, 1))
+    if not there:
+        return float(max(every, 1))
+    count = (torch.cat(there).sum() + every).clamp(min=1)
+    return count.to(torch.float32 if count.device.type == "mps" else torch.float64)  # mps has no float64
 
 
 def anchors(functions: Functions) -> list[int]:

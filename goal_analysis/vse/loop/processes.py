@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 from torch import distributed
@@ -29,6 +30,25 @@ LOOK = 1.0  # seconds between two looks at the other ranks
 GRACE = 3.0  # seconds in which a failed exchange is traced to a rank that has ended
 
 DONE = "done"
+
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+
+
+def start_fabric(accelerator: str, precision: Any, devices: int = 1, nodes: int = 1) -> Fabric:
+    """Fabric for so many processes on so many machines, one a device; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ValueError: not one of `ACCELERATORS`, or one that this machine does not have, or not so many of.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ValueError(f"accelerator: got {accelerator!r} but expected one of {', '.join(ACCELERATORS)}")
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
+        fabric.launch()
+    except RuntimeError as problem:
+        raise ValueError(f"accelerator: got {accelerator!r} but expected what this machine has: {problem}") from problem
+    return fabric
 
 
 class WorkerError(RuntimeError):

@@ -263,7 +263,7 @@ class _OnTensors(nn.Module):
 
 def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
     """As `torch.manual_seed`, which where there is no GPU formats the call stack at every step, for a millisecond."""
-    number = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+    number = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)

@@ -326,9 +326,7 @@ def _interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def judge_all(
-    kinds: Sequence[str], seed: int, count: int, jobs: int, known: Iterable[Judged] = ()
-) -> Iterable[Judged]:
+def judge_all(kinds: Sequence[str], seed: int, count: int, jobs: int, known: Iterable[Judged] = ()) -> Iterable[Judged]:
     """The cases of all kinds in turn, as many of each, but for those that are known."""
     judged = {(j.kind, j.place) for j in known}
     drawn = [(kind, seed, place) for place in range(-(-count // len(kinds))) for kind in kinds]

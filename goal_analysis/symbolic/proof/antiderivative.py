@@ -6,7 +6,7 @@ import sympy as sp
 from sympy.integrals.manualintegrate import manualintegrate
 from sympy.integrals.rationaltools import ratint
 
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 
@@ -20,19 +20,18 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
     if total is not None:
         total = _with_real_logarithms(total, variable, ranges)
     else:
-        terms = [_of_term(term, variable, ranges) for term in sp.Add.make_args(_expanded(expression, variable))]
-        total = None if None in terms else sp.Add(*terms)
+        total = sp.S.Zero
+        for term in sp.Add.make_args(_expanded(expression, variable)):
+            constant, rest = term.as_independent(variable, as_Add=False)
+            primitive = _of_product(rest, variable, ranges)
+            if primitive is None:
+                return None
+            total += constant * primitive
     try:
-        wrong = total is None or refute_zero(sp.diff(total, variable) - expression, ranges)
+        wrong = refute_zero(sp.diff(total, variable) - expression, ranges)
     except (Undecided, UnsupportedFunction):
         return None
     return None if wrong else total
-
-
-def _of_term(term: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
-    constant, rest = term.as_independent(variable, as_Add=False)
-    primitive = _of_product(rest, variable, ranges)
-    return None if primitive is None else constant * primitive
 
 
 def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
@@ -124,7 +123,7 @@ def _with_real_logarithms(found: sp.Expr, variable: sp.Symbol, ranges: Ranges) -
 
 
 def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES):
+    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES, *({s_p, s_n} - {variable})):
         return None  # SymPy knows these functions spelt with exp alone, and then searches for minutes
     rational = function.is_rational_function(variable)
     if rational and sp.degree(sp.denom(sp.together(function)), variable) > MOST_DEGREE:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import sympy as sp
 
@@ -49,6 +50,7 @@ def simplest(expression: sp.Expr) -> sp.Expr:
     return min(candidates, key=lambda e: (sp.count_ops(e), candidates.index(e)))
 
 
+@lru_cache(maxsize=4096)
 def bounded_factor(expression: sp.Expr) -> sp.Expr:
     """`sympy.factor`, unless it would take too long."""
     return sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)

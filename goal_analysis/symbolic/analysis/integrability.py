@@ -19,7 +19,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
 
 import sympy as sp
 
@@ -359,15 +358,13 @@ def _jumps_by_constants(term: Term, similarity: Similarity) -> bool:
     if any(poles(value, region)) and value.atoms(sp.Function) - value.atoms(sp.log):
         return False
     in_steps = value.replace(step, step_of_factors)
-    for kink in kinks_of([in_steps], tuple(region)):
-        jump = jump_across(kink, in_steps)
-        if vanishes_on_kink(kink, jump, region):
-            continue
-        for a, b in combinations(region, 2):
-            along = sp.diff(jump, a) * sp.diff(kink, b) - sp.diff(jump, b) * sp.diff(kink, a)
-            if not vanishes_on_kink(kink, along, region):
-                return False
-    return True
+    continuous = [
+        k for k in kinks_of([in_steps], tuple(region)) if vanishes_on_kink(k, jump_across(k, in_steps), region)
+    ]
+    return all(
+        jump.kink in continuous or -jump.kink in continuous or vanishes_on_kink(jump.kink, jump.coefficient, region)
+        for jump in curl_jumps({s: sp.diff(value, s) for s in region})
+    )
 
 
 def _is_function_of_potential(field: WeightField) -> bool:

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 
 import sympy as sp
 
@@ -358,12 +359,17 @@ def _jumps_by_constants(term: Term, similarity: Similarity) -> bool:
     if any(poles(value, region)) and value.atoms(sp.Function) - value.atoms(sp.log):
         return False
     in_steps = value.replace(step, step_of_factors)
-    continuous = [
-        k for k in kinks_of([in_steps], tuple(region)) if vanishes_on_kink(k, jump_across(k, in_steps), region)
-    ]
+    jumps = [(kink, jump_across(kink, in_steps)) for kink in kinks_of([in_steps], tuple(region))]
+    if all(vanishes_on_kink(kink, jump, region) or _is_constant_along(kink, jump, region) for kink, jump in jumps):
+        return True
+    curls = curl_jumps({s: sp.diff(value, s) for s in region})
+    return all(vanishes_on_kink(curl.kink, curl.coefficient, region) for curl in curls)
+
+
+def _is_constant_along(kink: sp.Expr, jump: sp.Expr, region: Region) -> bool:
     return all(
-        jump.kink in continuous or -jump.kink in continuous or vanishes_on_kink(jump.kink, jump.coefficient, region)
-        for jump in curl_jumps({s: sp.diff(value, s) for s in region})
+        vanishes_on_kink(kink, sp.diff(jump, a) * sp.diff(kink, b) - sp.diff(jump, b) * sp.diff(kink, a), region)
+        for a, b in combinations(region, 2)
     )
 
 

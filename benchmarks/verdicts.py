@@ -1,6 +1,7 @@
 """The law of verdicts: random objectives, each verdict against the work of the weights along closed paths.
 
-    python benchmarks/verdicts.py [--count 11000] [--seed 0] [--kind mask …] [--jobs 2] [--write] [--show wrong open]
+    python benchmarks/verdicts.py [--count 11000] [--seed 0] [--kind mask …] [--jobs 2] [--log FILE] [--write]
+                                  [--show open slow]
 
 An objective (`verdict_cases`) is handed to `goal_analysis.integrability`, and as text to an oracle (`verdict_weights`,
 `verdict_paths`) that knows neither SymPy nor the engine. Weights that do work along a closed path, clearly more than
@@ -15,6 +16,7 @@ The control is two saboteurs, of which one always says yes and one always no.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import platform
 import random
@@ -25,7 +27,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -324,9 +326,11 @@ def _interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def judge_all(kinds: Sequence[str], seed: int, count: int, jobs: int) -> Iterable[Judged]:
-    """The cases of all kinds in turn, as many of each."""
+def judge_all(kinds: Sequence[str], seed: int, count: int, jobs: int, known: Iterable[Judged] = ()) -> Iterable[Judged]:
+    """The cases of all kinds in turn, as many of each, but for those that are known."""
+    judged = {(j.kind, j.place) for j in known}
     drawn = [(kind, seed, place) for place in range(-(-count // len(kinds))) for kind in kinds]
+    drawn = [(kind, seed, place) for kind, seed, place in drawn if (kind, place) not in judged]
     if jobs == 1:
         yield from map(_job, drawn)
         return
@@ -395,23 +399,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--place", type=int, help="one case of the kind alone")
     parser.add_argument(
-        "--show", nargs="*", default=["wrong yes", "wrong no", "error"], help="outcomes printed case by case"
+        "--show", nargs="*", default=["wrong yes", "wrong no", "error"], help="outcomes printed case by case, or slow"
     )
+    parser.add_argument("--log", type=Path, help="a line a case; a run that is started again goes on behind them")
     parser.add_argument("--write", action="store_true", help=f"put the table into {RESULT.name}")
     given = parser.parse_args(arguments)
     found = []
-    start = time.perf_counter()
+    if given.log is not None and given.log.is_file():
+        found = [Judged(**json.loads(line)) for line in given.log.read_text().splitlines()]
     if given.place is not None:
         drawn: Iterable[Judged] = (judge(kind, given.seed, given.place) for kind in given.kind)
     else:
-        drawn = judge_all(given.kind, given.seed, given.count, given.jobs)
+        drawn = judge_all(given.kind, given.seed, given.count, given.jobs, found)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         for judged in drawn:
             found.append(judged)
+            if given.log is not None:
+                with given.log.open("a") as log:
+                    log.write(json.dumps(asdict(judged)) + "\n")
             if sys.stderr.isatty():
                 print(f"{len(found):,} of {given.count:,}", end="\r", file=sys.stderr)
-            if given.place is not None or judged.outcome in given.show or set(judged.doubts) & set(given.show):
+            kinds = {judged.outcome, *judged.doubts, *(["slow"] if judged.seconds > SLOW else [])}
+            if given.place is not None or kinds & set(given.show):
                 print(
                     f"{judged.outcome}: {judged.kind} {judged.place}, {judged.seconds:.2f} s: {judged.text}", flush=True
                 )
@@ -422,11 +432,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found.sort(key=lambda j: (order.index(j.kind), j.place))
     page = summary(found, given.seed)
     print(page)
-    print(f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs", file=sys.stderr)
     if given.write and found:
         source = f"python benchmarks/verdicts.py --count {given.count} --seed {given.seed}"
-        took = f"{time.perf_counter() - start:.0f} s with {given.jobs} jobs"
-        about = f"`{source}`, Python {platform.python_version()}, {took}."
+        about = f"`{source}`, Python {platform.python_version()}."
         write_whole(RESULT, f"# Verdicts against closed paths\n\n{page}\n\n{about}\n")
     return int(any(j.outcome in ("wrong yes", "wrong no", "error") for j in found))
 

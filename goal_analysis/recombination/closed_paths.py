@@ -20,39 +20,14 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-POINTS = (12, 36, 216)  # of one side of a rectangle: for a first look, a closer one, and the closest
+CELLS = 12  # of one side of a rectangle, for a first look
+SPLIT = 24, 200  # how often at least, and at most, the most uncertain cell is split
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
 
 Side = tuple[int, int, float]
 """A score's row and column, and how far it moves."""
-
-
-def work(objective: Objective, start: Tensor, first: Side, second: Side, points: int) -> tuple[float, float]:
-    """∮⟨W, dS⟩ around a rectangle, and by how much its sum may be off where the weights jump.
-
-    Args:
-        objective: any, at its own values.
-        start: the scores at one corner, shape ``(rows, columns)``; column i is the positive of row i.
-        first: the score that moves first, and then back after the second.
-        second: the score that moves second.
-        points: of every side.
-    """
-    rows, columns = start.shape
-    matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
-    functions = functions_of(objective)
-    total, error, here = 0.0, 0.0, start.clone()
-    for (i, j, by), sign in ((first, 1), (second, 1), (first, -1), (second, -1)):
-        before, cell, last = float(here[i, j]), sign * by / points, None
-        for k in range(points):
-            here[i, j] = before + cell * (k + 0.5)
-            weight = float(weight_matrix(functions, here, matches.positives, matches.negatives)[i, j])
-            total += cell * weight
-            error += 0.0 if last is None else abs(cell * (weight - last))  # twice what a cell's variation hides
-            last = weight
-        here[i, j] = before + sign * by
-    return total, error
 
 
 def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
@@ -69,13 +44,42 @@ def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, 
 
 
 def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side) -> float | None:
-    """The work around a rectangle, looked at ever more closely until it is certain; None where it may be none."""
-    for points in POINTS:
-        found, error = work(objective, start, first, second, points)
+    """∮⟨W, dS⟩ around a rectangle, looked at ever more closely where W changes until it is certain; None where it may
+    be none.
+    """
+    rows, columns = start.shape
+    matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
+    functions = functions_of(objective)
+    far = start.clone()
+    for i, j, by in (first, second):
+        far[i, j] += by
+
+    def weight(side: int, share: float) -> float:
+        i, j, by = (first, second)[side % 2]
+        s = (start if side in (0, 3) else far).clone()
+        s[i, j] = start[i, j] + share * by
+        w = weight_matrix(functions, s, matches.positives, matches.negatives)[i, j]
+        return float(w) * by * (1 if side < 2 else -1)
+
+    width, sides = 1 / CELLS, range(4)
+    cells = [[(x, width, weight(side, x)) for x in ((k + 0.5) * width for k in range(CELLS))] for side in sides]
+    for split in range(SPLIT[1]):
+        found = sum(width * w for side in cells for _, width, w in side)
+        errors = [
+            (width * (abs(w - side[max(k - 1, 0)][2]) + abs(w - side[min(k + 1, len(side) - 1)][2])), n, k)
+            for n, side in enumerate(cells)
+            for k, (_, width, w) in enumerate(side)
+        ]
+        error = sum(e for e, _, _ in errors) / 2
         if abs(found) <= max(error / 10, 1e-9):
             return None
-        if points > POINTS[0] and abs(found) > error:
+        if split >= SPLIT[0] and abs(found) > error:
             return found
+        _, n, k = max(errors)
+        x, width, w = cells[n][k]
+        third = width / 3
+        thirds = [(at, third, w if at == x else weight(n, at)) for at in (x - third, x, x + third)]
+        cells[n][k : k + 1] = thirds
     return None
 
 

@@ -72,6 +72,14 @@ class Term:
         return self.triplet is None and all(side.weight is None for side in self.sides)
 
     @property
+    def symbols(self) -> set[sp.Symbol]:
+        """The free symbols of all of its formulas."""
+        formulas = [f for f in (self.outer, self.triplet) if f is not None]
+        for side in self.sides:
+            formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
+        return set().union(*(formula.free_symbols for formula in formulas))
+
+    @property
     def effective_outer(self) -> sp.Expr:
         """Φ with the side that the term does not have at zero."""
         return self._without_missing(sp.S.Zero if self.outer is None else self.outer)
@@ -187,8 +195,7 @@ class Objective(Displayed):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
         for i, term in enumerate(self.terms):
             self._check_term(term, f"{owner}: terms[{i}]")
-        used = set().union(*map(_symbols, self.terms), *(r.contribution.free_symbols for r in self.relative))
-        unused = {h.symbol for h in self.hyperparameters} - used.union(*(r.member.free_symbols for r in self.relative))
+        unused = {h.symbol for h in self.hyperparameters} - _used(self.terms, self.relative)
         if unused:
             raise ValueError(
                 f"{owner}: hyperparameters: got {_names(unused)}, which no term uses; "
@@ -258,6 +265,18 @@ class Objective(Displayed):
         changed = (replace(h, default=settings.get(h.name, h.default)) for h in self.hyperparameters)
         return replace(self, hyperparameters=tuple(changed))
 
+    def of_terms(self, terms: Sequence[Term], **fields: Any) -> Objective:
+        """The objective with other terms, and of the hyperparameters those that are used then.
+
+        Args:
+            terms: the summands.
+            fields: other fields of it.
+        """
+        given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
+        used = _used(terms, given["relative"])
+        given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
+        return replace(self, terms=tuple(terms), **given)
+
     @property
     def detaches(self) -> bool:
         """Whether a gradient is stopped somewhere, so that the weights need not be the gradient of any loss."""
@@ -282,11 +301,9 @@ def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: t
     return sp.Add(*(term.value(positives, negatives) for term in terms))
 
 
-def _symbols(term: Term) -> set[sp.Symbol]:
-    formulas = [f for f in (term.outer, term.triplet) if f is not None]
-    for side in term.sides:
-        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-    return set().union(*(formula.free_symbols for formula in formulas))
+def _used(terms: Sequence[Term], relative: Sequence[RelativeSimilarity]) -> set[sp.Symbol]:
+    of_relative = (r.contribution.free_symbols | r.member.free_symbols for r in relative)
+    return set().union(*(term.symbols for term in terms), *of_relative)
 
 
 def _names_of(kinds: type[Enum]) -> dict[str, Enum]:

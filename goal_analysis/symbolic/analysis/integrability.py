@@ -19,24 +19,44 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.decomposition import Decomposition
-from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, is_continuous, poles, vanishes_on_kink
-from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
+from goal_analysis.symbolic.analysis.kinks import (
+    Jump,
+    curl_jumps,
+    is_continuous,
+    jump_across,
+    kinks_of,
+    poles,
+    step_of_factors,
+    vanishes_on_kink,
+)
+from goal_analysis.symbolic.analysis.recovery import potential, profiles, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import Search, search
-from goal_analysis.symbolic.language.aggregators import Side
+from goal_analysis.symbolic.language.aggregators import MEAN, SUM, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.enclosures import Region, enclosure
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, proves_zero, refute_zero
+from goal_analysis.symbolic.proof.identity import (
+    Ranges,
+    Undecided,
+    Witness,
+    find_witness,
+    proves_zero,
+    random_points,
+    refute_zero,
+)
+from goal_analysis.symbolic.proof.tidying import settled
 from goal_analysis.symbolic.weight import WeightField
 
 TRIED = 32  # similarities at which an inner function is evaluated
+CENTRES = 8  # points at which a potential and its slopes are compared first
 MANY = 5  # pairs of an anchor that are looked at where aggregates grow with their number
 MOST_OPERATIONS = 300  # of the weights of several pairs; for longer ones no proof is tried
 
@@ -98,10 +118,10 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
     found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective), jumps=jumps)
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
-    if loss is not None and loss.detaches and (of_plain := _multiple_of_undetached(loss)) is not None:
-        return replace(
-            found, reason=f"the weights are those of a continuous loss times {of_plain[0]}", loss=of_plain[1]
-        )
+    if loss is not None and loss.detaches and (summed := _of_summands(loss)) is not None:
+        return replace(found, reason=summed[0], loss=summed[1])
+    if loss is None and not field.relative and _is_function_of_potential(field):
+        return replace(found, reason=_OF_POTENTIAL, loss=recover_loss(field, found.potential))
     tried = []
     for what, gradient, ranges, region in _witnessed(objective, field):
         result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, field.region)])
@@ -134,6 +154,7 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
         ranges: where witnesses are sought.
         region: where the verdict is to hold.
     """
+    gradient = {x: settled(weight, region) for x, weight in gradient.items()}
     result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, region)])
     if result.witness:
         return Integrability(False, f"{in_words(result)} is {result.witness}", witness=result.witness)
@@ -147,6 +168,7 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
 _CONTINUOUS = "the loss is continuous and stops no gradient, so that the weights are its gradient"
+_OF_POTENTIAL = "T is a function of a continuous potential of P⁺ and P⁻"
 _CONSTANT_JUMPS = "the loss stops no gradient and jumps by constants alone, so that the weights are its gradient"
 
 
@@ -253,21 +275,66 @@ def is_continuous_loss(loss: Objective) -> bool:
     return True
 
 
-def _multiple_of_undetached(loss: Objective) -> tuple[sp.Expr, sp.Expr] | None:
-    """c and c·L where the weights are those of L times c, and L is proved to be continuous and stops no gradient."""
-    factors, terms = set(), []
+def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
+    """Why a loss that stops gradients has weights that are the gradient of another, summand by summand, and that loss;
+    None where that is not proved.
+    """
+    reasons, total = [], sp.S.Zero
+    for part in _summands(loss):
+        factor = _multiple_of_undetached(part)
+        if factor is not None:
+            why = "a continuous loss" if factor == 1 else f"a continuous loss times {factor}"
+            expression = factor * undetach(part.expression())
+        elif _weighs_pairs_alone(part):
+            why = "a loss of every pair by itself"
+            expression = recover_loss(field := decompose(part).field, potential(field))
+        else:
+            return None
+        reasons.append(why)
+        total = None if total is None or expression is None else total + expression
+    return "the weights are those of " + " and ".join(dict.fromkeys(reasons)), total
+
+
+def _summands(loss: Objective) -> Iterator[Objective]:
+    """The terms, and of a term f(x_p) + g(x_n) its two sides."""
     for term in loss.terms:
-        plain = {}
-        for x, side in _aggregated(term):
-            s, inner = (s_p if x is x_p else s_n), undetach(side.inner)
-            factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)))
-            plain["positives" if x is x_p else "negatives"] = replace(side, inner=inner)
-        terms.append(replace(term, **plain))
+        p, n = term.positives, term.negatives
+        rest, of_n = sp.expand(term.effective_outer).as_independent(x_n, as_Add=True)
+        if p is None or n is None or n.pool is not Pool.OWN or of_n.has(x_p):
+            yield loss.of_terms((term,))
+        else:
+            yield loss.of_terms((Term(outer=rest, positives=p),))
+            yield loss.of_terms((Term(outer=of_n, negatives=n),))
+
+
+def _weighs_pairs_alone(part: Objective) -> bool:
+    """Whether a loss of one side makes the weight of a pair a function of its own score, without poles."""
+    (term,) = part.terms
+    field = decompose(part).field
+    return (
+        len(term.sides) == 1
+        and all(side.aggregator.enumerates or _adds(term, x) for x, side in _aggregated(term))
+        and not poles(field.positive + field.negative, field.region)
+    )
+
+
+def _adds(term: Term, x: sp.Symbol) -> bool:
+    """Whether a side is a sum over pairs for Φ too, which is a line of it."""
+    side, outer = term.positives if x is x_p else term.negatives, term.effective_outer
+    return side is not None and side.aggregator in (MEAN, SUM) and outer.is_polynomial(x) and sp.degree(outer, x) < 2
+
+
+def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
+    """c where the weights are c times those of the loss when it stops no gradient, and that is continuous."""
+    (term,) = loss.terms
+    factors, plain = set(), {}
+    for x, side in _aggregated(term):
+        s, inner = (s_p if x is x_p else s_n), undetach(side.inner)
+        factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)) if inner.has(s) else sp.S.One)
+        plain["positives" if x is x_p else "negatives"] = replace(side, inner=inner)
     factor = factors.pop()
-    undetached = replace(loss, terms=tuple(terms))
-    if factors or not factor.is_number or not is_continuous_loss(undetached):
-        return None
-    return factor, factor * undetached.expression()
+    continuous = not factors and factor.is_number and is_continuous_loss(loss.of_terms((replace(term, **plain),)))
+    return factor if continuous else None
 
 
 def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:
@@ -291,8 +358,44 @@ def _jumps_by_constants(term: Term, similarity: Similarity) -> bool:
     value, region = plane
     if any(poles(value, region)) and value.atoms(sp.Function) - value.atoms(sp.log):
         return False
-    jumps = curl_jumps({s: sp.diff(value, s) for s in region})
-    return all(vanishes_on_kink(jump.kink, jump.coefficient, region) for jump in jumps)
+    in_steps = value.replace(step, step_of_factors)
+    jumps = [(kink, jump_across(kink, in_steps)) for kink in kinks_of([in_steps], tuple(region))]
+    if all(vanishes_on_kink(kink, jump, region) or _is_constant_along(kink, jump, region) for kink, jump in jumps):
+        return True
+    curls = curl_jumps({s: sp.diff(value, s) for s in region})
+    return all(vanishes_on_kink(curl.kink, curl.coefficient, region) for curl in curls)
+
+
+def _is_constant_along(kink: sp.Expr, jump: sp.Expr, region: Region) -> bool:
+    return all(
+        vanishes_on_kink(kink, sp.diff(jump, a) * sp.diff(kink, b) - sp.diff(jump, b) * sp.diff(kink, a), region)
+        for a, b in combinations(region, 2)
+    )
+
+
+def _is_function_of_potential(field: WeightField) -> bool:
+    """Whether T is proved to be f(z) with z continuous and (−P⁺, P⁻) a multiple of its gradient."""
+    factors, region = field.factors, field.region
+    if factors is None or poles(factors.positive, region) or poles(factors.negative, region):
+        return False
+    along = {s_p: -factors.positive, s_n: factors.negative}
+    for z, profile, t in profiles(factors.triplet):
+        a = _rate(z, along, field.ranges)
+        if a is None or poles(profile, {t: (-sp.oo, sp.oo)}) or not is_continuous(z, region):
+            continue
+        if all(proves_zero(sp.diff(z, s) - a * weight, region) for s, weight in along.items()):
+            return True
+    return False
+
+
+def _rate(z: sp.Expr, along: Mapping[sp.Symbol, sp.Expr], ranges: Ranges) -> sp.Expr | None:
+    """How often the gradient of z is these weights at some point where they are not zero."""
+    for point in random_points((s_p, s_n), ranges, CENTRES):
+        for s, weight in along.items():
+            below = weight.subs(point)
+            if below != 0:
+                return sp.diff(z, s).subs(point) / below
+    return None
 
 
 def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
@@ -303,7 +406,7 @@ def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
     region = {}
     for x, side in _aggregated(term):
         s = s_p if x is x_p else s_n
-        if side.aggregator.enumerates:
+        if side.aggregator.enumerates or _adds(term, x):
             at[x], region[s] = side.inner, (similarity.opposite, similarity.identical)
         elif _is_continuous_side(side, similarity):
             at[x], region[x] = x, reach(side, similarity)

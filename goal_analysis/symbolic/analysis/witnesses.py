@@ -30,6 +30,8 @@ LINES = 14  # along how many lines in every direction kinks are searched
 CELLS = 48  # into how many cells a line is cut
 FURTHER = 16  # cells beyond the range of a line that has no end, each wider than the one before
 ROOTS = 10  # of one kink that are looked at
+SECANTS, BISECTIONS = 20, 100  # of the interval in which a root lies; a flat one takes the latter
+ROOT = mpmath.mpf(10) ** -30  # how exactly a root is found
 DIGITS = 60
 NEARBY = mpmath.mpf(10) ** -20  # the step of a derivative in many digits
 APART = (mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -18)  # how far from a kink its two sides are compared
@@ -99,6 +101,7 @@ class _Field:
         self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *more_kinks)))
         self.weights = program(weights, self.symbols)
         self.arguments = program(self.kinks, self.symbols)
+        self.each_kink = [program([kink], self.symbols) for kink in self.kinks]
 
     # --- between the kinks ---
 
@@ -195,29 +198,32 @@ class _Field:
         before = [low - (high - low) * x for x in reversed(further)] if below else []
         return before + edges + ([high + (high - low) * x for x in further] if above else [])
 
+    def kink(self, which: int, table: Any, at: Sequence[Any]) -> Any:
+        return self.each_kink[which].run(table, *at)[0]
+
     def _root(self, which: int, place: int, point: list[Any], ends: tuple[float, float]) -> list[Any] | None:
         """The point of the kink between the ends, or None where its argument jumps over zero."""
         here = list(map(float, point))
-
-        def positive(x: Any, exact: bool) -> bool:
-            at = _at(point if exact else here, place, x)
-            return self.arguments.run(MULTIPRECISION if exact else FLOAT, *at)[which] > 0
-
         low, high = ends
-        begins = positive(low, False)
+        begins = self.kink(which, FLOAT, _at(here, place, low)) > 0
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (middle, high) if positive(middle, False) == begins else (low, middle)
+            same = (self.kink(which, FLOAT, _at(here, place, middle)) > 0) == begins
+            low, high = (middle, high) if same else (low, middle)
         width = max(high - low, 1e-12)
-        left, right = mpmath.mpf(low) - width, mpmath.mpf(high) + width
-        begins = positive(left, True)
-        if begins == positive(right, True):
+        a, b = mpmath.mpf(low) - width, mpmath.mpf(high) + width
+        of_a, of_b = (self.kink(which, MULTIPRECISION, _at(point, place, x)) for x in (a, b))
+        if (of_a > 0) == (of_b > 0) or not abs(of_a - of_b) < 1e-3:
             return None
-        for _ in range(100):
-            middle = (left + right) / 2
-            left, right = (middle, right) if positive(middle, True) == begins else (left, middle)
-        sides = (self.arguments.run(MULTIPRECISION, *_at(point, place, x))[which] for x in (left, right))
-        return _at(point, place, (left + right) / 2) if all(abs(g) < 1e-15 for g in sides) else None
+        x = b
+        for i in range(SECANTS + BISECTIONS):  # secants, of which the end that stays counts half (Illinois)
+            before, x = x, (a * of_b - b * of_a) / (of_b - of_a) if i < SECANTS else (a + b) / 2
+            of_x = self.kink(which, MULTIPRECISION, _at(point, place, x))
+            a, of_a = (b, of_b) if (of_x > 0) != (of_b > 0) else (a, of_a / 2)
+            b, of_b = x, of_x
+            if of_x == 0 or abs(x - before) < ROOT:
+                break
+        return _at(point, place, x) if abs(of_x) < 1e-15 else None
 
     def _jump(self, which: int, place: int, here: list[Any]) -> tuple[list[Any], list[Any], Any] | None:
         """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both; None
@@ -236,7 +242,7 @@ class _Field:
         h = APART[0]
         normal = []
         for other in self.places:
-            up, down = (self.arguments.run(MULTIPRECISION, *_moved(here, other, d))[which] for d in (h, -h))
+            up, down = (self.kink(which, MULTIPRECISION, _moved(here, other, d)) for d in (h, -h))
             normal.append((up - down) / (2 * h))
         length = max(map(abs, normal))
         if not mpmath.isfinite(length) or length < 1e-12:

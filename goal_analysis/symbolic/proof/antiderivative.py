@@ -1,26 +1,32 @@
-"""Antiderivatives in the language of losses: a table over linear arguments, SymPy for the rest, each one checked."""
+"""Antiderivatives in the language of losses: f(y)·y′ by a table, SymPy for the rest, each one checked."""
 
 from __future__ import annotations
 
 import sympy as sp
 from sympy.integrals.manualintegrate import manualintegrate
+from sympy.integrals.rationaltools import ratint
 
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 
 MOST_OPERATIONS = 20  # SymPy integrates no functions with more operations: its search takes seconds for them
+MOST_DEGREE = 2  # ... and no quotients by polynomials of a higher degree, whose roots take seconds
 
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     """F with ∂F/∂variable = ``expression`` almost everywhere, compared over ``ranges``, and F continuous, or None."""
-    total = sp.S.Zero
-    for term in sp.Add.make_args(_expanded(expression, variable)):
-        constant, rest = term.as_independent(variable, as_Add=False)
-        primitive = _of_product(rest, variable, ranges)
-        if primitive is None:
-            return None
-        total += constant * primitive
+    total = _by_table(expression, variable)
+    if total is not None:
+        total = _with_real_logarithms(total, variable, ranges)
+    else:
+        total = sp.S.Zero
+        for term in sp.Add.make_args(_expanded(expression, variable)):
+            constant, rest = term.as_independent(variable, as_Add=False)
+            primitive = _of_product(rest, variable, ranges)
+            if primitive is None:
+                return None
+            total += constant * primitive
     try:
         wrong = refute_zero(sp.diff(total, variable) - expression, ranges)
     except (Undecided, UnsupportedFunction):
@@ -31,8 +37,7 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
 def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
     """The expression as a sum of products. Quotients stay whole, and so do factors without the variable."""
     if not expression.has(hinge, step):
-        expanded = sp.expand(expression, power_exp=False, power_base=False, log=False)
-        return expression if _linear_table(expression, variable) is not None else expanded
+        return sp.expand(expression, power_exp=False, power_base=False, log=False)
     return sp.expand(expression.replace(hinge, lambda x: x * step(x)))
 
 
@@ -42,7 +47,7 @@ def _of_product(product: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Exp
     steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
     if len(steps) == 1:
         return _beyond_kink(sp.cancel(product / steps[0]), steps[0].args[0], variable, ranges)
-    found = _linear_table(product, variable)
+    found = _by_table(product, variable)
     if found is None and not steps:
         found = _by_sympy(product, variable)
     return None if found is None else _with_real_logarithms(found, variable, ranges)
@@ -63,30 +68,32 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol, ranges: 
     return None if whole is None else step(inside) * sp.factor(whole - whole.subs(variable, kink))
 
 
-def _linear_table(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    if function == variable:
+def _by_table(product: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
+    """F(y) for c·f(y)·y′, where f with F is in the table and c is constant."""
+    if product == variable:
         return variable**2 / 2
-    if function.is_Pow and not function.exp.has(variable) and function.exp != -1:
-        base, power = function.as_base_exp()
-        slope = sp.diff(base, variable)
-        return None if slope.has(variable) else base ** (power + 1) / ((power + 1) * slope)
-    if function.is_Pow and function.exp == -1:
-        slope = sp.diff(function.base, variable)
-        linear = not slope.has(variable)
-        return sp.log(function.base) / slope if linear else _of_shifted_exponential(function.base, variable)
-    if len(function.args) != 1:
-        return None
-    inside = function.args[0]
-    slope = sp.diff(inside, variable)
-    if slope.has(variable):
-        return None
-    table = {
-        sigmoid: softplus(inside),
-        sp.exp: sp.exp(inside),
-        sp.sin: -sp.cos(inside),
-        sp.cos: sp.sin(inside),
-    }
-    return table[function.func] / slope if function.func in table else None
+    for factor in sp.Mul.make_args(product):
+        y, power = (
+            factor.as_base_exp() if factor.is_Pow else (factor.args[0], None) if factor.is_Function else (None, 0)
+        )
+        if y is None or not y.has(variable) or (power is not None and power.has(variable)) or len(factor.args) > 2:
+            continue
+        primitive = _TABLE[factor.func](y) if factor.func in _TABLE else None
+        if power is not None:
+            primitive = sp.log(y) if power == -1 else y ** (power + 1) / (power + 1)
+        slope = sp.diff(y, variable)
+        if primitive is None or slope == 0:
+            continue
+        constant = product / factor / slope
+        constant = sp.cancel(constant) if constant.has(variable) and not constant.has(*PRIMITIVES) else constant
+        if not constant.has(variable):
+            return constant * primitive
+    if product.is_Pow and product.exp == -1:
+        return _of_shifted_exponential(product.base, variable)
+    return None
+
+
+_TABLE = {sigmoid: softplus, sp.exp: sp.exp, sp.sin: lambda y: -sp.cos(y), sp.cos: sp.sin}
 
 
 def _of_shifted_exponential(base: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
@@ -116,11 +123,15 @@ def _with_real_logarithms(found: sp.Expr, variable: sp.Symbol, ranges: Ranges) -
 
 
 def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES):
+    if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES, *({s_p, s_n} - {variable})):
         return None  # SymPy knows these functions spelt with exp alone, and then searches for minutes
+    rational = function.is_rational_function(variable)
+    if rational and sp.degree(sp.denom(sp.together(function)), variable) > MOST_DEGREE:
+        return None
     try:
-        found = manualintegrate(function, variable)
+        found = ratint(function, variable) if rational else manualintegrate(function, variable)
     except Exception:  # its search gives up in many ways; that nothing was found is an answer here
         return None
     # What it finds may be an arc sine, which losses have no word for.
-    return found if all(f.func in FUNCTIONS for f in found.atoms(sp.Function)) and not found.has(sp.Integral) else None
+    known = all(f.func in FUNCTIONS for f in found.atoms(sp.Function))
+    return found if known and not found.has(sp.Integral, sp.RootSum) else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 from mpmath import iv
 
-from goal_analysis.symbolic.proof.evaluation import INTERVAL, UnsupportedFunction, program
+from goal_analysis.symbolic.language.primitives import detach, step
+from goal_analysis.symbolic.proof.evaluation import FLOAT, INTERVAL, Program, UnsupportedFunction, program
 
+SHARES = (0.03, 0.97, 0.29, 0.71, 0.47, 0.61, 0.13, 0.87)  # of a region, where floats look for both signs
 BOXES = 150  # the most boxes into which a region is cut
 NARROW = 1e-6  # a box this narrow is not cut
 
@@ -83,16 +86,25 @@ def enclosure(x: sp.Expr, region: Region) -> tuple[sp.Expr, ...]:
 @lru_cache(maxsize=4096)
 def _enclosed(x: sp.Expr, ends: tuple[tuple[sp.Symbol, float, float], ...]) -> int:
     """The sign that enclosures of ``x`` over boxes that cover the region have in common, or 0."""
+    variables = tuple(s for s, _, _ in ends)
+    slopes = [] if x.has(step, detach) else [sp.diff(x, s) for s in variables]
     try:
-        compiled = program([x], tuple(s for s, _, _ in ends))
+        compiled, sloped = program([x], variables), program(slopes, variables)
     except (UnsupportedFunction, ValueError):
+        return 0
+    if _changes_sign(compiled, ends):
         return 0
     boxes, sign, looked = [[iv.mpf([low, high]) for _, low, high in ends]], 0, 0
     while boxes:
         looked += 1
         box = boxes.pop()
-        value = compiled.run(INTERVAL, *box)[0]
-        here = 1 if value.a > 0 else -1 if value.b < 0 else 0
+        here = _sign_of(compiled.run(INTERVAL, *box)[0])
+        if not here and slopes:  # the mean value theorem, whose error is a square
+            middle = [side.mid for side in box]
+            moved = (
+                slope * (side - mid) for slope, side, mid in zip(sloped.run(INTERVAL, *box), box, middle, strict=True)
+            )
+            here = _sign_of(sum(moved, compiled.run(INTERVAL, *middle)[0]))
         if here and sign and here != sign:
             return 0
         sign = sign or here
@@ -105,3 +117,17 @@ def _enclosed(x: sp.Expr, ends: tuple[tuple[sp.Symbol, float, float], ...]) -> i
         halves = iv.mpf([box[widest].a, middle]), iv.mpf([middle, box[widest].b])
         boxes += [[*box[:widest], half, *box[widest + 1 :]] for half in halves]
     return sign
+
+
+def _sign_of(x: Any) -> int:
+    return 1 if x.a > 0 else -1 if x.b < 0 else 0
+
+
+def _changes_sign(compiled: Program, ends: Sequence[tuple[sp.Symbol, float, float]]) -> bool:
+    """Whether floats at a few places already have both signs."""
+    seen = set()
+    for share in SHARES:
+        at = (low + (high - low) * (share * (i + 1) % 1) for i, (_, low, high) in enumerate(ends))
+        (value,) = compiled.run(FLOAT, *at)
+        seen.add((value > 0) - (value < 0))
+    return {1, -1} <= seen

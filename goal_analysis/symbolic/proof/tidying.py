@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import sympy as sp
 
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.language.similarity import Similarity
-from goal_analysis.symbolic.proof.enclosures import sign_over
+from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 
 MOST_TERMS = 400  # expressions with more terms are not factored
 MOST_DEGREE = 100  # ... nor those of a higher degree. An exponential with a constant of many digits has a high degree
@@ -23,18 +24,18 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
     similarity's range.
     """
     region = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
+    return simplest(settled(undetach(weight), region))
 
-    def settled(primitive: type[sp.Function], when_positive: sp.Expr | None = None):
-        def settle(x: sp.Expr) -> sp.Expr:
-            sign = sign_over(x, region)
-            if sign > 0:
-                return x if when_positive is None else when_positive
-            return sp.S.Zero if sign < 0 else primitive(x)
 
-        return settle
+def settled(expression: sp.Expr, region: Region) -> sp.Expr:
+    """``expression`` without a `hinge` or `step` of one sign over the region."""
 
-    read = undetach(weight)
-    return simplest(read.replace(hinge, settled(hinge)).replace(step, settled(step, sp.S.One)))
+    def of_sign(primitive: type[sp.Function], x: sp.Expr, when_positive: sp.Expr) -> sp.Expr:
+        sign = sign_over(x, region)
+        return when_positive if sign > 0 else sp.S.Zero if sign < 0 else primitive(x)
+
+    without = expression.replace(hinge, lambda x: of_sign(hinge, x, x))
+    return without.replace(step, lambda x: of_sign(step, x, sp.S.One))
 
 
 def simplest(expression: sp.Expr) -> sp.Expr:
@@ -49,6 +50,7 @@ def simplest(expression: sp.Expr) -> sp.Expr:
     return min(candidates, key=lambda e: (sp.count_ops(e), candidates.index(e)))
 
 
+@lru_cache(maxsize=4096)
 def bounded_factor(expression: sp.Expr) -> sp.Expr:
     """`sympy.factor`, unless it would take too long."""
     return sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)

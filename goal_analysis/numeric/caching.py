@@ -1,0 +1,187 @@
+"""Gradient caching: batches larger than memory through any encoder, in two passes over chunks of them.
+
+    X = (f(chunk 1), f(chunk 2), …)        ∂L/∂θ = Σ over the chunks of ∂L/∂X[chunk] · ∂f(chunk)/∂θ
+
+The first pass keeps the embeddings X alone, the objective L sees the whole batch, and in the backward pass every chunk
+is encoded again, with the random numbers that it had, and turns its rows of ∂L/∂X into gradients of the parameters.
+PyTorch's checkpoints do both: what is kept of a chunk is its place in the graph, and not what the encoder computed.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils.checkpoint import checkpoint
+
+from goal_analysis.numeric.engine.surrogate import uncompiled
+
+
+class GradientCache(nn.Module):
+    """An encoder that takes any batch in the memory of a chunk; it is called as the encoder is.
+
+    The gradients are those of the encoder called on the chunks one after the other, to rounding. They are those of one
+    call on the whole batch too where a row's embedding is a function of that row; dropout draws other numbers. Whoever
+    trains needs to know nothing of it: a `GradScaler`, accumulation, clipping, autocast and several towers, each in a
+    cache of its own, go on as before. `DistributedDataParallel` goes around the cache, and reduces once a step.
+
+    A step takes a second forward pass; where no gradient is asked for there is one, in chunks.
+
+    Args:
+        model: the encoder, a module or a function of one. Tensors of as many rows as the first are cut to chunks, in
+            tuples, lists and mappings too; those of one row, numbers and everything else go whole to every chunk.
+        chunk: rows that are encoded at once, from 1.
+        select: what is kept of the model's output, such as ``lambda output: output.pooler_output``; by default all. In
+            what is kept, tensors of a row for every row are joined, and the rest has to be the same for all chunks.
+
+    Raises:
+        ValueError: a chunk below 1; inputs without rows, or of other numbers of rows; outputs that cannot be joined.
+
+    Source: Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (Gao, Zhang, Han and Callan, 2021),
+    https://arxiv.org/abs/2101.06983
+
+    >>> tower, images = nn.Linear(3, 2), torch.randn(8, 3)
+    >>> x = GradientCache(tower, chunk=2)(images)
+    >>> x.square().sum().backward()
+    >>> expected = torch.autograd.grad(tower(images).square().sum(), tower.weight)[0]
+    >>> torch.allclose(tower.weight.grad, expected)
+    True
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], chunk: int, select: Callable[[Any], Any] = lambda output: output
+    ) -> None:
+        super().__init__()
+        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+            raise ValueError(f"GradientCache: chunk: got {chunk!r} but expected a whole number from 1")
+        self.model, self.chunk, self.select = model, chunk, select
+        self._looked = False
+
+    @uncompiled
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """What the model gives for the whole batch.
+
+        Args:
+            inputs: of the model; the tensors have a row for every row of the batch.
+            named: the same.
+
+        Raises:
+            ValueError: see the class.
+        """
+        inputs, named = tree_map(lambda leaf: dict(leaf) if isinstance(leaf, Mapping) else leaf, (inputs, named))
+        leaves, tree = tree_flatten((inputs, named))
+        rows = _rows(leaves)
+        if rows <= self.chunk:
+            return self._encode(*inputs, **named)
+        found, sizes = [], []
+        for first in range(0, rows, self.chunk):
+            part = slice(first, first + self.chunk)
+            cut = [
+                leaf[part] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == rows else leaf for leaf in leaves
+            ]
+            found.append(self._kept_small(*tree_unflatten(cut, tree)))
+            sizes.append(min(self.chunk, rows - first))
+        flat, trees = zip(*map(tree_flatten, found), strict=True)
+        return tree_unflatten([_joined(parts, sizes) for parts in zip(*flat, strict=True)], trees[0])
+
+    def _kept_small(self, inputs: tuple, named: dict[str, Any]) -> Any:
+        if not torch.is_grad_enabled():
+            return self._encode(*inputs, **named)
+        before = None if self._looked else [b.clone() for b in self.buffers()]
+        found = checkpoint(
+            self._encode,
+            *inputs,
+            use_reentrant=False,
+            preserve_rng_state=False,  # which would pass over devices that no input is on
+            context_fn=self._passes,
+            **named,
+        )
+        if before is not None:
+            self._warn_of_statistics(before)
+        return found
+
+    def _encode(self, *inputs: Any, **named: Any) -> Any:
+        return self.select(self.model(*inputs, **named))
+
+    def _passes(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        return nullcontext(), self._again(_random_state())
+
+    @contextmanager
+    def _again(self, state: list[tuple[Callable[[Any], None], Any]]) -> Iterator[None]:
+        """The second pass: with the random numbers of the first, and leaving random state and buffers as they were."""
+        now, buffers = _random_state(), [b.clone() for b in self.buffers()]
+        try:
+            for restore, value in state:
+                restore(value)
+            yield
+        finally:
+            for restore, value in now:
+                restore(value)
+            with torch.no_grad():
+                for buffer, value in zip(self.buffers(), buffers, strict=True):
+                    buffer.copy_(value)
+
+    def _warn_of_statistics(self, before: list[Tensor]) -> None:
+        self._looked = True
+        names = [n for (n, b), old in zip(self.named_buffers(), before, strict=True) if not torch.equal(b, old)]
+        names += [n for n, m in self.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        if names:
+            warnings.warn(
+                f"GradientCache: got a model with statistics of its batches, {names[0]}, but expected one that embeds "
+                f"every row by itself: they are taken over the chunks of {self.chunk} rows, so the gradients are not "
+                "those of one pass over the batch; put such layers into eval mode, or take GroupNorm or LayerNorm",
+                stacklevel=5,
+            )
+
+
+def _rows(leaves: list[Any]) -> int:
+    counts = [len(leaf) for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
+    if not counts:
+        raise ValueError("GradientCache: got inputs without a tensor that has rows but expected a batch")
+    others = sorted({count for count in counts if count not in (1, counts[0])})
+    if others:
+        raise ValueError(
+            f"GradientCache: got inputs of {counts[0]} and {others[0]} rows but expected as many; inputs that do not "
+            "go together row by row take a cache each"
+        )
+    return counts[0]
+
+
+def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
+    """The rows of all chunks; what has no rows is the same in all of them."""
+    first = parts[0]
+    if not isinstance(first, Tensor):
+        return first
+    if first.ndim and all(len(part) == size for part, size in zip(parts, sizes, strict=True)):
+        shapes = {tuple(part.shape[1:]) for part in parts}
+        if len(shapes) == 1:
+            return torch.cat(parts)
+        raise ValueError(f"GradientCache: got outputs of widths {sorted(shapes)} but expected one; select what is kept")
+    if all(torch.equal(part, first) for part in parts):
+        return first
+    raise ValueError(
+        f"GradientCache: got an output of shape {tuple(first.shape)} that differs between chunks of {sizes[0]} rows "
+        "but expected a row for every row; select what is kept"
+    )
+
+
+def _random_state() -> list[tuple[Callable[[Any], None], Any]]:
+    """What sets every source of random numbers, with the state that it has now."""
+    kept: list[tuple[Callable[[Any], None], Any]] = [
+        (torch.set_rng_state, torch.get_rng_state()),
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+    ]
+    for device in (torch.cuda, torch.xpu):
+        if device.is_initialized():
+            kept.append((device.set_rng_state_all, device.get_rng_state_all()))
+    if torch.backends.mps.is_available():
+        kept.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return kept

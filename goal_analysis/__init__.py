@@ -17,6 +17,7 @@ _NAMES = {
     ),
     "goal_analysis.api.runs": "plot train load_run compare tune Run",
     "goal_analysis.recombination.objective": "GradientObjective",
+    "goal_analysis.numeric.caching": "GradientCache",
     "goal_analysis.symbolic.objective": "Objective Term Anchors Reduction",
     "goal_analysis.symbolic.language.aggregators": (
         "Side Pool Aggregator EACH EACH_MEAN MAX MIN MEAN SUM LOGSUMEXP SOFTMIN soft_max soft_min"
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
     from goal_analysis.api.objectives import export as export
     from goal_analysis.api.runs import plot as plot, train as train, load_run as load_run
     from goal_analysis.api.runs import compare as compare, tune as tune, Run as Run
+    from goal_analysis.numeric.caching import GradientCache as GradientCache
     from goal_analysis.numeric.matches import Matches as Matches
     from goal_analysis.numeric.measurement import Measurement as Measurement
     from goal_analysis.numeric.similarity import Direction as Direction

@@ -23,6 +23,8 @@ from torch.utils.checkpoint import checkpoint
 
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
+RandomState = Any  # pairs of what sets a state and the state; type checkers of containers would draw random numbers
+
 
 class GradientCache(nn.Module):
     """An encoder that takes any batch in the memory of a chunk; it is called as the encoder is.
@@ -114,7 +116,7 @@ class GradientCache(nn.Module):
         return nullcontext(), self._again(_random_state())
 
     @contextmanager
-    def _again(self, state: list[tuple[Callable[[Any], None], Any]]) -> Iterator[None]:
+    def _again(self, state: RandomState) -> Iterator[None]:
         """The second pass: with the random numbers of the first, and leaving random state and buffers as they were."""
         now, buffers = _random_state(), [b.clone() for b in self.buffers()]
         try:
@@ -172,9 +174,9 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
     )
 
 
-def _random_state() -> list[tuple[Callable[[Any], None], Any]]:
+def _random_state() -> RandomState:
     """What sets every source of random numbers, with the state that it has now."""
-    kept: list[tuple[Callable[[Any], None], Any]] = [
+    kept: RandomState = [
         (torch.set_rng_state, torch.get_rng_state()),
         (random.setstate, random.getstate()),
         (np.random.set_state, np.random.get_state()),

@@ -50,6 +50,8 @@ class TrainingOptions:
         epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
             mining counts all negatives anyway, and starts at once.
         clip: the norm that the gradient of all parameters is clipped to; 0 for none.
+        chunk: pairs that are encoded at once, in each process; the objective sees the whole batch, and the gradients are
+            the same, but for the numbers that dropout draws (see `goal_analysis.GradientCache`). 0 encodes all at once.
         accumulate: batches whose gradients are averaged into one step.
         precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
         patience: training stops after so many epochs without a better RSUM on dev; 0 for never.
@@ -76,6 +78,7 @@ class TrainingOptions:
     step_factor: Amount = 0.1
     epochs_on_all: Count = 0
     clip: Amount = 2.0
+    chunk: Count = 0
     accumulate: Whole = 1
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     patience: Count = 0
@@ -121,6 +124,9 @@ class Experiment:
         data = Table(self.data, "data")
         data.read("name", Annotated[str, MinLen(1), Words("the name of a data set or a path")])
         data.read("skip_bad", bool, False)
+        if self.training.chunk and not {"scorer", "reranker"}.isdisjoint(self.model):
+            given = f"training: chunk: got {self.training.chunk} beside a model that scores pairs of a whole batch"
+            raise ValueError(f"{given} but expected 0: only embeddings can be made in chunks")
 
     @property
     def data_name(self) -> str:

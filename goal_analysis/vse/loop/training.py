@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
 from goal_analysis.recombination.objective import GradientObjective
@@ -68,7 +69,8 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
     )
-    wrapped, optimizer = fabric.setup(_OnTensors(model), optimizer)
+    called = _OnTensors(model)
+    wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
     problems: list[str] = []
     progress = resume(folder / CHECKPOINTS, model, optimizer, lambda step, problem: problems.append(problem))
     for problem in problems if fabric.is_global_zero else ():
@@ -79,6 +81,8 @@ def train(
     epoch_steps = steps_of_epoch(options, len(data.train))
     rank, ranks = fabric.global_rank, fabric.world_size
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
+    if model.embeds and model.dual is model:
+        fewer += f", or training.chunk={max(1, (options.chunk or options.batch_size) // 2)}"
     one_kind = (float(options.image_image), float(options.text_text))
     start = time.perf_counter()
 

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import wait
@@ -19,8 +20,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.engine.selections import DistanceWeighted
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
 from goal_analysis.recombination.minings import Mining
@@ -199,6 +203,9 @@ def of_rank(rank: int, ranks: int) -> dict:
         model.zero_grad()
         step(case, case.objective(), wrapped, *share)
         found[name, "local negatives"] = gradients(model)
+    for way, number in WAYS.items():
+        print(way, flush=True)
+        found[way] = in_chunks(way, slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks), number)
     shares = uneven(ranks)
     own = slice(sum(shares[:rank]), sum(shares[: rank + 1]))
     across = AcrossProcesses(CASES["hardest"].objective())
@@ -208,6 +215,28 @@ def of_rank(rank: int, ranks: int) -> dict:
     print("refusals", flush=True)
     found["refused"] = refusals(rank, ranks)
     return found
+
+
+WAYS = {"ddp around the cache": 1, "cache around ddp": 1, "ddp, accumulated": 2, "fsdp": 1, "fsdp, accumulated": 2}
+"""How parallel training and a gradient cache go together, and how many batches make a step."""
+
+
+def in_chunks(way: str, own: slice, number: int) -> list[Tensor]:
+    """The parameters' gradients of a step in chunks of two rows, this rank's share of every batch."""
+    model, images, texts, _ = everything()
+    wrapped: nn.Module = GradientCache(DistributedDataParallel(model) if way == "cache around ddp" else model, 2)
+    if way.startswith("ddp"):
+        wrapped = DistributedDataParallel(wrapped)
+    elif way.startswith("fsdp"):
+        fully_shard(model.images)
+        fully_shard(model)
+    across = AcrossProcesses(CASES["hardest"].objective())
+    for last in range(number - 1, -1, -1):
+        if way.startswith("fsdp"):
+            model.set_requires_gradient_sync(last == 0)
+        with wrapped.no_sync() if way.startswith("ddp") and last else nullcontext():
+            across(*wrapped(images[own], texts[own])).backward()
+    return [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients(model)]
 
 
 SENTENCES = {

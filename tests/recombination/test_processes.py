@@ -97,6 +97,14 @@ def test_local_negatives_are_not_enough(world: list[dict], name: str) -> None:
         assert distance([g / len(world) for g in own], expected) > 1e-2
 
 
+@pytest.mark.parametrize("way", worker.WAYS)
+def test_in_chunks_the_gradients_are_those_of_one_process(world: list[dict], way: str) -> None:
+    """A gradient cache within or around data parallel training of either kind, without a word about either."""
+    _, expected = of_one_process("hardest", len(world))
+    for found in world:
+        assert distance(found[way], [worker.WAYS[way] * g for g in expected]) < 1e-12
+
+
 @pytest.mark.parametrize("name", worker.SENTENCES)
 def test_sentences_of_all_ranks_are_one_batch(world: list[dict], name: str) -> None:
     labels, columns = worker.SENTENCES[name]

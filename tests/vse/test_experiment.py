@@ -73,6 +73,10 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
         ({"training": {"learning_rate": float("nan")}}, "learning_rate: got nan but expected a finite number above 0"),
         ({"training": {"schedule": "linear"}}, "schedule: got 'linear' but expected one of constant, cosine, step"),
         ({"training": {"text_text": 1}}, "training: text_text: got 1 beside captions_per_image = 1 but expected 0"),
+        (
+            {"model": {"scorer": {}}, "training": {"chunk": 8}},
+            "training: chunk: got 8 beside a model that scores pairs of a whole batch but expected 0",
+        ),
         ({"training": 3}, "training: got 3 but expected a table of epochs, "),
         ({"objective": 3}, "objective: got 3 but expected text"),
         ({"data": {}}, "experiment: data: got no name but expected the name of a data set or a path"),

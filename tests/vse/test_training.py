@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.objective import GradientObjective
@@ -167,6 +168,22 @@ def test_it_stops_early_when_asked(trained_small, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
 def test_other_precisions_learn_too(trained_small, tmp_path: Path, precision: str) -> None:
     assert trained_small(tmp_path, f"training.precision={precision}", "training.epochs=6").best_rsum > 300
+
+
+def test_encoding_in_chunks_changes_nothing_but_the_numbers_of_dropout(trained_small, tmp_path: Path) -> None:
+    exact = ("training.precision=64-true", "training.epochs=1", "training.accumulate=2")
+    for name, settings in {
+        "whole": ("model.image.dropout=0.0",),
+        "chunks": ("model.image.dropout=0.0", "training.chunk=6"),
+        "dropout": ("training.chunk=6",),
+    }.items():
+        trained_small(tmp_path / name, *exact, *settings)
+    whole, chunks, dropout = (
+        nn.utils.parameters_to_vector(load_model(tmp_path / name).model.parameters())
+        for name in ("whole", "chunks", "dropout")
+    )
+    torch.testing.assert_close(chunks, whole, rtol=0, atol=1e-12)
+    assert not torch.allclose(dropout, whole, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("ways", ["stop", "continue"])

@@ -23,8 +23,6 @@ from torch.utils.checkpoint import checkpoint
 
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
-RandomState = Any  # pairs of what sets a state and the state; type checkers of containers would draw random numbers
-
 
 class GradientCache(nn.Module):
     """An encoder that takes any batch in the memory of a chunk; it is called as the encoder is.
@@ -113,19 +111,17 @@ class GradientCache(nn.Module):
         return self.select(self.model(*inputs, **named))
 
     def _passes(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), self._again(_random_state())
+        return nullcontext(), self._again(random_state())
 
     @contextmanager
-    def _again(self, state: RandomState) -> Iterator[None]:
+    def _again(self, back: Callable[[], None]) -> Iterator[None]:
         """The second pass: with the random numbers of the first, and leaving random state and buffers as they were."""
-        now, buffers = _random_state(), [b.clone() for b in self.buffers()]
+        forth, buffers = random_state(), [b.clone() for b in self.buffers()]
         try:
-            for restore, value in state:
-                restore(value)
+            back()
             yield
         finally:
-            for restore, value in now:
-                restore(value)
+            forth()
             with torch.no_grad():
                 for buffer, value in zip(self.buffers(), buffers, strict=True):
                     buffer.copy_(value)
@@ -174,16 +170,22 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
     )
 
 
-def _random_state() -> RandomState:
-    """What sets every source of random numbers, with the state that it has now."""
-    kept: RandomState = [
+def random_state(*generators: torch.Generator) -> Callable[[], None]:
+    """What puts all sources of random numbers, those of every device and these too, back to where they are now."""
+    kept: list[tuple[Callable[[Any], None], Any]] = [
         (torch.set_rng_state, torch.get_rng_state()),
         (random.setstate, random.getstate()),
         (np.random.set_state, np.random.get_state()),
+        *((generator.set_state, generator.get_state()) for generator in generators),
     ]
     for device in (torch.cuda, torch.xpu):
         if device.is_initialized():
             kept.append((device.set_rng_state_all, device.get_rng_state_all()))
     if torch.backends.mps.is_available():
         kept.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
-    return kept
+
+    def restore() -> None:
+        for put, state in kept:
+            put(state)
+
+    return restore

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from goal_analysis.files import write_whole
+from goal_analysis.numeric.caching import random_state
 from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.engine.surrogate import uncompiled
+from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
@@ -129,27 +133,12 @@ def factors_of(objective: Decomposition | WeightField, settings: Mapping[str, fl
     return compiled([f.subs(values) for f in factors], [s_p, s_n])
 
 
-def scores_gradient(
-    gradient: Float[Tensor, "anchors dim"],
-    anchors: Float[Tensor, "anchors dim"],
-    candidates: Float[Tensor, "candidates dim"],
-) -> Float[Tensor, "anchors candidates"]:
-    """W of ``gradient`` = ∂L/∂X = W·Y + diag(ρ)·X, unique where Y with any x has linearly independent rows.
-
-    ρ is what the gradient has along each anchor x of X, which does not move a unit vector; Y are the candidates.
-    """
-    scores = anchors @ candidates.T
-    both = torch.cat([gradient @ candidates.T, scores])
-    seen, own = torch.linalg.solve(candidates @ candidates.T, both.T).T.chunk(2)
-    along = (gradient * anchors).sum(1) - (seen * scores).sum(1)
-    along = along / ((anchors * anchors).sum(1) - (own * scores).sum(1))
-    return seen - along[:, None] * own
-
-
 class GradientProbe:
     """Watches score matrices and records, when the loss is differentiated, what `statistics` says of ∂L/∂S.
 
     The rows are the anchors; hand in ``scores.T`` and ``matches.transposed`` to look from the columns.
+    `follow` looks at an objective instead, wherever it is called, and `take` hands over what there is to log. Steps are
+    counted, unless a trainer that counts them itself keeps the number of its step in ``probe.at``.
     Nothing of a training step is kept alive and no gradient is changed; the only random numbers drawn are the
     probe's own. Under a gradient scaler the weights come multiplied by its scale; the shares do not.
 
@@ -159,7 +148,7 @@ class GradientProbe:
         objective: T, P⁺ and P⁻ are recorded too, as this loss has them.
         settings: hyperparameters of ``objective`` that differ from their defaults.
         quantiles: which of every distribution.
-        path: where the table is written when the block is left, as CSV.
+        path: where the table is written when the block is left, see `write`.
         seed: of the choice of anchors.
 
     Raises:
@@ -195,6 +184,8 @@ class GradientProbe:
         self._generator = torch.Generator().manual_seed(seed)
         self._open, self._watched, self._next_step = False, 0, 0
         self._records: list[tuple[int, Tensor]] = []
+        self._taken, self._handles = 0, []
+        self.at: int | None = None
 
     def __enter__(self) -> GradientProbe:
         self._open = True
@@ -202,6 +193,8 @@ class GradientProbe:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._open = False
+        while self._handles:
+            self._handles.pop().remove()
         if self._path is not None:
             self.write(self._path)
         if self._watched and not self._records and kind is None:
@@ -224,93 +217,101 @@ class GradientProbe:
             RuntimeError: outside of the probe's block.
             ValueError: scores without a gradient, or of another shape than the matches.
         """
-        if self._is_due(scores, "scores", step):
+        if not self._open:
+            raise RuntimeError("GradientProbe: got something to watch outside of its with block")
+        if not scores.requires_grad:
+            raise ValueError("GradientProbe: got scores without a gradient but expected those that the loss reads")
+        if self._is_due(step):
             matches.check(scores, "GradientProbe.watch")
-            chosen = self._choose(scores)
-            at = _rows(scores, matches, chosen)
-            self._attach(scores, lambda gradient: at(gradient.detach()[chosen]), step)
-        self._advance(step)
+            self._watched += 1
+            number, chosen = self._number(step), self._choose(scores)
+            parts = scores.detach()[chosen], matches.positives[chosen], matches.negatives[chosen]
 
-    def watch_embeddings(
-        self,
-        anchors: Float[Tensor, "anchors dim"],
-        candidates: Float[Tensor, "candidates dim"],
-        matches: Matches,
-        step: int | None = None,
-    ) -> None:
-        """The same for a loss that takes unit embeddings: W is solved from ∂L/∂anchors = W·candidates.
+            def record(gradient: Tensor) -> None:
+                if self._open:
+                    self._record(number, Rows(parts[0], gradient.detach()[chosen], *parts[1:]))
 
-        A gradient along the anchor itself is set apart, so that losses that normalise again are read rightly. The
-        candidates have to be fewer than dimensions, or else W is not unique.
+            # The hook lives and dies with the graph; what it returns, None, leaves the gradient as it is.
+            scores.register_hook(record)
+        self._next_step = self._number(step) + 1
 
-        Raises:
-            RuntimeError: outside of the probe's block.
-            ValueError: no gradient, not fewer candidates than dimensions, other shapes than the matches', or embeddings
-                on mps, which has no float64.
+    def follow(self, objective: Any) -> None:
+        """Record the weights of an objective at every call, until the block is left.
+
+        They are W(S) of the embeddings that it is handed, without the factor that its value is multiplied with later.
+        They are worked out anew, which leaves gradients and random numbers as they are.
+
+        Args:
+            objective: a `GradientObjective`, or what has one in ``objective`` as `AcrossProcesses` has, whose joined
+                batch is looked at then.
         """
-        if self._is_due(anchors, "anchors", step):
-            count, dim = candidates.shape
-            if count >= dim:
-                raise ValueError(
-                    f"GradientProbe.watch_embeddings: got {count} candidates of {dim} dimensions but "
-                    "expected fewer candidates than dimensions; with more, watch the score matrix instead"
-                )
-            if anchors.device.type == "mps":
-                raise ValueError(
-                    "GradientProbe.watch_embeddings: got embeddings on mps, which has no float64, but expected cpu or "
-                    "cuda; watch the score matrix instead"
-                )
-            x, y = anchors.detach().double(), candidates.detach().double()
-            scores = x @ y.T
-            matches.check(scores, "GradientProbe.watch_embeddings")
-            chosen = self._choose(anchors)
-            at, x = _rows(scores, matches, chosen), x[chosen]
-            self._attach(anchors, lambda gradient: at(scores_gradient(gradient.detach()[chosen].double(), x, y)), step)
-        self._advance(step)
+        objective = objective.objective if isinstance(objective.objective, nn.Module) else objective
+
+        def look(objective: Any, given: tuple, named: dict[str, Any], value: Tensor) -> None:
+            if value.requires_grad:
+                self._look(objective, *given, **named)
+
+        self._handles.append(objective.register_forward_hook(uncompiled(look), with_kwargs=True))
+
+    def take(self) -> dict[str, float]:
+        """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
+        fresh, self._taken = self._records[self._taken :], len(self._records)
+        return {str(k): float(v) for k, v in self._table(fresh).iloc[-1].dropna().items()} if fresh else {}
 
     def frame(self) -> pd.DataFrame:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
+        return self._table(self._records)
+
+    def _table(self, records: list[tuple[int, Tensor]]) -> pd.DataFrame:
         names = column_names(self._levels, self._factors is not None)
-        rows = torch.stack([numbers for _, numbers in self._records]).tolist() if self._records else []
+        rows = torch.stack([numbers for _, numbers in records]).tolist() if records else []
         table = pd.DataFrame(rows, columns=list(names), dtype=float)
-        table.insert(0, "step", [step for step, _ in self._records])
+        table.insert(0, "step", [step for step, _ in records])
         by_step = table.groupby("step", sort=True)
         result = by_step.mean()
         result.insert(0, "backwards", by_step.size())
         return result.reset_index()
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV, whole or not at all."""
-        write_whole(path, self.frame().to_csv(index=False))
+        """Write the table whole or not at all: as JSON Lines where the path ends in .jsonl, and as CSV elsewhere."""
+        frame = self.frame()
+        lines = frame.to_json(orient="records", lines=True) if path.suffix == ".jsonl" else frame.to_csv(index=False)
+        write_whole(path, lines)
 
-    def _is_due(self, tensor: Tensor, what: str, step: int | None) -> bool:
-        if not self._open:
-            raise RuntimeError("GradientProbe: got something to watch outside of its with block")
-        if not tensor.requires_grad:
-            raise ValueError(f"GradientProbe: got {what} without a gradient but expected those that the loss reads")
-        return (self._next_step if step is None else step) % self._every == 0
+    def _is_due(self, step: int | None) -> bool:
+        return self._number(step) % self._every == 0
 
-    def _advance(self, step: int | None) -> None:
-        self._next_step = (self._next_step if step is None else step) + 1
+    def _number(self, step: int | None) -> int:
+        return next(number for number in (step, self.at, self._next_step) if number is not None)
 
     def _choose(self, scores: Tensor) -> Int[Tensor, " chosen"]:
         order = torch.randperm(len(scores), generator=self._generator)
         return order[: self._anchors].to(scores.device)
 
-    def _attach(self, tensor: Tensor, rows: Callable[[Tensor], Rows], step: int | None) -> None:
-        number = self._next_step if step is None else step
-        self._watched += 1
+    def _record(self, number: int, rows: Rows) -> None:
+        with torch.no_grad():
+            self._records.append((number, statistics(rows, self._levels, self._factors)))
 
-        def record(gradient: Tensor) -> None:
-            if self._open:
-                with torch.no_grad():
-                    self._records.append((number, statistics(rows(gradient), self._levels, self._factors)))
-
-        # The hook lives and dies with the graph; what it returns, None, leaves the gradient as it is.
-        tensor.register_hook(record)
-
-
-def _rows(scores: Tensor, matches: Matches, chosen: Tensor) -> Callable[[Tensor], Rows]:
-    """The chosen rows, copied now; their gradient comes later."""
-    parts = scores.detach()[chosen], matches.positives[chosen], matches.negatives[chosen]
-    return lambda gradient: Rows(parts[0], gradient, parts[1], parts[2])
+    def _look(
+        self,
+        objective: Any,
+        image_embeddings: Tensor,
+        text_embeddings: Tensor,
+        image_ids: Tensor | None = None,
+        text_ids: Tensor | None = None,
+    ) -> None:
+        """Look at a call of an objective that is followed."""
+        if self._is_due(None):
+            sides = [side for term in objective.objective.terms for side in term.sides]
+            generators = [getattr(side.selection, "generator", None) for side in sides]
+            restore = random_state(*(g for g in generators if g is not None))
+            with torch.no_grad(), torch.autocast(image_embeddings.device.type, enabled=False):
+                x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (image_embeddings, text_embeddings))
+                s, matches = pairwise(objective.similarity, x, y), matches_of(len(x), x.device, image_ids, text_ids)
+                w = objective.weight_matrix(s, matches)
+            restore()
+            self._watched += 1
+            chosen = self._choose(s)
+            rows = Rows(s[chosen], w[chosen], matches.positives[chosen], matches.negatives[chosen])
+            self._record(self._number(None), rows)
+        self._next_step = self._number(None) + 1

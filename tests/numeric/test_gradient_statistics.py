@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
 
 from goal_analysis.numeric import probe
 from goal_analysis.numeric.probe import (
@@ -11,23 +9,8 @@ from goal_analysis.numeric.probe import (
     column_names,
     effective_number,
     masked_quantiles,
-    scores_gradient,
     statistics,
 )
-
-
-def info_nce(scores: Tensor) -> Tensor:
-    return cross_entropy(10 * scores, torch.arange(len(scores)))
-
-
-def test_weights_are_solved_from_the_gradient_of_embeddings() -> None:
-    x, y = (normalize(torch.randn(6, 10), dim=1).requires_grad_() for _ in range(2))
-    for renormalise in (False, True):
-        scores = (normalize(x, dim=1) @ normalize(y, dim=1).T if renormalise else x @ y.T).detach().requires_grad_()
-        info_nce(scores).backward()
-        rows = normalize(x, dim=1) if renormalise else x
-        (gradient,) = torch.autograd.grad(info_nce(rows @ y.T), x)
-        torch.testing.assert_close(scores_gradient(gradient, x.detach(), y.detach()), scores.grad)
 
 
 def test_an_anchor_without_negatives_is_left_out() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
@@ -113,16 +113,6 @@ def test_the_factors_of_a_decomposition_are_followed() -> None:
     assert row.T_q100 == pytest.approx(expected * float(factors.triplet.subs({s_p: 0, s_n: 0}) / 0.5))
 
 
-def test_embeddings_and_scores_are_read_alike() -> None:
-    x, y = (normalize(torch.randn(6, 10), dim=1).requires_grad_() for _ in range(2))
-    scores = x @ y.T
-    with GradientProbe() as of_scores, GradientProbe() as of_embeddings:
-        of_scores.watch(scores, Matches.of_pairs(6))
-        of_embeddings.watch_embeddings(x, y, Matches.of_pairs(6))
-        info_nce(scores).backward()
-    pd.testing.assert_frame_equal(of_scores.frame(), of_embeddings.frame())
-
-
 def test_the_table_is_written_whole(tmp_path: Path) -> None:
     path, scores = tmp_path / "probe.csv", random_scores()
     with GradientProbe(path=path) as probe:
@@ -159,8 +149,6 @@ def test_what_cannot_be_watched_is_named() -> None:
             probe.watch(scores.detach(), pairs)
         with pytest.raises(ValueError, match=r"got scores of shape \(12, 12\) but expected \(3, 3\)"):
             probe.watch(scores, Matches.of_pairs(3))
-        with pytest.raises(ValueError, match="got 12 candidates of 12 dimensions"):
-            probe.watch_embeddings(scores, scores, pairs)
     with pytest.raises(ValueError, match="every: got 0"):
         GradientProbe(every=0)
     with pytest.raises(ValueError, match="quantiles: got"):

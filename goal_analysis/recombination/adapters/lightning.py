@@ -1,0 +1,55 @@
+"""The probe inside Lightning's `Trainer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from goal_analysis.numeric.probe import GradientProbe
+
+try:
+    from lightning.pytorch import Callback
+except ImportError:
+    from pytorch_lightning import Callback
+
+
+class ProbeCallback(Callback):
+    """A `GradientProbe` whose numbers go to every logger of the trainer, as ``probe/push_share`` and so on.
+
+    The steps are the trainer's; batches whose gradients are accumulated into one step make one record, their mean.
+
+    Args:
+        probe: which steps, and how many anchors of each.
+        objective: what the probe follows, as in `GradientProbe.follow`; by default nothing, where ``training_step``
+            hands its scores to ``probe.watch`` itself.
+    """
+
+    def __init__(self, probe: GradientProbe, objective: nn.Module | None = None) -> None:
+        self.probe, self.objective = probe, objective
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Open the probe."""
+        self.probe.__enter__()
+        if self.objective is not None:
+            self.probe.follow(self.objective)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
+        """Tell the probe the step."""
+        self.probe.at = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
+        """Log what was recorded, where the step is over."""
+        found = self.probe.take() if trainer.global_step != self.probe.at else {}
+        if found:
+            step = int(found.pop("step"))
+            for logger in trainer.loggers:
+                logger.log_metrics({f"probe/{name}": value for name, value in found.items()}, step)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Close the probe."""
+        self.probe.__exit__(None)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Close the probe where training ends with an error."""
+        self.probe.__exit__(type(exception))

@@ -1,0 +1,52 @@
+"""The probe inside the `Trainer` of transformers, and so inside that of sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from goal_analysis.numeric.probe import GradientProbe
+
+
+class ProbeCallback(TrainerCallback):
+    """A `GradientProbe` whose numbers go where the trainer's own go, as ``probe/push_share`` and so on.
+
+    `Trainer.log` hands them to TensorBoard and whatever else ``report_to`` names, and into ``state.log_history``. The
+    steps are the trainer's; batches whose gradients are accumulated into one step make one record, their mean.
+
+    Args:
+        probe: which steps, and how many anchors of each.
+        log: the ``log`` of the trainer.
+        objective: what the probe follows, as in `GradientProbe.follow`; by default nothing, where the loss hands its
+            scores to ``probe.watch`` itself.
+    """
+
+    def __init__(
+        self, probe: GradientProbe, log: Callable[[dict[str, float]], Any], objective: nn.Module | None = None
+    ) -> None:
+        self.probe, self.log, self.objective = probe, log, objective
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Open the probe."""
+        self.probe.__enter__()
+        if self.objective is not None:
+            self.probe.follow(self.objective)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Tell the probe the step."""
+        self.probe.at = state.global_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Log what was recorded."""
+        found = self.probe.take()
+        if found:
+            self.log({f"probe/{name}": value for name, value in found.items() if name != "step"})
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Close the probe."""
+        self.probe.__exit__(None)

@@ -108,6 +108,7 @@ class GradientCache(nn.Module):
         return found
 
     def _encode(self, *inputs: Any, **named: Any) -> Any:
+        inputs, named = tree_map(lambda leaf: leaf, (inputs, named))  # a model may write into the mappings it is given
         return self.select(self.model(*inputs, **named))
 
     def _passes(self) -> tuple[AbstractContextManager, AbstractContextManager]:

@@ -191,7 +191,8 @@ def test_two_towers_share_what_they_share() -> None:
 def test_inputs_are_cut_wherever_they_stand(kind: type) -> None:
     class FromMapping(Rows):
         def forward(self, given, one: Tensor, *, scale: float) -> Tensor:
-            return super().forward(given["deep"][0] * scale + one)
+            given["deep"] = [super().forward(given["deep"][0] * scale + one)]  # as sentence-transformers' modules do
+            return given["deep"][0]
 
     model, x, one = FromMapping(), batch().requires_grad_(), torch.randn(1, 6)
     seeded()

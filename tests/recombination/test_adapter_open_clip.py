@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from goal_analysis.api.objectives import objective as door
 from goal_analysis.recombination.adapters.open_clip import ClipObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
@@ -50,6 +51,39 @@ def test_the_scale_and_the_bias_are_used_and_have_the_gradient_zero() -> None:
     assert scale.grad == 0
     assert bias.grad == 0
     assert loss(x, y, scale.exp(), bias) == loss(x, y, 100.0)
+
+
+SCALED = {"info_nce": ("info_nce(tau=1)", {}), "siglip": ("siglip(scale=1, bias=0)", {"reduction": "mean"})}
+
+
+def theirs(name: str, logits: Tensor) -> Tensor:
+    """What `open_clip.ClipLoss` and `open_clip.SigLipLoss` make of logits."""
+    if name == "siglip":
+        return -nn.functional.logsigmoid((2 * torch.eye(len(logits)) - 1) * logits).sum() / len(logits)
+    target = torch.arange(len(logits))
+    return (nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.T, target)) / 2
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_scale_is_learned_where_there_is_a_loss(name: str) -> None:
+    x, y = features()
+    scale, bias = torch.tensor(1.5, requires_grad=True), torch.tensor(-0.5, requires_grad=True)
+    text, more = SCALED[name]
+    made = door(text, similarity="dot", **more)
+    for inside in (made, AcrossProcesses(made)):
+        loss = ClipObjective(inside, learn_scale=True)
+        found = torch.autograd.grad(loss(x, y, scale.exp(), bias), (x, y, scale, bias))
+        expected = torch.autograd.grad(theirs(name, scale.exp() * x @ y.T + bias), (x, y, scale, bias))
+        torch.testing.assert_close(found, expected)
+    assert name == "info_nce" or abs(float(expected[3])) > 1e-3
+    without = torch.autograd.grad(loss(x, y, scale.exp()), (x, scale))
+    torch.testing.assert_close(without, torch.autograd.grad(theirs(name, scale.exp() * x @ y.T), (x, scale)))
+
+
+@pytest.mark.parametrize("inside", [door("nca/linear", similarity="dot"), door("info_nce(tau=1)")], ids=str)
+def test_a_scale_without_a_loss_to_learn_from_is_refused(inside: GradientObjective) -> None:
+    with pytest.raises(ValueError, match=r"learn_scale: got .* but expected the gradient of a loss .* similarity dot"):
+        ClipObjective(inside, learn_scale=True)
 
 
 def test_features_of_different_numbers_are_refused() -> None:

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import TANGENTIAL, embedding_gradients
-from goal_analysis.recombination.adapters.pytorch_metric_learning import MetricObjective, ObjectiveMemory
+from goal_analysis.recombination.adapters.pytorch_metric_learning import (
+    MetricObjective,
+    ObjectiveMemory,
+    SelfSupervisedObjective,
+)
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
@@ -95,6 +99,31 @@ def test_half_precision_keeps_the_digits_of_the_weights() -> None:
     assert value.dtype == torch.float32
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), expected, rtol=0.05, atol=0.02)
+
+
+def test_version_3_compares_a_set_with_itself_where_it_hands_over_no_other() -> None:
+    """Its calls as its documentation has them: it needs Python 3.12, and is not installed here."""
+    x, loss = batch(), MetricObjective(objective())
+    (term,) = loss.compute_loss(x, LABELS, None, None, None).values()
+    assert term["reduction_type"] == "already_reduced"
+    torch.testing.assert_close(gradient(term["losses"], x), gradient(loss(x, LABELS), x))
+    triplets = miners.BatchHardMiner(distance=CosineSimilarity())(x, LABELS)
+    (mined,) = loss.compute_loss(x, None, triplets, None, None).values()
+    torch.testing.assert_close(gradient(mined["losses"], x), gradient(loss(x, LABELS, triplets), x))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_two_views_of_samples_need_no_labels(symmetric: bool) -> None:
+    x, y, inside = batch(6), batch(6), MetricObjective(objective())
+    found = gradient(SelfSupervisedObjective(inside, symmetric=symmetric)(x, y), x, y)
+    ids = torch.arange(6)
+    if symmetric:
+        expected = inside(torch.cat((x, y)), torch.cat((ids, ids)))
+    else:
+        expected = inside(x, ids, ref_emb=y, ref_labels=ids)
+    torch.testing.assert_close(found, gradient(expected, x, y))
+    with pytest.raises(Exception, match="SelfSupervisedLoss not supported for MetricObjective"):
+        losses.SelfSupervisedLoss(inside)
 
 
 # --- miners ---------------------------------------------------------------------------------------

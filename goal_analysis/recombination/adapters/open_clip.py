@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
+from goal_analysis.symbolic.language.similarity import DOT
 
 
 class ClipObjective(nn.Module):
@@ -14,15 +18,22 @@ class ClipObjective(nn.Module):
 
     What it returns is the objective's surrogate: its gradient trains, and its curve means nothing.
 
-    The model's ``logit_scale`` and ``logit_bias`` are not read. A cross-entropy multiplies its scores with the scale
-    and learns it from its own value; a prescribed gradient is a function of the scores as they are, its steepness is a
-    hyperparameter of the objective (such as ``tau``, or the scale of the mining), and without a loss there is nothing
-    for a scale to be learned from. Both get the gradient zero, and not none at all, so that
-    `torch.nn.parallel.DistributedDataParallel` finds no unused parameter; an optimiser without weight decay on
-    them leaves them where they are.
+    With ``learn_scale`` the objective acts on logit_scale·x·y + logit_bias, and both are learned as those of
+    `open_clip.ClipLoss` are: they follow the loss whose gradient the objective is.
+
+    By default the model's ``logit_scale`` and ``logit_bias`` are not read. A prescribed gradient is a function of the
+    scores as they are, its steepness is a hyperparameter of the objective (such as ``tau``, or the scale of the
+    mining), and without a loss there is nothing for a scale to be learned from. Both get the gradient zero, and not
+    none at all, so that `torch.nn.parallel.DistributedDataParallel` finds no unused parameter; an optimiser without
+    weight decay on them leaves them where they are.
 
     Args:
         objective: what trains; `AcrossProcesses` around it where several processes share a batch.
+        learn_scale: whether the scores are scaled; for an objective with the similarity ``dot`` that has a loss, whose
+            own scale is 1, such as ``objective("info_nce(tau=1)", similarity="dot")``.
+
+    Raises:
+        ValueError: ``learn_scale`` with another similarity, or an objective that is not the gradient of a loss.
 
     >>> import torch
     >>> from goal_analysis.recombination.recombine import composed
@@ -36,9 +47,19 @@ class ClipObjective(nn.Module):
             [ 0.2270, -0.2270]]), tensor(0.))
     """
 
-    def __init__(self, objective: GradientObjective | AcrossProcesses) -> None:
+    def __init__(self, objective: GradientObjective | AcrossProcesses, learn_scale: bool = False) -> None:
         super().__init__()
+        if learn_scale:
+            own: Any = objective.objective if isinstance(objective, AcrossProcesses) else objective
+            found = own.verdict()
+            if found.integrable is not True or own.similarity != DOT:
+                raise ValueError(
+                    f"learn_scale: got {own.name} with the similarity {own.similarity.name} ({found.reason}) but "
+                    'expected the gradient of a loss with the similarity dot, such as objective("info_nce(tau=1)", '
+                    'similarity="dot")'
+                )
         self.objective = objective
+        self.learn_scale = learn_scale
 
     def forward(
         self,
@@ -53,8 +74,8 @@ class ClipObjective(nn.Module):
         Args:
             image_features: shape ``(images, dim)``, unit vectors as open_clip's models return them.
             text_features: shape ``(texts, dim)``, as many, likewise.
-            logit_scale: not read; its gradient is zero.
-            logit_bias: not read; its gradient is zero.
+            logit_scale: what the scores are multiplied with, after the exponential; unread without ``learn_scale``.
+            logit_bias: what is added to them then; unread without ``learn_scale``.
             output_dict: whether to return ``{"contrastive_loss": surrogate}``, as open_clip's training asks for.
 
         Raises:
@@ -65,6 +86,12 @@ class ClipObjective(nn.Module):
                 f"got {len(image_features)} image_features and {len(text_features)} text_features "
                 "but expected as many, since image i and text i match"
             )
+        if self.learn_scale:
+            image_features = image_features * (1.0 if logit_scale is None else logit_scale)
+            if logit_bias is not None:  # one more coordinate, which is 1 of every text
+                one = text_features.new_ones(len(text_features), 1)
+                image_features = torch.cat((image_features, one * logit_bias), 1)
+                text_features = torch.cat((text_features, one), 1)
         surrogate = self.objective(image_features, text_features)
         for unread in (logit_scale, logit_bias):
             if isinstance(unread, Tensor) and unread.requires_grad:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory
+from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory, SelfSupervisedLoss
 from pytorch_metric_learning.reducers import ThresholdReducer
 from torch import Tensor, nn
 
@@ -78,7 +78,7 @@ class MetricObjective(BaseMetricLossFunction):
         embeddings: Float[Tensor, "anchors dim"],
         labels: Tensor | None,
         indices_tuple: Indices,
-        ref_emb: Float[Tensor, "candidates dim"],
+        ref_emb: Float[Tensor, "candidates dim"] | None,
         ref_labels: Tensor | None,
     ) -> dict[str, dict[str, Any]]:
         """The surrogates of the anchors, or the objective's reduction of them, as the library's reducers read it.
@@ -87,12 +87,15 @@ class MetricObjective(BaseMetricLossFunction):
             embeddings: the anchors.
             labels: shape ``(anchors,)``; none where ``indices_tuple`` says it all.
             indices_tuple: what a miner of the library found, or none.
-            ref_emb: the candidates; the embeddings themselves are not compared with themselves.
+            ref_emb: the candidates; none, as version 3 has it, or the embeddings, as version 2 has it, where these are
+                compared with each other.
             ref_labels: shape ``(candidates,)``.
 
         Raises:
             ValueError: neither labels nor indices; indices that the labels contradict; a number that is not finite.
         """
+        if ref_emb is None or ref_emb is embeddings:
+            ref_emb, ref_labels = embeddings, labels
         matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
         triplets = tuple(indices_tuple) if indices_tuple is not None and len(indices_tuple) == 3 else None
         functions = self._functions(triplets)
@@ -109,7 +112,7 @@ class MetricObjective(BaseMetricLossFunction):
             return {"loss": {"losses": surrogates.sum(), "indices": None, "reduction_type": "already_reduced"}}
         (present,) = (matches.positives.any(1) & matches.negatives.any(1)).nonzero(as_tuple=True)
         if not len(present):
-            return self.zero_losses()
+            return self.zero_losses() if hasattr(self, "zero_losses") else {}  # which is version 3's nothing
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
 
     def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
@@ -125,13 +128,21 @@ class MetricObjective(BaseMetricLossFunction):
         return replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
 
 
-class ObjectiveMemory(CrossBatchMemory):
-    """pytorch-metric-learning's `CrossBatchMemory`, which knows its losses by name, with objectives among them."""
+class _WithObjectives:
+    """A wrapper of version 2, which knows losses by their names, with objectives among them."""
 
-    @staticmethod
-    def supported_losses() -> list[str]:
+    @classmethod
+    def supported_losses(cls) -> list[str]:
         """The losses that may be inside."""
-        return [*CrossBatchMemory.supported_losses(), MetricObjective.__name__]
+        return [*super().supported_losses(), MetricObjective.__name__]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class ObjectiveMemory(_WithObjectives, CrossBatchMemory):
+    """pytorch-metric-learning's `CrossBatchMemory` with an objective inside."""
+
+
+class SelfSupervisedObjective(_WithObjectives, SelfSupervisedLoss):
+    """pytorch-metric-learning's `SelfSupervisedLoss` with an objective inside: row i of both views is one sample."""
 
 
 def _given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.language.similarity import COSINE
@@ -23,11 +25,14 @@ class SentenceObjective(nn.Module):
     same number are positives of each other's anchors, and no negatives.
 
     The trainer logs what it returns as the loss. It is the objective's surrogate: its gradient trains, and its curve
-    means nothing. Embeddings are normalised first where the objective's similarity is the cosine.
+    means nothing. Where no gradient is asked for, as in evaluation, it is the loss if the objective has one (of the
+    process's own rows), so that ``eval_loss`` may choose the best model; if not, a warning says that it may not.
+    Embeddings are normalised first where the objective's similarity is the cosine.
 
     Args:
         model: the `SentenceTransformer` that is trained.
         objective: what trains it; `AcrossProcesses` around it where several processes share a batch.
+        chunk: how many texts are embedded at once, see `GradientCache`; by default a column of the batch.
 
     >>> from goal_analysis.recombination.recombine import composed
     >>> from losses_catalog.weights import constant_pair, nca_triplet
@@ -41,24 +46,34 @@ class SentenceObjective(nn.Module):
             [0.1345, 0.0000]])
     """
 
-    def __init__(self, model: nn.Module, objective: GradientObjective | AcrossProcesses) -> None:
+    def __init__(
+        self, model: nn.Module, objective: GradientObjective | AcrossProcesses, chunk: int | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
+        self.chunk = chunk
+        self._warned = False
 
     def forward(
         self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
     ) -> Float[Tensor, ""]:
-        """The surrogate of a batch.
+        """The surrogate of a batch; without gradients its loss, where there is one.
 
         Args:
             sentence_features: what the model reads, for every column of the data set.
             labels: shape ``(rows,)``; which rows belong together, or none.
 
         Raises:
-            ValueError: fewer than two columns; labels that are no whole numbers; what the objective refuses.
+            ValueError: fewer than two columns; a ``chunk`` inside of `MatryoshkaLoss`; labels that are no whole
+                numbers; what the objective refuses.
         """
-        columns = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        if self.chunk is not None and type(self.model.forward).__name__ == "ForwardDecorator":
+            raise ValueError(
+                f"chunk: got {self.chunk} inside of MatryoshkaLoss but expected none, as it exchanges outputs"
+            )
+        embed = self.model if self.chunk is None else GradientCache(self.model, self.chunk, _embedding_alone)
+        columns = [embed(features)["sentence_embedding"] for features in sentence_features]
         if len(columns) < 2:
             raise ValueError(f"sentence_features: got {len(columns)} columns but expected (anchor, positive, …)")
         if self.objective.similarity == COSINE:
@@ -66,18 +81,39 @@ class SentenceObjective(nn.Module):
         anchors, candidates = columns[0], torch.cat(columns[1:])
         rows, negatives = len(anchors), len(candidates) - len(anchors)
         if labels is None and not negatives:
-            return self.objective(anchors, candidates)
+            return self._value(anchors, candidates)
         ids = _ids(labels, rows, anchors.device)
         rank, ranks = self.objective.place if isinstance(self.objective, AcrossProcesses) else (0, 1)
         if labels is None:
             ids = ids * ranks + rank
         # Labels mean the same on every rank, and have the even ids; what belongs to no anchor is of its rank alone.
         of_no_anchor = torch.arange(negatives, device=ids.device) * ranks + rank
-        return self.objective(anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)))
+        return self._value(anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)))
+
+    def _value(self, *batch: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return self.objective(*batch)
+        own: Any = self.objective.objective if isinstance(self.objective, AcrossProcesses) else self.objective
+        try:
+            return own.value(*batch)
+        except ValueError as problem:
+            surrogate = self.objective(*batch)  # which says what is wrong with the batch, if anything
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{problem}: eval_loss is a surrogate, whose value means nothing; load_best_model_at_end needs a "
+                    "metric_for_best_model of an evaluator, such as eval_dev_cosine_accuracy",
+                    stacklevel=4,
+                )
+            return surrogate
 
     def get_config_dict(self) -> dict[str, Any]:
         """What the card of a trained model says of its loss."""
         return {"objective": repr(self.objective)}
+
+
+def _embedding_alone(output: dict[str, Any]) -> dict[str, Any]:
+    return {"sentence_embedding": output["sentence_embedding"]}
 
 
 def _ids(labels: Tensor | None, rows: int, device: torch.device) -> Tensor:

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
+from goal_analysis.api.objectives import objective as door
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import EACH
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
@@ -113,6 +115,31 @@ def test_the_factors_of_a_decomposition_are_followed() -> None:
     assert row.T_q100 == pytest.approx(expected * float(factors.triplet.subs({s_p: 0, s_n: 0}) / 0.5))
 
 
+def test_an_objective_is_followed_wherever_it_is_called() -> None:
+    """Its numbers are those of the gradient of its scores; evaluation is no step."""
+    objective = door("nca/linear", anchors="both")
+    x, y = (normalize(torch.randn(9, 5), dim=1).requires_grad_() for _ in range(2))
+    ids = torch.arange(9) % 7
+    scores = (x @ y.T).detach().requires_grad_()
+    with GradientProbe(anchors=None) as watching, GradientProbe(anchors=None) as probe:
+        watching.watch(scores, Matches.of_image_ids(ids))
+        objective.from_scores(scores, Matches.of_image_ids(ids)).backward()
+        probe.follow(AcrossProcesses(objective))
+        with torch.no_grad():
+            objective(x, y, ids)
+        objective(x, y, ids)
+        assert probe.take() == pytest.approx(watching.take())
+        assert probe.take() == {}
+        probe.at = 8
+        objective(x, text_embeddings=y, image_ids=ids)
+        objective(x, y)
+    assert probe.take() == pytest.approx(probe.frame().iloc[-1].to_dict())
+    assert list(probe.frame().backwards) == [1, 2]
+    assert list(probe.frame().step) == [0, 8]
+    objective(x, y)
+    assert len(probe.frame()) == 2, "nothing is followed outside of the block"
+
+
 def test_the_table_is_written_whole(tmp_path: Path) -> None:
     path, scores = tmp_path / "probe.csv", random_scores()
     with GradientProbe(path=path) as probe:
@@ -120,6 +147,8 @@ def test_the_table_is_written_whole(tmp_path: Path) -> None:
         info_nce(scores).backward()
     pd.testing.assert_frame_equal(pd.read_csv(path), probe.frame())
     assert list(tmp_path.iterdir()) == [path]
+    probe.write(tmp_path / "probe.jsonl")
+    pd.testing.assert_frame_equal(pd.read_json(tmp_path / "probe.jsonl", lines=True), probe.frame(), check_dtype=False)
 
 
 def test_half_precision_is_read_in_single() -> None:

@@ -8,10 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from goal_analysis.api.objectives import objective as door
+from goal_analysis.numeric.engine.selections import DistanceWeighted
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.recombination.minings import Mining
+from goal_analysis.recombination.recombine import composed
 from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.aggregators import EACH
 from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.weights import linear_pair, nca_triplet
 
 
 def info_nce(scores: Tensor) -> Tensor:
@@ -45,6 +51,30 @@ def test_gradients_are_the_same_to_the_last_bit(dtype: torch.dtype) -> None:
         watched = training(probe)
     assert all(torch.equal(a, b) for a, b in zip(watched, training(None), strict=True))
     assert len(probe.frame()) == 4
+
+
+def random_training(probe: GradientProbe | None) -> list[Tensor]:
+    """Parameters after steps with negatives that are drawn: by torch's numbers, and by a generator of the mining."""
+    torch.manual_seed(7)
+    model = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.Dropout(0.3), torch.nn.Linear(30, 16))
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    own = Mining(EACH, EACH, DistanceWeighted(16, generator=torch.Generator().manual_seed(3)))
+    objectives = [door("nca/linear@distance_weighted:16"), door(composed(nca_triplet, linear_pair, own))]
+    for objective in objectives if probe else ():
+        probe.follow(objective)
+    for _ in range(3):
+        optimiser.zero_grad()
+        x, y = (normalize(model(torch.randn(8, 20)), dim=1) for _ in range(2))
+        sum(objective(x, y) for objective in objectives).backward()
+        optimiser.step()
+    return list(model.parameters())
+
+
+def test_following_draws_none_of_the_random_numbers() -> None:
+    with GradientProbe() as probe:
+        watched = random_training(probe)
+    assert len(probe.frame()) == 6
+    assert all(torch.equal(a, b) for a, b in zip(watched, random_training(None), strict=True))
 
 
 class Meddler(GradientProbe):

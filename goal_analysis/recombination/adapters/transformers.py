@@ -38,8 +38,8 @@ class ProbeCallback(TrainerCallback):
             self.probe.follow(self.objective)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Tell the probe the step."""
-        self.probe.at = state.global_step
+        """Tell the probe the step, by the number that the trainer logs it under."""
+        self.probe.at = state.global_step + 1
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Log what was recorded."""

@@ -50,8 +50,8 @@ class TrainingOptions:
         epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
             mining counts all negatives anyway, and starts at once.
         clip: the norm that the gradient of all parameters is clipped to; 0 for none.
-        chunk: pairs that are encoded at once, in each process; the objective sees the whole batch, and the gradients are
-            the same, but for the numbers that dropout draws (see `goal_analysis.GradientCache`). 0 encodes all at once.
+        chunk: pairs that a process encodes at once, see `GradientCache`; the objective sees the whole batch, and only
+            the numbers that dropout draws differ. 0 encodes all at once.
         accumulate: batches whose gradients are averaged into one step.
         precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
         patience: training stops after so many epochs without a better RSUM on dev; 0 for never.

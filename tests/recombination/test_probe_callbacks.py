@@ -1,0 +1,157 @@
+"""The probe as a callback: what it sees of a training goes to the loggers of the trainer, step by step."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from goal_analysis.api.objectives import objective as door
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.probe import GradientProbe
+
+ROWS, BATCH = 48, 6
+"""Eight batches an epoch, two a step: four steps."""
+
+
+class Towers(nn.Module):
+    """The smallest model of images and texts, with its objective, as transformers' trainer calls it."""
+
+    def __init__(self, probe: GradientProbe | None = None) -> None:
+        super().__init__()
+        self.image, self.text = nn.Linear(5, 4), nn.Linear(6, 4)
+        self.objective, self.probe = door("nca/linear"), probe
+
+    def forward(self, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
+        x, y = normalize(self.image(images), dim=1), normalize(self.text(texts), dim=1)
+        if self.probe is None:
+            return {"loss": self.objective(x, y)}
+        scores = x @ y.T
+        self.probe.watch(scores, Matches.of_pairs(len(x)))
+        return {"loss": self.objective.from_scores(scores, Matches.of_pairs(len(x)))}
+
+
+def rows() -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {"images": torch.randn(5, generator=generator), "texts": torch.randn(6, generator=generator)}
+        for _ in range(ROWS)
+    ]
+
+
+def model(probe: GradientProbe | None = None) -> Towers:
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    return Towers(probe)
+
+
+# --- transformers ---------------------------------------------------------------------------------
+
+
+def trained(tmp_path: Path, towers: Towers, probe: GradientProbe | None) -> list[dict]:
+    """What the trainer logged of a training."""
+    transformers = pytest.importorskip("transformers")
+    arguments = transformers.TrainingArguments(
+        str(tmp_path),
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        gradient_accumulation_steps=2,
+        use_cpu=True,
+        save_strategy="no",
+        logging_steps=1,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+    )
+    trainer = transformers.Trainer(towers, arguments, train_dataset=rows())
+    if probe is not None:
+        from goal_analysis.recombination.adapters.transformers import ProbeCallback
+
+        trainer.add_callback(ProbeCallback(probe, trainer.log, None if towers.probe else towers.objective))
+    trainer.train()
+    return trainer.state.log_history
+
+
+@pytest.fixture
+def logged_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "log"))
+    return tmp_path / "log"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*pin_memory.*")
+def test_the_trainer_of_transformers_logs_what_the_probe_sees(logged_to: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    followed = trained(tmp_path, model(), probe := GradientProbe(every=2))
+    found = [record for record in followed if "probe/push_share" in record]
+    assert [record["step"] for record in found] == list(probe.frame().step) == [2, 4]
+    assert [record["probe/push_share"] for record in found] == pytest.approx(list(probe.frame().push_share))
+    assert list(probe.frame().backwards) == [2, 2]
+    events = EventAccumulator(str(logged_to)).Reload()
+    assert [scalar.step for scalar in events.Scalars("train/probe/push_share")] == [2, 4]
+
+    watching = GradientProbe(every=2)
+    watched = trained(tmp_path, model(watching), watching)
+    assert [r["probe/push_share"] for r in watched if "probe/push_share" in r] == pytest.approx(
+        [r["probe/push_share"] for r in found], rel=1e-4
+    )
+    unseen = [record for record in trained(tmp_path, model(), None) if "loss" in record]
+    for record, other in zip((r for r in followed if "loss" in r), unseen, strict=True):
+        assert record["loss"] == other["loss"], "and training is what it is without a probe"
+
+
+# --- Lightning ------------------------------------------------------------------------------------
+
+
+class Logger:
+    """What Lightning hands numbers to."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, dict]] = []
+
+    def log_metrics(self, metrics: dict, step: int) -> None:
+        self.records.append((step, metrics))
+
+
+@pytest.fixture
+def callback(monkeypatch: pytest.MonkeyPatch):
+    """The callback, on Lightning itself where it is installed, and else on its documented protocol."""
+    if importlib.util.find_spec("lightning") is None and importlib.util.find_spec("pytorch_lightning") is None:
+        stand_in = ModuleType("pytorch_lightning")
+        stand_in.Callback = object
+        monkeypatch.setitem(sys.modules, "pytorch_lightning", stand_in)
+    monkeypatch.delitem(sys.modules, "goal_analysis.recombination.adapters.lightning", raising=False)
+    return importlib.import_module("goal_analysis.recombination.adapters.lightning").ProbeCallback
+
+
+def test_lightning_logs_what_the_probe_sees(callback) -> None:
+    """Its trainer in one loop: two batches make a step, and the hooks are called as it documents."""
+    towers, loggers = model(), [Logger(), Logger()]
+    trainer = SimpleNamespace(global_step=0, loggers=loggers)
+    watching = callback(probe := GradientProbe(every=2), towers.objective)
+    batches = torch.utils.data.DataLoader(rows(), BATCH)
+    watching.on_train_start(trainer, towers)
+    for number, batch in enumerate(batches):
+        watching.on_train_batch_start(trainer, towers, batch, number)
+        towers(**batch)["loss"].backward()
+        trainer.global_step += number % 2
+        watching.on_train_batch_end(trainer, towers, {}, batch, number)
+    watching.on_train_end(trainer, towers)
+    assert loggers[0].records == loggers[1].records
+    assert [step for step, _ in loggers[0].records] == list(probe.frame().step) == [0, 2]
+    assert [r["probe/push_share"] for _, r in loggers[0].records] == pytest.approx(list(probe.frame().push_share))
+    towers(**batch)
+    assert len(probe.frame()) == 2
+
+
+def test_an_error_ends_the_probe_too(callback) -> None:
+    towers, trainer = model(), SimpleNamespace(global_step=0, loggers=[])
+    watching = callback(probe := GradientProbe(), towers.objective)
+    watching.on_train_start(trainer, towers)
+    watching.on_exception(trainer, towers, ValueError("elsewhere"))
+    towers(**next(iter(torch.utils.data.DataLoader(rows(), BATCH))))
+    assert probe.frame().empty

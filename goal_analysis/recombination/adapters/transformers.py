@@ -45,7 +45,9 @@ class ProbeCallback(TrainerCallback):
         """Log what was recorded."""
         found = self.probe.take()
         if found:
+            due = control.should_log  # which the trainer takes for done after any log
             self.log({f"probe/{name}": value for name, value in found.items() if name != "step"})
+            control.should_log = due
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Close the probe."""

@@ -8,11 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from goal_analysis.api.objectives import objective as door
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.adapters.sentence_transformers import SentenceObjective
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.recombination.recombine import composed
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+from goal_analysis.symbolic.language.primitives import detach, gap, s_n, s_p, softplus
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 from losses_catalog.weights import linear_pair, nca_triplet
 
 if TYPE_CHECKING:
@@ -83,6 +87,81 @@ def test_what_does_not_fit_is_refused() -> None:
         loss(columns(x, y), torch.rand(6))
 
 
+# --- the forms of batches, beside the library's own loss ------------------------------------------
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> "SentenceTransformer":
+    """A model of weights for words, with a dense layer on them."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    package = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.sentence_transformer.modules import BoW, Dense
+
+    torch.set_default_dtype(torch.float32)  # which the weights of words are
+    return package.SentenceTransformer(modules=[BoW(vocab=ENGLISH + FRENCH), Dense(20, 8)], device="cpu")
+
+
+def of_columns(loss: nn.Module, model: "SentenceTransformer", count: int) -> Tensor:
+    """The gradient of a batch of so many columns: anchor, positive, and negatives of its own for every anchor."""
+    given = [ANCHORS[:9], POSITIVES[:9], POSITIVES[9:18], POSITIVES[12:21]][:count]
+    value = loss([model.preprocess(texts) for texts in given], None)
+    return torch.cat(
+        [g.flatten() for g in torch.autograd.grad(value, [p for p in model.parameters() if p.requires_grad])]
+    )
+
+
+def hard(alpha: float) -> GradientObjective:
+    """InfoNCE whose negatives weigh more the more similar they are, which is the gradient of no loss."""
+    negatives = LOGSUMEXP(20 * s_n + alpha * detach(s_n))
+    term = Term(outer=softplus(gap), positives=EACH(20 * s_p), negatives=negatives)
+    return GradientObjective(Objective(name="hard", title="Hard", terms=(term,), anchors=Anchors.ROWS))
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize(
+    "form", ["pairs", "symmetric pairs", "triplets", "passages of a query", "hardness", "Matryoshka"]
+)
+def test_every_form_of_a_batch_is_that_of_the_library(
+    words: "SentenceTransformer", form: str, chunk: int | None
+) -> None:
+    """With InfoNCE inside, the gradients are those of `MultipleNegativesRankingLoss`."""
+    from sentence_transformers.sentence_transformer import losses
+
+    columns = {"triplets": 3, "hardness": 3, "passages of a query": 4}.get(form, 2)
+    options = {
+        "symmetric pairs": {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"},
+        "hardness": {"hardness_mode": "all_negatives", "hardness_strength": 5.0},
+    }
+    inside = hard(5) if form == "hardness" else door("info_nce(tau=20)", anchors="both" if "symm" in form else "rows")
+    ours = SentenceObjective(words, inside, chunk)
+    theirs = losses.MultipleNegativesRankingLoss(words, **options.get(form, {}))
+    plain = of_columns(losses.MultipleNegativesRankingLoss(words), words, columns)
+    if form == "Matryoshka":
+        ours, theirs = (losses.MatryoshkaLoss(words, loss, [8, 4]) for loss in (ours, theirs))
+        if chunk:
+            with pytest.raises(ValueError, match="chunk: got 2 inside of MatryoshkaLoss but expected none"):
+                of_columns(ours, words, columns)
+            return
+    found, expected = (of_columns(loss, words, columns) for loss in (ours, theirs))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(expected, plain) == (form in ("pairs", "triplets", "passages of a query"))
+
+
+def test_without_gradients_it_is_the_loss_and_where_there_is_none_it_says_so(words: "SentenceTransformer") -> None:
+    from sentence_transformers.sentence_transformer import losses
+
+    def features() -> list[dict[str, Tensor]]:
+        return [words.preprocess(texts) for texts in (ANCHORS, POSITIVES)]
+
+    with torch.no_grad():
+        found = SentenceObjective(words, AcrossProcesses(door("info_nce(tau=20)", anchors="rows")))(features())
+        torch.testing.assert_close(found, losses.MultipleNegativesRankingLoss(words)(features(), None))
+        without = SentenceObjective(words, objective())
+        with pytest.warns(UserWarning, match=r"eval_loss is a surrogate.*load_best_model_at_end needs"):
+            value = without(features())
+        assert without(features()) == value, "said once"
+
+
 # --- the trainer ----------------------------------------------------------------------------------
 
 
@@ -124,13 +203,17 @@ def test_the_trainer_of_the_library_trains_with_it(model: "SentenceTransformer",
         learning_rate=5e-3,
         use_cpu=True,
         report_to=[],
-        save_strategy="no",
+        save_steps=40,
+        eval_strategy="steps",
+        eval_steps=40,
+        load_best_model_at_end=True,
         logging_steps=40,
         disable_tqdm=True,
     )
     data = Dataset.from_dict({"anchor": ANCHORS, "positive": POSITIVES})
-    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss)
-    trainer.train()
+    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, eval_dataset=data, loss=loss)
+    with pytest.warns(UserWarning, match="load_best_model_at_end needs a metric_for_best_model of an evaluator"):
+        trainer.train()
     assert trainer.state.global_step == 40
     assert before < 0.3
     assert recall(model) > 0.8

@@ -173,7 +173,7 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
 
 def random_state(*generators: torch.Generator) -> Callable[[], None]:
     """What puts all sources of random numbers, those of every device and these too, back to where they are now."""
-    kept: list[tuple[Callable[[Any], None], Any]] = [
+    kept: list[tuple[Callable[[Any], object], Any]] = [
         (torch.set_rng_state, torch.get_rng_state()),
         (random.setstate, random.getstate()),
         (np.random.set_state, np.random.get_state()),

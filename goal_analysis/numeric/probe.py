@@ -47,25 +47,8 @@ def effective_number(
 
 def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> Float[Tensor, " levels"]:
     """Quantiles of the members, between the two nearest values; NaN if there are none."""
-    in_order, count = _in_order(values, members)
-    place = torch.tensor(levels, dtype=in_order.dtype, device=in_order.device) * (count - 1).clamp(min=0)
-    below = place.floor().long()
-    above = torch.minimum(below + 1, (count - 1).clamp(min=0))
-    quantiles = torch.lerp(in_order[below], in_order[above], place - below)
-    return torch.where(count > 0, quantiles, torch.nan)
-
-
-def _in_order(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    return (_by_numpy if values.device.type == "cpu" else _by_torch)(values, members)
-
-
-def _by_numpy(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    in_order = torch.from_numpy(np.sort(values[members].numpy()))
-    return (in_order if len(in_order) else values.new_zeros(1)), torch.tensor(len(in_order))
-
-
-def _by_torch(values: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.where(members, values, torch.inf).reshape(-1).sort().values, members.sum()
+    found = values[members].double().cpu().numpy()
+    return torch.tensor(np.quantile(found, levels) if len(found) else [np.nan] * len(levels), dtype=values.dtype)
 
 
 def column_names(levels: Sequence[float], decomposed: bool) -> tuple[str, ...]:
@@ -117,7 +100,7 @@ def statistics(
             pull / (push + pull),
         ]
     )
-    return torch.cat([*numbers, shares])
+    return torch.cat([*numbers, shares.cpu()])
 
 
 def factors_of(objective: Decomposition | WeightField, settings: Mapping[str, float]) -> Compiled:

@@ -1,9 +1,7 @@
 """The probe as a callback: what it sees of a training goes to the loggers of the trainer, step by step."""
 
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch.nn.functional import normalize
 from goal_analysis.api.objectives import objective as door
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.recombination.adapters.lightning import ProbeCallback
 
 ROWS, BATCH = 48, 6
 """Eight batches an epoch, two a step: four steps."""
@@ -68,9 +67,9 @@ def trained(tmp_path: Path, towers: Towers, probe: GradientProbe | None) -> list
     )
     trainer = transformers.Trainer(towers, arguments, train_dataset=rows())
     if probe is not None:
-        from goal_analysis.recombination.adapters.transformers import ProbeCallback
+        from goal_analysis.recombination.adapters import transformers as adapter
 
-        trainer.add_callback(ProbeCallback(probe, trainer.log, None if towers.probe else towers.objective))
+        trainer.add_callback(adapter.ProbeCallback(probe, trainer.log, None if towers.probe else towers.objective))
     trainer.train()
     return trainer.state.log_history
 
@@ -117,22 +116,11 @@ class Logger:
         self.records.append((step, metrics))
 
 
-@pytest.fixture
-def callback(monkeypatch: pytest.MonkeyPatch):
-    """The callback, on Lightning itself where it is installed, and else on its documented protocol."""
-    if importlib.util.find_spec("lightning") is None and importlib.util.find_spec("pytorch_lightning") is None:
-        stand_in = ModuleType("pytorch_lightning")
-        stand_in.Callback = object
-        monkeypatch.setitem(sys.modules, "pytorch_lightning", stand_in)
-    monkeypatch.delitem(sys.modules, "goal_analysis.recombination.adapters.lightning", raising=False)
-    return importlib.import_module("goal_analysis.recombination.adapters.lightning").ProbeCallback
-
-
-def test_lightning_logs_what_the_probe_sees(callback) -> None:
-    """Its trainer in one loop: two batches make a step, and the hooks are called as it documents."""
+def test_lightning_logs_what_the_probe_sees() -> None:
+    """A stand-in for its trainer, which calls the hooks as Lightning documents; two batches make a step."""
     towers, loggers = model(), [Logger(), Logger()]
     trainer = SimpleNamespace(global_step=0, loggers=loggers)
-    watching = callback(probe := GradientProbe(every=2), towers.objective)
+    watching = ProbeCallback(probe := GradientProbe(every=2), towers.objective)
     batches = torch.utils.data.DataLoader(rows(), BATCH)
     watching.on_train_start(trainer, towers)
     for number, batch in enumerate(batches):
@@ -148,9 +136,9 @@ def test_lightning_logs_what_the_probe_sees(callback) -> None:
     assert len(probe.frame()) == 2
 
 
-def test_an_error_ends_the_probe_too(callback) -> None:
+def test_an_error_ends_the_probe_too() -> None:
     towers, trainer = model(), SimpleNamespace(global_step=0, loggers=[])
-    watching = callback(probe := GradientProbe(), towers.objective)
+    watching = ProbeCallback(probe := GradientProbe(), towers.objective)
     watching.on_train_start(trainer, towers)
     watching.on_exception(trainer, towers, ValueError("elsewhere"))
     towers(**next(iter(torch.utils.data.DataLoader(rows(), BATCH))))

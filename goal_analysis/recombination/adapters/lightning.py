@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from goal_analysis.numeric.probe import GradientProbe
 
-try:
-    from lightning.pytorch import Callback
-except ImportError:
-    from pytorch_lightning import Callback
+Callback: Any = object
+"""Lightning's, under either of its names; without Lightning there is no trainer that would ask for it."""
+
+for name in ("pytorch_lightning", "lightning.pytorch"):
+    with suppress(ImportError):
+        Callback = import_module(name).Callback
 
 
 class ProbeCallback(Callback):

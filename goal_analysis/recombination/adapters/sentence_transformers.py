@@ -72,7 +72,9 @@ class SentenceObjective(nn.Module):
             raise ValueError(
                 f"chunk: got {self.chunk} inside of MatryoshkaLoss but expected none, as it exchanges outputs"
             )
-        embed = self.model if self.chunk is None else GradientCache(self.model, self.chunk, _embedding_alone)
+        embed = self.model
+        if self.chunk is not None:  # of all that the model gives, the tokens' embeddings would fill the memory
+            embed = GradientCache(embed, self.chunk, lambda found: {"sentence_embedding": found["sentence_embedding"]})
         columns = [embed(features)["sentence_embedding"] for features in sentence_features]
         if len(columns) < 2:
             raise ValueError(f"sentence_features: got {len(columns)} columns but expected (anchor, positive, …)")
@@ -110,10 +112,6 @@ class SentenceObjective(nn.Module):
     def get_config_dict(self) -> dict[str, Any]:
         """What the card of a trained model says of its loss."""
         return {"objective": repr(self.objective)}
-
-
-def _embedding_alone(output: dict[str, Any]) -> dict[str, Any]:
-    return {"sentence_embedding": output["sentence_embedding"]}
 
 
 def _ids(labels: Tensor | None, rows: int, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from goal_analysis.numeric.probe import GradientProbe
 
@@ -29,19 +29,17 @@ class ProbeCallback(TrainerCallback):
     ) -> None:
         self.probe, self.log, self.objective = probe, log, objective
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
+    def on_train_begin(self, *given: Any, **more: Any) -> None:
         """Open the probe."""
         self.probe.__enter__()
         if self.objective is not None:
             self.probe.follow(self.objective)
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the probe the step, by the number that the trainer logs it under."""
         self.probe.at = state.global_step + 1
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Log what was recorded."""
         found = self.probe.take()
         if found:
@@ -49,6 +47,6 @@ class ProbeCallback(TrainerCallback):
             self.log({f"probe/{name}": value for name, value in found.items() if name != "step"})
             control.should_log = due
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    def on_train_end(self, *given: Any, **more: Any) -> None:
         """Close the probe."""
         self.probe.__exit__(None)

@@ -10,6 +10,7 @@ of two neighbouring steps on the same batch, in alternating order, so that a bus
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.recombination.objective import GradientObjective
+from losses_catalog.info_nce import info_nce_loss
 
 FEATURES, WORDS, WIDTH, VOCABULARY, LENGTH = 1280, 300, 1024, 4000, 12
 
@@ -35,34 +38,41 @@ def encoders() -> nn.ModuleDict:
     )
 
 
-def training_step(batch: int) -> Callable[[GradientProbe | None], float]:
-    """A function that makes one step and returns its seconds."""
+def training_step(batch: int, follows: bool) -> Callable[[GradientProbe | None], float]:
+    """A function that makes one step and returns the seconds of the processor; the probe follows an objective, or watches scores."""
     model = encoders()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
     images = torch.randn(batch, FEATURES)
     texts = torch.randint(VOCABULARY, (batch, LENGTH))
     matches, target = Matches.of_pairs(batch), torch.arange(batch)
+    objectives = [GradientObjective(info_nce_loss.with_settings({"tau": 12})) for _ in range(2)]
+    followed: list[GradientProbe] = []
 
-    def scores() -> Tensor:
-        x = normalize(model["image"](images), dim=1)
-        return x @ normalize(model["text"](model["words"](texts)), dim=1).T
-
-    def step(probe: GradientProbe | None) -> float:
-        start = time.perf_counter()
-        optimiser.zero_grad()
-        s = scores()
+    def loss(probe: GradientProbe | None) -> Tensor:
+        x, y = normalize(model["image"](images), dim=1), normalize(model["text"](model["words"](texts)), dim=1)
+        if follows:
+            return objectives[probe is not None](x, y)
+        s = x @ y.T
         if probe is not None:
             probe.watch(s, matches)
-        (cross_entropy(12 * s, target) + cross_entropy(12 * s.T, target)).backward()
+        return cross_entropy(12 * s, target) + cross_entropy(12 * s.T, target)
+
+    def step(probe: GradientProbe | None) -> float:
+        if follows and probe is not None and not followed:
+            probe.follow(objectives[1])
+            followed.append(probe)
+        start = time.process_time()
+        optimiser.zero_grad()
+        loss(probe).backward()
         optimiser.step()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     return step
 
 
-def ratios(batch: int, steps: int, every: int, anchors: int | None) -> pd.Series:
+def ratios(batch: int, steps: int, every: int, anchors: int | None, follows: bool) -> pd.Series:
     """Seconds with the probe over seconds without, one ratio per `every` pairs of steps."""
-    step, found = training_step(batch), []
+    step, found = training_step(batch, follows), []
     with GradientProbe(every=every, anchors=anchors) as probe:
         for _ in range(3):
             step(None)
@@ -84,13 +94,16 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    step = training_step(given.batch)
+    step = training_step(given.batch, follows=False)
     alone = pd.Series([step(None) for _ in range(12)][2:]).median()
     print(f"batch {given.batch}, {1000 * alone:.0f} ms a step without a probe")
-    print(f"{'every':>6} {'anchors':>8} {'25 %':>7} {'median':>7} {'75 %':>7}")
-    for every, anchors in ((1, 64), (1, None), (4, 64)):
-        q = ratios(given.batch, given.steps, every, anchors).quantile([0.25, 0.5, 0.75])
-        print(f"{every:>6} {anchors or 'all':>8} " + " ".join(f"{value:7.3f}" for value in q))
+    print(f"{'':>7} {'every':>6} {'anchors':>8} {'25 %':>7} {'median':>7} {'75 %':>7}")
+    for follows, every, anchors in itertools.product((False, True), (1, 4), (64, None)):
+        q = ratios(given.batch, given.steps, every, anchors, follows).quantile([0.25, 0.5, 0.75])
+        print(
+            f"{'follow' if follows else 'watch':>7} {every:>6} {anchors or 'all':>8} "
+            + " ".join(f"{v:7.3f}" for v in q)
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -80,16 +80,13 @@ class GradientCache(nn.Module):
         rows = _rows(leaves)
         if rows <= self.chunk:
             return self._encode(*inputs, **named)
-        found, sizes = [], []
-        for first in range(0, rows, self.chunk):
-            part = slice(first, first + self.chunk)
-            cut = [
-                leaf[part] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == rows else leaf for leaf in leaves
-            ]
-            found.append(self._kept_small(*tree_unflatten(cut, tree)))
-            sizes.append(min(self.chunk, rows - first))
-        flat, trees = zip(*map(tree_flatten, found), strict=True)
-        return tree_unflatten([_joined(parts, sizes) for parts in zip(*flat, strict=True)], trees[0])
+        parts = [slice(first, min(first + self.chunk, rows)) for first in range(0, rows, self.chunk)]
+        found = [
+            tree_flatten(self._kept_small(*tree_unflatten([_cut(leaf, part, rows) for leaf in leaves], tree)))
+            for part in parts
+        ]
+        columns = zip(*(flat for flat, _ in found), strict=True)
+        return tree_unflatten([_joined(column, [p.stop - p.start for p in parts]) for column in columns], found[0][1])
 
     def _kept_small(self, inputs: tuple, named: dict[str, Any]) -> Any:
         if not torch.is_grad_enabled():
@@ -100,7 +97,7 @@ class GradientCache(nn.Module):
             *inputs,
             use_reentrant=False,
             preserve_rng_state=False,  # which would pass over devices that no input is on
-            context_fn=self._passes,
+            context_fn=lambda: (nullcontext(), self._again(random_state())),
             **named,
         )
         if before is not None:
@@ -110,9 +107,6 @@ class GradientCache(nn.Module):
     def _encode(self, *inputs: Any, **named: Any) -> Any:
         inputs, named = tree_map(lambda leaf: leaf, (inputs, named))  # a model may write into the mappings it is given
         return self.select(self.model(*inputs, **named))
-
-    def _passes(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), self._again(random_state())
 
     @contextmanager
     def _again(self, back: Callable[[], None]) -> Iterator[None]:
@@ -138,6 +132,10 @@ class GradientCache(nn.Module):
                 "those of one pass over the batch; put such layers into eval mode, or take GroupNorm or LayerNorm",
                 stacklevel=5,
             )
+
+
+def _cut(leaf: Any, part: slice, rows: int) -> Any:
+    return leaf[part] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == rows else leaf
 
 
 def _rows(leaves: list[Any]) -> int:

@@ -47,7 +47,7 @@ def effective_number(
 
 def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> Float[Tensor, " levels"]:
     """Quantiles of the members, between the two nearest values; NaN if there are none."""
-    found = values[members].double().cpu().numpy()
+    found = values[members].cpu().double().numpy()
     return torch.tensor(np.quantile(found, levels) if len(found) else [np.nan] * len(levels), dtype=values.dtype)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.numeric.probe import QUANTILES, Rows, column_names, statistics
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.language.aggregators import EACH_MEAN, MAX, MIN, Side
@@ -244,14 +244,11 @@ def surrogate(
 def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> dict[str, float]:
     """The objective's weights on this batch, by the names of the probe's columns; of `Mined`, on the embeddings."""
     with torch.no_grad():
-        scores = outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T
-    scores = scores.detach().float().requires_grad_()
+        scores = (outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T).float()
     matches = Matches.of_image_ids(ids, ids)
-    with GradientProbe(anchors=None) as probe:
-        probe.watch(scores, matches)
-        objective.from_scores(scores, matches).backward()  # pyright: ignore[reportCallIssue]
-    row = probe.frame().drop(columns=["step", "backwards"]).iloc[0]
-    return {str(name): float(value) for name, value in row.items()}
+    w = objective.weight_matrix(scores, matches)
+    numbers = statistics(Rows(scores, w, matches.positives, matches.negatives)).tolist()
+    return dict(zip(column_names(QUANTILES, decomposed=False), numbers, strict=True))
 
 
 class _OnTensors(nn.Module):

@@ -79,6 +79,14 @@ def fixed_seed() -> None:
     random.seed(0)
 
 
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """No shapes are checked, as of users; the checks would speak before the package does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def full_disk() -> Callable[[int], AbstractContextManager[None]]:
     """A context in which no file grows beyond so many bytes, as on a full disk."""

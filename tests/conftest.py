@@ -7,18 +7,51 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, get_args
 
 # What jaxtyping's import hook is the first to import it compiles anew, third parties included.
 import beartype  # noqa: F401
+import jaxtyping
 import pytest
 import sympy  # noqa: F401
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+decorate = jaxtyping.jaxtyped
+
+
+def has_shape(annotation: Any, names: dict[str, Any]) -> bool:
+    """Whether a shape is anywhere in an annotation, or may be because it cannot be read yet."""
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, names)
+        except (AttributeError, NameError, TypeError):
+            return True
+    if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):
+        return True
+    parts = annotation if isinstance(annotation, list) else get_args(annotation)
+    return any(has_shape(part, names) for part in parts if not isinstance(part, str))
+
+
+def decorate_shaped(of: Any = None, *, typechecker: Callable) -> Any:
+    """jaxtyping's decorator, of functions and data classes that have a shape among their annotations.
+
+    jaxtyping decorates every function of a package. The checks of those without shapes would double the time of all
+    tests.
+    """
+    if of is None:
+        return partial(decorate_shaped, typechecker=typechecker)
+    function = of.__init__ if isinstance(of, type) else of
+    annotations = getattr(function, "__annotations__", {}).values()
+    shaped = any(has_shape(annotation, function.__globals__) for annotation in annotations)
+    return decorate(of, typechecker=typechecker) if shaped else of
+
 
 # Every floor that handles tensors has its annotated shapes checked on each call. The older plug-ins of jaxtyping come
 # after the other conftests, and so too late.
 CHECKED = ("numeric", "recombination", "vse", "pictures", "study")
-install_import_hook([f"goal_analysis.{floor}" for floor in CHECKED], "shapes.checked")
+jaxtyping.jaxtyped = decorate_shaped
+jaxtyping.install_import_hook([f"goal_analysis.{floor}" for floor in CHECKED], "beartype.beartype")
 
 # Compiled files are kept, whatever the environment says: without them every worker and every call compiles the house.
 sys.dont_write_bytecode = False
@@ -44,6 +77,14 @@ def pytest_collection_finish() -> None:
 def fixed_seed() -> None:
     """Start every test from the same random state."""
     random.seed(0)
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """No shapes are checked, as of users; the checks would speak before the package does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,20 @@ import goal_analysis
 
 WITHOUT_TENSORS = {"symbolic", "api", "cli"}
 CANARY = '''
-    """A function that returns another shape than it promises."""
+    """Functions that return another shape than they promise, in the words of the annotation or by a name of it."""
 
     from jaxtyping import Float
     from torch import Tensor
 
+    Scores = Float[Tensor, "images texts"]
+
 
     def transpose(scores: Float[Tensor, "images texts"]) -> Float[Tensor, "images texts"]:
         return scores.T
+
+
+    def turn(scores: Scores) -> list[Scores] | None:
+        return [scores.T]
 '''
 POSTPONED = "from __future__ import annotations\n"
 
@@ -55,8 +61,9 @@ def canary_in(package: ModuleType, cage: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_wrong_shape_is_caught(name: str, cage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     canary = canary_in(importlib.import_module(name), cage, monkeypatch)
     assert canary.transpose(torch.zeros(3, 3)).shape == (3, 3)
-    with pytest.raises(jaxtyping.TypeCheckError, match="transpose"):
-        canary.transpose(torch.zeros(2, 3))
+    for wrong in (canary.transpose, canary.turn):
+        with pytest.raises(jaxtyping.TypeCheckError, match=wrong.__name__):
+            wrong(torch.zeros(2, 3))
 
 
 def test_outside_the_floors_it_is_not(cage: Path, monkeypatch: pytest.MonkeyPatch) -> None:

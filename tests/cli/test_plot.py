@@ -1,7 +1,6 @@
 """`goal-analyze plot` as a user calls it."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -84,12 +83,6 @@ def test_what_is_not_understood(words, said, tmp_path):
     assert result.exit_code == 2, result.output
     assert said in result.output
     assert names(tmp_path) == []
-
-
-def test_the_command_line_starts_without_matplotlib():
-    program = "import sys, goal_analysis.cli; print(sorted({'matplotlib', 'seaborn', 'torch'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
 
 
 def test_runs_are_drawn(tmp_path):

@@ -1,8 +1,6 @@
 """`report` as a user calls it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,9 +67,3 @@ def test_what_is_not_understood_is_refused(words: list[str], said: str, runs: Pa
     assert result.exit_code == 2
     assert said in result.output
     assert not page.exists()
-
-
-def test_the_command_line_starts_without_what_only_the_report_needs() -> None:
-    code = "import sys, goal_analysis.cli; print({'torch', 'plotly', 'jinja2', 'latex2mathml'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"

@@ -88,8 +88,16 @@ def test_what_falls_behind_is_ended_and_what_leads_is_not(tmp_path: Path) -> Non
 
 
 def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
-    first = next(search(tmp_path, 2, taus(1.0, 2.0)).jobs())
-    again = list(search(tmp_path, 2).jobs())
+    """The epochs that the pruner was told of are not told again, which Optuna warns of."""
+    begun = search(tmp_path, 2, taus(1.0, 2.0))
+    first = next(begun.jobs())
+    logged(first, 50.0)
+    begun.watch(first)
+    goes_on = search(tmp_path, 2)
+    again = list(goes_on.jobs())
+    logged(first, 50.0, 60.0)
+    goes_on.watch(again[0])
+    assert goes_on.study.trials[0].intermediate_values == {1: 50.0, 2: 60.0}
     assert [job.output for job in again] == [first.output, first.output.parents[1] / "1" / first.output.name]
 
 

@@ -174,7 +174,8 @@ class Search:
         trial, folder = self._jobs[job], job.output.parent
         log = folder / LOG
         size = log.stat().st_size if log.exists() else 0
-        before, epoch = self._seen.get(job, (0, 0))
+        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it before
+        before, epoch = self._seen.get(job, (0, max(reported, default=0)))
         if size == before:
             return 0, 0.0
         fresh = [r for r in read_log(folder) if r["kind"] == "epoch" and r["epoch"] > epoch]

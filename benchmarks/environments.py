@@ -80,11 +80,16 @@ def outcomes(folder: Path) -> dict[str, str]:
     return {name: outcome for name, outcome in ended.items() if name not in read}  # files that could not be read before
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what ended well before."""
-    ended = outcomes(Path(os.environ[RAN]).parent)
-    if not config.getoption("file_or_dir"):
-        items[:] = [item for item in items if ended.get(item.nodeid) not in ("passed", "skipped", "xfailed")]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what ended well before, and put two cases of each test first: an interrupted run has seen all tests."""
+    ended, cases = outcomes(Path(os.environ[RAN]).parent), Counter[str]()
+    first, later = [], []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        if ended.get(item.nodeid) not in ("passed", "skipped", "xfailed"):
+            (first if cases[test] <= 2 else later).append(item)
+    items[:] = first + later
 
 
 NOTES = pytest.StashKey[TextIO]()

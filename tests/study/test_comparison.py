@@ -40,10 +40,9 @@ def test_the_numbers_are_those_by_hand() -> None:
 def test_a_quantile_leaves_its_tail(tail: float, freedom: int) -> None:
     """By adding up Student's density."""
     factor = gamma((freedom + 1) / 2) / (sqrt(freedom * pi) * gamma(freedom / 2))
-    t = np.linspace(0, quantile(tail, freedom), 20_001)
-    assert 2 * factor * np.trapezoid((1 + t**2 / freedom) ** (-(freedom + 1) / 2), t) == pytest.approx(
-        1 - tail, abs=1e-6
-    )
+    t, width = np.linspace(0, quantile(tail, freedom), 20_001, retstep=True)
+    density = factor * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+    assert 2 * width * (density[1:] + density[:-1]).sum() / 2 == pytest.approx(1 - tail, abs=1e-6)
 
 
 @pytest.mark.parametrize(

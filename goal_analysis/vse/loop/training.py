@@ -272,9 +272,10 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
 
 def _clip(model: nn.Module, clip: float) -> float:
     """Clip the gradient if its norm is finite, and return the norm that it had."""
-    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    norms = [torch.linalg.vector_norm(p.grad) for p in model.parameters() if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(norms or [torch.zeros(())]))
     if clip and norm.isfinite():
-        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
     return float(norm)
 
 

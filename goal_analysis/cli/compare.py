@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import text_of
-from goal_analysis.api.runs import experiment_of, load_run
 from goal_analysis.cli.options import (
     INTERRUPTED,
     AssignmentsOption,
     DataOption,
     JobsOption,
     JsonOption,
+    check_names,
     print_table,
     refuse,
     say_interrupted,
@@ -52,15 +51,18 @@ def compare(
     \b
     goal-analyze compare --preset bag_of_words --objective vse_pp --objective nca/linear@softmax:12 --jobs 2
     """
+    if not files and not presets:
+        refuse("got no experiment but expected files or --preset")
+    sources = [*(files or ()), *(presets or ())]
+    check_names(presets or (), objectives or ())
+    from goal_analysis.api.objectives import text_of
+    from goal_analysis.api.runs import experiment_of, load_run
     from goal_analysis.study.comparison import COLUMNS
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
     from goal_analysis.study.runs import best_by_seed, best_rsum, seed_jobs
 
-    if not files and not presets:
-        refuse("got no experiment but expected files or --preset")
     experiments: dict[str, Experiment] = {}
-    sources = [*(files or ()), *(presets or ())]
     for source in sources:
         experiment = experiment_of(source, data, assignments=assignments or ())
         for objective in objectives or [experiment.objective]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.api.objectives import export, measure
-from goal_analysis.api.objectives import objective as trained_objective
+import goal_analysis as ga
 from goal_analysis.cli.compare import compare
+from goal_analysis.cli.kept import fingerprint
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
 from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
@@ -27,8 +24,6 @@ from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.report import report
 from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
 from goal_analysis.files import write_json
-from goal_analysis.symbolic.objective import Objective
-from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
     from torch import Tensor
@@ -117,15 +112,16 @@ def going_on(output: Path) -> Iterator[None]:
 
 def derived(file: Path) -> list[dict[str, object]]:
     """The catalog taken apart, printed and written."""
-    records = list(summaries(catalog))
+    records = list(summaries(ga.losses()))
     print_summary(records)
     write_json(file, records)
     return records
 
 
-def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] = catalog) -> bool:
+def verified(file: Path, records: Sequence[object], chosen: Sequence[ga.Objective] | None = None) -> bool:
     """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again."""
-    state = _state(records)
+    chosen = ga.losses() if chosen is None else chosen
+    state = fingerprint(records)
     done = {str(record["loss"]): record for record in _kept(file, state) or []}
     if done:
         typer.echo(f"  {len(done)} of {len(chosen)} were verified before")
@@ -148,24 +144,15 @@ def margin_softmax(scores: Tensor) -> Tensor:
 
 def measured(file: Path) -> dict[str, Any]:
     """What `margin_softmax` is found to be, printed and written; what the file says of the same package is kept."""
-    state = _state(())
+    state = fingerprint()
     found = _kept(file, state)
     if found is None:
-        measurement = measure(margin_softmax, name="margin_softmax, written in torch")
+        measurement = ga.measure(margin_softmax, name="margin_softmax, written in torch")
         found = {"said": measurement.summary(), **measurement.record()}
         write_json(file, {"of": state, "found": found})
     typer.echo(found["said"])
     print_table(COLUMNS, [row for row in found["nearest"] if not row["problem"]], wrapped=("settings", "ties"))
     return found
-
-
-def _state(records: Sequence[object]) -> str:
-    """A fingerprint of what findings come from: these records, the sources of the package, and what they stand on."""
-    state = hashlib.sha256(json.dumps([version("torch"), version("sympy"), *records], default=str).encode())
-    for package in ("goal_analysis.symbolic", "goal_analysis.numeric", "losses_catalog"):
-        for source in sorted(Path(str(resources.files(package))).rglob("*.py")):
-            state.update(source.read_bytes())
-    return state.hexdigest()[:16]
 
 
 def _kept(file: Path, state: str) -> Any:
@@ -179,13 +166,13 @@ def _kept(file: Path, state: str) -> Any:
 
 def recombined(output: Path) -> bool:
     """Compose objectives, export one, have its file check itself, and train with it; whether both went well."""
-    described = [{"objective": text, **trained_objective(text).describe().to_json()} for text in OBJECTIVES]
+    described = [{"objective": text, **ga.describe(text).to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
     write_json(output / "objectives.json", described)
     file = output / "objective.py"
     typer.echo(f"  Exporting {EXPORTED} to {file}, which checks itself")
-    export(EXPORTED, file)
+    ga.export(EXPORTED, file)
     checked = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
     typer.echo("".join(f"  {line}\n" for line in (checked.stdout + checked.stderr).splitlines()), nl=False)
     typer.echo(f"  Training two linear towers with {EXPORTED} for {STEPS} steps on made-up pairs")
@@ -203,7 +190,7 @@ def trained(text: str) -> tuple[float, float]:
     images = torch.randn(128, 16, generator=source)
     texts = images @ torch.randn(16, 24, generator=source) + 0.1 * torch.randn(128, 24, generator=source)
     towers = [(0.1 * torch.randn(dim, 8, generator=source)).requires_grad_() for dim in (16, 24)]
-    objective = trained_objective(text)
+    objective = ga.objective(text)
     optimizer = torch.optim.Adam(towers, 0.02)
 
     def embedded() -> tuple[torch.Tensor, torch.Tensor]:

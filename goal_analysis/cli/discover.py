@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -75,6 +74,8 @@ def discover(
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
     goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
     """
+    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+    from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
@@ -88,7 +89,6 @@ def discover(
         found = verdict(objective).integrable
         return "" if found is integrable else f"integrable: {found}, but {integrable} was asked for"
 
-    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
     for experiment in (base, *others):
         experiment.load_data()
     also_on = {other.data_name: other.data for other in others}

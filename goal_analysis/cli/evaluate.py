@@ -42,14 +42,18 @@ def evaluate(
     goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
     goal-analyze evaluate runs/a runs/b --json
     """
+    from goal_analysis.vse.folder.run_folder import read_run
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
+    for folder in runs:
+        read_run(folder)
     from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
     from goal_analysis.vse.retrieval.scoring import ways_of
 
-    if protocol is not None and protocol not in PROTOCOLS:
-        refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
     models = [load_model(folder) for folder in runs]
     chosen = models[0].load_split(split, data, skip_bad)
     for model in models[1:]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import Choice, choosing_an_objective, chosen_objective, refuse
 from goal_analysis.files import write_whole
 
@@ -29,13 +30,17 @@ def export(
     goal-analyze export --toml mine.toml -o - | less
     python objective.py
     """
-    from goal_analysis.recombination.export import export as source_of
-
     printed = output == Path("-")
     if not printed and output.exists() and not force:
         refuse(f"--output: got {output}, which is there already, but expected a new file, or --force")
-    chosen = chosen_objective(choice)
-    source = source_of(chosen, name)
+
+    def exported() -> str:
+        chosen = chosen_objective(choice)
+        from goal_analysis.recombination.export import export as source_of
+
+        return source_of(chosen, name)
+
+    source = kept(exported, "export", choice.toml and Path(choice.toml), *vars(choice).values(), name)
     if printed:
         typer.echo(source, nl=False)
         return

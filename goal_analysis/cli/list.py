@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+
+if TYPE_CHECKING:
+    from goal_analysis.symbolic.objective import Objective
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 
@@ -24,7 +25,7 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
     goal-analyze list --catalog my_losses.toml
     goal-analyze list --json | jq '.[] | select(.integrable | not) | .name'
     """
-    records = list(summaries(losses(own)))
+    records = kept(lambda: list(summaries(losses(own))), "list", own)
     if as_json:
         print_json(records)
     else:
@@ -33,6 +34,10 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
 
 def summaries(chosen: Iterable[Objective]) -> Iterator[dict[str, object]]:
     """One record a loss, derived."""
+    from goal_analysis.symbolic.analysis.decomposition import decompose
+    from goal_analysis.symbolic.analysis.integrability import integrability
+    from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+
     for loss in chosen:
         decomposition = decompose(loss)
         verdict = integrability(decomposition)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
 from goal_analysis.files import folder_name
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import Objective
+from goal_analysis.pictures import FORMATS, KINDS
+
+if TYPE_CHECKING:
+    from goal_analysis.symbolic.objective import Objective
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -53,9 +55,6 @@ def plot(
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """
-    from goal_analysis.pictures.canvas import FORMATS
-    from goal_analysis.pictures.weight_figures import KINDS
-
     if form not in FORMATS:
         refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")
     if kind not in (*KINDS, COMPARE, ALL):
@@ -143,7 +142,8 @@ def draw_kinds(
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import KINDS, figures
+    from goal_analysis.pictures.weight_figures import figures
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     written = []
     for kind, figure in figures(decompose(objective), objective.title, KINDS if kinds is None else kinds):
@@ -156,6 +156,7 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]
     """Draw and write the objectives beside each other."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import comparison_figure
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     figure = comparison_figure([decompose(one.resolved()) for one in chosen])
     path = folder / f"compare.{form}"

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.runs import load_run
+import goal_analysis as ga
 from goal_analysis.cli.options import refuse
-from goal_analysis.symbolic.analysis.decomposition import decompose
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
@@ -37,7 +35,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
         refuse("\n".join(faults))
     for fault in faults:
         typer.echo(fault, err=True)
-    logs = {run.folder: replace(load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
+    logs = {run.folder: replace(ga.load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
     with style():
         figures = figures_of_logs(list(logs.values()))
         best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
@@ -97,13 +95,13 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     from goal_analysis.pictures.canvas import panels
     from goal_analysis.pictures.weight_frames import span_of, surface_frame
 
-    objective = trained_objective(model.experiment.objective)
+    objective = ga.objective(model.experiment.objective)
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
     chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
     matches = Matches.of_pairs(len(rows))
     with torch.no_grad():
         pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
-    anchors, weights = anchors_frame(pairs), decompose(objective.objective)
+    anchors, weights = anchors_frame(pairs), ga.decompose(objective)
     weight = "T" if weights.separable else "w_n"
     surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
     figure, axes = panels(2, 2, 3.8, 3.2)

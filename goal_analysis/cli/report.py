@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
+import goal_analysis as ga
 
 
 def report(
@@ -33,5 +33,5 @@ def report(
     from goal_analysis.study.report import report as page
     from goal_analysis.vse.loop.experiment import Experiment
 
-    write_whole(output, page(runs, trained_objective, Experiment.load_data, baseline, queries, sys.argv))
+    write_whole(output, page(runs, ga.objective, Experiment.load_data, baseline, queries, sys.argv))
     typer.echo(f"written to {output}")

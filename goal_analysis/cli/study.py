@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.objectives import text_of
+import goal_analysis as ga
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -19,6 +18,7 @@ from goal_analysis.cli.options import (
     DataOption,
     JobsOption,
     JsonOption,
+    check_names,
     ending_a_study,
     refuse,
 )
@@ -76,19 +76,21 @@ def study(
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
+    if family is not None and family not in FAMILIES:
+        refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
+    more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
+    check_names(objectives=more)
+    base = base_experiment(file, preset, data, assignments)
+    from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
     from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
     from goal_analysis.vse.loop.experiment import Experiment
 
-    if family is not None and family not in FAMILIES:
-        refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
-    more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    base = base_experiment(file, preset, data, assignments)
     probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))
     candidates = [
-        candidate(name, trained_objective(name).objective, text_of, base, tune_rate)
+        candidate(name, ga.objective(name).objective, text_of, base, tune_rate)
         for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
     ]
     done = 0
@@ -100,7 +102,7 @@ def study(
 
     with ending_a_study(output):
         outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
-        shown = page([output / COMPARISON], trained_objective, Experiment.load_data, BASELINES[1], command=sys.argv)
+        shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
         write_whole(output / REPORT, shown)
     if as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))

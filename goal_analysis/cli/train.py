@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.runs import experiment_of
-from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, refuse
+import goal_analysis as ga
+from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, check_names, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
@@ -70,7 +67,7 @@ def train(
         besides = [*(assignments or ()), *(["data.skip_bad=true"] if skip_bad else [])]
         experiment = chosen_experiment(file, preset, data, objective, seed, besides)
         folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
-    trained_with, loaded = trained_objective(experiment.objective), experiment.load_data()
+    trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
     run(experiment, trained_with, loaded, folder, *processes(devices, nodes), accelerator, tensorboard)
 
 
@@ -88,6 +85,9 @@ def chosen_experiment(
     if (file is None) == (preset is None):
         given = f"got {'both' if file else 'neither'} an experiment's file and a preset"
         refuse(f"{given} but expected one; presets are {', '.join(presets())}")
+    check_names([preset] if preset else [], [objective] if objective else [])
+    from goal_analysis.api.runs import experiment_of
+
     return experiment_of(file or preset or "", data, objective, seed, assignments)
 
 
@@ -122,6 +122,9 @@ def run(
     tensorboard: bool,
 ) -> None:
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
     from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from goal_analysis.cli.options import (
     CatalogOption,
@@ -20,13 +19,12 @@ from goal_analysis.cli.options import (
     refuse,
     settings_of,
 )
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import Objective
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
     import torch
 
     from goal_analysis.numeric.batches import Batch
+    from goal_analysis.symbolic.objective import Objective
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
@@ -59,15 +57,15 @@ def verify_losses(
     """
     if every == bool(names):
         refuse(f"got {'both losses and --all' if every else 'neither losses nor --all'} but expected one of them")
+    kinds = dtypes or DTYPES[:3]
+    if wrong := [name for name in kinds if name not in DTYPES]:
+        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
     chosen = losses(own) if every else [objective_of(name, own) for name in names or ()]
     if len(chosen) > 1 and assignments:
         refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
     settings = settings_of(assignments)
     for loss in chosen:
         loss.values(settings)
-    kinds = dtypes or DTYPES[:3]
-    if wrong := [name for name in kinds if name not in DTYPES]:
-        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
     import torch
 
     from goal_analysis.numeric.verification import check_device
@@ -92,6 +90,7 @@ def verifications(
     import torch
 
     from goal_analysis.numeric.verification import VerificationError, verify
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     for loss in chosen:
         found: dict[str, object] = dict.fromkeys(dtypes, float("nan"))
@@ -134,6 +133,8 @@ def batches(features: Path | None = None, split: str = "dev") -> list[Batch]:
 
 
 def _with_progress(records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+    from rich.console import Console
+
     with Console(stderr=True).status("verifying") as status:
         for record in records:
             status.update(f"verified {record['loss']}")

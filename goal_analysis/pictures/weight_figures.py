@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from goal_analysis.pictures import KINDS
 from goal_analysis.pictures.canvas import (
     draw_arrows,
     draw_colourbar,
@@ -197,8 +198,6 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
 
 
 # --- whole figures --------------------------------------------------------------------------------
-
-KINDS = ("pair", "triplet", "field", "portrait")
 
 
 def kinds_of(objective: Objective) -> tuple[str, ...]:

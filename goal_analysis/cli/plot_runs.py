@@ -56,7 +56,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import torch
 
     from goal_analysis.pictures.canvas import single_panel
-    from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
+    from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.pictures.run_frames import recall_frame
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
@@ -78,10 +78,7 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
     draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
     figures["recall"] = figure
-    retrieved = gallery_frame(*queries_of(split, scores, QUERIES))
-    figure, ax = single_panel(*gallery_size(retrieved))
-    draw_gallery(retrieved, ax)
-    return figures | {"gallery": figure}
+    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
 
 
 def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:

@@ -12,7 +12,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.pictures.canvas import panels, single_panel
@@ -30,7 +29,6 @@ NAMES = {
 }  # of columns of the log; others stand at an axis as they are
 
 PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
-GAP = 0.08  # between cells of a gallery, whose height is 1
 
 
 def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
@@ -101,59 +99,29 @@ def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-# --- what was retrieved ---------------------------------------------------------------------------
-
-
-def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
+def gallery_figure(frame: pd.DataFrame) -> Figure:
     """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
 
     The columns are ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item`` (a
     caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` and ``score``.
     """
-    first = max(map(_width, frame.loc[frame["place"] == 0, "item"]))
-    right = first
-    for row, (_, cells) in enumerate(frame.sort_values(["query", "place"]).groupby("query")):
-        top = -row * (1 + GAP + 0.16)
-        left = 0.0
-        for cell in cells.to_dict("records"):
-            width = _width(cell["item"])
-            _draw_item(cell["item"], ax, left, top)
-            if cell["place"] == 0:
-                left = first + 3 * GAP
-                continue
-            colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8)
-            ax.add_patch(Rectangle((left, top - 1), width, 1, fill=False, edgecolor=colour, linewidth=weight))
-            mark, colour = ("✓ ", RIGHT) if cell["right"] else ("", FAINT)
-            ax.text(left, top + 0.03, f"{mark}{cell['score']:.2f}", color=colour, fontsize=7)
-            left += width + GAP
-        right = max(right, left)
-    ax.axvline(first + 1.5 * GAP, color=FAINT, linewidth=0.5)
-    ax.set(xlim=(-0.05, right), ylim=(-frame["query"].nunique() * (1 + GAP + 0.16) + 0.1, 0.3), aspect="equal")
-    ax.set_axis_off()
-    return ax
-
-
-def gallery_size(frame: pd.DataFrame, cell: float = 1.0) -> tuple[float, float]:
-    """Width and height in inches of a figure for `draw_gallery` with pictures ``cell`` inches high."""
-    width = frame["item"].map(_width)
-    found = frame["place"] > 0
-    rest = (width[found] + GAP).groupby(frame["query"]).sum().max()
-    return cell * (width[~found].max() + 3 * GAP + rest + 0.1), cell * (frame["query"].nunique() * (1.16 + GAP) + 0.3)
-
-
-def _width(item: str | np.ndarray) -> float:
-    return 1.5 if isinstance(item, str) else item.shape[1] / item.shape[0]
-
-
-def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> None:
-    if isinstance(item, str):
-        # About 20 letters fit into a caption's cell of an inch and a half, and seven lines into an inch.
-        lines = textwrap.wrap(item, 21) or [""]
-        lines = lines if len(lines) <= 7 else [*lines[:6], f"{lines[6][:20]}…"]
-        ax.text(left + 0.05, top - 0.06, "\n".join(lines), fontsize=7, color=INK, va="top")
-    else:
-        extent = (left, left + _width(item), top - 1, top)
-        ax.imshow(np.clip(item, 0, 1), extent=extent, interpolation="nearest", aspect="auto")
+    figure, axes = panels(frame["query"].nunique(), int(frame["place"].max()) + 1, 1.5, 1.55)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for cell in frame.to_dict("records"):
+        ax = axes[cell["query"], cell["place"]]
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[])
+        said = f"{'✓ ' * cell['right']}{cell['score']:.2f}" if cell["place"] else "query"
+        ax.set_title(said, loc="left", fontsize=8, color=RIGHT if cell["right"] else FAINT)
+        colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8 * bool(cell["place"]))
+        ax.spines[:].set(visible=True, color=colour, linewidth=weight)
+        if isinstance(cell["item"], str):  # about 20 letters fit into a cell, and seven lines
+            lines = textwrap.wrap(cell["item"], 20, max_lines=7, placeholder="…")
+            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top")
+        else:
+            ax.imshow(np.clip(cell["item"], 0, 1), interpolation="nearest")
+    return figure
 
 
 # --- whole figures --------------------------------------------------------------------------------

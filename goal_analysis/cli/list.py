@@ -59,7 +59,7 @@ def print_summary(records: list[dict[str, object]]) -> None:
         COLUMNS,
         (
             {key: "open" if value is None else value for key, value in record.items()}
-            | {"reference": author_and_year(str(record["reference"]))}
+            | {"reference": _author_and_year(str(record["reference"]))}
             for record in records
         ),
         wrapped=("shape",),
@@ -67,7 +67,6 @@ def print_summary(records: list[dict[str, object]]) -> None:
     typer.echo(f"{len(records)} losses")
 
 
-def author_and_year(references: str) -> str:
-    """The first key of the bibliography as people cite it: ``sun2020circle`` is Sun 2020."""
+def _author_and_year(references: str) -> str:
     key = re.match(r"([a-z]+)(\d{4})", references)
     return f"{key[1].capitalize()} {key[2]}" if key else references

@@ -104,7 +104,7 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
     alone = tuple(kind for kind in kinds if kind != COMPARE)
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
     tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
-    tasks += [partial(draw_one, one, alone, folder, form) for one in chosen if alone]
+    tasks += [partial(_draw_one, one, alone, folder, form) for one in chosen if alone]
     if len(chosen) < SEVERAL:
         return [path for task in tasks for path in task()]
     from concurrent.futures import ProcessPoolExecutor
@@ -132,8 +132,7 @@ class Wanted:
         return replace(objective_of(self.name, self.own), name=self.name).with_settings(settings)
 
 
-def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
-    """Draw and write the pictures of one objective."""
+def _draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     return draw_kinds(wanted.resolved(), wanted.name, folder, kinds, form)
 
 

@@ -40,7 +40,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
         figures = figures_of_logs(list(logs.values()))
         best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
         try:
-            figures |= pictures_of_model(best, data)
+            figures |= _pictures_of_model(best, data)
         except (OSError, ValueError) as problem:
             typer.echo(f"left out what the model of {best} does: {problem}", err=True)
     if not figures:
@@ -51,7 +51,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     return list(written)
 
 
-def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
+def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
     import torch
 

@@ -55,22 +55,21 @@ def retrieve(
     records = []
     for place, (score, row) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), start=1):
         of = row if text is not None else int(chosen.image_of[row])
-        caption = chosen.captions[row] if text is None else first_caption(chosen, row)
+        caption = chosen.captions[row] if text is None else _first_caption(chosen, row)
         records.append({"place": place, "image": of, "score": score, "caption": caption})
     if output is not None:
-        save_pictures(chosen, text if text is not None else image or 0, records, output)
+        _save_pictures(chosen, text if text is not None else image or 0, records, output)
     if as_json:
         print_json(records)
     else:
         print_table(("place", "image", "score", "caption"), records, ("caption",))
 
 
-def first_caption(split: Split, image: int) -> str:
-    """The first caption of an image, to know it by."""
+def _first_caption(split: Split, image: int) -> str:
     return split.captions[int(split.image_of.searchsorted(image))]
 
 
-def save_pictures(split: Split, asked: str | int, records: list[dict[str, Any]], path: Path) -> None:
+def _save_pictures(split: Split, asked: str | int, records: list[dict[str, Any]], path: Path) -> None:
     """Draw the query and what was retrieved for it; images that are features are a ValueError."""
     import numpy as np
     import pandas as pd

@@ -116,7 +116,7 @@ def draw_field(
         colours = draw_colours(curl, "curl", ax, scale)
         draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
     if "potential" in curl:
-        draw_contours(curl, "potential", ax, potential_levels(curl["potential"]), FAINT, 0.8)
+        draw_contours(curl, "potential", ax, _potential_levels(curl["potential"]), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):
         there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
         if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
@@ -127,8 +127,7 @@ def draw_field(
     return similarity_axes(ax, similarity)
 
 
-def potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
-    """Levels between which the potential takes equal shares of the square."""
+def _potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
     finite = potential.dropna()
     return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, count + 2)[1:-1]))) if len(finite) else ()
 

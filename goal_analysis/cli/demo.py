@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import typer
 
 import goal_analysis as ga
 from goal_analysis.cli.compare import compare
-from goal_analysis.cli.kept import fingerprint
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
 from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
@@ -82,9 +81,9 @@ def demo(
     start = time.perf_counter()
     with going_on(output):
         typer.echo("1/6 Deriving the weights of the catalog")
-        records = derived(output / "catalog.json")
+        derived(output / "catalog.json")
         typer.echo("2/6 Verifying them against autograd")
-        sound = verified(output / "verification.json", records)
+        sound = verified(output / "verification.json", ga.losses())
         typer.echo("3/6 Measuring a loss that nobody declared, by autograd alone")
         measured(output / "measurement.json")
         typer.echo("4/6 Composing objectives")
@@ -110,26 +109,20 @@ def going_on(output: Path) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def derived(file: Path) -> list[dict[str, object]]:
+def derived(file: Path) -> None:
     """The catalog taken apart, printed and written."""
-    records = list(summaries(ga.losses()))
+    records = kept(lambda: list(summaries(ga.losses())), "list", None)
     print_summary(records)
     write_json(file, records)
-    return records
 
 
-def verified(file: Path, records: Sequence[object], chosen: Sequence[ga.Objective] | None = None) -> bool:
-    """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again."""
-    chosen = ga.losses() if chosen is None else chosen
-    state = fingerprint(records)
-    done = {str(record["loss"]): record for record in _kept(file, state) or []}
-    if done:
-        typer.echo(f"  {len(done)} of {len(chosen)} were verified before")
-    for record in verifications((loss for loss in chosen if loss.name not in done), batches(), DTYPES[:3]):
-        done[str(record["loss"])] = record
-        typer.echo(f"  {len(done)}/{len(chosen)} {record['loss']}")
-        write_json(file, {"of": state, "found": list(done.values())})
-    found = [done[loss.name] for loss in chosen]
+def verified(file: Path, chosen: Sequence[ga.Objective]) -> bool:
+    """Whether the losses' weights agree with autograd's; printed and written."""
+    found = []
+    for loss in chosen:
+        found.append(kept(lambda loss=loss: next(verifications([loss], batches(), DTYPES[:3])), "verify", loss.name))
+        typer.echo(f"  {len(found)}/{len(chosen)} {loss.name}")
+    write_json(file, found)
     print_verifications(found)
     return all(bool(record["verified"]) for record in found)
 
@@ -143,25 +136,17 @@ def margin_softmax(scores: Tensor) -> Tensor:
 
 
 def measured(file: Path) -> dict[str, Any]:
-    """What `margin_softmax` is found to be, printed and written; what the file says of the same package is kept."""
-    state = fingerprint()
-    found = _kept(file, state)
-    if found is None:
+    """What `margin_softmax` is found to be, printed and written."""
+
+    def said() -> dict[str, Any]:
         measurement = ga.measure(margin_softmax, name="margin_softmax, written in torch")
-        found = {"said": measurement.summary(), **measurement.record()}
-        write_json(file, {"of": state, "found": found})
+        return {"said": measurement.summary(), **measurement.record()}
+
+    found = kept(said, "margin_softmax", MARGIN, SCALE)
+    write_json(file, found)
     typer.echo(found["said"])
     print_table(COLUMNS, [row for row in found["nearest"] if not row["problem"]], wrapped=("settings", "ties"))
     return found
-
-
-def _kept(file: Path, state: str) -> Any:
-    """What was found and written in this state before; None where there is no such thing."""
-    try:
-        before = json.loads(file.read_text("utf-8"))
-        return before["found"] if before["of"] == state else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def recombined(output: Path) -> bool:

@@ -33,6 +33,8 @@ class Scorer(RetrievalModel, ABC):
     A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in `score_all`.
     """
 
+    embeds = False
+
     def __init__(self, image: Pooled, text: Pooled) -> None:
         super().__init__()
         self.image, self.text = image, text

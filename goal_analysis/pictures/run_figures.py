@@ -109,7 +109,7 @@ def gallery_figure(frame: pd.DataFrame) -> Figure:
     for ax in axes.flat:
         ax.set_axis_off()
     for cell in frame.to_dict("records"):
-        ax = axes[cell["query"], cell["place"]]
+        ax: Any = axes[cell["query"], cell["place"]]
         ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
         said = f"{'✓ ' * cell['right']}{cell['score']:.2f}" if cell["place"] else "query"

@@ -26,7 +26,7 @@ def compose(
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compose an objective, and say what it is: its weights, whether it is the gradient of a loss, and of which.
+    """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
 
     \b
     goal-analyze compose "nca(tau=12)/linear@softmax:12"

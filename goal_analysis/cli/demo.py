@@ -52,7 +52,7 @@ RETRIEVING = (
 """What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
 
 SEEDS = 3
-"""Of every objective."""
+"""Tune the learning rate of every objective too."""
 
 SMALL = (
     "data.train=800",
@@ -68,12 +68,14 @@ SMALL = (
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of what is written.")
+    ] = Path("demo"),
     processes: JobsOption = 2,
 ) -> None:
     """Take the catalog apart, verify it, measure a foreign loss, compose, export, train, compare, draw and report.
 
-    Minutes on two cores; what is done is not done again, so the same command goes on after any end, Ctrl-C too.
+    It takes minutes on two cores. After any end, Ctrl-C too, the same command goes on from there.
 
     \b
     goal-analyze demo -o demo

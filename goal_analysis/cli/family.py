@@ -19,23 +19,28 @@ LONGEST = 60
 
 def family(
     integrable: Annotated[
-        bool | None, typer.Option("--integrable/--not-integrable", help="The gradient of a loss, or of none.")
+        bool | None,
+        typer.Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others."),
     ] = None,
-    sign: Annotated[str | None, typer.Option(help="What the weights do, such as 'pulls and pushes' or mixed.")] = None,
+    sign: Annotated[
+        str | None, typer.Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")
+    ] = None,
     using: Annotated[
-        list[str] | None, typer.Option("--part", metavar="NAME", help="With one of these weights; may be repeated.")
+        list[str] | None,
+        typer.Option("--part", metavar="NAME", help="List those with one of these weights; may be repeated."),
     ] = None,
     minings: Annotated[
-        list[str] | None, typer.Option("--mining", help="Such as softmax:12; may be repeated. By default hardest.")
+        list[str] | None,
+        typer.Option("--mining", help="The mining, such as softmax:12; may be repeated. By default hardest."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="With every mining of the family.")] = False,
-    names_alone: Annotated[bool, typer.Option("--names", help="Print the names alone, at once.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every mining of the family.")] = False,
+    names_alone: Annotated[bool, typer.Option("--names", help="Print only names; nothing is judged.")] = False,
     own: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the objectives that the weights of the catalog and of its losses make, and what they are.
 
-    A name goes wherever an objective is named: `compose`, `export`, `train`.
+    Every name is an objective for `compose`, `export` and `train`.
 
     \b
     goal-analyze family

@@ -37,7 +37,7 @@ BASELINES = ("vse_pp", "info_nce(tau=12)")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 CatalogOption = Annotated[
-    Path | None, typer.Option("--catalog", metavar="FILE", help="A TOML file of losses of your own.")
+    Path | None, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
@@ -45,22 +45,25 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
+    str | None,
+    typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
 ]
 OtherDataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Other data than the run was trained on.")
+    str | None, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
 ]
 SkipBadOption = Annotated[
     bool,
-    typer.Option(
-        "--skip-bad", help="Leave out rows that cannot be used, and count them; every picture is decoded once for that."
-    ),
+    typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once."),
 ]
 BaseArgument = Annotated[
-    Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
+    Path | None,
+    typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
 ]
 BasePresetOption = Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")]
-AssignmentsOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")]
+AssignmentsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable."),
+]
 
 _Text = str | None
 
@@ -211,15 +214,20 @@ class Choice:
         _Text, typer.Option("--triplet-formula", help="A triplet weight as a formula of s_p and s_n.")
     ]
     positive_formula: Annotated[
-        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; with --negative-formula.")
+        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; needs --negative-formula.")
     ]
-    negative_formula: Annotated[_Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n.")]
-    mining: Annotated[_Text, typer.Option("--mining", help="Such as hardest, softmax:12 or top_k:5.")]
-    direction: Annotated[_Text, typer.Option("--direction", help="Where weights move embeddings.")]
-    similarity: Annotated[_Text, typer.Option("--similarity", help="Of the embeddings; cosine by default.")]
-    reduction: Annotated[_Text, typer.Option("--reduction", help="mean or sum over the anchors.")]
-    anchors: Annotated[_Text, typer.Option("--anchors", help="rows, columns or both.")]
-    toml: Annotated[_Text, typer.Option("--toml", metavar="FILE", help="Declared in TOML; - is the input.")]
+    negative_formula: Annotated[
+        _Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n; needs --positive-formula.")
+    ]
+    mining: Annotated[_Text, typer.Option("--mining", help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
+    direction: Annotated[_Text, typer.Option("--direction", help="The direction in which a weight moves an embedding.")]
+    similarity: Annotated[_Text, typer.Option("--similarity", help="The similarity of embeddings; cosine by default.")]
+    reduction: Annotated[_Text, typer.Option("--reduction", help="mean or sum over anchors; mean by default.")]
+    anchors: Annotated[_Text, typer.Option("--anchors", help="Which side has the anchors: rows, columns or both.")]
+    toml: Annotated[
+        _Text,
+        typer.Option("--toml", metavar="FILE", help="Read the objective from a TOML file; - reads the standard input."),
+    ]
     assignments: SetOption
     own: CatalogOption
 

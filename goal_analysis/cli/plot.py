@@ -25,27 +25,29 @@ SEVERAL = 6
 
 def plot(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or nca/linear.")
+        list[str] | None,
+        typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
     kind: Annotated[str, typer.Option(help="pair, triplet, field, portrait, compare or all.")] = ALL,
-    every: Annotated[bool, typer.Option("--all", help="The whole catalog.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
-        str | None, typer.Option("--formula", help="A loss of one triplet too, a formula of s_p and s_n.")
+        str | None,
+        typer.Option("--formula", help="Draw the loss of one triplet that a formula of s_p and s_n says, too."),
     ] = None,
     assignments: SetOption = None,
     own: CatalogOption = None,
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", metavar="RUN", help="Runs instead; may be repeated.")
+        list[Path] | None, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DIR/NAME", help="With --run: other data than the run was trained on.")
+        str | None, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the pictures go.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the pictures.")] = Path(
         "plots"
     ),
     form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
 ) -> None:
-    """Draw the weights of losses or objectives, or what runs did; a file a picture.
+    """Draw the weights of losses and objectives, or what runs did. Every picture is a file.
 
     \b
     goal-analyze plot circle multi_similarity -o pictures

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 def retrieve(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    text: Annotated[str | None, typer.Option(help="A caption: images are retrieved.")] = None,
-    image: Annotated[int | None, typer.Option(metavar="ROW", help="An image of the split: captions are.")] = None,
+    text: Annotated[str | None, typer.Option(help="Retrieve images for this caption.")] = None,
+    image: Annotated[
+        int | None, typer.Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
+    ] = None,
     data: OtherDataOption = None,
     split: Annotated[str, typer.Option(help="dev, test or train.")] = "dev",
-    top: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.png", help="The query and what is found, where images are pictures."
-        ),
+        typer.Option("--output", "-o", metavar="FILE.png", help="Draw query and answers; images have to be pictures."),
     ] = None,
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,

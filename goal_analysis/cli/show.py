@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 def show(
     loss: Annotated[
         str | None,
-        typer.Argument(metavar="[OBJECTIVE]", help="A name that `list` prints, or such as nca/linear@softmax:12."),
+        typer.Argument(
+            metavar="[OBJECTIVE]", help="A name that `list` prints, or an objective such as nca/linear@softmax:12."
+        ),
     ] = None,
     formula: Annotated[
-        str | None, typer.Option("--formula", help="A loss of one triplet instead, a formula of s_p and s_n.")
+        str | None, typer.Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
     ] = None,
     own: CatalogOption = None,
     assignments: SetOption = None,

@@ -53,12 +53,14 @@ def study(
     file: BaseArgument = None,
     preset: BasePresetOption = None,
     objectives: Annotated[
-        list[str] | None, typer.Option("--objective", help="To be studied beside the baselines; repeatable.")
+        list[str] | None, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="published, soft or all: many objectives at once.")] = None,
+    family: Annotated[str | None, typer.Option(help="Study many objectives at once: published, soft or all.")] = None,
     budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
-    tune_rate: Annotated[bool, typer.Option("--tune-learning-rate", help="Of every objective.")] = False,
+    tune_rate: Annotated[
+        bool, typer.Option("--tune-learning-rate", help="Tune the learning rate of every objective too.")
+    ] = False,
     assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
@@ -68,9 +70,9 @@ def study(
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
 
-    The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. What is done is not
-    run again: the same command goes on after any end, and given on several machines that share the folder, they share
-    the work. Runs of the comparison log what the weights do four times an epoch, and STUDY/report.html shows it all.
+    The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. A run that is done
+    is not run again, so the same command goes on after any end. Machines that share the folder share the work. Runs of
+    the comparison log four times an epoch what the weights do, and STUDY/report.html shows it.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k

@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.vse.loop.training import Report
 
 ExperimentArgument = Annotated[
-    Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
+    Path | None,
+    typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
 ]
 PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes with the package.")]
 
@@ -33,7 +34,7 @@ def train(
     objective: Annotated[
         str | None, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of weights, batches and dropout.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
     ] = None,
@@ -41,12 +42,14 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes on this machine, one a device; by default 1, or as torchrun says."),
+        typer.Option(
+            min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."
+        ),
     ] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; by default 1, or as torchrun says.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too (needs the package tensorboard).")
+        bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
     skip_bad: SkipBadOption = False,
 ) -> None:

@@ -31,23 +31,23 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 def verify_losses(
     names: Annotated[list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Verify the whole catalog.")] = False,
-    device: Annotated[str, typer.Option(help="Where the weights are computed, such as cuda.")] = "cpu",
+    every: Annotated[bool, typer.Option("--all", help="Verify every loss of the catalog.")] = False,
+    device: Annotated[str, typer.Option(help="The device that computes, such as cuda.")] = "cpu",
     dtypes: Annotated[
         list[str] | None, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder with SPLIT_ims.npy: batches of real features too.")
+        Path | None, typer.Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which features of the folder.")] = "dev",
+    split: Annotated[str, typer.Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
     own: CatalogOption = None,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify that the derived weights are the gradient: the largest relative errors by dtype.
+    """Compare the derived weights with autograd, and print the largest relative error of every dtype.
 
-    The exit code is 1 if an error exceeds its bound (1e-10 in float64; 1e-3 in narrower ones, but 0.5 for the gradients
-    of embeddings in half precision), or if a number is not finite where the exact one is.
+    The exit code is 1 where an error exceeds its bound, or where a number is not finite but the exact one is. The bound
+    is 1e-10 in float64 and 1e-3 in narrower dtypes; for gradients of embeddings in half precision it is 0.5.
 
     \b
     goal-analyze verify circle multi_similarity

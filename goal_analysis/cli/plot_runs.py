@@ -53,11 +53,11 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
+    import pandas as pd
     import torch
 
     from goal_analysis.pictures.canvas import single_panel
     from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
-    from goal_analysis.pictures.run_frames import recall_frame
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
     from goal_analysis.vse.retrieval.metrics import ranks
@@ -76,7 +76,8 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     figures = {"batch": _batch(model, split, scores)}
     figure, ax = single_panel()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
-    draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
+    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
+    draw_recall(places, ax, min(100, len(split.images)))
     figures["recall"] = figure
     return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
 

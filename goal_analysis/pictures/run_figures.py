@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.pictures.canvas import panels, single_panel
-from goal_analysis.pictures.run_frames import Records, interval_of, log_frame, ranking_frame
+from goal_analysis.pictures.run_frames import Records, interval_of, log_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
@@ -71,25 +70,30 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line."""
-    named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
-    seeds = named.explode("values").astype({"values": float})
-    sns.stripplot(seeds, x="values", y="name", color=FAINT, size=3, alpha=0.6, jitter=False, ax=ax)
+    """A line an objective, the best first: every seed faint, and the mean with its interval.
+
+    The columns are ``objective`` and ``value``, a row a seed. A vertical line is the mean of the baseline.
+    """
+    found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
+    seeds = frame.assign(name=[f"{name} ({found.loc[name, 'size']})" for name in frame["objective"]])
+    of = {"x": "value", "y": "name", "order": [f"{name} ({size})" for name, size in found["size"].items()], "ax": ax}
+    sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
     looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
-    sns.pointplot(seeds, x="values", y="name", color=PULL, ax=ax, **looks)
+    sns.pointplot(seeds, color=PULL, **of, **looks)
     if baseline is not None:
-        at = frame.loc[frame["objective"] == baseline, "mean"].iloc[0]
-        ax.axvline(at, color=INK, linewidth=0.7, linestyle="--", zorder=0)
-    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
+        ax.axvline(found.loc[baseline, "mean"], color=INK, linewidth=0.7, linestyle="--", zorder=0)
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
     ax.set_ylabel("objective (seeds)")
     return ax
 
 
-def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """The recall of a `recall_frame` over K on a logarithmic axis."""
-    for place, (name, line) in enumerate(frame.groupby("name", sort=False)):
-        ax.plot(line["k"], line["recall"], label=name, drawstyle="steps-post", **line_of(place))
-    top = int(frame["k"].max())
+def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
+    """Recall@K over K up to ``top`` on a logarithmic axis: the share of the ranks up to K.
+
+    The columns are ``name`` and ``rank``, the place of what is right, from 1.
+    """
+    for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
+        sns.ecdfplot(x=of["rank"], stat="percent", ax=ax, label=name, **line_of(place))
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
     ax.set_xscale("log")
     ax.set_xticks(marks, [str(k) for k in marks])
@@ -134,12 +138,11 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
         epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
         if len(epochs):
             figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
-            found: dict[str, dict[int, float]] = defaultdict(dict)
-            for run in runs:
-                if (best := best_rsum(run)) is not None:
-                    found[run.objective][run.seed] = best
-            figure, ax = single_panel(6.4, 1.2 + 0.32 * len(found))
-            draw_ranking(ranking_frame(found), ax)
+            best = pd.DataFrame(
+                [(run.objective, best_rsum(run)) for run in runs], columns=["objective", "value"]
+            ).dropna()
+            figure, ax = single_panel(6.4, 1.2 + 0.32 * best["objective"].nunique())
+            draw_ranking(best, ax)
             figures["ranking"] = figure
         if len(probes):
             figures["weights"] = _curves(probes, PROBED, "step")

@@ -11,7 +11,7 @@ from goal_analysis.pictures.run_figures import (
     draw_recall,
     gallery_figure,
 )
-from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds, ranking_frame, recall_frame
+from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds
 from goal_analysis.pictures.weight_figures import KINDS, figures
 
 QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
@@ -67,8 +67,7 @@ def test_quantiles_of_probes(quantity, runs, ax):
 
 
 def test_a_ranking(ax):
-    frame = ranking_frame({"worse": {0: 1.0, 1: 2.0}, "better": {0: 5.0}})
-    assert frame["objective"].tolist() == ["better", "worse"]
+    frame = pd.DataFrame({"objective": ["worse", "worse", "better"], "value": [1.0, 2.0, 5.0]})
     draw_ranking(frame, ax, baseline="worse")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
     assert "Student's 95 % interval" in ax.get_xlabel()
@@ -76,9 +75,10 @@ def test_a_ranking(ax):
 
 def test_recall_counts_hits(ax):
     places = np.array([1, 2, 2, 7])
-    frame = recall_frame({"one": places}, most=10)
-    assert frame["recall"].tolist() == [100 * (places <= k).mean() for k in range(1, 11)]
-    draw_recall(frame, ax)
+    draw_recall(pd.DataFrame({"name": "one", "rank": places}), ax, 10)
+    (line,) = ax.lines
+    of = dict(line.get_xydata())  # the last value at every rank
+    assert {k: of[k] for k in (1, 2, 7)} == {k: pytest.approx(100 * (places <= k).mean()) for k in (1, 2, 7)}
     assert "log scale" in ax.get_xlabel()
 
 

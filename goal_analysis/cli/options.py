@@ -250,7 +250,8 @@ def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen_objective(choice: Choice) -> GradientObjective:
     """The objective that the options say."""
-    parts_said = _parts_said(choice)
+    own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
+    parts_said = any(option is not None for option in own)
     ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": parts_said}
     given = [way for way, taken in ways.items() if taken]
     if len(given) != 1:
@@ -278,11 +279,6 @@ def chosen_objective(choice: Choice) -> GradientObjective:
     from goal_analysis.recombination.objective import GradientObjective
 
     return GradientObjective(value)
-
-
-def _parts_said(choice: Choice) -> bool:
-    own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
-    return any(option is not None for option in own)
 
 
 def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:

@@ -256,16 +256,11 @@ def _triplet(objective: Objective) -> tuple[Figure, list[str]]:
 
 def _field(objective: Objective) -> tuple[Figure, list[str]]:
     verdict = integrability(objective)
-    said = {
-        True: "the gradient of a loss",
-        False: "not the gradient of any loss",
-        None: "open whether it is the gradient of a loss",
-    }[verdict.integrable]
     curl = curl_frame(objective, verdict=verdict)
     scale_beside = 0.95 if curl["curl"].any() else 0.2
     figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
     draw_field(field_frame(objective), curl, ax, field_of(objective).similarity)
-    return figure, [said]
+    return figure, [verdict.said]
 
 
 def _portrait(objective: Objective) -> tuple[Figure, list[str]]:

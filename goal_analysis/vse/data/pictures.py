@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.split import DataError, Fault
+from goal_analysis.vse.data.split import DataError, Fault, is_text
 
 SIZE = 224  # the side of a picture in pixels, by default
 
@@ -127,11 +127,6 @@ def path_inside(folder: Path, name: str) -> str:
     if not found.is_relative_to(folder.resolve()):
         raise DataError(f"{given}, which leads out of {folder}, but expected one inside")
     return str(path)
-
-
-def is_text(words: str) -> bool:
-    """Whether these are characters only: no lone surrogates, which stand for bytes that are not UTF-8."""
-    return words == words.encode("utf-8", "replace").decode("utf-8")
 
 
 def _below(folder: Path, name: str) -> PurePosixPath:

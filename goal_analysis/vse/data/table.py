@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.vse.data.pictures import SIZE, is_text
+from goal_analysis.vse.data.pictures import SIZE
 from goal_analysis.vse.data.rows import Row, data_of_rows, drop_faults, find_image
-from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, read_bytes
+from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, is_text, read_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 40

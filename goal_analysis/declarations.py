@@ -118,7 +118,7 @@ _DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _NUMBER = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?", re.ASCII)
 
 
-def fraction_of(text: str) -> Fraction:
+def _fraction_of(text: str) -> Fraction:
     """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; a ValueError where a
     float64 has none.
     """
@@ -132,8 +132,8 @@ def fraction_of(text: str) -> Fraction:
 
 
 def number_of(text: str) -> float:
-    """The number that a text says as `fraction_of` reads it, as a float."""
-    return float(fraction_of(text))
+    """The number that a text says as `_fraction_of` reads it, as a float."""
+    return float(_fraction_of(text))
 
 
 def number_text(value: float) -> str:
@@ -252,7 +252,7 @@ class Table:
         """The number of a key; of a text such as ``"1/3"``, a `Fraction`."""
         value = self._given.get(key)
         try:
-            found = fraction_of(value) if isinstance(value, str) else value
+            found = _fraction_of(value) if isinstance(value, str) else value
         except ValueError:
             found = None
         if isinstance(found, bool) or not isinstance(found, numbers.Real):

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import text_of
-from goal_analysis.api.runs import experiment_of, load_run
 from goal_analysis.cli.options import (
     INTERRUPTED,
     AssignmentsOption,
     DataOption,
     JobsOption,
     JsonOption,
+    check_names,
     print_table,
     refuse,
     say_interrupted,
@@ -26,19 +25,22 @@ if TYPE_CHECKING:
 
 
 def compare(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Experiments.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")
+    ] = None,
     presets: Annotated[
         list[str] | None, typer.Option("--preset", help="An experiment of the package; repeatable.")
     ] = None,
     objectives: Annotated[
-        list[str] | None, typer.Option("--objective", help="In place of the experiments' own; repeatable.")
+        list[str] | None,
+        typer.Option("--objective", help="Train with this objective, not the experiment's; repeatable."),
     ] = None,
     data: DataOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N − 1.")] = 5,
-    baseline: Annotated[str | None, typer.Option(help="What differences are to; by default the first.")] = None,
-    split: Annotated[str, typer.Option(help="dev, test or train: where the runs' best models are compared.")] = "dev",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
+    baseline: Annotated[str | None, typer.Option(help="Differences are to this one; by default the first.")] = None,
+    split: Annotated[str, typer.Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
     assignments: AssignmentsOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the runs.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the runs.")] = Path(
         "comparison"
     ),
     processes: JobsOption = 1,
@@ -46,21 +48,24 @@ def compare(
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
 
-    What is done is not run again, so the same command goes on after any end. On every split, a run's model is that of
-    its best epoch on dev.
+    A run that is done is not run again, so the same command goes on after any end. A run's model is that of its best
+    epoch on dev, whatever the split.
 
     \b
     goal-analyze compare --preset bag_of_words --objective vse_pp --objective nca/linear@softmax:12 --jobs 2
     """
+    if not files and not presets:
+        refuse("got no experiment but expected files or --preset")
+    sources = [*(files or ()), *(presets or ())]
+    check_names(presets or (), objectives or ())
+    from goal_analysis.api.objectives import text_of
+    from goal_analysis.api.runs import experiment_of, load_run
     from goal_analysis.study.comparison import COLUMNS
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.jobs import Failure, Job, run_jobs
     from goal_analysis.study.runs import best_by_seed, best_rsum, seed_jobs
 
-    if not files and not presets:
-        refuse("got no experiment but expected files or --preset")
     experiments: dict[str, Experiment] = {}
-    sources = [*(files or ()), *(presets or ())]
     for source in sources:
         experiment = experiment_of(source, data, assignments=assignments or ())
         for objective in objectives or [experiment.objective]:

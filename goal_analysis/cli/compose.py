@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import (
     Choice,
     JsonOption,
     choosing_an_objective,
     chosen_objective,
+    json_of,
     line_width,
     parts,
-    print_json,
     refuse,
 )
 
@@ -24,7 +26,7 @@ def compose(
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compose an objective, and say what it is: its weights, whether it is the gradient of a loss, and of which.
+    """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
 
     \b
     goal-analyze compose "nca(tau=12)/linear@softmax:12"
@@ -33,17 +35,22 @@ def compose(
     goal-analyze compose nca/linear --as-toml > mine.toml
     goal-analyze compose --toml mine.toml
     """
-    from goal_analysis.recombination.text import line_of, to_toml
-
     if as_toml and as_json:
         refuse("got --as-toml and --json but expected at most one")
-    chosen = chosen_objective(choice)
-    if as_toml:
-        typer.echo(to_toml(chosen.objective, parts(choice.own)), nl=False)
-        return
-    description = chosen.describe()
-    if as_json:
+    width = line_width()
+
+    def said() -> str:
+        chosen = chosen_objective(choice)
+        from goal_analysis.recombination.text import line_of, to_toml
+
+        if as_toml:
+            return to_toml(chosen.objective, parts(choice.own)).removesuffix("\n")
+        description = chosen.describe()
+        if not as_json:
+            return description.to_plain(width)
         name = line_of(chosen.objective, parts(choice.own)) or chosen.name
-        print_json({"objective": name, **description.to_json()})
-    else:
-        typer.echo(description.to_plain(line_width()))
+        return json_of({"objective": name, **description.to_json()})
+
+    typer.echo(
+        kept(said, "compose", choice.toml and Path(choice.toml), *vars(choice).values(), as_toml, as_json, width)
+    )

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.api.objectives import export, measure
-from goal_analysis.api.objectives import objective as trained_objective
+import goal_analysis as ga
 from goal_analysis.cli.compare import compare
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
 from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
@@ -27,8 +23,6 @@ from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.report import report
 from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
 from goal_analysis.files import write_json
-from goal_analysis.symbolic.objective import Objective
-from losses_catalog import catalog
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
     from torch import Tensor
@@ -58,7 +52,7 @@ RETRIEVING = (
 """What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
 
 SEEDS = 3
-"""Of every objective."""
+"""Tune the learning rate of every objective too."""
 
 SMALL = (
     "data.train=800",
@@ -74,12 +68,14 @@ SMALL = (
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of what is written.")
+    ] = Path("demo"),
     processes: JobsOption = 2,
 ) -> None:
     """Take the catalog apart, verify it, measure a foreign loss, compose, export, train, compare, draw and report.
 
-    Minutes on two cores; what is done is not done again, so the same command goes on after any end, Ctrl-C too.
+    It takes minutes on two cores. After any end, Ctrl-C too, the same command goes on from there.
 
     \b
     goal-analyze demo -o demo
@@ -87,9 +83,9 @@ def demo(
     start = time.perf_counter()
     with going_on(output):
         typer.echo("1/6 Deriving the weights of the catalog")
-        records = derived(output / "catalog.json")
+        derived(output / "catalog.json")
         typer.echo("2/6 Verifying them against autograd")
-        sound = verified(output / "verification.json", records)
+        sound = verified(output / "verification.json", ga.losses())
         typer.echo("3/6 Measuring a loss that nobody declared, by autograd alone")
         measured(output / "measurement.json")
         typer.echo("4/6 Composing objectives")
@@ -115,25 +111,20 @@ def going_on(output: Path) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def derived(file: Path) -> list[dict[str, object]]:
+def derived(file: Path) -> None:
     """The catalog taken apart, printed and written."""
-    records = list(summaries(catalog))
+    records = kept(lambda: list(summaries(ga.losses())), "list", None)
     print_summary(records)
     write_json(file, records)
-    return records
 
 
-def verified(file: Path, records: Sequence[object], chosen: Sequence[Objective] = catalog) -> bool:
-    """Whether the catalog's weights agree with autograd's; what the file says of the same package is not done again."""
-    state = _state(records)
-    done = {str(record["loss"]): record for record in _kept(file, state) or []}
-    if done:
-        typer.echo(f"  {len(done)} of {len(chosen)} were verified before")
-    for record in verifications((loss for loss in chosen if loss.name not in done), batches(), DTYPES[:3]):
-        done[str(record["loss"])] = record
-        typer.echo(f"  {len(done)}/{len(chosen)} {record['loss']}")
-        write_json(file, {"of": state, "found": list(done.values())})
-    found = [done[loss.name] for loss in chosen]
+def verified(file: Path, chosen: Sequence[ga.Objective]) -> bool:
+    """Whether the losses' weights agree with autograd's; printed and written."""
+    found = []
+    for loss in chosen:
+        found.append(kept(lambda loss=loss: next(verifications([loss], batches(), DTYPES[:3])), "verify", loss.name))
+        typer.echo(f"  {len(found)}/{len(chosen)} {loss.name}")
+    write_json(file, found)
     print_verifications(found)
     return all(bool(record["verified"]) for record in found)
 
@@ -147,45 +138,28 @@ def margin_softmax(scores: Tensor) -> Tensor:
 
 
 def measured(file: Path) -> dict[str, Any]:
-    """What `margin_softmax` is found to be, printed and written; what the file says of the same package is kept."""
-    state = _state(())
-    found = _kept(file, state)
-    if found is None:
-        measurement = measure(margin_softmax, name="margin_softmax, written in torch")
-        found = {"said": measurement.summary(), **measurement.record()}
-        write_json(file, {"of": state, "found": found})
+    """What `margin_softmax` is found to be, printed and written."""
+
+    def said() -> dict[str, Any]:
+        measurement = ga.measure(margin_softmax, name="margin_softmax, written in torch")
+        return {"said": measurement.summary(), **measurement.record()}
+
+    found = kept(said, "margin_softmax", MARGIN, SCALE)
+    write_json(file, found)
     typer.echo(found["said"])
     print_table(COLUMNS, [row for row in found["nearest"] if not row["problem"]], wrapped=("settings", "ties"))
     return found
 
 
-def _state(records: Sequence[object]) -> str:
-    """A fingerprint of what findings come from: these records, the sources of the package, and what they stand on."""
-    state = hashlib.sha256(json.dumps([version("torch"), version("sympy"), *records], default=str).encode())
-    for package in ("goal_analysis.symbolic", "goal_analysis.numeric", "losses_catalog"):
-        for source in sorted(Path(str(resources.files(package))).rglob("*.py")):
-            state.update(source.read_bytes())
-    return state.hexdigest()[:16]
-
-
-def _kept(file: Path, state: str) -> Any:
-    """What was found and written in this state before; None where there is no such thing."""
-    try:
-        before = json.loads(file.read_text("utf-8"))
-        return before["found"] if before["of"] == state else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def recombined(output: Path) -> bool:
     """Compose objectives, export one, have its file check itself, and train with it; whether both went well."""
-    described = [{"objective": text, **trained_objective(text).describe().to_json()} for text in OBJECTIVES]
+    described = [{"objective": text, **ga.describe(text).to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
     write_json(output / "objectives.json", described)
     file = output / "objective.py"
     typer.echo(f"  Exporting {EXPORTED} to {file}, which checks itself")
-    export(EXPORTED, file)
+    ga.export(EXPORTED, file)
     checked = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
     typer.echo("".join(f"  {line}\n" for line in (checked.stdout + checked.stderr).splitlines()), nl=False)
     typer.echo(f"  Training two linear towers with {EXPORTED} for {STEPS} steps on made-up pairs")
@@ -203,7 +177,7 @@ def trained(text: str) -> tuple[float, float]:
     images = torch.randn(128, 16, generator=source)
     texts = images @ torch.randn(16, 24, generator=source) + 0.1 * torch.randn(128, 24, generator=source)
     towers = [(0.1 * torch.randn(dim, 8, generator=source)).requires_grad_() for dim in (16, 24)]
-    objective = trained_objective(text)
+    objective = ga.objective(text)
     optimizer = torch.optim.Adam(towers, 0.02)
 
     def embedded() -> tuple[torch.Tensor, torch.Tensor]:

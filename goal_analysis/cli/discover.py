@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import text_of
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -48,33 +47,39 @@ def discover(
     preset: BasePresetOption = None,
     budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
-        int | None, typer.Option(min=1, help="Trials of every baseline's search; by default as many.")
+        int | None, typer.Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
     ] = None,
     integrable: Annotated[
-        bool | None, typer.Option("--integrable/--not-integrable", help="Only gradients of a loss, or of none.")
+        bool | None,
+        typer.Option(
+            "--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."
+        ),
     ] = None,
-    finalists: Annotated[int, typer.Option(min=1, help="How many of the best are run over fresh seeds.")] = 3,
+    finalists: Annotated[int, typer.Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of the comparison.")] = 5,
     confirm: Annotated[
-        list[str] | None, typer.Option(metavar="DIR/NAME", help="Other data to compare the same on; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="DIR/NAME", help="Compare the same objectives on these data too; repeatable."),
     ] = None,
     assignments: AssignmentsOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Of the discovery.")] = Path(
-        "discovery"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder of the discovery.")
+    ] = Path("discovery"),
     processes: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
 
-    InfoNCE and the triplet loss on hardest negatives have searches of their own, with the same budget each: their
-    scales, the learning rate and the making of batches. What is done is not run again: the same command goes on after
-    any end, and several may work in one folder.
+    InfoNCE and the triplet loss on hardest negatives are searched with the same budget: their scales, the learning
+    rate, and how batches are made. A run that is done is not run again, so the same command goes on after any end.
+    Several commands may work in one folder.
 
     \b
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
     goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
     """
+    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+    from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
@@ -88,7 +93,6 @@ def discover(
         found = verdict(objective).integrable
         return "" if found is integrable else f"integrable: {found}, but {integrable} was asked for"
 
-    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
     for experiment in (base, *others):
         experiment.load_data()
     also_on = {other.data_name: other.data for other in others}

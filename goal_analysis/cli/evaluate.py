@@ -23,10 +23,12 @@ def evaluate(
     split: Annotated[str, typer.Option(help="dev, test or train.")] = "dev",
     protocol: Annotated[str | None, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
     ranks_file: Annotated[
-        Path | None, typer.Option("--ranks", metavar="FILE.json", help="Write the 50 first of every query, in order.")
+        Path | None,
+        typer.Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order."),
     ] = None,
     eccv: Annotated[
-        bool, typer.Option("--eccv", help="On COCO's 5,000 test images: the positives of ECCV Caption and CxC, too.")
+        bool,
+        typer.Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
     ] = False,
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
@@ -34,22 +36,26 @@ def evaluate(
     """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
 
     Several runs are an ensemble: their scores are averaged, and nothing is re-ranked. Recall from images is the hit
-    rate "any of the image's captions among the first K". The 95 % intervals are over other images with their captions,
-    of these models; what another seed of the training would reach is another matter, which `compare` is for.
+    rate "any of the image's captions among the first K". The 95 % intervals are over images with their captions. They
+    say nothing of other training seeds; `compare` does.
 
     \b
     goal-analyze evaluate runs/mine
     goal-analyze evaluate runs/mine --data data/f30k_precomp --split test --protocol flickr30k
     goal-analyze evaluate runs/a runs/b --json
     """
+    from goal_analysis.vse.folder.run_folder import read_run
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
+    for folder in runs:
+        read_run(folder)
     from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
     from goal_analysis.vse.retrieval.scoring import ways_of
 
-    if protocol is not None and protocol not in PROTOCOLS:
-        refuse(f"--protocol: got {protocol!r} but expected one of {', '.join(PROTOCOLS)}")
     models = [load_model(folder) for folder in runs]
     chosen = models[0].load_split(split, data, skip_bad)
     for model in models[1:]:

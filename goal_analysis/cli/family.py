@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse
-from goal_analysis.symbolic.typesetting import plain
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.family import Member
@@ -21,23 +19,28 @@ LONGEST = 60
 
 def family(
     integrable: Annotated[
-        bool | None, typer.Option("--integrable/--not-integrable", help="The gradient of a loss, or of none.")
+        bool | None,
+        typer.Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others."),
     ] = None,
-    sign: Annotated[str | None, typer.Option(help="What the weights do, such as 'pulls and pushes' or mixed.")] = None,
+    sign: Annotated[
+        str | None, typer.Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")
+    ] = None,
     using: Annotated[
-        list[str] | None, typer.Option("--part", metavar="NAME", help="With one of these weights; may be repeated.")
+        list[str] | None,
+        typer.Option("--part", metavar="NAME", help="List those with one of these weights; may be repeated."),
     ] = None,
     minings: Annotated[
-        list[str] | None, typer.Option("--mining", help="Such as softmax:12; may be repeated. By default hardest.")
+        list[str] | None,
+        typer.Option("--mining", help="The mining, such as softmax:12; may be repeated. By default hardest."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="With every mining of the family.")] = False,
-    names_alone: Annotated[bool, typer.Option("--names", help="Print the names alone, at once.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every mining of the family.")] = False,
+    names_alone: Annotated[bool, typer.Option("--names", help="Print only names; nothing is judged.")] = False,
     own: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the objectives that the weights of the catalog and of its losses make, and what they are.
 
-    A name goes wherever an objective is named: `compose`, `export`, `train`.
+    Every name is an objective for `compose`, `export` and `train`.
 
     \b
     goal-analyze family
@@ -45,31 +48,37 @@ def family(
     goal-analyze family --all --names | wc -l
     goal-analyze family --part nca_twin --json
     """
-    from goal_analysis.recombination.family import FAMILY_MININGS, combinations
-    from goal_analysis.recombination.family import family as members_of
-    from goal_analysis.recombination.minings import mining_of
-
     if every and minings:
         refuse("got --all and --mining but expected one of them")
-    mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
-    known = parts(own)
-    chosen = members_of(known, mined, integrable=integrable, sign=sign, using=using or ())
+
+    def found() -> dict[str, Any]:
+        from goal_analysis.recombination.family import FAMILY_MININGS, LeftOut, combinations
+        from goal_analysis.recombination.family import family as members_of
+        from goal_analysis.recombination.minings import mining_of
+
+        mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
+        chosen = members_of(parts(own), mined, integrable=integrable, sign=sign, using=using or ())
+        if names_alone:
+            return {"records": [{"objective": member.name} for member in chosen]}
+        left_out = sum(isinstance(one, LeftOut) for one in combinations(parts(own), mined))
+        return {"records": list(_with_progress(chosen, sign)), "left_out": left_out}
+
+    answer = kept(found, "family", own, integrable, sign, using, minings, every, names_alone)
+    records = answer["records"]
     if names_alone:
-        for member in chosen:
-            typer.echo(member.name)
-        return
-    records = list(_with_progress(chosen, sign))
-    if as_json:
+        typer.echo("".join(f"{record['objective']}\n" for record in records), nl=False)
+    elif as_json:
         print_json(records)
-        return
-    rows = [{**record, "loss": _short(record["loss"])} for record in records]
-    print_table(("objective", "integrable", "loss"), rows)
-    left_out = Counter(type(one).__name__ for one in combinations(known, mined))["LeftOut"]
-    typer.echo(f"{len(records)} objectives; {left_out} combinations make none of their own")
+    else:
+        print_table(("objective", "integrable", "loss"), [{**one, "loss": _short(one["loss"])} for one in records])
+        typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 
 
 def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict[str, object]]:
+    from rich.console import Console
+
     from goal_analysis.recombination.description import mining_words
+    from goal_analysis.symbolic.typesetting import plain
 
     with Console(stderr=True).status("judging") as status:
         for member in members:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+
+if TYPE_CHECKING:
+    from goal_analysis.symbolic.objective import Objective
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 
@@ -24,7 +25,7 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
     goal-analyze list --catalog my_losses.toml
     goal-analyze list --json | jq '.[] | select(.integrable | not) | .name'
     """
-    records = list(summaries(losses(own)))
+    records = kept(lambda: list(summaries(losses(own))), "list", own)
     if as_json:
         print_json(records)
     else:
@@ -33,6 +34,10 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
 
 def summaries(chosen: Iterable[Objective]) -> Iterator[dict[str, object]]:
     """One record a loss, derived."""
+    from goal_analysis.symbolic.analysis.decomposition import decompose
+    from goal_analysis.symbolic.analysis.integrability import integrability
+    from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+
     for loss in chosen:
         decomposition = decompose(loss)
         verdict = integrability(decomposition)
@@ -54,7 +59,7 @@ def print_summary(records: list[dict[str, object]]) -> None:
         COLUMNS,
         (
             {key: "open" if value is None else value for key, value in record.items()}
-            | {"reference": author_and_year(str(record["reference"]))}
+            | {"reference": _author_and_year(str(record["reference"]))}
             for record in records
         ),
         wrapped=("shape",),
@@ -62,7 +67,6 @@ def print_summary(records: list[dict[str, object]]) -> None:
     typer.echo(f"{len(records)} losses")
 
 
-def author_and_year(references: str) -> str:
-    """The first key of the bibliography as people cite it: ``sun2020circle`` is Sun 2020."""
+def _author_and_year(references: str) -> str:
     key = re.match(r"([a-z]+)(\d{4})", references)
     return f"{key[1].capitalize()} {key[2]}" if key else references

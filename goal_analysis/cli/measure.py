@@ -6,9 +6,8 @@ import ast
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from goal_analysis.api.objectives import measure
+import goal_analysis as ga
 from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table, refuse
 
 COLUMNS = ("loss", "distance", "on_triplet", "factor", "settings", "anchors", "ties")
@@ -46,8 +45,10 @@ def measure_loss(
     """
     how: dict[str, Any] = {"points": points, "dim": dim, "dtype": dtype}
     how["settings"] = dict(map(_assigned, assignments or ()))
+    from rich.console import Console
+
     with Console(stderr=True).status("measuring") as status:
-        found = measure(target, inputs, losses=losses(own), progress=status.update, **how)
+        found = ga.measure(target, inputs, losses=losses(own), progress=status.update, **how)
     if as_json:
         print_json(found.record())
         return

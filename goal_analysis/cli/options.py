@@ -10,26 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from goal_analysis.api.objectives import parts_with
 from goal_analysis.cli.extras import line_for
 from goal_analysis.declarations import MOST_BYTES, number_of, read_toml, text_of_file
-from goal_analysis.recombination.reading import value_of
-from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.parsing.declaration import loss_from_mapping, losses_from_mapping
-from losses_catalog import catalog
 
-if TYPE_CHECKING:  # torch is loaded when a command needs it
+if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.parts import Parts
+    from goal_analysis.symbolic.objective import Objective
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -43,7 +37,7 @@ BASELINES = ("vse_pp", "info_nce(tau=12)")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 CatalogOption = Annotated[
-    Path | None, typer.Option("--catalog", metavar="FILE", help="A TOML file of losses of your own.")
+    Path | None, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
@@ -51,22 +45,25 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Data in place of the experiment's, or `scenes`.")
+    str | None,
+    typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
 ]
 OtherDataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Other data than the run was trained on.")
+    str | None, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
 ]
 SkipBadOption = Annotated[
     bool,
-    typer.Option(
-        "--skip-bad", help="Leave out rows that cannot be used, and count them; every picture is decoded once for that."
-    ),
+    typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once."),
 ]
 BaseArgument = Annotated[
-    Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Instead of a preset: model and training.")
+    Path | None,
+    typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
 ]
 BasePresetOption = Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")]
-AssignmentsOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")]
+AssignmentsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable."),
+]
 
 _Text = str | None
 
@@ -142,6 +139,9 @@ def read_text(path: str) -> str:
 @lru_cache(maxsize=8)
 def losses(own: Path | None = None) -> tuple[Objective, ...]:
     """The catalog, with the losses of the user's file in front."""
+    from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
+    from losses_catalog import catalog
+
     if own is None:
         return catalog
     try:
@@ -157,16 +157,45 @@ def losses(own: Path | None = None) -> tuple[Objective, ...]:
 
 def parts(own: Path | None = None) -> Parts:
     """What names stand for: the weights and losses of the catalog, and the losses of a user's file."""
+    from goal_analysis.api.objectives import parts_with
+
     return parts_with(losses(own))
 
 
 def objective_of(text: str, own: Path | None = None, **keywords: Any) -> Objective:
     """The objective of a text, as `goal_analysis.recombination.reading.value_of` reads it, with a file of losses."""
+    if own is None:
+        check_names(objectives=[text])
+    from goal_analysis.recombination.reading import value_of
+
     return value_of(text, parts(own), **keywords)
+
+
+def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> None:
+    """Refuse presets that there are not, and lines whose names the catalog has not, before SymPy or torch is loaded."""
+    from goal_analysis.recombination import names
+    from goal_analysis.vse.loop.experiment import preset
+
+    for name in presets:
+        if not name.endswith((".toml", ".json")):
+            preset(name)
+    folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
+    weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
+    triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
+    losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
+    for text in objectives:
+        match = None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text)
+        if match is not None:
+            try:
+                names.check_names(match[1], match[3], losses, triplets, pairs)
+            except ValueError as problem:
+                raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
 def of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
     """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
+    from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
+
     return loss_from_mapping(
         "formula", {"formula": formula, "hyperparameters": dict(settings), "title": "Your formula"}
     )
@@ -185,15 +214,20 @@ class Choice:
         _Text, typer.Option("--triplet-formula", help="A triplet weight as a formula of s_p and s_n.")
     ]
     positive_formula: Annotated[
-        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; with --negative-formula.")
+        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; needs --negative-formula.")
     ]
-    negative_formula: Annotated[_Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n.")]
-    mining: Annotated[_Text, typer.Option("--mining", help="Such as hardest, softmax:12 or top_k:5.")]
-    direction: Annotated[_Text, typer.Option("--direction", help="Where weights move embeddings.")]
-    similarity: Annotated[_Text, typer.Option("--similarity", help="Of the embeddings; cosine by default.")]
-    reduction: Annotated[_Text, typer.Option("--reduction", help="mean or sum over the anchors.")]
-    anchors: Annotated[_Text, typer.Option("--anchors", help="rows, columns or both.")]
-    toml: Annotated[_Text, typer.Option("--toml", metavar="FILE", help="Declared in TOML; - is the input.")]
+    negative_formula: Annotated[
+        _Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n; needs --positive-formula.")
+    ]
+    mining: Annotated[_Text, typer.Option("--mining", help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
+    direction: Annotated[_Text, typer.Option("--direction", help="The direction in which a weight moves an embedding.")]
+    similarity: Annotated[_Text, typer.Option("--similarity", help="The similarity of embeddings; cosine by default.")]
+    reduction: Annotated[_Text, typer.Option("--reduction", help="mean or sum over anchors; mean by default.")]
+    anchors: Annotated[_Text, typer.Option("--anchors", help="Which side has the anchors: rows, columns or both.")]
+    toml: Annotated[
+        _Text,
+        typer.Option("--toml", metavar="FILE", help="Read the objective from a TOML file; - reads the standard input."),
+    ]
     assignments: SetOption
     own: CatalogOption
 
@@ -216,34 +250,35 @@ def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen_objective(choice: Choice) -> GradientObjective:
     """The objective that the options say."""
-    from goal_analysis.recombination.objective import GradientObjective
-    from goal_analysis.recombination.text import from_mapping, from_toml
-
-    parts_said = _parts_said(choice)
+    own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
+    parts_said = any(option is not None for option in own)
     ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": parts_said}
     given = [way for way, taken in ways.items() if taken]
     if len(given) != 1:
         said = " and ".join(given) or "nothing"
         expected = "an objective such as nca/linear@softmax:12, --triplet and --pair, --toml"
         refuse(f"got {said} but expected one of: {expected}")
-    known, settings = parts(choice.own), settings_of(choice.assignments)
+    settings = settings_of(choice.assignments)
     names = ("mining", "direction", "similarity", "reduction", "anchors")
     fields = {name: getattr(choice, name) for name in names if getattr(choice, name) is not None}
     if choice.toml is not None:
         if fields or settings:
             said = " and ".join([*(f"--{name}" for name in fields), *(["--set"] if settings else [])])
             refuse(f"got --toml and {said} but expected it in the file")
-        return GradientObjective(from_toml(read_text(choice.toml), known))
-    if choice.objective is None:
-        return GradientObjective(from_mapping({**_weights(choice, settings), **fields, "settings": settings}, known))
-    if "@" in choice.objective and "mining" in fields:
+        from goal_analysis.recombination.text import from_toml
+
+        value = from_toml(read_text(choice.toml), parts(choice.own))
+    elif choice.objective is None:
+        from goal_analysis.recombination.text import from_mapping
+
+        value = from_mapping({**_weights(choice, settings), **fields, "settings": settings}, parts(choice.own))
+    elif "@" in choice.objective and "mining" in fields:
         refuse(f"got the mining twice, in {choice.objective!r} and as --mining, but expected it once")
-    return GradientObjective(value_of(choice.objective, known, **settings, **fields))
+    else:
+        value = objective_of(choice.objective, choice.own, **settings, **fields)
+    from goal_analysis.recombination.objective import GradientObjective
 
-
-def _parts_said(choice: Choice) -> bool:
-    own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
-    return any(option is not None for option in own)
+    return GradientObjective(value)
 
 
 def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:
@@ -270,9 +305,14 @@ def line_width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
+def json_of(record: object) -> str:
+    """The JSON of a record, or of a list of them, for people too."""
+    return json.dumps(record, ensure_ascii=False, indent=2)
+
+
 def print_json(record: object) -> None:
     """Print a record, or a list of them."""
-    typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+    typer.echo(json_of(record))
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
@@ -283,6 +323,10 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
         records: values by key; yes and no for booleans, two digits for floats.
         wrapped: the columns that may take several lines.
     """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=column not in wrapped, min_width=18 if column in wrapped else None)

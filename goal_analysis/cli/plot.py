@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
 from goal_analysis.files import folder_name
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import Objective
+from goal_analysis.pictures import FORMATS, KINDS
+
+if TYPE_CHECKING:
+    from goal_analysis.symbolic.objective import Objective
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -23,27 +25,29 @@ SEVERAL = 6
 
 def plot(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or nca/linear.")
+        list[str] | None,
+        typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
     kind: Annotated[str, typer.Option(help="pair, triplet, field, portrait, compare or all.")] = ALL,
-    every: Annotated[bool, typer.Option("--all", help="The whole catalog.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
-        str | None, typer.Option("--formula", help="A loss of one triplet too, a formula of s_p and s_n.")
+        str | None,
+        typer.Option("--formula", help="Draw the loss of one triplet that a formula of s_p and s_n says, too."),
     ] = None,
     assignments: SetOption = None,
     own: CatalogOption = None,
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", metavar="RUN", help="Runs instead; may be repeated.")
+        list[Path] | None, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DIR/NAME", help="With --run: other data than the run was trained on.")
+        str | None, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the pictures go.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the pictures.")] = Path(
         "plots"
     ),
     form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
 ) -> None:
-    """Draw the weights of losses or objectives, or what runs did; a file a picture.
+    """Draw the weights of losses and objectives, or what runs did. Every picture is a file.
 
     \b
     goal-analyze plot circle multi_similarity -o pictures
@@ -53,9 +57,6 @@ def plot(
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
     """
-    from goal_analysis.pictures.canvas import FORMATS
-    from goal_analysis.pictures.weight_figures import KINDS
-
     if form not in FORMATS:
         refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")
     if kind not in (*KINDS, COMPARE, ALL):
@@ -105,7 +106,7 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
     alone = tuple(kind for kind in kinds if kind != COMPARE)
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
     tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
-    tasks += [partial(draw_one, one, alone, folder, form) for one in chosen if alone]
+    tasks += [partial(_draw_one, one, alone, folder, form) for one in chosen if alone]
     if len(chosen) < SEVERAL:
         return [path for task in tasks for path in task()]
     from concurrent.futures import ProcessPoolExecutor
@@ -133,8 +134,7 @@ class Wanted:
         return replace(objective_of(self.name, self.own), name=self.name).with_settings(settings)
 
 
-def draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
-    """Draw and write the pictures of one objective."""
+def _draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     return draw_kinds(wanted.resolved(), wanted.name, folder, kinds, form)
 
 
@@ -143,7 +143,8 @@ def draw_kinds(
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import KINDS, figures
+    from goal_analysis.pictures.weight_figures import figures
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     written = []
     for kind, figure in figures(decompose(objective), objective.title, KINDS if kinds is None else kinds):
@@ -156,6 +157,7 @@ def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]
     """Draw and write the objectives beside each other."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import comparison_figure
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     figure = comparison_figure([decompose(one.resolved()) for one in chosen])
     path = folder / f"compare.{form}"

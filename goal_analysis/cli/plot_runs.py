@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.runs import load_run
+import goal_analysis as ga
 from goal_analysis.cli.options import refuse
-from goal_analysis.symbolic.analysis.decomposition import decompose
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
@@ -37,12 +35,12 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
         refuse("\n".join(faults))
     for fault in faults:
         typer.echo(fault, err=True)
-    logs = {run.folder: replace(load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
+    logs = {run.folder: replace(ga.load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
     with style():
         figures = figures_of_logs(list(logs.values()))
         best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
         try:
-            figures |= pictures_of_model(best, data)
+            figures |= _pictures_of_model(best, data)
         except (OSError, ValueError) as problem:
             typer.echo(f"left out what the model of {best} does: {problem}", err=True)
     if not figures:
@@ -53,13 +51,13 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     return list(written)
 
 
-def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
+def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
+    import pandas as pd
     import torch
 
     from goal_analysis.pictures.canvas import single_panel
-    from goal_analysis.pictures.run_figures import draw_gallery, draw_recall, gallery_size
-    from goal_analysis.pictures.run_frames import recall_frame
+    from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
     from goal_analysis.vse.retrieval.metrics import ranks
@@ -78,12 +76,10 @@ def pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     figures = {"batch": _batch(model, split, scores)}
     figure, ax = single_panel()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
-    draw_recall(recall_frame(by_way, min(100, len(split.images))), ax)
+    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
+    draw_recall(places, ax, min(100, len(split.images)))
     figures["recall"] = figure
-    retrieved = gallery_frame(*queries_of(split, scores, QUERIES))
-    figure, ax = single_panel(*gallery_size(retrieved))
-    draw_gallery(retrieved, ax)
-    return figures | {"gallery": figure}
+    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
 
 
 def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
@@ -97,13 +93,13 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     from goal_analysis.pictures.canvas import panels
     from goal_analysis.pictures.weight_frames import span_of, surface_frame
 
-    objective = trained_objective(model.experiment.objective)
+    objective = ga.objective(model.experiment.objective)
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
     chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
     matches = Matches.of_pairs(len(rows))
     with torch.no_grad():
         pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
-    anchors, weights = anchors_frame(pairs), decompose(objective.objective)
+    anchors, weights = anchors_frame(pairs), ga.decompose(objective)
     weight = "T" if weights.separable else "w_n"
     surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
     figure, axes = panels(2, 2, 3.8, 3.2)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
+import goal_analysis as ga
 
 
 def report(
@@ -17,13 +17,15 @@ def report(
         "report.html"
     ),
     baseline: Annotated[
-        str | None, typer.Option(metavar="OBJECTIVE", help="What differences are to; by default the first.")
+        str | None, typer.Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
     ] = None,
-    queries: Annotated[int, typer.Option(min=0, help="Images, and captions, in a gallery; 0 for none.")] = 6,
+    queries: Annotated[
+        int, typer.Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
+    ] = 6,
 ) -> None:
     """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.
 
-    It needs no network, so it can be sent to somebody. Runs that differ by their seed alone are put together.
+    The page needs no network. Runs that differ by their seed alone are shown as one.
 
     \b
     goal-analyze report runs/mine -o report.html
@@ -33,5 +35,5 @@ def report(
     from goal_analysis.study.report import report as page
     from goal_analysis.vse.loop.experiment import Experiment
 
-    write_whole(output, page(runs, trained_objective, Experiment.load_data, baseline, queries, sys.argv))
+    write_whole(output, page(runs, ga.objective, Experiment.load_data, baseline, queries, sys.argv))
     typer.echo(f"written to {output}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 def retrieve(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    text: Annotated[str | None, typer.Option(help="A caption: images are retrieved.")] = None,
-    image: Annotated[int | None, typer.Option(metavar="ROW", help="An image of the split: captions are.")] = None,
+    text: Annotated[str | None, typer.Option(help="Retrieve images for this caption.")] = None,
+    image: Annotated[
+        int | None, typer.Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
+    ] = None,
     data: OtherDataOption = None,
     split: Annotated[str, typer.Option(help="dev, test or train.")] = "dev",
-    top: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.png", help="The images, where they are pictures.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png", help="Draw query and answers; images have to be pictures."),
     ] = None,
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
@@ -52,36 +55,37 @@ def retrieve(
     records = []
     for place, (score, row) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), start=1):
         of = row if text is not None else int(chosen.image_of[row])
-        caption = chosen.captions[row] if text is None else first_caption(chosen, row)
+        caption = chosen.captions[row] if text is None else _first_caption(chosen, row)
         records.append({"place": place, "image": of, "score": score, "caption": caption})
     if output is not None:
-        save_pictures(chosen, [int(str(r["image"])) for r in records], output)
+        _save_pictures(chosen, text if text is not None else image or 0, records, output)
     if as_json:
         print_json(records)
     else:
         print_table(("place", "image", "score", "caption"), records, ("caption",))
 
 
-def first_caption(split: Split, image: int) -> str:
-    """The first caption of an image, to know it by."""
+def _first_caption(split: Split, image: int) -> str:
     return split.captions[int(split.image_of.searchsorted(image))]
 
 
-def save_pictures(split: Split, rows: list[int], path: Path) -> None:
-    """Write these images side by side; images that are features are a ValueError."""
+def _save_pictures(split: Split, asked: str | int, records: list[dict[str, Any]], path: Path) -> None:
+    """Draw the query and what was retrieved for it; images that are features are a ValueError."""
     import numpy as np
-    from matplotlib.figure import Figure
+    import pandas as pd
 
     from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.run_figures import gallery_figure
 
     if len(split.images.shape) != 4:
-        raise ValueError(
-            f"--output: got images of shape {split.images.shape[1:]} but expected pictures (3, height, width)"
-        )
-    figure = Figure(figsize=(1.5 * len(rows), 1.7), dpi=150, layout="constrained")
-    pictures = split.images.batch(np.asarray(rows)).clamp(0, 1)
-    for place, (row, axes) in enumerate(zip(rows, np.atleast_1d(figure.subplots(1, len(rows))), strict=True)):
-        axes.imshow(pictures[place].permute(1, 2, 0).numpy())
-        axes.set_title(f"{place + 1}: image {row}", fontsize=8)
-        axes.set_axis_off()
-    save(figure, path)
+        given = f"--output: got images of shape {split.images.shape[1:]}"
+        raise ValueError(f"{given} but expected pictures (3, height, width)")
+
+    def picture(row: int) -> np.ndarray:
+        return split.images.batch(np.array([row]))[0].permute(1, 2, 0).numpy()
+
+    rows = [(0, 0, asked if isinstance(asked, str) else picture(asked), False, np.nan)]
+    for r in records:
+        item = picture(r["image"]) if isinstance(asked, str) else r["caption"]
+        rows.append((0, r["place"], item, r["image"] == asked, r["score"]))
+    save(gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])), path)

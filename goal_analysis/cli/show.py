@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import (
     CatalogOption,
     JsonOption,
     SetOption,
+    json_of,
     line_width,
     objective_of,
     of_formula,
-    print_json,
     refuse,
     settings_of,
 )
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.typesetting.pages import (
-    Page,
-    integrability_page,
-    loss_page,
-    to_data,
-    to_latex,
-    to_markdown,
-    to_plain,
-    weights_page,
-)
+
+if TYPE_CHECKING:
+    from goal_analysis.symbolic.objective import Objective
+    from goal_analysis.symbolic.typesetting.pages import Page
 
 
 def show(
     loss: Annotated[
         str | None,
-        typer.Argument(metavar="[OBJECTIVE]", help="A name that `list` prints, or such as nca/linear@softmax:12."),
+        typer.Argument(
+            metavar="[OBJECTIVE]", help="A name that `list` prints, or an objective such as nca/linear@softmax:12."
+        ),
     ] = None,
     formula: Annotated[
-        str | None, typer.Option("--formula", help="A loss of one triplet instead, a formula of s_p and s_n.")
+        str | None, typer.Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
     ] = None,
     own: CatalogOption = None,
     assignments: SetOption = None,
@@ -59,15 +53,18 @@ def show(
         refuse("got " + ("neither" if loss is None else "both") + " a loss and --formula but expected one of them")
     if as_latex + as_markdown + as_json > 1:
         refuse("got several of --latex, --markdown and --json but expected at most one")
-    settings = settings_of(assignments)
-    chosen = of_formula(formula or "", settings) if loss is None else objective_of(loss, own).with_settings(settings)
-    pages = _pages(chosen)
-    if as_json:
-        print_json(to_data(pages))
-    elif as_latex:
-        typer.echo(to_latex(pages))
-    else:
-        typer.echo(to_markdown(pages) if as_markdown else to_plain(pages, line_width()))
+    settings, width = settings_of(assignments), line_width()
+
+    def shown() -> str:
+        chosen = of_formula(formula, settings) if formula else objective_of(loss or "", own).with_settings(settings)
+        from goal_analysis.symbolic.typesetting.pages import to_data, to_latex, to_markdown, to_plain
+
+        pages = _pages(chosen)
+        if as_json:
+            return json_of(to_data(pages))
+        return to_latex(pages) if as_latex else to_markdown(pages) if as_markdown else to_plain(pages, width)
+
+    typer.echo(kept(shown, "show", loss, formula, own, settings, as_latex, as_markdown, as_json, width))
 
 
 def _pages(objective: Objective) -> list[Page]:
@@ -77,7 +74,10 @@ def _pages(objective: Objective) -> list[Page]:
         from goal_analysis.recombination.verdict import verdict
 
         return list(described(objective, verdict(objective)).pages)
-    from goal_analysis.numeric.characteristics import characteristics, characteristics_page  # loads NumPy
+    from goal_analysis.numeric.characteristics import characteristics, characteristics_page
+    from goal_analysis.symbolic.analysis.decomposition import decompose
+    from goal_analysis.symbolic.analysis.integrability import integrability
+    from goal_analysis.symbolic.typesetting.pages import integrability_page, loss_page, weights_page
 
     decomposition = decompose(objective)
     return [

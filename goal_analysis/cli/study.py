@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.objectives import text_of
+import goal_analysis as ga
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
@@ -19,6 +18,7 @@ from goal_analysis.cli.options import (
     DataOption,
     JobsOption,
     JsonOption,
+    check_names,
     ending_a_study,
     refuse,
 )
@@ -53,12 +53,14 @@ def study(
     file: BaseArgument = None,
     preset: BasePresetOption = None,
     objectives: Annotated[
-        list[str] | None, typer.Option("--objective", help="To be studied beside the baselines; repeatable.")
+        list[str] | None, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="published, soft or all: many objectives at once.")] = None,
+    family: Annotated[str | None, typer.Option(help="Study many objectives at once: published, soft or all.")] = None,
     budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
-    tune_rate: Annotated[bool, typer.Option("--tune-learning-rate", help="Of every objective.")] = False,
+    tune_rate: Annotated[
+        bool, typer.Option("--tune-learning-rate", help="Tune the learning rate of every objective too.")
+    ] = False,
     assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
@@ -68,27 +70,29 @@ def study(
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
 
-    The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. What is done is not
-    run again: the same command goes on after any end, and given on several machines that share the folder, they share
-    the work. Runs of the comparison log what the weights do four times an epoch, and STUDY/report.html shows it all.
+    The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. A run that is done
+    is not run again, so the same command goes on after any end. Machines that share the folder share the work. Runs of
+    the comparison log four times an epoch what the weights do, and STUDY/report.html shows it.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
+    if family is not None and family not in FAMILIES:
+        refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
+    more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
+    check_names(objectives=more)
+    base = base_experiment(file, preset, data, assignments)
+    from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
     from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
     from goal_analysis.vse.loop.experiment import Experiment
 
-    if family is not None and family not in FAMILIES:
-        refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
-    more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    base = base_experiment(file, preset, data, assignments)
     probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))
     candidates = [
-        candidate(name, trained_objective(name).objective, text_of, base, tune_rate)
+        candidate(name, ga.objective(name).objective, text_of, base, tune_rate)
         for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
     ]
     done = 0
@@ -100,7 +104,7 @@ def study(
 
     with ending_a_study(output):
         outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
-        shown = page([output / COMPARISON], trained_objective, Experiment.load_data, BASELINES[1], command=sys.argv)
+        shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
         write_whole(output / REPORT, shown)
     if as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from goal_analysis.api.objectives import objective as trained_objective
-from goal_analysis.api.runs import experiment_of
-from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, refuse
+import goal_analysis as ga
+from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, check_names, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
@@ -24,7 +21,8 @@ if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.vse.loop.training import Report
 
 ExperimentArgument = Annotated[
-    Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="Data, model, objective and training.")
+    Path | None,
+    typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
 ]
 PresetOption = Annotated[str | None, typer.Option(help="An experiment that comes with the package.")]
 
@@ -36,7 +34,7 @@ def train(
     objective: Annotated[
         str | None, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of weights, batches and dropout.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
     ] = None,
@@ -44,12 +42,14 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes on this machine, one a device; by default 1, or as torchrun says."),
+        typer.Option(
+            min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."
+        ),
     ] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; by default 1, or as torchrun says.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too (needs the package tensorboard).")
+        bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
     skip_bad: SkipBadOption = False,
 ) -> None:
@@ -70,7 +70,7 @@ def train(
         besides = [*(assignments or ()), *(["data.skip_bad=true"] if skip_bad else [])]
         experiment = chosen_experiment(file, preset, data, objective, seed, besides)
         folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
-    trained_with, loaded = trained_objective(experiment.objective), experiment.load_data()
+    trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
     run(experiment, trained_with, loaded, folder, *processes(devices, nodes), accelerator, tensorboard)
 
 
@@ -88,6 +88,9 @@ def chosen_experiment(
     if (file is None) == (preset is None):
         given = f"got {'both' if file else 'neither'} an experiment's file and a preset"
         refuse(f"{given} but expected one; presets are {', '.join(presets())}")
+    check_names([preset] if preset else [], [objective] if objective else [])
+    from goal_analysis.api.runs import experiment_of
+
     return experiment_of(file or preset or "", data, objective, seed, assignments)
 
 
@@ -122,6 +125,9 @@ def run(
     tensorboard: bool,
 ) -> None:
     """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
     from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric

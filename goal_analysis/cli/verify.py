@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from goal_analysis.cli.options import (
     CatalogOption,
@@ -20,36 +19,35 @@ from goal_analysis.cli.options import (
     refuse,
     settings_of,
 )
-from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.objective import Objective
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
     import torch
 
     from goal_analysis.numeric.batches import Batch
+    from goal_analysis.symbolic.objective import Objective
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def verify_losses(
     names: Annotated[list[str] | None, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Verify the whole catalog.")] = False,
-    device: Annotated[str, typer.Option(help="Where the weights are computed, such as cuda.")] = "cpu",
+    every: Annotated[bool, typer.Option("--all", help="Verify every loss of the catalog.")] = False,
+    device: Annotated[str, typer.Option(help="The device that computes, such as cuda.")] = "cpu",
     dtypes: Annotated[
         list[str] | None, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder with SPLIT_ims.npy: batches of real features too.")
+        Path | None, typer.Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which features of the folder.")] = "dev",
+    split: Annotated[str, typer.Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
     own: CatalogOption = None,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify that the derived weights are the gradient: the largest relative errors by dtype.
+    """Compare the derived weights with autograd, and print the largest relative error of every dtype.
 
-    The exit code is 1 if an error exceeds its bound (1e-10 in float64; 1e-3 in narrower ones, but 0.5 for the gradients
-    of embeddings in half precision), or if a number is not finite where the exact one is.
+    The exit code is 1 where an error exceeds its bound, or where a number is not finite but the exact one is. The bound
+    is 1e-10 in float64 and 1e-3 in narrower dtypes; for gradients of embeddings in half precision it is 0.5.
 
     \b
     goal-analyze verify circle multi_similarity
@@ -59,15 +57,15 @@ def verify_losses(
     """
     if every == bool(names):
         refuse(f"got {'both losses and --all' if every else 'neither losses nor --all'} but expected one of them")
+    kinds = dtypes or DTYPES[:3]
+    if wrong := [name for name in kinds if name not in DTYPES]:
+        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
     chosen = losses(own) if every else [objective_of(name, own) for name in names or ()]
     if len(chosen) > 1 and assignments:
         refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
     settings = settings_of(assignments)
     for loss in chosen:
         loss.values(settings)
-    kinds = dtypes or DTYPES[:3]
-    if wrong := [name for name in kinds if name not in DTYPES]:
-        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
     import torch
 
     from goal_analysis.numeric.verification import check_device
@@ -92,6 +90,7 @@ def verifications(
     import torch
 
     from goal_analysis.numeric.verification import VerificationError, verify
+    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     for loss in chosen:
         found: dict[str, object] = dict.fromkeys(dtypes, float("nan"))
@@ -134,6 +133,8 @@ def batches(features: Path | None = None, split: str = "dev") -> list[Batch]:
 
 
 def _with_progress(records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+    from rich.console import Console
+
     with Console(stderr=True).status("verifying") as status:
         for record in records:
             status.update(f"verified {record['loss']}")

@@ -14,11 +14,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from goal_analysis.files import write_whole
+from goal_analysis.pictures import FORMATS
 from goal_analysis.pictures.style import FAINT, INK, Scale, style
 from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, regions, span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
-
-FORMATS = ("png", "svg", "pdf")
 
 
 def panels(

@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 from matplotlib.colors import to_rgb
+from plotly.subplots import make_subplots
 
 from goal_analysis.pictures.run_frames import over_seeds
 from goal_analysis.pictures.style import line_of
@@ -78,8 +79,8 @@ def chart(
     spec = {
         "data": drawn["data"],
         "layout": drawn["layout"] | {"sliders": below_one_another},
-        "wide": {"height": height} | _in_a_row(panels),
-        "narrow": {"height": high} | _in_a_column(panels),
+        "wide": {"height": height} | _placed(panels, 1, len(panels)),
+        "narrow": {"height": high} | _placed(panels, len(panels), 1),
     }
     return Chart(name, script_json(spec), height)
 
@@ -126,36 +127,16 @@ def _title(words: str, place: int) -> dict[str, Any]:
     return where | {"text": words, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
 
 
-def _in_a_row(panels: Sequence[Panel]) -> dict[str, Any]:
-    after = [0.17 if panel.bar else 0.07 for panel in panels[:-1]]  # shares of the width
-    width = (1 - sum(after)) / len(panels)
-    placed, left = {}, 0.0
+def _placed(panels: Sequence[Panel], rows: int, columns: int) -> dict[str, Any]:
+    beside, gap = (0.17 if any(panel.bar for panel in panels) else 0.07), GAP / (rows * (PANEL + GAP) - GAP)
+    layout, placed = make_subplots(rows, columns, horizontal_spacing=beside, vertical_spacing=gap).layout, {}
     for place, panel in enumerate(panels):
-        placed |= _domains(place, (left, left + width), (0.0, 1.0))
+        x, y = (layout[f"{axis}{_number(place)}"].domain for axis in ("xaxis", "yaxis"))
+        placed |= {f"xaxis{_number(place)}.domain": x, f"yaxis{_number(place)}.domain": y}
         if panel.bar:
-            placed |= _bar(panel.bar, left + width, 0.5, 1.0)
-        left += width + sum(after[place : place + 1])
+            bar = {"x": x[1], "y": sum(y) / 2, "len": y[1] - y[0]}
+            placed |= {f"{panel.bar}.colorbar.{name}": value for name, value in bar.items()}
     return placed
-
-
-def _in_a_column(panels: Sequence[Panel]) -> dict[str, Any]:
-    whole = len(panels) * PANEL + (len(panels) - 1) * GAP
-    tall, step = PANEL / whole, (PANEL + GAP) / whole
-    placed = {}
-    for place, panel in enumerate(panels):
-        top = 1 - place * step
-        placed |= _domains(place, (0.0, 1.0), (max(top - tall, 0.0), top))
-        if panel.bar:
-            placed |= _bar(panel.bar, 1.0, top - tall / 2, tall)
-    return placed
-
-
-def _domains(place: int, x: tuple[float, float], y: tuple[float, float]) -> dict[str, Any]:
-    return {f"xaxis{_number(place)}.domain": x, f"yaxis{_number(place)}.domain": y}
-
-
-def _bar(axis: str, x: float, y: float, over: float) -> dict[str, Any]:
-    return {f"{axis}.colorbar.{name}": value for name, value in (("x", x), ("y", y), ("len", over))}
 
 
 # --- training -------------------------------------------------------------------------------------

@@ -55,7 +55,19 @@ from goal_analysis.symbolic.language.similarity import (
     Similarity,
 )
 
-OF_COSINES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)  # functions of the cosine
+_ITSELF = (lambda u: u, lambda s: s, np.ones_like)
+OF_COSINES = {
+    COSINE: _ITSELF,
+    DOT: _ITSELF,
+    NEGATIVE_SQUARED_EUCLIDEAN: (lambda u: 2 * u - 2, lambda s: 1 + s / 2, lambda u: np.full_like(u, 2.0)),
+    NEGATIVE_EUCLIDEAN: (
+        lambda u: -np.sqrt(np.maximum(2 - 2 * u, 0)),
+        lambda s: 1 - s**2 / 2,
+        lambda u: 1 / np.sqrt(np.maximum(2 - 2 * u, 0)),
+    ),
+}
+"""Similarities that are functions of the cosine u: the function, its inverse and its derivative."""
+
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
 
 STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))  # of trajectories, as cosines
@@ -71,10 +83,7 @@ def cosine_of(s: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*sha
     >>> cosine_of([-4.0, -2.0, 0.0], NEGATIVE_SQUARED_EUCLIDEAN).tolist()
     [-1.0, 0.0, 1.0]
     """
-    s = _checked(s, similarity)
-    if similarity in (COSINE, DOT):
-        return s
-    return 1 + s / 2 if similarity == NEGATIVE_SQUARED_EUCLIDEAN else 1 - s**2 / 2
+    return _values(similarity, 1, s)
 
 
 def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
@@ -83,11 +92,7 @@ def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "
     >>> similarity_of([-1.0, 0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
     [-2.0, -1.0, -0.0]
     """
-    u = _checked(u, similarity)
-    if similarity in (COSINE, DOT):
-        return u
-    squared = np.maximum(2 - 2 * u, 0)
-    return -squared if similarity == NEGATIVE_SQUARED_EUCLIDEAN else -np.sqrt(squared)
+    return _values(similarity, 0, u)
 
 
 def of_unit_vectors(similarity: Similarity) -> Similarity:
@@ -107,20 +112,15 @@ def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]
     >>> slope([0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
     [1.0, inf]
     """
-    u = _checked(u, similarity)
-    if similarity in (COSINE, DOT):
-        return np.ones_like(u)
-    if similarity == NEGATIVE_SQUARED_EUCLIDEAN:
-        return np.full_like(u, 2.0)
-    with np.errstate(divide="ignore"):
-        return 1 / np.sqrt(np.maximum(2 - 2 * u, 0))
+    return _values(similarity, 2, u)
 
 
-def _checked(values: ArrayLike, similarity: Similarity) -> np.ndarray:
+def _values(similarity: Similarity, which: int, at: ArrayLike) -> np.ndarray:
     if similarity not in OF_COSINES:
         names = ", ".join(s.name for s in OF_COSINES)
         raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
-    return np.asarray(values, dtype=float)
+    with np.errstate(divide="ignore"):
+        return OF_COSINES[similarity][which](np.asarray(at, dtype=float))
 
 
 def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: int = 64) -> pd.DataFrame:

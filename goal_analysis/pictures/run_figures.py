@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.pictures.canvas import panels, single_panel
-from goal_analysis.pictures.run_frames import Records, interval_of, log_frame, ranking_frame
+from goal_analysis.pictures.run_frames import Records, interval_of, log_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
@@ -30,7 +28,6 @@ NAMES = {
 }  # of columns of the log; others stand at an axis as they are
 
 PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
-GAP = 0.08  # between cells of a gallery, whose height is 1
 
 
 def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
@@ -73,25 +70,30 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective: every seed faint, the mean with its interval; the baseline's mean as a vertical line."""
-    named = frame.assign(name=[f"{n} ({s})" for n, s in zip(frame["objective"], frame["seeds"], strict=True)])
-    seeds = named.explode("values").astype({"values": float})
-    sns.stripplot(seeds, x="values", y="name", color=FAINT, size=3, alpha=0.6, jitter=False, ax=ax)
+    """A line an objective, the best first: every seed faint, and the mean with its interval.
+
+    The columns are ``objective`` and ``value``, a row a seed. A vertical line is the mean of the baseline.
+    """
+    found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
+    seeds = frame.assign(name=[f"{name} ({found.loc[name, 'size']})" for name in frame["objective"]])
+    of = {"x": "value", "y": "name", "order": [f"{name} ({size})" for name, size in found["size"].items()], "ax": ax}
+    sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
     looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
-    sns.pointplot(seeds, x="values", y="name", color=PULL, ax=ax, **looks)
+    sns.pointplot(seeds, color=PULL, **of, **looks)
     if baseline is not None:
-        at = frame.loc[frame["objective"] == baseline, "mean"].iloc[0]
-        ax.axvline(at, color=INK, linewidth=0.7, linestyle="--", zorder=0)
-    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
+        ax.axvline(found.loc[baseline, "mean"], color=INK, linewidth=0.7, linestyle="--", zorder=0)
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
     ax.set_ylabel("objective (seeds)")
     return ax
 
 
-def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """The recall of a `recall_frame` over K on a logarithmic axis."""
-    for place, (name, line) in enumerate(frame.groupby("name", sort=False)):
-        ax.plot(line["k"], line["recall"], label=name, drawstyle="steps-post", **line_of(place))
-    top = int(frame["k"].max())
+def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
+    """Recall@K over K up to ``top`` on a logarithmic axis: the share of the ranks up to K.
+
+    The columns are ``name`` and ``rank``, the place of what is right, from 1.
+    """
+    for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
+        sns.ecdfplot(x=of["rank"], stat="percent", ax=ax, label=name, **line_of(place))
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
     ax.set_xscale("log")
     ax.set_xticks(marks, [str(k) for k in marks])
@@ -101,59 +103,29 @@ def draw_recall(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-# --- what was retrieved ---------------------------------------------------------------------------
-
-
-def draw_gallery(frame: pd.DataFrame, ax: Axes) -> Axes:
+def gallery_figure(frame: pd.DataFrame) -> Figure:
     """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
 
     The columns are ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item`` (a
     caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` and ``score``.
     """
-    first = max(map(_width, frame.loc[frame["place"] == 0, "item"]))
-    right = first
-    for row, (_, cells) in enumerate(frame.sort_values(["query", "place"]).groupby("query")):
-        top = -row * (1 + GAP + 0.16)
-        left = 0.0
-        for cell in cells.to_dict("records"):
-            width = _width(cell["item"])
-            _draw_item(cell["item"], ax, left, top)
-            if cell["place"] == 0:
-                left = first + 3 * GAP
-                continue
-            colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8)
-            ax.add_patch(Rectangle((left, top - 1), width, 1, fill=False, edgecolor=colour, linewidth=weight))
-            mark, colour = ("✓ ", RIGHT) if cell["right"] else ("", FAINT)
-            ax.text(left, top + 0.03, f"{mark}{cell['score']:.2f}", color=colour, fontsize=7)
-            left += width + GAP
-        right = max(right, left)
-    ax.axvline(first + 1.5 * GAP, color=FAINT, linewidth=0.5)
-    ax.set(xlim=(-0.05, right), ylim=(-frame["query"].nunique() * (1 + GAP + 0.16) + 0.1, 0.3), aspect="equal")
-    ax.set_axis_off()
-    return ax
-
-
-def gallery_size(frame: pd.DataFrame, cell: float = 1.0) -> tuple[float, float]:
-    """Width and height in inches of a figure for `draw_gallery` with pictures ``cell`` inches high."""
-    width = frame["item"].map(_width)
-    found = frame["place"] > 0
-    rest = (width[found] + GAP).groupby(frame["query"]).sum().max()
-    return cell * (width[~found].max() + 3 * GAP + rest + 0.1), cell * (frame["query"].nunique() * (1.16 + GAP) + 0.3)
-
-
-def _width(item: str | np.ndarray) -> float:
-    return 1.5 if isinstance(item, str) else item.shape[1] / item.shape[0]
-
-
-def _draw_item(item: str | np.ndarray, ax: Axes, left: float, top: float) -> None:
-    if isinstance(item, str):
-        # About 20 letters fit into a caption's cell of an inch and a half, and seven lines into an inch.
-        lines = textwrap.wrap(item, 21) or [""]
-        lines = lines if len(lines) <= 7 else [*lines[:6], f"{lines[6][:20]}…"]
-        ax.text(left + 0.05, top - 0.06, "\n".join(lines), fontsize=7, color=INK, va="top")
-    else:
-        extent = (left, left + _width(item), top - 1, top)
-        ax.imshow(np.clip(item, 0, 1), extent=extent, interpolation="nearest", aspect="auto")
+    figure, axes = panels(frame["query"].nunique(), int(frame["place"].max()) + 1, 1.5, 1.55)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for cell in frame.to_dict("records"):
+        ax: Any = axes[cell["query"], cell["place"]]
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[])
+        said = f"{'✓ ' * cell['right']}{cell['score']:.2f}" if cell["place"] else "query"
+        ax.set_title(said, loc="left", fontsize=8, color=RIGHT if cell["right"] else FAINT)
+        colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8 * bool(cell["place"]))
+        ax.spines[:].set(visible=True, color=colour, linewidth=weight)
+        if isinstance(cell["item"], str):  # about 20 letters fit into a cell, and seven lines
+            lines = textwrap.wrap(cell["item"], 20, max_lines=7, placeholder="…")
+            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top")
+        else:
+            ax.imshow(np.clip(cell["item"], 0, 1), interpolation="nearest")
+    return figure
 
 
 # --- whole figures --------------------------------------------------------------------------------
@@ -166,12 +138,11 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
         epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
         if len(epochs):
             figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
-            found: dict[str, dict[int, float]] = defaultdict(dict)
-            for run in runs:
-                if (best := best_rsum(run)) is not None:
-                    found[run.objective][run.seed] = best
-            figure, ax = single_panel(6.4, 1.2 + 0.32 * len(found))
-            draw_ranking(ranking_frame(found), ax)
+            best = pd.DataFrame(
+                [(run.objective, best_rsum(run)) for run in runs], columns=["objective", "value"]
+            ).dropna()
+            figure, ax = single_panel(6.4, 1.2 + 0.32 * best["objective"].nunique())
+            draw_ranking(best, ax)
             figures["ranking"] = figure
         if len(probes):
             figures["weights"] = _curves(probes, PROBED, "step")

@@ -1,4 +1,4 @@
-"""Runs in numbers: logs over seeds, rankings, recall curves."""
+"""Runs in numbers: logs, and means over seeds."""
 
 from __future__ import annotations
 
@@ -68,34 +68,3 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         mean = values.mean() if len(values) else np.nan
         rows.append((*key, len(values), mean, *interval_of(values)))
     return pd.DataFrame(rows, columns=[*by, "seeds", "mean", "low", "high"])
-
-
-def ranking_frame(found: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
-    """Objectives by the mean of a number over seeds, the best first: ``objective``, ``seeds``, ``mean``, ``low``,
-    ``high`` (NaN of fewer than four seeds), ``values``.
-
-    >>> ranking_frame({"a": {0: 1.0}, "b": {0: 3.0, 1: 3.0, 2: 3.0, 3: 3.0}})[["objective", "seeds", "mean", "low"]]
-      objective  seeds  mean  low
-    0         b      4   3.0  3.0
-    1         a      1   1.0  NaN
-    """
-    rows = [(name, value) for name, seeds in found.items() for value in seeds.values()]
-    means = over_seeds(pd.DataFrame(rows, columns=["objective", "value"]), ("objective",))
-    means["values"] = [tuple(found[name].values()) for name in means["objective"]]
-    return means.sort_values("mean", ascending=False, ignore_index=True)
-
-
-def recall_frame(ranks: Mapping[str, ArrayLike], most: int = 100) -> pd.DataFrame:
-    """Recall@K in percent for every K up to ``most``, from the ranks of what is right (from 1) by name: ``name``,
-    ``k``, ``recall``.
-
-    >>> recall_frame({"i2t": [1, 3]}, most=3)["recall"].tolist()
-    [50.0, 50.0, 100.0]
-    """
-    ks = np.arange(1, most + 1)
-    parts = []
-    for name, places in ranks.items():
-        in_order = np.sort(np.asarray(places))
-        recall = 100 * np.searchsorted(in_order, ks, side="right") / len(in_order)
-        parts.append(pd.DataFrame({"name": name, "k": ks, "recall": recall}))
-    return pd.concat(parts, ignore_index=True)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from goal_analysis.pictures import KINDS
 from goal_analysis.pictures.canvas import (
     draw_arrows,
     draw_colourbar,
@@ -115,7 +116,7 @@ def draw_field(
         colours = draw_colours(curl, "curl", ax, scale)
         draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
     if "potential" in curl:
-        draw_contours(curl, "potential", ax, potential_levels(curl["potential"]), FAINT, 0.8)
+        draw_contours(curl, "potential", ax, _potential_levels(curl["potential"]), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):
         there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
         if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
@@ -126,8 +127,7 @@ def draw_field(
     return similarity_axes(ax, similarity)
 
 
-def potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
-    """Levels between which the potential takes equal shares of the square."""
+def _potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
     finite = potential.dropna()
     return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, count + 2)[1:-1]))) if len(finite) else ()
 
@@ -198,8 +198,6 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
 
 # --- whole figures --------------------------------------------------------------------------------
 
-KINDS = ("pair", "triplet", "field", "portrait")
-
 
 def kinds_of(objective: Objective) -> tuple[str, ...]:
     """The kinds of pictures that there are of an objective: all, but a portrait needs a similarity of cosines."""
@@ -258,16 +256,11 @@ def _triplet(objective: Objective) -> tuple[Figure, list[str]]:
 
 def _field(objective: Objective) -> tuple[Figure, list[str]]:
     verdict = integrability(objective)
-    said = {
-        True: "the gradient of a loss",
-        False: "not the gradient of any loss",
-        None: "open whether it is the gradient of a loss",
-    }[verdict.integrable]
     curl = curl_frame(objective, verdict=verdict)
     scale_beside = 0.95 if curl["curl"].any() else 0.2
     figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
     draw_field(field_frame(objective), curl, ax, field_of(objective).similarity)
-    return figure, [said]
+    return figure, [verdict.said]
 
 
 def _portrait(objective: Objective) -> tuple[Figure, list[str]]:

@@ -27,7 +27,8 @@ from typing import Any
 from goal_analysis.declarations import Table, number_of, number_text, one_of, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.parts import OF_PAIR, TWIN, Parts, side_by_side, twin_of
+from goal_analysis.recombination.names import LINE, MODULE, RENAMED, TWIN, check_names
+from goal_analysis.recombination.parts import OF_PAIR, Parts, side_by_side, twin_of
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
@@ -54,17 +55,10 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
-"""Names that a weight and a loss once shared, and what the other of them is called now."""
-
 KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
 
 WORDS: dict[str, Mapping[str, Any]] = {"anchors": ANCHORS_OF, "reduction": REDUCTION_OF}
 """Fields of an objective that a line says among the values, with the words for them."""
-
-_MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
-_CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
-_LINE = re.compile(_CALL.format(rf"{_MODULE}|[^\W\d]\w*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
 
 
 def parse_objective(
@@ -93,7 +87,7 @@ def parse_objective(
     if re.search(r"\b(s_p|s_n|gap)\b", text):
         given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
         return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
-    match = _LINE.fullmatch(text)
+    match = LINE.fullmatch(text)
     if match is None:
         raise ValueError(f"objective: got {text!r} but expected a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}")
     head, of_head, pair, of_pair, mining = match.groups()
@@ -115,7 +109,7 @@ def parse_objective(
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
     """The objective of these names, at its defaults."""
     losses = {loss.name: loss for loss in parts.losses}
-    triplets = [t.name for t in parts.triplet_weights]
+    check_names(head, pair, losses, [t.name for t in parts.triplet_weights], [p.name for p in parts.pair_weights])
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if ":" in head or head in losses:
@@ -124,14 +118,7 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
         if weights is None and mined is None:
             return replace(own, name=name) if ":" in head else own
         return recombine(own, pair=weights, mining=mined, name=name)
-    if head.removesuffix(TWIN) not in triplets:
-        known = (*losses, *triplets)
-        raise ValueError(f"got {head!r} but expected one of {one_of(known, head)}")
-    if pair is None:
-        other = f"; the loss is called {RENAMED[head]}" if head in RENAMED else ""
-        raise ValueError(
-            f"got the triplet weight {head} alone but expected pair weights behind it, as in {head}/linear{other}"
-        )
+    assert pair is not None
     mined = mined or "hardest"
     name = f"{head}/{pair}" + (f"@{mined}" if mined != "hardest" else "")
     return composed(*parts.resolved(head, pair), mined, name)
@@ -271,7 +258,7 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     inside = ", ".join(said)
     if not inside:
         return objective.name
-    head = re.match(rf"{_MODULE}|\w+", objective.name)
+    head = re.match(rf"{MODULE}|\w+", objective.name)
     assert head is not None
     return f"{head[0]}({inside}){objective.name[head.end() :]}"
 

@@ -50,12 +50,8 @@ def best_rsum(folder: Path) -> float:
     return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
 
 
-def check_same_data(folders: Iterable[Path]) -> None:
-    """Raise unless all runs that name the same data have seen the same content.
-
-    Raises:
-        RunError: data have changed between two of the runs, or a folder has no run.
-    """
+def _check_same_data(folders: Iterable[Path]) -> None:
+    """Raise unless all runs that name the same data have seen the same content."""
     first: dict[str, tuple[Path, str]] = {}
     for folder in folders:
         record = read_run(folder)
@@ -98,7 +94,7 @@ def best_by_seed(jobs: Jobs, measured: Callable[[Path], float] = best_rsum) -> d
         RunError: a result is not what a run writes, or data have changed between the runs.
     """
     done = {run: job.output.parent for run, job in jobs.items() if job.done}
-    check_same_data(done.values())
+    _check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
     for (name, seed), folder in done.items():
         found.setdefault(name, {})[seed] = measured(folder)

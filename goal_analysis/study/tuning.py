@@ -81,7 +81,7 @@ class Tuning:
     def __init__(self, folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int) -> None:
         self.folder, self.base, self.budget = folder, base, budget
         self.candidates = {c.name: c for c in candidates}
-        store, self._lock = storage(folder), study_lock(folder)
+        store, self._lock = storage(folder), _study_lock(folder)
         with self._lock:  # two processes that begin at once would enqueue everything twice
             self._studies = {name: _study(store, c, budget) for name, c in self.candidates.items()}
         self._trials: dict[Job, tuple[str, int]] = {}
@@ -160,7 +160,7 @@ def storage(folder: Path) -> JournalStorage:
         RunError: the journal is not what was written.
         OSError: the folder cannot be written.
     """
-    path, lock = folder / JOURNAL, study_lock(folder)
+    path, lock = folder / JOURNAL, _study_lock(folder)
     with lock, suppress(FileNotFoundError), path.open("rb+") as file:
         file.truncate(file.read().rfind(b"\n") + 1)
     try:
@@ -169,11 +169,8 @@ def storage(folder: Path) -> JournalStorage:
         raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
 
 
-def study_lock(folder: Path) -> FileLock:
-    """The lock of a study's folder: one process holds it, and the others that share the folder wait.
-
-    Within a process all calls for a folder give the same lock, which can be taken again while it is held.
-    """
+def _study_lock(folder: Path) -> FileLock:
+    """The lock of a study's folder: one process holds it, and the others that share the folder wait."""
     return FileLock(folder / LOCK, is_singleton=True)
 
 

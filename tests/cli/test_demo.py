@@ -34,8 +34,15 @@ except typer.Exit as end:
 """
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which findings are kept."""
+    monkeypatch.setenv("GOAL_ANALYSIS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def test_what_is_measured_is_recognised_and_not_measured_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "measurement.json"
     found = measured(file)
@@ -52,20 +59,17 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     assert capsys.readouterr().out == said
 
 
-def test_what_was_verified_is_not_verified_again_unless_the_package_is_another(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_what_was_verified_is_not_verified_again(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, both = tmp_path / "verification.json", (triplet_loss, contrastive_loss)
-    assert verified(file, ["a"], both[:1])
-    capsys.readouterr()
-    assert verified(file, ["a"], both)
-    said = capsys.readouterr().out
-    assert "1 of 2 were verified before" in said
-    assert f"2/2 {contrastive_loss.name}" in said
-    assert verified(file, ["b"], both[:1])
-    assert "before" not in capsys.readouterr().out
-    file.write_text(file.read_text().replace('"verified": true', '"verified": false'))
-    assert not verified(file, ["b"], both[:1])
+    assert verified(file, both[:1])
+    (kept,) = cache.iterdir()
+    assert verified(file, both)
+    assert f"2/2 {contrastive_loss.name}" in capsys.readouterr().out
+    kept.write_text(kept.read_text().replace('"verified": true', '"verified": false'))
+    assert not verified(file, both[:1])
+    assert json.loads(file.read_text())[0]["verified"] is False
 
 
 def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """`goal-analyze list`: every loss, as a table and as data."""
 
 import json
+import subprocess
+import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
@@ -26,6 +29,33 @@ def test_the_list_as_data():
         "ranked_list",
         "selectively_hard_triplet",
     }
+
+
+REFUSED = (
+    ("show", "circel"),
+    ("compose", "nca/linaer"),
+    ("plot", "circle", "--format", "bmp"),
+    ("verify", "circle", "--dtype", "int8"),
+    ("train", "--preset", "bag_of_wrods"),
+    ("train", "--preset", "bag_of_words", "--objective", "circel"),
+    ("compare", "--preset", "bag_of_words", "--objective", "nca/linaer"),
+    ("study", "--objective", "circel"),
+    ("evaluate", "nowhere"),
+)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), *REFUSED], ids=" ".join)
+def test_what_is_only_read_and_refused_loads_neither_sympy_nor_torch(words: tuple[str, ...]) -> None:
+    script = (
+        "import sys\n"
+        "from goal_analysis.cli import app\n"
+        "try:\n    app(sys.argv[1:])\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        "print(code, sorted({'numpy', 'sympy', 'torch', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ("0 []" if "--help" in words else "2 []")
+    assert "--help" in words or "but expected" in done.stderr
 
 
 def test_help_has_examples():

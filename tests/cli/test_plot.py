@@ -23,7 +23,7 @@ def test_a_loss_gets_a_file_a_kind(tmp_path):
     assert "4 pictures written" in result.output
     assert names(tmp_path) == [f"circle-{kind}.svg" for kind in ("field", "pair", "portrait", "triplet")]
     text = (tmp_path / "circle-field.svg").read_text()
-    assert "not the gradient of any loss" in text
+    assert "the gradient of no loss" in text
     assert "gamma\u00a0=\u00a016" in text
 
 

@@ -1,6 +1,5 @@
 """What the catalog's formulas lead to where the answer is known, and how they agree with one another."""
 
-
 import pytest
 import sympy as sp
 

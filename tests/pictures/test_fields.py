@@ -194,7 +194,7 @@ def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
     verdict = replace(integrability(nca_linear), integrable=None)
     monkeypatch.setattr("goal_analysis.pictures.weight_figures.integrability", lambda objective: verdict)
     ((_, figure),) = figures(nca_linear, "nca / linear", ["field"])
-    assert "open whether it is the gradient of a loss" in figure.get_suptitle()
+    assert "neither proved nor refuted to be the gradient of a loss" in figure.get_suptitle()
     assert curl_frame(nca_linear, verdict=verdict, count=5)[["curl", "potential"]].notna().all(axis=None)
 
 

@@ -5,15 +5,13 @@ import pandas as pd
 import pytest
 
 from goal_analysis.pictures.run_figures import (
-    GAP,
     draw_curves,
-    draw_gallery,
     draw_quantiles,
     draw_ranking,
     draw_recall,
-    gallery_size,
+    gallery_figure,
 )
-from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds, ranking_frame, recall_frame
+from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds
 from goal_analysis.pictures.weight_figures import KINDS, figures
 
 QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
@@ -69,8 +67,7 @@ def test_quantiles_of_probes(quantity, runs, ax):
 
 
 def test_a_ranking(ax):
-    frame = ranking_frame({"worse": {0: 1.0, 1: 2.0}, "better": {0: 5.0}})
-    assert frame["objective"].tolist() == ["better", "worse"]
+    frame = pd.DataFrame({"objective": ["worse", "worse", "better"], "value": [1.0, 2.0, 5.0]})
     draw_ranking(frame, ax, baseline="worse")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
     assert "Student's 95 % interval" in ax.get_xlabel()
@@ -78,13 +75,14 @@ def test_a_ranking(ax):
 
 def test_recall_counts_hits(ax):
     places = np.array([1, 2, 2, 7])
-    frame = recall_frame({"one": places}, most=10)
-    assert frame["recall"].tolist() == [100 * (places <= k).mean() for k in range(1, 11)]
-    draw_recall(frame, ax)
+    draw_recall(pd.DataFrame({"name": "one", "rank": places}), ax, 10)
+    (line,) = ax.lines
+    of = dict(line.get_xydata())  # the last value at every rank
+    assert {k: of[k] for k in (1, 2, 7)} == {k: pytest.approx(100 * (places <= k).mean()) for k in (1, 2, 7)}
     assert "log scale" in ax.get_xlabel()
 
 
-def test_a_gallery_marks_what_is_right(ax):
+def test_a_gallery_marks_what_is_right():
     picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
     rows = [
         (0, 0, "a red circle", False, np.nan),
@@ -95,13 +93,11 @@ def test_a_gallery_marks_what_is_right(ax):
         (1, 2, "a long caption " * 20, True, 0.4),
     ]
     frame = pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
-    draw_gallery(frame, ax)
-    assert len(ax.images) == 3
-    assert len(ax.patches) == 4
-    assert sum(text.get_text().startswith("✓") for text in ax.texts) == 2
-    width, height = gallery_size(frame)
-    assert width == pytest.approx(1.5 + 3 * GAP + 2 * (1.5 + GAP) + 0.1)
-    assert height == pytest.approx(2 * (1.16 + GAP) + 0.3)
+    axes = np.array(gallery_figure(frame).axes).reshape(2, 3)
+    assert [[len(ax.images) for ax in row] for row in axes] == [[0, 1, 1], [1, 0, 0]]
+    titles = [[ax.get_title(loc="left") for ax in row] for row in axes]
+    assert titles == [["query", "✓ 0.90", "0.20"], ["query", "0.50", "✓ 0.40"]]
+    assert axes[1, 2].texts[0].get_text().endswith("…")
 
 
 @pytest.mark.parametrize("name", ["circle", "universal_weighting", "lmnn"])

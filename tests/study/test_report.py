@@ -191,9 +191,9 @@ def test_the_page_names_no_address(page: Page) -> None:
 def test_what_is_needed_to_run_it_again_is_there(page: Page, runs: Path) -> None:
     (group, _), _ = gather_runs([runs])
     assert "goal-analyze report 'a b'" in page.text
-    for name, version in group.runs[0].versions.items():
+    for name, version in group.runs[0].record.versions.items():
         assert f"{name} {version}" in page.text
-    for words in (group.data["fingerprint"], group.data["name"], '"batch_size": 8', "git revision"):
+    for words in (group.data.fingerprint, group.data.name, '"batch_size": 8', "git revision"):
         assert words in page.text
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from goal_analysis.vse.models.encoders.pictures import Augmentation, augment, convolutional_encoder
+from goal_analysis.vse.models.encoders import IMAGE_ENCODERS
+from goal_analysis.vse.models.encoders.pictures import Augmentation, augment
 
 
 def test_variations_follow_their_generator() -> None:
@@ -43,7 +44,7 @@ def test_variations_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_an_encoder_varies_what_it_is_trained_on_and_nothing_else() -> None:
-    encoder = convolutional_encoder((3, 16, 16), dim=4, width=8, crop=0.5, flip=0.5)
+    encoder = IMAGE_ENCODERS["convolution"]((3, 16, 16), dim=4, width=8, crop=0.5, flip=0.5)
     images = torch.rand(4, 3, 16, 16)
     torch.manual_seed(0)
     one = encoder(images)

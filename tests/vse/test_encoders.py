@@ -14,8 +14,9 @@ from goal_analysis.vse.models.encoders.pooling import (
     POOLINGS,
     Dropout,
     GeneralisedPooling,
+    Mean,
+    Pooled,
     drop_elements,
-    make_pooled,
     pool_by_place,
 )
 from goal_analysis.vse.models.text import Tokens, Vocabulary
@@ -99,7 +100,7 @@ def image_encoder(case: str, **more) -> nn.Module:
     shape, options = IMAGES[case]
     features = shape[0] if len(shape) == 3 else shape[-1]
     if name in ("timm", "torchvision"):  # neither is a dependency: a trunk of our own is handed to the same seam
-        return make_pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), "mean", DIM)
+        return Pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), Mean(DIM))
     return IMAGE_ENCODERS[name](shape, statistics(features), **{"dim": DIM, **options, **more})
 
 

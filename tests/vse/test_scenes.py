@@ -129,7 +129,7 @@ def test_pictures_and_captions_are_there() -> None:
 def test_the_same_seed_makes_the_same_bytes() -> None:
     one, other = made(12), made(12)
     assert one.fingerprint() == other.fingerprint()
-    assert scenes_of(one.dev).pictures.array.tobytes() == scenes_of(other.dev).pictures.array.tobytes()
+    assert scenes_of(one.dev).array.tobytes() == scenes_of(other.dev).array.tobytes()
     assert made(12, seed=1).fingerprint() != one.fingerprint()
 
 

@@ -35,7 +35,7 @@ class SomeRegions(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.dim = DIM
-        self.regions = Regions((4, 10), None, DIM, 0.0, 0)
+        self.regions = Regions((4, 10), dim=DIM)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         elements, mask = self.regions(images)
@@ -44,7 +44,7 @@ class SomeRegions(nn.Module):
 
 def scorer(name: str, local: nn.Module | None = None, **options) -> nn.Module:
     image = Pooled(local or SomeRegions(), Mean(DIM))
-    text = Pooled(Recurrent(VOCABULARY, DIM, 6, 0.0, 0.0), Mean(DIM))
+    text = Pooled(Recurrent(VOCABULARY, dim=DIM, words=6), Mean(DIM))
     return SCORERS[name](image, text, **{**OPTIONS[name], **options})
 
 

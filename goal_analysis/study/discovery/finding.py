@@ -98,7 +98,6 @@ def _known(contender: Contender, base: Experiment) -> Iterator[str]:
     """What is known of a contender, a line of a list each."""
     objective = contender.objective
     about = described(objective, verdict(objective))
-    known = {True: "the gradient of a loss", False: "the gradient of no loss", None: "undecided"}[about.integrable]
     factors, field = about.weights.factors, about.weights
     if factors is not None:
         yield f"- T = `{factors.triplet}`"
@@ -108,7 +107,7 @@ def _known(contender: Contender, base: Experiment) -> Iterator[str]:
     if about.settings:
         yield f"- {', '.join(f'{name} = {value:.4g}' for name, value in about.settings.items())}"
     yield f"- mining: {about.mining}; direction: {about.direction}"
-    yield f"- {known}: {about.reason}"
+    yield f"- {about.verdict.said}: {about.reason}"
     own, trained = base.training, contender.experiment.training
     changed = {name: value for name, value in vars(trained).items() if value != getattr(own, name)}
     yield f"- trained with {', '.join(f'{name} = {value}' for name, value in changed.items()) or 'the preset as it is'}"

@@ -98,7 +98,7 @@ def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query,
 
 
 def gallery_frame(of_images: Sequence[Query], of_captions: Sequence[Query]) -> pd.DataFrame:
-    """Queries of `queries_of` as `goal_analysis.pictures.run_figures.draw_gallery` reads them."""
+    """Queries of `queries_of` as `goal_analysis.pictures.run_figures.gallery_figure` reads them."""
     rows = []
     asked = [*((query, True) for query in of_images), *((query, False) for query in of_captions)]
     for number, (query, of_image) in enumerate(asked):

@@ -12,7 +12,6 @@ from markupsafe import Markup, escape
 from goal_analysis.pictures.charts import Chart
 from goal_analysis.pictures.weight_chart import weight_chart
 from goal_analysis.pictures.weight_frames import moved_frame
-from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.typesetting import latex
@@ -54,16 +53,12 @@ def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
     tables = tuple(Table(page.title, tuple(map(_row, page.rows))) for page in description.pages)
     relative = tuple(r.symbol.name for r in description.weights.relative)
     try:
-        drawn, trouble = _chart(text, description), ""
+        field = description.weights
+        settings = {h.name: description.settings[h.name] for h in field.hyperparameters}
+        drawn, trouble = weight_chart(text, moved_frame(field, settings), field.similarity), ""
     except UnsupportedFunction as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
-    return ObjectiveSection(text, _verdict(description), tables, drawn, relative, trouble)
-
-
-def _chart(text: str, description: Description) -> Chart:
-    field = description.weights
-    settings = {h.name: description.settings[h.name] for h in field.hyperparameters}
-    return weight_chart(text, moved_frame(field, settings), field.similarity)
+    return ObjectiveSection(text, description.verdict.said, tables, drawn, relative, trouble)
 
 
 def mathml(formula: sp.Expr | str) -> Markup:
@@ -74,12 +69,6 @@ def mathml(formula: sp.Expr | str) -> Markup:
     Markup('<math ...><mrow><mn>1</mn><mo>&#x02212;</mo><msub><mi>s</mi><mi>p</mi></msub></mrow></math>')
     """
     return Markup(convert(formula if isinstance(formula, str) else latex(formula)))
-
-
-def _verdict(description: Description) -> str:
-    if description.integrable is None:
-        return "neither proved nor refuted to be the gradient of a loss"
-    return "the gradient of a loss" if description.integrable else "the gradient of no loss"
 
 
 def _row(row: Row) -> tuple[Markup, Markup]:

@@ -86,8 +86,8 @@ def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
 
 def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
     return OnData(
-        name=groups[0].data["name"],
-        fingerprint=groups[0].data["fingerprint"],
+        name=groups[0].data.name,
+        fingerprint=groups[0].data.fingerprint,
         groups=tuple(groups),
         results=results(groups, baseline),
         training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
@@ -120,7 +120,7 @@ def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     """Every package with the versions that the runs had, and git's revision."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for group in groups for run in group.runs):
-        for name, version in {**run.versions, "git revision": run.revision or "none"}.items():
+        for name, version in {**run.record.versions, "git revision": run.record.revision or "none"}.items():
             found.setdefault(name, {})[version] = None
     return [(name, list(versions)) for name, versions in found.items()]
 

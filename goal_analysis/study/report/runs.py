@@ -11,7 +11,7 @@ from typing import Any
 
 from goal_analysis.pictures.run_frames import Records
 from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_log, read_run
+from goal_analysis.vse.folder.run_folder import RUN, RunData, RunError, RunRecord, identity, read_log, read_run
 from goal_analysis.vse.loop.experiment import Experiment
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -23,13 +23,14 @@ class Run:
     """What a run's folder says."""
 
     folder: Path
-    experiment: Experiment
-    data: Mapping[str, str]
-    command: tuple[str, ...]
-    versions: Mapping[str, str]
-    revision: str
+    record: RunRecord
     epochs: tuple[Mapping[str, float], ...]  # their records so far, with `MEASURES`
     best: Mapping[str, float] | None  # the record of the best one; None while the run has no result
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was run."""
+        return self.record.experiment
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,9 @@ class Group:
         return self.runs[0].experiment.objective
 
     @property
-    def data(self) -> Mapping[str, str]:
+    def data(self) -> RunData:
         """What they were trained on."""
-        return self.runs[0].data
+        return self.runs[0].record.data
 
     @property
     def records(self) -> tuple[Records, ...]:
@@ -75,7 +76,7 @@ def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> lis
     """
     parts: list[list[Group]] = []
     for group in sorted(groups, key=lambda one: one.label != baseline):
-        alike = (p for p in parts if p[0].data["fingerprint"] == group.data["fingerprint"] and _same_study(p[0], group))
+        alike = (p for p in parts if p[0].data.fingerprint == group.data.fingerprint and _same_study(p[0], group))
         part = next(alike, None)
         if part is None:
             parts.append([group])
@@ -129,11 +130,7 @@ def read_one(folder: Path) -> Run:
         result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None
         return Run(
             folder=folder,
-            experiment=record.experiment,
-            data={"name": record.data.name, "fingerprint": record.data.fingerprint},
-            command=record.command,
-            versions=record.versions,
-            revision=record.revision,
+            record=record,
             epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
         )
@@ -159,7 +156,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _but_for_the_seed(run: Run) -> str:
     same = identity(replace(run.experiment, seed=0))
-    return json.dumps([same, run.data["fingerprint"]], sort_keys=True, default=str)
+    return json.dumps([same, run.record.data.fingerprint], sort_keys=True, default=str)
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:

@@ -84,6 +84,13 @@ class Integrability(Displayed):
     curl: sp.Expr | None = None
     jumps: tuple[Jump, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """The verdict in words."""
+        if self.integrable is None:
+            return "neither proved nor refuted to be the gradient of a loss"
+        return "the gradient of a loss" if self.integrable else "the gradient of no loss"
+
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
     """Decide whether the weights are the gradient of a loss.

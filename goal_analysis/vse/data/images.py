@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64, Integer
+from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 
 __all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", "Rows"]
@@ -184,7 +184,8 @@ def statistics(images: Images, most: int = 20_000) -> tuple[Float32[Tensor, " fe
     """
     count, mean, spread_out = 0, torch.zeros(()), torch.zeros(())
     for rows in pieces(spread(len(images), most)):
-        values = _by_feature(images.batch(rows).double())
+        values = images.batch(rows).double()
+        values = values.movedim(1 if values.ndim == 4 else -1, -1).flatten(0, -2)
         local = values.mean(0)
         total = count + len(values)
         shift = local - mean
@@ -193,8 +194,3 @@ def statistics(images: Images, most: int = 20_000) -> tuple[Float32[Tensor, " fe
         count = total
     deviation = (spread_out / count).sqrt().float()
     return mean.float(), torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-
-
-def _by_feature(values: Float64[Tensor, "batch ..."]) -> Float64[Tensor, "values features"]:
-    channel = 1 if values.ndim == 4 else -1
-    return values.movedim(channel, -1).flatten(0, -2)

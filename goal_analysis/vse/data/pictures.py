@@ -11,14 +11,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from jaxtyping import Float32
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.split import DataError, Fault
+from goal_analysis.vse.data.split import DataError, Fault, is_text
 
 SIZE = 224  # the side of a picture in pixels, by default
-LONG = 8  # how many times its shorter side what is scaled of an image may be long; more of it could fill the memory
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,7 @@ def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
 
     It becomes RGB, on black where it is transparent, and 16 bits of grey become 8.
     """
-    image = _rgb(image)
-    across, down = (max(0, side - LONG * min(image.size)) // 2 for side in image.size)
-    image = image.crop((across, down, image.width - across, image.height - down))
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    image = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image).transpose(2, 0, 1) / np.float32(255))
 
 
@@ -134,11 +127,6 @@ def path_inside(folder: Path, name: str) -> str:
     if not found.is_relative_to(folder.resolve()):
         raise DataError(f"{given}, which leads out of {folder}, but expected one inside")
     return str(path)
-
-
-def is_text(words: str) -> bool:
-    """Whether these are characters only: no lone surrogates, which stand for bytes that are not UTF-8."""
-    return words == words.encode("utf-8", "replace").decode("utf-8")
 
 
 def _below(folder: Path, name: str) -> PurePosixPath:

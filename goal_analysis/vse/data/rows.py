@@ -11,8 +11,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, is_text, path_inside
-from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData, Split, make_split, read_bytes
+from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, path_inside
+from goal_analysis.vse.data.split import (
+    DataError,
+    DataWarning,
+    Fault,
+    RetrievalData,
+    Split,
+    is_text,
+    make_split,
+    read_bytes,
+)
 
 Found = TypeVar("Found")
 

@@ -161,11 +161,11 @@ def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
         lines.pop()
     captions, faults = [], {}
     for row, line in enumerate(lines):
-        caption = line.decode("utf-8", errors="replace").strip()
+        caption = line.decode("utf-8", errors="surrogateescape").strip()
         captions.append(caption)
         if not caption:
             faults[row] = Fault(str(path), row, "got an empty line but expected a caption")
-        elif not _is_utf8(line):
+        elif not is_text(caption):
             faults[row] = Fault(str(path), row, f"got the bytes {line[:40]!r} but expected a caption in UTF-8")
     return captions, faults
 
@@ -178,9 +178,6 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: got a file that cannot be read: {error.strerror}") from error
 
 
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def is_text(words: str) -> bool:
+    """Whether these are characters only: no lone surrogates, which stand for bytes that are not UTF-8."""
+    return words == words.encode("utf-8", "replace").decode("utf-8")

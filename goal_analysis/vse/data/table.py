@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.vse.data.pictures import SIZE, is_text
+from goal_analysis.vse.data.pictures import SIZE
 from goal_analysis.vse.data.rows import Row, data_of_rows, drop_faults, find_image
-from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, read_bytes
+from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, is_text, read_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 40
@@ -35,7 +35,7 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
     header = _fields(line, separator)
     if isinstance(header, str) or not header or not is_text(line):
         raise DataError(f"{path}: got the header {line[:SHOWN]!r} but expected names of columns in UTF-8")
-    places = [column_place(path, header, column) for column in columns]
+    places = [_column_place(path, header, column) for column in columns]
     torn = False
     for number, line in filled:
         row = number - first - 1
@@ -53,8 +53,7 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
             yield row, [fields[place] for place in places]
 
 
-def column_place(path: Path, header: Sequence[object], column: str) -> int:
-    """Where a column stands; nowhere is a DataError."""
+def _column_place(path: Path, header: Sequence[object], column: str) -> int:
     if column not in header:
         raise DataError(f"{path}: got columns {', '.join(map(str, header))} but expected {column!r} among them")
     return list(header).index(column)
@@ -148,6 +147,6 @@ def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fa
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: got a table that cannot be read: {error}") from error
     for column in columns:
-        column_place(path, list(frame.columns), column)
+        _column_place(path, list(frame.columns), column)
     for number, values in enumerate(frame[columns].itertuples(index=False, name=None)):
         yield number, ["" if value is None or value != value else str(value) for value in values]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
@@ -21,8 +21,9 @@ from goal_analysis.declarations import (
     read_value,
     with_settings,
 )
-from goal_analysis.vse.data import carry_options, load, load_split
-from goal_analysis.vse.data.split import RetrievalData, Split
+
+if TYPE_CHECKING:  # an experiment is read before torch is loaded
+    from goal_analysis.vse.data.split import RetrievalData, Split
 
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
@@ -139,11 +140,15 @@ class Experiment:
 
     def load_data(self) -> RetrievalData:
         """The data; what cannot be used is a DataError."""
+        from goal_analysis.vse.data import load
+
         options = dict(self.data)
         return load(options.pop("name"), **options)
 
     def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
         """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
+        from goal_analysis.vse.data import carry_options, load_split
+
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
         if skip_bad:
             options["skip_bad"] = True
@@ -166,6 +171,8 @@ def read_experiment(
     own = isinstance(source, Path) or source.endswith((".toml", ".json"))
     tables: dict[str, Any] = read_file(Path(source)) if own else preset(str(source))
     if data is not None:
+        from goal_analysis.vse.data import carry_options
+
         before = tables.get("data", {})
         tables["data"] = carry_options(before if isinstance(before, dict) else {}, data)
     tables = with_settings(tables, assignments)

@@ -16,7 +16,7 @@ Pairs = Int64[Tensor, " pairs"]  # numbers of images, or of captions
 
 
 class RetrievalModel(nn.Module):
-    """What is trained and evaluated: it says itself how it embeds and how it scores.
+    """What is trained and evaluated, of an encoder of images and one of captions: it says how it embeds and scores.
 
     Where it ``embeds``, a score is the dot product of `embed_images` and `embed_texts`, so that all of a split are
     embedded once. Where ``top`` is not 0, `score_pairs` puts so many of every query's candidates in a new order.
@@ -24,37 +24,15 @@ class RetrievalModel(nn.Module):
     on: embeddings of both, scores of all pairs, or `Mined`.
     """
 
-    embeds: bool = False
+    embeds: bool = True
     top: int = 0
+    image: Any
+    text: Any
 
     @property
     def dual(self) -> RetrievalModel:
         """What finds the candidates: the model itself where it does not re-rank."""
         return self
-
-    def embed_images(self, images: Images) -> Float[Tensor, "images dim"]:
-        """Unit vectors of images."""
-        raise NotImplementedError
-
-    def embed_texts(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:
-        """Unit vectors of captions."""
-        raise NotImplementedError
-
-    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption, before any are re-ranked."""
-        raise NotImplementedError
-
-    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
-        raise NotImplementedError
-
-
-class Embedding(RetrievalModel):
-    """A model that embeds images and captions apart, and scores them by the dot product of their unit vectors."""
-
-    embeds = True
-    image: Any
-    text: Any
 
     def embed_images(self, images: Images) -> Float[Tensor, "images dim"]:
         """Unit vectors of images."""
@@ -65,11 +43,15 @@ class Embedding(RetrievalModel):
         return self.text(tokens)
 
     def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption."""
+        """The scores of every image with every caption, before any are re-ranked."""
         return self.embed_images(images) @ self.embed_texts(tokens).T
 
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
+        raise NotImplementedError
 
-class DualEncoder(Embedding):
+
+class DualEncoder(RetrievalModel):
     """An encoder of images and one of captions, of the same width."""
 
     def __init__(self, image: nn.Module, text: nn.Module) -> None:
@@ -97,7 +79,7 @@ class Mined(NamedTuple):
     chosen: Tensor
 
 
-class Reranking(Embedding):
+class Reranking(RetrievalModel):
     """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
 
     The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual

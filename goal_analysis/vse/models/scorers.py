@@ -18,12 +18,8 @@ from goal_analysis.vse.models.text import Tokens
 AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
 
 
-def score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
-    """What ``score`` gives for a slice of the rows, asked for all of them a strip at a time.
-
-    ``size`` is the numbers in the largest tensor for one row. Where gradients are wanted, a strip is computed again
-    when they are, and its intermediate tensors are not kept.
-    """
+def _score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
+    """What ``score`` gives for a slice of the rows, asked for all of them a strip at a time."""
     step = max(1, AT_A_TIME // max(size, 1))
     strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     if torch.is_grad_enabled() and len(strips) > 1:
@@ -36,6 +32,8 @@ class Scorer(RetrievalModel, ABC):
 
     A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in `score_all`.
     """
+
+    embeds = False
 
     def __init__(self, image: Pooled, text: Pooled) -> None:
         super().__init__()
@@ -116,7 +114,7 @@ class CrossAttention(Scorer):
             s = torch.einsum("ird,cwd->icrw", some, e)
             return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
 
-        return score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
+        return _score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
@@ -129,7 +127,7 @@ class CrossAttention(Scorer):
             i, c = rows[some], columns[some]
             return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
 
-        return score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
+        return _score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
 
     def _scores(
         self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
@@ -212,7 +210,7 @@ class Fusion(Scorer):
             gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
             return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
 
-        found = score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        found = _score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
         return found[order.argsort()]
 
 

@@ -57,7 +57,7 @@ def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scor
         if model.embeds:
             images, captions = embeddings(model, split, tokenizer)
             return lambda rows: images[rows] @ captions.T
-        scores = cross_modal_scores(model, split, tokenizer)
+        scores = _cross_modal_scores(model, split, tokenizer)
         return lambda rows: scores[rows]
 
 
@@ -93,8 +93,7 @@ def embeddings(
 
 
 @torch.no_grad()
-def cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
-    """The scores of every image with every caption, by a model whose score is no dot product."""
+def _cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
 
     def strip(some: np.ndarray) -> Tensor:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
-from goal_analysis.vse.data.images import Rows
 from goal_analysis.vse.data.scenes.wording import Said, describe
 from goal_analysis.vse.data.scenes.world import make_scenes, render
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
@@ -21,30 +19,13 @@ CAPTIONS = 5
 ATTEMPTS = 20
 
 
-@dataclass(frozen=True, eq=False)
-class SceneImages:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SceneImages(ArrayImages):
     """Pictures of scenes, with what is in them and what their captions claim; ``noise`` of the claims is false."""
 
-    pictures: ArrayImages
     scenes: Int64[np.ndarray, "images things attributes"]
     said: tuple[tuple[Said, ...], ...]
     noise: float | int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(images, 3, 64, 64)``."""
-        return self.pictures.shape
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 64 64"]:
-        """These pictures, from 0 to 1; see `Images`."""
-        return self.pictures.batch(rows)
-
-    def fingerprint(self) -> str:
-        """A hash of the pictures."""
-        return self.pictures.fingerprint()
 
 
 def load_scenes(
@@ -91,7 +72,7 @@ def _split(
     # Three streams, so that a picture does not depend on how its scene is described.
     worlds, shades, words = rng.spawn(3)
     scenes = make_scenes(count, objects, worlds)
-    pictures = ArrayImages(render(scenes, shades), f"scenes {name}")
+    pictures = render(scenes, shades)
     captions, said = [], []
     for scene in scenes:
         told: dict[str, Said] = {}
@@ -106,4 +87,5 @@ def _split(
         captions += texts
         said.append(tuple(told[text] for text in texts))
     image_of = np.arange(count * CAPTIONS) // CAPTIONS
-    return Split(name, SceneImages(pictures, scenes, tuple(said), noise), tuple(captions), image_of)
+    images = SceneImages(pictures, f"scenes {name}", scenes=scenes, said=tuple(said), noise=noise)
+    return Split(name, images, tuple(captions), image_of)

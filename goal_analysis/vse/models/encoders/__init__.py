@@ -6,21 +6,17 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goal_analysis.vse.models.encoders.captions import (
-    BagOfWords,
-    hugging_face_encoder,
-    recurrent_encoder,
-    transformer_encoder,
-)
-from goal_analysis.vse.models.encoders.features import Linear, region_encoder
-from goal_analysis.vse.models.encoders.pictures import convolutional_encoder, timm_encoder, torchvision_encoder
+from goal_analysis.vse.models.encoders.captions import BagOfWords, Recurrent, Transformer, language_model
+from goal_analysis.vse.models.encoders.features import Linear, Regions
+from goal_analysis.vse.models.encoders.pictures import Convolution, of_timm, of_torchvision
+from goal_analysis.vse.models.encoders.pooling import pooled
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
-    "regions": region_encoder,
-    "convolution": convolutional_encoder,
-    "timm": timm_encoder,
-    "torchvision": torchvision_encoder,
+    "regions": pooled(Regions, "gpo", 0.2),
+    "convolution": pooled(Convolution, "max"),
+    "timm": pooled(of_timm),
+    "torchvision": of_torchvision,
 }
 """What builds every image encoder, by its name, from the shape of one image, the statistics of all, and options.
 
@@ -29,9 +25,9 @@ It embeds images as unit vectors, one row an image.
 
 TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "bag_of_words": BagOfWords,
-    "recurrent": recurrent_encoder,
-    "transformer": transformer_encoder,
-    "hugging_face": hugging_face_encoder,
+    "recurrent": pooled(Recurrent, "gpo"),
+    "transformer": pooled(Transformer),
+    "hugging_face": pooled(language_model),
 }
 """What builds every text encoder, by its name, from the tokenizer and options.
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Local, Pooled, check_share, make_pooled, sinusoids, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Local, check_share, sinusoids, unit
 from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
 
 
@@ -57,8 +57,7 @@ class BagOfWords(nn.Module):
         return unit(self.rest(summed + self.bias))
 
 
-def forget_words(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
-    """The numbers with about this share of the words made unknown at random."""
+def _forget_words(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
     out = torch.rand(ids.shape, device=ids.device) < share
     return ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
 
@@ -66,10 +65,22 @@ def forget_words(ids: Int64[Tensor, "captions longest"], share: float | int) -> 
 class Recurrent(nn.Module):
     """Word vectors through a GRU of both ways, whose two states are averaged; every word's is an element.
 
-    Captions are packed, so that nothing is computed for the padding.
+    ``words`` is the width of the word vectors, ``dropout`` is theirs; in training, ``forget`` is the share of words
+    that are read as unknown. Captions are packed, so that nothing is computed for the padding.
+
+    With GPO it is the encoder of VSE∞: "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu,
+    Wu, Jiang and Wang, CVPR 2021, https://arxiv.org/abs/2011.04305).
     """
 
-    def __init__(self, tokenizer: Tokenizer, dim: int, words: int, dropout: float | int, forget: float | int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        dim: int = 512,
+        words: int = 300,
+        dropout: float | int = 0.0,
+        forget: float | int = 0.0,
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.forget = check_share("forget", forget)
@@ -80,34 +91,12 @@ class Recurrent(nn.Module):
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, zero at the padding, and where there is a word."""
-        ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        ids = _forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.dropout(self.vectors(ids))
         lengths, longest = tokens.lengths.cpu(), tokens.ids.shape[1]
         packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
         both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
         return torch.stack(both.chunk(2, dim=2)).mean(0), tokens.mask
-
-
-def recurrent_encoder(
-    tokenizer: Tokenizer,
-    *,
-    dim: int = 512,
-    words: int = 300,
-    dropout: float | int = 0.0,
-    forget: float | int = 0.0,
-    pooling: str = "gpo",
-    drop: float | int = 0.0,
-) -> Pooled:
-    """The encoder of captions by a GRU, as that of VSE∞.
-
-    ``words`` is the width of the word vectors, ``dropout`` is theirs; in training, ``forget`` is the share of words
-    that are read as unknown, and ``drop`` that of a caption's elements that are left out of the pooling. ``pooling`` is
-    one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-
-    See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
-    https://arxiv.org/abs/2011.04305).
-    """
-    return make_pooled(Recurrent(tokenizer, dim, words, dropout, forget), pooling, dim, drop)
 
 
 def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
@@ -124,10 +113,22 @@ def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.Tra
 
 
 class Transformer(nn.Module):
-    """Word vectors and the sinusoids of their places through self-attention; every word's is an element."""
+    """Word vectors and the sinusoids of their places through self-attention; every word's is an element.
+
+    ``heads`` divide ``dim``; in training, ``forget`` is the share of words that are read as unknown.
+
+    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
+    """
 
     def __init__(
-        self, tokenizer: Tokenizer, dim: int, layers: int, heads: int, dropout: float | int, forget: float | int
+        self,
+        tokenizer: Tokenizer,
+        *,
+        dim: int = 512,
+        layers: int = 2,
+        heads: int = 8,
+        dropout: float | int = 0.1,
+        forget: float | int = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -137,29 +138,10 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, and where there is a word."""
-        ids = forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
+        ids = _forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
         vectors = self.vectors(ids)
         places = sinusoids(ids.shape[1], self.dim, vectors)
         return self.layers(vectors + places, src_key_padding_mask=~tokens.mask), tokens.mask
-
-
-def transformer_encoder(
-    tokenizer: Tokenizer,
-    *,
-    dim: int = 512,
-    layers: int = 2,
-    heads: int = 8,
-    dropout: float | int = 0.1,
-    forget: float | int = 0.0,
-    pooling: str = "mean",
-    drop: float | int = 0.0,
-) -> Pooled:
-    """The encoder of captions by self-attention, whose ``heads`` divide ``dim``; the other options are as for
-    `recurrent_encoder`.
-
-    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
-    """
-    return make_pooled(Transformer(tokenizer, dim, layers, heads, dropout, forget), pooling, dim, drop)
 
 
 class LanguageModel(nn.Module):
@@ -201,17 +183,15 @@ def _positions(model: Any) -> int | None:
     return positions if positions > 0 else None
 
 
-def hugging_face_encoder(
+def language_model(
     tokenizer: Tokenizer,
     *,
     path: str = "",
     architecture: dict | None = None,
     dim: int = 512,
     frozen: bool = False,
-    pooling: str = "mean",
-    drop: float | int = 0.0,
-) -> Pooled:
-    """The encoder of captions by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
+) -> LanguageModel:
+    """Captions read by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
 
     ``path`` is a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub; instead of
     it, ``architecture`` is what ``config.json`` holds: the same model with random weights. ``frozen`` leaves it as it
@@ -236,4 +216,4 @@ def hugging_face_encoder(
         model = model.get_encoder()
     if frozen:
         model.requires_grad_(False)
-    return make_pooled(LanguageModel(tokenizer, model, dim), pooling, dim, drop)
+    return LanguageModel(tokenizer, model, dim)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Images, Local, Pooled, make_pooled, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Images, Local, unit
 
 LEAST = 1e-6  # a feature with a lesser deviation does not vary, and is only centred
 
@@ -59,7 +59,7 @@ class Linear(nn.Module):
         hidden: int = 0,
     ) -> None:
         super().__init__()
-        check_features("linear", shape)
+        _check_features("linear", shape)
         layers: list[nn.Module] = [Standardise(shape, statistics), Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(shape[-1], hidden), nn.ReLU(), Dropout(dropout)]
@@ -70,8 +70,7 @@ class Linear(nn.Module):
         return unit(self.layers(images.mean(1) if images.ndim == 3 else images))
 
 
-def check_features(encoder: str, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError that names the encoder unless images of this shape are features."""
+def _check_features(encoder: str, shape: tuple[int, ...]) -> None:
     if len(shape) not in (1, 2):
         expected = "features, (features,) or (regions, features); pictures go through convolution, timm or torchvision"
         raise ValueError(f"{encoder}: got images of shape {shape} but expected {expected}")
@@ -80,14 +79,24 @@ def check_features(encoder: str, shape: tuple[int, ...]) -> None:
 class Regions(nn.Module):
     """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0.
 
-    Features of a whole image are those of its one region.
+    Features of a whole image are those of its one region; ``hidden`` is the width of the perceptron.
+
+    With GPO it is the encoder of VSE∞ but for the normalisation of batches in its perceptron: "Learning the Best
+    Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
+    https://arxiv.org/abs/2011.04305).
     """
 
     def __init__(
-        self, shape: tuple[int, ...], statistics: Statistics | None, dim: int, dropout: float | int, hidden: int
+        self,
+        shape: tuple[int, ...],
+        statistics: Statistics | None = None,
+        *,
+        dim: int = 512,
+        dropout: float | int = 0.0,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
-        check_features("regions", shape)
+        _check_features("regions", shape)
         self.dim = dim
         self.given = nn.Sequential(Standardise(shape, statistics), Dropout(dropout))
         self.linear = nn.Linear(shape[-1], dim)
@@ -101,24 +110,3 @@ class Regions(nn.Module):
         if len(self.perceptron):
             elements = elements + self.perceptron(x)
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
-
-
-def region_encoder(
-    shape: tuple[int, ...],
-    statistics: Statistics | None = None,
-    *,
-    dim: int = 512,
-    dropout: float | int = 0.0,
-    hidden: int = 0,
-    pooling: str = "gpo",
-    drop: float | int = 0.2,
-) -> Pooled:
-    """The encoder of region features, as that of VSE∞ but for the normalisation of batches in its perceptron.
-
-    ``hidden`` is the width of the perceptron, 0 for none; in training, ``drop`` is the share of an image's regions that
-    is left out at random. ``pooling`` is one of `goal_analysis.vse.models.encoders.pooling.POOLINGS`.
-
-    See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
-    https://arxiv.org/abs/2011.04305).
-    """
-    return make_pooled(Regions(shape, statistics, dim, dropout, hidden), pooling, dim, drop)

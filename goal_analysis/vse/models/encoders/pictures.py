@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
-from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Pooled, make_pooled
+from goal_analysis.vse.models.encoders.pooling import Local, Mean, Pictures, Pooled
 
 RATIO = 4 / 3  # the most that a cut is wider than high, or higher than wide
 
@@ -82,6 +82,10 @@ GROUPS = 8  # of channels, normalised together; so an image's embedding does not
 class Convolution(nn.Module):
     """Three convolutions, of strides 4, 2 and 1, that double the channels; every place left is an element.
 
+    Pictures, ``(channels, height, width)``, are of 16 × 16 or more. ``width`` is the channels after the first
+    convolution, a multiple of 8; in training, ``crop`` is the least share of a picture that is cut, and ``flip`` the
+    probability to mirror, 0 where captions tell left from right.
+
     Two channels beside the colours say where in the picture a place is, as in "An intriguing failing of convolutional
     neural networks and the CoordConv solution" (Liu et al., NeurIPS 2018, https://arxiv.org/abs/1807.03247).
     """
@@ -89,9 +93,10 @@ class Convolution(nn.Module):
     def __init__(
         self,
         shape: tuple[int, ...],
-        statistics: Statistics | None,
-        dim: int,
-        width: int,
+        statistics: Statistics | None = None,
+        *,
+        dim: int = 512,
+        width: int = 32,
         crop: float | int = 1.0,
         flip: float | int = 0.0,
     ) -> None:
@@ -113,42 +118,15 @@ class Convolution(nn.Module):
 
     def forward(self, images: Pictures) -> Local:
         """The elements, all of which are there."""
-        placed = with_places(self.given(images))
+        placed = _with_places(self.given(images))
         elements = self.linear(self.layers(placed).flatten(2).transpose(1, 2))
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def with_places(images: Pictures) -> Float[Tensor, "images more height width"]:
-    """The pictures with two channels more, from −1 to 1 down and across.
-
-    >>> with_places(torch.zeros(1, 1, 2, 3))[0, 2]
-    tensor([[-1., 0., 1.],
-            [-1., 0., 1.]])
-    """
+def _with_places(images: Pictures) -> Float[Tensor, "images more height width"]:
     down, across = (torch.linspace(-1, 1, n, dtype=images.dtype, device=images.device) for n in images.shape[2:])
     places = torch.stack(torch.meshgrid(down, across, indexing="ij"))
     return torch.cat((images, places.expand(len(images), -1, -1, -1)), 1)
-
-
-def convolutional_encoder(
-    shape: tuple[int, ...],
-    statistics: Statistics | None = None,
-    *,
-    dim: int = 512,
-    width: int = 32,
-    pooling: str = "max",
-    drop: float | int = 0.0,
-    crop: float | int = 1.0,
-    flip: float | int = 0.0,
-) -> Pooled:
-    """The encoder of small pictures, ``(channels, height, width)``, of 16 × 16 or more.
-
-    ``width`` is the channels after the first convolution, a multiple of 8; ``pooling`` one of
-    `goal_analysis.vse.models.encoders.pooling.POOLINGS`. In training, ``drop`` is the share of a picture's places that
-    is left out at random, ``crop`` the least share of a picture that is cut, and ``flip`` the probability to mirror, 0
-    where captions tell left from right.
-    """
-    return make_pooled(Convolution(shape, statistics, dim, width, crop, flip), pooling, dim, drop)
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of nearly every pretrained network
@@ -205,7 +183,7 @@ class Backbone(nn.Module):
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def timm_encoder(
+def of_timm(
     shape: tuple[int, ...],
     statistics: Statistics | None = None,
     *,
@@ -213,15 +191,13 @@ def timm_encoder(
     dim: int = 512,
     pretrained: bool = False,
     frozen: bool = False,
-    pooling: str = "mean",
-    drop: float | int = 0.0,
     crop: float | int = 1.0,
     flip: float | int = 0.0,
-) -> Pooled:
-    """The encoder of pictures by any network of timm, https://github.com/huggingface/pytorch-image-models.
+) -> Backbone:
+    """Pictures read by any network of timm, https://github.com/huggingface/pytorch-image-models.
 
     ``model`` is its name in timm, such as ``resnet50``. If it is ``pretrained``, timm fetches the weights, and the
-    statistics are those of the network; ``frozen`` leaves it as it is. The others are as for `convolutional_encoder`.
+    statistics are those of the network; ``frozen`` leaves it as it is. The others are as for `Convolution`.
     """
     timm = _package("timm")
     _check_known(model, timm.list_models(), "timm")
@@ -230,10 +206,10 @@ def timm_encoder(
         own = getattr(trunk, "pretrained_cfg", {})
         statistics = _as_tensors(own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
     trunk.requires_grad_(not frozen)
-    return make_pooled(Backbone(trunk, shape, statistics, dim, crop, flip), pooling, dim, drop)
+    return Backbone(trunk, shape, statistics, dim, crop, flip)
 
 
-def torchvision_encoder(
+def of_torchvision(
     shape: tuple[int, ...],
     statistics: Statistics | None = None,
     *,
@@ -244,9 +220,9 @@ def torchvision_encoder(
     crop: float | int = 1.0,
     flip: float | int = 0.0,
 ) -> Pooled:
-    """The encoder of pictures by any classifier of torchvision without its last layers; it has one element.
+    """Pictures read by any classifier of torchvision without its last layers, as one element.
 
-    The options are as for `timm_encoder`.
+    The options are as for `of_timm`.
     """
     models = _package("torchvision").models
     _check_known(model, models.list_models(models), "torchvision")
@@ -257,7 +233,7 @@ def torchvision_encoder(
     if pretrained:
         statistics = _as_tensors(*IMAGENET)
     trunk.requires_grad_(not frozen)
-    return make_pooled(Backbone(trunk, shape, statistics, dim, crop, flip), "mean", dim)
+    return Pooled(Backbone(trunk, shape, statistics, dim, crop, flip), Mean(dim))
 
 
 def _package(name: str) -> Any:

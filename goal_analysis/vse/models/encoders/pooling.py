@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from inspect import Signature, signature
 from typing import Any
 
 import torch
@@ -202,16 +203,25 @@ class Pooled(nn.Module):
         return unit(self.pooling(*self.elements(given)))
 
 
-def make_pooled(local: nn.Module, pooling: str, dim: int, drop: float | int = 0.0) -> Pooled:
-    """The encoder with a pooling by its name in `POOLINGS`; the local part gives elements of the width ``dim`` and
-    their mask.
+def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: float | int = 0.0) -> Callable[..., Pooled]:
+    """What builds the encoder of a local part, with the options of this part and two more, whose defaults are given.
 
-    An unknown name, or a ``drop`` outside of [0, 1), is a ValueError.
+    ``pooling`` is a name in `POOLINGS`; in training, ``drop`` is the share of a row's elements that is left out of it.
+    The local part gives elements of the width ``dim`` and their mask. An unknown name, or a ``drop`` outside of [0, 1),
+    is a ValueError.
     """
-    check_share("drop", drop)
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
-    return Pooled(local, POOLINGS[pooling](dim), drop)
+
+    def encoder(*given: Any, pooling: str = pooling, drop: float | int = drop, **options: Any) -> Pooled:
+        check_share("drop", drop)
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
+        elements = local(*given, **options)
+        return Pooled(elements, POOLINGS[pooling](elements.dim), drop)  # pyright: ignore[reportArgumentType]
+
+    own, more = signature(local, eval_str=True), signature(encoder, eval_str=True).parameters
+    parameters = [*own.parameters.values(), more["pooling"], more["drop"]]
+    encoder.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    return encoder
 
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {

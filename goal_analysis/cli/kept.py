@@ -1,0 +1,56 @@
+"""What was derived is kept on disk, as JSON, for the same question to the same sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from goal_analysis.cli.extensions import EXTENSIONS
+from goal_analysis.files import write_json
+
+CACHE = "GOAL_ANALYSIS_CACHE"
+"""The variable that names the folder of what is kept; ``off`` keeps nothing."""
+
+OUTSIDE = re.compile(r"\.(py|toml)\b|:\s*[^\W\d]")
+"""What texts have that name a file or a module: the same text may mean something else tomorrow."""
+
+
+def kept(make: Callable[[], Any], *question: Any) -> Any:
+    """What ``make`` gives, as JSON gives it back; it is called unless these sources have answered the question before.
+
+    A question that names a file or a module is always answered anew, and so are all where a user's own files are
+    loaded. A file that is damaged counts as none, and where the folder cannot be written nothing is kept.
+    """
+    named = os.environ.get(CACHE)
+    if (
+        named == "off"
+        or os.environ.get(EXTENSIONS)
+        or any(isinstance(part, Path) or OUTSIDE.search(str(part)) for part in question)
+    ):
+        return make()
+    folder = Path(named or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "goal-analysis")
+    file = folder / f"{fingerprint(question)}.json"
+    with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
+        return json.loads(file.read_text("utf-8"))["found"]
+    found = make()
+    with suppress(OSError):
+        write_json(file, {"found": found})
+    return found
+
+
+def fingerprint(question: object = ()) -> str:
+    """A hash of a question, of the sources that answer it, and of the versions of what these stand on."""
+    state = hashlib.sha256(repr((question, *map(version, ("torch", "sympy", "numpy")))).encode())
+    house, catalog = (Path(str(find_spec(name).origin)).parent for name in ("goal_analysis", "losses_catalog"))  # pyright: ignore
+    for room in (house / "symbolic", house / "numeric", house / "recombination", catalog):
+        for source in sorted(room.rglob("*.py")):
+            state.update(source.read_bytes())
+    return state.hexdigest()[:16]

@@ -1,0 +1,39 @@
+"""The names in the line of an objective, so that one that nothing has is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from goal_analysis.declarations import one_of
+
+TWIN = "_twin"
+"""What a triplet weight's name ends in that stands for its integrable twin beside the pair weights."""
+
+RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
+"""Names that a weight and a loss once shared, and what the other of them is called now."""
+
+MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
+_CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
+LINE = re.compile(_CALL.format(rf"{MODULE}|[^\W\d]\w*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
+"""A loss or a triplet weight with its settings, pair weights with theirs, and a mining."""
+
+
+def check_names(
+    head: str, pair: str | None, losses: Collection[str], triplets: Collection[str], pairs: Collection[str]
+) -> None:
+    """Refuse a line whose head is no loss, no triplet weight and nothing of a module, or whose pair weights are none.
+
+    Raises:
+        ValueError: what was given, and the names that are known.
+    """
+    alone = ":" in head or head in losses
+    if not alone and head.removesuffix(TWIN) not in triplets:
+        raise ValueError(f"got {head!r} but expected one of {one_of((*losses, *triplets), head)}")
+    if pair is None:
+        if not alone:
+            other = f"; the loss is called {RENAMED[head]}" if head in RENAMED else ""
+            expected = f"pair weights behind it, as in {head}/linear{other}"
+            raise ValueError(f"got the triplet weight {head} alone but expected {expected}")
+    elif pair not in pairs and pair not in losses:
+        raise ValueError(f"pair weights: got {pair!r} but expected one of {one_of((*pairs, *losses), pair)}")

@@ -39,7 +39,7 @@ def encoders() -> nn.ModuleDict:
 
 
 def training_step(batch: int, follows: bool) -> Callable[[GradientProbe | None], float]:
-    """A function that makes one step and returns the processor's seconds; the probe follows an objective or watches scores."""
+    """A function that makes one step and returns its CPU seconds; the probe follows an objective, or watches scores."""
     model = encoders()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
     images = torch.randn(batch, FEATURES)

@@ -25,7 +25,6 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.kinks import (
-    Jump,
     curl_jumps,
     is_continuous,
     jump_across,
@@ -73,7 +72,6 @@ class Integrability(Displayed):
             triplet, L(s_p, s_n), or with ``x_p`` and ``x_n`` that of one anchor of a batch.
         witness: a point at which a condition fails, where one does.
         curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
-        jumps: what the curl is concentrated to at kinks; zero on the kink where the field is integrable.
     """
 
     integrable: bool | None
@@ -82,7 +80,6 @@ class Integrability(Displayed):
     loss: sp.Expr | None = None
     witness: Witness | None = None
     curl: sp.Expr | None = None
-    jumps: tuple[Jump, ...] = ()
 
 
 def integrability(objective: Decomposition | WeightField) -> Integrability:
@@ -114,8 +111,7 @@ def _decided(objective: Decomposition | WeightField) -> Integrability:
         objective = objective.field
     loss = objective.loss if isinstance(objective, Decomposition) else None
     field = objective.field if isinstance(objective, Decomposition) else objective
-    jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
-    found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective), jumps=jumps)
+    found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective))
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
     if loss is not None and loss.detaches and (summed := _of_summands(loss)) is not None:
@@ -159,11 +155,11 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
     if result.witness:
         return Integrability(False, f"{in_words(result)} is {result.witness}", witness=result.witness)
     (a, on_a), (b, on_b) = gradient.items()
-    curl, jumps = sp.diff(on_b, a) - sp.diff(on_a, b), tuple(curl_jumps(gradient))
-    unproved = next(_unproved_on_plane((on_a, on_b), curl, jumps, region), None)
+    curl = sp.diff(on_b, a) - sp.diff(on_a, b)
+    unproved = next(_unproved_on_plane((on_a, on_b), curl, gradient, region), None)
     if unproved is None:
-        return Integrability(True, _WHY, curl=curl, jumps=jumps)
-    return Integrability(None, f"open: {unproved} was not proved to vanish; {result.tried}", curl=curl, jumps=jumps)
+        return Integrability(True, _WHY, curl=curl)
+    return Integrability(None, f"open: {unproved} was not proved to vanish; {result.tried}", curl=curl)
 
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
@@ -454,7 +450,8 @@ def _unproved(
     """What would have to vanish and was not proved to."""
     weights = field.positive, field.negative
     of_poles = () if explicit else weights
-    yield from _unproved_on_plane(of_poles, found.curl or sp.S.Zero, found.jumps, field.region)
+    gradient = {s_p: -field.positive, s_n: field.negative}
+    yield from _unproved_on_plane(of_poles, found.curl or sp.S.Zero, gradient, field.region)
     if not isinstance(objective, Decomposition):
         return
     if not objective.loss.detaches:
@@ -477,14 +474,14 @@ def _unproved(
 
 
 def _unproved_on_plane(
-    weights: Sequence[sp.Expr], curl: sp.Expr, jumps: Sequence[Jump], region: Region
+    weights: Sequence[sp.Expr], curl: sp.Expr, gradient: Mapping[sp.Symbol, sp.Expr], region: Region
 ) -> Iterator[str]:
     for weight in weights:
         for pole in poles(weight, region):
             yield f"the work of the weights around {pole} = 0"
     if not proves_zero(curl, region):
         yield "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
-    for jump in jumps:
+    for jump in curl_jumps(gradient):
         if not vanishes_on_kink(jump.kink, jump.coefficient, region):
             yield f"the curl across {jump.kink} = 0"
 

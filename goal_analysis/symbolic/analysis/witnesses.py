@@ -191,7 +191,7 @@ class _Field:
                             yield which, place, exact, (first, last)
 
     def _corners(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
-        """Points near corners of the range, no two coordinates as near: all low or high, in turn, or the half of them."""
+        """Points near corners of the range, where all are low or high, in turn, or half of them; no two lie as near."""
         count = len(self.variables)
         for first in (0, 1):
             for of_place in (lambda i: 0, lambda i: i % 2, lambda i: int(2 * i < count)):

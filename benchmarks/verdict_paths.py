@@ -14,7 +14,7 @@ from verdict_weights import Array, Formulas, weights
 DEEPEST = 22  # halvings of a piece: a jump is closed in on to 2⁻²² of it
 DEEP = 13  # halvings after which a piece holds a jump
 TOLERANCE = 1e-8  # of a piece's error, as a share of the largest work on any piece
-SIGNIFICANT = 1e-5  # work below this share of ∮|⟨W, dS⟩| counts as none
+SIGNIFICANT = 1e-8  # work below this share of ∮|⟨W, dS⟩| counts as none
 MOST_PIECES = 40_000
 
 

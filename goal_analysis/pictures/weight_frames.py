@@ -19,7 +19,7 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
-from goal_analysis.symbolic.analysis.kinks import Jump, in_steps_alone, kinks_of, vanishes_on_kink
+from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, in_steps_alone, kinks_of, vanishes_on_kink
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
@@ -300,7 +300,8 @@ def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[st
 
 def _concentrated(verdict: Integrability, field: WeightField) -> Iterator[Jump]:
     """The jumps whose part of the curl does not vanish on the kink."""
-    for jump in () if verdict.integrable else verdict.jumps:
+    gradient = {s_p: -field.positive, s_n: field.negative}
+    for jump in () if verdict.integrable else curl_jumps(gradient):
         if not vanishes_on_kink(jump.kink, jump.coefficient, field.region):
             yield jump
 

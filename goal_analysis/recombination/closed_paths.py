@@ -7,6 +7,7 @@ come from the engine, with all minings and selections. Of embeddings the two hal
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -143,12 +144,10 @@ def selected_mean(margin: float) -> Iterator[tuple[Tensor, Side, Side]]:
 
 def exchanged(epsilon: float) -> Iterator[tuple[Tensor, Side, Side]]:
     """Rectangles on which the positive leaves what is as similar as the hardest negative, while another one moves."""
-    for middle in (0.3, -0.3, 0.6):
+    for middle, share in product((0.3, -0.3, 0.6), (0.5, 0.9, -0.5)):
         start = torch.full((1, 3), middle, dtype=torch.float64)
-        start[0, 1] = middle + epsilon / 2
-        for below, by in (
-            (0.6, 0.4),
-            (0.06, 0.04),
-        ):  # another negative that is far from the positive, and one close to it
+        start[0, 1] = middle + share * epsilon
+        # another negative that is far from the positive, and one close to it
+        for below, by in ((0.6, 0.4), (0.06, 0.04)):
             start[0, 2] = middle - below
             yield start.clone(), (0, 0, -2 * min(epsilon, 0.2)), (0, 2, by)

@@ -149,7 +149,7 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
 
 @lru_cache(maxsize=1024)
 def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
-    """The triplet weight g(U) of the integrable twin, beside the same pair weights; see `tangent_twin`.
+    """The triplet weight g(U) of the integrable twin, beside the same pair weights; see `tangent_profile`.
 
     Args:
         triplet: T.

@@ -11,7 +11,7 @@ from goal_analysis.recombination.parts import side_by_side
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
-from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.objective import Objective, Term, used_symbols
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 
@@ -42,7 +42,7 @@ def composed(
         negatives=Side(mined.negatives, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
     )
     both = tuple(dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters)))
-    used = _free(term) | {s for r in pair.relative for s in (r.contribution.free_symbols | r.member.free_symbols)}
+    used = used_symbols((term,), pair.relative)
     text = name or f"{triplet.name}/{pair.name}" + (
         f"@{mining}" if isinstance(mining, str) and mining != "hardest" else ""
     )
@@ -103,13 +103,7 @@ def recombine(
         terms = tuple(_with_pair(term, pair) for term in terms)
         hyperparameters = _joined(hyperparameters, pair.hyperparameters, objective.name)
         relative = pair.relative
-    used = set().union(*map(_free, terms), *(r.contribution.free_symbols | r.member.free_symbols for r in relative))
-    changed = replace(
-        objective,
-        terms=terms,
-        hyperparameters=tuple(h for h in hyperparameters if h.symbol in used),
-        relative=relative,
-    )
+    changed = objective.of_terms(terms, hyperparameters=hyperparameters, relative=relative)
     if changed == objective:
         return objective
     given = name or (objective.name if " (recombined)" in objective.name else f"{objective.name} (recombined)")
@@ -183,13 +177,6 @@ def _sign(slope: sp.Expr, s: sp.Symbol) -> int:
     at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
     value = at.evalf(5)
     return -1 if value.is_number and value.is_real and value < 0 else 1
-
-
-def _free(term: Term) -> set[sp.Symbol]:
-    formulas = [f for f in (term.outer, term.triplet) if f is not None]
-    for side in term.sides:
-        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-    return set().union(*(f.free_symbols for f in formulas))
 
 
 def _joined(

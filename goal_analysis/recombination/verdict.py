@@ -54,7 +54,7 @@ from goal_analysis.symbolic.analysis.integrability import (
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import search
-from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, Side
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
@@ -173,40 +173,16 @@ def loss_of(objective: Objective) -> Objective | None:
         at = {s_p: x_p, s_n: x_n}
         bare = (p and replace(p, weight=None), n and replace(n, weight=None, selection=selection))
         plain = Term(outer=found.loss.subs(at, simultaneous=True), positives=bare[0], negatives=bare[1])
-    free = plain.effective_outer.free_symbols.union(*(side.inner.free_symbols | _free(side) for side in plain.sides))
-    hyperparameters = tuple(h for h in objective.hyperparameters if h.symbol in free)
-    return replace(objective, terms=(plain,), hyperparameters=hyperparameters, relative=())
-
-
-def _free(side: Side) -> set[sp.Symbol]:
-    return set().union(*(parameter.free_symbols for parameter in side.aggregator.parameters))
+    return objective.of_terms((plain,), relative=())
 
 
 def _at_values(objective: Objective) -> Objective:
     """The objective with numbers for hyperparameters."""
     values = objective.values()
-
-    def side_at(side: Side | None) -> Side | None:
-        if side is None:
-            return None
-        weight = None if side.weight is None else side.weight.subs(values)
-        return replace(side, inner=side.inner.subs(values), weight=weight)
-
-    terms = tuple(
-        Term(
-            outer=None if term.outer is None else term.outer.subs(values),
-            triplet=None if term.triplet is None else term.triplet.subs(values),
-            positives=side_at(term.positives),
-            negatives=side_at(term.negatives),
-        )
-        for term in objective.terms
-    )
     relative = tuple(
         replace(r, contribution=r.contribution.subs(values), member=r.member.subs(values)) for r in objective.relative
     )
-    used = {s for term in terms for side in term.sides for s in _free(side)}
-    kept = tuple(h for h in objective.hyperparameters if h.symbol in used)
-    return replace(objective, terms=terms, hyperparameters=kept, relative=relative)
+    return objective.of_terms([term.map(lambda e: e.subs(values)) for term in objective.terms], relative=relative)
 
 
 def _chosen(objective: Objective, field: WeightField) -> Integrability:
@@ -359,18 +335,10 @@ def _times(field: WeightField, factor: sp.Expr) -> WeightField:
 
 def _several(objective: Objective, field: WeightField) -> Integrability:
     """Several terms with prescribed parts beside soft aggregates: each by itself, or a witness against the whole."""
-    singles = [_decided(replace(objective, terms=(term,), **_of_term(objective, term))) for term in objective.terms]
+    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
     if all(one.integrable is True for one in singles):
         return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
     return _against_several_pairs(objective, field)
-
-
-def _of_term(objective: Objective, term: Term) -> dict:
-    formulas = [f for f in (term.outer, term.triplet) if f is not None]
-    for side in term.sides:
-        formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-    free = set().union(*(f.free_symbols for f in formulas))
-    return {"hyperparameters": tuple(h for h in objective.hyperparameters if h.symbol in free)}
 
 
 def _soft(objective: Objective, field: WeightField) -> Integrability:

@@ -11,7 +11,7 @@ prescribed instead. An objective in which nothing is prescribed is a loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
@@ -78,6 +78,18 @@ class Term:
         for side in self.sides:
             formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
         return set().union(*(formula.free_symbols for formula in formulas))
+
+    def map(self, change: Callable[[sp.Expr], sp.Expr]) -> Term:
+        """The term with every formula changed, but for the parameters of its aggregators."""
+
+        def of(formula: sp.Expr | None) -> sp.Expr | None:
+            return None if formula is None else change(formula)
+
+        p, n = (
+            None if side is None else replace(side, inner=change(side.inner), weight=of(side.weight))
+            for side in (self.positives, self.negatives)
+        )
+        return Term(outer=of(self.outer), positives=p, negatives=n, triplet=of(self.triplet))
 
     @property
     def effective_outer(self) -> sp.Expr:
@@ -195,7 +207,7 @@ class Objective(Displayed):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
         for i, term in enumerate(self.terms):
             self._check_term(term, f"{owner}: terms[{i}]")
-        unused = {h.symbol for h in self.hyperparameters} - _used(self.terms, self.relative)
+        unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative)
         if unused:
             raise ValueError(
                 f"{owner}: hyperparameters: got {_names(unused)}, which no term uses; "
@@ -273,7 +285,7 @@ class Objective(Displayed):
             fields: other fields of it.
         """
         given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
-        used = _used(terms, given["relative"])
+        used = used_symbols(terms, given["relative"])
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
         return replace(self, terms=tuple(terms), **given)
 
@@ -301,7 +313,8 @@ def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: t
     return sp.Add(*(term.value(positives, negatives) for term in terms))
 
 
-def _used(terms: Sequence[Term], relative: Sequence[RelativeSimilarity]) -> set[sp.Symbol]:
+def used_symbols(terms: Sequence[Term], relative: Sequence[RelativeSimilarity] = ()) -> set[sp.Symbol]:
+    """The free symbols of terms, and of what weights read from other pairs."""
     of_relative = (r.contribution.free_symbols | r.member.free_symbols for r in relative)
     return set().union(*(term.symbols for term in terms), *of_relative)
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
+from goal_analysis.recombination.parts import twin_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.analysis.recovery import NoTwin, tangent_twin, twin, u
+from goal_analysis.symbolic.analysis.recovery import NoTwin, potential, tangent_profile, u
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MEAN, SUM
 from goal_analysis.symbolic.language.primitives import (
     detach,
@@ -28,8 +29,8 @@ from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 from goal_analysis.symbolic.proof.evaluation import evaluate
-from goal_analysis.symbolic.proof.identity import refute_zero
-from goal_analysis.symbolic.weight import TripletWeight, WeightField, compose
+from goal_analysis.symbolic.proof.identity import find_witness, refute_zero
+from goal_analysis.symbolic.weight import Factors, TripletWeight, WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 INTEGRABLE = {
@@ -135,27 +136,36 @@ def test_a_detached_loss_may_be_integrable_on_one_triplet_and_not_on_several():
 
 @every_cell
 def test_every_objective_has_an_integrable_twin(triplet_weight, pairs):
-    field = compose(triplet_weight, pairs)
     if pairs.relative:
         with pytest.raises(NoTwin, match="read other pairs of the batch"):
-            tangent_twin(field)
+            twin_of(triplet_weight, pairs)
         return
     if triplet_weight.name == "constant":
         with pytest.raises(NoTwin, match="expected f"):
-            tangent_twin(field)
+            twin_of(triplet_weight, pairs)
         return
-    composed, loss = tangent_twin(field)
-    assert integrability(composed).integrable, composed.name
+    composed = compose(twin_of(triplet_weight, pairs), pairs)
+    verdict = integrability(composed)
+    assert verdict.integrable, composed.name
+    loss = verdict.loss
     assert loss is not None
     for similarity, weight in ((s_p, -composed.positive), (s_n, composed.negative)):
-        assert refute_zero(sp.diff(loss, similarity) - weight, composed.ranges) is None
+        assert find_witness(sp.diff(loss, similarity) - weight, composed.ranges) is None
+
+
+def with_profile(field, profile=None):
+    """The field with a function of the potential as T, by default that of its tangent twin."""
+    closed = potential(field)
+    t = (tangent_profile(field)[0] if profile is None else profile).subs(u, closed)
+    p, n = field.factors.positive, field.factors.negative
+    return replace(field, positive=t * p, negative=t * n, factors=Factors(t, p, n))
 
 
 def test_the_published_circle_weight_is_the_twin_of_nca_on_linear_pairs():
-    twin_of_nca = tangent_twin(the_cell("nca", "linear")[0])[0]
+    twin_of_nca = with_profile(the_cell("nca", "linear")[0])
     circle = the_cell("circular", "linear")[0]
     assert refute_zero(twin_of_nca.factors.triplet - circle.factors.triplet, circle.ranges) is None
-    twin_of_circle = tangent_twin(the_cell("circular", "constant")[0])[0]
+    twin_of_circle = with_profile(the_cell("circular", "constant")[0])
     nca = the_cell("nca", "constant")[0]
     assert refute_zero(twin_of_circle.factors.triplet - nca.factors.triplet, nca.ranges) is None
 
@@ -163,9 +173,9 @@ def test_the_published_circle_weight_is_the_twin_of_nca_on_linear_pairs():
 def test_any_profile_of_the_potential_is_integrable():
     field = the_cell("nca", "sigmoid")[0]
     for profile in (sigmoid(3 * u), sp.exp(u), step(u), sp.Integer(1)):
-        composed, loss = twin(field, profile)
-        assert integrability(composed).integrable
-        assert loss is not None
+        verdict = integrability(with_profile(field, profile))
+        assert verdict.integrable
+        assert verdict.loss is not None
 
 
 def test_a_profile_of_something_else_is_not():
@@ -349,11 +359,11 @@ def test_thresholds_are_met_where_aggregates_of_several_pairs_lie(outer, negativ
 @pytest.mark.parametrize("text", ["(1 - s_p)**3*s_n**2", "exp(s_p)*s_n**2", "(1 - s_p)*(s_n - 0.25)**4"])
 def test_the_potential_and_the_twin_are_finite_on_both_sides_of_a_zero(text):
     field = formula(text).field
-    potential = integrability(field).potential
-    profiled, _ = twin(field, sigmoid(u))
+    of_pairs = integrability(field).potential
+    profiled = with_profile(field, sigmoid(u))
     for p in (-0.7, 0.3):
         for n in (-0.8, 0.1, 0.6):
-            for e in (potential, profiled.positive, profiled.negative):
+            for e in (of_pairs, profiled.positive, profiled.negative):
                 assert math.isfinite(evaluate(e, {s_p: p, s_n: n})), e
 
 

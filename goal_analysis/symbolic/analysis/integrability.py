@@ -25,7 +25,6 @@ import sympy as sp
 
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.kinks import (
-    Jump,
     curl_jumps,
     is_continuous,
     jump_across,
@@ -36,12 +35,12 @@ from goal_analysis.symbolic.analysis.kinks import (
 )
 from goal_analysis.symbolic.analysis.recovery import potential, profiles, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import Search, search
-from goal_analysis.symbolic.language.aggregators import MEAN, SUM, Pool, Side
+from goal_analysis.symbolic.language.aggregators import MEAN, MEAN_ACTIVE, SUM, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import s_n, s_p, step, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.enclosures import Region, enclosure
+from goal_analysis.symbolic.proof.enclosures import Region, enclosure, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
@@ -73,7 +72,6 @@ class Integrability(Displayed):
             triplet, L(s_p, s_n), or with ``x_p`` and ``x_n`` that of one anchor of a batch.
         witness: a point at which a condition fails, where one does.
         curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks.
-        jumps: what the curl is concentrated to at kinks; zero on the kink where the field is integrable.
     """
 
     integrable: bool | None
@@ -82,7 +80,6 @@ class Integrability(Displayed):
     loss: sp.Expr | None = None
     witness: Witness | None = None
     curl: sp.Expr | None = None
-    jumps: tuple[Jump, ...] = ()
 
     @property
     def said(self) -> str:
@@ -119,10 +116,9 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 def _decided(objective: Decomposition | WeightField) -> Integrability:
     if isinstance(objective, Decomposition) and not objective.loss.is_loss:
         objective = objective.field
-    loss = objective.loss if isinstance(objective, Decomposition) else None
+    loss = _with_active(objective.loss) if isinstance(objective, Decomposition) else None
     field = objective.field if isinstance(objective, Decomposition) else objective
-    jumps = tuple(curl_jumps({s_p: -field.positive, s_n: field.negative}))
-    found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective), jumps=jumps)
+    found = Integrability(True, _WHY, potential(field), curl=smooth_curl(objective))
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
     if loss is not None and loss.detaches and (summed := _of_summands(loss)) is not None:
@@ -166,11 +162,11 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
     if result.witness:
         return Integrability(False, f"{in_words(result)} is {result.witness}", witness=result.witness)
     (a, on_a), (b, on_b) = gradient.items()
-    curl, jumps = sp.diff(on_b, a) - sp.diff(on_a, b), tuple(curl_jumps(gradient))
-    unproved = next(_unproved_on_plane((on_a, on_b), curl, jumps, region), None)
+    curl = sp.diff(on_b, a) - sp.diff(on_a, b)
+    unproved = next(_unproved_on_plane((on_a, on_b), curl, gradient, region), None)
     if unproved is None:
-        return Integrability(True, _WHY, curl=curl, jumps=jumps)
-    return Integrability(None, f"open: {unproved} was not proved to vanish; {result.tried}", curl=curl, jumps=jumps)
+        return Integrability(True, _WHY, curl=curl)
+    return Integrability(None, f"open: {unproved} was not proved to vanish; {result.tried}", curl=curl)
 
 
 _WHY = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes, between the kinks and across them"
@@ -267,6 +263,18 @@ def gradient_of_several(decomposition: Decomposition, positives, negatives) -> d
 # --- proofs --------------------------------------------------------------------------------------
 
 
+def _with_active(loss: Objective) -> Objective:
+    """The loss with a mean over active values written as a mean where all are."""
+    ends = dict.fromkeys((s_p, s_n), (loss.similarity.opposite, loss.similarity.identical))
+
+    def read(side: Side | None) -> Side | None:
+        all_active = side is not None and side.aggregator == MEAN_ACTIVE and sign_over(side.inner, ends) > 0
+        return replace(side, aggregator=MEAN) if all_active and side is not None else side
+
+    terms = tuple(replace(t, positives=read(t.positives), negatives=read(t.negatives)) for t in loss.terms)
+    return loss if terms == loss.terms else replace(loss, terms=terms)
+
+
 def is_continuous_loss(loss: Objective) -> bool:
     """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
     proves nothing.
@@ -292,8 +300,8 @@ def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
         if factor is not None:
             why = "a continuous loss" if factor == 1 else f"a continuous loss times {factor}"
             expression = factor * undetach(part.expression())
-        elif _weighs_pairs_alone(part):
-            why = "a loss of every pair by itself"
+        elif _is_univariate(part):
+            why = "a loss of every pair, or of its aggregate, by itself"
             expression = recover_loss(field := decompose(part).field, potential(field))
         else:
             return None
@@ -314,15 +322,20 @@ def _summands(loss: Objective) -> Iterator[Objective]:
             yield loss.of_terms((Term(outer=of_n, negatives=n),))
 
 
-def _weighs_pairs_alone(part: Objective) -> bool:
-    """Whether a loss of one side makes the weight of a pair a function of its own score, without poles."""
-    (term,) = part.terms
-    field = decompose(part).field
-    return (
-        len(term.sides) == 1
-        and all(side.aggregator.enumerates or _adds(term, x) for x, side in _aggregated(term))
-        and not poles(field.positive + field.negative, field.region)
-    )
+def _is_univariate(part: Objective) -> bool:
+    """Whether a loss of one side makes the weight of a pair a function of its own score, without poles, or that of all
+    pairs one function of their aggregate.
+    """
+    (term,), similarity = part.terms, part.similarity
+    if len(term.sides) > 1:
+        return False
+    ((x, side),) = _aggregated(term)
+    if side.aggregator.enumerates or _adds(term, x):
+        field = decompose(part).field
+        return not poles(field.positive + field.negative, field.region)
+    stops = side.inner.has(detach) or side.aggregator.combine(_PLACES).has(detach)
+    ends = {x: reach(side, similarity)}
+    return not stops and _is_continuous_side(side, similarity) and not poles(sp.diff(term.effective_outer, x), ends)
 
 
 def _adds(term: Term, x: sp.Symbol) -> bool:
@@ -350,11 +363,13 @@ def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:
             yield x, side
 
 
+_PLACES = tuple(sp.Dummy(real=True) for _ in range(2))
+
+
 def _is_continuous_side(side: Side, similarity: Similarity) -> bool:
-    places = tuple(sp.Dummy(real=True) for _ in range(2))
-    everywhere = dict.fromkeys(places, (-sp.oo, sp.oo))
+    everywhere = dict.fromkeys(_PLACES, (-sp.oo, sp.oo))
     ends = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
-    return is_continuous(side.inner, ends) and is_continuous(side.aggregator.combine(places), everywhere)
+    return is_continuous(side.inner, ends) and is_continuous(side.aggregator.combine(_PLACES), everywhere)
 
 
 def _jumps_by_constants(term: Term, similarity: Similarity) -> bool:
@@ -461,7 +476,8 @@ def _unproved(
     """What would have to vanish and was not proved to."""
     weights = field.positive, field.negative
     of_poles = () if explicit else weights
-    yield from _unproved_on_plane(of_poles, found.curl or sp.S.Zero, found.jumps, field.region)
+    gradient = {s_p: -field.positive, s_n: field.negative}
+    yield from _unproved_on_plane(of_poles, found.curl or sp.S.Zero, gradient, field.region)
     if not isinstance(objective, Decomposition):
         return
     if not objective.loss.detaches:
@@ -484,14 +500,14 @@ def _unproved(
 
 
 def _unproved_on_plane(
-    weights: Sequence[sp.Expr], curl: sp.Expr, jumps: Sequence[Jump], region: Region
+    weights: Sequence[sp.Expr], curl: sp.Expr, gradient: Mapping[sp.Symbol, sp.Expr], region: Region
 ) -> Iterator[str]:
     for weight in weights:
         for pole in poles(weight, region):
             yield f"the work of the weights around {pole} = 0"
     if not proves_zero(curl, region):
         yield "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p"
-    for jump in jumps:
+    for jump in curl_jumps(gradient):
         if not vanishes_on_kink(jump.kink, jump.coefficient, region):
             yield f"the curl across {jump.kink} = 0"
 

@@ -20,6 +20,8 @@ from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.identity import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
 
+LONG = 300  # formulas with as many operations are not written in factors, which would take seconds
+
 
 @dataclass(frozen=True)
 class Jump:
@@ -37,7 +39,8 @@ def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
         jump = {s: jump_across(kink, weight) for s, weight in in_steps.items()}
         for i, a in enumerate(similarities):
             for b in similarities[i + 1 :]:
-                coefficient = sp.factor_terms(jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b))
+                coefficient = jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b)
+                coefficient = sp.factor_terms(coefficient) if sp.count_ops(coefficient) < LONG else coefficient
                 if coefficient != 0:
                     yield Jump(kink, coefficient)
 

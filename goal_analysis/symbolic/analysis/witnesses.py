@@ -26,7 +26,8 @@ from goal_analysis.symbolic.proof.identity import Ranges, Witness, random_points
 
 POINTS = 160  # at which W is differentiated in floats
 CONFIRMED = 4  # how many of them, and how many others, are then looked at in many digits
-LINES = 14  # along how many lines in every direction kinks are searched
+LINES = 14  # along how many lines in every direction kinks are searched, besides those along the range's edges
+EDGE = sp.Rational(1, 10**6)  # how far from an edge, as a share of the range
 CELLS = 48  # into how many cells a line is cut
 FURTHER = 16  # cells beyond the range of a line that has no end, each wider than the one before
 ROOTS = 10  # of one kink that are looked at
@@ -178,7 +179,7 @@ class _Field:
         """Kinks whose sign changes along a line, with the variable, the line and the two ends of the change."""
         if not self.kinks:
             return
-        for point in random_points(self.symbols, self.ranges, LINES):
+        for point in (*random_points(self.symbols, self.ranges, LINES), *self._corners()):
             exact = list(map(_number, point.values()))
             here = list(map(float, exact))
             for variable, place in zip(self.variables, self.places, strict=True):
@@ -189,12 +190,23 @@ class _Field:
                         if before[which] != after[which]:
                             yield which, place, exact, (first, last)
 
+    def _corners(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
+        """Points near corners of the range, where all are low or high, in turn, or half of them; no two lie as near."""
+        count = len(self.variables)
+        for first in (0, 1):
+            for of_place in (lambda i: 0, lambda i: i % 2, lambda i: int(2 * i < count)):
+                at = {}
+                for i, s in enumerate(self.variables):
+                    near = EDGE * (i + 1)
+                    at[s] = near if (of_place(i) + first) % 2 else 1 - near
+                yield {s: low + (high - low) * at.get(s, sp.S.Half) for s, (low, high) in self.ranges.items()}
+
     def _edges(self, variable: sp.Symbol) -> list[float]:
         """The ends of a line's cells, uneven: people put kinks at round numbers, where a kink would change no sign."""
         low, high = map(float, self.ranges[variable])
         edges = [low + (high - low) * (i / CELLS) ** 1.0137 for i in range(CELLS + 1)]
         below, above = (end.is_infinite for end in self.region.get(variable, self.ranges[variable]))
-        further = [1.7**i for i in range(1, FURTHER)]
+        further = [3.0**i for i in range(1, FURTHER)]
         before = [low - (high - low) * x for x in reversed(further)] if below else []
         return before + edges + ([high + (high - low) * x for x in further] if above else [])
 
@@ -217,11 +229,12 @@ class _Field:
             return None
         x = b
         for i in range(SECANTS + BISECTIONS):  # secants, of which the end that stays counts half (Illinois)
-            before, x = x, (a * of_b - b * of_a) / (of_b - of_a) if i < SECANTS else (a + b) / 2
+            flat = i >= SECANTS or of_a == 0 or of_b == 0
+            before, x = x, (a + b) / 2 if flat else (a * of_b - b * of_a) / (of_b - of_a)
             of_x = self.kink(which, MULTIPRECISION, _at(point, place, x))
             a, of_a = (b, of_b) if (of_x > 0) != (of_b > 0) else (a, of_a / 2)
             b, of_b = x, of_x
-            if of_x == 0 or abs(x - before) < ROOT:
+            if abs(x - before) < ROOT:
                 break
         return _at(point, place, x) if abs(of_x) < 1e-15 else None
 

@@ -6,7 +6,6 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -35,31 +34,46 @@ LEARNED = ("scale", "bias", "temp", "tau")
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors."""
+    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors.
+
+    ``at_once`` says that torch can map it over many points in one call, ``remembers`` that a call leaves traces in it
+    which change the next: then every call is on a fresh copy.
+    """
 
     loss_fn: LossFunction
     name: str
     shape: Shape
     settings: Mapping[str, Any] = field(default_factory=dict)
+    at_once: bool = False
+    remembers: bool = False
 
-    def __call__(self, *arguments: Tensor) -> Any:
-        """The loss of its inputs; the last are the proxies, where it has some."""
-        inputs, function = arguments, self.loss_fn
-        if self.shape.inputs is Inputs.PROXIES and isinstance(function, torch.nn.Module):
-            *inputs, proxies = arguments
-            function = partial(functional_call, function, {self.shape.proxies: proxies})
-            return function(tuple(inputs), dict(self.settings))
-        names = [name for name in required_names(function) if name not in self.settings] if self.settings else []
+    def __call__(self, *arguments: Tensor, **learned: Tensor) -> Any:
+        """The loss of its inputs, of which the last are the proxies where it has some, with what is ``learned``."""
+        inputs, function = list(arguments), self.loss_fn
+        settings = {name: learned.pop(name, value) for name, value in self.settings.items()}
+        if self.remembers:
+            function, learned = copy_of(function), self.of_module | learned
+        if self.shape.proxies:
+            learned[self.shape.proxies] = inputs.pop()
+        names = [name for name in required_names(function) if name not in settings] if settings else []
         if names and len(names) == len(inputs):
-            return function(**dict(zip(names, inputs, strict=True)), **self.settings)
-        return function(*inputs, **self.settings)
+            settings |= zip(names, inputs, strict=True)
+            inputs = []
+        if learned and isinstance(function, torch.nn.Module):
+            return functional_call(function, learned, tuple(inputs), settings)
+        return function(*inputs, **settings)
+
+    @property
+    def of_module(self) -> dict[str, Tensor]:
+        """The parameters that a module trains."""
+        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
+        return {n: p for n, p in module.named_parameters() if p.requires_grad and n != self.shape.proxies}
 
     @property
     def learned(self) -> dict[str, Tensor]:
         """The parameters that the loss trains besides the embeddings."""
-        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
-        own = {name: p for name, p in module.named_parameters() if p.requires_grad and name != self.shape.proxies}
-        return own | {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
+        held = {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
+        return self.of_module | held
 
     def forget_graphs(self) -> None:
         """Detach the tensors that a module remembers, whose graphs would grow with every call."""

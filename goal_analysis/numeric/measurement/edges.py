@@ -22,7 +22,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     on_plane,
     plane_similarities,
 )
-from goal_analysis.numeric.measurement.black_box import value_of
+from goal_analysis.numeric.measurement.black_box import differentiated
 from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 
@@ -133,25 +133,13 @@ def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Ten
 
 
 def _complaints(call: Call, arrangement: Arrangement, point: Tensor) -> Iterator[str]:
-    leaf = point.clone().requires_grad_()
     try:
-        value = value_of(call, arrangement, leaf)
+        value, gradient, learned = differentiated(call, arrangement, point)
     except UnmeasurableLoss as error:
         yield f"raises {type(error.__cause__).__name__}" if error.__cause__ else "returns no scalar"
         return
-    if not value.isfinite().all():
-        yield f"value {_word(value)}"
-    if value.requires_grad:
-        by = {"gradient": leaf} | {f"gradient of {name}": p for name, p in call.learned.items()}
-        try:
-            found = torch.autograd.grad(value.sum(), list(by.values()), allow_unused=True)
-        except Exception as error:  # what the loss differentiates by may be anybody's
-            yield f"backward raises {type(error).__name__}"
-            return
-        for what, gradient in zip(by, found, strict=True):
-            if gradient is not None and not gradient.isfinite().all():
-                yield f"{what} {_word(gradient)}"
-    call.forget_graphs()
+    found = {"value": value, "gradient": gradient} | {f"gradient of {name}": g for name, g in learned.items()}
+    yield from (f"{what} {_word(x)}" for what, x in found.items() if x is not None and not x.isfinite().all())
 
 
 def _word(x: Tensor) -> str:

@@ -21,11 +21,11 @@ Weights = Callable[[Float[Tensor, "points coordinates"]], Float[Tensor, "points 
 """The gradient of a loss by coordinates, NaN where there is none."""
 
 LEAST = 1e-4  # a jump below this share of the largest weight is none
-WIDTH = 1e-11  # to which a crossing is bisected
+WIDTH = 1e-10  # to which a crossing is bisected
 BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
 DIRECTIONS = 3
 ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
-MOST = 16  # so many candidates are bisected
+MOST = 12  # so many candidates are bisected
 
 
 @dataclass(frozen=True, eq=False)

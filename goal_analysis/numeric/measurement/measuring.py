@@ -12,7 +12,8 @@ are −∂L/∂s_p and ∂L/∂s_n. Where a gradient is stopped, they are what t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +29,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     plane_similarities,
     reachable,
 )
-from goal_analysis.numeric.measurement.black_box import PairGradients, non_integrability, pair_gradients
+from goal_analysis.numeric.measurement.black_box import PairGradients, mapped, non_integrability, pair_gradients, points_with
 from goal_analysis.numeric.measurement.calling import Call, calls, constructed, copy_of, settings_for
 from goal_analysis.numeric.measurement.edges import explosions, not_finite
 from goal_analysis.numeric.measurement.fields import (
@@ -65,7 +66,8 @@ BATCHES = 12
 KINDS = ((0.0, 0.0), (0.3, 1.0), (0.6, 0.5), (1.0, 0.0), (0.0, 2.0), (1.0, 1.0))
 """How close the vectors of a class are, and how spread all of them, from one batch to the next."""
 LINES, SEGMENTS = 5, 16  # jumps are sought on so many lines from one batch to another, in so many parts
-TESTED = 6  # so many jumps are held against the normal of their surface
+CLOSER = 96  # of a loss that is called point by point, so many sides of the grid's cells are searched for jumps
+TESTED = 4  # so many jumps are held against the normal of their surface
 
 
 def against_references(loss_fn: LossFunction) -> LossFunction:
@@ -135,7 +137,8 @@ def measure(
         chosen = settings_for(made, left)
         kinds = (inputs,) if inputs else kinds_of(made, chosen)
         progress("finding out what it takes")
-        return _Plane(call_of(calls(copy_of(made), name, chosen, kinds, dim, dtype)), progress).measure(grid)
+        call = _with_manners(call_of(calls(copy_of(made), name, chosen, kinds, dim, dtype)))
+        return _Plane(call, progress).measure(grid)
 
 
 def call_of(tried: Iterator[Call]) -> Call:
@@ -183,6 +186,36 @@ def _merit(call: Call) -> tuple[float, ...]:
     return float(found.gradients.isfinite().any()), float(explained), sum(both) / 2, float(meant), float(used)
 
 
+def _with_manners(call: Call) -> Call:
+    """The call, and whether the loss remembers earlier ones, and whether torch can map it over many points at once."""
+    arrangement = in_batch(call.shape)
+    batches = torch.stack([_batch(arrangement, seed) for seed in (0, 1, 2, 0)])
+
+    def one_by_one(call: Call) -> Tensor:
+        found = []
+        for batch in batches:
+            torch.manual_seed(0)
+            found.append(pair_gradients(call, arrangement, batch[None]).gradients)
+        return torch.cat(found)
+
+    found = one_by_one(call)
+    if not _alike(found[:1], found[3:]):
+        fresh = replace(call, remembers=True)
+        found = one_by_one(fresh)
+        return fresh if _alike(found[:1], found[3:]) else call
+    with suppress(Exception):
+        mapped(call, arrangement, points_with(arrangement, batches))
+        at_once = replace(call, at_once=True)
+        if _alike(pair_gradients(at_once, arrangement, batches).gradients, found):
+            return at_once
+    return call
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    size = max(largest(one), largest(other))
+    return bool(torch.equal(one.isnan(), other.isnan()) and largest(one - other) <= REPEATABLE * size)
+
+
 def _batch(arrangement: Arrangement, seed: int) -> Tensor:
     return batch_similarities(arrangement, seed, *KINDS[seed % len(KINDS)])
 
@@ -212,14 +245,18 @@ class _Plane:
                 f"{[round(s[0].item(), 4) for s in (s_p, s_n)]} of a positive and a negative and wherever else it was "
                 "called, but expected finite numbers"
             )
-        beside = s_p + BESIDE[0], s_n + BESIDE[1]
-        deviations, noise = self._noise(*beside, found.precision)
-        plane = turning(self._curls(*beside), noise)
+        deviations, noise = self._noise(s_p + BESIDE[0], s_n + BESIDE[1], found.precision)
+        # A loss that is called point by point is looked at on a quarter of the grid.
+        thin = torch.ones(points, points, dtype=torch.bool)
+        if not call.at_once:
+            thin[1::2], thin[:, 1::2] = False, False
+        thin = inside & thin.flatten()
+        plane = turning(self._curls(s_p[thin[inside]] + BESIDE[0], s_n[thin[inside]] + BESIDE[1]), noise)
         again = finite.nonzero().flatten()[torch.linspace(0, int(finite.sum()) - 1, REPEATED).long()]
         first, repeated = found.gradients[again], _on_plane(call, s_p[again], s_n[again]).gradients
 
-        def on_grid(values: Tensor) -> Tensor:
-            return grid.new_full((points * points,), torch.nan).masked_scatter(inside, values).view(points, -1)
+        def on_grid(values: Tensor, where: Tensor = inside) -> Tensor:
+            return grid.new_full((points * points,), torch.nan).masked_scatter(where, values).view(points, -1)
 
         w_p, w_n = map(on_grid, self._sums(found))
         size = max(largest(w_p), largest(w_n))
@@ -238,7 +275,7 @@ class _Plane:
             w_p=w_p,
             w_n=w_n,
             inside=inside.view(points, -1),
-            curl=on_grid(plane.field),
+            curl=on_grid(plane.field, thin),
             on_plane=plane,
             factors=fit_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
             on_batches=non_integrability(call),
@@ -274,13 +311,8 @@ class _Plane:
 
     def _why_not_continuous(self) -> str:
         arrangement = in_batch(self.call.shape)
-        similarities = _batch(arrangement, 3)
-        n = arrangement.first
-        if self.call.shape.inputs in OF_SCORES:
-            return why_not_continuous(self.call, arrangement, similarities[:n, n:])
-        vectors = torch.linalg.cholesky(similarities)
-        wide = (self.call.shape.dim or len(vectors)) - len(vectors)
-        return why_not_continuous(self.call, arrangement, torch.nn.functional.pad(vectors, (0, wide)))
+        (point,) = points_with(arrangement, _batch(arrangement, 3)[None])
+        return why_not_continuous(self.call, arrangement, point)
 
     def _jumps_on_plane(self, w_p: Tensor, w_n: Tensor, grid: Tensor, size: float, noise: float) -> list[Jump]:
         known = (w_p + w_n).isfinite()
@@ -288,6 +320,11 @@ class _Plane:
         right, up = known[1:] & known[:-1], known[:, 1:] & known[:, :-1]
         starts = torch.cat([points[:-1][right], points[:, :-1][up]])
         ends = torch.cat([points[1:][right], points[:, 1:][up]])
+        if not self.call.at_once:
+            both = torch.stack([w_p, w_n])
+            bent = torch.cat([_bent(both, 1)[right], _bent(both, 2)[up]])
+            first = bent.argsort(descending=True, stable=True)[:CLOSER]
+            starts, ends = starts[first], ends[first]
 
         def weights(x: Tensor) -> Tensor:
             pull, push = self._weights(*x.T)
@@ -344,6 +381,13 @@ class _Plane:
             by_n, by_p = by_n.where(known, 0.0), by_p.where(known, 0.0)
             size = (by_n.abs() + by_p.abs()).sum(0).norm() + sum(w.norm() for w in above.where(known, 0.0))
             yield Field(step, by_n[0] + by_p[1], size.item())
+
+
+def _bent(weights: Tensor, axis: int) -> Tensor:
+    """How much more the weights change between two points of the grid than between their neighbours."""
+    change = weights.diff(dim=axis).nan_to_num().movedim(axis, -1)
+    around = torch.nn.functional.pad(change, (1, 1), mode="replicate")
+    return (change - (around[..., 2:] + around[..., :-2]) / 2).norm(dim=0).movedim(-1, axis - 1)
 
 
 def _share(part: Tensor, total: Tensor) -> float:

@@ -88,7 +88,7 @@ def pair_gradients(
         n = arrangement.first
         gradients = torch.zeros_like(similarities)
         gradients[:, :n, n:], gradients[:, n:, :n] = found, found.mT
-        used = torch.ones(len(arrangement.labels), dtype=torch.bool)
+        used = torch.full((len(arrangement.labels),), bool(found.nan_to_num().any()))
         nothing, norm = found.new_zeros(len(found)), found.flatten(1).norm(dim=1)
         return PairGradients(gradients, nothing, norm, used, connected, precision, learned)
     used = found.nan_to_num().abs().sum((0, 2)) > 0
@@ -100,6 +100,23 @@ def points_with(arrangement: Arrangement, similarities: Float[Tensor, "points ve
     if arrangement.shape.inputs in OF_SCORES:
         return similarities[:, : arrangement.first, arrangement.first :].contiguous()
     return vectors_with(similarities, arrangement.shape.dim or similarities.shape[-1])
+
+
+def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tensor) -> float:
+    """The share by which the gradients change when all vectors are turned together, which no similarity does."""
+    if arrangement.shape.inputs in OF_SCORES:
+        return 0.0
+    points = points_with(arrangement, similarities)
+    size = points.shape[-1]
+    turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=points.dtype)).Q
+    found = gradients_of(call, arrangement, points)[0].nan_to_num()
+    turned = (gradients_of(call, arrangement, points @ turn)[0] @ turn.T).nan_to_num()
+    return share(turned - found, found)
+
+
+def share(part: Tensor, total: Tensor) -> float:
+    """‖part‖/‖total‖, at most 1; 0 of nothing."""
+    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
 
 
 def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -135,17 +135,19 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
         stars = any(p.kind is p.VAR_KEYWORD for p in known.values())
         taken = {name: left.pop(name) for name in settings if name in known or stars}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
+        of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
         try:
             made = loss_fn(**({"model": StandIn()} if of_columns else {}), **taken)
         except Exception as error:
             wanted = ", ".join(str(p) for p in known.values())
             raise UnmeasurableLoss(
                 f"{name_of(loss_fn)}: its constructor raised {type(error).__name__}: {error}; "
-                f"got {', '.join(taken) or 'no arguments'} but expected those of ({wanted})"
+                f"got {', '.join(taken) or 'no arguments'}{' and a model that hands embeddings on' * of_columns} but "
+                f"expected those of ({wanted})"
             ) from error
         loss_fn = OfColumns(made) if of_columns else made
     if not callable(loss_fn):
-        raise UnmeasurableLoss(f"got {loss_fn!r} but expected a callable")
+        raise UnmeasurableLoss(f"{name_of(loss_fn)}: got an object that cannot be called but expected a callable")
     parameters = parameters_of(loss_fn)
     stars = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in left:
@@ -199,17 +201,18 @@ def calls(
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
     module = loss_fn if isinstance(loss_fn, torch.nn.Module) else torch.nn.Module()
     matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
+    widths = {d for b in module.buffers() if b.ndim == 2 for d in b.shape if d > 1}.union(*matrices.values())
     for kind, own_dtype in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting = copy_of(loss_fn)
         if isinstance(fitting, torch.nn.Module):
             fitting.to(own_dtype)
         of_call = {k: v.detach().to(own_dtype).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
                    for k, v in settings.items()}  # fmt: skip
-        for shape in _shapes(Shape(kind, dim, own_dtype), matrices):
+        for shape in _shapes(Shape(kind, dim, own_dtype), matrices, sorted(widths)):
             yield Call(fitting, name, shape, of_call)
 
 
-def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[Shape]:
+def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]], widths: Sequence[int]) -> Iterator[Shape]:
     match shape.inputs:
         case Inputs.PROXIES:
             for (name, size), transposed in product(matrices.items(), (False, True)):
@@ -219,9 +222,11 @@ def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[S
                 yield replace(shape, proxies=name, transposed=transposed, classes=classes, dim=dim)
         case Inputs.PAIRS:
             yield from (replace(shape, labels=labels) for labels in LABELS)
+        case Inputs.STACKED:
+            yield from (shape, replace(shape, in_turn=True))
         case Inputs.QUERIES:  # references may be proxies, of which a class has one
             yield from (shape, replace(shape, references=1))
         case _:
             yield shape
             if shape.dim is None and shape.inputs not in OF_SCORES:
-                yield from (replace(shape, dim=d) for d in sorted({d for size in matrices.values() for d in size}))
+                yield from (replace(shape, dim=d) for d in widths)

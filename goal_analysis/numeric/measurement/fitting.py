@@ -131,7 +131,9 @@ def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) 
 
 def _allows(h: Hyperparameter, value: float) -> bool:
     low, high = float(h.domain.start), float(h.domain.end)
-    return low < value < high or (value == low and not h.domain.left_open) or (value == high and not h.domain.right_open)
+    return (
+        low < value < high or (value == low and not h.domain.left_open) or (value == high and not h.domain.right_open)
+    )
 
 
 def _search(

@@ -25,19 +25,25 @@ WIDTH = 1e-10  # to which a crossing is bisected
 BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
 DIRECTIONS = 3
 ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
+FAR, HALVINGS = 0.2, 28  # of the points that close in on a jump
 MOST = 12  # so many candidates are bisected
 
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """Weights that jump by ``change`` at ``point``; ``tangential`` is the part of it along the surface, NaN if unknown,
-    and ``trail`` the points of the bisection.
+    """Weights that jump by ``change`` at ``point``, which was bisected ``along`` a direction; ``tangential`` is the part
+    of it along the surface, NaN if unknown.
     """
 
     point: Float[Tensor, " coordinates"]
     change: Float[Tensor, " coordinates"]
+    along: Float[Tensor, " coordinates"]
     tangential: float
-    trail: Float[Tensor, "points coordinates"]
+
+    def closing_in(self) -> Float[Tensor, "points coordinates"]:
+        """Points on both sides of it, every one half as far as the one before."""
+        distances = FAR * 2.0 ** -torch.arange(HALVINGS, dtype=self.point.dtype)
+        return self.point + torch.cat([distances, -distances])[:, None] * self.along
 
 
 def jumps(weights: Weights, starts: Tensor, ends: Tensor, size: float, noise: float, tested: int) -> list[Jump]:
@@ -64,15 +70,14 @@ def jumps(weights: Weights, starts: Tensor, ends: Tensor, size: float, noise: fl
     spread = {round(i * (len(found) - 1) / max(tested - 1, 1)) for i in range(tested)}
     leaning = partial(_tangential, weights, least=least, rounding=noise / size)
     return [
-        Jump(point, change, leaning(point, along, change) if i in spread else math.nan, trail)
-        for i, (point, change, along, trail) in enumerate(found)
+        Jump(point, change, along, leaning(point, along, change) if i in spread else math.nan)
+        for i, (point, change, along) in enumerate(found)
     ]
 
 
 def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> Iterator[tuple[Tensor, ...]]:
-    """Point, change, direction and trail of what still jumps over a distance of `WIDTH`."""
+    """Point, change and direction of what still jumps over a distance of `WIDTH`."""
     along = torch.nn.functional.normalize(b - a, dim=1)
-    trail: list[Tensor] = []
     low, high = weights(a), weights(b)
     alive = torch.ones(len(a), dtype=torch.bool)
     while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:
@@ -82,10 +87,9 @@ def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> Iterator[
         left = (half - low).norm(dim=1) >= (high - half).norm(dim=1)
         a, low = torch.where(left[:, None], a, middle), torch.where(left[:, None], low, half)
         b, high = torch.where(left[:, None], middle, b), torch.where(left[:, None], half, high)
-        trail.append(middle)
         alive = alive & ((high - low).norm(dim=1) > least)
     for k in alive.nonzero().flatten():
-        yield (a[k] + b[k]) / 2, high[k] - low[k], along[k], torch.stack([x[k] for x in trail])
+        yield (a[k] + b[k]) / 2, high[k] - low[k], along[k]
 
 
 def _tangential(weights: Weights, point: Tensor, along: Tensor, change: Tensor, least: float, rounding: float) -> float:

@@ -29,7 +29,15 @@ from goal_analysis.numeric.measurement.arrangement import (
     plane_similarities,
     reachable,
 )
-from goal_analysis.numeric.measurement.black_box import PairGradients, mapped, non_integrability, pair_gradients, points_with
+from goal_analysis.numeric.measurement.black_box import (
+    PairGradients,
+    mapped,
+    non_integrability,
+    pair_gradients,
+    points_with,
+    reading_coordinates,
+    share,
+)
 from goal_analysis.numeric.measurement.calling import Call, calls, constructed, copy_of, settings_for
 from goal_analysis.numeric.measurement.edges import explosions, not_finite
 from goal_analysis.numeric.measurement.fields import (
@@ -61,11 +69,13 @@ BESIDE = (1.37e-3, -0.89e-3)
 REPEATED, REPEATABLE = 8, 1e-6
 """At so many points the loss is called once more in the end; its gradients may differ by this share."""
 
-SAMPLED = 40  # points at which rounding is looked for before it is measured everywhere
+COMPARED = 4  # so many batches are compared with themselves turned
+SAMPLED = 20  # points at which rounding is looked for before it is measured everywhere
 BATCHES = 12
 KINDS = ((0.0, 0.0), (0.3, 1.0), (0.6, 0.5), (1.0, 0.0), (0.0, 2.0), (1.0, 1.0))
 """How close the vectors of a class are, and how spread all of them, from one batch to the next."""
 LINES, SEGMENTS = 5, 16  # jumps are sought on so many lines from one batch to another, in so many parts
+CLOSED_IN = 6  # so many jumps have points on both sides that lead a fit to them
 CLOSER = 96  # of a loss that is called point by point, so many sides of the grid's cells are searched for jumps
 TESTED = 4  # so many jumps are held against the normal of their surface
 
@@ -176,14 +186,16 @@ def _merit(call: Call) -> tuple[float, ...]:
     match call.shape.inputs:
         case Inputs.TWO_SETS:
             meant = weight["pairs within one set"] <= NOTICEABLE * sum(weight.values())
-        case Inputs.VIEWS:
-            meant = weight["negatives in the same view"] > 0
+        case Inputs.VIEWS | Inputs.STACKED:
+            pull, push = (gradients[:, mask].mean() for mask in (arrangement.positives, arrangement.negatives))
+            meant = weight["negatives in the same view"] > 0 and bool(pull < push)
         case Inputs.GROUPS:
             meant = len(gradients[:, arrangement.positives].sum(0).sign().unique()) == 1
-    explained = _share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
+    explained = share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
     parts = [part for part in (found.used[: arrangement.first], found.used[arrangement.first :]) if len(part)]
     used = all(bool(part.any()) for part in parts)
-    return float(found.gradients.isfinite().any()), float(explained), sum(both) / 2, float(meant), float(used)
+    of_kind = (sum(both) / 2, float(meant), float(used)) if explained else (0.0,)
+    return float(found.gradients.isfinite().any()), float(explained), *of_kind
 
 
 def _with_manners(call: Call) -> Call:
@@ -265,7 +277,8 @@ class _Plane:
         self.progress("measuring batches")
         batches = self._batches()
         upper = found.gradients.nan_to_num().triu(1)
-        trail = torch.cat([j.trail for j in on_the_plane]) if on_the_plane else torch.zeros(0, 2, dtype=grid.dtype)
+        some = on_the_plane[:: max(1, len(on_the_plane) // CLOSED_IN)]
+        trail = torch.cat([grid.new_zeros(0, 2), *(jump.closing_in() for jump in some)])
         return Measurement(
             name=call.name,
             shape=call.shape,
@@ -279,8 +292,10 @@ class _Plane:
             on_plane=plane,
             factors=fit_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
             on_batches=non_integrability(call),
-            unexplained=_share(found.unexplained.nan_to_num(), found.norm.nan_to_num()),
-            aside=_share(upper * ~on_plane(call.shape).measured, upper),
+            unexplained=share(found.unexplained.nan_to_num(), found.norm.nan_to_num()),
+            turned=reading_coordinates(call, batches.arrangement, batches.similarities[:COMPARED]),
+            remembers=call.remembers,
+            aside=share(upper * ~on_plane(call.shape).measured, upper),
             jumps=tuple(on_the_plane),
             jumps_on_batches=tuple(self._jumps_on_batches(batches, noise)),
             stopped_by=self._why_not_continuous(),
@@ -388,7 +403,3 @@ def _bent(weights: Tensor, axis: int) -> Tensor:
     change = weights.diff(dim=axis).nan_to_num().movedim(axis, -1)
     around = torch.nn.functional.pad(change, (1, 1), mode="replicate")
     return (change - (around[..., 2:] + around[..., :-2]) / 2).norm(dim=0).movedim(-1, axis - 1)
-
-
-def _share(part: Tensor, total: Tensor) -> float:
-    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0

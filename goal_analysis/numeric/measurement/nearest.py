@@ -59,6 +59,7 @@ FINEST = 1e-9  # the last step where weights jump
 TINY = 1e-9  # a hyperparameter below is said to be 0
 ROUNDED = 1e-6  # a distance below is said to be 0
 
+
 @dataclass(frozen=True, eq=False)
 class Neighbour:
     """A loss fitted to a measurement.
@@ -102,7 +103,12 @@ class Neighbour:
             for r, h in zip(ran, self.loss.hyperparameters, strict=False)
             if h.domain.start == 0 and h.domain.left_open
         ]
-        sizes = [*(abs(r) * EXTREME / RAN_AWAY for r in ran), *inner, abs(self.factor) / EXTREME, 1 / (EXTREME * abs(self.factor) + 1e-300)]
+        sizes = [
+            *(abs(r) * EXTREME / RAN_AWAY for r in ran),
+            *inner,
+            abs(self.factor) / EXTREME,
+            1 / (EXTREME * abs(self.factor) + 1e-300),
+        ]
         return not all(np.isfinite(sizes)) or max(sizes) > EXTREME or self.best > 1 - TIE
 
     def record(self) -> dict[str, object]:
@@ -176,7 +182,9 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     close = [n for i, n in enumerate(close) if i < CLOSEST or n.distance < close[CLOSEST - 1].distance + TIE]
     exact = [_tried(_on_batches, near, measurement) for near in close]
     if not any(n.best < ROUNDED for n in exact):
-        exact += [_tried(_on_batches, v, measurement) for near in close[:VARIED] for v in _variants(near)]
+        best = sorted((n for n in exact if not n.problem), key=_rank)[:VARIED]
+        varied = {n.loss.name: n for n in (*close[:VARIED], *best)}
+        exact += [_tried(_on_batches, v, measurement) for near in varied.values() for v in _variants(near)]
     seen = {(n.loss.name, n.exchanged) for n in close}
     far = [n for n in roughly if (n.loss.name, n.exchanged) not in seen]
     known = [n for n in (*exact[: len(close)], *far) if n.problem or not n.degenerate]

@@ -8,7 +8,7 @@ import torch
 from pytorch_metric_learning import losses as pml
 from torch import Tensor
 
-from goal_analysis.numeric.measurement import Neighbour, against_references, measure, nearest
+from goal_analysis.numeric.measurement import Inputs, Neighbour, measure, nearest
 from goal_analysis.numeric.measurement.fitting import coordinate, distances, fit
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
 from losses_catalog.circle import circle_loss
@@ -31,7 +31,7 @@ LOSSES = (
 
 
 def found_for(loss: torch.nn.Module, points: int = 7) -> tuple[Neighbour, ...]:
-    return nearest(measure(against_references(loss), points=points), LOSSES)
+    return nearest(measure(loss, Inputs.QUERIES, points=points), LOSSES)
 
 
 def test_nt_xent_is_info_nce_with_the_temperature_inverted() -> None:

@@ -55,6 +55,9 @@ class Call:
             function, learned = copy_of(function), self.of_module | learned
         if self.shape.proxies:
             learned[self.shape.proxies] = inputs.pop()
+        if self.shape.inputs is Inputs.QUERIES and any(p.name == "ref_emb" for p in parameters_of(function)):
+            settings |= {"ref_emb": inputs[2], "ref_labels": inputs[3]}  # as pytorch-metric-learning calls them
+            inputs = inputs[:2]
         names = [name for name in required_names(function) if name not in settings] if settings else []
         if names and len(names) == len(inputs):
             settings |= zip(names, inputs, strict=True)

@@ -105,22 +105,12 @@ def _poor(call: Call) -> Iterator[tuple[str, Arrangement]]:
 
 def at_the_edge(similarities: Tensor) -> Tensor | None:
     """Vectors with these similarities that may depend on each other, equal ones exactly so; None if there are none."""
-    count = len(similarities)
-    rows = torch.zeros_like(similarities)
-    for i in range(count):
-        for j in range(i + 1):
-            left = (similarities[i, j] - rows[i] @ rows[j]).item()
-            if abs(left) < SMALL:
-                continue
-            if i == j:
-                if left < 0:
-                    return None
-                rows[i, i] = left**0.5
-            elif rows[j, j] == 0:
-                return None
-            else:
-                rows[i, j] = left / rows[j, j]
-    return rows
+    values, directions = torch.linalg.eigh(similarities)
+    if values[0] < -SMALL:
+        return None
+    rows = directions * values.clamp(min=0).sqrt()
+    equal = (similarities[:, None] == similarities[None]).all(2)
+    return rows[equal.int().argmax(1)]  # of equal rows the first
 
 
 def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Tensor]:

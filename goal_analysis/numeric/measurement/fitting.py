@@ -19,7 +19,7 @@ import numpy as np
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 
 Weights = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""Weights by an array of every hyperparameter, of shape ``(settings, 1, ...)``: an array of shape ``(settings, ...)``"""
+"""Weights of shape ``(settings, ...)`` by an array of every hyperparameter, of shape ``(settings, 1, ...)``."""
 
 Coordinate = tuple[Callable[[np.ndarray], np.ndarray], Callable[[float], float]]
 """A hyperparameter as a function of a number without bounds, and that number as a function of the hyperparameter."""
@@ -92,7 +92,9 @@ def fit(
     coordinates = [coordinate(h) for h in knobs]
 
     def at(places: np.ndarray) -> np.ndarray:
-        values = [to_value(u).reshape(-1, *(1,) * target.ndim) for (to_value, _), u in zip(coordinates, places.T)]
+        values = [
+            to_value(u).reshape(-1, *(1,) * target.ndim) for (to_value, _), u in zip(coordinates, places.T, strict=True)
+        ]
         return np.broadcast_to(weights(values), (len(places), *target.shape))
 
     def cost(places: np.ndarray) -> np.ndarray:
@@ -108,7 +110,9 @@ def fit(
             best = _polish(at, best, target)
         if last < LAST_STEP:
             best = _search(cost, best[None], last, LAST_STEP)[0]
-        return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best)), float(cost(best[None])[0])
+        return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best, strict=True)), float(
+            cost(best[None])[0]
+        )
 
 
 def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) -> np.ndarray:
@@ -119,12 +123,12 @@ def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) 
         combinations += [tuple(f if i == k else 1.0 for i in range(count)) for k in range(count) for f in STARTS[1:]]
     else:
         combinations = itertools.product(STARTS, repeat=count)
-    tried = ([factor * float(h.default) for factor, h in zip(factors, knobs)] for factors in combinations)
+    tried = ([factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)] for factors in combinations)
     return np.array(
         [
-            [of_value(value) for (_, of_value), value in zip(coordinates, values)]
+            [of_value(value) for (_, of_value), value in zip(coordinates, values, strict=True)]
             for values in tried
-            if all(_allows(h, value) for value, h in zip(values, knobs))
+            if all(_allows(h, value) for value, h in zip(values, knobs, strict=True))
         ]
     )
 

@@ -31,8 +31,8 @@ MOST = 12  # so many candidates are bisected
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """Weights that jump by ``change`` at ``point``, which was bisected ``along`` a direction; ``tangential`` is the part
-    of it along the surface, NaN if unknown.
+    """Weights that jump by ``change`` at ``point``, found ``along`` a direction; ``tangential`` is the part of it along
+    the surface, NaN if unknown.
     """
 
     point: Float[Tensor, " coordinates"]

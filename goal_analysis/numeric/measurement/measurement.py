@@ -148,20 +148,10 @@ class Measurement:
         return (self.dead.sum() / self.reached.sum()).item()
 
     @property
-    def curl_share(self) -> float:
-        """‖curl‖ over ‖all four slopes‖ + ‖w⁺‖ + ‖w⁻‖ on the plane: 0 for a gradient, less than 1."""
-        return self.on_plane.share
-
-    @property
-    def non_integrability(self) -> float:
-        """The index of the weights on random batches: 0 for a gradient, less than 1."""
-        return self.on_batches.share
-
-    @property
     def unreliable(self) -> str:
         """Why the weights do not speak for the loss; empty if they do."""
         if not self.deterministic:
-            return "the loss draws random numbers, or remembers earlier calls: called twice at a point it has two gradients"
+            return "the loss draws random numbers or remembers earlier calls: it has two gradients at one point"
         if self.turned > UNEXPLAINED:
             return (
                 "the loss reads coordinates and not similarities alone: when all embeddings are turned together, its "
@@ -282,7 +272,7 @@ class Measurement:
             self.unreliable or (unseen if math.isnan(self.factors.misfit) else "the misfit is what the rounding makes")
         )  # fmt: skip
         yield "separable", f"{separable} (misfit {self.factors.misfit:.2g})"
-        index = f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
+        index = f"(index {self.on_batches.share:.2g} on batches, curl share {self.on_plane.share:.2g} on the plane)"
         yield "integrable", f"{self.verdict_in_words} {index}"
         if self.jumps:
             yield "jumps", self._jump_lines()
@@ -392,8 +382,8 @@ class Measurement:
             "unexplained": self.unexplained,
             "aside": self.aside,
             "misfit": _number(self.factors.misfit),
-            "non_integrability": self.non_integrability,
-            "curl_share": self.curl_share,
+            "non_integrability": self.on_batches.share,
+            "curl_share": self.on_plane.share,
             "jumps_on": {
                 where: [
                     {"at": j.point.tolist(), "change": j.change.tolist(), "tangential": _number(j.tangential)}

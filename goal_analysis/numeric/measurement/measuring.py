@@ -69,6 +69,7 @@ BESIDE = (1.37e-3, -0.89e-3)
 REPEATED, REPEATABLE = 8, 1e-6
 """At so many points the loss is called once more in the end; its gradients may differ by this share."""
 
+COARSE = 10  # so many points a side are enough for the curl of a loss that is called point by point
 COMPARED = 4  # so many batches are compared with themselves turned
 SAMPLED = 20  # points at which rounding is looked for before it is measured everywhere
 BATCHES = 12
@@ -78,21 +79,6 @@ LINES, SEGMENTS = 5, 16  # jumps are sought on so many lines from one batch to a
 CLOSED_IN = 6  # so many jumps have points on both sides that lead a fit to them
 CLOSER = 96  # of a loss that is called point by point, so many sides of the grid's cells are searched for jumps
 TESTED = 4  # so many jumps are held against the normal of their surface
-
-
-def against_references(loss_fn: LossFunction) -> LossFunction:
-    """A loss of (embeddings, labels, ref_emb=, ref_labels=), as pytorch-metric-learning's are, as one of
-    `Inputs.QUERIES`.
-
-    It is so measured over the whole plane, and without the negative as an anchor of its own. A module is copied.
-    """
-    own = copy_of(loss_fn)
-
-    def with_references(queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor) -> Tensor:
-        return own(queries, query_labels, ref_emb=references, ref_labels=reference_labels)
-
-    with_references.__name__ = name_of(loss_fn)
-    return with_references
 
 
 def measure(
@@ -258,11 +244,10 @@ class _Plane:
                 "called, but expected finite numbers"
             )
         deviations, noise = self._noise(s_p + BESIDE[0], s_n + BESIDE[1], found.precision)
-        # A loss that is called point by point is looked at on a quarter of the grid.
-        thin = torch.ones(points, points, dtype=torch.bool)
-        if not call.at_once:
-            thin[1::2], thin[:, 1::2] = False, False
-        thin = inside & thin.flatten()
+        # A loss that is called point by point is looked at on a coarser grid.
+        every = 1 if call.at_once else max(1, points // COARSE)
+        on = torch.arange(points) % every == 0
+        thin = inside & (on[:, None] & on).flatten()
         plane = turning(self._curls(s_p[thin[inside]] + BESIDE[0], s_n[thin[inside]] + BESIDE[1]), noise)
         again = finite.nonzero().flatten()[torch.linspace(0, int(finite.sum()) - 1, REPEATED).long()]
         first, repeated = found.gradients[again], _on_plane(call, s_p[again], s_n[again]).gradients

@@ -35,7 +35,7 @@ from goal_analysis.symbolic.objective import Objective, symbols_of
 
 TIE = 1e-6  # losses whose fitted weights are closer than this to each other are ties
 CLOSEST = 6  # so many of the plane's nearest are fitted on batches, and those that tie with them
-VARIED = 2  # of so many the mining is exchanged
+VARIED = 3  # of so many the mining is exchanged
 EXTREME = 1e4  # a hyperparameter or a factor of so many times its usual size, or the inverse, is a degenerate fit
 RAN_AWAY = 500  # so is a hyperparameter of so many times its default
 
@@ -183,7 +183,7 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     exact = [_tried(_on_batches, near, measurement) for near in close]
     if not any(n.best < ROUNDED for n in exact):
         best = sorted((n for n in exact if not n.problem), key=_rank)[:VARIED]
-        varied = {n.loss.name: n for n in (*close[:VARIED], *best)}
+        varied = {n.loss.name: n for n in ([n for n in close if not n.degenerate][:VARIED] + best)}
         exact += [_tried(_on_batches, v, measurement) for near in varied.values() for v in _variants(near)]
     seen = {(n.loss.name, n.exchanged) for n in close}
     far = [n for n in roughly if (n.loss.name, n.exchanged) not in seen]

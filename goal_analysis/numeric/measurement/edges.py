@@ -22,7 +22,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     on_plane,
     plane_similarities,
 )
-from goal_analysis.numeric.measurement.black_box import differentiated
+from goal_analysis.numeric.measurement.black_box import differentiated, points_with
 from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 
@@ -36,6 +36,17 @@ ENDS = {
 }
 """Points (s_p, s_n) by what is special about them."""
 
+NOBODY, ALONE, PAIR = "no positives", "no negatives", "a single pair"
+POOR: dict[Inputs, dict[str, tuple[tuple[int, ...], int]]] = {
+    Inputs.ONE_SET: {NOBODY: ((0, 1, 2, 3), 4), ALONE: ((0, 0, 0), 3)},
+    **{kind: {PAIR: ((0, 0), 1)} for kind in (Inputs.TWO_SETS, Inputs.SCORES, Inputs.VIEWS, Inputs.STACKED)},
+    Inputs.SIMILARITIES: {NOBODY: ((0, 1, 1), 1), ALONE: ((0, 0, 0), 1)},
+    Inputs.PAIRS: {NOBODY: ((0, 1, 2, 3), 2), ALONE: ((0, 1, 0, 1), 2)},
+    Inputs.QUERIES: {NOBODY: ((0, 0, 1, 1), 2), ALONE: ((0, 0, 0, 0), 2)},
+    Inputs.MULTIVIEW: {ALONE: ((0, 0, 0, 0), 2)},
+}
+"""Batches in which a kind of pair is missing, by their classes and how many vectors come first."""
+
 TURNS = 4  # the embeddings are also turned at random so often: rounding takes a cosine to either side of 1
 NEARER = (2e-2, 4e-3, 8e-4)  # distances from an end
 GROWTH = 1.5  # weights that grow by as much, every five times nearer, grow without bound; those of a root do by 2.2
@@ -45,62 +56,30 @@ SMALL = 1e-9
 def not_finite(call: Call) -> dict[str, str]:
     """What is NaN or infinite, or raises, by where."""
     found = {}
-    for place, cases in _cases(call):
-        said: dict[str, None] = {}
-        for arrangement, points in cases:
-            said |= dict.fromkeys(_complaints(call, arrangement, points))
-        if said:
+    for place, arrangement, points in _cases(call):
+        if said := dict.fromkeys(words for point in points for words in _complaints(call, arrangement, point)):
             found[place] = ", ".join(said)
     return found
 
 
-def _cases(call: Call) -> Iterator[tuple[str, list[tuple[Arrangement, Tensor]]]]:
+def _cases(call: Call) -> Iterator[tuple[str, Arrangement, list[Tensor]]]:
     plane, of_scores = on_plane(call.shape), call.shape.inputs in OF_SCORES
     for place, (s_p, s_n) in ENDS.items():
-        at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())[0]
-        vectors = at if of_scores else at_the_edge(at)
-        if vectors is None:
-            continue
+        at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())
         if of_scores:
+            (scores,) = points_with(plane, at)
             # Scores of vectors in float are above 1 by their rounding as often as not.
-            rounded = at * (1 + 4 * torch.finfo(call.shape.dtype).eps)
-            yield place, [(plane, s[: plane.first, plane.first :]) for s in (at, rounded)]
-            continue
-        yield place, [(plane, turned) for turned in _turned(vectors, call.shape.dim)]
-    for place, arrangement in _poor(call):
-        similarities = batch_similarities(arrangement, 0)
-        if of_scores:
-            yield place, [(arrangement, similarities[: arrangement.first, arrangement.first :])]
-        else:
-            yield place, [(arrangement, v) for v in _turned(torch.linalg.cholesky(similarities), call.shape.dim)[:1]]
+            yield place, plane, [scores, scores * (1 + 4 * torch.finfo(call.shape.dtype).eps)]
+        elif (vectors := at_the_edge(at[0])) is not None:
+            yield place, plane, _turned(vectors, call.shape.dim)
+    for place, (labels, first) in POOR.get(call.shape.inputs, {}).items():
+        arrangement = Arrangement(call.shape, labels, first)
+        yield place, arrangement, [*points_with(arrangement, batch_similarities(arrangement, 0)[None])]
     if not of_scores:
         arrangement = in_batch(call.shape)
-        vectors = _turned(torch.linalg.cholesky(batch_similarities(arrangement, 0)), call.shape.dim)[0]
+        (vectors,) = points_with(arrangement, batch_similarities(arrangement, 0)[None])
         vectors[0] = 0
-        yield "a vector of zeros", [(arrangement, vectors)]
-
-
-def _poor(call: Call) -> Iterator[tuple[str, Arrangement]]:
-    """Batches in which a kind of pair is missing."""
-    shape = call.shape
-    alone, nobody = "no negatives", "no positives"
-    match shape.inputs:
-        case Inputs.ONE_SET:
-            yield nobody, Arrangement(shape, (0, 1, 2, 3), 4)
-            yield alone, Arrangement(shape, (0, 0, 0), 3)
-        case Inputs.TWO_SETS | Inputs.SCORES | Inputs.VIEWS:
-            yield "a single pair", Arrangement(shape, (0, 0), 1)
-        case Inputs.SIMILARITIES:
-            yield nobody, Arrangement(shape, (0, 1, 1), 1)
-            yield alone, Arrangement(shape, (0, 0, 0), 1)
-        case Inputs.PAIRS:
-            yield nobody, Arrangement(shape, (0, 1, 2, 3), 2)
-            yield alone, Arrangement(shape, (0, 1, 0, 1), 2)
-        case Inputs.QUERIES:
-            yield nobody, Arrangement(shape, (0, 0, 1, 1), 2)
-            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
-        case Inputs.MULTIVIEW:
-            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
+        yield "a vector of zeros", arrangement, [vectors]
 
 
 def at_the_edge(similarities: Tensor) -> Tensor | None:

@@ -9,6 +9,7 @@ every five times nearer, grow without bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     on_plane,
     plane_similarities,
 )
-from goal_analysis.numeric.measurement.black_box import differentiated, points_with
+from goal_analysis.numeric.measurement.black_box import differentiated, pair_gradients, points_with
 from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 
@@ -80,6 +81,32 @@ def _cases(call: Call) -> Iterator[tuple[str, Arrangement, list[Tensor]]]:
         (vectors,) = points_with(arrangement, batch_similarities(arrangement, 0)[None])
         vectors[0] = 0
         yield "a vector of zeros", arrangement, [vectors]
+
+
+def between_labels(call: Call) -> str:
+    """What a loss of pairs makes of a label halfway from negatives to positives; empty where labels are not graded."""
+    shape, s = call.shape, torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
+    if shape.inputs is not Inputs.PAIRS or not all(isinstance(label, float) for label in shape.labels):
+        return ""
+    middle, weights = sum(shape.labels) / 2, {}
+    for label in (*shape.labels, middle):
+        graded = replace(call, shape=replace(shape, labels=(label, label)))
+        plane = on_plane(graded.shape)
+        try:
+            found = pair_gradients(graded, plane, plane_similarities(plane, s, s)).gradients
+        except UnmeasurableLoss:
+            return ""
+        weights[label] = found[:, plane.positives].sum(1)
+    of_positives, of_negatives, of_middle = weights.values()
+    if torch.allclose(of_positives, of_negatives):  # labels are compared with each other
+        return ""
+    if same := [label for label in shape.labels if torch.allclose(weights[label], of_middle)]:
+        return f"a label of {middle:g} counts as {same[0]:g}"
+    pulls = of_middle < 0
+    if (turn := pulls.int().diff().nonzero().flatten()).numel() != 1:
+        return "" if of_middle.any() else f"a label of {middle:g} has no gradient"
+    first, then = ("pulls", "pushes") if pulls[0] else ("pushes", "pulls")
+    return f"of a label of {middle:g} it {first} below s = {s[turn + 1].item():.2g} and {then} above"
 
 
 def at_the_edge(similarities: Tensor) -> Tensor | None:

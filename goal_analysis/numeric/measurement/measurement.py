@@ -90,6 +90,7 @@ class Measurement:
         stopped_by: what keeps the loss from being continuous by construction; empty if it is.
         batches: the gradients on random batches.
         not_finite: what is not finite at the ends of the similarities and on poor batches, by place.
+        between: what it makes of labels between those of positives and negatives, if anything.
         explodes: which weights grow without bound, by the end that they grow towards.
         learned: the gradient of every parameter of the loss on the plane, or its norm.
         trail: s_p, s_n, w⁺ and w⁻ at points that close in on the jumps, shape ``(4, bisected)``.
@@ -119,6 +120,7 @@ class Measurement:
     stopped_by: str
     batches: Batches
     not_finite: Mapping[str, str]
+    between: str
     explodes: Mapping[str, str]
     learned: Mapping[str, Float[Tensor, " points"]]
     trail: Float[Tensor, "4 bisected"]
@@ -285,6 +287,8 @@ class Measurement:
             "; ".join(f"{what} at {where}" for where, what in places.items()) or "nowhere that was tried",
         )
         yield "explodes", "; ".join(f"{end}: {what}" for end, what in self.explodes.items()) or "nowhere"
+        if self.between:
+            yield "graded", self.between
         if self.learned:
             yield "learns", "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items())
         if self.remembers:

@@ -39,7 +39,7 @@ from goal_analysis.numeric.measurement.black_box import (
     share,
 )
 from goal_analysis.numeric.measurement.calling import Call, calls, constructed, copy_of, settings_for
-from goal_analysis.numeric.measurement.edges import explosions, not_finite
+from goal_analysis.numeric.measurement.edges import between_labels, explosions, not_finite
 from goal_analysis.numeric.measurement.fields import (
     FAINT,
     NEARBY,
@@ -286,6 +286,7 @@ class _Plane:
             stopped_by=self._why_not_continuous(),
             batches=batches,
             not_finite=not_finite(call),
+            between=between_labels(call),
             explodes=explosions(self._weights),
             learned=dict(found.learned),
             trail=torch.cat([trail.T, self._weights(*trail.T)]) if len(trail) else trail.new_zeros(4, 0),

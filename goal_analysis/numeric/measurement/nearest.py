@@ -31,7 +31,7 @@ from goal_analysis.symbolic.analysis.decomposition import anchor_weights
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
-from goal_analysis.symbolic.objective import Objective, symbols_of
+from goal_analysis.symbolic.objective import Objective
 
 TIE = 1e-6  # losses whose fitted weights are closer than this to each other are ties
 CLOSEST = 6  # so many of the plane's nearest are fitted on batches, and those that tie with them
@@ -232,10 +232,9 @@ def _variants(near: Neighbour) -> list[Neighbour]:
             for term in near.loss.terms
         )
         if terms != near.loss.terms:
-            used = set().union(*map(symbols_of, terms))  # an aggregator that is gone may have had its own
-            knobs = tuple(h for h in near.loss.hyperparameters if h.symbol in used)
-            loss = replace(near.loss, name=f"{near.loss.name}_{words}", terms=terms, hyperparameters=knobs)
-            found.append(replace(near, loss=loss, settings={h.name: near.settings[h.name] for h in knobs}))
+            loss = near.loss.of_terms(terms, name=f"{near.loss.name}_{words}")
+            settings = {h.name: near.settings[h.name] for h in loss.hyperparameters}
+            found.append(replace(near, loss=loss, settings=settings))
     return found
 
 

@@ -8,6 +8,7 @@ loss along s_p and s_n are then the weights of one triplet, times the number of 
 | kind | on the plane | other pairs | reached |
 |---|---|---|---|
 | ``ONE_SET`` | anchor and positive of one class, the negative at s_n from *both* | none | 1 + s_p > 2·s_n² |
+| the same, even | two of each class, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
 | ``VIEWS``, ``STACKED``, ``MULTIVIEW`` | two views of two, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
 | ``TWO_SETS``, ``SCORES``, ``QUERIES``, ``PROXIES`` | S: s_p on its diagonal, else s_n | between bounds | whole |
 | ``TRIPLETS``, ``GROUPS`` | one anchor | s_p·s_n, as is expected | whole |
@@ -40,7 +41,8 @@ Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]],
 class Shape:
     """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
     negative pair, the number of classes with the name of their proxies, which may be columns, and how many references
-    of a class a batch of queries has, and whether the two views of stacked ones take turns.
+    of a class a batch of queries has, whether the two views of stacked ones take turns, and
+    whether the plane has as many of one class as of the other.
     """
 
     inputs: Inputs
@@ -52,6 +54,7 @@ class Shape:
     transposed: bool = False
     references: int = 2
     in_turn: bool = False
+    even: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +196,8 @@ _IN_BATCH = {
 def on_plane(shape: Shape) -> Arrangement:
     """The arrangement whose similarities `plane_similarities` prescribes."""
     classes = tuple(range(shape.classes))
+    if shape.even:
+        return Arrangement(shape, 2 * classes, shape.classes)
     return Arrangement(shape, *_ON_PLANE.get(shape.inputs, (2 * classes, shape.classes)))
 
 

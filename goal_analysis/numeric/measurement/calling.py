@@ -231,5 +231,7 @@ def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]], widths: Seque
             yield from (shape, replace(shape, references=1))
         case _:
             yield shape
+            if shape.inputs is Inputs.ONE_SET:
+                yield replace(shape, even=True)
             if shape.dim is None and shape.inputs not in OF_SCORES:
                 yield from (replace(shape, dim=d) for d in widths)

@@ -164,7 +164,7 @@ def _merit(call: Call) -> tuple[float, ...]:
     """Whether a call does what its kind means: finite, explained, of both kinds of pairs, of every vector, no other."""
     arrangement = in_batch(call.shape)
     found = pair_gradients(call, arrangement, torch.stack([_batch(arrangement, seed) for seed in range(6)]))
-    _on_plane(call, *torch.tensor([[0.3, -0.1], [0.1, -0.3]], dtype=torch.float64))
+    plane = _on_plane(call, *torch.tensor([[0.3, -0.1], [0.1, 0.3]], dtype=torch.float64)).gradients.nan_to_num()
     gradients = found.gradients.nan_to_num()
     weight = {name: gradients[:, mask].abs().sum().item() for name, mask in arrangement.relations.items()}
     both = [gradients[:, mask].any().item() for mask in (arrangement.positives, arrangement.negatives)]
@@ -180,7 +180,7 @@ def _merit(call: Call) -> tuple[float, ...]:
     explained = share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
     parts = [part for part in (found.used[: arrangement.first], found.used[arrangement.first :]) if len(part)]
     used = all(bool(part.any()) for part in parts)
-    of_kind = (sum(both) / 2, float(meant), float(used)) if explained else (0.0,)
+    of_kind = (sum(both) / 2, float(meant), float(used), float(bool(plane.any()))) if explained else (0.0,)
     return float(found.gradients.isfinite().any()), float(explained), *of_kind
 
 

@@ -261,8 +261,8 @@ def _measurable(target: str) -> Callable[..., Any]:
 
 
 def _of_embeddings(target: str) -> Callable[..., Any]:
-    """An objective as a function of images and texts: a loss that stops no gradient by its value, others by W."""
-    from goal_analysis.numeric.functions import loss_value
+    """An objective as a function of images and texts: a loss that stops no gradient by its value, others by W·S."""
+    from goal_analysis.numeric.functions import loss_value, weights_of_scores
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.numeric.similarity import scores
 
@@ -272,11 +272,14 @@ def _of_embeddings(target: str) -> Callable[..., Any]:
         raise ValueError(
             f"{target}: got no objective ({problem}) but expected MODULE:NAME, FILE.py:NAME or an objective"
         ) from problem
-    if not found.is_loss or found.detaches:
+    if found.direction is not None:
         return objective(found, refuse_nonfinite=False)
 
     def of_embeddings(images: Tensor, texts: Tensor) -> Tensor:
-        return loss_value(found, scores(found.similarity, images, texts), Matches.of_pairs(len(images)))
+        s, matches = scores(found.similarity, images, texts), Matches.of_pairs(len(images))
+        if found.is_loss and not found.detaches:
+            return loss_value(found, s, matches)
+        return (weights_of_scores(found, s.detach(), matches) * s).sum()
 
     return of_embeddings
 

@@ -19,13 +19,11 @@ import numpy as np
 import sympy as sp
 
 from goal_analysis.numeric.extremes import (
-    Extremes,
+    Bounds,
     Monotony,
-    Pole,
     Search,
     Signs,
-    extremes,
-    is_never_negative,
+    bounds,
     monotony,
     poles_of,
     signs,
@@ -61,30 +59,6 @@ class Answer:
     growth: Growth
     proved: bool
     falls_at: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The least and the largest value of a weight over the range, infinite where there is none.
-
-    Args:
-        least: the greatest lower bound.
-        most: the least upper bound.
-        proved: whether intervals or monotony prove both; else they are refined by a search.
-        poles: where the weight grows without bound within the range.
-        undefined: a point inside of the range at which the weight has no real value, where one was found.
-    """
-
-    least: float
-    most: float
-    proved: bool
-    poles: tuple[Pole, ...] = ()
-    undefined: tuple[float, ...] | None = None
-
-    @property
-    def scale(self) -> float:
-        """The largest magnitude."""
-        return max(abs(self.least), abs(self.most))
 
 
 @dataclass(frozen=True)
@@ -209,7 +183,7 @@ def _curve(weight: sp.Expr, s: sp.Symbol, of: Similarity) -> Curve:
     compiled = program([weight], symbols)
     limits = _limit(compiled, ((of.opposite, 1),)), _limit(compiled, ((of.identical, -1),))
     moves = {s: monotony(weight, s, symbols, spans)}
-    bounds = _bounds(weight, symbols, spans, moves, limits)
+    of_weight = _bounds(weight, symbols, spans, moves, limits)
     search = Search.of(weight, symbols, spans)
     grid, inside = search.axes[0][1:-1], search.on_grid[1:-1]
 
@@ -217,8 +191,8 @@ def _curve(weight: sp.Expr, s: sp.Symbol, of: Similarity) -> Curve:
         return compiled.run(FLOAT, x)[0]
 
     changes = tuple(_sign_changes(at, grid, inside)) if signs(weight, symbols, spans).below else ()
-    plateaus = tuple(_plateaus(at, grid, inside, limits, of, bounds.scale)) if math.isfinite(bounds.scale) else ()
-    return Curve(*limits, _answer(moves), bounds, changes, plateaus)
+    plateaus = tuple(_plateaus(at, grid, inside, limits, of, of_weight.scale)) if math.isfinite(of_weight.scale) else ()
+    return Curve(*limits, _answer(moves), of_weight, changes, plateaus)
 
 
 @lru_cache(maxsize=1024)
@@ -228,16 +202,14 @@ def _surface(weight: sp.Expr, of: Similarity) -> Surface:
     opposite, identical = (of.opposite, 1), (of.identical, -1)
     corners = {(p, n): _limit(compiled, (p, n)) for p in (opposite, identical) for n in (opposite, identical)}
     moves = {s: monotony(weight, s, symbols, spans) for s in symbols}
-    bounds = _bounds(weight, symbols, spans, moves, tuple(corners.values()))
-    return Surface(corners[identical, opposite], corners[opposite, identical], _answer(moves), bounds)
+    of_weight = _bounds(weight, symbols, spans, moves, tuple(corners.values()))
+    return Surface(corners[identical, opposite], corners[opposite, identical], _answer(moves), of_weight)
 
 
 def _answer(moves: Mapping[sp.Symbol, Monotony]) -> Answer:
-    grows, falls = False, None
-    for s, move in moves.items():
-        harder = ((move.rises, move.rises_at), (move.falls, move.falls_at))
-        (up, _), (down, down_at) = harder if HARDER[s] > 0 else harder[::-1]
-        grows, falls = grows or up, falls or (down_at if down else None)
+    harder = [(m.rises_at, m.falls_at)[:: HARDER[s]] for s, m in moves.items()]
+    grows = any(up is not None for up, _ in harder)
+    falls = next((down for _, down in harder if down is not None), None)
     growth = {
         (True, False): Growth.GROWS,
         (False, True): Growth.FALLS,
@@ -251,20 +223,10 @@ def _answer(moves: Mapping[sp.Symbol, Monotony]) -> Answer:
 
 def _bounds(weight: sp.Expr, symbols, spans, moves: Mapping[sp.Symbol, Monotony], limits: Sequence[float]) -> Bounds:
     """A weight that is proved to be monotone along every similarity has its extremes in the corners."""
-    monotone = all(move.proved and not (move.rises and move.falls) for move in moves.values())
+    monotone = all(m.proved and (m.rises_at is None or m.falls_at is None) for m in moves.values())
     if monotone and not poles_of(weight, symbols, spans) and not any(map(math.isnan, limits)):
         return Bounds(min(limits), max(limits), True)
-    found = extremes(weight, symbols, spans)
-    proved = not found.poles and found.undefined is None and _encloses(weight, symbols, spans, found)
-    return Bounds(found.least, found.most, proved, found.poles, found.undefined)
-
-
-def _encloses(weight: sp.Expr, symbols, spans, found: Extremes) -> bool:
-    if not (math.isfinite(found.least) and math.isfinite(found.most)):
-        return False
-    slack = 1e-9 * max(abs(found.least), abs(found.most))
-    least, most = sp.Rational(found.least - slack), sp.Rational(found.most + slack)
-    return all(is_never_negative(e, symbols, spans) for e in (most - weight, weight - least))
+    return bounds(weight, symbols, spans)
 
 
 @lru_cache(maxsize=1024)

@@ -49,17 +49,35 @@ class Pole:
 
 
 @dataclass(frozen=True)
-class Extremes:
-    """The least and the largest value over the range, infinite where there is none.
+class Bounds:
+    """The least and the largest value of a formula over the range, infinite where there is none.
 
-    ``undefined`` is a point inside of the range at which there is no real value, in the coordinates that the formula
-    reads.
+    Args:
+        least: the greatest lower bound.
+        most: the least upper bound.
+        proved: whether intervals or monotony prove both; else they are refined by a search.
+        poles: where the formula grows without bound within the range.
+        undefined: a point inside of the range, in the coordinates that the formula reads, without a real value.
     """
 
     least: float
     most: float
-    poles: tuple[Pole, ...]
-    undefined: Point | None
+    proved: bool
+    poles: tuple[Pole, ...] = ()
+    undefined: Point | None = None
+
+    @property
+    def scale(self) -> float:
+        """The largest magnitude."""
+        return max(abs(self.least), abs(self.most))
+
+
+def _read(
+    expression: sp.Expr, symbols: Sequence[sp.Symbol], spans: Sequence[Span]
+) -> tuple[tuple[sp.Symbol, ...], tuple[Span, ...]]:
+    """The symbols that occur in a formula, and their ranges."""
+    own = tuple((s, span) for s, span in zip(symbols, spans, strict=True) if expression.has(s))
+    return tuple(s for s, _ in own), tuple(span for _, span in own)
 
 
 # --- the grid and its refinement ------------------------------------------------------------------
@@ -152,20 +170,23 @@ def _ordered(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2048)
-def extremes(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Extremes:
+def bounds(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Bounds:
     """The extremes and poles of a formula in numbers and these symbols over their ranges."""
     if not expression.has(*symbols):
         value = float(expression)
-        return Extremes(value, value, (), None)
-    own = tuple(s for s in symbols if expression.has(s))
-    if own != symbols:
-        return extremes(expression, own, tuple(spans[symbols.index(s)] for s in own))
+        return Bounds(value, value, True)
+    symbols, spans = _read(expression, symbols, spans)
     search = Search.of(expression, symbols, spans)
     poles = poles_of(expression, symbols, spans)
     most, least = (
         _largest(search, sign, any(pole.upwards if sign > 0 else pole.downwards for pole in poles)) for sign in (1, -1)
     )
-    return Extremes(0.0 - least, most + 0.0, poles, _undefined(search))
+    found = Bounds(0.0 - least, most + 0.0, False, poles, _undefined(search))
+    if poles or found.undefined is not None or not math.isfinite(found.scale):
+        return found
+    low, high = (sp.Rational(end + sign * 1e-9 * found.scale) for end, sign in ((found.least, -1), (found.most, 1)))
+    proved = all(is_never_negative(e, symbols, spans) for e in (high - expression, expression - low))
+    return replace(found, proved=proved)
 
 
 def _largest(search: Search, sign: int, has_pole: bool) -> float:
@@ -206,8 +227,8 @@ def poles_of(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[S
     compiled = program([expression], symbols)
     found: dict[str, tuple[Point, set[int]]] = {}
     for zero in sorted(_singular(expression, symbols), key=sp.default_sort_key):
-        own = tuple(s for s in symbols if zero.has(s))
-        roots = _roots(zero, own, tuple(spans[symbols.index(s)] for s in own))
+        own, of_own = _read(zero, symbols, spans)
+        roots = _roots(zero, own, of_own)
         diverging = [(root, signs) for root in roots if (signs := _signs_at(compiled, symbols, spans, own, root))]
         on_a_line = len(diverging) > (2 if len(own) > 1 else 6)
         for root, signs in diverging:
@@ -316,9 +337,9 @@ class Signs:
 @lru_cache(maxsize=4096)
 def signs(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Signs:
     """The signs of a formula in numbers and these symbols over their ranges."""
-    own = tuple(s for s in symbols if expression.has(s))
+    own, of_own = _read(expression, symbols, spans)
     if own != symbols and own:
-        found = signs(expression, own, tuple(spans[symbols.index(s)] for s in own))
+        found = signs(expression, own, of_own)
         return replace(found, below_at=_with_middles(found.below_at, own, symbols, spans))
     if not own:
         sign = int(sp.sign(expression))
@@ -351,8 +372,7 @@ def _with_middles(point: Point | None, own, symbols, spans) -> Point | None:
 
 
 def _proved_sign(factor: sp.Expr, symbols: Sequence[sp.Symbol], spans: Sequence[Span]) -> int:
-    own = [s for s in symbols if factor.has(s)]
-    of_own = [span for s, span in zip(symbols, spans, strict=True) if s in own]
+    own, of_own = _read(factor, symbols, spans)
     if not own:
         return int(sp.sign(factor)) if factor.is_extended_real and factor != 0 else 0
     return next((sign for sign in (1, -1) if is_never_negative(sign * factor, own, of_own)), 0)
@@ -371,11 +391,11 @@ def _certain_point(
     """
     compiled = program([expression], symbols)
     for one in dict.fromkeys(sought):
-        own = tuple(s for s in symbols if one.has(s))
-        search = Search.of(one, own, tuple(spans[symbols.index(s)] for s in own))
+        own, of_own = _read(one, symbols, spans)
+        search = Search.of(one, own, of_own)
         points, top = search.peaks(lambda v: np.where(np.isfinite(v), sign * v, -np.inf), ROUNDS if refined else 0)
         if not refined:  # a point well inside tells a reader more
-            low, high = np.array([window(spans[symbols.index(s)]) for s in own]).T
+            low, high = np.array(list(map(window, of_own))).T
             near_end = (np.abs((points - low) / (high - low) - 0.5) > 0.49).any(1)
             order = np.argsort(near_end | (top <= 0), kind="stable")
             points, top = points[order], top[order]
@@ -394,15 +414,13 @@ def _certain_point(
 
 @dataclass(frozen=True)
 class Monotony:
-    """Whether a formula rises and falls anywhere along one similarity, whether it is proved that it does nothing else,
-    and points (s_p, s_n) at which it does.
+    """Points (s_p, s_n) at which a formula rises and falls along one similarity, None where it does so nowhere, and
+    whether that is proved.
     """
 
-    rises: bool
-    falls: bool
-    proved: bool
     rises_at: Point | None = None
     falls_at: Point | None = None
+    proved: bool = True
 
 
 @lru_cache(maxsize=4096)
@@ -410,13 +428,13 @@ def monotony(
     expression: sp.Expr, along: sp.Symbol, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]
 ) -> Monotony:
     """How a formula moves with one of its symbols, others held."""
-    if not expression.has(along):
-        return Monotony(False, False, True)
-    own = tuple(s for s in symbols if expression.has(s))
+    own, of_own = _read(expression, symbols, spans)
+    if along not in own:
+        return Monotony()
     if own != symbols:
-        found = monotony(expression, along, own, tuple(spans[symbols.index(s)] for s in own))
-        return replace(found, falls_at=_with_middles(found.falls_at, own, symbols, spans),
-                       rises_at=_with_middles(found.rises_at, own, symbols, spans))  # fmt: skip
+        found = monotony(expression, along, own, of_own)
+        at = (_with_middles(point, own, symbols, spans) for point in (found.rises_at, found.falls_at))
+        return Monotony(*at, found.proved)
     slope = sp.diff(expression, along)
     moves = {sign: _moves(expression, slope, along, sign, symbols, spans) for sign in (1, -1)}
     proved = True
@@ -424,7 +442,7 @@ def monotony(
         if moves[sign] is None and not _is_monotone(expression, slope, -sign, along, symbols, spans):
             moves[sign] = _moves(expression, slope, along, sign, symbols, spans, refined=True)
             proved = proved and moves[sign] is not None
-    return Monotony(moves[1] is not None, moves[-1] is not None, proved, moves[1], moves[-1])
+    return Monotony(moves[1], moves[-1], proved)
 
 
 def _moves(expression, slope, along, sign: int, symbols, spans, refined: bool = False) -> Point | None:

@@ -20,7 +20,7 @@ from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.inputs import Inputs
 from goal_analysis.numeric.measurement.measuring import measure
 
-IN_PART = (Inputs.ONE_SET, Inputs.VIEWS, Inputs.MULTIVIEW)
+IN_PART = (Inputs.ONE_SET, Inputs.VIEWS, Inputs.STACKED, Inputs.MULTIVIEW)
 """Kinds of which unit vectors do not reach every point of the plane."""
 
 

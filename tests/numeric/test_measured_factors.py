@@ -18,8 +18,8 @@ def test_an_objective_that_is_no_gradient_is_called_so() -> None:
     found = measure(stopped_objective, points=9)
     assert found.separable
     assert not found.integrable
-    assert found.curl_share > 0.1
-    assert found.non_integrability > 0.01
+    assert found.on_plane.share > 0.1
+    assert found.on_batches.share > 0.01
     torch.testing.assert_close(found.factors.positive, 1 - found.s_p)
     torch.testing.assert_close(
         found.factors.negative, found.s_n.where(found.s_n.abs() > 1e-9, torch.nan), equal_nan=True
@@ -29,7 +29,7 @@ def test_an_objective_that_is_no_gradient_is_called_so() -> None:
 def test_rounding_of_constant_weights_is_no_curl() -> None:
     found = measure(lambda anchors, positives, negatives: (anchors * (negatives - positives)).sum(), points=5)
     assert found.integrable
-    assert found.non_integrability == 0
+    assert found.on_batches.share == 0
 
 
 def test_weights_without_factors_are_called_so() -> None:

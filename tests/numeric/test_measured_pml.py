@@ -10,7 +10,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor, sigmoid
 from torch.func import functional_call
 
-from goal_analysis.numeric.measurement import Inputs, against_references, measure
+from goal_analysis.numeric.measurement import Inputs, measure
 from goal_analysis.numeric.measurement.inputs import LossFunction
 
 
@@ -63,42 +63,42 @@ def both(weight: Tensor) -> tuple[Tensor, Tensor]:
 COSINE = CosineSimilarity()
 KNOWN: dict[str, tuple[LossFunction, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]] = {
     "NTXent": (
-        against_references(pml.NTXentLoss(temperature=0.2)),
+        pml.NTXentLoss(temperature=0.2),
         lambda p, n: both(5 * sigmoid(5 * (n - p))),
     ),
     "SupCon": (
-        against_references(pml.SupConLoss(temperature=0.25)),
+        pml.SupConLoss(temperature=0.25),
         lambda p, n: both(4 * sigmoid(4 * (n - p))),
     ),
     "NCA": (
-        against_references(pml.NCALoss(softmax_scale=3)),
+        pml.NCALoss(softmax_scale=3),
         lambda p, n: both(6 * sigmoid(6 * (n - p))),
     ),
     "MultiSimilarity": (
-        against_references(pml.MultiSimilarityLoss(alpha=2, beta=10, base=0.4)),
+        pml.MultiSimilarityLoss(alpha=2, beta=10, base=0.4),
         lambda p, n: (sigmoid(2 * (0.4 - p)), sigmoid(10 * (n - 0.4))),
     ),
-    "Circle": (against_references(pml.CircleLoss(m=0.4, gamma=6)), circle),
+    "Circle": (pml.CircleLoss(m=0.4, gamma=6), circle),
     "TripletMargin, cosine": (
-        against_references(pml.TripletMarginLoss(margin=0.23, distance=COSINE)),
+        pml.TripletMarginLoss(margin=0.23, distance=COSINE),
         lambda p, n: both((n - p + 0.23 > 0).double()),
     ),
     "TripletMargin, smooth": (
-        against_references(pml.TripletMarginLoss(margin=0.1, smooth_loss=True)),
+        pml.TripletMarginLoss(margin=0.1, smooth_loss=True),
         lambda p, n: tuple(sigmoid(distance(p) - distance(n) + 0.1) / distance(s) for s in (p, n)),
     ),
     "Contrastive, cosine": (
-        against_references(pml.ContrastiveLoss(pos_margin=1, neg_margin=0.05, distance=COSINE)),
+        pml.ContrastiveLoss(pos_margin=1, neg_margin=0.05, distance=COSINE),
         lambda p, n: ((p < 1).double(), (n > 0.05).double()),
     ),
     "Contrastive": (
-        against_references(pml.ContrastiveLoss(pos_margin=0, neg_margin=1)),
+        pml.ContrastiveLoss(pos_margin=0, neg_margin=1),
         lambda p, n: (1 / distance(p), (distance(n) < 1) / distance(n)),
     ),
-    "Margin": (against_references(pml.MarginLoss(margin=0.2, beta=1.2)), margin),
-    "TupletMargin": (against_references(pml.TupletMarginLoss(math.degrees(0.1), 8)), tuplet),
+    "Margin": (pml.MarginLoss(margin=0.2, beta=1.2), margin),
+    "TupletMargin": (pml.TupletMarginLoss(math.degrees(0.1), 8), tuplet),
     "GeneralizedLifted": (
-        against_references(pml.GeneralizedLiftedStructureLoss(neg_margin=1, pos_margin=0)),
+        pml.GeneralizedLiftedStructureLoss(neg_margin=1, pos_margin=0),
         lambda p, n: tuple((distance(p) + 1 - distance(n) > 0) / distance(s) for s in (p, n)),
     ),
     "NormalizedSoftmax": (
@@ -147,18 +147,18 @@ def test_the_weights_are_those_of_the_formula(name: str) -> None:
 def test_a_wrong_formula_is_refused() -> None:
     loss, _ = KNOWN["NTXent"]
     _, formula = KNOWN["SupCon"]
-    found = measure(loss, points=4)
+    found = measure(loss, Inputs.QUERIES, points=4)
     s_p, s_n = torch.meshgrid(found.s_p, found.s_n, indexing="ij")
     assert not torch.allclose(found.w_p, formula(s_p, s_n)[0], rtol=1e-2)
 
 
 def test_circle_loss_is_no_gradient_and_multi_similarity_is() -> None:
     stopped = measure(pml.CircleLoss(), points=5)
-    assert stopped.non_integrability > 0.01
-    assert stopped.curl_share > 0.03
+    assert stopped.on_batches.share > 0.01
+    assert stopped.on_plane.share > 0.03
     assert not stopped.integrable
     whole = measure(pml.MultiSimilarityLoss(), points=5)
-    assert whole.non_integrability < 1e-8
+    assert whole.on_batches.share < 1e-8
     assert whole.integrable
 
 
@@ -190,7 +190,7 @@ def test_one_set_of_embeddings_has_the_negative_as_an_anchor_too() -> None:
 
 
 def test_the_angular_loss_reads_positive_and_negative_together() -> None:
-    found = measure(against_references(pml.AngularLoss()), points=5)
+    found = measure(pml.AngularLoss(), Inputs.QUERIES, points=5)
     assert found.aside > 0.1
     assert found.integrable
     assert "other pairs" in found.summary()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from goal_analysis.numeric.measurement import Inputs, Measurement, UnmeasurableLoss, against_references, measure
+from goal_analysis.numeric.measurement import Inputs, Measurement, UnmeasurableLoss, measure
 from goal_analysis.numeric.measurement.inputs import kinds_of
 
 
@@ -150,7 +150,7 @@ def test_parameters_get_no_gradient() -> None:
 def test_inputs_are_read_off_the_names() -> None:
     assert kinds_of(clip_loss)[0] is Inputs.TWO_SETS
     assert kinds_of(triplet_loss)[0] is Inputs.TRIPLETS
-    assert kinds_of(against_references(clip_loss))[0] is Inputs.QUERIES
+    assert kinds_of(lambda queries, labels, references, reference_labels: queries)[0] is Inputs.QUERIES
     with pytest.raises(UnmeasurableLoss, match=r"got a callable of \(a, b, c, d, e\).*inputs=.*Inputs.TWO_SETS"):
         kinds_of(lambda a, b, c, d, e: a)
 

@@ -8,8 +8,8 @@ import torch
 from pytorch_metric_learning import losses as pml
 from torch import Tensor
 
-from goal_analysis.numeric.measurement import Neighbour, against_references, measure, nearest
-from goal_analysis.numeric.measurement.nearest import coordinate, distance, fit, frame
+from goal_analysis.numeric.measurement import Inputs, Neighbour, measure, nearest
+from goal_analysis.numeric.measurement.fitting import coordinate, distances, fit
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, real, unit
 from losses_catalog.circle import circle_loss
 from losses_catalog.info_nce import info_nce_loss
@@ -31,7 +31,7 @@ LOSSES = (
 
 
 def found_for(loss: torch.nn.Module, points: int = 7) -> tuple[Neighbour, ...]:
-    return nearest(measure(against_references(loss), points=points), LOSSES)
+    return nearest(measure(loss, Inputs.QUERIES, points=points), LOSSES)
 
 
 def test_nt_xent_is_info_nce_with_the_temperature_inverted() -> None:
@@ -91,14 +91,13 @@ def test_a_loss_that_none_of_them_is() -> None:
     assert on_batches == sorted(on_batches)
 
 
-def test_the_table_and_the_text_name_the_ties() -> None:
+def test_the_record_and_the_text_name_the_ties() -> None:
     def softmax(images: Tensor, texts: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(5 * images @ texts.T, torch.arange(len(images)))
 
-    neighbours = nearest(measure(softmax, points=5), LOSSES)
-    table = frame(neighbours)
-    assert list(table.columns)[:5] == ["loss", "distance", "on_triplet", "factor", "settings"]
-    assert "sup_con" in repr(neighbours[0])
+    first = nearest(measure(softmax, points=5), LOSSES)[0]
+    assert "sup_con" in first.record()["ties"]
+    assert "sup_con" in repr(first)
 
 
 def test_nothing_to_compare_is_named() -> None:
@@ -118,10 +117,12 @@ def test_coordinates_stay_in_their_domain_and_come_back(domain) -> None:
 
 def test_distances_ignore_scale_and_nothing_else() -> None:
     target = np.array([1.0, 2.0, 3.0])
-    assert distance(7 * target, target) == pytest.approx(0, abs=1e-15)
-    assert distance(1.001 * target + [0, 0, 0.01], target) > 1e-4
-    assert distance(-target, target) == 0  # of a reversed loss
-    assert distance(np.full(3, math.nan), target) == 1
+    others = [7 * target, 1.001 * target + [0, 0, 0.01], -target, np.full(3, math.nan)]
+    same, moved, reverse, nothing = distances(np.stack(others), target)
+    assert same == pytest.approx(0, abs=1e-15)
+    assert moved > 1e-4
+    assert reverse == 0
+    assert nothing == 1
 
 
 def test_a_fit_finds_the_digits_of_two_entangled_hyperparameters() -> None:

@@ -2,7 +2,7 @@
 
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 from goal_analysis.numeric.measurement.measurement import Measurement
-from goal_analysis.numeric.measurement.measuring import against_references, measure
+from goal_analysis.numeric.measurement.measuring import measure
 from goal_analysis.numeric.measurement.nearest import Neighbour, nearest
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Measurement",
     "Neighbour",
     "UnmeasurableLoss",
-    "against_references",
     "measure",
     "nearest",
 ]

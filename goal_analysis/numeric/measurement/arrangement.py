@@ -8,7 +8,8 @@ loss along s_p and s_n are then the weights of one triplet, times the number of 
 | kind | on the plane | other pairs | reached |
 |---|---|---|---|
 | ``ONE_SET`` | anchor and positive of one class, the negative at s_n from *both* | none | 1 + s_p > 2·s_n² |
-| ``VIEWS``, ``MULTIVIEW`` | two views of two, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
+| the same, even | two of each class, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
+| ``VIEWS``, ``STACKED``, ``MULTIVIEW`` | two views of two, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
 | ``TWO_SETS``, ``SCORES``, ``QUERIES``, ``PROXIES`` | S: s_p on its diagonal, else s_n | between bounds | whole |
 | ``TRIPLETS``, ``GROUPS`` | one anchor | s_p·s_n, as is expected | whole |
 | ``PAIRS`` | a positive and a negative pair | orthogonal | whole |
@@ -29,7 +30,8 @@ SMALLEST_EIGENVALUE = 1e-4
 """Similarities closer to the edge of what unit vectors reach are left out: digits are lost there."""
 
 OF_SCORES = (Inputs.SCORES, Inputs.SIMILARITIES)
-IN_ONE_SET = (Inputs.ONE_SET, Inputs.VIEWS, Inputs.MULTIVIEW)
+OF_VIEWS = (Inputs.VIEWS, Inputs.STACKED, Inputs.MULTIVIEW)
+IN_ONE_SET = (Inputs.ONE_SET, *OF_VIEWS)
 
 Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]], ...]
 """Of every anchor its positive pairs and its negative ones."""
@@ -39,7 +41,8 @@ Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]],
 class Shape:
     """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
     negative pair, the number of classes with the name of their proxies, which may be columns, and how many references
-    of a class a batch of queries has.
+    of a class a batch of queries has, whether the two views of stacked ones take turns, and
+    whether the plane has as many of one class as of the other.
     """
 
     inputs: Inputs
@@ -50,6 +53,8 @@ class Shape:
     proxies: str = ""
     transposed: bool = False
     references: int = 2
+    in_turn: bool = False
+    even: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,7 @@ class Arrangement:
         within = (place[:, None] < self.first) == (place[None, :] < self.first)
         other = torch.ones_like(within).triu(1) & ~self.measured
         found = {"positives": self.positives, "negatives": self.negatives, "other pairs": other}
-        if self.shape.inputs in (Inputs.VIEWS, Inputs.MULTIVIEW):
+        if self.shape.inputs in OF_VIEWS:
             own = (place[None, :] - place[:, None]) == self.first
             found = {
                 "positives, the other view": self.positives & own,
@@ -114,7 +119,7 @@ class Arrangement:
             tuple(map(tuple, self.negatives.nonzero().tolist())),
         )
         match kind:
-            case Inputs.ONE_SET | Inputs.VIEWS | Inputs.MULTIVIEW:
+            case _ if kind in IN_ONE_SET:
                 return {"every embedding an anchor": anchors(range(count))}
             case Inputs.PAIRS:
                 return {"all pairs together": (every,)}
@@ -153,6 +158,10 @@ class Arrangement:
                 marks = torch.tensor(self.shape.labels)
                 marks = marks.to(self.shape.dtype) if marks.is_floating_point() else marks
                 return vectors[:n], vectors[n:], torch.where(own, marks[0], marks[1])
+            case Inputs.STACKED if self.shape.in_turn:
+                return (torch.stack([vectors[:n], vectors[n:]], 1).flatten(0, 1),)
+            case Inputs.STACKED:
+                return (vectors,)
             case Inputs.MULTIVIEW:
                 return torch.stack([vectors[:n], vectors[n:]], 1), labels[:n]
             case Inputs.QUERIES:
@@ -175,6 +184,7 @@ _ON_PLANE = {
 _IN_BATCH = {
     Inputs.ONE_SET: ((0, 0, 0, 1, 1, 1), 6),
     Inputs.VIEWS: ((0, 1, 2, 0, 1, 2), 3),
+    Inputs.STACKED: ((0, 1, 2, 0, 1, 2), 3),
     Inputs.SIMILARITIES: ((0, 0, 0, 0, 1, 1, 1), 1),
     Inputs.TRIPLETS: ((0, 1, 2, 0, 1, 2, 3, 4, 5), 3),
     Inputs.PAIRS: ((0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8), 6),
@@ -186,6 +196,8 @@ _IN_BATCH = {
 def on_plane(shape: Shape) -> Arrangement:
     """The arrangement whose similarities `plane_similarities` prescribes."""
     classes = tuple(range(shape.classes))
+    if shape.even:
+        return Arrangement(shape, 2 * classes, shape.classes)
     return Arrangement(shape, *_ON_PLANE.get(shape.inputs, (2 * classes, shape.classes)))
 
 

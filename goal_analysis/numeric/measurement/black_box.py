@@ -19,8 +19,11 @@ what trains, and the loss knows nothing of it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -35,7 +38,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     reachable,
     vectors_with,
 )
-from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.calling import Call, copy_of
 from goal_analysis.numeric.measurement.fields import (
     NEARBY,
     STEPS,
@@ -48,6 +51,7 @@ from goal_analysis.numeric.measurement.fields import (
 )
 from goal_analysis.numeric.measurement.inputs import UnmeasurableLoss
 
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 ROUNDING = 1e-8  # slopes below this share of the largest weight are rounding: the weights are constant
 
 
@@ -78,19 +82,41 @@ def pair_gradients(
     Raises:
         UnmeasurableLoss: the call fails, or returns no scalar.
     """
+    points = points_with(arrangement, similarities)
+    found, connected, precision, learned = gradients_of(call, arrangement, points)
     if arrangement.shape.inputs in OF_SCORES:
         n = arrangement.first
-        by_scores, connected, precision, learned = gradients_of(call, arrangement, similarities[:, :n, n:].contiguous())
         gradients = torch.zeros_like(similarities)
-        gradients[:, :n, n:], gradients[:, n:, :n] = by_scores, by_scores.mT
-        used = torch.ones(len(arrangement.labels), dtype=torch.bool)
-        nothing, norm = by_scores.new_zeros(len(by_scores)), by_scores.flatten(1).norm(dim=1)
+        gradients[:, :n, n:], gradients[:, n:, :n] = found, found.mT
+        used = torch.full((len(arrangement.labels),), bool(found.nan_to_num().any()))
+        nothing, norm = found.new_zeros(len(found)), found.flatten(1).norm(dim=1)
         return PairGradients(gradients, nothing, norm, used, connected, precision, learned)
-    count = similarities.shape[-1]
-    vectors = vectors_with(similarities, arrangement.shape.dim or count)
-    found, connected, precision, learned = gradients_of(call, arrangement, vectors)
     used = found.nan_to_num().abs().sum((0, 2)) > 0
-    return PairGradients(*_by_pairs(found, vectors, similarities), used, connected, precision, learned)
+    return PairGradients(*_by_pairs(found, points, similarities), used, connected, precision, learned)
+
+
+def points_with(arrangement: Arrangement, similarities: Float[Tensor, "points vectors vectors"]) -> Tensor:
+    """What a loss is handed at these similarities: scores, or vectors of the dimension that it wants."""
+    if arrangement.shape.inputs in OF_SCORES:
+        return similarities[:, : arrangement.first, arrangement.first :].contiguous()
+    return vectors_with(similarities, arrangement.shape.dim or similarities.shape[-1])
+
+
+def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tensor) -> float:
+    """The share by which the gradients change when all vectors are turned together, which no similarity does."""
+    if arrangement.shape.inputs in OF_SCORES:
+        return 0.0
+    points = points_with(arrangement, similarities)
+    size = points.shape[-1]
+    turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=points.dtype)).Q
+    found = gradients_of(call, arrangement, points)[0].nan_to_num()
+    turned = (gradients_of(call, arrangement, points @ turn)[0] @ turn.T).nan_to_num()
+    return share(turned - found, found)
+
+
+def share(part: Tensor, total: Tensor) -> float:
+    """‖part‖/‖total‖, at most 1; 0 of nothing."""
+    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
 
 
 def _by_pairs(found: Tensor, vectors: Tensor, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,34 +136,68 @@ def gradients_of(call: Call, arrangement: Arrangement, points: Tensor) -> tuple[
     """The gradient of the loss by each of ``points``, NaN where it or the loss is not finite; whether there was any,
     the precision, and the gradients of the parameters.
     """
+    if call.at_once and len(points) > 1:
+        with suppress(Exception):  # what cannot be mapped is called point by point
+            return mapped(call, arrangement, points)
     gradients, connected, precision = torch.zeros_like(points), False, 0.0
     learned = {name: points.new_zeros(len(points)) for name in call.learned}
     for place, point in enumerate(points):
-        leaf = point.clone().requires_grad_()
-        value = value_of(call, arrangement, leaf)
+        value, by_point, others = differentiated(call, arrangement, point)
         precision = max(precision, torch.finfo(value.dtype).eps)
+        connected |= by_point is not None
+        for name, other in others.items():
+            learned[name][place] = other.sum() if other.numel() == 1 else other.norm()
         # Many losses return a constant where nothing is active; that is a gradient of zero.
-        by_leaf, *others = _derivatives(call, value, leaf) if value.requires_grad else [None]
-        call.forget_graphs()
-        connected |= by_leaf is not None
-        for name, other in zip(learned, others, strict=False):
-            if other is not None:
-                learned[name][place] = other.sum() if other.numel() == 1 else other.norm()
-        finite = value.isfinite().all() and (by_leaf is None or by_leaf.isfinite().all())
-        gradients[place] = torch.nan if not finite else 0.0 if by_leaf is None else by_leaf
+        finite = value.isfinite().all() and (by_point is None or by_point.isfinite().all())
+        gradients[place] = torch.nan if not finite else 0.0 if by_point is None else by_point
     return gradients, connected, precision, learned
 
 
-def _derivatives(call: Call, value: Tensor, leaf: Tensor) -> list[Tensor | None]:
+def mapped(call: Call, arrangement: Arrangement, points: Tensor) -> tuple[Tensor, bool, float, dict[str, Tensor]]:
+    """`gradients_of`, in one call that torch maps over the points; whatever a loss raises that cannot be mapped."""
+    leaf, own = points.clone().requires_grad_(), {}
+    for name, p in call.learned.items():
+        own[name] = p.detach().expand(len(points), *p.shape).clone().requires_grad_()
+    apart = replace(call, loss_fn=copy_of(call.loss_fn), remembers=False)
+    with warnings.catch_warnings(action="ignore"):
+        values = torch.vmap(lambda x, learned: value_of(apart, arrangement, x, learned).reshape(()))(leaf, own)
+        by_point, *others = torch.autograd.grad(values.sum(), [leaf, *own.values()], allow_unused=True)
+    if by_point is None:
+        raise UnmeasurableLoss(f"{call.name}: got no gradient from many points at once")
+    finite = values.isfinite() & by_point.flatten(1).isfinite().all(1)
+    by_point = by_point.masked_fill(~finite.view(-1, *(1,) * (points.ndim - 1)), torch.nan)
+    learned = {name: points.new_zeros(len(points)) for name in own}
+    for name, other in zip(own, others, strict=True):
+        if other is not None:
+            other = other.flatten(1)
+            learned[name] = (other.sum(1) if other.shape[1] == 1 else other.norm(dim=1)).to(points.dtype)
+    return by_point, True, torch.finfo(values.dtype).eps, learned
+
+
+def differentiated(
+    call: Call, arrangement: Arrangement, point: Tensor
+) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+    """The loss at vectors or scores, its gradient by them, None where there is none, and those of the parameters.
+
+    Raises:
+        UnmeasurableLoss: the call fails, returns no scalar, or cannot be differentiated.
+    """
+    leaf = point.clone().requires_grad_()
+    value = value_of(call, arrangement, leaf)
+    if not value.requires_grad:
+        return value, None, {}
+    learned = call.learned
     try:
-        return list(torch.autograd.grad(value.sum(), [leaf, *call.learned.values()], allow_unused=True))
+        by_leaf, *others = torch.autograd.grad(value.sum(), [leaf, *learned.values()], allow_unused=True)
     except Exception as error:
         raise UnmeasurableLoss(
             f"{call.name}: got a loss that cannot be differentiated: {type(error).__name__}: {error}"
         ) from error
+    call.forget_graphs()
+    return value, by_leaf, {n: g for n, g in zip(learned, others, strict=True) if g is not None}
 
 
-def value_of(call: Call, arrangement: Arrangement, leaf: Tensor) -> Tensor:
+def value_of(call: Call, arrangement: Arrangement, leaf: Tensor, learned: Mapping[str, Tensor] = NOTHING) -> Tensor:
     """The loss at vectors or scores.
 
     Raises:
@@ -145,7 +205,7 @@ def value_of(call: Call, arrangement: Arrangement, leaf: Tensor) -> Tensor:
     """
     arguments = arrangement.arguments(leaf.to(arrangement.shape.dtype))
     try:
-        value = call(*arguments)
+        value = call(*arguments, **learned)
     except Exception as error:
         raise call.refused(arguments, error) from error
     if isinstance(value, Mapping) and len(value) == 1:

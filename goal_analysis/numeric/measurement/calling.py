@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -35,31 +34,49 @@ LEARNED = ("scale", "bias", "temp", "tau")
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors."""
+    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors.
+
+    ``at_once`` says that torch can map it over many points in one call, ``remembers`` that a call leaves traces in it
+    which change the next: then every call is on a fresh copy.
+    """
 
     loss_fn: LossFunction
     name: str
     shape: Shape
     settings: Mapping[str, Any] = field(default_factory=dict)
+    at_once: bool = False
+    remembers: bool = False
 
-    def __call__(self, *arguments: Tensor) -> Any:
-        """The loss of its inputs; the last are the proxies, where it has some."""
-        inputs, function = arguments, self.loss_fn
-        if self.shape.inputs is Inputs.PROXIES and isinstance(function, torch.nn.Module):
-            *inputs, proxies = arguments
-            function = partial(functional_call, function, {self.shape.proxies: proxies})
-            return function(tuple(inputs), dict(self.settings))
-        names = [name for name in required_names(function) if name not in self.settings] if self.settings else []
+    def __call__(self, *arguments: Tensor, **learned: Tensor) -> Any:
+        """The loss of its inputs, of which the last are the proxies where it has some, with what is ``learned``."""
+        inputs, function = list(arguments), self.loss_fn
+        settings = {name: learned.pop(name, value) for name, value in self.settings.items()}
+        if self.remembers:
+            function, learned = copy_of(function), self.of_module | learned
+        if self.shape.proxies:
+            learned[self.shape.proxies] = inputs.pop()
+        if self.shape.inputs is Inputs.QUERIES and any(p.name == "ref_emb" for p in parameters_of(function)):
+            settings |= {"ref_emb": inputs[2], "ref_labels": inputs[3]}  # as pytorch-metric-learning calls them
+            inputs = inputs[:2]
+        names = [name for name in required_names(function) if name not in settings] if settings else []
         if names and len(names) == len(inputs):
-            return function(**dict(zip(names, inputs, strict=True)), **self.settings)
-        return function(*inputs, **self.settings)
+            settings |= zip(names, inputs, strict=True)
+            inputs = []
+        if learned and isinstance(function, torch.nn.Module):
+            return functional_call(function, learned, tuple(inputs), settings)
+        return function(*inputs, **settings)
+
+    @property
+    def of_module(self) -> dict[str, Tensor]:
+        """The parameters that a module trains."""
+        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
+        return {n: p for n, p in module.named_parameters() if p.requires_grad and n != self.shape.proxies}
 
     @property
     def learned(self) -> dict[str, Tensor]:
         """The parameters that the loss trains besides the embeddings."""
-        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
-        own = {name: p for name, p in module.named_parameters() if p.requires_grad and name != self.shape.proxies}
-        return own | {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
+        held = {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
+        return self.of_module | held
 
     def forget_graphs(self) -> None:
         """Detach the tensors that a module remembers, whose graphs would grow with every call."""
@@ -121,17 +138,19 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
         stars = any(p.kind is p.VAR_KEYWORD for p in known.values())
         taken = {name: left.pop(name) for name in settings if name in known or stars}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
+        of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
         try:
             made = loss_fn(**({"model": StandIn()} if of_columns else {}), **taken)
         except Exception as error:
             wanted = ", ".join(str(p) for p in known.values())
             raise UnmeasurableLoss(
                 f"{name_of(loss_fn)}: its constructor raised {type(error).__name__}: {error}; "
-                f"got {', '.join(taken) or 'no arguments'} but expected those of ({wanted})"
+                f"got {', '.join(taken) or 'no arguments'}{' and a model that hands embeddings on' * of_columns} but "
+                f"expected those of ({wanted})"
             ) from error
         loss_fn = OfColumns(made) if of_columns else made
     if not callable(loss_fn):
-        raise UnmeasurableLoss(f"got {loss_fn!r} but expected a callable")
+        raise UnmeasurableLoss(f"{name_of(loss_fn)}: got an object that cannot be called but expected a callable")
     parameters = parameters_of(loss_fn)
     stars = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in left:
@@ -185,17 +204,18 @@ def calls(
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
     module = loss_fn if isinstance(loss_fn, torch.nn.Module) else torch.nn.Module()
     matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
+    widths = {d for b in module.buffers() if b.ndim == 2 for d in b.shape if d > 1}.union(*matrices.values())
     for kind, own_dtype in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting = copy_of(loss_fn)
         if isinstance(fitting, torch.nn.Module):
             fitting.to(own_dtype)
         of_call = {k: v.detach().to(own_dtype).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
                    for k, v in settings.items()}  # fmt: skip
-        for shape in _shapes(Shape(kind, dim, own_dtype), matrices):
+        for shape in _shapes(Shape(kind, dim, own_dtype), matrices, sorted(widths)):
             yield Call(fitting, name, shape, of_call)
 
 
-def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[Shape]:
+def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]], widths: Sequence[int]) -> Iterator[Shape]:
     match shape.inputs:
         case Inputs.PROXIES:
             for (name, size), transposed in product(matrices.items(), (False, True)):
@@ -205,9 +225,13 @@ def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]]) -> Iterator[S
                 yield replace(shape, proxies=name, transposed=transposed, classes=classes, dim=dim)
         case Inputs.PAIRS:
             yield from (replace(shape, labels=labels) for labels in LABELS)
+        case Inputs.STACKED:
+            yield from (shape, replace(shape, in_turn=True))
         case Inputs.QUERIES:  # references may be proxies, of which a class has one
             yield from (shape, replace(shape, references=1))
         case _:
             yield shape
+            if shape.inputs is Inputs.ONE_SET:
+                yield replace(shape, even=True)
             if shape.dim is None and shape.inputs not in OF_SCORES:
-                yield from (replace(shape, dim=d) for d in sorted({d for size in matrices.values() for d in size}))
+                yield from (replace(shape, dim=d) for d in widths)

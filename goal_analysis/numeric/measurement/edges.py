@@ -9,6 +9,7 @@ every five times nearer, grow without bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from goal_analysis.numeric.measurement.arrangement import (
     on_plane,
     plane_similarities,
 )
-from goal_analysis.numeric.measurement.black_box import value_of
+from goal_analysis.numeric.measurement.black_box import differentiated, pair_gradients, points_with
 from goal_analysis.numeric.measurement.calling import Call
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 
@@ -36,6 +37,17 @@ ENDS = {
 }
 """Points (s_p, s_n) by what is special about them."""
 
+NOBODY, ALONE, PAIR = "no positives", "no negatives", "a single pair"
+POOR: dict[Inputs, dict[str, tuple[tuple[int, ...], int]]] = {
+    Inputs.ONE_SET: {NOBODY: ((0, 1, 2, 3), 4), ALONE: ((0, 0, 0), 3)},
+    **{kind: {PAIR: ((0, 0), 1)} for kind in (Inputs.TWO_SETS, Inputs.SCORES, Inputs.VIEWS, Inputs.STACKED)},
+    Inputs.SIMILARITIES: {NOBODY: ((0, 1, 1), 1), ALONE: ((0, 0, 0), 1)},
+    Inputs.PAIRS: {NOBODY: ((0, 1, 2, 3), 2), ALONE: ((0, 1, 0, 1), 2)},
+    Inputs.QUERIES: {NOBODY: ((0, 0, 1, 1), 2), ALONE: ((0, 0, 0, 0), 2)},
+    Inputs.MULTIVIEW: {ALONE: ((0, 0, 0, 0), 2)},
+}
+"""Batches in which a kind of pair is missing, by their classes and how many vectors come first."""
+
 TURNS = 4  # the embeddings are also turned at random so often: rounding takes a cosine to either side of 1
 NEARER = (2e-2, 4e-3, 8e-4)  # distances from an end
 GROWTH = 1.5  # weights that grow by as much, every five times nearer, grow without bound; those of a root do by 2.2
@@ -45,82 +57,66 @@ SMALL = 1e-9
 def not_finite(call: Call) -> dict[str, str]:
     """What is NaN or infinite, or raises, by where."""
     found = {}
-    for place, cases in _cases(call):
-        said: dict[str, None] = {}
-        for arrangement, points in cases:
-            said |= dict.fromkeys(_complaints(call, arrangement, points))
-        if said:
+    for place, arrangement, points in _cases(call):
+        if said := dict.fromkeys(words for point in points for words in _complaints(call, arrangement, point)):
             found[place] = ", ".join(said)
     return found
 
 
-def _cases(call: Call) -> Iterator[tuple[str, list[tuple[Arrangement, Tensor]]]]:
+def _cases(call: Call) -> Iterator[tuple[str, Arrangement, list[Tensor]]]:
     plane, of_scores = on_plane(call.shape), call.shape.inputs in OF_SCORES
     for place, (s_p, s_n) in ENDS.items():
-        at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())[0]
-        vectors = at if of_scores else at_the_edge(at)
-        if vectors is None:
-            continue
+        at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())
         if of_scores:
+            (scores,) = points_with(plane, at)
             # Scores of vectors in float are above 1 by their rounding as often as not.
-            rounded = at * (1 + 4 * torch.finfo(call.shape.dtype).eps)
-            yield place, [(plane, s[: plane.first, plane.first :]) for s in (at, rounded)]
-            continue
-        yield place, [(plane, turned) for turned in _turned(vectors, call.shape.dim)]
-    for place, arrangement in _poor(call):
-        similarities = batch_similarities(arrangement, 0)
-        if of_scores:
-            yield place, [(arrangement, similarities[: arrangement.first, arrangement.first :])]
-        else:
-            yield place, [(arrangement, v) for v in _turned(torch.linalg.cholesky(similarities), call.shape.dim)[:1]]
+            yield place, plane, [scores, scores * (1 + 4 * torch.finfo(call.shape.dtype).eps)]
+        elif (vectors := at_the_edge(at[0])) is not None:
+            yield place, plane, _turned(vectors, call.shape.dim)
+    for place, (labels, first) in POOR.get(call.shape.inputs, {}).items():
+        arrangement = Arrangement(call.shape, labels, first)
+        yield place, arrangement, [*points_with(arrangement, batch_similarities(arrangement, 0)[None])]
     if not of_scores:
         arrangement = in_batch(call.shape)
-        vectors = _turned(torch.linalg.cholesky(batch_similarities(arrangement, 0)), call.shape.dim)[0]
+        (vectors,) = points_with(arrangement, batch_similarities(arrangement, 0)[None])
         vectors[0] = 0
-        yield "a vector of zeros", [(arrangement, vectors)]
+        yield "a vector of zeros", arrangement, [vectors]
 
 
-def _poor(call: Call) -> Iterator[tuple[str, Arrangement]]:
-    """Batches in which a kind of pair is missing."""
-    shape = call.shape
-    alone, nobody = "no negatives", "no positives"
-    match shape.inputs:
-        case Inputs.ONE_SET:
-            yield nobody, Arrangement(shape, (0, 1, 2, 3), 4)
-            yield alone, Arrangement(shape, (0, 0, 0), 3)
-        case Inputs.TWO_SETS | Inputs.SCORES | Inputs.VIEWS:
-            yield "a single pair", Arrangement(shape, (0, 0), 1)
-        case Inputs.SIMILARITIES:
-            yield nobody, Arrangement(shape, (0, 1, 1), 1)
-            yield alone, Arrangement(shape, (0, 0, 0), 1)
-        case Inputs.PAIRS:
-            yield nobody, Arrangement(shape, (0, 1, 2, 3), 2)
-            yield alone, Arrangement(shape, (0, 1, 0, 1), 2)
-        case Inputs.QUERIES:
-            yield nobody, Arrangement(shape, (0, 0, 1, 1), 2)
-            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
-        case Inputs.MULTIVIEW:
-            yield alone, Arrangement(shape, (0, 0, 0, 0), 2)
+def between_labels(call: Call) -> str:
+    """What a loss of pairs makes of a label halfway from negatives to positives; empty where labels are not graded."""
+    shape, s = call.shape, torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
+    if shape.inputs is not Inputs.PAIRS or not all(isinstance(label, float) for label in shape.labels):
+        return ""
+    middle, weights = sum(shape.labels) / 2, {}
+    for label in (*shape.labels, middle):
+        graded = replace(call, shape=replace(shape, labels=(label, label)))
+        plane = on_plane(graded.shape)
+        try:
+            found = pair_gradients(graded, plane, plane_similarities(plane, s, s)).gradients
+        except UnmeasurableLoss:
+            return ""
+        weights[label] = found[:, plane.positives].sum(1)
+    of_positives, of_negatives, of_middle = weights.values()
+    if torch.allclose(of_positives, of_negatives):  # labels are compared with each other
+        return ""
+    if same := [label for label in shape.labels if torch.allclose(weights[label], of_middle)]:
+        return f"a label of {middle:g} counts as {same[0]:g}"
+    pulls = of_middle < 0
+    if (turn := pulls.int().diff().nonzero().flatten()).numel() != 1:
+        return "" if of_middle.any() else f"a label of {middle:g} has no gradient"
+    first, then = ("pulls", "pushes") if pulls[0] else ("pushes", "pulls")
+    return f"of a label of {middle:g} it {first} below s = {s[turn + 1].item():.2g} and {then} above"
 
 
 def at_the_edge(similarities: Tensor) -> Tensor | None:
     """Vectors with these similarities that may depend on each other, equal ones exactly so; None if there are none."""
-    count = len(similarities)
-    rows = torch.zeros_like(similarities)
-    for i in range(count):
-        for j in range(i + 1):
-            left = (similarities[i, j] - rows[i] @ rows[j]).item()
-            if abs(left) < SMALL:
-                continue
-            if i == j:
-                if left < 0:
-                    return None
-                rows[i, i] = left**0.5
-            elif rows[j, j] == 0:
-                return None
-            else:
-                rows[i, j] = left / rows[j, j]
-    return rows
+    values, directions = torch.linalg.eigh(similarities)
+    if values[0] < -SMALL:
+        return None
+    rows = directions * values.clamp(min=0).sqrt()
+    equal = (similarities[:, None] == similarities[None]).all(2)
+    return rows[equal.int().argmax(1)]  # of equal rows the first
 
 
 def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Tensor]:
@@ -133,25 +129,13 @@ def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Ten
 
 
 def _complaints(call: Call, arrangement: Arrangement, point: Tensor) -> Iterator[str]:
-    leaf = point.clone().requires_grad_()
     try:
-        value = value_of(call, arrangement, leaf)
+        value, gradient, learned = differentiated(call, arrangement, point)
     except UnmeasurableLoss as error:
         yield f"raises {type(error.__cause__).__name__}" if error.__cause__ else "returns no scalar"
         return
-    if not value.isfinite().all():
-        yield f"value {_word(value)}"
-    if value.requires_grad:
-        by = {"gradient": leaf} | {f"gradient of {name}": p for name, p in call.learned.items()}
-        try:
-            found = torch.autograd.grad(value.sum(), list(by.values()), allow_unused=True)
-        except Exception as error:  # what the loss differentiates by may be anybody's
-            yield f"backward raises {type(error).__name__}"
-            return
-        for what, gradient in zip(by, found, strict=True):
-            if gradient is not None and not gradient.isfinite().all():
-                yield f"{what} {_word(gradient)}"
-    call.forget_graphs()
+    found = {"value": value, "gradient": gradient} | {f"gradient of {name}": g for name, g in learned.items()}
+    yield from (f"{what} {_word(x)}" for what, x in found.items() if x is not None and not x.isfinite().all())
 
 
 def _word(x: Tensor) -> str:

@@ -126,7 +126,8 @@ def fit_factors(
 ) -> MeasuredFactors:
     """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out."""
     noise_p, noise_n = noise or (torch.zeros_like(w_p), torch.zeros_like(w_n))
-    present_p, present_n = _present(w_p, noise_p), _present(w_n, noise_n)
+    size = max(largest(w_p), largest(w_n))
+    present_p, present_n = _present(w_p, noise_p, size), _present(w_n, noise_n, size)
     both = present_p & present_n
     if present_p.any() != present_n.any():  # of positives alone, or of negatives alone: (w, 1, 0) or (w, 0, 1)
         positive = bool(present_p.any())
@@ -152,8 +153,8 @@ def fit_factors(
     return MeasuredFactors(triplet, positive, negative, misfit, 2**0.5 * _root_mean_square(relative))
 
 
-def _present(w: Tensor, noise: Tensor) -> Tensor:
-    least = max(VANISHING * largest(w), ABOVE_NOISE * usual_noise(noise))
+def _present(w: Tensor, noise: Tensor, size: float) -> Tensor:
+    least = max(VANISHING * size, ABOVE_NOISE * usual_noise(noise))
     return w.isfinite() & (w.abs() > least)
 
 

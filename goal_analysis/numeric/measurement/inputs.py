@@ -27,6 +27,7 @@ class Inputs(Enum):
     ONE_SET = "(embeddings, labels)"
     TWO_SETS = "(image embeddings, text embeddings), row i of both matching"
     VIEWS = "(views, other views), the rows of both in one set, row i of both matching"
+    STACKED = "(features), two views of everything in one set: row i matches row i + batch, or every two rows in turn"
     SCORES = "(score matrix), the diagonal matching"
     SIMILARITIES = "(s_p, s_n), the similarities of the positives and those of the negatives"
     TRIPLETS = "(anchors, positives, negatives)"
@@ -43,6 +44,8 @@ LABELS = r"label|target|class|ids|gold|^y$|^t$|^s(core|im)s?$"
 SIMILAR = r"^s_?{0}$|^{0}\w*_?(sim|score|logit|cos)|(sim|score|logit|cos)\w*_?{0}"
 PLACES = (r"anchor|quer|^q|^a$|^x$|^x_?a$|^emb", r"pos|^p$|^x_?p$", r"neg|^n$|^x_?n$")
 REFERENCES = r"ref|galler|prox|passage|key|candidate|document"
+STACK = r"feature|^z|^h$|view|emb|proj|repr|^out"
+EMBEDDED = r"im(g|age)?s?(_|$)|te?xts?(_|$)|caption|emb|feat|reps?(_|$)|view|proj|^(x|z|h|p|q|u|v)(_?[12ijab])?$"
 VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
 GROUPED = r"passage|^p(_reps)?$|doc|candidate"
 SCORES = r"score|sim|logit|matri|^s$|^c$"
@@ -50,7 +53,7 @@ KNOBS = {"scale": 10.0, "bias": -10.0, "temp": 0.1, "tau": 0.1, "margin": 0.2, "
 """Words for parameters that are no embeddings, and what those without a default are set to."""
 
 TWO = (Inputs.TWO_SETS, Inputs.SIMILARITIES, Inputs.ONE_SET, Inputs.MULTIVIEW, Inputs.PROXIES)
-BY_COUNT = {1: (Inputs.SCORES,), 2: TWO, 3: (Inputs.TRIPLETS, Inputs.PAIRS), 4: (Inputs.QUERIES,)}
+BY_COUNT = {1: (Inputs.SCORES, Inputs.STACKED), 2: TWO, 3: (Inputs.TRIPLETS, Inputs.PAIRS), 4: (Inputs.QUERIES,)}
 WITH_LABELS = (Inputs.ONE_SET, Inputs.PROXIES, Inputs.MULTIVIEW)
 
 
@@ -100,11 +103,16 @@ def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, 
             f"{name_of(loss_fn)}: got a callable of ({given}), whose names do not tell what it takes; "
             f"say it by inputs=, one of {ACCEPTED}"
         )
-    return tuple(dict.fromkeys((*_by_names(names), *possible)))
+    found = tuple(dict.fromkeys((*_by_names(names), *possible)))
+    if len(names) == 2 and all(_has(name, EMBEDDED) for name in names):
+        return tuple(kind for kind in found if kind in (Inputs.TWO_SETS, Inputs.VIEWS, Inputs.GROUPS))
+    return found
 
 
 def _by_names(names: list[str]) -> tuple[Inputs, ...]:
     match names:
+        case [one] if _has(one, STACK) and not _has(one, SCORES):
+            return (Inputs.STACKED,)
         case [_, labels] if _has(labels, LABELS) and labels != "s":
             return WITH_LABELS
         case [positive, negative] if _has(positive, SIMILAR.format("p")) and _has(negative, SIMILAR.format("n")):

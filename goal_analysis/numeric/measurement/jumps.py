@@ -9,9 +9,8 @@ directions τ with τ·Δ = 0: along a normal jump the crossing stays where it w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -21,23 +20,29 @@ Weights = Callable[[Float[Tensor, "points coordinates"]], Float[Tensor, "points 
 """The gradient of a loss by coordinates, NaN where there is none."""
 
 LEAST = 1e-4  # a jump below this share of the largest weight is none
-WIDTH = 1e-11  # to which a crossing is bisected
+WIDTH = 1e-10  # to which a crossing is bisected
 BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
 DIRECTIONS = 3
 ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
-MOST = 16  # so many candidates are bisected
+FAR, HALVINGS = 0.2, 28  # of the points that close in on a jump
+MOST = 12  # so many candidates are bisected
 
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """Weights that jump by ``change`` at ``point``; ``tangential`` is the part of it along the surface, NaN if unknown,
-    and ``trail`` the points of the bisection.
+    """Weights that jump by ``change`` at ``point``, found ``along`` a direction; ``tangential`` is the part of it along
+    the surface, NaN if unknown.
     """
 
     point: Float[Tensor, " coordinates"]
     change: Float[Tensor, " coordinates"]
+    along: Float[Tensor, " coordinates"]
     tangential: float
-    trail: Float[Tensor, "points coordinates"]
+
+    def closing_in(self) -> Float[Tensor, "points coordinates"]:
+        """Points on both sides of it, every one half as far as the one before."""
+        distances = FAR * 2.0 ** -torch.arange(HALVINGS, dtype=self.point.dtype)
+        return self.point + torch.cat([distances, -distances])[:, None] * self.along
 
 
 def jumps(weights: Weights, starts: Tensor, ends: Tensor, size: float, noise: float, tested: int) -> list[Jump]:
@@ -60,19 +65,22 @@ def jumps(weights: Weights, starts: Tensor, ends: Tensor, size: float, noise: fl
     uneven = ((half - low).norm(dim=1) - (high - half).norm(dim=1)).abs().nan_to_num()
     order = uneven.argsort(descending=True, stable=True)[:MOST]
     order = order[uneven[order] > least / 2]
-    found = list(_bisected(weights, starts[order], ends[order], least))
+    starts, ends = starts[order], ends[order]
+    still, points, changes = _bisected(weights, starts, ends, least)
+    found = list(zip(points[still], changes[still], _units(ends - starts)[still], strict=True))
     spread = {round(i * (len(found) - 1) / max(tested - 1, 1)) for i in range(tested)}
-    leaning = partial(_tangential, weights, least=least, rounding=noise / size)
     return [
-        Jump(point, change, leaning(point, along, change) if i in spread else math.nan, trail)
-        for i, (point, change, along, trail) in enumerate(found)
+        Jump(*jump, _tangential(weights, *jump, least, noise / size) if i in spread else math.nan)
+        for i, jump in enumerate(found)
     ]
 
 
-def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> Iterator[tuple[Tensor, ...]]:
-    """Point, change, direction and trail of what still jumps over a distance of `WIDTH`."""
-    along = torch.nn.functional.normalize(b - a, dim=1)
-    trail: list[Tensor] = []
+def _units(directions: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What still jumps over a distance of `WIDTH`, where, and by how much."""
     low, high = weights(a), weights(b)
     alive = torch.ones(len(a), dtype=torch.bool)
     while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:
@@ -82,26 +90,20 @@ def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> Iterator[
         left = (half - low).norm(dim=1) >= (high - half).norm(dim=1)
         a, low = torch.where(left[:, None], a, middle), torch.where(left[:, None], low, half)
         b, high = torch.where(left[:, None], middle, b), torch.where(left[:, None], half, high)
-        trail.append(middle)
         alive = alive & ((high - low).norm(dim=1) > least)
-    for k in alive.nonzero().flatten():
-        yield (a[k] + b[k]) / 2, high[k] - low[k], along[k], torch.stack([x[k] for x in trail])
+    return alive, (a + b) / 2, high - low
 
 
-def _tangential(weights: Weights, point: Tensor, along: Tensor, change: Tensor, least: float, rounding: float) -> float:
+def _tangential(weights: Weights, point: Tensor, change: Tensor, along: Tensor, least: float, rounding: float) -> float:
     """How far the surface leans from the normal of the jump, as a sine; NaN where it is not found again beside."""
-    normal = torch.nn.functional.normalize(change, dim=0)
+    normal = _units(change)
     if rounding > 1e-7:  # the crossing itself is only known to the rounding of the loss
-        return float("nan")
+        return math.nan
     generator = torch.Generator().manual_seed(0)
     beside = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=point.dtype)
-    beside = torch.nn.functional.normalize(beside - (beside @ normal)[:, None] * normal, dim=1)
-    moved = point + BESIDE * beside
+    moved = point + BESIDE * _units(beside - (beside @ normal)[:, None] * normal)
     reach = AROUND * BESIDE * along
-    leaning = float("nan")
-    for x, again in ((x, list(_bisected(weights, (x - reach)[None], (x + reach)[None], least))) for x in moved):
-        if len(again) != 1 or (again[0][1] - change).norm() > 0.1 * change.norm():
-            continue
-        lean = ((again[0][0] - x) @ along).abs().item() / BESIDE * max((normal @ along).abs().item(), 0.05)
-        leaning = max(lean * (len(point) - 1) ** 0.5, leaning if leaning == leaning else 0.0)
-    return leaning
+    again, crossings, changes = _bisected(weights, moved - reach, moved + reach, least)
+    again &= (changes - change).norm(dim=1) <= 0.1 * change.norm()
+    leans = ((crossings - moved)[again] @ along).abs() / BESIDE * max((normal @ along).abs().item(), 0.05)
+    return leans.max().item() * (len(point) - 1) ** 0.5 if len(leans) else math.nan

@@ -19,6 +19,7 @@ from goal_analysis.numeric.measurement.inputs import Inputs
 from goal_analysis.numeric.measurement.jumps import ACROSS, ALONG, Jump
 from goal_analysis.symbolic.analysis.integrability import Integrability
 
+ROUNDING = 1e-13  # weights below this share of the largest are shown as 0
 DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane
 UNEXPLAINED = 0.01  # if more of the gradient is no gradient by similarities, the weights do not speak for the loss
 EXACT, NEAR = 1e-3, 0.1  # distances up to which a known loss is called the same, and near
@@ -48,6 +49,7 @@ class Batches:
         """The share of an anchor's pull that is on its farthest positive, and of its push on its closest negative; NaN
         where it has but one.
         """
+        whole = self.gradients.triu(1).abs().sum().item()
         totals, hardest, several = [0.0, 0.0], [0.0, 0.0], [False, False]
         for anchor in next(iter(self.arrangement.readings.values())):
             for side, (pairs, sign) in enumerate(zip(anchor, (-1, 1), strict=True)):
@@ -57,7 +59,10 @@ class Batches:
                     hardest[side] += of_pairs.gather(1, s.argmax(1, keepdim=True)).sum().item()
                     totals[side] += of_pairs.sum().item()
                     several[side] = True
-        shares = (h / t if some and t else math.nan for h, t, some in zip(hardest, totals, several, strict=True))
+        shares = (
+            h / t if some and t > NOTICEABLE * whole else math.nan
+            for h, t, some in zip(hardest, totals, several, strict=True)
+        )
         return tuple(shares)  # type: ignore[return-value]
 
 
@@ -78,11 +83,14 @@ class Measurement:
         factors: T, P⁺ and P⁻ with their misfit.
         on_batches: the same of the weights on random batches.
         unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
+        turned: the share by which the embeddings' gradient changes when all of them are turned together.
+        remembers: whether its calls change the next ones, so that each was on a fresh copy.
         aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
         jumps: where the weights jump on the plane, and ``jumps_on_batches`` in the space of all similarities.
         stopped_by: what keeps the loss from being continuous by construction; empty if it is.
         batches: the gradients on random batches.
         not_finite: what is not finite at the ends of the similarities and on poor batches, by place.
+        between: what it makes of labels between those of positives and negatives, if anything.
         explodes: which weights grow without bound, by the end that they grow towards.
         learned: the gradient of every parameter of the loss on the plane, or its norm.
         trail: s_p, s_n, w⁺ and w⁻ at points that close in on the jumps, shape ``(4, bisected)``.
@@ -104,12 +112,15 @@ class Measurement:
     factors: MeasuredFactors
     on_batches: Turning
     unexplained: float
+    turned: float
+    remembers: bool
     aside: float
     jumps: tuple[Jump, ...]
     jumps_on_batches: tuple[Jump, ...]
     stopped_by: str
     batches: Batches
     not_finite: Mapping[str, str]
+    between: str
     explodes: Mapping[str, str]
     learned: Mapping[str, Float[Tensor, " points"]]
     trail: Float[Tensor, "4 bisected"]
@@ -139,20 +150,15 @@ class Measurement:
         return (self.dead.sum() / self.reached.sum()).item()
 
     @property
-    def curl_share(self) -> float:
-        """‖curl‖ over ‖all four slopes‖ + ‖w⁺‖ + ‖w⁻‖ on the plane: 0 for a gradient, less than 1."""
-        return self.on_plane.share
-
-    @property
-    def non_integrability(self) -> float:
-        """The index of the weights on random batches: 0 for a gradient, less than 1."""
-        return self.on_batches.share
-
-    @property
     def unreliable(self) -> str:
         """Why the weights do not speak for the loss; empty if they do."""
         if not self.deterministic:
-            return "the loss is not deterministic: called twice at a point it has two gradients"
+            return "the loss draws random numbers or remembers earlier calls: it has two gradients at one point"
+        if self.turned > UNEXPLAINED:
+            return (
+                "the loss reads coordinates and not similarities alone: when all embeddings are turned together, its "
+                f"gradient changes by {_percent(self.turned)}"
+            )
         if self.unexplained > UNEXPLAINED:
             return f"{_percent(self.unexplained)} of the gradient is unexplained by similarities"
         return ""
@@ -250,12 +256,15 @@ class Measurement:
             for name, value in self.settings.items()
         ]
         how += [str(shape.dtype).removeprefix("torch.")] if shape.dtype != torch.float64 else []
+        how += ["the views in turn"] if shape.in_turn else []
         how += [f"{shape.dim} dimensions"] if shape.dim else []
         how += [f"proxies {shape.proxies}, {shape.classes} classes"] if shape.proxies else []
         how += [f"labels {shape.labels[0]:g} and {shape.labels[1]:g}"] if shape.inputs is Inputs.PAIRS else []
         yield "measured on", f"{shape.inputs.value}; {', '.join(how)}"
         known = {name: w[self.reached] for name, w in (("w⁺", self.w_p), ("w⁻", self.w_n))}
-        yield "weights", ", ".join(f"{n} from {w.min():.3g} to {w.max():.3g}" for n, w in known.items())
+        size = max(w.abs().max().item() for w in known.values())
+        clear = {name: torch.where(w.abs() > ROUNDING * size, w, 0.0) for name, w in known.items()}
+        yield "weights", ", ".join(f"{n} {_span(w)}" for n, w in clear.items())
         if self.dead_share < 1:
             yield "pulls and pushes", self._pulls_and_pushes()
         if signs := self._signs(known):
@@ -265,7 +274,7 @@ class Measurement:
             self.unreliable or (unseen if math.isnan(self.factors.misfit) else "the misfit is what the rounding makes")
         )  # fmt: skip
         yield "separable", f"{separable} (misfit {self.factors.misfit:.2g})"
-        index = f"(index {self.non_integrability:.2g} on batches, curl share {self.curl_share:.2g} on the plane)"
+        index = f"(index {self.on_batches.share:.2g} on batches, curl share {self.on_plane.share:.2g} on the plane)"
         yield "integrable", f"{self.verdict_in_words} {index}"
         if self.jumps:
             yield "jumps", self._jump_lines()
@@ -278,10 +287,14 @@ class Measurement:
             "; ".join(f"{what} at {where}" for where, what in places.items()) or "nowhere that was tried",
         )
         yield "explodes", "; ".join(f"{end}: {what}" for end, what in self.explodes.items()) or "nowhere"
+        if self.between:
+            yield "graded", self.between
         if self.learned:
             yield "learns", "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items())
-        if not self.deterministic:
-            yield "beware", "not deterministic: called twice at a point the loss has two gradients"
+        if self.remembers:
+            yield "remembers", "its calls change the next ones; every call was on a fresh copy, as it was handed in"
+        if self.unreliable and self.unexplained <= UNEXPLAINED:
+            yield "beware", self.unreliable
         elif self.unexplained > NOTICEABLE:
             yield (
                 "beware",
@@ -339,7 +352,7 @@ class Measurement:
         gaps = (self.s_n[None, :] - self.s_p[:, None])[self.dead]
         spans = (self.s_p[self.dead.any(1)], self.s_n[self.dead.any(0)], gaps)
         s_p, s_n, gap = (f"{values.min():.2f} … {values.max():.2f}" for values in spans)
-        return f"{self.dead_share:.0%} of the plane, within s_p {s_p}, s_n {s_n}, s_n − s_p {gap}"
+        return f"{_percent(self.dead_share)} of the plane, within s_p {s_p}, s_n {s_n}, s_n − s_p {gap}"
 
     def _nearest(self) -> str:
         first = self.nearest[0]
@@ -347,8 +360,11 @@ class Measurement:
         same = "the same as" if on_batch < EXACT else "near" if on_batch < NEAR else "none is near; the nearest is"
         if on_batch >= EXACT > on_triplet:
             same = "on one triplet the same, on batches not:"
+        same = f"of what similarities explain, {same}" if self.unreliable else same
         return f"{same} {first.in_words}" + "".join(
-            f"; {n.loss.name} ({n.best:.2g})" for n in self.nearest[1:] if not n.problem
+            f"; {n.loss.name} ({n.best:.2g})"
+            for n in self.nearest[1:]
+            if not n.problem and n.loss.name not in first.ties
         )
 
     def record(self) -> dict[str, Any]:
@@ -370,8 +386,8 @@ class Measurement:
             "unexplained": self.unexplained,
             "aside": self.aside,
             "misfit": _number(self.factors.misfit),
-            "non_integrability": self.non_integrability,
-            "curl_share": self.curl_share,
+            "non_integrability": self.on_batches.share,
+            "curl_share": self.on_plane.share,
             "jumps_on": {
                 where: [
                     {"at": j.point.tolist(), "change": j.change.tolist(), "tangential": _number(j.tangential)}
@@ -401,7 +417,7 @@ class Measurement:
 
 def _span(values: Tensor) -> str:
     known = values[values.isfinite()]
-    return f"from {known.min():.3g} to {known.max():.3g}" if len(known) else "never finite"
+    return f"from {known.min() + 0.0:.3g} to {known.max() + 0.0:.3g}" if len(known) else "never finite"
 
 
 def _number(x: float) -> float | None:

@@ -12,7 +12,8 @@ are −∂L/∂s_p and ∂L/∂s_n. Where a gradient is stopped, they are what t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,9 +29,17 @@ from goal_analysis.numeric.measurement.arrangement import (
     plane_similarities,
     reachable,
 )
-from goal_analysis.numeric.measurement.black_box import PairGradients, non_integrability, pair_gradients
+from goal_analysis.numeric.measurement.black_box import (
+    PairGradients,
+    mapped,
+    non_integrability,
+    pair_gradients,
+    points_with,
+    reading_coordinates,
+    share,
+)
 from goal_analysis.numeric.measurement.calling import Call, calls, constructed, copy_of, settings_for
-from goal_analysis.numeric.measurement.edges import explosions, not_finite
+from goal_analysis.numeric.measurement.edges import between_labels, explosions, not_finite
 from goal_analysis.numeric.measurement.fields import (
     FAINT,
     NEARBY,
@@ -60,27 +69,16 @@ BESIDE = (1.37e-3, -0.89e-3)
 REPEATED, REPEATABLE = 8, 1e-6
 """At so many points the loss is called once more in the end; its gradients may differ by this share."""
 
-SAMPLED = 40  # points at which rounding is looked for before it is measured everywhere
+COARSE = 10  # so many points a side are enough for the curl of a loss that is called point by point
+COMPARED = 4  # so many batches are compared with themselves turned
+SAMPLED = 20  # points at which rounding is looked for before it is measured everywhere
 BATCHES = 12
 KINDS = ((0.0, 0.0), (0.3, 1.0), (0.6, 0.5), (1.0, 0.0), (0.0, 2.0), (1.0, 1.0))
 """How close the vectors of a class are, and how spread all of them, from one batch to the next."""
 LINES, SEGMENTS = 5, 16  # jumps are sought on so many lines from one batch to another, in so many parts
-TESTED = 6  # so many jumps are held against the normal of their surface
-
-
-def against_references(loss_fn: LossFunction) -> LossFunction:
-    """A loss of (embeddings, labels, ref_emb=, ref_labels=), as pytorch-metric-learning's are, as one of
-    `Inputs.QUERIES`.
-
-    It is so measured over the whole plane, and without the negative as an anchor of its own. A module is copied.
-    """
-    own = copy_of(loss_fn)
-
-    def with_references(queries: Tensor, query_labels: Tensor, references: Tensor, reference_labels: Tensor) -> Tensor:
-        return own(queries, query_labels, ref_emb=references, ref_labels=reference_labels)
-
-    with_references.__name__ = name_of(loss_fn)
-    return with_references
+CLOSED_IN = 6  # so many jumps have points on both sides that lead a fit to them
+CLOSER = 96  # of a loss that is called point by point, so many sides of the grid's cells are searched for jumps
+TESTED = 4  # so many jumps are held against the normal of their surface
 
 
 def measure(
@@ -135,7 +133,8 @@ def measure(
         chosen = settings_for(made, left)
         kinds = (inputs,) if inputs else kinds_of(made, chosen)
         progress("finding out what it takes")
-        return _Plane(call_of(calls(copy_of(made), name, chosen, kinds, dim, dtype)), progress).measure(grid)
+        call = _with_manners(call_of(calls(copy_of(made), name, chosen, kinds, dim, dtype)))
+        return _Plane(call, progress).measure(grid)
 
 
 def call_of(tried: Iterator[Call]) -> Call:
@@ -165,7 +164,7 @@ def _merit(call: Call) -> tuple[float, ...]:
     """Whether a call does what its kind means: finite, explained, of both kinds of pairs, of every vector, no other."""
     arrangement = in_batch(call.shape)
     found = pair_gradients(call, arrangement, torch.stack([_batch(arrangement, seed) for seed in range(6)]))
-    _on_plane(call, *torch.tensor([[0.3, -0.1], [0.1, -0.3]], dtype=torch.float64))
+    plane = _on_plane(call, *torch.tensor([[0.3, -0.1], [0.1, 0.3]], dtype=torch.float64)).gradients.nan_to_num()
     gradients = found.gradients.nan_to_num()
     weight = {name: gradients[:, mask].abs().sum().item() for name, mask in arrangement.relations.items()}
     both = [gradients[:, mask].any().item() for mask in (arrangement.positives, arrangement.negatives)]
@@ -173,14 +172,46 @@ def _merit(call: Call) -> tuple[float, ...]:
     match call.shape.inputs:
         case Inputs.TWO_SETS:
             meant = weight["pairs within one set"] <= NOTICEABLE * sum(weight.values())
-        case Inputs.VIEWS:
-            meant = weight["negatives in the same view"] > 0
+        case Inputs.VIEWS | Inputs.STACKED:
+            pull, push = (gradients[:, mask].mean() for mask in (arrangement.positives, arrangement.negatives))
+            meant = weight["negatives in the same view"] > 0 and bool(pull < push)
         case Inputs.GROUPS:
             meant = len(gradients[:, arrangement.positives].sum(0).sign().unique()) == 1
-    explained = _share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
+    explained = share(found.unexplained.nan_to_num(), found.norm.nan_to_num()) < UNEXPLAINED
     parts = [part for part in (found.used[: arrangement.first], found.used[arrangement.first :]) if len(part)]
     used = all(bool(part.any()) for part in parts)
-    return float(found.gradients.isfinite().any()), float(explained), sum(both) / 2, float(meant), float(used)
+    of_kind = (sum(both) / 2, float(meant), float(used), float(bool(plane.any()))) if explained else (0.0,)
+    return float(found.gradients.isfinite().any()), float(explained), *of_kind
+
+
+def _with_manners(call: Call) -> Call:
+    """The call, and whether the loss remembers earlier ones, and whether torch can map it over many points at once."""
+    arrangement = in_batch(call.shape)
+    batches = torch.stack([_batch(arrangement, seed) for seed in (0, 1, 2, 0)])
+
+    def one_by_one(call: Call) -> Tensor:
+        found = []
+        for batch in batches:
+            torch.manual_seed(0)
+            found.append(pair_gradients(call, arrangement, batch[None]).gradients)
+        return torch.cat(found)
+
+    found = one_by_one(call)
+    if not _alike(found[:1], found[3:]):
+        fresh = replace(call, remembers=True)
+        found = one_by_one(fresh)
+        return fresh if _alike(found[:1], found[3:]) else call
+    with suppress(Exception):
+        mapped(call, arrangement, points_with(arrangement, batches))
+        at_once = replace(call, at_once=True)
+        if _alike(pair_gradients(at_once, arrangement, batches).gradients, found):
+            return at_once
+    return call
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    size = max(largest(one), largest(other))
+    return bool(torch.equal(one.isnan(), other.isnan()) and largest(one - other) <= REPEATABLE * size)
 
 
 def _batch(arrangement: Arrangement, seed: int) -> Tensor:
@@ -212,14 +243,17 @@ class _Plane:
                 f"{[round(s[0].item(), 4) for s in (s_p, s_n)]} of a positive and a negative and wherever else it was "
                 "called, but expected finite numbers"
             )
-        beside = s_p + BESIDE[0], s_n + BESIDE[1]
-        deviations, noise = self._noise(*beside, found.precision)
-        plane = turning(self._curls(*beside), noise)
+        deviations, noise = self._noise(s_p + BESIDE[0], s_n + BESIDE[1], found.precision)
+        # A loss that is called point by point is looked at on a coarser grid.
+        every = 1 if call.at_once else max(1, points // COARSE)
+        on = torch.arange(points) % every == 0
+        thin = inside & (on[:, None] & on).flatten()
+        plane = turning(self._curls(s_p[thin[inside]] + BESIDE[0], s_n[thin[inside]] + BESIDE[1]), noise)
         again = finite.nonzero().flatten()[torch.linspace(0, int(finite.sum()) - 1, REPEATED).long()]
         first, repeated = found.gradients[again], _on_plane(call, s_p[again], s_n[again]).gradients
 
-        def on_grid(values: Tensor) -> Tensor:
-            return grid.new_full((points * points,), torch.nan).masked_scatter(inside, values).view(points, -1)
+        def on_grid(values: Tensor, where: Tensor = inside) -> Tensor:
+            return grid.new_full((points * points,), torch.nan).masked_scatter(where, values).view(points, -1)
 
         w_p, w_n = map(on_grid, self._sums(found))
         size = max(largest(w_p), largest(w_n))
@@ -228,7 +262,8 @@ class _Plane:
         self.progress("measuring batches")
         batches = self._batches()
         upper = found.gradients.nan_to_num().triu(1)
-        trail = torch.cat([j.trail for j in on_the_plane]) if on_the_plane else torch.zeros(0, 2, dtype=grid.dtype)
+        some = on_the_plane[:: max(1, len(on_the_plane) // CLOSED_IN)]
+        trail = torch.cat([grid.new_zeros(0, 2), *(jump.closing_in() for jump in some)])
         return Measurement(
             name=call.name,
             shape=call.shape,
@@ -238,17 +273,20 @@ class _Plane:
             w_p=w_p,
             w_n=w_n,
             inside=inside.view(points, -1),
-            curl=on_grid(plane.field),
+            curl=on_grid(plane.field, thin),
             on_plane=plane,
             factors=fit_factors(grid, w_p, w_n, (on_grid(deviations[0]), on_grid(deviations[1]))),
             on_batches=non_integrability(call),
-            unexplained=_share(found.unexplained.nan_to_num(), found.norm.nan_to_num()),
-            aside=_share(upper * ~on_plane(call.shape).measured, upper),
+            unexplained=share(found.unexplained.nan_to_num(), found.norm.nan_to_num()),
+            turned=reading_coordinates(call, batches.arrangement, batches.similarities[:COMPARED]),
+            remembers=call.remembers,
+            aside=share(upper * ~on_plane(call.shape).measured, upper),
             jumps=tuple(on_the_plane),
             jumps_on_batches=tuple(self._jumps_on_batches(batches, noise)),
             stopped_by=self._why_not_continuous(),
             batches=batches,
             not_finite=not_finite(call),
+            between=between_labels(call),
             explodes=explosions(self._weights),
             learned=dict(found.learned),
             trail=torch.cat([trail.T, self._weights(*trail.T)]) if len(trail) else trail.new_zeros(4, 0),
@@ -274,13 +312,8 @@ class _Plane:
 
     def _why_not_continuous(self) -> str:
         arrangement = in_batch(self.call.shape)
-        similarities = _batch(arrangement, 3)
-        n = arrangement.first
-        if self.call.shape.inputs in OF_SCORES:
-            return why_not_continuous(self.call, arrangement, similarities[:n, n:])
-        vectors = torch.linalg.cholesky(similarities)
-        wide = (self.call.shape.dim or len(vectors)) - len(vectors)
-        return why_not_continuous(self.call, arrangement, torch.nn.functional.pad(vectors, (0, wide)))
+        (point,) = points_with(arrangement, _batch(arrangement, 3)[None])
+        return why_not_continuous(self.call, arrangement, point)
 
     def _jumps_on_plane(self, w_p: Tensor, w_n: Tensor, grid: Tensor, size: float, noise: float) -> list[Jump]:
         known = (w_p + w_n).isfinite()
@@ -288,6 +321,11 @@ class _Plane:
         right, up = known[1:] & known[:-1], known[:, 1:] & known[:, :-1]
         starts = torch.cat([points[:-1][right], points[:, :-1][up]])
         ends = torch.cat([points[1:][right], points[:, 1:][up]])
+        if not self.call.at_once:
+            both = torch.stack([w_p, w_n])
+            bent = torch.cat([_bent(both, 1)[right], _bent(both, 2)[up]])
+            first = bent.argsort(descending=True, stable=True)[:CLOSER]
+            starts, ends = starts[first], ends[first]
 
         def weights(x: Tensor) -> Tensor:
             pull, push = self._weights(*x.T)
@@ -346,5 +384,8 @@ class _Plane:
             yield Field(step, by_n[0] + by_p[1], size.item())
 
 
-def _share(part: Tensor, total: Tensor) -> float:
-    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
+def _bent(weights: Tensor, axis: int) -> Tensor:
+    """How much more the weights change between two points of the grid than between their neighbours."""
+    change = weights.diff(dim=axis).nan_to_num().movedim(axis, -1)
+    around = torch.nn.functional.pad(change, (1, 1), mode="replicate")
+    return (change - (around[..., 2:] + around[..., :-2]) / 2).norm(dim=0).movedim(-1, axis - 1)

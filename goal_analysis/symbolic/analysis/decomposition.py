@@ -93,11 +93,18 @@ class Decomposition(Displayed):
         """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on the derived
         pieces.
         """
-        total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
-        for parts in self.parts:
-            for s, share in _term_gradient(parts, positives, negatives):
-                total[s] = sp.Add(total[s], share)
-        return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
+        return anchor_weights(self.loss, positives, negatives)
+
+
+def anchor_weights(
+    loss: Objective, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
+) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+    """`Decomposition.weights` of a loss that is not decomposed: nothing is simplified or separated."""
+    total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
+    for parts in map(_parts, loss.terms):
+        for s, share in _term_gradient(parts, positives, negatives):
+            total[s] = sp.Add(total[s], share)
+    return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
 
 
 def decompose(loss: Objective) -> Decomposition:
@@ -203,6 +210,7 @@ def _pairwise(*xs: sp.Expr) -> sp.Expr:
     return first + softplus(second - first)
 
 
+@lru_cache(maxsize=1024)
 def _parts(term: Term) -> TermParts:
     inner = (side.slope(s) if side else sp.S.Zero for side, s in ((term.positives, s_p), (term.negatives, s_n)))
     return TermParts(term, *map(undetach, (*term.triplet_weights, *inner)))
@@ -216,7 +224,7 @@ def _term_gradient(parts: TermParts, positives, negatives):
         for factor_n, value_n, members_n in sides_n:
             at = {x_p: value_p, x_n: value_n}
             for outer, members in ((-parts.outer_positive, members_p), (parts.outer_negative, members_n)):
-                triplet_weight = factor_p * factor_n * undetach(outer.subs(at, simultaneous=True))
+                triplet_weight = factor_p * factor_n * undetach(outer.xreplace(at))
                 for s, share in members:
                     yield s, triplet_weight * share
 
@@ -226,11 +234,11 @@ def _gathered(side: Side | None, variable, inner_derivative, own, positives):
     if side is None:
         return [(sp.S.One, sp.S.Zero, [])]
     pool = (*positives, *own) if side.pool is Pool.ALL else own
-    values = [side.inner.subs(variable, s) for s in pool]
-    slopes = [inner_derivative.subs(variable, s) for s in pool]
+    values = [side.inner.xreplace({variable: s}) for s in pool]
+    slopes = [inner_derivative.xreplace({variable: s}) for s in pool]
     places = [sp.Dummy(real=True) for _ in pool]
     at = dict(zip(places, values, strict=True))
-    mining = [undetach(weight.subs(at, simultaneous=True)) for weight in side.aggregator.weights(places)]
+    mining = [undetach(weight.xreplace(at)) for weight in side.aggregator.weights(places)]
     if side.aggregator.enumerates:
         return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
     aggregate = undetach(side.aggregator.combine(values))

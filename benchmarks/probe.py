@@ -98,7 +98,7 @@ def main() -> None:
     alone = pd.Series([step(None) for _ in range(12)][2:]).median()
     print(f"batch {given.batch}, {1000 * alone:.0f} ms a step without a probe")
     print(f"{'':>7} {'every':>6} {'anchors':>8} {'25 %':>7} {'median':>7} {'75 %':>7}")
-    for follows, every, anchors in itertools.product((False, True), (1, 4), (64, None)):
+    for follows, every, anchors in itertools.product((False, True), (1, 10), (64, None)):
         q = ratios(given.batch, given.steps, every, anchors, follows).quantile([0.25, 0.5, 0.75])
         print(
             f"{'follow' if follows else 'watch':>7} {every:>6} {anchors or 'all':>8} "

@@ -156,16 +156,14 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
     first = parts[0]
     if not isinstance(first, Tensor):
         return first
-    if first.ndim and all(len(part) == size for part, size in zip(parts, sizes, strict=True)):
-        shapes = {tuple(part.shape[1:]) for part in parts}
-        if len(shapes) == 1:
-            return torch.cat(parts)
-        raise ValueError(f"GradientCache: got outputs of widths {sorted(shapes)} but expected one; select what is kept")
-    if all(torch.equal(part, first) for part in parts):
+    of_rows = first.ndim and all(len(part) == size for part, size in zip(parts, sizes, strict=True))
+    if of_rows and len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(parts)
+    if not of_rows and all(torch.equal(part, first) for part in parts):
         return first
     raise ValueError(
-        f"GradientCache: got an output of shape {tuple(first.shape)} that differs between chunks of {sizes[0]} rows "
-        "but expected a row for every row; select what is kept"
+        f"GradientCache: got outputs of shapes {tuple(first.shape)} and {tuple(parts[-1].shape)} of chunks of "
+        f"{sizes[0]} and {sizes[-1]} rows but expected a row for every row, or the same of every chunk; select what is kept"
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from goal_analysis.files import write_whole
@@ -25,16 +24,6 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 QUANTILES = (0.1, 0.5, 0.9)  # of every distribution, by default
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Some anchors of a score matrix: S, W = ∂L/∂S (−w⁺ at positives, w⁻ at negatives) and which pairs are which."""
-
-    scores: Float[Tensor, "anchors candidates"]
-    gradient: Float[Tensor, "anchors candidates"]
-    positives: Bool[Tensor, "anchors candidates"]
-    negatives: Bool[Tensor, "anchors candidates"]
 
 
 def effective_number(
@@ -59,9 +48,14 @@ def column_names(levels: Sequence[float], decomposed: bool) -> tuple[str, ...]:
 
 
 def statistics(
-    rows: Rows, levels: Sequence[float] = QUANTILES, factors: Compiled | None = None
+    scores: Float[Tensor, "anchors candidates"],
+    gradient: Float[Tensor, "anchors candidates"],
+    matches: Matches,
+    levels: Sequence[float] = QUANTILES,
+    factors: Compiled | None = None,
 ) -> Float[Tensor, " columns"]:
-    """The numbers that `column_names` names, computed in float32 at least.
+    """The numbers that `column_names` names of some anchors, with ``gradient`` ∂L/∂S: −w⁺ at positives, w⁻ at
+    negatives; computed in float32 at least.
 
     - quantiles of s_p and |w⁺| over the positives, of s_n and |w⁻| over the negatives;
     - with ``factors``, of P⁺ over the positives, P⁻ over the negatives, and T over the anchors at their least
@@ -70,8 +64,8 @@ def statistics(
     - effective_negatives: the mean of `effective_number` of |w⁻| over the anchors that push;
     - push_share = Σ|w⁻|/(Σ|w⁺| + Σ|w⁻|), and pull_share = 1 − push_share.
     """
-    positives, negatives = rows.positives, rows.negatives
-    scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (rows.scores, rows.gradient))
+    positives, negatives = matches.positives, matches.negatives
+    scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (scores, gradient))
     size = gradient.abs()
     pulls, pushes = size * positives, size * negatives
     numbers = [
@@ -165,13 +159,12 @@ class GradientProbe:
         self._every, self._anchors, self._levels, self._path = every, anchors, tuple(quantiles), path
         self._factors = None if objective is None else factors_of(objective, settings or {})
         self._generator = torch.Generator().manual_seed(seed)
-        self._open, self._watched, self._next_step = False, 0, 0
+        self._open, self._watched, self._next_step = True, 0, 0
         self._records: list[tuple[int, Tensor]] = []
         self._taken, self._handles = 0, []
         self.at: int | None = None
 
     def __enter__(self) -> GradientProbe:
-        self._open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -197,29 +190,29 @@ class GradientProbe:
                 number, as when gradients are accumulated over several batches, make one row: their mean.
 
         Raises:
-            RuntimeError: outside of the probe's block.
+            RuntimeError: after the probe's block.
             ValueError: scores without a gradient, or of another shape than the matches.
         """
         if not self._open:
-            raise RuntimeError("GradientProbe: got something to watch outside of its with block")
+            raise RuntimeError("GradientProbe: got something to watch after its with block")
         if not scores.requires_grad:
             raise ValueError("GradientProbe: got scores without a gradient but expected those that the loss reads")
         if self._is_due(step):
             matches.check(scores, "GradientProbe.watch")
             self._watched += 1
             number, chosen = self._number(step), self._choose(scores)
-            parts = scores.detach()[chosen], matches.positives[chosen], matches.negatives[chosen]
+            looked_at, among = scores.detach()[chosen], Matches(matches.positives[chosen], matches.negatives[chosen])
 
             def record(gradient: Tensor) -> None:
                 if self._open:
-                    self._record(number, Rows(parts[0], gradient.detach()[chosen], *parts[1:]))
+                    self._record(number, looked_at, gradient.detach()[chosen], among)
 
             # The hook lives and dies with the graph; what it returns, None, leaves the gradient as it is.
             scores.register_hook(record)
         self._next_step = self._number(step) + 1
 
-    def follow(self, objective: Any) -> None:
-        """Record the weights of an objective at every call, until the block is left.
+    def follow(self, objective: Any) -> GradientProbe:
+        """Record the weights of an objective at every call, until the block is left, and return the probe itself.
 
         They are W(S) of the embeddings that it is handed, without the factor that its value is multiplied with later.
         They are worked out anew, which leaves gradients and random numbers as they are.
@@ -235,6 +228,7 @@ class GradientProbe:
                 self._look(objective, *given, **named)
 
         self._handles.append(objective.register_forward_hook(uncompiled(look), with_kwargs=True))
+        return self
 
     def take(self) -> dict[str, float]:
         """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
@@ -271,9 +265,9 @@ class GradientProbe:
         order = torch.randperm(len(scores), generator=self._generator)
         return order[: self._anchors].to(scores.device)
 
-    def _record(self, number: int, rows: Rows) -> None:
+    def _record(self, number: int, *rows: Any) -> None:
         with torch.no_grad():
-            self._records.append((number, statistics(rows, self._levels, self._factors)))
+            self._records.append((number, statistics(*rows, self._levels, self._factors)))
 
     def _look(
         self,
@@ -295,6 +289,6 @@ class GradientProbe:
             restore()
             self._watched += 1
             chosen = self._choose(s)
-            rows = Rows(s[chosen], w[chosen], matches.positives[chosen], matches.negatives[chosen])
-            self._record(self._number(None), rows)
+            among = Matches(matches.positives[chosen], matches.negatives[chosen])
+            self._record(self._number(None), s[chosen], w[chosen], among)
         self._next_step = self._number(None) + 1

@@ -337,9 +337,12 @@ def test_inputs_that_cannot_be_cut_are_refused(given: tuple, message: str) -> No
 @pytest.mark.parametrize(
     ("encode", "message"),
     [
-        (lambda x: x.sum(), r"got an output of shape \(\) that differs between chunks of 4 rows"),
-        (lambda x: x.T, r"got an output of shape \(6, 4\) that differs"),
-        (lambda x: (x[:, : len(x)], 1), r"got outputs of widths \[\(2,\), \(4,\)\] but expected one"),
+        (
+            lambda x: x.sum(),
+            r"got outputs of shapes \(\) and \(\) of chunks of 4 and 2 rows but expected a row for every row",
+        ),
+        (lambda x: x.T, r"got outputs of shapes \(6, 4\) and \(6, 2\) of chunks"),
+        (lambda x: (x[:, : len(x)], 1), r"got outputs of shapes \(4, 4\) and \(2, 2\) of chunks"),
     ],
 )
 def test_outputs_that_cannot_be_joined_are_refused(encode, message: str) -> None:

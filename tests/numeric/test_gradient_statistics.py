@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import (
-    Rows,
     column_names,
     effective_number,
     masked_quantiles,
@@ -15,11 +15,12 @@ from goal_analysis.numeric.probe import (
 def test_an_anchor_without_negatives_is_left_out() -> None:
     empty = torch.zeros(2, 3, dtype=torch.bool)
     positives = torch.tensor([[True, False, False], [True, True, True]])
-    rows = Rows(torch.rand(2, 3), torch.tensor([[-1.0, 0.5, 0.5], [-1.0, 0.0, 0.0]]), positives, ~positives)
-    named = dict(zip(column_names((0.5,), False), statistics(rows, (0.5,)).tolist(), strict=True))
+    gradient = torch.tensor([[-1.0, 0.5, 0.5], [-1.0, 0.0, 0.0]])
+    found = statistics(torch.rand(2, 3), gradient, Matches(positives, ~positives), (0.5,))
+    named = dict(zip(column_names((0.5,), False), found.tolist(), strict=True))
     assert named["active_share"] == 1
     assert named["effective_negatives"] == pytest.approx(2)
-    nothing = statistics(Rows(torch.rand(2, 3), torch.zeros(2, 3), empty, empty), (0.5,))
+    nothing = statistics(torch.rand(2, 3), torch.zeros(2, 3), Matches(empty, empty), (0.5,))
     assert nothing.isnan().all()
 
 

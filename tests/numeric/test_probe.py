@@ -171,13 +171,13 @@ def test_after_the_block_hooks_are_silent() -> None:
 def test_what_cannot_be_watched_is_named() -> None:
     scores, pairs = random_scores(), Matches.of_pairs(12)
     probe = GradientProbe()
-    with pytest.raises(RuntimeError, match="outside of its with block"):
-        probe.watch(scores, pairs)
     with probe:
         with pytest.raises(ValueError, match="scores without a gradient"):
             probe.watch(scores.detach(), pairs)
         with pytest.raises(ValueError, match=r"got scores of shape \(12, 12\) but expected \(3, 3\)"):
             probe.watch(scores, Matches.of_pairs(3))
+    with pytest.raises(RuntimeError, match="after its with block"):
+        probe.watch(scores, pairs)
     with pytest.raises(ValueError, match="every: got 0"):
         GradientProbe(every=0)
     with pytest.raises(ValueError, match="quantiles: got"):

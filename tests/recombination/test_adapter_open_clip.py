@@ -141,5 +141,5 @@ def test_it_is_called_as_its_own_loss_is(open_clip: ModuleType) -> None:
 
 def test_the_page_runs(open_clip: ModuleType) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    (body,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (body,) = (block for block in re.findall(r"```py\n(.*?)```", page, re.DOTALL) if "import open_clip" in block)
     exec(compile(body, str(PAGE), "exec"), {"torch": torch, "across": AcrossProcesses(objective())})

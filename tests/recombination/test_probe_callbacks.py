@@ -1,5 +1,6 @@
 """The probe as a callback: what it sees of a training goes to the loggers of the trainer, step by step."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+import goal_analysis
 from goal_analysis.api.objectives import objective as door
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import GradientProbe
@@ -69,7 +71,8 @@ def trained(tmp_path: Path, towers: Towers, probe: GradientProbe | None) -> list
     if probe is not None:
         from goal_analysis.recombination.adapters import transformers as adapter
 
-        trainer.add_callback(adapter.ProbeCallback(probe, trainer.log, None if towers.probe else towers.objective))
+        followed = probe if towers.probe else probe.follow(towers.objective)
+        trainer.add_callback(adapter.ProbeCallback(followed, trainer.log))
     trainer.train()
     return trainer.state.log_history
 
@@ -120,26 +123,23 @@ def test_lightning_logs_what_the_probe_sees() -> None:
     """A stand-in for its trainer, which calls the hooks as Lightning documents; two batches make a step."""
     towers, loggers = model(), [Logger(), Logger()]
     trainer = SimpleNamespace(global_step=0, loggers=loggers)
-    watching = ProbeCallback(probe := GradientProbe(every=2), towers.objective)
+    watching = ProbeCallback(probe := GradientProbe(every=2).follow(towers.objective))
     batches = torch.utils.data.DataLoader(rows(), BATCH)
-    watching.on_train_start(trainer, towers)
     for number, batch in enumerate(batches):
         watching.on_train_batch_start(trainer, towers, batch, number)
         towers(**batch)["loss"].backward()
         trainer.global_step += number % 2
         watching.on_train_batch_end(trainer, towers, {}, batch, number)
-    watching.on_train_end(trainer, towers)
     assert loggers[0].records == loggers[1].records
     assert [step for step, _ in loggers[0].records] == list(probe.frame().step) == [0, 2]
     assert [r["probe/push_share"] for _, r in loggers[0].records] == pytest.approx(list(probe.frame().push_share))
-    towers(**batch)
-    assert len(probe.frame()) == 2
+    assert probe.take() == {}
 
 
-def test_an_error_ends_the_probe_too() -> None:
-    towers, trainer = model(), SimpleNamespace(global_step=0, loggers=[])
-    watching = ProbeCallback(probe := GradientProbe(), towers.objective)
-    watching.on_train_start(trainer, towers)
-    watching.on_exception(trainer, towers, ValueError("elsewhere"))
-    towers(**next(iter(torch.utils.data.DataLoader(rows(), BATCH))))
-    assert probe.frame().empty
+def test_the_page_runs_where_lightning_is_installed() -> None:
+    pytest.importorskip("lightning")
+    page = (Path(__file__).parents[2] / "docs" / "plugging-in.md").read_text(encoding="utf-8")
+    (body,) = (block for block in re.findall(r"```py\n(.*?)```", page, re.DOTALL) if "import lightning" in block)
+    names = {"torch": torch, "normalize": normalize, "ga": goal_analysis, "GradientProbe": GradientProbe}
+    torch.set_default_dtype(torch.float32)
+    exec(body, names | {"images": torch.randn(128, 16), "texts": torch.randn(128, 24)})

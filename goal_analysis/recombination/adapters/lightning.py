@@ -6,8 +6,6 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from torch import nn
-
 from goal_analysis.numeric.probe import GradientProbe
 
 Callback: Any = object
@@ -24,19 +22,11 @@ class ProbeCallback(Callback):
     The steps are the trainer's; batches whose gradients are accumulated into one step make one record, their mean.
 
     Args:
-        probe: which steps, and how many anchors of each.
-        objective: what the probe follows, as in `GradientProbe.follow`; by default nothing, where ``training_step``
-            hands its scores to ``probe.watch`` itself.
+        probe: one that follows an objective, or that ``training_step`` hands its scores to.
     """
 
-    def __init__(self, probe: GradientProbe, objective: nn.Module | None = None) -> None:
-        self.probe, self.objective = probe, objective
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Open the probe."""
-        self.probe.__enter__()
-        if self.objective is not None:
-            self.probe.follow(self.objective)
+    def __init__(self, probe: GradientProbe) -> None:
+        self.probe = probe
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
         """Tell the probe the step."""
@@ -49,11 +39,3 @@ class ProbeCallback(Callback):
             step = int(found.pop("step"))
             for logger in trainer.loggers:
                 logger.log_metrics({f"probe/{name}": value for name, value in found.items()}, step)
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Close the probe."""
-        self.probe.__exit__(None)
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Close the probe where training ends with an error."""
-        self.probe.__exit__(type(exception))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from goal_analysis.numeric.probe import GradientProbe
@@ -18,22 +17,12 @@ class ProbeCallback(TrainerCallback):
     steps are the trainer's; batches whose gradients are accumulated into one step make one record, their mean.
 
     Args:
-        probe: which steps, and how many anchors of each.
+        probe: one that follows an objective, or that the loss hands its scores to.
         log: the ``log`` of the trainer.
-        objective: what the probe follows, as in `GradientProbe.follow`; by default nothing, where the loss hands its
-            scores to ``probe.watch`` itself.
     """
 
-    def __init__(
-        self, probe: GradientProbe, log: Callable[[dict[str, float]], Any], objective: nn.Module | None = None
-    ) -> None:
-        self.probe, self.log, self.objective = probe, log, objective
-
-    def on_train_begin(self, *given: Any, **more: Any) -> None:
-        """Open the probe."""
-        self.probe.__enter__()
-        if self.objective is not None:
-            self.probe.follow(self.objective)
+    def __init__(self, probe: GradientProbe, log: Callable[[dict[str, float]], Any]) -> None:
+        self.probe, self.log = probe, log
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the probe the step, by the number that the trainer logs it under."""
@@ -46,7 +35,3 @@ class ProbeCallback(TrainerCallback):
             due = control.should_log  # which the trainer takes for done after any log
             self.log({f"probe/{name}": value for name, value in found.items() if name != "step"})
             control.should_log = due
-
-    def on_train_end(self, *given: Any, **more: Any) -> None:
-        """Close the probe."""
-        self.probe.__exit__(None)

@@ -163,7 +163,7 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
         return first
     raise ValueError(
         f"GradientCache: got outputs of shapes {tuple(first.shape)} and {tuple(parts[-1].shape)} of chunks of "
-        f"{sizes[0]} and {sizes[-1]} rows but expected a row for every row, or the same of every chunk; select what is kept"
+        f"{sizes[0]} and {sizes[-1]} rows but expected a row for every row, or the same of all; select what is kept"
     )
 
 

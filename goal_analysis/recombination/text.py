@@ -32,12 +32,8 @@ from goal_analysis.recombination.parts import OF_PAIR, Parts, side_by_side, twin
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE
-from goal_analysis.symbolic.objective import Anchors, Objective, Reduction
+from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
-    ANCHORS_OF,
-    REDUCTION_OF,
-    SIMILARITY_OF,
     loss_from_mapping,
     loss_to_mapping,
     pair_weights_from_mapping,
@@ -57,8 +53,8 @@ EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
 KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
 
-WORDS: dict[str, Mapping[str, Any]] = {"anchors": ANCHORS_OF, "reduction": REDUCTION_OF}
-"""Fields of an objective that a line says among the values, with the words for them."""
+IN_LINE = ("anchors", "reduction")
+"""Fields of an objective that a line says among the values."""
 
 
 def parse_objective(
@@ -93,10 +89,11 @@ def parse_objective(
     head, of_head, pair, of_pair, mining = match.groups()
     try:
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
-        of_head, words = _words(of_head, head)
-        said = [*_settings(of_head, found, head), *_settings(of_pair, found, pair or "", parts)]
-        for name, value in (settings or {}).items():
-            said.append((name, value))
+        own, of_weights = _said(of_head, head), _said(of_pair, pair or "")
+        words = _words([(name, word) for name, word in own if name in IN_LINE], head)
+        numbers = [(name, value) for name, value in own if name not in IN_LINE]
+        said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
+        said += (settings or {}).items()
         names = [name for name, _ in said]
         for name in names:
             if names.count(name) > 1:
@@ -168,36 +165,38 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _words(text: str | None, owner: str) -> tuple[str, dict[str, Any]]:
-    """The values of hyperparameters apart from the fields that words say."""
-    values, words = [], {}
-    for assignment in (text or "").split(","):
-        name, _, word = (part.strip() for part in assignment.partition("="))
-        if name not in WORDS:
-            values.append(assignment)
-        elif name in words:
-            raise ValueError(f"{owner}: got {name} twice but expected it once")
-        elif word not in WORDS[name]:
-            raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
-        else:
-            words[name] = WORDS[name][word]
-    return ",".join(values), words
-
-
-def _settings(
-    text: str | None, objective: Objective, owner: str, parts: Parts | None = None
-) -> Iterator[tuple[str, float]]:
-    """Pairs of a hyperparameter's name in the objective and its value."""
-    if not text or not text.strip():
-        return
-    known = {h.name: h for h in objective.hyperparameters}
-    if parts is not None:  # pair weights call their hyperparameters by their own names
-        for h in parts.pair(owner).hyperparameters:
-            known[h.name] = known.get(h.name + OF_PAIR, known.get(h.name, h))
-    for assignment in text.split(","):
+def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
+    """The assignments within parentheses."""
+    said = []
+    for assignment in text.split(",") if text and text.strip() else ():
         name, equals, value = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise ValueError(f"{owner}: got {assignment.strip()!r} but expected NAME=VALUE, such as tau=12")
+        said.append((name, value))
+    return said
+
+
+def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
+    """The fields that words say."""
+    found = {}
+    for name, word in said:
+        if name in found:
+            raise ValueError(f"{owner}: got {name} twice but expected it once")
+        if word not in WORDS[name]:
+            raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
+        found[name] = WORDS[name][word]
+    return found
+
+
+def _settings(
+    said: list[tuple[str, str]], objective: Objective, owner: str, parts: Parts | None = None
+) -> Iterator[tuple[str, float]]:
+    """Pairs of a hyperparameter's name in the objective and its value."""
+    known = {h.name: h for h in objective.hyperparameters}
+    if said and parts is not None:  # pair weights call their hyperparameters by their own names
+        for h in parts.pair(owner).hyperparameters:
+            known[h.name] = known.get(h.name + OF_PAIR, known.get(h.name, h))
+    for name, value in said:
         if name not in known:
             expected = f"one of {one_of(known, name)}" if known else "none: it has no hyperparameters"
             other = f"; the triplet weight {owner} is called {RENAMED[owner]} now" if owner in RENAMED else ""
@@ -245,7 +244,7 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
         return None
     defaults = {h.name: exact(h.default) for h in base.hyperparameters}
     settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
-    of_line = {name: getattr(objective, name) for name in WORDS}
+    of_line = {name: getattr(objective, name) for name in IN_LINE}
     try:
         same = replace(base.with_settings(settings), **of_line)
     except ValueError:
@@ -341,12 +340,9 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
         return loss_from_mapping(loss.pop("name", "declared"), loss)
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
-    fields = {
-        "similarity": table.choice("similarity", SIMILARITY_OF, COSINE) if "similarity" in table else None,
-        "direction": direction_of(table.text("direction")) if "direction" in table else None,
-        "reduction": table.choice("reduction", REDUCTION_OF, Reduction.MEAN) if "reduction" in table else None,
-        "anchors": table.choice("anchors", ANCHORS_OF, Anchors.BOTH) if "anchors" in table else None,
-    }
+    fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
+    if "direction" in table:
+        fields["direction"] = direction_of(table.text("direction"))
     numbers = {name: float(settings.number(name)) for name in settings}
     if "objective" in table:
         for key in ("triplet", "pair", "mining"):

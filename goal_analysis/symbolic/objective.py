@@ -44,6 +44,14 @@ class Reduction(Enum):
     MEAN = "mean"
 
 
+WORDS: dict[str, Mapping[str, Any]] = {
+    "similarity": {similarity.name: similarity for similarity in SIMILARITIES},
+    "reduction": {reduction.value: reduction for reduction in Reduction},
+    "anchors": {anchors.name.lower(): anchors for anchors in Anchors},
+}
+"""The words of fields of an objective."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Term:
     """One summand of an anchor's objective: Φ(A⁺[k(s_p)], A⁻[h(s_n)]), mostly φ(gap) with gap = A⁻ − A⁺.
@@ -194,14 +202,8 @@ class Objective(Displayed):
         owner = self.owner
         if not self.terms:
             raise ValueError(f"{owner}: got no terms but expected at least one")
-        named: dict[str, tuple[type, dict[str, Any]]] = {
-            "anchors": (Anchors, _names_of(Anchors)),
-            "reduction": (Reduction, _names_of(Reduction)),
-            "similarity": (Similarity, {s.name: s for s in SIMILARITIES}),
-        }
-        for field_name, (kinds, accepted) in named.items():
-            given = getattr(self, field_name)
-            object.__setattr__(self, field_name, _understood(given, kinds, accepted, f"{owner}: {field_name}"))
+        for name, accepted in WORDS.items():
+            object.__setattr__(self, name, _understood(getattr(self, name), accepted, f"{owner}: {name}"))
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
@@ -319,13 +321,9 @@ def used_symbols(terms: Sequence[Term], relative: Sequence[RelativeSimilarity] =
     return set().union(*(term.symbols for term in terms), *of_relative)
 
 
-def _names_of(kinds: type[Enum]) -> dict[str, Enum]:
-    return {kind.name.lower(): kind for kind in kinds}
-
-
-def _understood(given: Any, kind: type, accepted: Mapping[str, Any], where: str) -> Any:
+def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:
     """A value, or the one that a name stands for."""
-    if isinstance(given, kind):
+    if isinstance(given, type(next(iter(accepted.values())))):
         return given
     if not isinstance(given, str) or given not in accepted:
         raise ValueError(f"{where}: got {given!r} but expected one of {', '.join(accepted)}")

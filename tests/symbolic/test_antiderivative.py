@@ -24,6 +24,9 @@ ranges = {s_n: (sp.Integer(-1), sp.Integer(1)), a: (sp.Integer(1), sp.Integer(3)
         1 / (sp.exp(a * s_n) + 3),
         (s_n + a) ** sp.Rational(1, 2),
         s_n / sp.sqrt(1 - s_n**2),
+        (3 * s_n**2 - 1) / (s_n**3 - s_n + 4),
+        s_n * sp.exp(-a * s_n**2),
+        1 / (s_n**2 - 3),
     ],
     ids=str,
 )

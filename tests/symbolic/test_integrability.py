@@ -10,7 +10,7 @@ from goal_analysis.recombination.parts import twin_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.analysis.recovery import NoTwin, potential, tangent_profile, u
-from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MEAN, SUM
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MEAN, MEAN_ACTIVE, SOFTMIN, SUM
 from goal_analysis.symbolic.language.primitives import (
     detach,
     gap,
@@ -312,6 +312,33 @@ def test_a_loss_that_jumps_by_constants_alone_is_integrable(formula_):
     assert "jumps by constants" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("formula_", "integrable"),
+    [
+        ("(s_n + s_p)*step(s_n - s_p - 1.99)", False),
+        ("(s_n - s_p)*step(s_n*s_p - 0.9999)", False),
+        ("(s_n - s_p)*step(s_n - s_p - 1.99)", True),
+        ("(s_n - s_p)*step(s_n - 1)", True),
+        ("step(hinge(s_n - 0.3))*s_p", False),
+        ("step(hinge(s_n - 0.3) - 0.7)*s_p", True),
+        ("s_n if 0 < s_n < s_p else 0", False),
+        ("s_n*s_p if s_n > 0 and s_p > 0 else 0", True),
+        ("1 if s_n > 0 or s_p > 0.5 else s_p", False),
+        ("s_p if -2 < s_n < 2 else 0", True),
+        ("step(exp(s_n) - 2.7182)*s_p", False),
+        ("step(exp(s_n) - 2.7183)*s_p", True),
+        ("(s_n**2 + (1 - s_p)**2)*step(s_n**2 + (1 - s_p)**2 + 1/16)", True),
+    ],
+)
+def test_thresholds_in_corners_and_beyond_the_range_are_told_apart(formula_, integrable):
+    verdict = integrability(formula(formula_))
+    assert verdict.integrable is integrable, verdict.reason
+
+
+def test_a_similarity_without_a_range_is_looked_at_far_out():
+    assert integrability(formula("s_p*step(s_n - 1000000)", similarity=DOT)).integrable is False
+
+
 @pytest.mark.parametrize("text", ["(s_n - s_p)*step(s_n**2 - 2)", "s_p*step(0.1 - sqrt(4 - 2*s_n)/2)"])
 def test_a_threshold_that_no_cosine_reaches_is_never_met(text):
     field = formula(text).field
@@ -354,6 +381,35 @@ def test_thresholds_are_met_where_aggregates_of_several_pairs_lie(outer, negativ
     term = Term(outer=parse(outer, SX), positives=EACH(s_p), negatives=negatives)
     verdict = integrability(decompose(Objective(name="several", title="", terms=(term,))))
     assert verdict.integrable is integrable, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("outer", "positives", "negatives", "integrable"),
+    [
+        ("x_n - x_p", SUM(detach(sp.exp(s_p)) * s_p), LOGSUMEXP(1 - s_n), True),
+        ("x_n - x_p", SUM(sp.log(2 + s_p)), MAX(detach(s_n) * s_n), True),
+        ("detach(x_n)*x_n - x_p", SUM(s_p), LOGSUMEXP(s_n), True),
+        ("x_n*x_p", SUM(detach(s_p) * s_p), SUM(s_n), False),
+        ("detach(x_p)*x_n", EACH(s_p), EACH(s_n), False),
+        ("step(x_p - 0.3)*x_n", EACH(s_p), EACH(s_n), False),
+        ("x_n*x_p", MEAN(s_p), MEAN_ACTIVE(2 + s_n), True),
+        ("x_n*x_p", MEAN(s_p), MEAN_ACTIVE(s_n), False),
+        ("x_n - x_p", SOFTMIN(s_p), MEAN(5 * (s_n + sp.Rational(1, 8)) * step(s_n - sp.Rational(1, 7))), True),
+        ("x_n*x_p", SOFTMIN(s_p), MEAN(5 * (s_n + sp.Rational(1, 8)) * step(s_n - sp.Rational(1, 7))), False),
+    ],
+)
+def test_summands_of_two_sides_are_judged_apart(outer, positives, negatives, integrable):
+    term = Term(outer=parse(outer, SX), positives=positives, negatives=negatives)
+    verdict = integrability(decompose(Objective(name="summands", title="", terms=(term,))))
+    assert verdict.integrable is integrable, verdict.reason
+
+
+def test_a_threshold_of_the_potential_is_integrable_and_one_of_something_else_is_not():
+    p, n = hinge(sp.Rational(4, 5) - s_p), hinge(s_n - sp.Rational(3, 10))
+    for argument, integrable in (((p**2 + n**2) / 2, True), (p**2 + 2 * n**2, False)):
+        t = step(hinge(argument) + hinge(-argument) - sp.Rational(1, 16))
+        field = WeightField(name="cut", positive=t * p, negative=t * n, factors=Factors(t, p, n))
+        assert integrability(field).integrable is integrable, argument
 
 
 @pytest.mark.parametrize("text", ["(1 - s_p)**3*s_n**2", "exp(s_p)*s_n**2", "(1 - s_p)*(s_n - 0.25)**4"])

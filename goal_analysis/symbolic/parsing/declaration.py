@@ -15,15 +15,13 @@ from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, Aggre
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
-    COSINE,
-    SIMILARITIES,
     Counting,
     RelativeSimilarity,
     least_positive,
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from goal_analysis.symbolic.objective import WORDS, Objective, Term
 from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.parsing.errors import FormulaError
 from goal_analysis.symbolic.parsing.formula import parse
@@ -33,9 +31,6 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
-SIMILARITY_OF = {similarity.name: similarity for similarity in SIMILARITIES}
-REDUCTION_OF = {reduction.value: reduction for reduction in Reduction}
-ANCHORS_OF = {anchors.name.lower(): anchors for anchors in Anchors}
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
@@ -88,9 +83,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         terms=(_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols),
         hyperparameters=hyperparameters,
         reference=_reference(table),
-        similarity=table.choice("similarity", SIMILARITY_OF, COSINE),
-        anchors=table.choice("anchors", ANCHORS_OF, Anchors.BOTH),
-        reduction=table.choice("reduction", REDUCTION_OF, Reduction.MEAN),
+        **{name: table.choice(name, words) for name, words in WORDS.items() if name in table},
         proxies=table.read("proxies", bool, False),
         note=table.text("note", ""),
     )

@@ -48,6 +48,14 @@ def two_views(z_i: Tensor, z_j: Tensor) -> Tensor:
     return cross_entropy(logits, torch.arange(2 * n).roll(n))
 
 
+def stacked_views(features: Tensor) -> Tensor:
+    return two_views(*features.chunk(2))
+
+
+def views_in_turn(embeddings: Tensor) -> Tensor:
+    return two_views(embeddings[::2], embeddings[1::2])
+
+
 def siamese(x1: Tensor, x2: Tensor, label: Tensor, margin: float = 0.5) -> Tensor:
     c = (normalize(x1) * normalize(x2)).sum(1)
     return torch.where(label > 0, 1 - c, relu(c - margin)).sum()
@@ -95,6 +103,8 @@ CASES = [
     (max_of_hinges, Inputs.TWO_SETS, (vse_pp_loss, vse0_loss), {"margin": 0.2}),
     (sum_of_hinges, Inputs.TWO_SETS, (vse0_loss, vse_pp_loss), {"margin": 0.2}),
     (two_views, Inputs.VIEWS, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (stacked_views, Inputs.STACKED, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (views_in_turn, Inputs.STACKED, (info_nce_loss, triplet_loss), {"tau": 10}),
     (siamese, Inputs.PAIRS, (contrastive_cosine_loss, triplet_loss), {"pos_margin": 1, "neg_margin": 0.5}),
     (of_similarities, Inputs.SIMILARITIES, (circle_loss, triplet_loss), {"gamma": 16, "m": 0.25}),
     (supervised, Inputs.MULTIVIEW, (sup_con_loss, sup_con_in_loss), {"scale": 5}),
@@ -222,3 +232,111 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
     assert "s_n = 0.3" in measure(siamese, points=5, settings={"margin": 0.3}).findings()["jumps"]
     with pytest.raises(ValueError, match="got a value for 'marge' but expected one of x1, x2, label, margin"):
         measure(siamese, settings={"marge": 1})
+
+
+class Queue(torch.nn.Module):
+    """A softmax over the own text and those of earlier calls."""
+
+    def __init__(self, size: int = 8, dim: int = 16) -> None:
+        super().__init__()
+        self.register_buffer("queue", normalize(torch.randn(size, dim, generator=torch.Generator().manual_seed(0))))
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        logits = torch.cat([(queries * keys).sum(1, keepdim=True), queries @ self.queue.to(queries.dtype).T], 1)
+        self.queue = torch.cat([keys.detach(), self.queue])[: len(self.queue)]
+        return cross_entropy(10 * logits, torch.zeros(len(queries), dtype=torch.long))
+
+
+def test_a_loss_that_remembers_is_measured_as_it_was_handed_in() -> None:
+    queue = Queue()
+    before = queue.queue.clone()
+    found = measure(queue, points=3)
+    assert found.shape.dim == 16
+    assert "fresh copy" in found.findings()["remembers"]
+    assert found.deterministic
+    assert torch.equal(queue.queue, before)
+    assert "remembers" not in measure(two_views, points=3).findings()
+
+
+def test_what_remembers_without_a_module_or_draws_numbers_is_unreliable() -> None:
+    earlier = []
+
+    def of_earlier_texts(images: Tensor, texts: Tensor) -> Tensor:
+        earlier.append(texts.detach().mean())
+        return (images * texts).sum() * sum(earlier[-3:])
+
+    def with_dropout(images: Tensor, texts: Tensor) -> Tensor:
+        return (torch.dropout(images, 0.5, True) * texts).sum()
+
+    for loss in (of_earlier_texts, with_dropout):
+        found = measure(loss, points=3)
+        assert found.integrable is None
+        assert "two gradients at one point" in found.findings()["beware"]
+
+
+def test_a_loss_that_reads_coordinates_is_called_so() -> None:
+    def of_first_half(images: Tensor, texts: Tensor) -> Tensor:
+        half = images.shape[1] // 2
+        return (images[:, :half] * texts[:, :half]).sum().exp()
+
+    found = measure(of_first_half, points=3)
+    assert "turned together" in found.verdict.reason
+    assert (found.integrable, found.separable) == (None, None)
+    assert measure(max_of_hinges, points=3).turned < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda x1, x2, label: (label - (x1 * x2).sum(1)).square().sum(), "pulls below s = 0.5 and pushes above"),
+        (lambda x1, x2, label: siamese(x1, x2, label > 0.2), "a label of 0.5 counts as 1"),
+        (lambda x1, x2, label: softplus((x1 * x2).sum(1)[:, None] * (label[:, None] < label)).sum(), ""),
+    ],
+    ids=["squared", "threshold", "ranked"],
+)
+def test_labels_between_positives_and_negatives_are_asked_for(loss, said: str) -> None:
+    assert said in measure(loss, points=3).between
+    assert bool(measure(loss, points=3).between) is bool(said)
+
+
+def test_a_loss_that_wants_two_of_every_class_gets_them() -> None:
+    def of_equal_classes(embeddings: Tensor, labels: Tensor) -> Tensor:
+        if len({int(count) for count in labels.bincount()}) > 1:
+            raise ValueError("all classes must have the same number of elements")
+        same = labels[:, None] == labels
+        return relu(embeddings @ embeddings.T * torch.where(same, -1, 1) + 0.5).sum()
+
+    found = measure(of_equal_classes, points=5)
+    assert found.shape.even
+    assert found.dead_share < 1
+    assert "raises ValueError" not in str(found.not_finite.get("s_p = 1"))
+
+
+def test_a_loss_that_cannot_be_mapped_has_the_same_weights() -> None:
+    def with_a_branch(im: Tensor, s: Tensor) -> Tensor:
+        return max_of_hinges(im, s) if float(im.sum()) < 1e9 else im.sum()
+
+    mapped, one_by_one = measure(max_of_hinges, points=5), measure(with_a_branch, points=5)
+    torch.testing.assert_close(mapped.w_p, one_by_one.w_p)
+    torch.testing.assert_close(mapped.w_n, one_by_one.w_n)
+    # Vectors that nearly depend on each other magnify the rounding of sums in another order.
+    torch.testing.assert_close(mapped.batches.gradients, one_by_one.batches.gradients, rtol=0, atol=1e-6)
+
+
+def test_an_assignment_into_zeros_is_continuous_unless_scores_say_where() -> None:
+    def assigned(scores: Tensor, where: Tensor) -> Tensor:
+        filled = torch.zeros_like(scores)
+        filled[where] = scores[where]
+        return (filled * scores).sum()
+
+    assert measure(lambda scores: assigned(scores, own_pairs(scores)), points=3).integrable
+    assert measure(lambda scores: assigned(scores, scores.detach() > 0), points=3).integrable is not True
+
+
+def test_two_margins_are_found_from_a_coarse_grid() -> None:
+    def contrastive(scores: Tensor) -> Tensor:
+        own = own_pairs(scores)
+        return relu(0.83 - scores.diagonal()).sum() + relu(scores - 0.21).masked_fill(own, 0).sum()
+
+    first = nearest(measure(contrastive, points=7), [contrastive_cosine_loss])[0]
+    assert first.settings == pytest.approx({"pos_margin": 0.83, "neg_margin": 0.21}, abs=1e-6)

@@ -197,7 +197,7 @@ def on_plane(shape: Shape) -> Arrangement:
     """The arrangement whose similarities `plane_similarities` prescribes."""
     classes = tuple(range(shape.classes))
     if shape.even:
-        return Arrangement(shape, 2 * classes, shape.classes)
+        return Arrangement(shape, (0, 0, 1, 1), 4)
     return Arrangement(shape, *_ON_PLANE.get(shape.inputs, (2 * classes, shape.classes)))
 
 

@@ -293,7 +293,7 @@ class Measurement:
             yield "learns", "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items())
         if self.remembers:
             yield "remembers", "its calls change the next ones; every call was on a fresh copy, as it was handed in"
-        if self.unreliable and self.unexplained <= UNEXPLAINED:
+        if not self.deterministic or self.turned > UNEXPLAINED:
             yield "beware", self.unreliable
         elif self.unexplained > NOTICEABLE:
             yield (

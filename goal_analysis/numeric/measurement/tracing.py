@@ -34,7 +34,7 @@ _CONTINUOUS = (
     "binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss huber_loss kl_div soft_margin_loss "
     "multilabel_soft_margin_loss triplet_margin_loss margin_ranking_loss cosine_embedding_loss hinge_embedding_loss "
     "multi_margin_loss layer_norm to double float half type_as T mT H index_put scatter scatter_add index_add addcmul "
-    "lerp"
+    "lerp setitem"
 )
 _DESCRIBING = (
     "shape size dim ndim ndimension numel len device dtype is_floating_point is_cuda is_sparse is_complex is_leaf "
@@ -56,16 +56,17 @@ class _Trace(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         keywords = kwargs or {}
-        result = func(*args, **keywords)
         given = list(_tensors((args, keywords)))
+        strange = any(id(x) not in self.followed and x.requires_grad and not x.is_leaf for x in given)
+        result = func(*args, **keywords)
         if self.broken or not any(id(x) in self.followed or x.requires_grad for x in given):
             return result
         called = getattr(func, "__name__", str(func))
         if called in ("__get__", "__set__"):
             called = getattr(getattr(func, "__self__", None), "__name__", called)
         name = called.strip("_") if called.startswith("__") else called.rstrip("_") or called
-        outputs = list(_tensors(result))
-        if any(id(x) not in self.followed and x.requires_grad and not x.is_leaf for x in given):
+        outputs = given[:1] if name == "setitem" else list(_tensors(result))
+        if strange:
             self.broken = f"what {name} reads is made where nothing can be followed"
         elif called == "__set__" or "rounding_mode" in keywords or name not in CONTINUOUS | DESCRIBING:
             self.broken = f"it calls {name}"

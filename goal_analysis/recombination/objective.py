@@ -73,6 +73,8 @@ class GradientObjective(nn.Module):
         self.objective = objective
         self.refuse_nonfinite = refuse_nonfinite
         self._warned = False
+        name = DOT.name if objective.similarity == COSINE else objective.similarity.name
+        self._measured = name if objective.direction is None and name in SCORES else None
 
     @property
     def functions(self) -> Functions:
@@ -110,9 +112,8 @@ class GradientObjective(nn.Module):
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        if self.objective.direction is None:
-            name = DOT.name if self.similarity == COSINE else self.similarity.name
-            value = quick_surrogate(self.functions, name, x, y, image_ids, text_ids) if name in SCORES else None
+        if self._measured is not None:
+            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids)
             if value is not None:
                 return value
         return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))
@@ -261,7 +262,7 @@ class GradientObjective(nn.Module):
         """The embeddings, checked, and normalised where that is needed."""
         check_shapes(images, texts, image_ids, text_ids)
         of_images, of_texts = lengths(images), lengths(texts)
-        if are_unit(torch.cat([of_images, of_texts])):  # what is not finite has no length of 1
+        if are_unit(torch.cat((of_images, of_texts))):  # what is not finite has no length of 1
             return images, texts
         if self.refuse_nonfinite:
             check_finite(images, of_images, "image_embeddings")

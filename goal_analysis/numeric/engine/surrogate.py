@@ -18,7 +18,8 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs
-from goal_analysis.numeric.engine.products import dtype_of_products, factors
+from goal_analysis.numeric.engine.products import alike, dtype_of_products, factors
+from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
 from goal_analysis.numeric.engine.sparse import SparseWeights
 from goal_analysis.numeric.engine.tiled import hardest, tileable, tiled
 
@@ -43,7 +44,19 @@ def quick_surrogate(
     """
     aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
     few = aggregators <= {"max"}
-    if not x.numel() or not len(y) or not tileable(functions) or (few and similarity != "dot"):
+    if not x.numel() or not len(y) or not tileable(functions):
+        return None
+    if is_small(functions, similarity, len(x), len(y)):
+        with torch.no_grad():
+            slots = Slots.of(functions, (len(x), len(y)), row_ids, column_ids)
+            geometry = Geometry.of(similarity, *alike(x.detach(), y.detach()))
+            if torch.is_autocast_enabled(x.device.type):
+                with torch.autocast(x.device.type, enabled=False):
+                    made = gradients_at_once(functions, geometry, slots)
+            else:  # where nothing is to be switched off, switching takes its time all the same
+                made = gradients_at_once(functions, geometry, slots)
+        return Prescribed.apply(x, y, *made)
+    if few and similarity != "dot":
         return None
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         if row_ids is None:
@@ -82,9 +95,9 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
-def scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
-    """A gradient times the upstream gradient; itself where that is seen to be 1, which saves its memory again."""
-    return gradient if not upstream.is_cuda and upstream == 1 else upstream * gradient
+def factor(upstream: Tensor) -> Tensor | None:
+    """The upstream gradient; None where it is seen to be 1, which saves a gradient's memory again."""
+    return None if not upstream.is_cuda and float(upstream) == 1 else upstream
 
 
 def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
@@ -96,10 +109,10 @@ def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> C
 
     @functools.wraps(backward)
     def way(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if not torch.is_grad_enabled():
+            return backward(ctx, *upstream)
         with torch.no_grad():
             found = backward(ctx, *upstream)
-        if not torch.is_grad_enabled():
-            return found
         return tuple(g if g is None else NoDerivative.apply(g, g.new_zeros((), requires_grad=True)) for g in found)
 
     return way
@@ -136,7 +149,11 @@ class Prescribed(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        found = [scaled(g, upstream).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
+        times = factor(upstream)
+        found = [
+            (g if times is None else times * g).to(dtype)
+            for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ]
         return (*found, *([None] * (5 - len(found))))
 
 
@@ -155,7 +172,8 @@ class Sparse(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
         x, y = ctx.saved_tensors
-        weights = ctx.weights.map(lambda w: scaled(w, upstream))
+        times = factor(upstream)
+        weights = ctx.weights if times is None else ctx.weights.map(lambda w: times * w)
         dtype = dtype_of_products(weights.weight)
         to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
         to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None

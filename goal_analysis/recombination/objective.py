@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.products import alike
-from goal_analysis.numeric.engine.surrogate import prescribed, quick_surrogate, uncompiled
+from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches, matches_of
 from goal_analysis.numeric.rounding import safe_loss
@@ -134,7 +134,7 @@ class GradientObjective(nn.Module):
         with torch.no_grad():
             w = self.weight_matrix(scores, matches)
             value = (w * scores).sum()
-        return prescribed(scores, None, w, None, value)
+        return Prescribed.apply(scores, None, w, None, value)
 
     @uncompiled
     def value(
@@ -276,12 +276,12 @@ class GradientObjective(nn.Module):
             if moved is None:
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
-                return prescribed(s, None, w, None, (w * s.detach()).sum())
+                return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
             with torch.no_grad():
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
                 made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            return prescribed(x, y, *made)
+            return Prescribed.apply(x, y, *made)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

@@ -152,7 +152,7 @@ def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor | None, Tensor,
     counts = last - first
     least, most = (int(n) for n in torch.aminmax(counts))
     slots = first[:, None] + torch.arange(max(most, 1), device=of.device)
-    if least == most:
+    if least == most > 0:
         return order[slots], None, counts, (least, most)
     members = slots < last[:, None]
     return order[torch.minimum(slots, (last - 1).clamp_min_(0)[:, None])], members, counts, (least, most)

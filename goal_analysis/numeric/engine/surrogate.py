@@ -75,11 +75,6 @@ def quick_surrogate(
     return Prescribed.apply(x, y, *(made or ()))
 
 
-def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
-    """This value, with these gradients times the upstream gradient."""
-    return Prescribed.apply(x, y, to_x, to_y, value)
-
-
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`torch.compiler.disable` that does not import torch._dynamo before anybody compiles."""
     off: Callable[..., Any] | None = None
@@ -104,7 +99,8 @@ def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> C
     """The backward pass of prescribed gradients: with ``create_graph=True`` it runs, but they have no derivative.
 
     `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
-    what it returns would pass for a constant, and a gradient penalty would silently do nothing.
+    what it returns would pass for a constant, and a gradient penalty would silently do nothing. The inputs, which the
+    forward pass has saved, are what it is refused to differentiate by.
     """
 
     @functools.wraps(backward)
@@ -113,7 +109,8 @@ def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> C
             return backward(ctx, *upstream)
         with torch.no_grad():
             found = backward(ctx, *upstream)
-        return tuple(g if g is None else NoDerivative.apply(g, g.new_zeros((), requires_grad=True)) for g in found)
+        inputs = [e for e in ctx.saved_tensors if e is not None and e.requires_grad]
+        return tuple(g if g is None else NoDerivative.apply(g, *inputs) for g in found)
 
     return way
 
@@ -122,9 +119,13 @@ class NoDerivative(torch.autograd.Function):
     """A number as it is, which refuses to be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+    def forward(gradient: Tensor, *inputs: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
         return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -136,36 +137,43 @@ class NoDerivative(torch.autograd.Function):
 
 
 class Prescribed(torch.autograd.Function):
-    """A value with given gradients."""
+    """A value with given gradients by one or two inputs, times the upstream gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
+    def forward(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(*(g for g in (to_x, to_y) if g is not None))
-        ctx.dtypes = [e.dtype for e in (x, y) if e is not None]
         return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        x, y, to_x, to_y, _ = inputs
+        ctx.save_for_backward(to_x, to_y, x, y)
+        ctx.dtypes = x.dtype, x.dtype if y is None else y.dtype
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
         times = factor(upstream)
-        found = [
-            (g if times is None else times * g).to(dtype)
-            for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        ]
-        return (*found, *([None] * (5 - len(found))))
+        made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
+        of_x, of_y = (g if g is None else (g if times is None else times * g).to(dtype) for g, dtype in made)
+        return of_x, of_y, None, None, None
 
 
 class Sparse(torch.autograd.Function):
     """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
+    def forward(x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(x, y)
-        ctx.weights = weights
         return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        x, y, ctx.weights, _ = inputs
+        ctx.save_for_backward(x, y)
 
     @staticmethod
     @differentiable_once

@@ -67,7 +67,7 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     if value.is_loss:
         file.cutting.take(f"{ENGINE}.dense", "loss")
     file.cutting.take(f"{ENGINE}.dense", "weight_matrix")
-    file.cutting.take(f"{ENGINE}.surrogate", "prescribed")
+    file.cutting.take(f"{ENGINE}.surrogate", "Prescribed")
     if way == "tiled":
         file.cutting.take(f"{ENGINE}.surrogate", "quick_surrogate")
     file.cutting.take(__name__, "checked_batch")
@@ -288,7 +288,7 @@ def _class(name: str, value: Objective, similarity: str, direction: str | None, 
         scored = (
             f"        with torch.no_grad():\n            s = {similarity}\n"
             "            w = weight_matrix(FUNCTIONS, s, positives, ~positives)\n"
-            f"            made = (*{direction}(w, x, y), (w * s).sum())\n        return prescribed(x, y, *made)"
+            f"            made = (*{direction}(w, x, y), (w * s).sum())\n        return Prescribed.apply(x, y, *made)"
         )
     loss = (
         ""
@@ -314,7 +314,7 @@ def _class(name: str, value: Objective, similarity: str, direction: str | None, 
         """The surrogate of scores from anywhere, and of which pairs match and which do not."""
         with torch.no_grad():
             w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives)
-        return prescribed(s, None, w, None, (w * s.detach()).sum()){loss}
+        return Prescribed.apply(s, None, w, None, (w * s.detach()).sum()){loss}
 
     @staticmethod
     def matches(x: Tensor, y: Tensor, row_ids: Tensor | None, column_ids: Tensor | None) -> Tensor:

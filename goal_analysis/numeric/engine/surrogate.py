@@ -95,24 +95,17 @@ def factor(upstream: Tensor) -> Tensor | None:
     return None if not upstream.is_cuda and float(upstream) == 1 else upstream
 
 
-def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
-    """The backward pass of prescribed gradients: with ``create_graph=True`` it runs, but they have no derivative.
+def differentiable_once(ctx: Any, *found: Tensor | None) -> tuple[Tensor | None, ...]:
+    """What a backward pass returns of prescribed gradients: with ``create_graph=True`` too they have no derivative.
 
     `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
     what it returns would pass for a constant, and a gradient penalty would silently do nothing. The inputs, which the
     forward pass has saved, are what it is refused to differentiate by.
     """
-
-    @functools.wraps(backward)
-    def way(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        if not torch.is_grad_enabled():
-            return backward(ctx, *upstream)
-        with torch.no_grad():
-            found = backward(ctx, *upstream)
-        inputs = [e for e in ctx.saved_tensors if e is not None and e.requires_grad]
-        return tuple(g if g is None else NoDerivative.apply(g, *inputs) for g in found)
-
-    return way
+    if not torch.is_grad_enabled():
+        return found
+    inputs = [e for e in ctx.saved_tensors if e is not None and e.requires_grad]
+    return tuple(g if g is None else NoDerivative.apply(g.detach(), *inputs) for g in found)
 
 
 class NoDerivative(torch.autograd.Function):
@@ -123,9 +116,7 @@ class NoDerivative(torch.autograd.Function):
         """Keep what the backward pass needs."""
         return gradient.clone()
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep what the backward pass needs."""
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -152,13 +143,12 @@ class Prescribed(torch.autograd.Function):
         ctx.dtypes = x.dtype, x.dtype if y is None else y.dtype
 
     @staticmethod
-    @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
         times = factor(upstream)
         made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
         of_x, of_y = (g if g is None else (g if times is None else times * g).to(dtype) for g, dtype in made)
-        return of_x, of_y, None, None, None
+        return differentiable_once(ctx, of_x, of_y, None, None, None)
 
 
 class Sparse(torch.autograd.Function):
@@ -176,13 +166,13 @@ class Sparse(torch.autograd.Function):
         ctx.save_for_backward(x, y)
 
     @staticmethod
-    @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
         x, y = ctx.saved_tensors
         times = factor(upstream)
         weights = ctx.weights if times is None else ctx.weights.map(lambda w: times * w)
         dtype = dtype_of_products(weights.weight)
-        to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
-        return to_x, to_y, None, None
+        with torch.no_grad():
+            to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+            to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        return differentiable_once(ctx, to_x, to_y, None, None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ class GradientObjective(nn.Module):
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
         self._measured = name if objective.direction is None and name in SCORES else None
 
-    @property
+    @cached_property
     def functions(self) -> Functions:
         """The objective as the engine reads it."""
         return functions_of(self.objective)

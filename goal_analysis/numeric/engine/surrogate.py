@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -42,37 +43,34 @@ def quick_surrogate(
         row_ids: shape ``(rows,)``; equal ids match; None for pairs.
         column_ids: shape ``(columns,)``; None where column i comes with row i.
     """
+    rows, columns = len(x), len(y)
+    if not x.numel() or not columns:
+        return None
+    if is_small(functions, similarity, rows, columns):
+        with torch.no_grad(), without_autocast(x):
+            slots = Slots.of(functions, (rows, columns), row_ids, column_ids)
+            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), slots)
+        return Prescribed.apply(x, y, *made)
     aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
     few = aggregators <= {"max"}
-    if not x.numel() or not len(y) or not tileable(functions):
+    if not tileable(functions) or (few and similarity != "dot"):
         return None
-    if is_small(functions, similarity, len(x), len(y)):
-        with torch.no_grad():
-            slots = Slots.of(functions, (len(x), len(y)), row_ids, column_ids)
-            geometry = Geometry.of(similarity, *alike(x.detach(), y.detach()))
-            if torch.is_autocast_enabled(x.device.type):
-                with torch.autocast(x.device.type, enabled=False):
-                    made = gradients_at_once(functions, geometry, slots)
-            else:  # where nothing is to be switched off, switching takes its time all the same
-                made = gradients_at_once(functions, geometry, slots)
-        return Prescribed.apply(x, y, *made)
-    if few and similarity != "dot":
-        return None
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(x):
         if row_ids is None:
-            pairs = Pairs.of_diagonal(len(x), x.device)
+            pairs = Pairs.of_diagonal(rows, x.device)
         else:
             pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
         if pairs is None:
             return None
         geometry = Geometry.of(similarity, *factors(x, y))
-        entries, made = (
-            (hardest(functions, geometry, pairs), None) if few else (None, tiled(functions, geometry, pairs))
-        )
-    if entries is not None:
-        weights, value = entries
-        return Sparse.apply(x, y, weights, value)
-    return Prescribed.apply(x, y, *(made or ()))
+        made = (hardest if few else tiled)(functions, geometry, pairs)
+    return (Sparse if few else Prescribed).apply(x, y, *made)
+
+
+def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
+    """Autocast switched off where it is on: switching takes time."""
+    on = torch.is_autocast_enabled(like.device.type)
+    return torch.autocast(like.device.type, enabled=False) if on else nullcontext()
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:

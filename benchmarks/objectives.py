@@ -1,6 +1,6 @@
 """What objectives cost: forward and backward as multiples of one matmul X·Yᵀ, with quartiles, memory and exactness.
 
-    python benchmarks/objectives.py [--sizes 128 512 2048] [--dims 1024] [--cases …] [--rounds 15] [--write]
+    python benchmarks/objectives.py [--sizes 32 128 512 2048] [--dims 1024] [--cases …] [--rounds 15] [--write]
     python benchmarks/objectives.py --device cuda --dtypes bfloat16 float32 --sizes 2048 8192 16384 32768 65536 --write
 
 All cases of a size run in turn in one process, on one thread, with the same unit embeddings; a ratio is that of a call
@@ -32,8 +32,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 from objective_goals import missed
+from opponents import SCALE, info_nce, max_violation, metric_learning, open_clip
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.matches import Matches
@@ -41,7 +41,6 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
-SCALE = 12.0
 EXACT_UP_TO = 2048
 GIB = 2**30
 MEASURED = ("matmul ms", "25 %", "median", "75 %", "extra / ND", "extra / N²", "error", "rounds")
@@ -50,69 +49,47 @@ RESULTS = Path(__file__).parent / "results"
 Case = Callable[[Tensor, Tensor], Tensor]
 
 
-def ours(triplet, pairs, mining: str, settings: dict[str, float]) -> tuple[Case, Case]:
-    """Our objective, and the same through the whole matrix of scores."""
+def ours(triplet, pairs, mining: str, settings: dict[str, float], ids: bool = False) -> tuple[Case, Case]:
+    """Our objective, and the same through the whole matrix of scores; with ids five captions an image."""
     objective = GradientObjective(composed(triplet, pairs, mining).with_settings(settings))
-    return objective, lambda x, y: objective.from_scores(x @ y.T, Matches.of_pairs(len(x), x.device))
+
+    def through_scores(x: Tensor, y: Tensor) -> Tensor:
+        matches = Matches.of_image_ids(captions(x)) if ids else Matches.of_pairs(len(x), x.device)
+        return objective.from_scores(x @ y.T, matches)
+
+    return (lambda x, y: objective(x, y, captions(x) if ids else None)), through_scores
 
 
-def ours_with_ids(x: Tensor, y: Tensor) -> Tensor:
-    """As hardest constant × linear, five captions an image."""
-    return HARDEST[0](x, y, torch.arange(len(x), device=x.device) // 5)
+def captions(x: Tensor) -> Tensor:
+    """Five captions an image."""
+    return torch.arange(len(x), device=x.device) // 5
 
 
-def ours_with_ids_through_scores(x: Tensor, y: Tensor) -> Tensor:
-    """The same through the whole matrix of scores."""
-    ids = torch.arange(len(x), device=x.device) // 5
-    return HARDEST[0].from_scores(x @ y.T, Matches.of_image_ids(ids))
+def opponent(of: Callable[..., Tensor], ids: bool = False) -> tuple[Case, Case]:
+    """A loss by autograd, which is its own oracle in float64."""
+    case = (lambda x, y: of(x, y, captions(x))) if ids else of
+    return case, case
 
 
-def max_violation(x: Tensor, y: Tensor, margin: float = 0.2) -> Tensor:
-    """VSE++: Σᵢ maxⱼ [m + sᵢⱼ − sᵢᵢ]₊ + Σⱼ maxᵢ [m + sᵢⱼ − sⱼⱼ]₊ over the negatives, by autograd."""
-    s = x @ y.T
-    positive = s.diagonal()
-    itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
-    of_rows = (margin + s - positive[:, None]).clamp(min=0).masked_fill(itself, 0)
-    of_columns = (margin + s - positive[None, :]).clamp(min=0).masked_fill(itself, 0)
-    return of_rows.max(1)[0].sum() + of_columns.max(0)[0].sum()
-
-
-def contrastive_cross_entropy(x: Tensor, y: Tensor) -> Tensor:
-    """The symmetric cross-entropy that open_clip trains with, from its formula."""
-    logits = SCALE * x @ y.T
-    target = torch.arange(len(x), device=x.device)
-    return (cross_entropy(logits, target) + cross_entropy(SCALE * y @ x.T, target)) / 2
-
-
-def metric_learning(x: Tensor, y: Tensor) -> Tensor:
-    """The triplet loss of pytorch-metric-learning on its hardest triplets, both ways."""
-    from pytorch_metric_learning.distances import CosineSimilarity
-    from pytorch_metric_learning.losses import TripletMarginLoss
-    from pytorch_metric_learning.miners import BatchHardMiner
-
-    distance = CosineSimilarity()
-    loss, mine = TripletMarginLoss(margin=0.2, distance=distance), BatchHardMiner(distance=distance)
-    # Two tensors: of one and the same it takes an embedding's partner for the embedding itself, and leaves it out.
-    first, second = (torch.arange(len(x), device=x.device) for _ in range(2))
-    both = ((x, y), (y, x))
-    return torch.stack([loss(a, first, mine(a, first, b, second), b, second) for a, b in both]).sum()
-
-
-HARDEST = ours(constant_triplet, linear_pair, "hardest", {})
 SOFT = f"softmax:{SCALE:g}"
+TAU = {"tau": SCALE}
 CASES: dict[str, tuple[Case, Case]] = {
-    "hardest constant × linear": HARDEST,
-    "hardest nca × linear": ours(nca_triplet, linear_pair, "hardest", {}),
-    "hardest constant × linear, 5 captions": (ours_with_ids, ours_with_ids_through_scores),
-    "soft nca × constant": ours(nca_triplet, constant_pair, SOFT, {"tau": SCALE}),
-    "soft nca × linear": ours(nca_triplet, linear_pair, SOFT, {"tau": SCALE}),
-    "VSE++ max-violation": (max_violation, max_violation),
-    "PML triplet + batch-hard": (metric_learning, metric_learning),
-    "open_clip cross-entropy": (contrastive_cross_entropy, contrastive_cross_entropy),
+    "hardest constant × linear": ours(constant_triplet, linear_pair, "hardest", {}),
+    "hardest nca × linear": ours(nca_triplet, linear_pair, "hardest", TAU),
+    "hardest constant × linear, 5 captions": ours(constant_triplet, linear_pair, "hardest", {}, ids=True),
+    "soft nca × constant": ours(nca_triplet, constant_pair, SOFT, TAU),
+    "soft nca × linear": ours(nca_triplet, linear_pair, SOFT, TAU),
+    "soft nca × linear, 5 captions": ours(nca_triplet, linear_pair, SOFT, TAU, ids=True),
+    "VSE++ in ten lines": opponent(max_violation),
+    "VSE++ in ten lines, 5 captions": opponent(max_violation, ids=True),
+    "InfoNCE in ten lines": opponent(info_nce),
+    "InfoNCE in ten lines, 5 captions": opponent(info_nce, ids=True),
+    "open_clip cross-entropy": opponent(open_clip),
+    "PML triplet + batch-hard": opponent(metric_learning),
 }
 
-SQUARES = {"VSE++ max-violation": 10, "PML triplet + batch-hard": 17, "open_clip cross-entropy": 6}
-"""At most how many N×N matrices of numbers those take that keep such ones."""
+SQUARES = {"VSE++": 8, "PML": 17, "open_clip": 6, "InfoNCE": 6}
+"""At most how many N×N matrices of numbers those take that keep such ones, by the first word."""
 
 
 def embeddings(n: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -146,7 +123,7 @@ def ratios(names: list[str], x: Tensor, y: Tensor, rounds: int, budget: float) -
     found: dict[str, list[float]] = {name: [] for name in names}
     spent = dict.fromkeys(names, 0.0)
     alone = []
-    for turn in range(rounds):
+    for turn in range(10 * rounds if len(x) <= 256 else rounds):
         playing = [name for name in names if spent[name] < budget]
         if not playing:
             break
@@ -218,7 +195,7 @@ def prepare() -> None:
 
 def too_large(name: str, n: int, itemsize: int, given: argparse.Namespace) -> bool:
     """Whether a case that keeps N×N matrices would not fit."""
-    return SQUARES.get(name, 0) * n * n * itemsize > given.memory * GIB
+    return SQUARES.get(name.split()[0], 0) * n * n * itemsize > given.memory * GIB
 
 
 def table(given: argparse.Namespace) -> pd.DataFrame:
@@ -251,10 +228,10 @@ def main() -> None:
     """Print, and on demand write, the table."""
     known = [name for name in CASES if "PML" not in name or importlib.util.find_spec("pytorch_metric_learning")]
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--sizes", type=int, nargs="+", default=[128, 512, 2048, 8192, 16384])
+    options.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 128, 256, 512, 2048, 8192, 16384])
     options.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     options.add_argument("--cases", nargs="+", choices=known, default=known)
-    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--rounds", type=int, default=9, help="ten times as many up to N = 256")
     options.add_argument("--seconds", type=float, default=10, help="for a case at one size, after which it sits out")
     options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float64"])

@@ -49,18 +49,19 @@ def _logsumexp(*xs: Tensor | float) -> Tensor:
     return total
 
 
-def _inputs(values: Sequence[Tensor | float]) -> list[Tensor]:
+def _inputs(values: Sequence[Any]) -> Sequence[Tensor]:
     """The values as tensors of one dtype on one device; by torch's rules numbers and 0-d tensors widen no others."""
+    first = values[0] if values else None
+    if isinstance(first, Tensor) and first.dtype in WIDE:
+        dtype, device = first.dtype, first.device
+        if all(isinstance(x, Tensor) and x.dtype is dtype and x.device == device for x in values[1:]):
+            return values
     tensors = [x for x in values if isinstance(x, Tensor)]
     if not tensors:
         return [torch.tensor(float(x), dtype=torch.float64) for x in values]
     for x in tensors:
         if not x.is_floating_point():
             raise TypeError(f"compiled: got a tensor of {x.dtype} but expected a floating-point one")
-    first = tensors[0]
-    alike = all(x.dtype is first.dtype and x.device == first.device for x in tensors)
-    if len(tensors) == len(values) and first.dtype in WIDE and alike:
-        return tensors
     deciding = [x for x in tensors if x.ndim] or tensors
     dtype, device = reduce(torch.promote_types, [x.dtype for x in deciding]), deciding[0].device
     dtype = dtype if dtype in WIDE else torch.float32

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.products import alike
-from goal_analysis.numeric.engine.surrogate import prescribed, quick_surrogate, uncompiled
+from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches, matches_of
 from goal_analysis.numeric.rounding import safe_loss
@@ -73,8 +74,10 @@ class GradientObjective(nn.Module):
         self.objective = objective
         self.refuse_nonfinite = refuse_nonfinite
         self._warned = False
+        name = DOT.name if objective.similarity == COSINE else objective.similarity.name
+        self._measured = name if objective.direction is None and name in SCORES else None
 
-    @property
+    @cached_property
     def functions(self) -> Functions:
         """The objective as the engine reads it."""
         return functions_of(self.objective)
@@ -110,9 +113,8 @@ class GradientObjective(nn.Module):
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        if self.objective.direction is None:
-            name = DOT.name if self.similarity == COSINE else self.similarity.name
-            value = quick_surrogate(self.functions, name, x, y, image_ids, text_ids) if name in SCORES else None
+        if self._measured is not None:
+            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids)
             if value is not None:
                 return value
         return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))
@@ -133,7 +135,7 @@ class GradientObjective(nn.Module):
         with torch.no_grad():
             w = self.weight_matrix(scores, matches)
             value = (w * scores).sum()
-        return prescribed(scores, None, w, None, value)
+        return Prescribed.apply(scores, None, w, None, value)
 
     @uncompiled
     def value(
@@ -261,7 +263,7 @@ class GradientObjective(nn.Module):
         """The embeddings, checked, and normalised where that is needed."""
         check_shapes(images, texts, image_ids, text_ids)
         of_images, of_texts = lengths(images), lengths(texts)
-        if are_unit(torch.cat([of_images, of_texts])):  # what is not finite has no length of 1
+        if are_unit(torch.cat((of_images, of_texts))):  # what is not finite has no length of 1
             return images, texts
         if self.refuse_nonfinite:
             check_finite(images, of_images, "image_embeddings")
@@ -275,12 +277,12 @@ class GradientObjective(nn.Module):
             if moved is None:
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
-                return prescribed(s, None, w, None, (w * s.detach()).sum())
+                return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
             with torch.no_grad():
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
                 made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            return prescribed(x, y, *made)
+            return Prescribed.apply(x, y, *made)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

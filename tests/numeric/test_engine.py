@@ -14,6 +14,7 @@ from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs
+from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
 from goal_analysis.numeric.engine.tiled import SMALL, hardest, tileable, tiled
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import functions_of, loss_value, weights_of_scores
@@ -196,6 +197,25 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
                 )
 
 
+@pytest.mark.parametrize("ids", IDS)
+@every_loss
+def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
+    of_rows, of_columns, _ = IDS[ids]
+    x, y, pairs = embeddings(ids)
+    for anchors in Anchors:
+        of = replace(loss, anchors=anchors)
+        functions, shape = functions_of(of), (len(x), len(y))
+        if not is_small(functions, "dot", *shape):
+            assert loss.name in UNTILED | {"lifted_structure"}
+            return
+        found = gradients_at_once(functions, measured(loss, x, y), Slots.of(functions, shape, of_rows, of_columns))
+        expected = through_the_matrix(of, x, y, pairs)
+        assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors)
+        other = Slots.of(functions, shape, torch.arange(shape[0]) // 7, torch.arange(shape[1]) // 7)
+        seen = gradients_at_once(functions, measured(loss, x, y), other)
+        assert not all(agree(a, b, 1e-3) for a, b in zip(seen, expected, strict=True)) or not expected[0].any()
+
+
 @pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
 def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> None:
     for of_negatives in (EACH, EACH_MEAN, MEAN, LOGSUMEXP):
@@ -209,6 +229,9 @@ def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> 
             for size in (None, (16, 12)):
                 found = without_it(functions_of(loss), measured(loss, x, y), pairs, size, SMALL)
                 assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids, size)
+            slots = Slots.of(functions_of(loss), (len(x), len(y)), *IDS[ids][:2])
+            found = gradients_at_once(functions_of(loss), measured(loss, x, y), slots)
+            assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids)
 
 
 @pytest.mark.parametrize("name", ["vse_pp", "vse0", "info_nce", "circle", "lifted_structure"])
@@ -250,6 +273,10 @@ def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
             found = without_it(functions, measured(loss, x, y), Pairs.of_diagonal(N), size, SMALL)
             for a, b in zip(found, expected, strict=True):
                 assert agree(a, b, 1e-9), (loss, size)
+        if is_small(functions, "dot", N * 4, N * 4):
+            slots = Slots.of(functions, (len(x), len(y)), None, None)
+            found = gradients_at_once(functions, measured(loss, x, y), slots)
+            assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), loss
 
 
 def test_among_ties_the_first_candidate_wins() -> None:

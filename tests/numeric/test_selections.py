@@ -10,7 +10,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor
 
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS as ON_TENSORS
-from goal_analysis.numeric.engine.selections import SELECTIONS, DistanceWeighted, SelectivelyHard, SemiHard, TopK
+from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import on_tensors
 from goal_analysis.numeric.matches import Matches
@@ -118,7 +118,12 @@ def test_a_selection_keeps_what_loops_keep(selection) -> None:
 
 
 def test_selections_say_how_they_depend_on_the_scores() -> None:
-    assert [s.depends for s in SELECTIONS] == ["order", "threshold", "threshold", "random"]
+    assert [s.depends for s in (TopK, SemiHard, SelectivelyHard, DistanceWeighted)] == [
+        "order",
+        "threshold",
+        "threshold",
+        "random",
+    ]
 
 
 def test_of_equals_the_first_are_kept() -> None:

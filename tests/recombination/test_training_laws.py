@@ -281,3 +281,20 @@ def test_one_side_may_be_frozen(make: Make, frozen: int) -> None:
 def test_a_copy_trains_as_the_original() -> None:
     objective, (x, y) = of("constant/constant")(), batch()
     assert gradients(copy.deepcopy(objective), x, y).equal(gradients(objective, x, y))
+
+
+@pytest.mark.parametrize("n", [6, 600])  # at once, and in tiles or by entries
+@pytest.mark.parametrize("text", ["nca/linear", "info_nce"])
+def test_functional_transforms_give_the_same_gradients(text: str, n: int) -> None:
+    module = GradientObjective(parse_objective(text, PARTS))
+    x, y = (normalize(torch.randn(n, 4), dim=1) for _ in range(2))
+    leaves = [e.clone().requires_grad_() for e in (x, y)]
+    expected = torch.autograd.grad(3 * module(*leaves), leaves)
+    found = torch.func.grad(lambda x, y: 3 * module(x, y), argnums=(0, 1))(x, y)
+    _, pull_back = torch.func.vjp(module, x, y)
+    of_call = torch.func.grad(lambda x: 3 * torch.func.functional_call(module, {}, (x, y)))(x)
+    for got in (found, pull_back(torch.tensor(3.0)), (of_call, expected[1])):
+        for a, b in zip(got, expected, strict=True):
+            torch.testing.assert_close(a, b)
+    with pytest.raises(RuntimeError, match="expected to differentiate it once"):
+        torch.func.grad(lambda x: torch.func.grad(module)(x, y).square().sum())(x)

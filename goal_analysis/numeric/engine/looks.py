@@ -122,7 +122,7 @@ class Look:
         side = self.term.negatives
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
         for part in chunks(matrix):
-            _inner(side, s[part], scale, matrix[part])
+            inner(side, s[part], scale, matrix[part])
             if self.shared:
                 matrix[part].exp_()
         if side.pool != "all":
@@ -177,7 +177,7 @@ class Look:
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
             elif self.keeps:
                 if not kept:
-                    _inner(side, scores, side.aggregator.scale, chunk)
+                    inner(side, scores, side.aggregator.scale, chunk)
                     (chunk if self.shared else chunk.sub_(rows.shift[down, None])).exp_()
                 chunk.mul_(weights[0] if len(weights) == 1 else weights[0] + weights[1])
             else:
@@ -221,7 +221,7 @@ def _fresh(t: Tensor, *inputs: Tensor) -> Tensor:
     return t if alone else t.clone(memory_format=torch.contiguous_format)
 
 
-def _inner(side: Side, s: Tensor, scale: float, out: Tensor) -> None:
+def inner(side: Side, s: Tensor, scale: float, out: Tensor) -> None:
     """scale·h(s), which may be put where s is."""
     if side.hints.line is None:
         torch.mul(side.inner(s), scale, out=out)

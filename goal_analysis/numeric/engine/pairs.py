@@ -65,6 +65,11 @@ class Block:
         run = None if self.run is None else (self.run[1], self.run[0])
         return Block(self.columns, self.rows, self.members.mT, self.filled, run)
 
+    @property
+    def several(self) -> Tensor | None:
+        """Which are no repetitions; None where every row matches one column."""
+        return self.members if self.run is None else None
+
     def of_rows(self, values: Tensor) -> Tensor:
         """What the rows have of numbers of all rows, shape ``(groups, rows, …)``."""
         return values[self.rows] if self.run is None else values[self.run[0]].unsqueeze(1)

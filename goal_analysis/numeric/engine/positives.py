@@ -50,15 +50,22 @@ def anchors(functions: Functions) -> list[int]:
     return [axis for axis, used in ((0, functions.rows), (1, functions.columns)) if used]
 
 
-def handed_over(side: Side, s: Tensor, block: Block) -> tuple[Tensor, Tensor | float, Tensor | None]:
-    """x_p, what each of them counts for, and the mining weights; None where every pair has an x_p of its own."""
+def handed_over(side: Side, s: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor | float, Tensor | None]:
+    """x_p, what each of them counts for, and the mining weights; None where every pair has an x_p of its own.
+
+    Args:
+        side: of the positives.
+        s: their scores, the last axis those of one anchor.
+        members: which of them count; None where every anchor has one.
+    """
     values, aggregator = side.inner(s), side.aggregator
-    if aggregator.name == "each" or (block.run is not None and aggregator.name in ALONE):
+    if aggregator.name == "each" or (members is None and aggregator.name in ALONE):
         return values, 1.0, None
-    weights = aggregator.weights(values, block.members)
+    members = torch.ones_like(values, dtype=torch.bool) if members is None else members
+    weights = aggregator.weights(values, members)
     if aggregator.enumerates:
         return values, weights, None
-    return aggregator.value(values, block.members).unsqueeze(-1), 1.0, weights
+    return aggregator.value(values, members).unsqueeze(-1), 1.0, weights
 
 
 def of_positives(side: Side, s: Tensor) -> Tensor | float:
@@ -116,7 +123,7 @@ def settle(
             continue
         for place, pair in enumerate(positives):
             block, s = turned(*pair, axis)
-            x_p, factor, q = handed_over(p, s, block)
+            x_p, factor, q = handed_over(p, s, block.several)
             there = present_in(block, own.there, q is None)
             if ends:
                 here = block.of_anchors(own.logarithm)
@@ -150,7 +157,7 @@ def begin_each(
         own.x, own.weight = torch.zeros_like(own.total)[:, None], where(own.there, torch.ones_like(own.total))[:, None]
         own.weight = own.weight / share
         return
-    found = [(block, *handed_over(p, s, block)[:2]) for block, s in (turned(*pair, axis) for pair in positives)]
+    found = [(block, *handed_over(p, s, block.several)[:2]) for block, s in (turned(*pair, axis) for pair in positives)]
     if positives and positives[0][0].run is not None:  # one block has every anchor
         ((_, x, factor),) = found
         own.x, own.pulled = x.flatten(1), torch.zeros_like(own.total)[:, None]
@@ -176,7 +183,7 @@ def finish_each(
         pulled = own.pulled * own.weight
         for place, pair in enumerate(positives):
             block, s = turned(*pair, axis)
-            x_p, _, q = handed_over(p, s, block)
+            x_p, _, q = handed_over(p, s, block.several)
             pull = block.of_rows(pulled)[:, :, : x_p.shape[2]]
             pull = (pull if q is None else pull * q) * of_positives(p, s)
             add_pull(pulls, place, axis, where(block.members if block.filled else None, pull))

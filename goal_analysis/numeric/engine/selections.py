@@ -169,7 +169,3 @@ def check_nonnegative(owner: str, name: str, value: float | int) -> None:
     """Raise a ValueError unless a number is finite and at least zero."""
     if not 0 <= value < float("inf"):
         raise ValueError(f"selection {owner}: {name}: got {value} but expected a finite number of at least 0")
-
-
-SELECTIONS = (TopK, SemiHard, SelectivelyHard, DistanceWeighted)
-"""The selections that text can name."""

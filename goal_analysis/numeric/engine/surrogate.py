@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs
-from goal_analysis.numeric.engine.products import dtype_of_products, factors
+from goal_analysis.numeric.engine.products import alike, dtype_of_products, factors
+from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
 from goal_analysis.numeric.engine.sparse import SparseWeights
 from goal_analysis.numeric.engine.tiled import hardest, tileable, tiled
 
@@ -41,30 +43,34 @@ def quick_surrogate(
         row_ids: shape ``(rows,)``; equal ids match; None for pairs.
         column_ids: shape ``(columns,)``; None where column i comes with row i.
     """
+    rows, columns = len(x), len(y)
+    if not x.numel() or not columns:
+        return None
+    if is_small(functions, similarity, rows, columns):
+        with torch.no_grad(), without_autocast(x):
+            slots = Slots.of(functions, (rows, columns), row_ids, column_ids)
+            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), slots)
+        return Prescribed.apply(x, y, *made)
     aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
     few = aggregators <= {"max"}
-    if not x.numel() or not len(y) or not tileable(functions) or (few and similarity != "dot"):
+    if not tileable(functions) or (few and similarity != "dot"):
         return None
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(x):
         if row_ids is None:
-            pairs = Pairs.of_diagonal(len(x), x.device)
+            pairs = Pairs.of_diagonal(rows, x.device)
         else:
             pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
         if pairs is None:
             return None
         geometry = Geometry.of(similarity, *factors(x, y))
-        entries, made = (
-            (hardest(functions, geometry, pairs), None) if few else (None, tiled(functions, geometry, pairs))
-        )
-    if entries is not None:
-        weights, value = entries
-        return Sparse.apply(x, y, weights, value)
-    return Prescribed.apply(x, y, *(made or ()))
+        made = (hardest if few else tiled)(functions, geometry, pairs)
+    return (Sparse if few else Prescribed).apply(x, y, *made)
 
 
-def prescribed(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
-    """This value, with these gradients times the upstream gradient."""
-    return Prescribed.apply(x, y, to_x, to_y, value)
+def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
+    """Autocast switched off where it is on: switching takes time."""
+    on = torch.is_autocast_enabled(like.device.type)
+    return torch.autocast(like.device.type, enabled=False) if on else nullcontext()
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,36 +88,33 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
-def scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
-    """A gradient times the upstream gradient; itself where that is seen to be 1, which saves its memory again."""
-    return gradient if not upstream.is_cuda and upstream == 1 else upstream * gradient
+def factor(upstream: Tensor) -> Tensor | None:
+    """The upstream gradient; None where it is seen to be 1, which saves a gradient's memory again."""
+    return None if not upstream.is_cuda and float(upstream) == 1 else upstream
 
 
-def differentiable_once(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
-    """The backward pass of prescribed gradients: with ``create_graph=True`` it runs, but they have no derivative.
+def differentiable_once(ctx: Any, *found: Tensor | None) -> tuple[Tensor | None, ...]:
+    """What a backward pass returns of prescribed gradients: with ``create_graph=True`` too they have no derivative.
 
     `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
-    what it returns would pass for a constant, and a gradient penalty would silently do nothing.
+    what it returns would pass for a constant, and a gradient penalty would silently do nothing. The inputs, which the
+    forward pass has saved, are what it is refused to differentiate by.
     """
-
-    @functools.wraps(backward)
-    def way(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
-            found = backward(ctx, *upstream)
-        if not torch.is_grad_enabled():
-            return found
-        return tuple(g if g is None else NoDerivative.apply(g, g.new_zeros((), requires_grad=True)) for g in found)
-
-    return way
+    if not torch.is_grad_enabled():
+        return found
+    inputs = [e for e in ctx.saved_tensors if e is not None and e.requires_grad]
+    return tuple(g if g is None else NoDerivative.apply(g.detach(), *inputs) for g in found)
 
 
 class NoDerivative(torch.autograd.Function):
     """A number as it is, which refuses to be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+    def forward(gradient: Tensor, *inputs: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
         return gradient.clone()
+
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,40 +126,51 @@ class NoDerivative(torch.autograd.Function):
 
 
 class Prescribed(torch.autograd.Function):
-    """A value with given gradients."""
+    """A value with given gradients by one or two inputs, times the upstream gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
+    def forward(x: Tensor, y: Tensor | None, to_x: Tensor, to_y: Tensor | None, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(*(g for g in (to_x, to_y) if g is not None))
-        ctx.dtypes = [e.dtype for e in (x, y) if e is not None]
         return value.clone()
 
     @staticmethod
-    @differentiable_once
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        x, y, to_x, to_y, _ = inputs
+        ctx.save_for_backward(to_x, to_y, x, y)
+        ctx.dtypes = x.dtype, x.dtype if y is None else y.dtype
+
+    @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        found = [scaled(g, upstream).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
-        return (*found, *([None] * (5 - len(found))))
+        times = factor(upstream)
+        made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
+        of_x, of_y = (g if g is None else (g if times is None else times * g).to(dtype) for g, dtype in made)
+        return differentiable_once(ctx, of_x, of_y, None, None, None)
 
 
 class Sparse(torch.autograd.Function):
     """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
+    def forward(x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
         """Keep what the backward pass needs."""
-        ctx.save_for_backward(x, y)
-        ctx.weights = weights
         return value.clone()
 
     @staticmethod
-    @differentiable_once
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        x, y, ctx.weights, _ = inputs
+        ctx.save_for_backward(x, y)
+
+    @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
         x, y = ctx.saved_tensors
-        weights = ctx.weights.map(lambda w: scaled(w, upstream))
+        times = factor(upstream)
+        weights = ctx.weights if times is None else ctx.weights.map(lambda w: times * w)
         dtype = dtype_of_products(weights.weight)
-        to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
-        return to_x, to_y, None, None
+        with torch.no_grad():
+            to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
+            to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
+        return differentiable_once(ctx, to_x, to_y, None, None)

@@ -36,10 +36,8 @@ from goal_analysis.numeric.engine.positives import (
     where,
 )
 from goal_analysis.numeric.engine.products import add_product, dtype_of_products, product
+from goal_analysis.numeric.engine.small import SMALL
 from goal_analysis.numeric.engine.sparse import SparseWeights, largest_of_columns, largest_of_rows
-
-SMALL = 40.0
-"""Exponents up to which sums of exponentials keep their digits in float32 as they are."""
 
 STRIP = (512, 2**22)
 """Rows of a strip of whole rows, and scores in it, at most."""
@@ -298,7 +296,7 @@ def hardest(
                 push = where(there, term.push(push, x_n)) / share
             for place, pair in enumerate(positives if p is not None else ()):
                 block, s = turned(*pair, axis)
-                x_p, factor, q = handed_over(p, s, block)
+                x_p, factor, q = handed_over(p, s, block.several)
                 inside, x, factor = present_in(block, there, q is None), block.of_anchors(x_n), factor / share
                 t_p, t_n = (where(inside, t(x_p, x) * factor) for t in (term.pull, term.push))
                 add_pull(pulls, place, axis, (t_p if q is None else t_p * q) * of_positives(p, s))

@@ -227,14 +227,14 @@ class _OfAnchors(torch.autograd.Function):
             a, c = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
             s = pairwise(similarity, a, c)
             w = weight_matrix(functions, s, matches.positives, matches.negatives)
-        ctx.save_for_backward(w, a, c)
+        ctx.save_for_backward(w, x, y)
         ctx.direction, ctx.dtypes = direction, (x.dtype, y.dtype)
         return (w * s).sum(1)
 
     @staticmethod
-    @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         w, x, y = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
             found = embedding_gradients(ctx.direction, upstream[:, None] * w, x, y)
-        return (*(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)), None, None, None, None)
+        made = (g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True))
+        return differentiable_once(ctx, *made, None, None, None, None)

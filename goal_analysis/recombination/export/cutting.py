@@ -170,7 +170,9 @@ def _shortened(node: ast.stmt, text: str) -> str:
         if isinstance(inner, ast.FunctionDef | ast.ClassDef) and (doc := ast.get_docstring(inner, clean=False)):
             first = doc.strip().split("\n\n")[0]
             text = text.replace(f'"""{doc}"""', f'"""{first}"""', 1)
-            if inner.name in ("forward", "backward"):  # torch says what they are for
+            if (
+                inner.name in ("forward", "setup_context", "backward") and len(inner.body) > 1
+            ):  # torch says what they are for
                 text = re.sub(rf'\n *"""{re.escape(first)}"""', "", text, count=1)
     text = re.sub(r'\b(?:Float|Int|Bool)\[Tensor, "[^"]*"\]', "Tensor", text).replace('"""\n\n', '"""\n')
     return re.sub(r"  # pyright: .*", "", text)

@@ -22,8 +22,8 @@ from goal_analysis.declarations import read_file, read_toml, with_settings
 from goal_analysis.files import folder_name
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import from_toml, parse_objective, written
+from goal_analysis.study.driver import best_rsum
 from goal_analysis.study.report.runs import read_one
-from goal_analysis.study.runs import best_rsum
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping

@@ -239,11 +239,14 @@ def compare(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.comparison import compare as compared
+    from goal_analysis.study.driver import Driver
     from goal_analysis.study.runs import run_over_seeds
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
-    found, failures = run_over_seeds(Path(output), named, seeds, jobs)
+    with Driver(Path(output), at_once=jobs) as driver:
+        driver.expect(len(named) * seeds)
+        found, failures = run_over_seeds(driver, Path(output), named, seeds)
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
     return compared(found, next(iter(named)))
@@ -275,13 +278,15 @@ def tune(
     Raises:
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
+    from goal_analysis.study.driver import Driver
     from goal_analysis.study.tuned_comparison import tuned_comparison
     from goal_analysis.study.tuning import candidate
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
     candidates = [candidate(name, value_of(one), text_of, base) for name, one in named.items()]
-    return tuned_comparison(Path(output), base, candidates, budget, seeds, jobs)
+    with Driver(Path(output), at_once=jobs) as driver:
+        return tuned_comparison(driver, base, candidates, budget, seeds)
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:

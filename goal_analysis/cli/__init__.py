@@ -23,6 +23,7 @@ from goal_analysis.cli.plot import plot
 from goal_analysis.cli.report import report
 from goal_analysis.cli.retrieve import retrieve
 from goal_analysis.cli.show import show
+from goal_analysis.cli.status import status
 from goal_analysis.cli.study import study
 from goal_analysis.cli.train import train
 from goal_analysis.cli.verify import verify_losses
@@ -51,6 +52,7 @@ for name, command in {
     "report": report,
     "study": study,
     "discover": discover,
+    "status": status,
     "plot": plot,
     "demo": demo,
 }.items():

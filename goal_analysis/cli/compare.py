@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.options import (
-    INTERRUPTED,
-    AssignmentsOption,
-    DataOption,
-    JobsOption,
-    JsonOption,
-    check_names,
-    print_table,
-    refuse,
-    say_interrupted,
-)
+from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
+from goal_analysis.cli.options import AssignmentsOption, DataOption, JsonOption, check_names, print_table, refuse
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -43,7 +34,10 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the runs.")] = Path(
         "comparison"
     ),
-    processes: JobsOption = 1,
+    processes: JobsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
@@ -62,8 +56,8 @@ def compare(
     from goal_analysis.api.runs import experiment_of, load_run
     from goal_analysis.study.comparison import COLUMNS
     from goal_analysis.study.comparison import compare as compared
-    from goal_analysis.study.jobs import Failure, Job, run_jobs
-    from goal_analysis.study.runs import best_by_seed, best_rsum, seed_jobs
+    from goal_analysis.study.driver import best_rsum
+    from goal_analysis.study.runs import run_over_seeds
 
     experiments: dict[str, Experiment] = {}
     for source in sources:
@@ -75,34 +69,16 @@ def compare(
             experiments[name] = replace(experiment, objective=text_of(objective))
         if split != "dev":
             experiment.load_split(split)  # refused before the first run where there is none
-    runs = seed_jobs(output, experiments, seeds)
     first = baseline or next(iter(experiments))
     if first not in experiments:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
-    pending = [job for job in runs.values() if not job.done]
-    done = len(runs) - len(pending)
-    if not as_json:
-        typer.echo(f"{len(runs)} runs, {done} of them done; {processes} at once")
-
-    def report(job: Job, failure: Failure | None) -> None:
-        nonlocal done
-        done += 1
-        said = "failed" if failure else f"dev RSUM {best_rsum(job.output.parent):.1f}"
-        typer.echo(f"{done}/{len(runs)} {job.name}: {said}", err=as_json)
-
-    failures, interrupted = [], False
-    try:
-        failures = run_jobs(pending, processes, report=report)
-    except KeyboardInterrupt:
-        interrupted = True
-        say_interrupted(output)
-    for failure in failures:
-        typer.echo(str(failure), err=True)
     measured = best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
-    found = best_by_seed(runs, measured)
+    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
+        driver.expect(len(experiments) * seeds)
+        found, failures = run_over_seeds(driver, output, experiments, seeds, measured)
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
-        raise typer.Exit(INTERRUPTED if interrupted else 1)
+        raise typer.Exit(1)
     comparison = compared(found, first)
     if as_json:
         typer.echo(comparison.table.to_json(orient="records", indent=2))
@@ -111,7 +87,7 @@ def compare(
         typer.echo(f"{split} RSUM. {comparison.caption}")
         for statement in comparison.statements():
             typer.echo(statement)
-    raise typer.Exit(INTERRUPTED if interrupted else 1 if failures else 0)
+    raise typer.Exit(1 if failures else 0)
 
 
 def _name(experiment: Experiment, objective: object, several: bool, replaced: bool) -> str:

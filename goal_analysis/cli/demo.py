@@ -14,10 +14,11 @@ import typer
 
 import goal_analysis as ga
 from goal_analysis.cli.compare import compare
+from goal_analysis.cli.driving import JobsOption
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
-from goal_analysis.cli.options import INTERRUPTED, JobsOption, print_table
+from goal_analysis.cli.options import INTERRUPTED, print_table
 from goal_analysis.cli.plot import Wanted, draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.report import report
@@ -197,7 +198,7 @@ def trained(text: str) -> tuple[float, float]:
 
 def retrieved(
     output: Path,
-    processes: int,
+    processes: int | None,
     seeds: int = SEEDS,
     settings: Sequence[str] = SMALL,
     objectives: Sequence[str] = RETRIEVING,

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
     BaseArgument,
     BasePresetOption,
     DataOption,
-    JobsOption,
     JsonOption,
-    ending_a_study,
     objective_of,
 )
 from goal_analysis.cli.plot import draw_kinds
@@ -25,7 +24,6 @@ from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.study.discovery.grammar import Grammar
-    from goal_analysis.study.jobs import Failure, Job
     from goal_analysis.symbolic.objective import Objective
 
 HARDEST, INFONCE = BASELINES
@@ -65,14 +63,17 @@ def discover(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder of the discovery.")
     ] = Path("discovery"),
-    processes: JobsOption = 1,
+    processes: JobsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
 
     InfoNCE and the triplet loss on hardest negatives are searched with the same budget: their scales, the learning
     rate, and how batches are made. A run that is done is not run again, so the same command goes on after any end.
-    Several commands may work in one folder.
+    What failed is begun again.
 
     \b
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
@@ -84,8 +85,7 @@ def discover(
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
     from goal_analysis.study.discovery.grammar import any_objective
-    from goal_analysis.study.discovery.search import Rules, Search
-    from goal_analysis.study.tuning import storage
+    from goal_analysis.study.discovery.search import Rules, Search, storage
 
     def accepts(objective: Objective) -> str:
         if integrable is None:
@@ -96,17 +96,12 @@ def discover(
     for experiment in (base, *others):
         experiment.load_data()
     also_on = {other.data_name: other.data for other in others}
-    free = Rules(output, storage(output), base, baseline_budget or budget, text_of, objective_of)
     first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
-    rules = replace(free, budget=budget, accepts=accepts)
-    search = Search("found", any_objective, rules, first)
-    baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
-
-    def report(job: Job, failure: Failure | None, left: int) -> None:
-        typer.echo(f"{left} left: {failure or job.name}", err=as_json)
-
-    with ending_a_study(output):
-        found = discovered(output, search, baselines, finalists, seeds, also_on, processes, report)
+    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
+        free = Rules(output, storage(driver), base, baseline_budget or budget, text_of, objective_of)
+        search = Search("found", any_objective, replace(free, budget=budget, accepts=accepts), first)
+        baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
+        found = discovered(driver, search, baselines, finalists, seeds, also_on)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)
     if as_json:

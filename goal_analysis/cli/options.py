@@ -6,8 +6,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from importlib.util import find_spec
@@ -43,7 +42,6 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each on one thread.")]
 DataOption = Annotated[
     str | None,
     typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
@@ -93,24 +91,6 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
             refuse(problem)
 
     return run
-
-
-def say_interrupted(output: Path) -> None:
-    """Say what is left after Ctrl-C."""
-    typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-
-
-@contextmanager
-def ending_a_study(output: Path) -> Iterator[None]:
-    """After Ctrl-C, say what is left and end with its exit code; with 1 where the study cannot go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say_interrupted(output)
-        raise typer.Exit(INTERRUPTED) from None
-    except (OSError, ValueError) as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from None
 
 
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
+from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
 from goal_analysis.cli.options import (
     BASELINES,
     AssignmentsOption,
     BaseArgument,
     BasePresetOption,
     DataOption,
-    JobsOption,
     JsonOption,
     check_names,
-    ending_a_study,
     refuse,
 )
 from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
-    from goal_analysis.study.jobs import Failure, Job
     from goal_analysis.vse.loop.experiment import Experiment
 
 PUBLISHED = tuple(
@@ -65,14 +63,17 @@ def study(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
     ),
-    processes: JobsOption = 1,
+    processes: JobsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
 
     The baselines are the triplet loss on hardest negatives and InfoNCE; differences are to InfoNCE. A run that is done
-    is not run again, so the same command goes on after any end. Machines that share the folder share the work. Runs of
-    the comparison log four times an epoch what the weights do, and STUDY/report.html shows it.
+    is not run again, so the same command goes on after any end; it begins again what failed. Runs of the comparison log
+    four times an epoch what the weights do, and STUDY/report.html shows it.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
@@ -95,15 +96,8 @@ def study(
         candidate(name, ga.objective(name).objective, text_of, base, tune_rate)
         for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
     ]
-    done = 0
-
-    def report(job: Job, failure: Failure | None, runs: int) -> None:
-        nonlocal done
-        done += 1
-        typer.echo(f"{done}/{runs} {failure or job.name}", err=as_json)
-
-    with ending_a_study(output):
-        outcome = tuned_comparison(output, base, candidates, budget, seeds, processes, report, probe_steps)
+    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
+        outcome = tuned_comparison(driver, base, candidates, budget, seeds, probe_steps)
         shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
         write_whole(output / REPORT, shown)
     if as_json:

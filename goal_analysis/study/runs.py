@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.files import folder_names, json_text, write_whole
-from goal_analysis.study.jobs import Failure, Job, run_jobs
-from goal_analysis.vse.folder.run import RESULT
+from goal_analysis.study.driver import Driver, Failure, best_rsum
+from goal_analysis.study.engine import Job
 from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 DECLARED = "experiment.json"
-
-Jobs = dict[tuple[str, int], Job]
-"""By the name of the experiment and the seed, seed by seed."""
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
@@ -36,18 +33,7 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     text = json_text(experiment.mapping())
     if not declared.exists() or declared.read_text("utf-8") != text:
         write_whole(declared, text)
-    words = ("train", str(declared), "-o", str(folder))
-    return Job(name, words, folder / RESULT, folder / "output.log")
-
-
-def best_rsum(folder: Path) -> float:
-    """The best dev RSUM of a run that is done.
-
-    Raises:
-        RunError: its result is not what a run writes.
-    """
-    expected = "the result that a run writes"
-    return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
+    return Job(name, folder, ("train", str(declared), "-o", str(folder)))
 
 
 def _check_same_data(folders: Iterable[Path]) -> None:
@@ -64,56 +50,44 @@ def _check_same_data(folders: Iterable[Path]) -> None:
             )
 
 
-def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> Jobs:
-    """The runs of experiments over seeds.
+def run_over_seeds(
+    driver: Driver,
+    folder: Path,
+    experiments: Mapping[str, Experiment],
+    seeds: int,
+    measured: Callable[[Path], float] = best_rsum,
+) -> tuple[dict[str, dict[int, float]], list[Failure]]:
+    """Run what of the experiments over seeds is not done.
 
     Args:
+        driver: of the study.
         folder: where every experiment has a folder, and every seed one in that.
         experiments: by name; their own seeds do not matter.
         seeds: 0 to ``seeds`` − 1.
+        measured: in a run's folder; the best dev RSUM by default.
+
+    Returns:
+        What was measured, by name and seed of the runs that are done, without names that have none; and what failed.
 
     Raises:
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
+        RunError: a result is not what a run writes, or data have changed between the runs.
     """
     folders = folder_names(experiments)
-    return {
+    jobs = {
         (name, seed): run_job(
             f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folders[name] / f"seed-{seed}"
         )
         for seed in range(seeds)
         for name, experiment in experiments.items()
     }
-
-
-def best_by_seed(jobs: Jobs, measured: Callable[[Path], float] = best_rsum) -> dict[str, dict[int, float]]:
-    """The best dev RSUM, or what else is measured in a run's folder, by name and seed of the runs that are done.
-
-    A name without any is left out.
-
-    Raises:
-        RunError: a result is not what a run writes, or data have changed between the runs.
-    """
-    done = {run: job.output.parent for run, job in jobs.items() if job.done}
+    failures = driver.run(jobs.values())
+    done = {run: job.folder for run, job in jobs.items() if job.done}
     _check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
-    for (name, seed), folder in done.items():
-        found.setdefault(name, {})[seed] = measured(folder)
-    return found
-
-
-def run_over_seeds(
-    folder: Path,
-    experiments: Mapping[str, Experiment],
-    seeds: int,
-    processes: int,
-    report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
-) -> tuple[dict[str, dict[int, float]], list[Failure]]:
-    """Run what of `seed_jobs` is not done, ``processes`` at once on one thread each; what `best_by_seed` says, and what
-    failed.
-    """
-    jobs = seed_jobs(folder, experiments, seeds)
-    failures = run_jobs(jobs.values(), processes, report=report)
-    return best_by_seed(jobs), failures
+    for (name, seed), where in done.items():
+        found.setdefault(name, {})[seed] = measured(where)
+    return found, failures
 
 
 def read_declaration(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:

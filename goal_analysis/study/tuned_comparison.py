@@ -1,23 +1,23 @@
 """Which objective should one train with? All are tuned with the same budget, and then compared over fresh seeds.
 
 What is chosen, is chosen on dev, the seeds of the comparison are none of the tuning's, and what is done is not run
-again: the same call goes on after any end, and several processes may make it at the same time.
+again: the same call goes on after any end, and begins again what failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.files import folder_names, json_value, write_json, write_whole
+from goal_analysis.files import folder_name, folder_names, json_value, write_json, write_whole
 from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.jobs import Failure, Job, run_jobs
+from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.runs import read_declaration, run_over_seeds
-from goal_analysis.study.tuning import Candidate, Tuning
-from goal_analysis.vse.folder.run_folder import RunError, identity
+from goal_analysis.study.tuning import Candidate, best_values, trials_of
+from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_run
 from goal_analysis.vse.loop.experiment import Experiment
 
 STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
@@ -41,25 +41,16 @@ class Outcome:
 
 
 def tuned_comparison(
-    folder: Path,
-    base: Experiment,
-    candidates: Sequence[Candidate],
-    budget: int,
-    seeds: int,
-    processes: int,
-    report: Callable[[Job, Failure | None, int], None] = lambda job, failure, runs: None,
-    probe_steps: int = 0,
+    driver: Driver, base: Experiment, candidates: Sequence[Candidate], budget: int, seeds: int, probe_steps: int = 0
 ) -> Outcome:
-    """Tune, compare, and write what was found into the folder.
+    """Tune, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
     Args:
-        folder: of the study: new, or one where the same study was begun.
+        driver: of the study.
         base: data, model and training of every run.
         candidates: the baseline first.
         budget: trials of each.
         seeds: of the comparison, 0 to ``seeds`` − 1.
-        processes: runs at once, each on one thread.
-        report: is handed every run that ended, its failure if it failed, and how many had not when the call was made.
         probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none. A study that
             was begun goes on with its own.
 
@@ -67,30 +58,38 @@ def tuned_comparison(
         RunError: another study was begun in the folder.
         ValueError: two candidates would have one folder; or no run of the baseline came to an end.
     """
+    folder, first = driver.folder, candidates[0].name
     steps = _begin(folder, base, candidates, budget, probe_steps)
     probed = replace(base, training=replace(base.training, probe_steps=steps))
-    tuning = Tuning(folder, base, candidates, budget)
-    runs = len(candidates) * (budget + seeds) - tuning.finished
-
-    def trial_ended(job: Job, failure: Failure | None) -> None:
-        tuning.ended(job, failure)
-        report(job, failure, runs)
-
-    failures = run_jobs(tuning.jobs(), processes, report=trial_ended)
-    chosen = {c.name: tuning.best(c.name) or {s.name: s.own for s in c.scales} for c in candidates}
+    driver.expect(len(candidates) * (budget + seeds))
+    trials = {c.name: trials_of(folder, c, budget) for c in candidates}
+    failures = driver.run(trial.job(base) for of_round in zip(*trials.values(), strict=True) for trial in of_round)
+    chosen = {name: best_values(of) for name, of in trials.items()}
     tuned = {c.name: c.experiment(probed, chosen[c.name], 0) for c in candidates}
-    found, failed = run_over_seeds(
-        folder / COMPARISON, tuned, seeds, processes, lambda job, failure: report(job, failure, runs)
-    )
-    failures += failed
-    if candidates[0].name not in found:
-        raise ValueError(f"{folder}: got no run of the baseline {candidates[0].name!r} that came to an end")
-    trials = pd.DataFrame([{"objective": c.name, **record} for c in candidates for record in tuning.records(c.name)])
-    outcome = Outcome(compare(found, candidates[0].name), chosen, trials, tuple(failures))
+    for name, experiment in tuned.items():
+        _set_aside(folder, folder_name(name), experiment)
+    found, failed = run_over_seeds(driver, folder / COMPARISON, tuned, seeds)
+    if first not in found:
+        raise ValueError(f"{folder}: got no run of the baseline {first!r} that came to an end")
+    table = pd.DataFrame([trial.record for of in trials.values() for trial in of])
+    outcome = Outcome(compare(found, first), chosen, table, (*failures, *failed))
     write_whole(folder / TABLE, outcome.comparison.table.to_csv(index=False))
-    write_whole(folder / TRIALS, trials.to_csv(index=False))
+    write_whole(folder / TRIALS, table.to_csv(index=False))
     write_whole(folder / TEXT, text_of(outcome, base, budget, seeds))
     return outcome
+
+
+def _set_aside(folder: Path, name: str, chosen: Experiment) -> None:
+    """Move an objective's runs of the comparison away if they were made before a better trial, which had failed, came
+    to its end.
+    """
+    for run in sorted((folder / COMPARISON / name).glob(f"*/{RUN}")):
+        made = read_run(run.parent).experiment
+        if identity(made) != identity(replace(chosen, seed=made.seed)):
+            aside = folder / "set-aside"
+            aside.mkdir(exist_ok=True)
+            run.parents[1].rename(aside / f"{name}-{len(list(aside.iterdir()))}")
+            return
 
 
 def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:

@@ -1,4 +1,4 @@
-"""`study` as a user calls it, on a small folder of features: killed, gone on with, and shared by two processes."""
+"""`study` as a user calls it, on a small folder of features: killed, gone on with, and asked how far it is."""
 
 import json
 from pathlib import Path
@@ -21,24 +21,31 @@ def words(folder: Path, output: Path, *more: str) -> list[str]:
     return ["study", "--data", str(folder), "-o", str(output), *budget, *settings, *more]
 
 
-def test_a_study_is_killed_gone_on_with_by_two_and_never_runs_anything_twice(
+def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     folder: Path, tmp_path: Path, call, killed_midway
 ) -> None:
     output = tmp_path / "study"
     kept = killed_midway(words(folder, output), output)
     assert len(kept) >= 2
-    with call(words(folder, output)) as other:
-        here = CliRunner().invoke(app, words(folder, output))
-        said = [here.output, other.communicate()[0]]
-    assert (here.exit_code, other.returncode) == (0, 0), said
+    asked = CliRunner().invoke(app, ["status", str(output)])
+    assert f"of {RUNS} runs done" in asked.output
+    assert "No process drives it; the same command goes on from there" in asked.output
+    with call(words(folder, output)) as one:
+        said = one.stdout.readline()
+        other = CliRunner().invoke(app, words(folder, output))
+        assert other.exit_code == 1
+        assert f"got a study that process {one.pid} on " in other.output
+        state = json.loads(CliRunner().invoke(app, ["status", str(output), "--json"]).output)
+        assert state["driven"]
+        assert len(kept) < state["done"] < RUNS
+        said += one.communicate()[0]
+    assert one.returncode == 0, said
     assert len(list(output.rglob("result.json"))) == RUNS
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     logs = [path.read_text().splitlines() for path in output.rglob("output.log")]
     assert all(len([line for line in lines if line.startswith("epoch 1/1")]) == 1 for lines in logs)
-    for text in said:
-        assert "constant/linear: too few seeds to say: 2 in common with info_nce(tau=12)" in " ".join(text.split())
-        counted = [line.split()[0].split("/") for line in text.splitlines() if "/" in line.split(" ")[0]]
-        assert counted[-1][0] == counted[-1][1]
+    assert "constant/linear: too few seeds to say: 2 in common with info_nce(tau=12)" in " ".join(said.split())
+    assert f"({RUNS} of {RUNS} runs done, 0 running, 0 waiting; best so far" in said
     table = pd.read_csv(output / "comparison.csv")
     assert set(table.objective) == {*BASELINES, "constant/linear"}
     assert list(table.seeds) == [2, 2, 2]
@@ -61,6 +68,8 @@ def test_a_study_is_killed_gone_on_with_by_two_and_never_runs_anything_twice(
     [
         (("--family", "mine"), "--family: got 'mine' but expected one of published, soft, all"),
         (("--objective", "nca/nonsense"), "got 'nonsense' but expected one of"),
+        (("--engine", "mine"), "--engine: got 'mine' but expected one of local, ray"),
+        (("--gpus-per-run", "1"), "--gpus-per-run: got 1.0 beside --engine local but expected it with --engine ray"),
         (("--preset", "mine"), "preset: got 'mine' but expected one of"),
     ],
 )
@@ -69,6 +78,14 @@ def test_what_is_not_understood_is_refused(folder: Path, tmp_path: Path, more: t
     assert result.exit_code == 2
     assert said in result.output
     assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_without_a_study_has_no_status(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "progress.json: got" in result.output
+    assert "but expected what a study writes" in result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_families_are_objectives() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from goal_analysis.files import write_whole
-from goal_analysis.study.runs import best_rsum
+from goal_analysis.study.driver import best_rsum
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
 from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, load_model

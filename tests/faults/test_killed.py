@@ -1,6 +1,5 @@
 """SIGKILL at chosen moments: nothing is half-written, and the same call ends as if nothing had happened."""
 
-import json
 import os
 import signal
 import time
@@ -9,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.files import ABANDONED, write_whole
-from goal_analysis.study.tuning import JOURNAL, storage
-from goal_analysis.vse.folder.run_folder import RunError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -85,23 +82,3 @@ def test_several_that_write_one_file_take_turns(tmp_path: Path) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert path.read_text() in texts
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_journal_that_was_cut_off_goes_on(tmp_path: Path) -> None:
-    """Of a study whose process was killed while it wrote down a trial."""
-    import optuna
-
-    study = optuna.create_study(storage=storage(tmp_path), study_name="a", direction="maximize")
-    for value in (1.0, 2.0):
-        study.tell(study.ask(), value)
-    journal = tmp_path / JOURNAL
-    before = journal.read_bytes()
-    journal.write_bytes(before + b'{"op_code":4,"worker_id":"x')
-    again = optuna.load_study(storage=storage(tmp_path), study_name="a")
-    again.tell(again.ask(), 3.0)
-    assert [t.value for t in optuna.load_study(storage=storage(tmp_path), study_name="a").trials] == [1.0, 2.0, 3.0]
-    assert journal.read_bytes().startswith(before)
-    assert all(json.loads(line) for line in journal.read_text().splitlines())
-    journal.write_bytes(b"nonsense\n" + before)
-    with pytest.raises(RunError, match=r"trials\.journal: got .* but expected the trials that a study writes"):
-        storage(tmp_path)

@@ -1,4 +1,4 @@
-"""Processes that die: workers that read data, ranks of a run, trials of a study; and memory that runs out."""
+"""Processes that die: workers that read data, and ranks of a run; and memory that runs out."""
 
 import os
 import signal
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.study.jobs import ATTEMPTS, Failure, Job, run_jobs
 from goal_analysis.vse.folder.run import RESULT, load_model
 from goal_analysis.vse.folder.run_folder import lock_run
 from goal_analysis.vse.loop import training
@@ -148,40 +147,6 @@ def test_evaluation_takes_smaller_pieces_and_says_so_when_none_fits(
     most = 0
     with pytest.raises(OutOfMemory, match=r"^evaluating train, 1 at a time: out of memory, with .* in use; try"):
         scoring.embeddings(found.model, data.train, found.tokenizer)  # pyright: ignore[reportArgumentType]
-
-
-def killing(folder: Path, times: int) -> Job:
-    """A job whose process is killed so many times before it does its work."""
-    return Job("a", (str(folder), str(times)), folder / "done", folder / "output.log")
-
-
-def _killed_or_done(job: Job, threads: int) -> None:
-    folder, times = Path(job.words[0]), int(job.words[1])
-    with (folder / "begun").open("a") as file:
-        file.write("x")
-    if (folder / "begun").stat().st_size <= times:
-        os.kill(os.getpid(), signal.SIGKILL)
-    (folder / "done").write_text("done")
-
-
-@pytest.mark.parametrize("times", [0, ATTEMPTS - 1, ATTEMPTS])
-def test_a_trial_whose_process_is_killed_is_begun_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    import multiprocessing
-
-    monkeypatch.setattr(Job, "run", _killed_or_done)
-    forked = multiprocessing.get_context("fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda name: forked)
-    monkeypatch.setattr(type(forked), "set_forkserver_preload", lambda *_: None, raising=False)
-    ended: list[Failure | None] = []
-    failures = run_jobs([killing(tmp_path, times)], 1, report=lambda job, failure: ended.append(failure))
-    assert (tmp_path / "begun").stat().st_size == min(times + 1, ATTEMPTS)
-    assert len(ended) == 1
-    if times < ATTEMPTS:
-        assert failures == []
-    else:
-        assert str(failures[0]).startswith("a: killed by SIGKILL: without a word")
 
 
 @pytest.fixture

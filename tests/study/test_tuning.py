@@ -1,24 +1,24 @@
-"""Tuning and comparing with equal budgets: the trials, their storage, and what is written; training is stood in for."""
+"""Tuning and comparing with equal budgets: the trials, what goes on, and what is written; training is stood in for."""
 
 import json
+import os
+import re
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import zip_longest
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
 
 from goal_analysis.recombination.recombine import composed
-from goal_analysis.study import runs as runs_module
-from goal_analysis.study import tuned_comparison as tuned_comparison_module
-from goal_analysis.study.jobs import Failure, Job
+from goal_analysis.study.driver import Driver, read_progress
+from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale, points
-from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, tuned_comparison
-from goal_analysis.study.tuning import TUNING_SEED, Candidate, Tuning, candidate, storage
+from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, Outcome, tuned_comparison
+from goal_analysis.study.tuning import TUNING_SEED, Candidate, best_values, candidate, trials_of
 from goal_analysis.symbolic.objective import Objective
+from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import RUN, RunError
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
@@ -42,40 +42,57 @@ def candidates() -> list[Candidate]:
 
 def train(job: Job) -> None:
     """Write what training would: the farther a scale is from its best, the lower; each seed adds its own."""
-    declared = json.loads((job.output.parent / DECLARED).read_text())
+    declared = json.loads((job.folder / DECLARED).read_text())
     settings = json.loads(declared["objective"])
     away = sum(abs(value - BEST[declared["name"]]) for value in settings.values())
     level = {"hinge": 200.0, "nca": 220.0, "constant": 210.0}[declared["name"]]
     record = {"experiment": declared, "data": {"name": "data", "fingerprint": "0" * 16, "shape": [8, 6]}}
-    (job.output.parent / RUN).write_text(json.dumps(record))
-    job.output.write_text(json.dumps({"best": {"rsum": level - away + declared["seed"] % 3}}))
+    (job.folder / RUN).write_text(json.dumps(record))
+    (job.folder / RESULT).write_text(json.dumps({"best": {"rsum": level - away + declared["seed"] % 3}}))
 
 
-def standing_in(jobs, processes, report, fails=lambda job: False, dies_after: int | None = None) -> list[Failure]:
-    """`run_jobs` without processes."""
-    failures = []
-    for number, job in enumerate(jobs):
-        if number == dies_after:
+@dataclass
+class StandIn:
+    """An engine that lets jobs end one by one, the last to begin first; some fail, and one interrupts the study."""
+
+    fails: Callable[[Job], bool] = lambda job: False
+    interrupts: Callable[[Job], bool] = lambda job: False
+    places: int = 2
+    begun: list[Job] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+
+    def submit(self, job: Job) -> None:
+        self.begun.append(job)
+
+    def wait(self, seconds: float) -> dict[Job, str]:
+        job = self.begun.pop()
+        if self.interrupts(job):
             raise KeyboardInterrupt
-        if not job.done and fails(job):
-            failures.append(Failure(job, 1))
-            report(job, failures[-1])
-            continue
-        if not job.done:
-            train(job)
-        report(job, None)
-    return failures
+        self.ran.append(job.name)
+        if self.fails(job):
+            return {job: "ended with 1"}
+        train(job)
+        return {job: "ended with 0"}
+
+    def cancel(self, job: Job) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        self.begun.clear()
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, run_jobs: Callable[..., list[Failure]]) -> None:
-    """Put this in the place of `run_jobs`, for the trials and for the runs over seeds."""
-    for module in (tuned_comparison_module, runs_module):
-        monkeypatch.setattr(module, "run_jobs", run_jobs)
-
-
-@pytest.fixture
-def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(monkeypatch, standing_in)
+def study(
+    folder: Path,
+    of: list[Candidate],
+    budget: int,
+    seeds: int,
+    engine: StandIn | None = None,
+    on: Experiment | None = None,
+    said: list[str] | None = None,
+    probe_steps: int = 0,
+) -> Outcome:
+    with Driver(folder, engine or StandIn(), say=(said if said is not None else []).append) as driver:
+        return tuned_comparison(driver, on or base(), of, budget, seeds, probe_steps)
 
 
 def test_points_begin_with_the_objectives_own_and_fill_the_range() -> None:
@@ -92,90 +109,86 @@ def test_points_begin_with_the_objectives_own_and_fill_the_range() -> None:
 
 
 def test_every_objective_has_the_same_budget_and_the_best_is_found(tmp_path: Path) -> None:
-    tuning = Tuning(tmp_path, base(), candidates(), 8)
-    jobs = list(tuning.jobs())
-    assert len({job.output for job in jobs}) == 24
-    for job in jobs:
-        declared = json.loads((job.output.parent / DECLARED).read_text())
-        assert declared["seed"] == TUNING_SEED
-        train(job)
-        tuning.ended(job, None)
-    records = pd.DataFrame(tuning.records("hinge"))
-    nearest = records.loc[(records.margin - BEST["hinge"]).abs().idxmin()]
-    assert tuning.best("hinge") == {"margin": nearest.margin}
-    assert set(tuning.best("constant") or {}) == {"training.learning_rate"}
-
-
-def test_what_was_begun_is_gone_on_with_and_nothing_runs_twice(tmp_path: Path) -> None:
-    first = Tuning(tmp_path, base(), candidates(), 3)
-    begun = first.jobs()
-    ended, left = next(begun), next(begun)
-    train(ended)
-    first.ended(ended, None)
-    second = Tuning(tmp_path, base(), candidates(), 3)
-    assert second.finished == 1
-    again = list(second.jobs())
-    assert left in again, "its process was killed"
-    assert ended not in again
-    assert len(again) == 8
-    for job in again:
-        second.ended(job, Failure(job, 1) if job == left else None) if job == left else (
-            train(job),
-            second.ended(job, None),
-        )
-    second.ended(left, None)  # whoever is late changes nothing
-    states = [record["state"] for c in candidates() for record in second.records(c.name)]
-    assert states.count("complete") == 8
-    assert states.count("fail") == 1
-    assert list(Tuning(tmp_path, base(), candidates(), 3).jobs()) == []
-
-
-def test_two_processes_share_the_trials(tmp_path: Path) -> None:
-    one, other = (Tuning(tmp_path, base(), candidates(), 2) for _ in range(2))
-    mine, theirs = one.jobs(), other.jobs()
-    taken = [job.output for pair in zip_longest(mine, theirs) for job in pair if job is not None]
-    assert len(set(taken)) == 6
-    assert sum(len(one.records(c.name)) for c in candidates()) == 6, (
-        "those that both know are one run, which both wait for"
-    )
-
-
-def test_whoever_is_through_has_what_another_began_late_too(tmp_path: Path) -> None:
-    """It may be the best, and both are to choose the same; and if its process was killed, somebody is to run it."""
-    one, other = (Tuning(tmp_path, base(), candidates()[:1], 3) for _ in range(2))
-    mine, theirs = one.jobs(), other.jobs()
-    first = next(mine)
-    assert next(theirs) == first
-    late = next(theirs)
-    second, *others = mine
-    assert others == [late]
-    for job in (first, second, late):
-        train(job)
-        one.ended(job, None)
-    other.ended(late, None)
-    assert one.best("hinge") == other.best("hinge")
-    assert [record["state"] for record in other.records("hinge")] == ["complete"] * 3
-    assert list(Tuning(tmp_path, base(), candidates()[:1], 3).jobs()) == []
-
-
-def test_a_trial_whose_process_was_killed_before_it_had_its_values_gets_them(tmp_path: Path) -> None:
-    begun, whole = (Tuning(tmp_path / name, base(), candidates()[:1], 2) for name in ("begun", "whole"))
-    for _ in range(2):
-        optuna.load_study(storage=storage(tmp_path / "begun"), study_name="hinge").ask()
-    for tuning in (begun, whole):
-        for job in tuning.jobs():
+    trials = {c.name: trials_of(tmp_path, c, 8) for c in candidates()}
+    assert len({trial.folder for of in trials.values() for trial in of}) == 24
+    assert best_values(trials["hinge"]) == trials["hinge"][0].values, "none has come to its end"
+    for of in trials.values():
+        for trial in of:
+            job = trial.job(base())
+            assert json.loads((job.folder / DECLARED).read_text())["seed"] == TUNING_SEED
             train(job)
-            tuning.ended(job, None)
-    assert begun.records("hinge") == whole.records("hinge")
+    records = pd.DataFrame([trial.record for trial in trials["hinge"]])
+    nearest = records.loc[(records.margin - BEST["hinge"]).abs().idxmin()]
+    assert best_values(trials["hinge"]) == {"margin": nearest.margin}
+    assert set(best_values(trials["constant"])) == {"training.learning_rate"}
 
 
-def test_a_study_writes_what_it_found(tmp_path: Path, without_processes: None) -> None:
-    reported = []
-    outcome = tuned_comparison(
-        tmp_path, base(), candidates(), 4, 4, 1, lambda job, failure, runs: reported.append((job.name, runs))
-    )
-    assert len(reported) == 3 * (4 + 4)
-    assert {runs for _, runs in reported} == {24}
+TABLES = (TABLE, TRIALS, TEXT)
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 11, 12, 17])
+def test_a_study_that_is_interrupted_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path, number: int) -> None:
+    whole, parted = StandIn(), StandIn()
+    study(tmp_path / "whole", candidates(), 4, 2, whole)
+    parted.interrupts = lambda job: len(parted.ran) == number
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path / "parted", candidates(), 4, 2, parted)
+    parted.interrupts = lambda job: False
+    study(tmp_path / "parted", candidates(), 4, 2, parted)
+    assert sorted(parted.ran) == sorted(whole.ran), "every run was made once"
+    for name in TABLES:
+        assert (tmp_path / "parted" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_failed_is_begun_again_by_the_same_call(tmp_path: Path) -> None:
+    whole, parted = StandIn(), StandIn(lambda job: job.name in ("nca, trial 1", "constant, seed 0"))
+    study(tmp_path / "whole", candidates(), 2, 2, whole)
+    outcome = study(tmp_path / "parted", candidates(), 2, 2, parted)
+    assert sorted(f.job.name for f in outcome.failures) == ["constant, seed 0", "nca, trial 1"]
+    assert list(outcome.trials.groupby("objective").size()) == [2, 2, 2], "the budgets are equal"
+    again = StandIn()
+    assert study(tmp_path / "parted", candidates(), 2, 2, again).failures == ()
+    assert {"constant, seed 0", "nca, trial 1"} <= set(again.ran)
+    for name in TABLES:
+        assert (tmp_path / "parted" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_second_driver_is_refused_and_says_who_has_the_folder(tmp_path: Path) -> None:
+    def second(job: Job) -> bool:
+        with pytest.raises(RunError, match=rf"a study that process {os.getpid()} on .* drives but expected one driver"):
+            study(tmp_path, candidates(), 1, 1)
+        return False
+
+    study(tmp_path, candidates(), 1, 1, StandIn(second))
+    study(tmp_path, candidates(), 1, 1)
+
+
+def test_how_far_a_study_is_can_be_asked_from_elsewhere(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(job: Job) -> bool:
+        progress, driven = read_progress(tmp_path)
+        assert driven
+        asked.append(f"{progress} | {', '.join(progress.running)}")
+        return job.name == "constant, seed 1"
+
+    said: list[str] = []
+    with pytest.raises(RunError, match=r"progress.json: got .* but expected what a study writes"):
+        read_progress(tmp_path)
+    study(tmp_path, candidates(), 2, 2, StandIn(ask), said=said)
+    assert asked[0] == "0 of 12 runs done, 2 running, 10 waiting | hinge, trial 0, nca, trial 0"
+    assert re.match(r"1 of 12 runs done, 2 running, 9 waiting; best so far 215.0, nca, trial 0; about 0 min", asked[1])
+    assert len(said) == 12
+    assert re.match(r"nca, trial 0: dev RSUM 215.0 \(1 of 12 runs done, 1 running, 10 waiting; best", said[0])
+    assert any(line.startswith("constant, seed 1: ended with 1: without a word; see") for line in said)
+    progress, driven = read_progress(tmp_path)
+    assert not driven
+    assert (progress.done, progress.failed, progress.waiting, progress.running) == (11, 1, 0, ())
+    assert progress.best == "nca, trial 1"
+
+
+def test_a_study_writes_what_it_found(tmp_path: Path) -> None:
+    outcome = study(tmp_path, candidates(), 4, 4)
     table = pd.read_csv(tmp_path / TABLE).set_index("objective")
     assert next(iter(table.index)) == "nca"
     assert table.loc["nca", "seeds"] == 4
@@ -191,67 +204,63 @@ def test_a_study_writes_what_it_found(tmp_path: Path, without_processes: None) -
     assert {run["objective"] for run in runs} == {json.dumps({"tau": outcome.chosen["nca"]["tau"]})}
 
 
-def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path, without_processes: None) -> None:
-    tuned_comparison(tmp_path, base(), candidates()[:2], 2, 2, 1)
+def test_a_study_goes_on_and_grows_but_does_not_change(tmp_path: Path) -> None:
+    study(tmp_path, candidates()[:2], 2, 2)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
-    tuned_comparison(tmp_path, base(), candidates(), 2, 3, 1)
+    study(tmp_path, candidates(), 2, 3)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(json.loads((tmp_path / STUDY).read_text())["candidates"]) == {"hinge", "nca", "constant"}
     by_workers = replace(base(), training=replace(base().training, workers=1))
-    tuned_comparison(tmp_path, by_workers, candidates(), 2, 4, 1)
+    study(tmp_path, candidates(), 2, 4, on=by_workers)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     runs = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob(f"comparison/nca/*/{DECLARED}")}
     assert runs["seed-3"]["training"]["workers"] == 1
     with pytest.raises(RunError, match="got another budget than this study was begun with"):
-        tuned_comparison(tmp_path, base(), candidates(), 3, 3, 1)
+        study(tmp_path, candidates(), 3, 3)
     with pytest.raises(RunError, match="got another experiment"):
-        tuned_comparison(tmp_path, replace(base(), data={"name": "elsewhere"}), candidates(), 2, 3, 1)
+        study(tmp_path, candidates(), 2, 3, on=replace(base(), data={"name": "elsewhere"}))
     other = replace(candidates()[0], objective=composed(hinge_triplet, constant_pair).with_settings({"margin": 0.3}))
     with pytest.raises(RunError, match="got another objective 'hinge' than this study has"):
-        tuned_comparison(tmp_path, base(), [other, *candidates()[1:]], 2, 3, 1)
+        study(tmp_path, [other, *candidates()[1:]], 2, 3)
 
 
-def test_two_objectives_do_not_share_a_folder(tmp_path: Path, without_processes: None) -> None:
+def test_two_objectives_do_not_share_a_folder(tmp_path: Path) -> None:
     one, other, _ = candidates()
     with pytest.raises(ValueError, match="got 'a/b' and 'a:b' but expected names that differ"):
-        tuned_comparison(tmp_path, base(), [replace(one, name="a/b"), replace(other, name="a:b")], 2, 1, 1)
-    assert list(tmp_path.iterdir()) == []
+        study(tmp_path, [replace(one, name="a/b"), replace(other, name="a:b")], 2, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"driver.lock", "progress.json"}
 
 
 def test_runs_of_the_comparison_are_probed_unless_the_study_was_begun_without(
-    tmp_path: Path, without_processes: None
+    tmp_path: Path,
 ) -> None:
     def probes(folder: Path) -> set[tuple[str, int]]:
         declared = [json.loads(path.read_text()) for path in folder.rglob(DECLARED)]
         kinds = {True: "tuning", False: "comparison"}
         return {(kinds[run["seed"] == TUNING_SEED], run["training"]["probe_steps"]) for run in declared}
 
-    tuned_comparison(tmp_path / "new", base(), candidates(), 2, 2, 1, probe_steps=7)
+    study(tmp_path / "new", candidates(), 2, 2, probe_steps=7)
     assert probes(tmp_path / "new") == {("tuning", 0), ("comparison", 7)}
-    tuned_comparison(tmp_path / "new", base(), candidates(), 2, 3, 1, probe_steps=9)
+    study(tmp_path / "new", candidates(), 2, 3, probe_steps=9)
     assert probes(tmp_path / "new") == {("tuning", 0), ("comparison", 7)}
-    tuned_comparison(tmp_path / "old", base(), candidates(), 2, 1, 1)
+    study(tmp_path / "old", candidates(), 2, 1)
     before = json.loads((tmp_path / "old" / STUDY).read_text())
     del before["probe_steps"], before["experiment"]["training"]["workers"]
     (tmp_path / "old" / STUDY).write_text(json.dumps(before))
-    tuned_comparison(tmp_path / "old", base(), candidates(), 2, 2, 1, probe_steps=7)
+    study(tmp_path / "old", candidates(), 2, 2, probe_steps=7)
     assert probes(tmp_path / "old") == {("tuning", 0), ("comparison", 0)}
 
 
-def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(name: str):
-        return lambda jobs, processes, report: standing_in(
-            jobs, processes, report, lambda job: job.name.startswith(name)
-        )
-
-    stand_in(monkeypatch, failing("nca"))
-    outcome = tuned_comparison(tmp_path, base(), candidates(), 2, 2, 1)
+def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(tmp_path: Path) -> None:
+    outcome = study(tmp_path, candidates(), 2, 2, StandIn(lambda job: job.name.startswith("nca")))
     assert set(outcome.comparison.table.objective) == {"hinge", "constant"}
     assert len(outcome.failures) == 4
     assert "did not come to an end: nca, seed 1" in (tmp_path / TEXT).read_text()
     assert outcome.chosen["nca"] == {"tau": 10}
-    stand_in(monkeypatch, failing("hinge"))
     with pytest.raises(ValueError, match="got no run of the baseline 'hinge' that came to an end"):
-        tuned_comparison(tmp_path / "other", base(), candidates(), 2, 2, 1)
+        study(tmp_path / "other", candidates(), 2, 2, StandIn(lambda job: job.name.startswith("hinge")))
+
+
+def test_no_run_at_once_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got 0 runs at once but expected 1 at least"):
+        Driver(tmp_path, StandIn(), 0)

@@ -6,7 +6,7 @@ that no search has seen, and that on other data which nothing was chosen on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from goal_analysis.recombination.text import to_toml
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.discovery.finding import Contender, Discovery, text_of
 from goal_analysis.study.discovery.search import Search
-from goal_analysis.study.jobs import Failure, Job, run_jobs
+from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import read_declaration, run_over_seeds
 from goal_analysis.study.tuned_comparison import COMPARISON, TRIALS
 from goal_analysis.vse.folder.run_folder import RunError, identity
@@ -26,61 +27,52 @@ from goal_analysis.vse.loop.experiment import Experiment
 
 DECLARED, TEXT = "discovery.json", "discovery.md"
 
-Report = Callable[[Job, Failure | None, int], None]
-
 
 def discover(
-    folder: Path,
+    driver: Driver,
     search: Search,
     baselines: Sequence[Search],
     finalists: int,
     seeds: int,
     also_on: Mapping[str, Mapping[str, object]],
-    processes: int,
-    report: Report = lambda job, failure, left: None,
 ) -> Discovery:
-    """Search, compare, and write what was found into the folder.
+    """Search, compare, and write what was found into the driver's folder.
+
+    The folder is new, or one where the same discovery was begun, with budgets no larger; the searches go on there.
 
     Args:
-        folder: new, or one where the same discovery was begun, with budgets no larger; the searches go on there.
+        driver: of the study.
         search: in the space of objectives.
         baselines: with searches of their own; differences are to the first.
         finalists: how many of the search are compared.
         seeds: of the comparison, 0 to ``seeds`` − 1, none of which a search has used.
         also_on: other data that the same contenders are compared on, by name.
-        processes: runs at once, each on one thread.
-        report: is handed every run that ended, its failure, and how many are left.
 
     Raises:
         RunError: another discovery was begun in the folder, or one with larger budgets.
         ValueError: a search without a trial that came to an end.
     """
-    base, every = search.rules.base, [search, *baselines]
+    folder, base, every = driver.folder, search.rules.base, [search, *baselines]
     _begin(folder, base, {s.name: s.rules.budget for s in every})
+    compared = (1 + len(also_on)) * seeds
+    runs = sum(s.rules.budget for s in every) + compared * (finalists + len(baselines))
+    driver.expect(runs, done=sum(s.pruned for s in every))
     owner: dict[Job, Search] = {}
-
-    def trial_ended(job: Job, failure: Failure | None) -> None:
-        owner[job].ended(job, failure)
-        report(job, failure, sum(s.left for s in every))
-
-    run_jobs(_in_turn(every, owner), processes, report=trial_ended, watch=lambda job: owner[job].watch(job))
+    driver.run(
+        _in_turn(every, owner),
+        ended=lambda job, failure: owner[job].ended(job, failure),
+        watch=lambda job: owner[job].watch(job),
+    )
     contenders = _contenders(search, baselines, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
     comparisons: dict[str, Comparison] = {}
     failures: list[Failure] = []
-    left = (1 + len(also_on)) * seeds * len(contenders)
-
-    def run_ended(job: Job, failure: Failure | None) -> None:
-        nonlocal left
-        left -= 1
-        report(job, failure, left)
-
     for name, data in {base.data_name: base.data, **also_on}.items():
         # By trial, for the best of a search that went on is another.
         experiments = {c.experiment.name: replace(c.experiment, data=dict(data)) for c in contenders}
         where = folder / COMPARISON / folder_name(name)
-        reached, failed = run_over_seeds(where, experiments, seeds, processes, run_ended)
+        reached, failed = run_over_seeds(driver, where, experiments, seeds)
         by_name = {c.name: reached[c.experiment.name] for c in contenders if c.experiment.name in reached}
         comparisons[name] = compare(by_name, baselines[0].name)
         failures += failed

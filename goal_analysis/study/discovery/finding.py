@@ -10,7 +10,7 @@ import pandas as pd
 from goal_analysis.recombination.description import described
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study.comparison import Comparison
-from goal_analysis.study.jobs import Failure
+from goal_analysis.study.driver import Failure
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.loop.experiment import Experiment
 

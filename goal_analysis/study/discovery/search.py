@@ -5,6 +5,9 @@ al., NeurIPS 2011) from what the earlier ones reached, and ended by successive h
 Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934), both of Optuna. An objective that
 is a copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
 count.
+
+Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter Optimization
+Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
 """
 
 from __future__ import annotations
@@ -13,24 +16,29 @@ import json
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from goal_analysis.files import folder_name
 from goal_analysis.study.discovery.copies import Signature
 from goal_analysis.study.discovery.grammar import Grammar, Proposal
-from goal_analysis.study.jobs import Failure, Job
-from goal_analysis.study.runs import best_rsum, run_job
+from goal_analysis.study.driver import Driver, Failure, best_rsum
+from goal_analysis.study.engine import Job
+from goal_analysis.study.runs import run_job
 from goal_analysis.study.tuning import TUNING_SEED
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.vse.folder.run_folder import LOG, read_log
+from goal_analysis.vse.folder.run_folder import LOG, RunError, read_log
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+
+JOURNAL = "trials.journal"
 
 FIRST_RUNG, REDUCTION = 1, 3
 """After so many epochs, and after so many times as many again and again, the best one in so many goes on."""
@@ -40,6 +48,8 @@ RANDOM_SHARE = 8
 
 MOST_REJECTED = 500
 """Draws in a row of which none is run, after which a search ends."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 EXPERIMENT, REJECTED, COPY_OF, TROUBLE = "experiment", "rejected", "copy of", "trouble"
 
@@ -68,7 +78,7 @@ class Rules:
 
 
 class Search:
-    """The trials of one grammar in a folder that processes can share.
+    """The trials of one grammar.
 
     Args:
         name: of the search.
@@ -86,9 +96,6 @@ class Search:
             load_if_exists=True,
             pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
         )
-        known = len(self.study.trials)  # so another process, and a search that goes on, draw something else
-        seed = zlib.crc32(f"{name} {known}".encode())
-        self.study.sampler = _sampler(seed, max(10, rules.budget // RANDOM_SHARE))
         self._jobs: dict[Job, Trial] = {}
         self._seen: dict[Job, tuple[int, int]] = {}
         self._signatures: dict[int, tuple[Signature, dict[str, Any]]] = {}
@@ -99,27 +106,30 @@ class Search:
         return [t for t in self.study.get_trials(deepcopy=False) if EXPERIMENT in t.user_attrs]
 
     @property
-    def left(self) -> int:
-        """How many trials have not ended, those included that have not begun."""
-        return self.rules.budget - sum(t.state.is_finished() for t in self.trials)
+    def pruned(self) -> int:
+        """How many trials have been ended before their time."""
+        return sum(t.state is TrialState.PRUNED for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that has not ended, as a job: first the trials that have begun, then new ones that are drawn."""
+        """Every trial that was not pruned, as a job: first those that have begun, then new ones that are drawn.
+
+        Each has a sampler of its own, so that a search that goes on draws as if it had not been interrupted.
+        """
         for parameters in self.first:
             self.study.enqueue_trial(parameters, skip_if_exists=True)
-        for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
-            trial = Trial(self.study, frozen._trial_id)
-            if EXPERIMENT in frozen.user_attrs:
-                yield self._job(trial, self._experiment_of(frozen))
-            else:
-                self.study.tell(trial, state=TrialState.FAIL)  # whoever drew it ended before it could run
+        for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
+            self._seed(begun.number)
+            trial = Trial(self.study, begun._trial_id)
+            if EXPERIMENT in begun.user_attrs:
+                yield self._job(trial, self._experiment_of(begun))
+            elif not begun.state.is_finished():
+                yield from self._drawn(trial)
         rejected = 0
         while len(self.trials) < self.rules.budget and rejected < MOST_REJECTED:
-            trial = self.study.ask()
-            experiment = self._draw(trial)
-            rejected = 0 if experiment else rejected + 1
-            if experiment is not None:
-                yield self._job(trial, experiment)
+            self._seed(sum(t.state is not TrialState.WAITING for t in self.study.get_trials(deepcopy=False)))
+            jobs = list(self._drawn(self.study.ask()))
+            rejected = 0 if jobs else rejected + 1
+            yield from jobs
 
     def watch(self, job: Job) -> str:
         """Hand the dev RSUM of the epochs that have ended to the pruner; give its reason to end the job, or nothing."""
@@ -129,18 +139,17 @@ class Search:
         return ""
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """Put the result of a trial's job into the storage, whoever ran it."""
+        """Put the result of a trial's job into the storage; a trial that failed is begun again by the next call."""
         trial = self._jobs[job]
         if self.study.trials[trial.number].state.is_finished():
             return
         if failure is None:
             self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
-            self.study.tell(trial, best_rsum(job.output.parent))
+            self.study.tell(trial, best_rsum(job.folder))
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.set_user_attr(TROUBLE, str(failure))
-            self.study.tell(trial, state=TrialState.FAIL)
 
     def best(self, count: int) -> list[tuple[Experiment, float]]:
         """The experiments of the best trials that came to an end, named after them, and their dev RSUM; best first."""
@@ -154,10 +163,10 @@ class Search:
         found = []
         for t in self.study.trials:
             objective = json.loads(t.user_attrs[EXPERIMENT])["objective"] if EXPERIMENT in t.user_attrs else ""
-            why = next(
-                (f"{key} {t.user_attrs[key]}" for key in (REJECTED, COPY_OF, TROUBLE) if key in t.user_attrs), ""
-            )
-            state = t.state.name.lower() if EXPERIMENT in t.user_attrs else "not run"
+            reasons = (REJECTED, COPY_OF) if t.state.is_finished() else (TROUBLE,)
+            why = next((f"{key} {t.user_attrs[key]}" for key in reasons if key in t.user_attrs), "")
+            state = "fail" if why.startswith(TROUBLE) else t.state.name.lower()
+            state = state if EXPERIMENT in t.user_attrs else "not run"
             reached = t.value if t.value is not None else max(t.intermediate_values.values(), default=None)
             record = {"search": self.name, "trial": t.number, "state": state, "rsum": reached}
             found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
@@ -171,7 +180,7 @@ class Search:
 
     def _report_epochs(self, job: Job) -> tuple[int, float]:
         """Report the epochs that have ended since the last look; give the last one and its dev RSUM, or zeros."""
-        trial, folder = self._jobs[job], job.output.parent
+        trial, folder = self._jobs[job], job.folder
         log = folder / LOG
         size = log.stat().st_size if log.exists() else 0
         reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it before
@@ -184,6 +193,16 @@ class Search:
         last = (fresh[-1]["epoch"], fresh[-1]["rsum"]) if fresh else (0, 0.0)
         self._seen[job] = size, max(epoch, last[0])
         return last
+
+    def _seed(self, number: int) -> None:
+        """Give the study the sampler of the trial with this number."""
+        seed = zlib.crc32(f"{self.name} {number}".encode())
+        self.study.sampler = _sampler(seed, max(10, self.rules.budget // RANDOM_SHARE))
+
+    def _drawn(self, trial: Trial) -> Iterator[Job]:
+        """The job of a trial that is drawn now, if it is to run."""
+        if (experiment := self._draw(trial)) is not None:
+            yield self._job(trial, experiment)
 
     def _draw(self, trial: Trial) -> Experiment | None:
         """The experiment of a fresh trial; None where it is not to run."""
@@ -234,6 +253,22 @@ class Search:
         job = run_job(f"{self.name}, trial {trial.number}", experiment, folder)
         self._jobs[job] = trial
         return job
+
+
+def storage(driver: Driver) -> JournalStorage:
+    """Open the journal in a driver's folder, and cut off a last line that a killed process did not finish.
+
+    Raises:
+        RunError: the journal is not what was written.
+        OSError: the folder cannot be written.
+    """
+    path = driver.folder / JOURNAL
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), cast(Any, driver.lock)))  # which is held, and counts
+    except (ValueError, LookupError, TypeError) as problem:
+        raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
 
 
 def _sampler(seed: int, at_random: int) -> optuna.samplers.TPESampler:

@@ -1,0 +1,222 @@
+"""The driver of a study: one process a folder asks for runs, hands them to an engine, and says how far it is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from goal_analysis.declarations import read_value
+from goal_analysis.files import try_lock, write_json
+from goal_analysis.study.engine import Engine, Job, LocalProcesses
+from goal_analysis.vse.folder.run import RESULT
+from goal_analysis.vse.folder.run_folder import RunError, read_record
+
+LOCK, PROGRESS = "driver.lock", "progress.json"
+
+POLL = 0.1
+"""Seconds between two looks at what is running."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without a result.
+
+    Args:
+        job: which.
+        how: the job ended.
+        why: the driver ended it; empty where it ended by itself.
+    """
+
+    job: Job
+    how: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.why:
+            return f"{self.job.name}: {self.why}"
+        try:
+            last = self.job.log.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
+        except OSError:
+            last = []
+        return f"{self.job.name}: {self.how}: {' '.join(last) or 'without a word'}; see {self.job.log}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is, as ``progress.json`` has it.
+
+    Args:
+        driver: the process that drives the study, or drove it.
+        runs: of the whole study.
+        done: of them, without those that failed.
+        failed: of them, in this call.
+        running: the names of those that an engine has.
+        best: the name of the best run.
+        rsum: its dev RSUM.
+        minutes: that the rest will take, at the pace of this call; None before a run has ended.
+    """
+
+    driver: str
+    runs: int = 0
+    done: int = 0
+    failed: int = 0
+    running: tuple[str, ...] = ()
+    best: str = ""
+    rsum: float = 0.0
+    minutes: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many runs have not begun."""
+        return max(0, self.runs - self.done - self.failed - len(self.running))
+
+    def __str__(self) -> str:
+        failed = f"{self.failed} failed, " if self.failed else ""
+        said = f"{self.done} of {self.runs} runs done, {failed}{len(self.running)} running, {self.waiting} waiting"
+        best = f"; best so far {self.rsum:.1f}, {self.best}" if self.best else ""
+        if self.minutes is None:
+            return said + best
+        rest = f"{self.minutes:.0f} min" if self.minutes < 120 else f"{self.minutes / 60:.1f} h"
+        return f"{said}{best}; about {rest} left"
+
+
+def read_progress(folder: Path) -> tuple[Progress, bool]:
+    """How far the study in a folder is, and whether its driver is at work.
+
+    Raises:
+        RunError: no study has begun there.
+    """
+    found = read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
+    lock = try_lock(folder / LOCK)
+    if lock is not None:
+        lock.release()
+    return found, lock is None
+
+
+def best_rsum(folder: Path) -> float:
+    """The best dev RSUM of a run that is done.
+
+    Raises:
+        RunError: its result is not what a run writes.
+    """
+    expected = "the result that a run writes"
+    return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
+
+
+class Driver:
+    """The one process that drives a study; in its context, it has the study's folder for itself.
+
+    Args:
+        folder: of the study.
+        engine: for the runs; on leaving the context it is closed.
+        at_once: so many runs; by default as many as the engine has places.
+        say: is handed a line for every run that ended.
+
+    Raises:
+        RunError: on entering, another process drives a study in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine | None = None,
+        at_once: int | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.folder, self.engine, self.say = folder, engine or LocalProcesses(), say
+        self.at_once = self.engine.places if at_once is None else at_once
+        if self.at_once < 1:
+            raise ValueError(f"jobs: got {self.at_once} runs at once but expected 1 at least")
+        self.progress = Progress(driver=f"process {os.getpid()} on {socket.gethostname()}")
+        self._began, self._ended, self._written = time.monotonic(), 0, None
+
+    def __enter__(self) -> Driver:
+        lock = try_lock(self.folder / LOCK)
+        if lock is None:
+            other = read_progress(self.folder)[0].driver if (self.folder / PROGRESS).exists() else "another process"
+            raise RunError(
+                f"{self.folder}: got a study that {other} drives but expected one driver a folder; "
+                f"goal-analyze status {self.folder} says how far it is"
+            )
+        self.lock = lock
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+        self._write(running=())
+        self.lock.release()
+
+    def expect(self, runs: int, done: int = 0) -> None:
+        """Say how many runs the whole study has, and how many of them were done before and are no jobs."""
+        self.progress = replace(self.progress, runs=runs, done=done)
+
+    def run(
+        self,
+        jobs: Iterable[Job],
+        ended: Callable[[Job, Failure | None], None] = lambda job, failure: None,
+        watch: Callable[[Job], str] = lambda job: "",
+    ) -> list[Failure]:
+        """Run the jobs that are not done; one that fails does not stop the others.
+
+        Args:
+            jobs: in the order in which they are begun; the next is asked for when there is room for it.
+            ended: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
+            watch: is asked about every running job again and again; a text ends the job, and is the reason why.
+        """
+        coming, exhausted = iter(jobs), False
+        running: list[Job] = []
+        reasons: dict[Job, str] = {}
+        failures: list[Failure] = []
+        while True:
+            while not exhausted and len(running) < self.at_once:
+                job = next(coming, None)
+                exhausted = job is None
+                if job is None:
+                    continue
+                if job.done:
+                    self._count(job, None)
+                    ended(job, None)
+                else:
+                    self.engine.submit(job)
+                    running.append(job)
+            if not running:
+                return failures
+            self._write(running=tuple(job.name for job in running))
+            for job, how in self.engine.wait(POLL).items():
+                running.remove(job)
+                failure = None if job.done else Failure(job, how, reasons.pop(job, ""))
+                failures.extend([failure] if failure else [])
+                self._ended += 1
+                self._count(job, failure)
+                said = failure or f"{job.name}: dev RSUM {best_rsum(job.folder):.1f}"
+                self.say(f"{said} ({self.progress})")
+                ended(job, failure)
+            for job in running:
+                if job not in reasons and (why := watch(job)):
+                    reasons[job] = why
+                    self.engine.cancel(job)
+
+    def _count(self, job: Job, failure: Failure | None) -> None:
+        now = self.progress
+        running = tuple(name for name in now.running if name != job.name)
+        if failure is not None and not failure.why:
+            now = replace(now, failed=now.failed + 1, running=running)
+        else:
+            now = replace(now, done=now.done + 1, running=running)
+        if failure is None and (rsum := best_rsum(job.folder)) > now.rsum:
+            now = replace(now, best=job.name, rsum=rsum)
+        if self._ended:
+            pace = (time.monotonic() - self._began) / 60 / self._ended
+            now = replace(now, minutes=pace * (now.runs - now.done - now.failed))
+        self.progress = now
+
+    def _write(self, running: tuple[str, ...]) -> None:
+        """Write down how far the study is, where that is new."""
+        self.progress = replace(self.progress, running=running)
+        if self.progress != self._written:
+            write_json(self.folder / PROGRESS, asdict(self.progress))
+            self._written = self.progress

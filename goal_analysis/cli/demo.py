@@ -1,4 +1,4 @@
-"""``goal-analyze demo``: the main job on what the package embeds."""
+"""``goal-analyze demo``: all steps on data that the package brings along."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def demo(
 
 @contextmanager
 def going_on(output: Path) -> Iterator[None]:
-    """Whatever is interrupted inside is said to go on, and reported as far as it came."""
+    """After Ctrl-C, say that the same command goes on, and report what is done."""
     try:
         yield
     except KeyboardInterrupt:
@@ -112,14 +112,14 @@ def going_on(output: Path) -> Iterator[None]:
 
 
 def derived(file: Path) -> None:
-    """The catalog taken apart, printed and written."""
+    """Take the catalog apart, print it and write it."""
     records = kept(lambda: list(summaries(ga.losses())), "list", None)
     print_summary(records)
     write_json(file, records)
 
 
 def verified(file: Path, chosen: Sequence[ga.Objective]) -> bool:
-    """Whether the losses' weights agree with autograd's; printed and written."""
+    """Compare the losses' weights with autograd, print and write it; return whether all agree."""
     found = []
     for loss in chosen:
         found.append(kept(lambda loss=loss: next(verifications([loss], batches(), DTYPES[:3])), "verify", loss.name))
@@ -138,7 +138,7 @@ def margin_softmax(scores: Tensor) -> Tensor:
 
 
 def measured(file: Path) -> dict[str, Any]:
-    """What `margin_softmax` is found to be, printed and written."""
+    """Measure `margin_softmax`, print and write what it is."""
 
     def said() -> dict[str, Any]:
         measurement = ga.measure(margin_softmax, name="margin_softmax, written in torch")
@@ -152,7 +152,7 @@ def measured(file: Path) -> dict[str, Any]:
 
 
 def recombined(output: Path) -> bool:
-    """Compose objectives, export one, have its file check itself, and train with it; whether both went well."""
+    """Compose objectives, export one, run its check, and train with it; return whether both went well."""
     described = [{"objective": text, **ga.describe(text).to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))

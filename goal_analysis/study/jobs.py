@@ -153,7 +153,7 @@ def delayed_signals() -> Iterator[None]:
 
 
 def _is_main_thread() -> bool:
-    """Whether this thread may say what a signal does; no other one may."""
+    """Whether this thread may set handlers of signals: only the main one may."""
     return threading.current_thread() is threading.main_thread()
 
 
@@ -165,7 +165,7 @@ def run_jobs(
     report: Callable[[Job, Failure | None], None] = lambda job, failure: None,
     watch: Callable[[Job], str] = lambda job: "",
 ) -> list[Failure]:
-    """Run the jobs that are not done, so many at once; a job that fails does not stop the others.
+    """Run the jobs that are not done, ``at_once`` at a time; a job that fails does not stop the others.
 
     A job whose process is killed is begun again, up to `ATTEMPTS` times in all. Ctrl-C ends all jobs; so does a
     SIGTERM, unless the caller handles that itself.

@@ -1,4 +1,4 @@
-"""``goal-analyze compare``: experiments × objectives × seeds, trained in parallel processes, and what they say."""
+"""``goal-analyze compare``: train experiments × objectives × seeds in parallel processes, and compare them."""
 
 from __future__ import annotations
 

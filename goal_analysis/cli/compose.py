@@ -1,4 +1,4 @@
-"""``goal-analyze compose``: one objective put together, and what it is."""
+"""``goal-analyze compose``: put one objective together, and describe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``goal-analyze demo``: the main job on what the package embeds."""
+"""``goal-analyze demo``: all steps on data that the package brings along."""
 
 from __future__ import annotations
 
@@ -82,45 +82,45 @@ def demo(
     goal-analyze demo -o demo
     """
     start = time.perf_counter()
-    with going_on(output):
+    with ending_a_demo(output):
         typer.echo("1/6 Deriving the weights of the catalog")
-        derived(output / "catalog.json")
+        derive_catalog(output / "catalog.json")
         typer.echo("2/6 Verifying them against autograd")
-        sound = verified(output / "verification.json", ga.losses())
+        sound = verify_losses_by_autograd(output / "verification.json", ga.losses())
         typer.echo("3/6 Measuring a loss that nobody declared, by autograd alone")
-        measured(output / "measurement.json")
+        measure_margin_softmax(output / "measurement.json")
         typer.echo("4/6 Composing objectives")
-        sound &= recombined(output)
+        sound &= recombine_and_train(output)
         typer.echo("5/6 Training from pixels")
-        sound &= retrieved(output / RETRIEVAL, processes)
+        sound &= compare_on_scenes(output / RETRIEVAL, processes)
         typer.echo("6/6 Drawing and reporting")
-        drawn(output / RETRIEVAL, output / "pictures")
-        reported(output)
+        draw_pictures(output / RETRIEVAL, output / "pictures")
+        write_report(output)
     typer.echo(f"Done in {time.perf_counter() - start:.0f} s; open {output / 'report.html'}")
     raise typer.Exit(0 if sound else 1)
 
 
 @contextmanager
-def going_on(output: Path) -> Iterator[None]:
-    """Whatever is interrupted inside is said to go on, and reported as far as it came."""
+def ending_a_demo(output: Path) -> Iterator[None]:
+    """After Ctrl-C, say that the same command goes on, and report what is done."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(f"Interrupted. What is in {output}/ is whole, and the same command goes on from there.", err=True)
         if any((output / RETRIEVAL).rglob("result.json")):
-            reported(output, queries=0)
+            write_report(output, queries=0)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def derived(file: Path) -> None:
-    """The catalog taken apart, printed and written."""
+def derive_catalog(file: Path) -> None:
+    """Take the catalog apart, print it and write it."""
     records = kept(lambda: list(summaries(ga.losses())), "list", None)
     print_summary(records)
     write_json(file, records)
 
 
-def verified(file: Path, chosen: Sequence[ga.Objective]) -> bool:
-    """Whether the losses' weights agree with autograd's; printed and written."""
+def verify_losses_by_autograd(file: Path, chosen: Sequence[ga.Objective]) -> bool:
+    """Compare the losses' weights with autograd, print and write it; return whether all agree."""
     found = []
     for loss in chosen:
         found.append(kept(lambda loss=loss: next(verifications([loss], batches(), DTYPES[:3])), "verify", loss.name))
@@ -138,8 +138,8 @@ def margin_softmax(scores: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(SCALE * (scores - MARGIN * pairs), torch.arange(len(scores)))
 
 
-def measured(file: Path) -> dict[str, Any]:
-    """What `margin_softmax` is found to be, printed and written."""
+def measure_margin_softmax(file: Path) -> dict[str, Any]:
+    """Measure `margin_softmax`, print and write what it is."""
 
     def said() -> dict[str, Any]:
         measurement = ga.measure(margin_softmax, name="margin_softmax, written in torch")
@@ -152,8 +152,8 @@ def measured(file: Path) -> dict[str, Any]:
     return found
 
 
-def recombined(output: Path) -> bool:
-    """Compose objectives, export one, have its file check itself, and train with it; whether both went well."""
+def recombine_and_train(output: Path) -> bool:
+    """Compose objectives, export one, run its check, and train with it; return whether both went well."""
     described = [{"objective": text, **ga.describe(text).to_json()} for text in OBJECTIVES]
     rows = [{**record, "loss": record["loss"] or ""} for record in described]
     print_table(("objective", "integrable", "loss"), rows, wrapped=("loss",))
@@ -164,12 +164,12 @@ def recombined(output: Path) -> bool:
     checked = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
     typer.echo("".join(f"  {line}\n" for line in (checked.stdout + checked.stderr).splitlines()), nl=False)
     typer.echo(f"  Training two linear towers with {EXPORTED} for {STEPS} steps on made-up pairs")
-    before, after = trained(EXPORTED)
+    before, after = train_towers(EXPORTED)
     typer.echo(f"  Recall@1 of the right text among 128: {before:.2f} before, {after:.2f} after")
     return checked.returncode == 0 and after > 0.5
 
 
-def trained(text: str) -> tuple[float, float]:
+def train_towers(text: str) -> tuple[float, float]:
     """Recall@1 before and after training two linear towers on made-up pairs."""
     import torch
     from torch.nn.functional import normalize
@@ -196,7 +196,7 @@ def trained(text: str) -> tuple[float, float]:
     return before, recall()
 
 
-def retrieved(
+def compare_on_scenes(
     output: Path,
     processes: int | None,
     seeds: int = SEEDS,
@@ -224,7 +224,7 @@ def retrieved(
     return True
 
 
-def drawn(runs: Path, output: Path) -> None:
+def draw_pictures(runs: Path, output: Path) -> None:
     """Draw the objectives' weights beside each other, and what the runs that are done logged."""
     folders = sorted(result.parent for result in runs.rglob("result.json"))
     if not folders:
@@ -234,7 +234,7 @@ def drawn(runs: Path, output: Path) -> None:
     typer.echo(f"  {len(written)} pictures in {output}/")
 
 
-def reported(output: Path, queries: int = 6) -> None:
+def write_report(output: Path, queries: int = 6) -> None:
     """Write the page on the runs, and say so; or why there is none."""
     try:
         report([output], output / "report.html", RETRIEVING[0], queries)

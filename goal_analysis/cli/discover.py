@@ -1,4 +1,4 @@
-"""``goal-analyze discover``: a search for an objective on data of one's own, and whether what it finds survives."""
+"""``goal-analyze discover``: search for an objective on your data, and compare what was found."""
 
 from __future__ import annotations
 

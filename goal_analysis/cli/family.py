@@ -1,4 +1,4 @@
-"""``goal-analyze family``: every combination of weights and minings, judged."""
+"""``goal-analyze family``: every combination of weights and minings, with its verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was derived is kept on disk, as JSON, for the same question to the same sources."""
+"""Derivations are kept on disk as JSON: the same question to the same sources has the same answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTSIDE = re.compile(r"\.(py|toml)\b|:\s*[^\W\d]")
 
 
 def kept(make: Callable[[], Any], *question: Any) -> Any:
-    """What ``make`` gives, as JSON gives it back; it is called unless these sources have answered the question before.
+    """Call ``make``, unless these sources have answered the question before; give its result as JSON has it.
 
     A question that names a file or a module is always answered anew, and so are all where a user's own files are
     loaded. A file that is damaged counts as none, and where the folder cannot be written nothing is kept.

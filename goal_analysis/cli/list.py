@@ -1,4 +1,4 @@
-"""``goal-analyze list``: the whole catalog, derived and judged."""
+"""``goal-analyze list``: every loss of the catalog, with its weights and its verdict."""
 
 from __future__ import annotations
 

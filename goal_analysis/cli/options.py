@@ -94,7 +94,7 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
-    """The values of ``NAME=VALUE`` arguments; a value may be a fraction such as 1/3."""
+    """Read ``NAME=VALUE`` arguments; a value may be a fraction such as 1/3."""
     settings: dict[str, float] = {}
     for assignment in assignments or ():
         name, _, value = (part.strip() for part in assignment.partition("="))
@@ -152,7 +152,7 @@ def objective_of(text: str, own: Path | None = None, **keywords: Any) -> Objecti
 
 
 def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> None:
-    """Refuse presets that there are not, and lines whose names the catalog has not, before SymPy or torch is loaded."""
+    """Refuse unknown presets, and lines with unknown names, before SymPy or torch is loaded."""
     from goal_analysis.recombination import names
     from goal_analysis.vse.loop.experiment import preset
 
@@ -183,7 +183,7 @@ def of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options of a command say of an objective; None of what they do not say."""
+    """The options that say an objective; None stands for an option that was not given."""
 
     objective: Annotated[
         _Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
@@ -281,7 +281,7 @@ def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:
 
 
 def line_width() -> int:
-    """Characters a line."""
+    """How many characters a line has."""
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 

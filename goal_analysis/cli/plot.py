@@ -78,7 +78,7 @@ def plot(
 def _wanted(
     names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], catalog: Path | None
 ) -> list[Wanted]:
-    """What the command's arguments say, each with those of the settings that it has."""
+    """The objectives to draw, each with its own settings."""
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
     called = [loss.name for loss in losses(catalog)] if every else list(names)
@@ -119,7 +119,7 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is drawn, in words that another process can be told: an objective by its name, or by a formula."""
+    """An objective to draw, as text that another process can read: a name, or a formula."""
 
     name: str
     formula: str | None = None

@@ -24,7 +24,7 @@ QUERIES = 4
 
 
 def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str) -> list[Path]:
-    """Draw and write what the runs logged, and what the best model of the best of them does; the files."""
+    """Draw what the runs logged, and what the best model does; return the files."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
     from goal_analysis.pictures.style import style

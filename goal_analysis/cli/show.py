@@ -68,7 +68,7 @@ def show(
 
 
 def _pages(objective: Objective) -> list[Page]:
-    """What is known of a loss on its own, or of an objective with its mining on a batch."""
+    """The pages of a loss, or those of an objective on a batch."""
     if not objective.is_loss:
         from goal_analysis.recombination.description import described
         from goal_analysis.recombination.verdict import verdict

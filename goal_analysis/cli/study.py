@@ -1,4 +1,4 @@
-"""``goal-analyze study``: which objective to train with on data of one's own, tuned with equal budgets and compared."""
+"""``goal-analyze study``: tune objectives with equal budgets on your data, and compare them."""
 
 from __future__ import annotations
 

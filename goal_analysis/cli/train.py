@@ -1,4 +1,4 @@
-"""``goal-analyze train``: an experiment trained, from a file or a preset, and gone on with after any end."""
+"""``goal-analyze train``: train an experiment from a file or a preset, and go on after any end."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def base_experiment(
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """How many processes on how many machines: as asked for, and by default one, or as many as torchrun started."""
+    """The processes of a machine, and the machines: as asked for, or as torchrun started them, or 1."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     machines = int(os.environ.get("WORLD_SIZE", local)) // local
     if "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -124,7 +124,7 @@ def run(
     accelerator: str,
     tensorboard: bool,
 ) -> None:
-    """Train the experiment in the folder, with a line of progress, and say how it ended; or end with an exit code."""
+    """Train the experiment in the folder, show its progress, and say how it ended."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -39,7 +39,7 @@ def draw_joint(
 
 
 def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
-    """The share of pairs with a weight of at least so much, of positives beside negatives, on log scales."""
+    """For every weight, the share of pairs that have at least this weight; positives beside negatives, log scales."""
     sizes = pairs["weight"].abs()
     floor = sizes.max() / 10**SMALL
     for kind, symbol, colour in (("positive", "w^+", PULL), ("negative", "w^-", PUSH)):

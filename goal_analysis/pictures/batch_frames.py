@@ -1,4 +1,4 @@
-"""What an objective does to one batch in numbers: its pairs, triplets and anchors, and how they move over training."""
+"""What an objective does to one batch, in numbers: its pairs, triplets and anchors."""
 
 from __future__ import annotations
 

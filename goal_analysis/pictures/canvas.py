@@ -1,4 +1,4 @@
-"""Figures apart from pyplot and their files; and the square of (s_p, s_n) with surfaces, kinks and arrows."""
+"""Figures without pyplot, and their files; the square of (s_p, s_n) with surfaces, kinks and arrows."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) 
 def draw_contours(
     frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
 ) -> int:
-    """Contours of the column on every side of the kinks ``kink_0`` … by itself, and how many levels had any."""
+    """Draw contours of a column, each side of the kinks ``kink_0`` … by itself; return how many levels were drawn."""
     values, sides = matrix(frame, column), regions(frame)
     at = frame["s_p"].unique(), frame["s_n"].unique()
     drawn: set[float] = set()
@@ -145,7 +145,7 @@ def draw_contours(
 def draw_zeros(
     frame: pd.DataFrame, column: str, ax: Axes, colour: str = INK, dashes: str = "dashed", width: float = 0.7
 ) -> bool:
-    """The line along which the column is zero, whatever kinks there are, and whether it has one."""
+    """Draw the line along which a column is zero, across all kinks; return whether there is one."""
     values = np.ma.masked_invalid(matrix(frame, column))
     if values.mask.all() or not values.min() < 0 < values.max():
         return False
@@ -155,7 +155,7 @@ def draw_zeros(
 
 
 def draw_kinks(frame: pd.DataFrame, ax: Axes, colour: str = INK) -> int:
-    """The kinks of a `goal_analysis.pictures.weight_frames.grid`, dashed, and how many cross it."""
+    """Draw the kinks of a `goal_analysis.pictures.weight_frames.grid` dashed; return how many there are."""
     return sum(draw_zeros(frame, str(name), ax, colour) for name in frame if str(name).startswith("kink_"))
 
 

@@ -1,4 +1,4 @@
-"""Charts of a page by Plotly, as JSON: panels in a row or on a narrow page in a column, and the chart of training."""
+"""Charts of a page by Plotly, as JSON: panels in a row, on a narrow page in a column; the chart of training."""
 
 from __future__ import annotations
 

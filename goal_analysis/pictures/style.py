@@ -71,7 +71,7 @@ def style() -> Iterator[None]:
 
 
 def line_of(place: int) -> dict[str, Any]:
-    """Colour and dashes of the line at this place in a row of lines, the same wherever it is drawn.
+    """The colour and the dashes of the line number ``place``, the same in every picture.
 
     >>> line_of(0)["color"] == line_of(6)["color"], line_of(0)["linestyle"] == line_of(6)["linestyle"]
     (True, False)
@@ -124,7 +124,7 @@ class Scale:
         return (*(-power for power in reversed(powers)), 0.0, *powers)
 
     def even(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The numbers on an axis without powers: by a logarithmic scale, 1 + log₁₀ of the size over the floor.
+        """The numbers on an even axis: on a logarithmic scale, 1 + log₁₀ of the size over the floor.
 
         >>> Scale(1e-3, 1.0, "log", 1e-3).even([1e-3, 1.0]).tolist()
         [1.0, 4.0]

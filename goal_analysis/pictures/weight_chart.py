@@ -55,7 +55,7 @@ def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSIN
 
 
 def _drawn(rows: pd.DataFrame) -> tuple[dict[str, list], dict[str, Any]]:
-    """What a surface changes: of every trace by attribute, and of the layout."""
+    """The attributes of all traces, and the layout, that a surface changes."""
     scales = [scale_of(rows["w_p"]), scale_of(rows["w_n"]), scale_of(rows["curl"], signed=True)]
     traces = []
     for column, name, scale in zip(("w_p", "w_n", "curl"), ("w⁺", "w⁻", "curl"), scales, strict=True):
@@ -73,7 +73,7 @@ def _drawn(rows: pd.DataFrame) -> tuple[dict[str, list], dict[str, Any]]:
 
 
 def _coloured(rows: pd.DataFrame, column: str, name: str, scale: Scale) -> dict[str, Any]:
-    """A surface on the even axis of its scale; where that is not its own, with the values themselves as texts."""
+    """A surface on the even axis of its scale; on another scale than the linear, its values are texts."""
     values = matrix(rows, column)
     linear = scale.kind == "linear"
     value = "%{z:.3g}" if linear else "%{text}"
@@ -124,7 +124,7 @@ def _colour_axis(axis: str, scale: Scale) -> dict[str, Any]:
 
 
 def _sliders(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """One for every hyperparameter; whichever moves, the others go back to the objective's own values."""
+    """A slider for every hyperparameter; when one moves, the others go back to the objective's own values."""
     moved = frame[frame["moved"] != ""]
     surfaces = {
         str(name): [(f"{value:g}", bool(rows["own"].iloc[0]), rows) for value, rows in own.groupby("setting")]
@@ -145,6 +145,6 @@ def _sliders(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _change(rows: pd.DataFrame, active: Mapping[str, int]) -> Sequence[dict[str, Any]]:
-    """What `Plotly.update` is handed: of all traces, and of the layout with every slider's place."""
+    """The arguments of `Plotly.update`: all traces, and the layout with every slider's place."""
     traces, layout = _drawn(rows)
     return [traces, layout | {f"sliders[{i}].active": place for i, place in enumerate(active.values())}]

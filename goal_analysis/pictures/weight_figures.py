@@ -200,7 +200,7 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
 
 
 def kinds_of(objective: Objective) -> tuple[str, ...]:
-    """The kinds of pictures that there are of an objective: all, but a portrait needs a similarity of cosines."""
+    """The kinds of pictures of an objective; a portrait needs a similarity that is a function of the cosine."""
     return KINDS if field_of(objective).similarity in OF_COSINES else KINDS[:-1]
 
 

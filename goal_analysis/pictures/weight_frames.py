@@ -99,7 +99,7 @@ def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None =
 
 
 def centres(span: tuple[float, float], count: int, off: float = 0.0) -> Float64[np.ndarray, " count"]:
-    """The middles of so many equal cells, moved by this share of the span."""
+    """The middles of ``count`` equal cells, moved by a share ``off`` of the span."""
     low, high = span
     return low + (high - low) * ((np.arange(count) + 0.5) / count + off)
 
@@ -130,7 +130,7 @@ def regions(frame: pd.DataFrame) -> Float64[np.ndarray, "s_n s_p"]:
 
 
 def thin_grid(frame: pd.DataFrame, every: int) -> pd.DataFrame:
-    """Every so many-th sample of a `grid` along both similarities, none at its edge."""
+    """Every ``every``-th sample of a `grid` along both similarities, none at its edge."""
     place = frame[["s_p", "s_n"]].rank(method="dense").astype(int)
     return frame[((place - 1 - every // 2) % every == 0).all(axis=1)].reset_index(drop=True)
 
@@ -291,7 +291,7 @@ def curl_frame(
 
 
 def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[str, sp.Expr]:
-    """The curl, and the potential or else the loss of one triplet where there is one."""
+    """The curl, and the potential, or else the loss of one triplet, where there is one."""
     curl = smooth_curl(objective) if verdict.curl is None else verdict.curl
     contoured = verdict.loss if verdict.potential is None else verdict.potential
     of_a_triplet = contoured is not None and not contoured.has(x_p, x_n)

@@ -16,7 +16,7 @@ COLUMNS = ("objective", "seeds", "mean", "deviation", "difference", "interval")
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What so many runs say of objectives.
+    """A comparison of objectives over seeds.
 
     Args:
         table: a row an objective, the best mean first, with ``objective``, ``seeds`` (those with a number), ``mean``,
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
-    """Compare objectives by a number that their runs have.
+    """Compare objectives by a number of their runs.
 
     The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
     where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;

@@ -36,7 +36,7 @@ MININGS: dict[str, Callable[[float], Mining]] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """A number and the range in which it is looked for.
+    """A number that is tuned, and its range.
 
     Args:
         name: a hyperparameter's, ``mining.scale``, ``mining.margin``, ``mining.k`` or ``training.learning_rate``.
@@ -66,7 +66,7 @@ class Scale:
 
 
 def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = False) -> tuple[Scale, ...]:
-    """What is tuned of an objective.
+    """The scales of an objective.
 
     The scale of softmax mining is looked for from a third to three times of its value. So is a positive hyperparameter
     that aggregates read, such as the scale of InfoNCE. Another positive hyperparameter is looked for from a tenth to
@@ -106,7 +106,7 @@ def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
 
 
 def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
-    """The symbols that triplet weights or outer functions read, and those that aggregates do."""
+    """The symbols that triplet weights or outer functions read, and those that aggregates read."""
     outer, inner = set(), set()
     for term in objective.terms:
         outer |= sp.sympify(term.outer if term.triplet is None else term.triplet).free_symbols

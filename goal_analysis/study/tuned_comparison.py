@@ -107,7 +107,7 @@ def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
 
 
 def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int, probe_steps: int) -> int:
-    """Write down what is studied, or refuse if it is another study than was begun here; the steps between probes.
+    """Write down what is studied, or refuse another study than the folder has; return the steps between probes.
 
     More candidates or more seeds go on with a study; another experiment, another budget or another objective under a
     name that the study has would make a table of unlike things.

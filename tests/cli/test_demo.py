@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from goal_analysis.cli.demo import MARGIN, RETRIEVAL, RETRIEVING, SCALE, SMALL, measured, retrieved, verified
+from goal_analysis.cli.demo import (
+    MARGIN,
+    RETRIEVAL,
+    RETRIEVING,
+    SCALE,
+    SMALL,
+    compare_on_scenes,
+    measure_margin_softmax,
+    verify_losses_by_autograd,
+)
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.triplet import triplet_loss
 
@@ -22,13 +31,13 @@ SCRIPT = f"""
 import signal, sys
 from pathlib import Path
 import typer
-from goal_analysis.cli.demo import RETRIEVAL, going_on
-from goal_analysis.cli.demo import retrieved
+from goal_analysis.cli.demo import RETRIEVAL, ending_a_demo
+from goal_analysis.cli.demo import compare_on_scenes
 output = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 try:
-    with going_on(output):
-        retrieved(output / RETRIEVAL, 1, {SEEDS}, {SETTINGS}, {RETRIEVING[:1]})
+    with ending_a_demo(output):
+        compare_on_scenes(output / RETRIEVAL, 1, {SEEDS}, {SETTINGS}, {RETRIEVING[:1]})
 except typer.Exit as end:
     sys.exit(end.exit_code)
 """
@@ -45,7 +54,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "measurement.json"
-    found = measured(file)
+    found = measure_margin_softmax(file)
     # Of scores, the softmax with a margin is `unified`; with class proxies it is `cos_face`.
     first = found["nearest"][0]
     assert (first["loss"], first["ties"]) == ("unified", "cos_face")
@@ -55,7 +64,7 @@ def test_what_is_measured_is_recognised_and_not_measured_again(
     assert "separable: yes" in said
     assert "integrable: yes" in said
     monkeypatch.setattr(sys.modules["goal_analysis.cli.demo"], "margin_softmax", None)
-    assert measured(file) == found
+    assert measure_margin_softmax(file) == found
     assert capsys.readouterr().out == said
 
 
@@ -63,12 +72,12 @@ def test_what_was_verified_is_not_verified_again(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, both = tmp_path / "verification.json", (triplet_loss, contrastive_loss)
-    assert verified(file, both[:1])
+    assert verify_losses_by_autograd(file, both[:1])
     (kept,) = cache.iterdir()
-    assert verified(file, both)
+    assert verify_losses_by_autograd(file, both)
     assert f"2/2 {contrastive_loss.name}" in capsys.readouterr().out
     kept.write_text(kept.read_text().replace('"verified": true', '"verified": false'))
-    assert not verified(file, both[:1])
+    assert not verify_losses_by_autograd(file, both[:1])
     assert json.loads(file.read_text())[0]["verified"] is False
 
 
@@ -95,14 +104,14 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> 
     assert RETRIEVING[0] in page
     done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
     assert all("best" in json.loads(path.read_text()) for path in done)
-    assert retrieved(tmp_path / RETRIEVAL, 1, SEEDS, SETTINGS, RETRIEVING[:1])
+    assert compare_on_scenes(tmp_path / RETRIEVAL, 1, SEEDS, SETTINGS, RETRIEVING[:1])
     assert len(list(tmp_path.rglob("result.json"))) == SEEDS > len(done)
     assert all(path.stat().st_mtime_ns == then for path, then in done.items())
 
 
 def test_the_demo_says_when_a_run_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = [*SMALL, "data.train=2", "data.dev=2", "training.batch_size=1000"]
-    assert not retrieved(tmp_path, 1, 1, settings, RETRIEVING[:1])
+    assert not compare_on_scenes(tmp_path, 1, 1, settings, RETRIEVING[:1])
     assert "expected one step an epoch at least" in capfd.readouterr().err
 
 

@@ -1,1 +1,1 @@
-"""Discovery: a search in the space of objectives itself, which ends in a comparison over fresh seeds."""
+"""Discovery: a search in the space of objectives, and a comparison of the best over fresh seeds."""

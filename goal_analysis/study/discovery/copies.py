@@ -22,7 +22,7 @@ CLOSE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What is compared of an objective.
+    """What decides whether two objectives are one.
 
     Args:
         rest: how every term aggregates, and direction, similarity, reduction and anchors.

@@ -98,7 +98,7 @@ def _contenders(search: Search, baselines: Sequence[Search], finalists: int) -> 
 
 
 def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
-    """A job of every search that has one left, and again."""
+    """One job of every search in turn, until no search has any."""
     coming = {search: search.jobs() for search in searches}
     while coming:
         for search in list(coming):
@@ -111,7 +111,7 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 
 
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
-    """Write down what is searched for, or refuse if something else was begun here."""
+    """Write down what is searched for, or refuse another discovery than the folder has."""
     path = folder / DECLARED
     earlier = read_declaration(path, {"budgets": dict})
     if earlier is not None:

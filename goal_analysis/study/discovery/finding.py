@@ -1,4 +1,4 @@
-"""What a discovery found, and how it is told: tables that say better, worse or within noise, and every formula."""
+"""What a discovery found, and its report: tables that say better, worse or within noise, and all formulas."""
 
 from __future__ import annotations
 

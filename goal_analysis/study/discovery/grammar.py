@@ -1,4 +1,4 @@
-"""Which objectives there are to be found: formulas of weights, a mining and how a batch is made, drawn by a trial.
+"""The space of objectives: a trial draws formulas of weights, a mining, and how a batch is made.
 
     P⁻(s_n) = f(s_n),  P⁺(s_p) = f(−s_p),  with f a formula of how hard a pair is, of its own for either side:
         1,  ((1 + v)/2)^a,  [v]₊^a − [−v]₊^a,  σ(k·(v − c)),  exp(k·v),  1 + b·v + c·v²
@@ -44,7 +44,7 @@ TOGETHER = (1, 2, 5)
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """What a trial is to train with.
+    """The objective and the options that a trial trains with.
 
     Args:
         objective: that it trains with.
@@ -60,7 +60,7 @@ Grammar = Callable[[BaseTrial, float], Proposal]
 
 
 def any_objective(trial: BaseTrial, rate: float) -> Proposal:
-    """An objective of the whole space, with the making of batches and the learning rate.
+    """Draw an objective of the whole space, how batches are made, and the learning rate.
 
     Args:
         trial: asked for every choice and number.
@@ -87,7 +87,7 @@ def any_objective(trial: BaseTrial, rate: float) -> Proposal:
 
 
 def scaled_baseline(objective: Objective, scales: Mapping[str, tuple[float, float]], put: Callable) -> Grammar:
-    """The space of a baseline: its own scales, the making of batches, and the learning rate.
+    """The space of a baseline: its own scales, how batches are made, and the learning rate.
 
     Args:
         objective: which.

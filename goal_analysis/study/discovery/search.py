@@ -1,4 +1,4 @@
-"""A search: trials that a sampler draws from a grammar, trained on few epochs first and on all where they promise.
+"""A search: a sampler draws trials from a grammar; all train a few epochs, and the promising ones all epochs.
 
 Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
 al., NeurIPS 2011) from what the earlier ones reached, and ended by successive halving ("A System for Massively Parallel
@@ -159,7 +159,7 @@ class Search:
         return [(experiment, float(t.value or 0.0)) for experiment, t in named]
 
     def records(self) -> list[dict[str, Any]]:
-        """What was drawn and what came of it."""
+        """A row a trial: what was drawn, and its result."""
         found = []
         for t in self.study.trials:
             objective = json.loads(t.user_attrs[EXPERIMENT])["objective"] if EXPERIMENT in t.user_attrs else ""
@@ -236,7 +236,7 @@ class Search:
         self.study.tell(trial, state=TrialState.FAIL)
 
     def _earlier_copy(self, proposal: Proposal) -> FrozenTrial | None:
-        """The earlier trial that trains with the same up to a factor."""
+        """The earlier trial whose objective is the same up to a factor."""
         new = Signature.of(proposal.objective)
         for trial in self.trials:
             if trial.number not in self._signatures:
@@ -272,7 +272,7 @@ def storage(driver: Driver) -> JournalStorage:
 
 
 def _sampler(seed: int, at_random: int) -> optuna.samplers.TPESampler:
-    """One that learns which numbers go together, of every branch of a grammar by itself."""
+    """A sampler that learns which numbers go together, for every branch of a grammar."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # that is said of ``group``
         return optuna.samplers.TPESampler(

@@ -1,4 +1,4 @@
-"""The page: all that it says, put into the templates as one file that asks nobody for anything."""
+"""The page: the templates filled in, as one file that needs no network."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
 
 
 def _once(load: LoadData) -> LoadData:
-    """Data that several experiments share are loaded for the first alone."""
+    """Load data that several experiments share once."""
     loaded: dict[str, RetrievalData] = {}
 
     def remembered(experiment: Experiment) -> RetrievalData:
@@ -109,7 +109,7 @@ def _once(load: LoadData) -> LoadData:
 
 
 def _gallery(group: Group, load: LoadData, queries: int) -> Gallery | str:
-    """Of the first seed, lest the best one be shown off."""
+    """The gallery of the first seed: the best one would flatter."""
     try:
         return gallery((group.finished or group.runs)[0], load, queries)
     except (OSError, ValueError, KeyError, RuntimeError) as problem:

@@ -65,7 +65,7 @@ class Group:
 
 
 def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
-    """The groups in parts whose runs may be paired by their seeds.
+    """The groups, in parts whose runs may be paired by seed.
 
     On the same data, they are the groups of one study, which `goal_analysis.study.runs.seed_jobs` put side by side, or
     their experiments are the same but for name, objective, learning rate and seed.
@@ -160,7 +160,7 @@ def _but_for_the_seed(run: Run) -> str:
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """The shortest names that tell the groups apart: by objective, by experiment too, by folder too."""
+    """The shortest names that tell groups apart: objectives, or experiments and objectives, or folders."""
     ways = [
         [group[0].experiment.objective for group in groups],
         [f"{group[0].experiment.name}: {group[0].experiment.objective}" for group in groups],

@@ -24,7 +24,7 @@ LOADER = "load(source, *, skip_bad, **options), each option annotated"
 
 @dataclass(frozen=True)
 class DataSet:
-    """A kind of data set: what loads it, and which paths are of this kind.
+    """A kind of data set: its loader, and the paths that it reads.
 
     Args:
         load: ``load(source, *, skip_bad, **options)`` gives `RetrievalData`. ``source`` is the name or the path,
@@ -123,7 +123,7 @@ def _is_name(source: str) -> bool:
 
 
 def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
-    """The kind of a data set, and the options as it takes them."""
+    """The kind of a data set, and its checked options."""
     chosen = _kind(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")

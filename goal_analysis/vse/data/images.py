@@ -129,14 +129,14 @@ class ChosenImages:
 
 
 def spread(count: int, most: int) -> Int64[np.ndarray, " rows"]:
-    """At most so many row numbers below the count, at even distances, with the first and the last."""
+    """Row numbers below the count, ``most`` of them at even distances, with the first and the last."""
     if count <= most:
         return np.arange(count)
     return np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[np.ndarray, " piece"]]:
-    """The rows, so many at a time."""
+    """The rows in pieces of this size."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 

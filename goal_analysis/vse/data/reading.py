@@ -1,4 +1,4 @@
-"""What is read by processes of their own, in the order in which it is asked for: batches, and pictures to evaluate."""
+"""Reading in other processes: batches, and pictures to evaluate, in the order in which they are asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIECE = 32  # pictures that a process reads together
 
 
 def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterator[Any]:
-    """What a function gives for these keys, one after the other, called by so many processes; 0 is this one."""
+    """Call a function on every key, in order, in ``workers`` processes; 0 calls it in this one."""
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
     order: Any = keys
     loader = DataLoader(_Given(get), batch_size=None, sampler=order, num_workers=workers, generator=own)
@@ -31,7 +31,7 @@ def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterat
 
 @dataclass(frozen=True, eq=False)
 class ReadByWorkers:
-    """Images that are read by several processes where many are asked for at once; they are the same ones."""
+    """The same images, which several processes read where a batch is large."""
 
     images: Images
     workers: int
@@ -57,7 +57,7 @@ class ReadByWorkers:
 
 
 def pictures_by_workers(split: Split, workers: int) -> Split:
-    """The split, its pictures read by so many processes; features, which nobody decodes, are left as they are."""
+    """The split, with its pictures read by ``workers`` processes; features stay as they are."""
     if not workers or len(split.images.shape) < 4:
         return split
     return replace(split, images=ReadByWorkers(split.images, workers))

@@ -28,7 +28,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Row:
-    """An image and a caption of it; of white space in the caption, single spaces remain."""
+    """An image, and a caption of it."""
 
     split: str
     image: str

@@ -33,7 +33,7 @@ class CheckpointError(ValueError):
 
 @dataclass
 class Progress:
-    """Where a run stands, tensors apart."""
+    """Where a run stands, without its tensors."""
 
     step: Count = 0
     best_rsum: float = -1.0  # on dev, at the end of an epoch
@@ -196,6 +196,6 @@ def _sum(path: Path) -> str:
 
 
 def _sum_of_state(record: Mapping[str, Any]) -> str:
-    """Of the step and the state, however they are laid out."""
+    """The sum of the step and the state, whatever their layout."""
     said = {name: record[name] for name in ("step", "state")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

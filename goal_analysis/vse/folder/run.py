@@ -78,7 +78,7 @@ def run_experiment(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with it where it has begun, by however many workers.
+    """Run an experiment in an empty or new folder, or go on with its run; the number of workers may differ.
 
     The command is what the user typed, for the record. A RunError says that the folder holds another experiment, or one
     on other data, or that another process is writing in it; where the model or the batches cannot be made, another run

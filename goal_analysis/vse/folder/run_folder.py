@@ -86,7 +86,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def check_same(folder: Path, experiment: Experiment) -> None:
-    """Raise unless the run in the folder is one of this experiment, by however many workers the images are read."""
+    """Raise unless the folder holds a run of this experiment; the number of workers may differ."""
     if identity(experiment) != identity(read_run(folder).experiment):
         raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
 
@@ -113,7 +113,7 @@ class Log:
         self._write_table()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record to the log; that of an epoch's end goes into the table too."""
+        """Add a record to the log; an epoch's record goes into the table too."""
         self._append(LOG, record)
         if record["kind"] == "epoch":
             self._write_table()

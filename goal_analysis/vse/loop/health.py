@@ -1,4 +1,4 @@
-"""What goes wrong in training, found and named: a gradient that is not finite or vanishes, collapse, short memory."""
+"""What goes wrong in training: a gradient that is not finite or vanishes, collapse, and short memory."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class RankError(RuntimeError):
 
 @contextmanager
 def name_dead_workers(workers: int) -> Iterator[None]:
-    """Turn whatever the death of one of so many processes that read images has raised into a `WorkerError`.
+    """Turn what is raised when a reading process has died into a `WorkerError`.
 
     PyTorch raises an error of its own wherever the program is at that moment.
     """
@@ -96,7 +96,7 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 
 @contextmanager
 def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
-    """Let the end of one rank be the end of all within seconds; one process alone is let be.
+    """End all ranks within seconds after one has ended; a single process is not watched.
 
     RunError is raised on every rank where the folder of one cannot be written or another run has it; RankError where an
     exchange failed for another rank has ended. Where this rank hangs in one, the process ends with exit code 1 and the
@@ -151,7 +151,7 @@ def _watch(folder: Path, rank: int, others: Mapping[int, Path], over: threading.
 
 
 def _first_gone(others: Mapping[int, Path], seconds: float = 0.0) -> str:
-    """What there is to say of the first rank that has ended before its work did; empty if none has."""
+    """A message on the first rank that ended before its work was done; empty where there is none."""
     deadline = time.monotonic() + seconds
     while True:
         for other, path in others.items():

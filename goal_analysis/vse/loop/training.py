@@ -1,4 +1,4 @@
-"""The training loop: it reads from top to bottom, and a run that was killed ends as if it had not been.
+"""The training loop, from top to bottom; a run that was killed and resumed ends as if nothing had happened.
 
 All randomness of a step is a function of the seed, the step and the process, so a checkpoint holds no random state. Of
 several processes every one has its share of every batch, and the objective sees the joined batch.
@@ -262,7 +262,7 @@ class _OnTensors(nn.Module):
 
 
 def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
-    """As `torch.manual_seed`, which where there is no GPU formats the call stack at every step, for a millisecond."""
+    """As `torch.manual_seed`, which takes a millisecond to format the call stack where there is no GPU."""
     number = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
@@ -288,7 +288,7 @@ def _find_collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
 
 @contextmanager
 def tensorboard_log(folder: Path) -> Iterator[Report]:
-    """What takes the records of a run and writes their numbers as ``step/gradient_norm``, ``epoch/rsum`` and so on.
+    """Write the numbers of a run's records for TensorBoard as ``step/gradient_norm``, ``epoch/rsum`` and so on.
 
     Records after the newest checkpoint, which a resumed run makes again, are dropped. Without the package tensorboard
     this is a ValueError.

@@ -1,4 +1,4 @@
-"""Models that embed: a dual encoder, and one whose first finds a scorer puts in a new order."""
+"""Models that embed: a dual encoder, and one that has a scorer re-rank its first answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pairs = Int64[Tensor, " pairs"]  # numbers of images, or of captions
 
 
 class RetrievalModel(nn.Module):
-    """What is trained and evaluated, of an encoder of images and one of captions: it says how it embeds and scores.
+    """What is trained and evaluated: an encoder of images and one of captions, and how they embed and score.
 
     Where it ``embeds``, a score is the dot product of `embed_images` and `embed_texts`, so that all of a split are
     embedded once. Where ``top`` is not 0, `score_pairs` puts so many of every query's candidates in a new order.
@@ -170,7 +170,7 @@ def choose_hardest(
 def rerank(
     scores: Float[Tensor, "images captions"], score_pairs: PairScores, top: int
 ) -> tuple[Float[Tensor, "images captions"], Float[Tensor, "images captions"]]:
-    """Scores by which the first ``top`` of every query stand in the scorer's order, and the others behind as before.
+    """Scores that rank the first ``top`` of every query by the scorer, and the others behind them as before.
 
     The first are the scores to rank captions by, image by image; the second those to rank images by, caption by
     caption. The scorer is asked for ``top`` pairs for every image and every caption, one direction at a time; its
@@ -191,7 +191,7 @@ def rerank(
 def rank_first_anew(
     scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
 ) -> Float[Tensor, "rows columns"]:
-    """Scores by which the first ``top`` of every row stand in the scorer's order, and the others behind as before."""
+    """Scores that rank the first ``top`` of every row by the scorer, and the others behind them as before."""
     top = min(top, scores.shape[1])
     columns = scores.topk(top, dim=1).indices
     rows = torch.arange(len(scores), device=scores.device)[:, None].expand_as(columns)

@@ -22,7 +22,7 @@ RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` t
 
 
 def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
-    """The tokenizer of a model: by its table ``tokenizer``, or ``words``, or what lies with a pretrained encoder.
+    """The tokenizer that the table ``tokenizer`` names; by default ``words``, or the pretrained encoder's own.
 
     >>> tokenizer = build_tokenizer({"tokenizer": {"name": "words", "min_count": 2}}, ["a dog", "a cat"])
     >>> tokenizer(["a cat"]).ids
@@ -50,7 +50,7 @@ def restore_tokenizer(given: Any) -> Tokenizer:
 def build_model(
     config: Mapping[str, Any], shape: tuple[int, ...], tokenizer: Tokenizer, statistics: Statistics | None = None
 ) -> RetrievalModel:
-    """The model that a table describes, its weights as random as torch's seed makes them.
+    """The model that a table describes, with random weights from torch's seed.
 
     ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
     both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
@@ -118,7 +118,7 @@ def _named(known: Mapping[str, Any], given: Mapping[str, Any], where: str) -> An
 
 
 def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
-    """What a class or a function makes of arguments, and of the options in a table besides its ``name``.
+    """Call a class or a function with arguments, and with the options of a table.
 
     A whole number without bounds of its own is from 1, or 0 if that is its default, to `MOST`.
     """

@@ -1,4 +1,4 @@
-"""Scorers: models that score an image with a caption by something else than a dot product of two vectors."""
+"""Scorers: models whose score of an image with a caption is no dot product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many 
 
 
 def _score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
-    """What ``score`` gives for a slice of the rows, asked for all of them a strip at a time."""
+    """Ask ``score`` for all rows, a strip at a time."""
     step = max(1, AT_A_TIME // max(size, 1))
     strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     if torch.is_grad_enabled() and len(strips) > 1:

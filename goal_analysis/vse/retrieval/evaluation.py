@@ -34,7 +34,7 @@ Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
 
 
 def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
-    """The ranks on a split, by a model in any mode."""
+    """The ranks of a model on a split; it may be in any mode."""
     return _ranks(ways_of([(model, tokenizer)], split), split)
 
 

@@ -68,7 +68,7 @@ def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode, and back in the end into the mode that it was in."""
+    """Put the model in evaluation mode; at the end it is in its own mode again."""
     training = model.training
     model.eval()
     try:
@@ -108,7 +108,7 @@ def _cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenize
 
 
 def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
-    """What is made of all rows, `AT_A_TIME` at a time, and half as many where that does not fit into the memory."""
+    """Handle all rows, `AT_A_TIME` at a time; where the memory is too small, half as many."""
     size, done, found = AT_A_TIME, 0, []
     while done < count:
         rows = np.arange(done, min(done + size, count))

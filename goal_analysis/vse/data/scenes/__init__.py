@@ -1,4 +1,4 @@
-"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part of it.
+"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part.
 
 Many images share most of what a caption says, so near misses abound, and a caption often fits more than one image.
 """

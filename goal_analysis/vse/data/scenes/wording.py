@@ -1,4 +1,4 @@
-"""Captions of scenes: of some of the things, some of what they are, in varying words."""
+"""Captions of scenes: they name some things, and some attributes of each, in varying words."""
 
 from __future__ import annotations
 

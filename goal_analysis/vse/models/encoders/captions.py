@@ -100,7 +100,7 @@ class Recurrent(nn.Module):
 
 
 def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
-    """A stack of self-attention, normalised before each of its parts and at the end, four times as wide inside."""
+    """Layers of self-attention with normalisation first and at the end; their perceptrons are 4·dim wide."""
     if layers < 1:
         raise ValueError(f"layers: got {layers} but expected 1 or more")
     if heads < 1 or dim % heads:

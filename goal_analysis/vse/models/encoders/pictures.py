@@ -40,7 +40,7 @@ class Augmentation(nn.Module):
         return f"crop={self.crop:g}, flip={self.flip:g}"
 
     def forward(self, images: Pictures) -> Pictures:
-        """The pictures, varied if they are to train on."""
+        """The pictures, which are cut and mirrored in training alone."""
         if not self.training or (self.crop == 1 and self.flip == 0):
             return images
         return augment(images, None, (self.crop, 1.0), min(RATIO, 1 / self.crop), self.flip)

@@ -41,7 +41,7 @@ class Dropout(nn.Module):
         return f"{self.share:g}"
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """The values that are left in, larger."""
+        """The values, some of them 0 in training."""
         if not self.training or self.share == 0:
             return x
         if x.device.type != "cpu":
@@ -204,7 +204,7 @@ class Pooled(nn.Module):
 
 
 def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: float | int = 0.0) -> Callable[..., Pooled]:
-    """What builds the encoder of a local part, with the options of this part and two more, whose defaults are given.
+    """Make a builder of `Pooled` encoders: its options are those of the local part, and ``pooling`` and ``drop``.
 
     ``pooling`` is a name in `POOLINGS`; in training, ``drop`` is the share of a row's elements that is left out of it.
     The local part gives elements of the width ``dim`` and their mask. An unknown name, or a ``drop`` outside of [0, 1),

@@ -114,9 +114,10 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_jobs import {made.__name__}
-from goal_analysis.study.jobs import run_jobs
+from goal_analysis.study import jobs
+jobs.PRELOADED = ()  # most jobs of this module end before they need anything
 if __name__ == "__main__":
-    run_jobs([{made.__name__}(Path({str(folder)!r}), *{args})], 1, watch=lambda j: print("begun", flush=True) or "")
+    jobs.run_jobs([{made.__name__}(Path({str(folder)!r}), *{args})], 1, watch=lambda j: print("begun", flush=True) or "")
 """)
     with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None

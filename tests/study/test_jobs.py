@@ -117,7 +117,8 @@ from test_jobs import {made.__name__}
 from goal_analysis.study import jobs
 jobs.PRELOADED = ()  # most jobs of this module end before they need anything
 if __name__ == "__main__":
-    jobs.run_jobs([{made.__name__}(Path({str(folder)!r}), *{args})], 1, watch=lambda j: print("begun", flush=True) or "")
+    only = {made.__name__}(Path({str(folder)!r}), *{args})
+    jobs.run_jobs([only], 1, watch=lambda j: print("begun", flush=True) or "")
 """)
     with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None

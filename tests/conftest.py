@@ -81,6 +81,18 @@ def fixed_seed() -> None:
 
 
 @pytest.fixture
+def float64() -> Iterator[None]:
+    """Compute in float64 unless the test says otherwise, from the same random state."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """No shapes are checked, as of users; the checks would speak before the package does."""
     jaxtyping.config.update("jaxtyping_disable", True)

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -237,12 +237,11 @@ def test_the_family_is_filtered_and_judged() -> None:
 # --- export ---------------------------------------------------------------------------------------
 
 
-def test_an_exported_file_checks_itself(tmp_path: Path) -> None:
+def test_an_exported_file_is_what_is_printed_and_checks_itself(tmp_path: Path) -> None:
     path = tmp_path / "mine" / "objective.py"
     result = run("export", "nca/linear@top_k:2", "-o", str(path))
     assert result.exit_code == 0, result.output
-    checked = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
+    runpy.run_path(str(path))["check"]()
     printed = run("export", "nca/linear@top_k:2", "-o", "-").stdout
     assert printed == path.read_text()
 

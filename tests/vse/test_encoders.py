@@ -21,6 +21,8 @@ from goal_analysis.vse.models.encoders.pooling import (
 )
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 DIM = 16
 CAPTIONS = ["a dog runs", "a red cat sits near a tree", "dog", "the the the dog and a cat", "zebra", "a cat"]
 VOCABULARY = Vocabulary.built_on(CAPTIONS, 1)
@@ -33,15 +35,6 @@ TINY_BERT = {
     "intermediate_size": 16,
     "max_position_embeddings": 20,
 }
-
-
-@pytest.fixture(autouse=True)
-def float64_and_a_fixed_seed():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
 
 
 class Trunk(nn.Module):

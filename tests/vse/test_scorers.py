@@ -14,19 +14,12 @@ from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
 from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, Fusion, Scorer
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 DIM = 8
 CAPTIONS = ["a dog runs", "a red cat sits near a tree", "dog", "the the the dog and a cat", "zebra"]
 VOCABULARY = Vocabulary.built_on(CAPTIONS, 1)
 OPTIONS = {"cross_attention": {}, "fusion": {"layers": 2, "heads": 2, "dropout": 0.0}}
-
-
-@pytest.fixture(autouse=True)
-def float64_and_a_fixed_seed():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
 
 
 class SomeRegions(nn.Module):

@@ -34,17 +34,10 @@ def effective_number(
     return torch.special.entr(shares).sum(1).exp()
 
 
-def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> Float[Tensor, " levels"]:
+def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> list[float]:
     """Quantiles of the members, between the two nearest values; NaN if there are none."""
     found = values[members].cpu().double().numpy()
-    return torch.tensor(np.quantile(found, levels) if len(found) else [np.nan] * len(levels), dtype=values.dtype)
-
-
-def column_names(levels: Sequence[float], decomposed: bool) -> tuple[str, ...]:
-    """The names of what `statistics` returns."""
-    spread = ("s_p", "s_n", "w_p", "w_n") + (("T", "P_p", "P_n") if decomposed else ())
-    quantiles = tuple(f"{name}_q{100 * level:g}" for name in spread for level in levels)
-    return (*quantiles, "active_share", "effective_negatives", "push_share", "pull_share")
+    return np.quantile(found, levels).tolist() if len(found) else [np.nan] * len(levels)
 
 
 def statistics(
@@ -53,8 +46,8 @@ def statistics(
     matches: Matches,
     levels: Sequence[float] = QUANTILES,
     factors: Compiled | None = None,
-) -> Float[Tensor, " columns"]:
-    """The numbers that `column_names` names of some anchors, with ``gradient`` ∂L/∂S: −w⁺ at positives, w⁻ at
+) -> dict[str, float]:
+    """Numbers of some anchors by name, with ``gradient`` ∂L/∂S: −w⁺ at positives, w⁻ at
     negatives; computed in float32 at least.
 
     - quantiles of s_p and |w⁺| over the positives, of s_n and |w⁻| over the negatives;
@@ -68,33 +61,32 @@ def statistics(
     scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (scores, gradient))
     size = gradient.abs()
     pulls, pushes = size * positives, size * negatives
-    numbers = [
-        masked_quantiles(values, members, levels)
-        for values, members in (
-            (scores, positives),
-            (scores, negatives),
-            (size, positives),
-            (size, negatives),
-        )
-    ]
+    spreads = {
+        "s_p": (scores, positives),
+        "s_n": (scores, negatives),
+        "w_p": (size, positives),
+        "w_n": (size, negatives),
+    }
     has_both = positives.any(1) & negatives.any(1)
     if factors is not None:
         least = scores.masked_fill(~positives, torch.inf).amin(1).masked_fill(~has_both, 0.0)
         most = scores.masked_fill(~negatives, -torch.inf).amax(1).masked_fill(~has_both, 0.0)
         _, of_p, of_n = factors(scores, scores)
-        spreads = ((factors(least, most)[0], has_both), (of_p, positives), (of_n, negatives))
-        numbers += [masked_quantiles(values, members, levels) for values, members in spreads]
+        spreads |= {"T": (factors(least, most)[0], has_both), "P_p": (of_p, positives), "P_n": (of_n, negatives)}
     push, pull = pushes.sum(), pulls.sum()
     active = ((pulls + pushes).amax(1) > 0) & has_both
-    shares = torch.stack(
-        [
-            active.sum() / has_both.sum(),
-            effective_number(pushes).nanmean(),
-            push / (push + pull),
-            pull / (push + pull),
-        ]
-    )
-    return torch.cat([*numbers, shares.cpu()])
+    shares = {
+        "active_share": active.sum() / has_both.sum(),
+        "effective_negatives": effective_number(pushes).nanmean(),
+        "push_share": push / (push + pull),
+        "pull_share": pull / (push + pull),
+    }
+    found = {
+        f"{name}_q{100 * level:g}": number
+        for name, spread in spreads.items()
+        for level, number in zip(levels, masked_quantiles(*spread, levels), strict=True)
+    }
+    return found | {name: float(share) for name, share in shares.items()}
 
 
 def factors_of(objective: Decomposition | WeightField, settings: Mapping[str, float]) -> Compiled:
@@ -160,7 +152,7 @@ class GradientProbe:
         self._factors = None if objective is None else factors_of(objective, settings or {})
         self._generator = torch.Generator().manual_seed(seed)
         self._open, self._watched, self._next_step = True, 0, 0
-        self._records: list[tuple[int, Tensor]] = []
+        self._records: list[dict[str, float]] = []
         self._taken, self._handles = 0, []
         self.at: int | None = None
 
@@ -239,11 +231,8 @@ class GradientProbe:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
         return self._table(self._records)
 
-    def _table(self, records: list[tuple[int, Tensor]]) -> pd.DataFrame:
-        names = column_names(self._levels, self._factors is not None)
-        rows = torch.stack([numbers for _, numbers in records]).tolist() if records else []
-        table = pd.DataFrame(rows, columns=list(names), dtype=float)
-        table.insert(0, "step", [step for step, _ in records])
+    def _table(self, records: list[dict[str, float]]) -> pd.DataFrame:
+        table = pd.DataFrame(records, columns=None if records else ["step"])
         by_step = table.groupby("step", sort=True)
         result = by_step.mean()
         result.insert(0, "backwards", by_step.size())
@@ -267,7 +256,7 @@ class GradientProbe:
 
     def _record(self, number: int, *rows: Any) -> None:
         with torch.no_grad():
-            self._records.append((number, statistics(*rows, self._levels, self._factors)))
+            self._records.append({"step": number} | statistics(*rows, self._levels, self._factors))
 
     def _look(
         self,

@@ -9,7 +9,7 @@ import sympy as sp
 import torch
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.probe import column_names, statistics
+from goal_analysis.numeric.probe import statistics
 from goal_analysis.pictures import batch_figures, batch_frames
 from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
 from goal_analysis.pictures.weight_frames import span_of, surface_frame
@@ -26,7 +26,6 @@ def test_the_frames_are_those_of_the_probe():
     matches = Matches.of_pairs(6)
     anchors = anchors_frame(pairs_frame(scores, weights, matches))
     probed = statistics(scores, weights, matches, (0.5,))
-    probed = dict(zip(column_names((0.5,), False), probed.tolist(), strict=True))
     push, pull = anchors["push"].sum(), anchors["pull"].sum()
     assert push / (push + pull) == pytest.approx(probed["push_share"])
     assert anchors["effective_negatives"].mean() == pytest.approx(probed["effective_negatives"])

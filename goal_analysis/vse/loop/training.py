@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.probe import QUANTILES, column_names, statistics
+from goal_analysis.numeric.probe import statistics
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.language.aggregators import EACH_MEAN, MAX, MIN, Side
@@ -246,8 +246,7 @@ def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> di
     with torch.no_grad():
         scores = (outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T).float()
     matches = Matches.of_image_ids(ids, ids)
-    numbers = statistics(scores, objective.weight_matrix(scores, matches), matches).tolist()
-    return dict(zip(column_names(QUANTILES, decomposed=False), numbers, strict=True))
+    return statistics(scores, objective.weight_matrix(scores, matches), matches)
 
 
 class _OnTensors(nn.Module):

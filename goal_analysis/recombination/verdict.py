@@ -65,7 +65,7 @@ from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
 from goal_analysis.symbolic.proof.enclosures import sign_over
 from goal_analysis.symbolic.proof.identity import Undecided, Witness, proves_zero
-from goal_analysis.symbolic.proof.tidying import tidy
+from goal_analysis.symbolic.proof.tidying import settled, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
@@ -348,7 +348,10 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     of_one = integrability(field)
     if of_one.integrable is False:
         return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
-    term = objective.terms[0]
+    sides = dict(zip((x_p, x_n), (objective.terms[0].positives, objective.terms[0].negatives), strict=True))
+    region = {x: reach(side, field.similarity) for x, side in sides.items() if side is not None}
+    (term,) = (replace(t, triplet=t.triplet and settled(t.triplet, region)) for t in objective.terms)
+    objective = objective.of_terms((term,))
     linear = _linear_parts(objective)
     if linear is not None:
         outer, k, h = linear

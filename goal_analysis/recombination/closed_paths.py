@@ -144,10 +144,12 @@ def selected_mean(margin: float) -> Iterator[tuple[Tensor, Side, Side]]:
 
 def exchanged(epsilon: float) -> Iterator[tuple[Tensor, Side, Side]]:
     """Rectangles on which the positive leaves what is as similar as the hardest negative, while another one moves."""
-    for middle, share in product((0.3, -0.3, 0.6), (0.5, 0.9, -0.5)):
-        start = torch.full((1, 3), middle, dtype=torch.float64)
-        start[0, 1] = middle + share * epsilon
-        # another negative that is far from the positive, and one close to it
+    for top, share in product((0.8, 0.3, -0.2), (0.5, 0.9, -0.5)):
+        start = torch.full((1, 3), top, dtype=torch.float64)
+        start[0, 0] = top - share * epsilon
+        if top - 1.4 * epsilon < -1 or start[0, 0] > 1:
+            continue
+        # another negative that is far from the hardest, and one close to it
         for below, by in ((0.6, 0.4), (0.06, 0.04)):
-            start[0, 2] = middle - below
-            yield start.clone(), (0, 0, -2 * min(epsilon, 0.2)), (0, 2, by)
+            start[0, 2] = top - below
+            yield start.clone(), (0, 0, (share - 1.4) * epsilon), (0, 2, by)

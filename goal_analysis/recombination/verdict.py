@@ -54,7 +54,7 @@ from goal_analysis.symbolic.analysis.integrability import (
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import search
-from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN
+from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
@@ -65,7 +65,7 @@ from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
 from goal_analysis.symbolic.proof.enclosures import sign_over
 from goal_analysis.symbolic.proof.identity import Undecided, Witness, proves_zero
-from goal_analysis.symbolic.proof.tidying import tidy
+from goal_analysis.symbolic.proof.tidying import settled, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
@@ -348,12 +348,15 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     of_one = integrability(field)
     if of_one.integrable is False:
         return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
-    term = objective.terms[0]
+    sides = dict(zip((x_p, x_n), (objective.terms[0].positives, objective.terms[0].negatives), strict=True))
+    region = {x: reach(side, field.similarity) for x, side in sides.items() if side is not None}
+    (term,) = (replace(t, triplet=t.triplet and settled(t.triplet, region)) for t in objective.terms)
+    objective = objective.of_terms((term,))
     linear = _linear_parts(objective)
     if linear is not None:
         outer, k, h = linear
         loss = outer.subs({x_p: k, x_n: h}, simultaneous=True)
-        why = "T is constant, and the mining weights do not depend on the scores"
+        why = "T is constant, and the weights of each side are the gradient of an aggregate of ∫P"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
     multiples = _multiples(term)
     if multiples is not None:
@@ -366,19 +369,30 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
 
 
 def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
-    """T·(A⁻[H] − A⁺[K]) of a constant T where no mining weight depends on the scores: Φ, K = ∫P⁺ and H = ∫P⁻."""
+    """T·(A⁻[H] − A⁺[K]) of a constant T and aggregates that let it be so: Φ, K = ∫P⁺ and H = ∫P⁻."""
     if len(objective.terms) != 1 or objective.relative:
         return None
     term = objective.terms[0]
     t = term.triplet_weights[0 if term.positives is not None else 1]
-    if t.has(x_p, x_n) or not {side.aggregator.name for side in term.sides} <= LINEAR:
+    field = decompose(objective).field
+    if t.has(x_p, x_n) or not all(_is_summed(side, field) for side in term.sides):
         return None
-    ranges = decompose(objective).field.ranges
+    ranges = field.ranges
     k, h = (
         sp.S.Zero if side is None else antiderivative(side.slope(s), s, ranges)
         for side, s in ((term.positives, s_p), (term.negatives, s_n))
     )
     return None if k is None or h is None else (t * gap, k, h)
+
+
+def _is_summed(side: Side, field: WeightField) -> bool:
+    """Whether a side's weights are the gradient of the same aggregate of ∫P: a sum, or a choice that ∫P does not
+    change.
+    """
+    if side.aggregator.name in LINEAR:
+        return True
+    s = s_n if side.inner == s_n else s_p
+    return side.aggregator in (MAX, MIN) and side.inner == s and sign_over(side.slope(s), field.region) > 0
 
 
 def _multiples(term: Term) -> tuple[sp.Expr, sp.Expr] | None:

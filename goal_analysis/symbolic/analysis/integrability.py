@@ -35,7 +35,7 @@ from goal_analysis.symbolic.analysis.kinks import (
 )
 from goal_analysis.symbolic.analysis.recovery import potential, profiles, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import Search, search
-from goal_analysis.symbolic.language.aggregators import MEAN, MEAN_ACTIVE, SUM, Pool, Side
+from goal_analysis.symbolic.language.aggregators import MAX, MEAN, MEAN_ACTIVE, MIN, SUM, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
@@ -330,12 +330,19 @@ def _is_univariate(part: Objective) -> bool:
     if len(term.sides) > 1:
         return False
     ((x, side),) = _aggregated(term)
-    if side.aggregator.enumerates or _adds(term, x):
+    if side.aggregator.enumerates or _adds(term, x) or _chooses_extremes(side, similarity):
         field = decompose(part).field
         return not poles(field.positive + field.negative, field.region)
     stops = side.inner.has(detach) or side.aggregator.combine(_PLACES).has(detach)
     ends = {x: reach(side, similarity)}
     return not stops and _is_continuous_side(side, similarity) and not poles(sp.diff(term.effective_outer, x), ends)
+
+
+def _chooses_extremes(side: Side, similarity: Similarity) -> bool:
+    """Whether the most or the least similar pair is chosen, as what is compared rises or falls with the similarity."""
+    ends = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
+    rises = (sp.diff(undetach(side.inner), s) for s in side.inner.free_symbols & set(ends))
+    return side.aggregator in (MAX, MIN) and all(sign_over(slope, ends) for slope in rises)
 
 
 def _adds(term: Term, x: sp.Symbol) -> bool:

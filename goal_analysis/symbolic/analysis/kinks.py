@@ -111,8 +111,10 @@ def vanishes_on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool
     """Whether ``expression`` is proved to vanish where ``kink`` is zero within the region; False proves nothing."""
     if expression == 0 or sign_over(kink, region):
         return True
-    branches = _branches(_opened(kink), _opened(expression))
-    return all(_vanishes_on(of_branch, rest, region) for of_branch, rest in branches)
+    return all(
+        _vanishes_on(of_branch, rest, region) or (where != 1 and _vanishes_on(of_branch, rest * where, region))
+        for of_branch, rest, where in _branches(_opened(kink), _opened(expression))
+    )
 
 
 def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
@@ -131,15 +133,21 @@ def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
         return False
 
 
-def _branches(kink: sp.Expr, expression: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:
-    """The kink and the expression for every combination of signs at the steps inside of the kink."""
+def _branches(
+    kink: sp.Expr, expression: sp.Expr, where: sp.Expr = sp.S.One
+) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Expr]]:
+    """The kink, the expression, and 1 where they are so, for every combination of signs at the steps inside of the
+    kink.
+    """
     inside = sorted(kink.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
     if not inside:
-        yield kink, expression
+        yield kink, expression, where
         return
     for value in (sp.S.Zero, sp.S.One):
-        settled = {inside[0]: value, step(-inside[0].args[0]): 1 - value}
-        yield from _branches(kink.xreplace(settled), expression.xreplace(settled))
+        opposite = step(-inside[0].args[0])
+        settled = {inside[0]: value, opposite: 1 - value}
+        here = inside[0] if value else opposite
+        yield from _branches(kink.xreplace(settled), expression.xreplace(settled), where.xreplace(settled) * here)
 
 
 def _on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> Iterator[sp.Expr]:

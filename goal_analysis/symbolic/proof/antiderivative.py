@@ -73,16 +73,16 @@ def _by_table(product: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
     if product == variable:
         return variable**2 / 2
     for factor in sp.Mul.make_args(product):
-        y, power = (
-            factor.as_base_exp() if factor.is_Pow else (factor.args[0], None) if factor.is_Function else (None, 0)
-        )
-        if y is None or not y.has(variable) or (power is not None and power.has(variable)) or len(factor.args) > 2:
-            continue
-        primitive = _TABLE[factor.func](y) if factor.func in _TABLE else None
-        if power is not None:
+        if factor.is_Pow and not factor.exp.has(variable):
+            y, power = factor.as_base_exp()
             primitive = sp.log(y) if power == -1 else y ** (power + 1) / (power + 1)
+        elif factor.func in _TABLE:
+            (y,) = factor.args
+            primitive = _TABLE[factor.func](y)
+        else:
+            continue
         slope = sp.diff(y, variable)
-        if primitive is None or slope == 0:
+        if slope == 0:
             continue
         constant = product / factor / slope
         constant = sp.cancel(constant) if constant.has(variable) and not constant.has(*PRIMITIVES) else constant

@@ -56,7 +56,7 @@ MININGS: dict[str, tuple[Aggregator | None, Aggregator]] = {
 
 ROUGHLY, ROUGH_STEP = 120, 0.1  # so many points of the plane, and the last step, tell which losses come near
 FINEST = 1e-9  # the last step where weights jump
-TINY = 1e-9  # a hyperparameter below is said to be 0
+TINY = 1e-8  # a hyperparameter below is said to be 0
 ROUNDED = 1e-6  # a distance below is said to be 0
 
 

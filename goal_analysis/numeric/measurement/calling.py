@@ -111,19 +111,9 @@ class OfColumns(torch.nn.Module):
 class StandIn(torch.nn.Module):
     """In the place of a sentence encoder: what it is given are the embeddings."""
 
-    similarity_fn_name = "cosine"
-
     def forward(self, features: Mapping[str, Tensor], *_: Any, **__: Any) -> Mapping[str, Tensor]:
         """The features themselves."""
         return features
-
-    def similarity(self, one: Tensor, other: Tensor) -> Tensor:
-        """All cosines."""
-        return torch.nn.functional.normalize(one, dim=-1) @ torch.nn.functional.normalize(other, dim=-1).mT
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """Any; losses with a classifier ask."""
-        return 16
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:

@@ -118,7 +118,7 @@ class Neighbour:
             "distance": None if np.isnan(self.on_batches) else self.on_batches,
             "on_triplet": None if np.isnan(self.distance) else self.distance,
             "factor": self.factor,
-            "settings": ", ".join(f"{name}={value:.5g}" for name, value in self.settings.items()),
+            "settings": ", ".join(f"{n}={v if abs(v) > TINY else 0:.5g}" for n, v in self.settings.items()),
             "anchors": self.anchors,
             "exchanged": self.exchanged,
             "ties": ", ".join(self.ties),

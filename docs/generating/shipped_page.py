@@ -21,7 +21,18 @@ from goal_analysis.api.objectives import measure
 
 PAGE = Path(__file__).parents[1] / "losses-as-shipped.md"
 POINTS = 13
-TOPICS = ("measured on", "pulls and pushes", "signs", "verdict", "jumps", "dead", "not finite", "explodes", "learns")
+TOPICS = (
+    "measured on",
+    "pulls and pushes",
+    "signs",
+    "verdict",
+    "jumps",
+    "dead",
+    "not finite",
+    "explodes",
+    "graded",
+    "learns",
+)
 
 TEXT = """# Losses as they are shipped
 
@@ -89,7 +100,7 @@ def section(shipped: Shipped) -> str:
 def source(library: str) -> str:
     """Which edition of a library was measured."""
     if library == "open_clip":
-        return "open_clip, whose published formula is written out here, with a scale and a bias at their first values"
+        return "open_clip, whose published formula is written out here, with a scale of 10 and a bias of −10"
     return f"{library} {version(library).partition('+')[0]}"
 
 

@@ -433,8 +433,8 @@ def monotony(
         return Monotony()
     if own != symbols:
         found = monotony(expression, along, own, of_own)
-        at = (_with_middles(point, own, symbols, spans) for point in (found.rises_at, found.falls_at))
-        return Monotony(*at, found.proved)
+        rises, falls = (_with_middles(point, own, symbols, spans) for point in (found.rises_at, found.falls_at))
+        return Monotony(rises, falls, found.proved)
     slope = sp.diff(expression, along)
     moves = {sign: _moves(expression, slope, along, sign, symbols, spans) for sign in (1, -1)}
     proved = True

@@ -176,5 +176,5 @@ def test_what_is_no_loss_is_named(loss: Callable, message: str) -> None:
 def test_a_wrong_grid_is_named() -> None:
     with pytest.raises(ValueError, match="got points=1"):
         measure(clip_loss, points=1)
-    with pytest.raises(ValueError, match="got dim 2 but expected at least 8"):
+    with pytest.raises(ValueError, match="dim: got 2 but expected at least 8"):
         measure(clip_loss, points=3, dim=2)

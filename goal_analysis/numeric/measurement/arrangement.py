@@ -40,9 +40,8 @@ Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]],
 @dataclass(frozen=True)
 class Shape:
     """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
-    negative pair, the number of classes with the name of their proxies, which may be columns, and how many references
-    of a class a batch of queries has, whether the two views of stacked ones take turns, and
-    whether the plane has as many of one class as of the other.
+    negative pair, the number of classes with the name of their proxies, which may be columns, how many references of
+    a class a batch of queries has, whether stacked views take turns, and whether the plane has two of every class.
     """
 
     inputs: Inputs
@@ -256,5 +255,5 @@ def vectors_with(
     """Unit vectors with these similarities: the Cholesky factor, widened with zeros to ``dim`` columns."""
     count = similarities.shape[-1]
     if dim < count:
-        raise ValueError(f"vectors_with: got dim {dim} but expected at least {count}, one for each vector")
+        raise ValueError(f"dim: got {dim} but expected at least {count}, as many as a batch has vectors")
     return torch.nn.functional.pad(torch.linalg.cholesky(similarities), (0, dim - count))

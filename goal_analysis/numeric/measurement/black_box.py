@@ -221,53 +221,31 @@ def _described(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def weight_jacobian(call: Call, *, seed: int = 0, step: float = STEPS[0]) -> Float[Tensor, "pairs pairs"]:
-    """J[i, k] = ∂W_i/∂s_k over the measured pairs of a small random batch; other similarities are held."""
-    weights, _ = _weights_in_batch(call, _moved_similarities(call, seed, step))
-    above, below = weights.chunk(2)
-    jacobian = ((above - below) / (2 * step)).T
-    return jacobian.masked_fill(jacobian.abs() < ROUNDING * largest(weights), 0.0)
-
-
-def non_integrability(call: Call, *, batches: int = 2, seed: int = 0) -> Turning:
+def non_integrability(call: Call, *, batches: int = 2) -> Turning:
     """The index of the module's formula over several random batches, and how much of it is believed."""
-    seeds = range(seed, seed + batches)
-    nearby = torch.stack([_nearby_similarities(call, s) for s in seeds], 1)
-    around, (precision, *_) = zip(*(_weights_in_batch(call, s) for s in nearby), strict=True)
-    at = around[2].nan_to_num()
-    noise = max(usual_noise(scatter(torch.stack(around))), precision / 2 * largest(at))
+    arrangement = in_batch(call.shape)
+    at = torch.stack([batch_similarities(arrangement, seed) for seed in range(batches)])
+
+    def weights(similarities: Tensor) -> tuple[Tensor, float]:
+        found = pair_gradients(call, arrangement, similarities.flatten(0, -3))
+        return found.gradients[:, arrangement.measured].unflatten(0, similarities.shape[:-2]), found.precision
+
+    aside = torch.randn(at.shape, generator=torch.Generator().manual_seed(0), dtype=at.dtype).sign().triu(1)
+    around, precision = weights(torch.stack([at + sign * NEARBY * (aside + aside.mT) for sign in range(-2, 3)]))
+    middle = around[2].nan_to_num()
+    noise = max(usual_noise(scatter(around)), precision / 2 * largest(middle))
+    moves = torch.zeros(int(arrangement.measured.sum()), *at.shape[1:], dtype=at.dtype)
+    moves[(torch.arange(len(moves)), *arrangement.measured.nonzero(as_tuple=True))] = 1
+    moves = moves + moves.mT
 
     def fields() -> Iterator[Field]:
         for step in STEPS:
-            moved = (_moved_similarities(call, s, step) for s in seeds)
-            if call.shape.inputs not in OF_SCORES and not all(reachable(s).all() for s in moved):
+            moved = torch.stack([at[:, None] + step * moves, at[:, None] - step * moves])
+            if call.shape.inputs not in OF_SCORES and not reachable(moved).all():
                 return
-            jacobians = torch.stack([weight_jacobian(call, seed=s, step=step) for s in seeds]).nan_to_num()
-            yield Field(step, (jacobians - jacobians.mT) / 2, (jacobians.norm() + at.norm()).item())
+            above, below = weights(moved)[0].nan_to_num()
+            jacobians = ((above - below) / (2 * step)).mT
+            jacobians[jacobians.abs() < ROUNDING * largest(torch.stack([above, below]))] = 0
+            yield Field(step, (jacobians - jacobians.mT) / 2, (jacobians.norm() + middle.norm()).item())
 
     return turning(fields(), noise)
-
-
-def _weights_in_batch(call: Call, similarities: Tensor) -> tuple[Tensor, float]:
-    arrangement = in_batch(call.shape)
-    found = pair_gradients(call, arrangement, similarities)
-    return found.gradients[:, arrangement.measured], found.precision
-
-
-def _moved_similarities(call: Call, seed: int, step: float) -> Tensor:
-    """The similarities of a batch with one pair after the other moved up, then down."""
-    arrangement = in_batch(call.shape)
-    first, second = arrangement.measured.nonzero(as_tuple=True)
-    pairs = torch.arange(len(first))
-    moved = batch_similarities(arrangement, seed).repeat(2 * len(pairs), 1, 1)
-    for sign, block in ((1, pairs), (-1, pairs + len(pairs))):
-        moved[block, first, second] += sign * step
-        moved[block, second, first] += sign * step
-    return moved
-
-
-def _nearby_similarities(call: Call, seed: int) -> Tensor:
-    """The similarities of a batch in the middle of four that are as good as equal to it."""
-    at = batch_similarities(in_batch(call.shape), seed)
-    to = torch.randn(at.shape, generator=torch.Generator().manual_seed(seed), dtype=at.dtype).sign().triu(1)
-    return torch.stack([at + sign * NEARBY * (to + to.T) for sign in range(-2, 3)])

@@ -111,19 +111,9 @@ class OfColumns(torch.nn.Module):
 class StandIn(torch.nn.Module):
     """In the place of a sentence encoder: what it is given are the embeddings."""
 
-    similarity_fn_name = "cosine"
-
     def forward(self, features: Mapping[str, Tensor], *_: Any, **__: Any) -> Mapping[str, Tensor]:
         """The features themselves."""
         return features
-
-    def similarity(self, one: Tensor, other: Tensor) -> Tensor:
-        """All cosines."""
-        return torch.nn.functional.normalize(one, dim=-1) @ torch.nn.functional.normalize(other, dim=-1).mT
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """Any; losses with a classifier ask."""
-        return 16
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
@@ -132,10 +122,10 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
     Raises:
         UnmeasurableLoss: the class cannot be constructed, or nothing takes a setting.
     """
-    left = dict(settings)
+    left, constructing = dict(settings), []
     if isinstance(loss_fn, type):
         known = inspect.signature(loss_fn).parameters
-        stars = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        stars, constructing = any(p.kind is p.VAR_KEYWORD for p in known.values()), [*known]
         taken = {name: left.pop(name) for name in settings if name in known or stars}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
@@ -154,7 +144,7 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
     parameters = parameters_of(loss_fn)
     stars = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in left:
-        if not stars and name not in (names := [p.name for p in parameters]):
+        if not stars and name not in (names := [*constructing, *(p.name for p in parameters)]):
             raise UnmeasurableLoss(
                 f"{name_of(loss_fn)}: got a value for {name!r} but expected one of {', '.join(names) or 'no names'}"
             )

@@ -340,7 +340,9 @@ class Measurement:
                     lines.append(f"{name} = {common + 0.0:.4g}")
                     left &= ~here
         where = [f"where {', '.join(lines)}"] if lines else []
-        where += [f"at {int(left.sum())} points of no straight line"] if left.any() else []
+        if left.any():
+            s_p, s_n = at[left][0].tolist()
+            where.append(f"on no straight line, for example at s_p = {s_p + 0.0:.4g}, s_n = {s_n + 0.0:.4g}")
         return f"the weights jump {' and '.join(where)}"
 
     def _dead_region(self) -> str:

@@ -56,7 +56,7 @@ MININGS: dict[str, tuple[Aggregator | None, Aggregator]] = {
 
 ROUGHLY, ROUGH_STEP = 120, 0.1  # so many points of the plane, and the last step, tell which losses come near
 FINEST = 1e-9  # the last step where weights jump
-TINY = 1e-9  # a hyperparameter below is said to be 0
+TINY = 1e-8  # a hyperparameter below is said to be 0
 ROUNDED = 1e-6  # a distance below is said to be 0
 
 
@@ -118,7 +118,7 @@ class Neighbour:
             "distance": None if np.isnan(self.on_batches) else self.on_batches,
             "on_triplet": None if np.isnan(self.distance) else self.distance,
             "factor": self.factor,
-            "settings": ", ".join(f"{name}={value:.5g}" for name, value in self.settings.items()),
+            "settings": ", ".join(f"{n}={v if abs(v) > TINY else 0:.5g}" for n, v in self.settings.items()),
             "anchors": self.anchors,
             "exchanged": self.exchanged,
             "ties": ", ".join(self.ties),

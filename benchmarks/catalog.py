@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", default=[loss.name for loss in catalog])
     parser.add_argument("--gib", type=float, default=12.0, help="memory that a case may take")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--note", default="", help="what is to be known of the run")
     given = parser.parse_args()
     records = []
     for loss in catalog:
@@ -172,18 +173,21 @@ def main() -> None:
         record["library's class"] = LIBRARY.get(loss.name, ("",))[0]
         print(*record.values(), sep=" | ", flush=True)
         records.append(record)
-    table = pd.DataFrame(records)
-    lines = [
-        "| " + " | ".join(map(str, row)) + " |" for row in (table.columns, ["---"] * len(table.columns), *table.values)
-    ]
+        if given.write:  # the table so far, for a run may be ended
+            write(pd.DataFrame(records), given.dim, given.note)
+
+
+def write(table: pd.DataFrame, dim: int, note: str) -> None:
+    """Put the table into the results."""
+    rows = (table.columns, ["---"] * len(table.columns), *table.values)
     head = (
         f"# The losses of the catalog (CPU, one thread, torch {torch.__version__}, {platform.machine()}, "
         f"{datetime.date.today()})\n\n"
-        f"Forward and backward: F is one product X·Yᵀ with D = {given.dim}, ND an N×D matrix of float32. The "
-        "library is pytorch-metric-learning.\n\n"
+        f"Forward and backward: F is one product X·Yᵀ with D = {dim}, ND an N×D matrix of float32. The "
+        f"library is pytorch-metric-learning. {note}".rstrip()
+        + "\n\n"
     )
-    if given.write:
-        write_whole(RESULTS, head + "\n".join(lines) + "\n")
+    write_whole(RESULTS, head + "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows))
 
 
 if __name__ == "__main__":

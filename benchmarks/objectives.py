@@ -238,6 +238,7 @@ def main() -> None:
     options.add_argument("--memory", type=float, help="GiB for one case; by default 8, or four fifths of the GPU's")
     options.add_argument("--no-memory", action="store_true", help="leave the fresh processes out")
     options.add_argument("--write", action="store_true", help="into benchmarks/results")
+    options.add_argument("--note", default="", help="what is to be known of the run, below the table")
     given = options.parse_args()
     if given.memory is None:
         of_gpu = torch.cuda.get_device_properties(0).total_memory if given.device == "cuda" else 10 * GIB
@@ -255,17 +256,20 @@ def write(found: pd.DataFrame, given: argparse.Namespace) -> None:
     if where.exists():
         lines = where.read_text(encoding="utf-8").splitlines()[4:]
         kept = (line.strip("| ").split(" | ") for line in lines if line.startswith("|"))
-        rows = {tuple(row[:4]): row for row in kept}
+        rows = {tuple(row[:4]): row for row in kept if row[3] in CASES}
     for new in found.itertuples(index=False):
         rows[tuple(map(str, new[:4]))] = list(map(str, new))
     places = {name: place for place, name in enumerate(CASES)}
-    ordered = sorted(rows.values(), key=lambda row: (row[0], int(row[1]), int(row[2]), places.get(row[3], len(places))))
+    ordered = sorted(rows.values(), key=lambda row: (row[0], int(row[1]), int(row[2]), places[row[3]]))
     title = f"# Objectives as multiples of one matmul ({_machine(given.device)}, torch {torch.__version__})"
     head = [title, "", "| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     notes = [f"- {sentence}" for sentence in missed(ordered)] if given.device == "cpu" else []
+    notes_of_run = ["", given.note] if given.note else []
     foot = ["", "Where a row exceeds the goals of `benchmarks/objective_goals.py`:", "", *notes] if notes else []
     RESULTS.mkdir(exist_ok=True)
-    write_whole(where, "\n".join([*head, *("| " + " | ".join(row) + " |" for row in ordered), *foot]) + "\n")
+    write_whole(
+        where, "\n".join([*head, *("| " + " | ".join(row) + " |" for row in ordered), *notes_of_run, *foot]) + "\n"
+    )
 
 
 def _machine(device: str) -> str:

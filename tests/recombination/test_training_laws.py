@@ -298,3 +298,15 @@ def test_functional_transforms_give_the_same_gradients(text: str, n: int) -> Non
             torch.testing.assert_close(a, b)
     with pytest.raises(RuntimeError, match="expected to differentiate it once"):
         torch.func.grad(lambda x: torch.func.grad(module)(x, y).square().sum())(x)
+
+
+@pytest.mark.parametrize("text", ["vse_pp", "nca/linear", "info_nce", "siglip"])
+def test_many_positives_an_anchor_have_the_gradients_of_the_scores(text: str) -> None:
+    module = GradientObjective(parse_objective(text, PARTS))
+    x, y = (normalize(torch.randn(300, 4), dim=1).requires_grad_() for _ in range(2))
+    ids = torch.arange(300) // 100
+    expected = torch.autograd.grad(module.from_scores(x @ y.T, Matches.of_image_ids(ids)), (x, y))
+    for found, of_scores in zip(torch.autograd.grad(module(x, y, ids), (x, y)), expected, strict=True):
+        torch.testing.assert_close(found, of_scores)
+    (other,) = torch.autograd.grad(module(x, y, ids % 2), x)
+    assert not torch.allclose(other, expected[0])

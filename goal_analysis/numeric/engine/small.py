@@ -160,11 +160,17 @@ def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor | None, Tensor,
 
 def is_small(functions: Functions, similarity: str, rows: int, columns: int) -> bool:
     """Whether a batch of this shape goes the small way."""
-    kinds = [kind_of(term) for term in functions.terms]
-    if None in kinds or any(t.negatives is not None and t.negatives.pool == "both ends" for t in functions.terms):
+    if not (rows > 1 and columns > 1 and fits(functions)):
         return False
+    kinds = [kind_of(term) for term in functions.terms]
     most = min(2**18 if kind == "max" and similarity in DISTANCES else MOST[kind] for kind in kinds)
-    return rows > 1 and columns > 1 and rows * columns <= most
+    return rows * columns <= most
+
+
+def fits(functions: Functions) -> bool:
+    """Whether there is a small way for an objective of these functions."""
+    ends = any(term.negatives is not None and term.negatives.pool == "both ends" for term in functions.terms)
+    return not ends and None not in [kind_of(term) for term in functions.terms]
 
 
 def gradients_at_once(functions: Functions, geometry: Geometry, slots: Slots) -> tuple[Tensor, Tensor, Tensor]:

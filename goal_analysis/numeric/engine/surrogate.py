@@ -20,7 +20,7 @@ from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs
 from goal_analysis.numeric.engine.products import alike, dtype_of_products, factors
-from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
+from goal_analysis.numeric.engine.small import Slots, fits, gradients_at_once, is_small
 from goal_analysis.numeric.engine.sparse import SparseWeights
 from goal_analysis.numeric.engine.tiled import hardest, tileable, tiled
 
@@ -46,24 +46,27 @@ def quick_surrogate(
     rows, columns = len(x), len(y)
     if not x.numel() or not columns:
         return None
-    if is_small(functions, similarity, rows, columns):
+
+    def at_once() -> Tensor:
         with torch.no_grad(), without_autocast(x):
             slots = Slots.of(functions, (rows, columns), row_ids, column_ids)
             made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), slots)
         return Prescribed.apply(x, y, *made)
+
+    if is_small(functions, similarity, rows, columns):
+        return at_once()
     aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
     few = aggregators <= {"max"}
     if not tileable(functions) or (few and similarity != "dot"):
         return None
+    if row_ids is None:
+        pairs = Pairs.of_diagonal(rows, x.device)
+    else:
+        pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
+    if pairs is None:
+        return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
-        if row_ids is None:
-            pairs = Pairs.of_diagonal(rows, x.device)
-        else:
-            pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
-        if pairs is None:
-            return None
-        geometry = Geometry.of(similarity, *factors(x, y))
-        made = (hardest if few else tiled)(functions, geometry, pairs)
+        made = (hardest if few else tiled)(functions, Geometry.of(similarity, *factors(x, y)), pairs)
     return (Sparse if few else Prescribed).apply(x, y, *made)
 
 

@@ -23,7 +23,6 @@ from goal_analysis.cli.plot import draw_kinds
 from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
-    from goal_analysis.study.discovery.grammar import Grammar
     from goal_analysis.symbolic.objective import Objective
 
 HARDEST, INFONCE = BASELINES
@@ -84,7 +83,7 @@ def discover(
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
-    from goal_analysis.study.discovery.grammar import any_objective
+    from goal_analysis.study.discovery.grammar import any_objective, scaled_baseline
     from goal_analysis.study.discovery.search import Rules, Search, storage
 
     def accepts(objective: Objective) -> str:
@@ -100,7 +99,7 @@ def discover(
     with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
         free = Rules(output, storage(driver), base, baseline_budget or budget, text_of, objective_of)
         search = Search("found", any_objective, replace(free, budget=budget, accepts=accepts), first)
-        baselines = [Search(name, _baseline(objective_of(text)), free) for name, text in NAMED.items()]
+        baselines = [Search(name, scaled_baseline(objective_of(text)), free) for name, text in NAMED.items()]
         found = discovered(driver, search, baselines, finalists, seeds, also_on)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)
@@ -113,15 +112,6 @@ def discover(
         typer.echo((output / TEXT).read_text("utf-8"), nl=False)
         typer.echo(f"Written to {output}/")
     raise typer.Exit(1 if found.failures else 0)
-
-
-def _baseline(objective: Objective) -> Grammar:
-    """The search of a baseline, over the scales that a study tunes."""
-    from goal_analysis.study.discovery.grammar import scaled_baseline
-    from goal_analysis.study.scales import scaled, scales_of
-
-    scales = {s.name: (float(s.low) or 0.01, float(s.high)) for s in scales_of(objective, 1.0)}
-    return scaled_baseline(objective, scales, scaled)
 
 
 def _first(parameters: Mapping[str, object], rate: float) -> dict[str, object]:

@@ -13,6 +13,7 @@ import runpy
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,6 +36,9 @@ LOST = 255
 
 PATIENCE = 60.0
 """Seconds for a process that is ending to leave the folder, or to end at all."""
+
+PAUSE = 1.0
+"""Seconds before a process is started that could not be started."""
 
 PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
 """What the server imports."""
@@ -141,7 +145,8 @@ class LocalProcesses:
         process = self._server.Process(target=_work, args=(job, self.threads, device), name=job.name)
         try:
             process.start()
-        except (OSError, EOFError) as problem:  # the server was killed while it started the process
+        except (OSError, EOFError) as problem:  # the server was just killed, and a new one begins when it has ended
+            time.sleep(PAUSE)
             self._again(job, f"could not be begun: {problem!r}")
         else:
             self._running[job] = process, device

@@ -55,6 +55,26 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
     assert contents(run) == contents(whole)
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (
+            RUN,
+            "got checkpoints without run.json, which says what was run, but expected an empty folder, or a whole run",
+        ),
+        (LOG, r"log.jsonl: got no epoch that ended with step \d+ but expected the best of this run"),
+    ],
+)
+def test_a_run_without_its_record_or_its_log_is_refused_before_it_is_trained(
+    train, run: Path, lost: str, said: str
+) -> None:
+    (run / lost).unlink()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+    with pytest.raises(RunError, match=said):
+        train(run)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")} == before
+
+
 def test_an_undamaged_run_is_not_complained_of(train, run: Path) -> None:
     told = []
     train(run, report=told.append)

@@ -22,6 +22,7 @@ from goal_analysis.recombination.minings import Mining, every, hardest, softmax,
 from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.refusal import refusal
+from goal_analysis.study.scales import scaled, scales_of
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -86,20 +87,15 @@ def any_objective(trial: BaseTrial, rate: float) -> Proposal:
     return Proposal(objective, training)
 
 
-def scaled_baseline(objective: Objective, scales: Mapping[str, tuple[float, float]], put: Callable) -> Grammar:
-    """The space of a baseline: its own scales, how batches are made, and the learning rate.
-
-    Args:
-        objective: which.
-        scales: by name, from where to where each is looked for.
-        put: gives the objective with these values of its scales.
-    """
+def scaled_baseline(objective: Objective) -> Grammar:
+    """The space of a baseline: the scales that a study tunes, the making of batches, and the learning rate."""
+    scales = {s.name: (float(s.low) or 0.01, float(s.high)) for s in scales_of(objective, 1.0)}
 
     def grammar(trial: BaseTrial, rate: float) -> Proposal:
         draw = _Draw(trial)
         values = {name: draw.number(name, low, high) for name, (low, high) in scales.items()}
         training = batches(draw) | {"learning_rate": draw.number("learning_rate", rate / 3, 4 * rate)}
-        return Proposal(put(objective, values), training)
+        return Proposal(scaled(objective, values), training)
 
     return grammar
 

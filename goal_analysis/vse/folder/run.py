@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,9 +20,10 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData, Split
-from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest
+from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
+    LOG,
     RUN,
     RunData,
     RunError,
@@ -89,6 +91,12 @@ def run_experiment(
         if leads and (folder / RUN).exists():
             check_same(folder, experiment)
             check_data(folder, data)
+            checkpoint, _ = newest(folder / CHECKPOINTS)
+            if checkpoint is not None and checkpoint.progress.best_step is not None:
+                _epoch_that_ended(folder, checkpoint.progress.best_step)
+        elif leads and steps(folder / CHECKPOINTS):
+            given = f"{folder}: got checkpoints without {RUN}, which says what was run"
+            raise RunError(f"{given}, but expected an empty folder, or a whole run")
         fabric.barrier()
         steps_of_epoch(experiment.training, len(data.train))
         torch.manual_seed(experiment.seed)
@@ -105,8 +113,7 @@ def run_experiment(
         with name_dead_workers(workers):
             progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
         if leads:
-            epochs = [record for record in read_log(folder) if record["kind"] == "epoch"]
-            best = next(record for record in epochs if record["step"] == progress.best_step)
+            best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
     return progress
 
@@ -143,6 +150,14 @@ def check_data(folder: Path, data: RetrievalData) -> None:
     if found != expected:
         given = f"{folder}: got data {data.name} with the fingerprint {found}"
         raise RunError(f"{given} but expected {expected}: it has changed since the run began")
+
+
+def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:
+    """The record of the epoch that ended with a step."""
+    for record in read_log(folder):
+        if record["kind"] == "epoch" and record["step"] == step:
+            return record
+    raise RunError(f"{folder / LOG}: got no epoch that ended with step {step} but expected the best of this run")
 
 
 def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> RunRecord:

@@ -32,15 +32,9 @@ from goal_analysis.files import try_lock
 ATTEMPTS = 3
 """A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""
 
-POLL = 0.1
-"""Seconds between two looks at what is running."""
-
-POLL_OTHERS = 2.0
-"""Seconds between two looks at what other callers are running."""
-
-TAKEN = 75
-"""The exit code of a process whose job another process has claimed."""
-
+POLL = 0.1  # seconds between two looks at what is running
+POLL_OTHERS = 2.0  # seconds between two looks at what other callers are running
+TAKEN = 75  # the exit code of a process whose job another process has claimed
 PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
 """What the server imports."""
 

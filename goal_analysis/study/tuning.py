@@ -33,9 +33,7 @@ from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.experiment import Experiment
 
 JOURNAL, LOCK = "trials.journal", "trials.lock"
-TUNING_SEED = 1000
-"""Of the trials' runs; the comparison's seeds count from 0."""
-
+TUNING_SEED = 1000  # of the trials' runs; the comparison's seeds count from 0
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

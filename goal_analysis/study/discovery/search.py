@@ -38,9 +38,7 @@ FIRST_RUNG, REDUCTION = 1, 3
 RANDOM_SHARE = 8
 """One trial in so many, and ten at least, is drawn at random before the sampler learns."""
 
-MOST_REJECTED = 500
-"""Draws in a row of which none is run, after which a search ends."""
-
+MOST_REJECTED = 500  # draws in a row of which none is run, after which a search ends
 EXPERIMENT, REJECTED, COPY_OF, TROUBLE = "experiment", "rejected", "copy of", "trouble"
 
 

@@ -28,21 +28,15 @@ from goal_analysis.files import write_json
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
     from torch import Tensor
 
-RETRIEVAL = "retrieval"
-"""The folder of the training runs."""
-
+RETRIEVAL = "retrieval"  # the folder of the training runs
 MARGIN, SCALE = 0.2, 20.0
 """Of the loss that is measured."""
 
 OBJECTIVES = ("vse_pp", "info_nce(tau=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
 """Two losses, one objective that is the gradient of no loss, its twin that is, and a loss with other pair weights."""
 
-EXPORTED = "nca/linear"
-"""The objective that is exported and trained with."""
-
-STEPS = 100
-"""Steps of training with it."""
-
+EXPORTED = "nca/linear"  # the objective that is exported and trained with
+STEPS = 100  # steps of training with it
 RETRIEVING = (
     "vse_pp",
     "info_nce(tau=12)",

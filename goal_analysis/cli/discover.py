@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from goal_analysis.symbolic.objective import Objective
 
 HARDEST, INFONCE = BASELINES
-NAMED = {"InfoNCE": INFONCE, "hardest triplet": HARDEST}
-"""The baselines; differences are to the first."""
-
+NAMED = {"InfoNCE": INFONCE, "hardest triplet": HARDEST}  # the baselines; differences are to the first
 PLAIN = {"triplet": "constant", "positive": "constant", "negative": "constant", "direction": "cosine"}
 FIRST = (
     PLAIN | {"triplet": "sigmoid", "triplet.tau": 12.0, "triplet.margin": 0.0, "mining": "softmax"},

@@ -16,9 +16,7 @@ from typing import Any
 from goal_analysis.cli.extensions import EXTENSIONS
 from goal_analysis.files import write_json
 
-CACHE = "GOAL_ANALYSIS_CACHE"
-"""The variable that names the folder of what is kept; ``off`` keeps nothing."""
-
+CACHE = "GOAL_ANALYSIS_CACHE"  # the variable that names the folder of what is kept; ``off`` keeps nothing
 OUTSIDE = re.compile(r"\.(py|toml)\b|:\s*[^\W\d]")
 """What texts have that name a file or a module: the same text may mean something else tomorrow."""
 

@@ -24,15 +24,9 @@ if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from goal_analysis.recombination.parts import Parts
     from goal_analysis.symbolic.objective import Objective
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
-
-WIDTH = 120
-"""Characters a line where neither a terminal nor COLUMNS says how many."""
-
-BASELINES = ("vse_pp", "info_nce(tau=12)")
-"""The triplet loss on hardest negatives, and InfoNCE."""
-
+INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
+WIDTH = 120  # characters a line where neither a terminal nor COLUMNS says how many
+BASELINES = ("vse_pp", "info_nce(tau=12)")  # the triplet loss on hardest negatives, and InfoNCE
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 CatalogOption = Annotated[

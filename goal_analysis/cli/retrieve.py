@@ -35,14 +35,17 @@ def retrieve(
     goal-analyze retrieve runs/mine --text "a red circle above a blue square" -o found.png
     goal-analyze retrieve runs/mine --image 17 --json
     """
+    from goal_analysis.vse.folder.run_folder import read_run
+
+    if (text is None) == (image is None):
+        refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
+    read_run(folder)
     import torch
 
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
     from goal_analysis.vse.retrieval.evaluation import captions_of_image, images_of_caption
 
-    if (text is None) == (image is None):
-        refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
     model = load_model(folder)
     chosen = model.load_split(split, data, skip_bad)
     if text is not None:

@@ -41,6 +41,7 @@ REFUSED = (
     ("compare", "--preset", "bag_of_words", "--objective", "nca/linaer"),
     ("study", "--objective", "circel"),
     ("evaluate", "nowhere"),
+    ("retrieve", "nowhere", "--image", "1"),
 )
 
 

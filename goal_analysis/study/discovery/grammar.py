@@ -28,9 +28,7 @@ from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 DIGITS = 3
-FOUND = "found"
-"""What weights of the grammar are called."""
-
+FOUND = "found"  # what weights of the grammar are called
 SHAPES = ("constant", "power", "signed_power", "sigmoid", "exponential", "polynomial")
 TRIPLETS = ("constant", "sigmoid", "exponential", "twin")
 MININGS = ("softmax", "hardest", "top_k", "all")

@@ -101,7 +101,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "SentenceTransform
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=16, **size, **dropout)
     BertModel(config).save_pretrained(tmp_path / "bert")
-    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast.from_pretrained(tmp_path / "bert").save_pretrained(tmp_path / "bert")
     return SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(32)], device="cpu")
 
 

@@ -31,6 +31,10 @@ RAN = "GOAL_ANALYSIS_RAN"
 """The environment variable that says where pytest, with this file as a plug-in, notes the outcome of each test."""
 
 
+TOGETHER = {"oldest": ["pyarrow<20"], "newest": []}
+"""What else the tests need: a pyarrow for numpy 1.26, which the newest ones refuse without declaring it."""
+
+
 def named(*extras: str) -> list[str]:
     """The packages that extras name, and those of the core, without their versions."""
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -54,19 +58,8 @@ def install(folder: Path, kind: str, python: str) -> Path:
         resolved = run("uv", "pip", "compile", PROJECT / "pyproject.toml", *how)
         unfinished = folder / "resolved.txt"
         unfinished.write_text(resolved)
-        run(
-            "uv",
-            "pip",
-            "install",
-            "--python",
-            executable,
-            "-r",
-            unfinished,
-            "-c",
-            unfinished,
-            *named("eccv", "tensorboard", "test"),
-            "pip",
-        )
+        wanted = (*named("eccv", "tensorboard", "test"), "pip", *TOGETHER[kind])
+        run("uv", "pip", "install", "--python", executable, "-r", unfinished, "-c", unfinished, *wanted)
         unfinished.rename(pins)
     run("uv", "pip", "install", "--python", executable, "--no-deps", "--reinstall", "-e", PROJECT)
     return executable

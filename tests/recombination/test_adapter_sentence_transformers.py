@@ -171,7 +171,6 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "SentenceTransform
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     torch.set_default_dtype(torch.float32)
@@ -180,8 +179,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "SentenceTransform
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=16, **size, **dropout)
     BertModel(config).save_pretrained(tmp_path / "bert")
-    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(tmp_path / "bert")
-    return SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(32)], device="cpu")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast.from_pretrained(tmp_path / "bert").save_pretrained(tmp_path / "bert")
+    return SentenceTransformer(str(tmp_path / "bert"), device="cpu")
 
 
 def recall(model: "SentenceTransformer") -> float:
@@ -210,6 +210,8 @@ def test_the_trainer_of_the_library_trains_with_it(model: "SentenceTransformer",
         logging_steps=40,
         disable_tqdm=True,
     )
+    if not hasattr(arguments, "dataloader_prefetch_factor"):
+        pytest.skip("sentence-transformers 3.0 trains with transformers from 4.38 on, though it asks for 4.34")
     data = Dataset.from_dict({"anchor": ANCHORS, "positive": POSITIVES})
     trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, eval_dataset=data, loss=loss)
     with pytest.warns(UserWarning, match="load_best_model_at_end needs a metric_for_best_model of an evaluator"):

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -261,8 +262,11 @@ def test_files_with_transparent_colours_and_16_bits(tmp_path: Path) -> None:
     Image.new("L", (9, 7), 9).save(tmp_path / "1.png", transparency=8)
     Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "2.png")
     (tmp_path / "3.pgm").write_bytes(b"P5 9 7 65535\n" + np.full(63, 200 * 257, ">u2").tobytes())
-    Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "4.png", transparency=200 * 257)
-    Image.new("I;16", (9, 7), 200 * 257).save(tmp_path / "5.png", transparency=200 * 257 + 1)
+    plain = (tmp_path / "2.png").read_bytes()
+    for number, grey in ((4, 200 * 257), (5, 200 * 257 + 1)):  # which older versions of Pillow read and do not write
+        chunk = b"tRNS" + grey.to_bytes(2, "big")
+        chunk = (2).to_bytes(4, "big") + chunk + crc32(chunk).to_bytes(4, "big")
+        (tmp_path / f"{number}.png").write_bytes(plain[:33] + chunk + plain[33:])
     names = ("0.png", "1.png", "2.png", "3.pgm", "4.png", "5.png")
     found = PictureFiles(str(tmp_path), names, 4).batch(np.arange(6))
     assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200, 0, 200]

@@ -92,8 +92,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bert")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *["a", "red", "dog", "cat", "runs", "sit", "##s", "the"]]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    vocabulary = {word: number for number, word in enumerate(words)}
-    transformers.BertTokenizerFast(vocab=vocabulary).save_pretrained(folder)
+    transformers.BertTokenizerFast.from_pretrained(folder).save_pretrained(folder)
     transformers.BertModel(transformers.BertConfig(**BERT)).save_pretrained(folder)
     return folder
 

@@ -98,12 +98,13 @@ def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    # Portable grey maps of 16 bits have a mode for 32.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    # Portable grey maps of 16 bits have a mode for 32, and before Pillow 11 those of PNG.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
         grey = np.asarray(image).astype(np.int32)
         grey[grey == image.info.get("transparency", -1)] = 0
         image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
+    modes = (image.mode, getattr(image.palette, "mode", ""))
+    if "transparency" in image.info or any(mode.endswith(("A", "a")) for mode in modes):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     return image.convert("RGB")
 

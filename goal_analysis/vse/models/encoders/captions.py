@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -207,6 +208,8 @@ def language_model(
         if architecture:
             model = AutoModel.from_config(AutoConfig.for_model(**architecture))
         else:
+            if Path(path).is_dir() and not any(Path(path).glob("*.safetensors")):
+                raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
             model = AutoModel.from_pretrained(path, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError) as problem:
         expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"

@@ -254,9 +254,10 @@ class GradientProbe:
         order = torch.randperm(len(scores), generator=self._generator)
         return order[: self._anchors].to(scores.device)
 
-    def _record(self, number: int, *rows: Any) -> None:
+    def _record(self, number: int, scores: Tensor, gradient: Tensor, matches: Matches) -> None:
         with torch.no_grad():
-            self._records.append({"step": number} | statistics(*rows, self._levels, self._factors))
+            found = statistics(scores, gradient, matches, self._levels, self._factors)
+            self._records.append({"step": number} | found)
 
     def _look(
         self,

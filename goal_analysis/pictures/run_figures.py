@@ -81,7 +81,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)
     looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
     sns.pointplot(seeds, color=PULL, **of, **looks)
     if baseline is not None:
-        ax.axvline(found.loc[baseline, "mean"], color=INK, linewidth=0.7, linestyle="--", zorder=0)
+        ax.axvline(found["mean"][baseline], color=INK, linewidth=0.7, linestyle="--", zorder=0)
     ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
     ax.set_ylabel("objective (seeds)")
     return ax

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock, Timeout
 
@@ -124,7 +124,7 @@ class LocalProcesses:
     def __init__(self, threads: int = 1, devices: Sequence[str] | None = None) -> None:
         self.threads, self.devices = threads, _devices() if devices is None else tuple(devices)
         forks = "forkserver" in multiprocessing.get_all_start_methods()
-        self._server = multiprocessing.get_context("forkserver" if forks else "spawn")
+        self._server: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
             self._server.set_forkserver_preload(list(PRELOADED))
         self._running: dict[Job, tuple[BaseProcess, str]] = {}

@@ -227,7 +227,7 @@ class _Field:
         of_a, of_b = (self.kink(which, MULTIPRECISION, _at(point, place, x)) for x in (a, b))
         if (of_a > 0) == (of_b > 0) or not abs(of_a - of_b) < 1e-3:
             return None
-        x, of_x = b, of_b
+        x = of_x = b
         for i in range(SECANTS + BISECTIONS):  # secants, of which the end that stays counts half (Illinois)
             flat = i >= SECANTS or of_a == 0 or of_b == 0
             before, x = x, (a + b) / 2 if flat else (a * of_b - b * of_a) / (of_b - of_a)

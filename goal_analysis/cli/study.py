@@ -83,10 +83,11 @@ def study(
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     check_names(objectives=more)
+    from goal_analysis.study.report import report as page  # first: its extra holds the others
+
     base = base_experiment(file, preset, data, assignments)
     from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
-    from goal_analysis.study.report import report as page
     from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
     from goal_analysis.study.tuning import candidate
     from goal_analysis.vse.loop.experiment import Experiment

@@ -152,11 +152,9 @@ def draw_portrait(
     return ax
 
 
-def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
-    """Draw a `comparison_frame` on an empty figure, w⁺ beside w⁻, in as many columns of pairs as make the page even.
-
-    The Axes have the shape ``(objectives, 2)``.
-    """
+def comparison_figure(objectives: Sequence[Objective]) -> Figure:
+    """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, in columns that make the page even."""
+    frame = comparison_frame([(one, None) for one in objectives])
     names = list(frame["objective"].unique())
     blocks = max(1, round(math.sqrt(len(names) / 3)))
     rows = math.ceil(len(names) / blocks)
@@ -164,11 +162,8 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
     levels = tuple(level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if level > low)
     scale = Scale(low, 1.0, levels=levels, extend="both" if low else "max", note=f"poles clipped at {'±' * bool(low)}1")
     width, height = blocks * BLOCK + LEFT + SIDE, rows * ROW + BELOW + ABOVE
-    axes = np.empty((len(names), 2), dtype=object)
     with style():
-        # Every place is known, so that no layout has to be searched for.
-        figure.set_layout_engine("none")
-        figure.set_size_inches(width, height)
+        figure = Figure(figsize=(width, height))  # every place is known, so that no layout has to be searched for
         for (name, weight), panel in frame.groupby(["objective", "weight"], sort=False):
             place, column = names.index(name), int(weight == "w_n")
             block, row = divmod(place, rows)
@@ -184,7 +179,6 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
             ax.text(0, 1.04, str(name) if column == 0 else "", transform=ax.transAxes, fontsize=6.5)
             if row == 0:
                 ax.set_title(f"${LABELS[str(weight)]}$", fontsize=8, pad=12, loc="center")
-            axes[place, column] = ax
         tall = min(height - ABOVE - BELOW, 3.0)
         beside = figure.add_axes((1 - (SIDE - 0.05) / width, 1 - (ABOVE + tall) / height, 0.1 / width, tall / height))
         bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=beside, extend=scale.extend)
@@ -193,7 +187,7 @@ def draw_comparison(frame: pd.DataFrame, figure: Figure) -> np.ndarray:
         middle = (LEFT + (width - SIDE)) / 2 / width
         figure.supxlabel(r"$\cos(a, p) \in [-1, 1]$", fontsize=8, x=middle, y=0.08 / height)
         figure.supylabel(r"$\cos(a, n) \in [-1, 1]$", fontsize=8, x=0.05 / width)
-    return axes
+    return figure
 
 
 # --- whole figures --------------------------------------------------------------------------------
@@ -222,14 +216,6 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
             figure.subplots_adjust(bottom=figure.subplotpars.bottom * share, top=figure.subplotpars.top * share)
             figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
         yield kind, figure
-
-
-def comparison_figure(objectives: Sequence[Objective]) -> Figure:
-    """Objectives, each at its own hyperparameters, beside each other in one figure."""
-    with style():
-        figure = Figure()
-    draw_comparison(comparison_frame([(one, None) for one in objectives]), figure)
-    return figure
 
 
 def _values(objective: Objective) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -138,6 +140,22 @@ def test_make_works_from_another_folder(source: Path, tmp_path: Path) -> None:
     assert code == 0
     assert f"--constraint '{source}/constraints.txt' --editable '{source}[test]'" in said
     assert f"cd '{source}' && OMP_NUM_THREADS=1 '{elsewhere}/.venv/bin/python' -m pytest" in said
+
+
+def missing_for(module: str) -> set[str]:
+    """The package that is not there to import a module; nothing where all are."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as problem:
+        return {str(problem.name).partition(".")[0]}
+    return set()
+
+
+def test_a_module_that_cannot_be_imported_lacks_an_extra(project: Path) -> None:
+    of_extras = set().union(*map(modules_of, extras(project).values()))
+    for module in pkgutil.walk_packages(goal_analysis.__path__, "goal_analysis."):
+        assert module.name.endswith("__main__") or missing_for(module.name) <= of_extras, module.name
+    assert missing_for("goal_analysis.nothing") == {"goal_analysis"}
 
 
 @pytest.mark.parametrize("short", ["-h", "--version"])

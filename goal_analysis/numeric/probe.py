@@ -257,7 +257,7 @@ class GradientProbe:
     def _record(self, number: int, scores: Tensor, gradient: Tensor, matches: Matches) -> None:
         with torch.no_grad():
             found = statistics(scores, gradient, matches, self._levels, self._factors)
-            self._records.append({"step": number} | found)
+        self._records.append({"step": number} | found)
 
     def _look(
         self,

@@ -73,13 +73,15 @@ def outcomes(folder: Path) -> dict[str, str]:
     return {name: outcome for name, outcome in ended.items() if name not in read}  # files that could not be read before
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what ended well before, and put two cases of each test first: an interrupted run has seen all tests."""
     ended, cases = outcomes(Path(os.environ[RAN]).parent), Counter[str]()
     first, later = [], []
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
+        if item.nodeid not in ended:
+            note(config, item.nodeid, "not run")
         if ended.get(item.nodeid) not in ("passed", "skipped", "xfailed"):
             (first if cases[test] <= 2 else later).append(item)
     items[:] = first + later
@@ -93,11 +95,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOTES] = Path(os.environ[RAN]).open("a", buffering=1)  # noqa: SIM115
 
 
+def note(config: pytest.Config, name: str, outcome: str) -> None:
+    """Write down an outcome; the last one of a test counts."""
+    config.stash[NOTES].write(json.dumps([name, outcome]) + "\n")
+
+
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> None:
     """Note how a test ended; what fails while it is set up or cleared away has failed."""
     if report.when == "call" or not report.passed:
-        outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
-        config.stash[NOTES].write(json.dumps([report.nodeid, outcome]) + "\n")
+        note(config, report.nodeid, "xfailed" if hasattr(report, "wasxfail") else report.outcome)
 
 
 def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:
@@ -126,7 +132,9 @@ def write(folder: Path) -> None:
         frozen = run("uv", "pip", "freeze", "--python", executable).splitlines()
         listed[kind] = dict(line.split("==") for line in frozen if "==" in line)
         listed[kind]["Python"] = run(executable, "-c", "import platform; print(platform.python_version())").strip()
-    pinned = (line.split("==") for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = (
+        line.lower().split("==") for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
     listed["`make test`"] = {"Python": "3.11", **dict(pinned)}
     text = RESULTS.read_text(encoding="utf-8").partition(HEADING)[0]
     RESULTS.write_text(text + tables(folder, listed), encoding="utf-8")

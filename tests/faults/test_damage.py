@@ -128,7 +128,7 @@ def test_damaged_records_are_refused_by_name(run: Path, name: str, said: str, co
 
 def test_changed_data_are_refused_by_their_fingerprint(contents, train, run: Path, data: RetrievalData) -> None:
     features = data.train.images.batch(np.arange(40)).numpy().copy()
-    features[17, 3] = np.nextafter(features[17, 3], 9)
+    features[17, 3] = np.nextafter(features[17, 3], np.float32(9))
     changed = Split("train", ArrayImages(features), data.train.captions, data.train.image_of)
     words = (*data.train.captions[:-1], "a tree")
     reworded = Split("train", data.train.images, words, data.train.image_of)

@@ -17,6 +17,7 @@ from goal_analysis.cli.options import (
     BasePresetOption,
     DataOption,
     JsonOption,
+    check_names,
     objective_of,
 )
 from goal_analysis.cli.plot import draw_kinds
@@ -76,13 +77,15 @@ def discover(
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
     goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
     """
-    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+    check_names([preset] if preset else [])
     from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
     from goal_analysis.study.discovery.grammar import any_objective, scaled_baseline
     from goal_analysis.study.discovery.search import Rules, Search, storage
+
+    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
 
     def accepts(objective: Objective) -> str:
         if integrable is None:

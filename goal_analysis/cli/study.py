@@ -82,7 +82,7 @@ def study(
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    check_names(objectives=more)
+    check_names([preset] if preset else [], more)
     from goal_analysis.study.report import report as page  # first: its extra holds the others
 
     base = base_experiment(file, preset, data, assignments)

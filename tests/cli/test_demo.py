@@ -112,7 +112,8 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> 
 def test_the_demo_says_when_a_run_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = [*SMALL, "data.train=2", "data.dev=2", "training.batch_size=1000"]
     assert not compare_on_scenes(tmp_path, 1, 1, settings, RETRIEVING[:1])
-    assert "expected one step an epoch at least" in capfd.readouterr().err
+    said = capfd.readouterr()
+    assert "expected one step an epoch at least" in said.out + said.err
 
 
 def test_there_are_a_baseline_and_four_more() -> None:

@@ -40,6 +40,8 @@ REFUSED = (
     ("train", "--preset", "bag_of_words", "--objective", "circel"),
     ("compare", "--preset", "bag_of_words", "--objective", "nca/linaer"),
     ("study", "--objective", "circel"),
+    ("study", "--preset", "bag_of_wrods"),
+    ("discover", "--preset", "bag_of_wrods"),
     ("evaluate", "nowhere"),
     ("retrieve", "nowhere", "--image", "1"),
 )

@@ -45,11 +45,6 @@ class TripletWeight(Displayed):
         allowed = {s_p, s_n} | {h.symbol for h in self.hyperparameters}
         _check(self.expression, allowed, f"triplet weight {self.name!r}: expression")
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The quantities of a triplet that it reads."""
-        return _arguments(self.expression, self.hyperparameters)
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PairWeights(Displayed):
@@ -80,13 +75,6 @@ class PairWeights(Displayed):
         allowed = {h.symbol for h in self.hyperparameters} | {r.symbol for r in self.relative}
         _check(self.positive, {s_p} | allowed, f"pair weights {self.name!r}: positive")
         _check(self.negative, {s_n} | allowed, f"pair weights {self.name!r}: negative")
-
-    @property
-    def arguments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The quantities that P⁺ reads, and those that P⁻ reads."""
-        both = (self.positive, self.negative)
-        positive, negative = (_arguments(weight, self.hyperparameters) for weight in both)
-        return positive, negative
 
 
 @dataclass(frozen=True)
@@ -167,11 +155,6 @@ def _around_default(h: Hyperparameter) -> tuple[sp.Expr, sp.Expr]:
     default = exact(h.default)
     low, high = sorted((default / 2, 2 * default)) if default else (sp.Integer(-1), sp.Integer(1))
     return sp.Max(low, h.domain.start), sp.Min(high, h.domain.end)
-
-
-def _arguments(weight: sp.Expr, hyperparameters: tuple[Hyperparameter, ...]) -> tuple[str, ...]:
-    free = weight.free_symbols - {h.symbol for h in hyperparameters}
-    return tuple(sorted(symbol.name for symbol in free))
 
 
 def _check(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:

@@ -9,6 +9,7 @@ from sympy.integrals.rationaltools import ratint
 from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
+from goal_analysis.symbolic.proof.tidying import bounded_factor
 
 MOST_OPERATIONS = 20  # SymPy integrates no functions with more operations: its search takes seconds for them
 MOST_DEGREE = 2  # ... and no quotients by polynomials of a higher degree, whose roots take seconds
@@ -65,7 +66,7 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol, ranges: 
     if smooth == 1:
         return hinge(inside) / slope
     whole = _of_product(smooth, variable, ranges)
-    return None if whole is None else step(inside) * sp.factor(whole - whole.subs(variable, kink))
+    return None if whole is None else step(inside) * bounded_factor(whole - whole.subs(variable, kink))
 
 
 def _by_table(product: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:

@@ -42,7 +42,7 @@ class GradientObjective(nn.Module):
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
 
     Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
-    go through a module. `torch.compile` leaves it as it is, at one break of the graph; ``fullgraph=True`` refuses it.
+    go through a module.
 
     Args:
         objective: the value: a loss, or a recombination.

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, get_args, get_type_hints
 
 # What jaxtyping's import hook is the first to import it compiles anew, third parties included.
 import beartype  # noqa: F401
@@ -24,7 +25,7 @@ def has_shape(annotation: Any, names: dict[str, Any]) -> bool:
     """Whether a shape is anywhere in an annotation, or may be because it cannot be read yet."""
     if isinstance(annotation, str):
         try:
-            annotation = eval(annotation, names)
+            annotation = get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
         except (AttributeError, NameError, TypeError):
             return True
     if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,10 +55,8 @@ def compare(
     check_names(presets or (), objectives or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.api.runs import experiment_of, load_run
-    from goal_analysis.study.comparison import COLUMNS
-    from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import best_rsum
-    from goal_analysis.study.runs import run_over_seeds
+    from goal_analysis.study.runs import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
     for source in sources:
@@ -73,13 +72,24 @@ def compare(
     if first not in experiments:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
     measured = best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
+    jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
     with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
         driver.expect(len(experiments) * seeds)
-        found, failures = run_over_seeds(driver, output, experiments, seeds, measured)
+        try:
+            failures = driver.run(jobs.values())
+        finally:  # after Ctrl-C too
+            written = _print_comparison(by_seed(jobs, measured), first, split, as_json)
+    raise typer.Exit(0 if written and not failures else 1)
+
+
+def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, split: str, as_json: bool) -> bool:
+    """Print what came of the runs that are done; False where the baseline has none."""
+    from goal_analysis.study.comparison import COLUMNS, compare
+
     if first not in found:
         typer.echo(f"got no finished run of the baseline {first}", err=True)
-        raise typer.Exit(1)
-    comparison = compared(found, first)
+        return False
+    comparison = compare(found, first)
     if as_json:
         typer.echo(comparison.table.to_json(orient="records", indent=2))
     else:
@@ -87,7 +97,7 @@ def compare(
         typer.echo(f"{split} RSUM. {comparison.caption}")
         for statement in comparison.statements():
             typer.echo(statement)
-    raise typer.Exit(1 if failures else 0)
+    return True
 
 
 def _name(experiment: Experiment, objective: object, several: bool, replaced: bool) -> str:

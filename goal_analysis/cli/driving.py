@@ -61,8 +61,7 @@ def driving(
         with Driver(output, runs_on, jobs, lambda line: typer.echo(line, err=as_json)) as driver:
             yield driver
     except KeyboardInterrupt:
-        said = f"Interrupted; what is done stays in {output}/, and the same command goes on from there"
-        typer.echo(f"{said}. goal-analyze report {output} shows what is done", err=True)
+        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)

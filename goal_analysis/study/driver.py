@@ -192,6 +192,7 @@ class Driver:
                 failures.extend([failure] if failure else [])
                 self._ended += 1
                 self._count(job, failure)
+                self._write(running=tuple(job.name for job in running))
                 said = failure or f"{job.name}: dev RSUM {best_rsum(job.folder):.1f}"
                 self.say(f"{said} ({self.progress})")
                 ended(job, failure)

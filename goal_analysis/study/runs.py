@@ -73,21 +73,33 @@ def run_over_seeds(
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
         RunError: a result is not what a run writes, or data have changed between the runs.
     """
+    jobs = seed_jobs(folder, experiments, seeds)
+    failures = driver.run(jobs.values())
+    return by_seed(jobs, measured), failures
+
+
+def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
+    """The jobs of `run_over_seeds`, by name and seed."""
     folders = folder_names(experiments)
-    jobs = {
+    return {
         (name, seed): run_job(
             f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folders[name] / f"seed-{seed}"
         )
         for seed in range(seeds)
         for name, experiment in experiments.items()
     }
-    failures = driver.run(jobs.values())
+
+
+def by_seed(
+    jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
+) -> dict[str, dict[int, float]]:
+    """What `run_over_seeds` gives, of the jobs that are done."""
     done = {run: job.folder for run, job in jobs.items() if job.done}
     _check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
     for (name, seed), where in done.items():
         found.setdefault(name, {})[seed] = measured(where)
-    return found, failures
+    return found
 
 
 def read_declaration(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:

@@ -176,7 +176,7 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "nca/linear@softmax:12: " in result.output
     again = called(*words)
-    assert "4 runs, 4 of them done" in again.output
+    assert "runs done" not in again.output, "a run that was done ended once more"
     assert "nca/linear@softmax:12: too few seeds to say: 2 in common with vse_pp" in again.output
     on_train = json.loads(called(*words, "--split", "train", "--json").stdout)
     for row in on_train:
@@ -197,7 +197,7 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
     changed["data"]["fingerprint"] = "0" * 16
     record.write_text(json.dumps(changed))
     result = called(*words)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "seed-1: got data with the fingerprint 0000000000000000 but expected" in result.output.replace("\n", " ")
 
 

@@ -157,10 +157,10 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
         ValueError: no weights were measured, or no losses were given.
 
     >>> from goal_analysis.numeric.measurement import measure
-    >>> from goal_analysis.symbolic.language.hyperparameter import positive
-    >>> from goal_analysis.symbolic.objective import Term
-    >>> from goal_analysis.symbolic.language.aggregators import LOGSUMEXP
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
+    >>> from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+    >>> from goal_analysis.symbolic.objective import Objective, Term
+    >>> from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
+    >>> from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
     >>> scale = Hyperparameter("scale", 1, positive)
     >>> of_p, of_n = scale.symbol * s_p, scale.symbol * s_n
     >>> term = Term(outer=softplus(gap), positives=EACH(of_p), negatives=LOGSUMEXP(of_n))

@@ -103,6 +103,7 @@ def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
             centre.
 
     >>> from goal_analysis.symbolic.language.primitives import sigmoid
+    >>> from goal_analysis.symbolic.weight import Factors
     >>> nca = sigmoid(s_n - s_p)
     >>> linear = Factors(nca, 1 - s_p, s_n)
     >>> field = WeightField(name="nca × linear", positive=nca * (1 - s_p), negative=nca * s_n, factors=linear)

@@ -37,6 +37,7 @@ nb_render_markdown_format = "myst"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a page without a kernel has no sliders, and nothing to load for them
 
 autodoc_default_options = {"no-value": True}
+autodoc_mock_imports = ["ray"]  # the one engine that the pages do not install
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # shapes and types stand in the docstrings
 autodoc_preserve_defaults = True

@@ -117,11 +117,13 @@ class NoDerivative(torch.autograd.Function):
         """Keep what the backward pass needs."""
         return gradient.clone()
 
-    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep nothing."""
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients, times the upstream gradient."""
+        """Refuse."""
         raise RuntimeError(
             "got the gradient of a gradient objective to differentiate but expected to differentiate it once: "
             "its gradient is prescribed, and has no derivative"

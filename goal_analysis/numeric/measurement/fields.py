@@ -78,7 +78,7 @@ def _agreement(one: Field, other: Field, noise: float) -> float:
 
 
 def scatter(nearby: Tensor) -> Tensor:
-    """|w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, one standard deviation of the noise of each weight, from the weights at
+    """One standard deviation of the noise of each weight, |w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, from the weights at
     five points in a row, `NEARBY` apart; NaN stays, and what float64 makes is zero.
     """
     signs = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=nearby.dtype)

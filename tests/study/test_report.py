@@ -20,6 +20,7 @@ from goal_analysis.study.report.gallery import gallery
 from goal_analysis.study.report.objectives import mathml, objective_sections
 from goal_analysis.study.report.runs import Group, gather_runs, read_one
 from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.language.primitives import s_n, step
 from goal_analysis.vse.data.split import RetrievalData, Split
 from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.retrieval.metrics import ranks
@@ -154,6 +155,13 @@ def test_every_formula_of_the_catalog_is_typeset() -> None:
         written = mathml(formula)
         assert written.startswith("<math")
         assert "\\" not in written, f"{formula}: a command is left"
+        assert set(re.findall('mathvariant="(.*?)"', written)) <= {"normal"}, f"{formula}: browsers know no other"
+
+
+def test_the_indicator_is_no_digit_of_the_number_before_it() -> None:
+    written = mathml(0.5 * step(s_n))
+    assert "<mn>𝟏</mn>" in written
+    assert "<mn>1</mn>" not in written
 
 
 @pytest.mark.parametrize("name", ["_", "tau_pair", "λ", "x1", "lam", "long_name_2"])

@@ -68,7 +68,9 @@ def mathml(formula: sp.Expr | str) -> Markup:
     >>> mathml(1 - s_p)
     Markup('<math ...><mrow><mn>1</mn><mo>&#x02212;</mo><msub><mi>s</mi><mi>p</mi></msub></mrow></math>')
     """
-    return Markup(convert(formula if isinstance(formula, str) else latex(formula)))
+    converted = convert(formula if isinstance(formula, str) else latex(formula))
+    # Browsers leave out every mathvariant but one, and 0.5·1[x > 0] would read as 0.51.
+    return Markup(converted.replace('<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>"))
 
 
 def _row(row: Row) -> tuple[Markup, Markup]:

@@ -304,6 +304,7 @@ def test_a_jump_without_a_step_of_its_own_is_seen(formula_):
         "(abs(s_n) - 0.5)*s_p + 0.01*s_n if abs(s_n) > 0.5 else 0",
         "(abs(s_n)**(3/2) - 0.333)*sin(3*s_p) + 0.1 if abs(s_n)**(3/2) > 0.333 else 0",
         "(exp(s_n) - 1.5)*s_p*step(exp(s_n) - 1.5) + step(s_p)",
+        "s_p**6 + 0.1 if s_p**3 > 0 else s_p**3*log(exp(10*s_n) + exp(10*s_p))",  # ∂w⁻/∂s_p is 0 there
     ],
 )
 def test_a_loss_that_jumps_by_constants_alone_is_integrable(formula_):

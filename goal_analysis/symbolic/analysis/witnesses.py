@@ -36,6 +36,7 @@ ROOT = mpmath.mpf(10) ** -30  # how exactly a root is found
 DIGITS = 60
 NEARBY = mpmath.mpf(10) ** -20  # the step of a derivative in many digits
 APART = (mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -18)  # how far from a kink its two sides are compared
+FAINT = mpmath.mpf(10) ** -30  # what rounding and the step leave of a derivative that is zero is smaller
 NEGLIGIBLE = 1e-9  # an asymmetry below this share of the derivatives, or of the jump, is none
 
 
@@ -118,7 +119,7 @@ class _Field:
                 for a, b in combinations(range(len(self.variables)), 2):
                     asymmetry = jacobian[a][b] - jacobian[b][a]
                     scale = abs(jacobian[a][b]) + abs(jacobian[b][a])
-                    share = float(abs(asymmetry) / scale) if scale else 0.0
+                    share = float(abs(asymmetry) / scale) if scale > FAINT else 0.0
                     largest = max(largest, share)
                     if share > NEGLIGIBLE and self._is_smooth_at(points[i], a, b, asymmetry):
                         pair = self.variables[a], self.variables[b]

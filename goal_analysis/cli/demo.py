@@ -47,7 +47,7 @@ RETRIEVING = (
 """What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
 
 SEEDS = 3
-"""Tune the learning rate of every objective too."""
+"""Of every objective."""
 
 SMALL = (
     "data.train=800",

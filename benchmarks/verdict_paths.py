@@ -14,6 +14,7 @@ from verdict_weights import Array, Formulas, weights
 DEEPEST = 22  # halvings of a piece: a jump is closed in on to 2⁻²² of it
 DEEP = 13  # halvings after which a piece holds a jump
 TOLERANCE = 1e-8  # of a piece's error, as a share of the largest work on any piece
+CLEARLY = 20  # times the rule's error is clearly more than it
 SIGNIFICANT = 1e-8  # work below this share of ∮|⟨W, dS⟩| counts as none
 MOST_PIECES = 40_000
 
@@ -139,7 +140,7 @@ class Work:
     def proves(self) -> Array:
         """Which paths show that the field is the gradient of nothing."""
         with np.errstate(invalid="ignore"):
-            return np.abs(self.done) > np.maximum(20 * self.error, SIGNIFICANT * self.size)
+            return np.abs(self.done) > np.maximum(CLEARLY * self.error, SIGNIFICANT * self.size)
 
 
 def work(field_of: Field, corners: Array, pieces: int = 10, mixed: Array | None = None) -> Work:

@@ -6,11 +6,13 @@ come from the engine, with all minings and selections. Of embeddings the two hal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.functions import functions_of, weights_of_scores
@@ -24,6 +26,7 @@ from goal_analysis.symbolic.proof.identity import Witness
 CELLS = 12  # of one side of a rectangle, for a first look
 SPLIT = 24, 200  # how often at least, and at most, the most uncertain cell is split
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
+OTHERS = 8  # scores beside a witness's that are no members
 STEP = 1e-5  # of a derivative by embeddings
 CERTAIN = 1e-3  # the least asymmetry of a Jacobian, as a share of its largest entry, that no rounding makes
 
@@ -84,15 +87,25 @@ def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side
     return None
 
 
+def keeps_all(selection: Callable[..., Tensor], witness: Witness | None) -> bool:
+    """Whether a selection keeps every pair of a witness, which is a point of similarities s_p… and s_n…."""
+    named = {} if witness is None else dict(witness.point)
+    of_p, of_n = ([[x for name, x in named.items() if re.fullmatch(rf"{s}\d*", name)]] for s in ("s_p", "s_n"))
+    s, other = torch.tensor(of_n, dtype=torch.float64), torch.tensor(of_p, dtype=torch.float64)
+    members = pad(torch.ones_like(s, dtype=torch.bool), (0, OTHERS))
+    kept = (selection(pad(s, (0, OTHERS)), members, positive) & members for positive in other.split(1, 1))
+    return s.numel() > 0 and all(k.equal(members) for k in kept)
+
+
 def random_rectangles(objective: Objective) -> Iterator[tuple[Tensor, Side, Side]]:
     """Rectangles in two scores of an anchor with one positive and two negatives, the same in every run."""
     source = torch.Generator().manual_seed(0)
     low, high = map(float, objective.similarity.window)
     for _ in range(RANDOM):
-        corners = low + (high - low) * torch.rand(2, 3, dtype=torch.float64, generator=source)
+        corners = low + (high - low) * torch.rand(2, 3, 3, dtype=torch.float64, generator=source)
         i, j = torch.randperm(3, generator=source)[:2].tolist()
-        moved = corners[1] - corners[0]
-        yield corners[:1].clone(), (0, i, float(moved[i])), (0, j, float(moved[j]))
+        moved = corners[1, 0] - corners[0, 0]
+        yield corners[0], (0, i, float(moved[i])), (0, j, float(moved[j]))
 
 
 def embedding_witness(objective: Objective) -> tuple[str, Witness] | None:

@@ -32,6 +32,7 @@ from goal_analysis.numeric.similarity import direction as direction_of
 from goal_analysis.recombination.closed_paths import (
     embedding_witness,
     exchanged,
+    keeps_all,
     random_rectangles,
     selected_mean,
     work_witness,
@@ -229,7 +230,13 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
         if of_all.integrable is True:
             why = f"{of_all.reason}, and the loss of the selected pairs is continuous where others are selected"
             return replace(of_all, reason=why)
-        return of_all
+        if of_all.integrable is None or all(keeps_all(s.selection, of_all.witness) for s in sides):
+            return of_all
+        against = work_witness(objective, random_rectangles(objective))
+        if against is not None:
+            return Integrability(False, f"with the selection {names}, {against[0]}", witness=against[1])
+        why = f"open: all pairs show that there is no loss, but the selection {names} leaves out some of theirs"
+        return Integrability(None, why, potential=of_all.potential)
     only = selections[0]
     if len(objective.terms) == 1 and len(selections) == 1:
         if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:

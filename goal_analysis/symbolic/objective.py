@@ -243,6 +243,11 @@ class Objective(Displayed):
                 _check_symbols(side.weight, {variable} | declared | relative, f"{where}.{what}.weight")
             if side.selection is not None and not callable(side.selection):
                 raise TypeError(f"{where}.{what}: got the selection {side.selection!r} but expected a callable")
+            if getattr(term, other) is None and getattr(side.selection, "meets_positive", False):
+                raise ValueError(
+                    f"{where}.{what}: got the selection {getattr(side.selection, 'name', side.selection)}, which "
+                    "compares pairs with a positive, but expected one that does not: the term has no positives"
+                )
             for parameter in side.aggregator.parameters:
                 _check_symbols(parameter, declared, f"{where}.{what}: parameter of {side.aggregator.name}")
             if side.pool is not Pool.OWN and (what == "positives" or getattr(term, other) is None):

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from goal_analysis import twin
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
 from goal_analysis.numeric.engine.aggregators import at_largest, maximum
-from goal_analysis.numeric.engine.selections import SelectivelyHard
+from goal_analysis.numeric.engine.selections import SelectivelyHard, SemiHard, TopK
 from goal_analysis.numeric.functions import loss_value
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL, Direction
@@ -25,8 +25,18 @@ from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
-from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Aggregator, Side
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.aggregators import (
+    EACH,
+    EACH_MEAN,
+    LOGSUMEXP,
+    MAX,
+    MEAN,
+    MIN,
+    Aggregator,
+    Pool,
+    Side,
+)
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
@@ -438,6 +448,33 @@ def test_a_strangers_selection_has_the_verdict_that_it_declares(selection, integ
     else:
         with pytest.raises(ValueError, match="known to be" if integrable is None else "not the gradient of a loss"):
             objective.value_from_scores(s, Matches.of_image_ids(*IDS))
+
+
+@pytest.mark.parametrize(("selection", "integrable"), [(ByOrder(), None), (TopK(2), False)], ids=lambda x: str(x))
+def test_a_witness_counts_where_the_selection_keeps_its_pairs(selection, integrable: bool | None) -> None:
+    objective = mined("sigmoid(2*(exp(s_n) + exp(-s_p)))", "exp(-s_p)", "exp(s_n)", "mean")
+    assert verdict(objective).integrable is False
+    (term,) = objective.terms
+    selected = replace(term, negatives=replace(term.negatives, selection=selection))
+    assert verdict(objective.of_terms((selected,))).integrable is integrable
+
+
+@pytest.mark.parametrize("selection", [SemiHard(0.4), SelectivelyHard(0.3)], ids=lambda s: s.name)
+def test_what_compares_with_a_positive_is_refused_without_one(selection) -> None:
+    for loss in catalog:
+        mining = Mining(EACH, EACH, selection)
+        if all(t.positives or not t.negatives for t in loss.terms):
+            assert recombine(loss, mining=mining).terms
+        else:
+            with pytest.raises(ValueError, match=f"got the selection {selection.name}, .* no positives"):
+                recombine(loss, mining=mining)
+
+
+@pytest.mark.parametrize(("pool", "integrable"), [(Pool.OWN, False), (Pool.ALL, None)], ids=str)
+def test_an_aggregate_of_all_pairs_is_no_lower_than_the_positive(pool: Pool, integrable: bool | None) -> None:
+    outer = (x_n - x_p) * step(x_n + sp.Rational(7, 12))
+    term = Term(outer=outer, positives=MEAN(s_p), negatives=replace(LOGSUMEXP(s_n), pool=pool))
+    assert verdict(Objective(name="cut", title="Cut", terms=(term,))).integrable is integrable
 
 
 def test_a_strangers_aggregator_trains_and_has_a_value() -> None:

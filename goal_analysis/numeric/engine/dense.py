@@ -114,7 +114,7 @@ def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle
     """All positives of an anchor meet its negatives at once: where at most one side enumerates its pairs."""
     p = handed(term.positives, s, positives, middle)
     members = negatives | positives if term.negatives is not None and term.negatives.pool == "all" else negatives
-    n = handed(term.negatives, s, members, middle, p.x)
+    n = handed(term.negatives, s, members, middle, p.x if term.positives else None)
     yield p, n, lambda *parts: sum(part for part in parts if part is not None)
 
 

@@ -6,6 +6,8 @@ It returns which pairs it keeps. It reads numbers only: no gradient flows throug
 
 ``depends`` says how the choice depends on the scores: "not", "order" (of the scores alone), "threshold" or "random".
 Where a selection does not say it, nobody knows, and whether its weights are the gradient of a loss stays open.
+``meets_positive`` says that a selection compares its pairs with the positive. A term without positives hands over None,
+and an objective with such a selection there is refused.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class SemiHard:
     margin: float | int = 0.2
     name: ClassVar[str] = "semi_hard"
     depends: ClassVar[str] = "threshold"
+    meets_positive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_nonnegative(self.name, "margin", self.margin)
@@ -96,6 +99,7 @@ class SelectivelyHard:
     epsilon: float | int = 0.01
     name: ClassVar[str] = "selectively_hard"
     depends: ClassVar[str] = "threshold"
+    meets_positive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_nonnegative(self.name, "epsilon", self.epsilon)

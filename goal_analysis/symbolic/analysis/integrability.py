@@ -224,7 +224,8 @@ def _witnessed(
     for term in loss.terms if len(loss.terms) == 1 and not loss.detaches else ():
         similarity = loss.similarity
         plane = _plane(term, similarity)
-        if plane is not None and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
+        apart = all(side.pool is Pool.OWN for side in term.sides)  # else one side's pairs bound the other's aggregate
+        if plane is not None and apart and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
             value, region = plane
             sides = dict(_aggregated(term))
             ends = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}

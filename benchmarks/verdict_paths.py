@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from verdict_weights import Array, Formulas, weights
@@ -17,6 +18,7 @@ TOLERANCE = 1e-8  # of a piece's error, as a share of the largest work on any pi
 CLEARLY = 20  # times the rule's error is clearly more than it
 SIGNIFICANT = 1e-8  # work below this share of ∮|⟨W, dS⟩| counts as none
 MOST_PIECES = 40_000
+AGAIN = 211, 787  # pieces into which the sides of a path that proves something are cut then
 
 
 # --- fields on scores and on embeddings -----------------------------------------------------------
@@ -187,6 +189,32 @@ def work(field_of: Field, corners: Array, pieces: int = 10, mixed: Array | None 
         width = np.repeat(halves, 2)
     found = np.concatenate(closed_in) if closed_in else np.zeros((0, starts.shape[1]))
     return Work(done, error, size, found)
+
+
+class Proof(NamedTuple):
+    """A path along which work is done: its place among the paths, ∮⟨W, dS⟩ with its error, and ∮|⟨W, dS⟩|."""
+
+    path: int
+    done: float
+    error: float
+    size: float
+
+
+def confirmed(field_of: Field, corners: Array, found: Work) -> Proof | None:
+    """The path of the largest share of work, looked at again with other nodes; None where no work is proved.
+
+    Two rules with nodes in common can miss the same jump between two nodes: other nodes then find other work.
+    """
+    proofs = np.flatnonzero(found.proves)
+    if not len(proofs):
+        return None
+    best = int(proofs[(np.abs(found.done[proofs]) / found.size[proofs]).argmax()])
+    again = [work(field_of, corners[best : best + 1], pieces) for pieces in AGAIN]
+    done = np.array([found.done[best], *(other.done[0] for other in again)])
+    error = max(float(np.ptp(done)), *(float(other.error[0]) for other in again))
+    if not all(other.proves[0] for other in again) or np.abs(done).min() <= CLEARLY * error:
+        return None
+    return Proof(best, float(done[-1]), error, float(again[-1].size[0]))
 
 
 def jumps(field_of: Field, ends: Array, rng: np.random.Generator) -> Array:

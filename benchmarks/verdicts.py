@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from verdict_cases import KINDS, Case, case
-from verdict_paths import CLEARLY, Field, Work, jumps, on_embeddings, on_scores, rectangles, work
+from verdict_paths import Field, Work, confirmed, jumps, on_embeddings, on_scores, rectangles, work
 from verdict_weights import Array
 
 import goal_analysis as ga
@@ -114,19 +114,11 @@ class Truth:
     def look(self, of: Field, corners: Array, where: str) -> Work:
         """Integrate, and keep the path along which the largest share is work."""
         found = work(of, corners)
-        proofs = np.flatnonzero(found.proves)
-        if len(proofs):
-            shares = np.abs(found.done[proofs]) / found.size[proofs]
-            best = proofs[shares.argmax()]
-            path = corners[best : best + 1]
-            again = [work(of, path, pieces) for pieces in (211, 787)]  # with other nodes
-            done = np.array([found.done[best], *(other.done[0] for other in again)])
-            error = max(float(np.ptp(done)), *(float(other.error[0]) for other in again))
-            # Two rules with nodes in common can miss the same jump between two nodes: other nodes then find other work.
-            if all(other.proves[0] for other in again) and np.abs(done).min() > CLEARLY * error:
-                self.share = float(shares.max())
-                points = np.array2string(corners[best].T, precision=4, max_line_width=10_000)
-                self.path = f"{where}: work {done[-1]:.3g} ± {error:.1g} of {again[-1].size[0]:.3g} on {points}"
+        proof = confirmed(of, corners, found)
+        if proof is not None:
+            self.share = abs(proof.done) / proof.size
+            points = np.array2string(corners[proof.path].T, precision=4, max_line_width=10_000)
+            self.path = f"{where}: work {proof.done:.3g} ± {proof.error:.1g} of {proof.size:.3g} on {points}"
         return found
 
     def _on_scores(self, counts: tuple[int, int, int], paths: int) -> tuple[Field, Array]:

@@ -1,27 +1,15 @@
 """A few hundred cases of the fuzzing, and that it would find what it looks for."""
 
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import fuzz
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = 400
 
 
-@pytest.fixture(scope="module")
-def fuzz() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import fuzz  # pyright: ignore[reportMissingImports]
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return fuzz
-
-
-def test_hostile_input_is_refused_and_does_nothing(fuzz: ModuleType) -> None:
+def test_hostile_input_is_refused_and_does_nothing() -> None:
     found = fuzz.run(CASES, seed=1)
     assert [defect for tally in found.values() for defect in tally.defects] == []
     assert all(tally.accepted + tally.refused > 10 for tally in found.values())
@@ -49,7 +37,7 @@ def raising(error: Exception):
         (lambda folder: (folder / "canary").touch(), "the canary was made"),
     ],
 )
-def test_what_is_wrong_is_found(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read, said) -> None:
+def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read, said) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cases").mkdir()
     surface = fuzz.Surface("made up", 1, (ValueError,), lambda folder: None, lambda rng, folder: lambda: read(folder))
@@ -57,7 +45,7 @@ def test_what_is_wrong_is_found(fuzz: ModuleType, tmp_path: Path, monkeypatch: p
     assert any(said in defect for defect in found.defects), found.defects
 
 
-def test_a_case_that_takes_long_is_found(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_that_takes_long_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "SECONDS", 0.0)
     surface = fuzz.Surface("made up", 1, (), lambda folder: None, lambda rng, folder: lambda: sum(range(100_000)))
     assert "took 0.0 s" in fuzz.fuzz(surface, 1, 0, tmp_path).defects[0]

@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import sympy as sp
 import torch
+import verdict_paths as paths
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -51,7 +52,6 @@ MININGS = ("hardest", "top_k:2", "all", "semi_hard:0.4", "selectively_hard:0.3",
 RECOMBINED = ("circle(gamma=8)/linear", "info_nce@all", "multi_similarity/linear@softmax:6", "vse_pp/linear", "sup_con")
 POSITIVES = torch.tensor([True, True, False, False, False])
 IDS = torch.tensor([0, 1, 1, 2, 7]), torch.tensor([0, 0, 1, 2, 1, 9])  # of image 4 and text 5 there is no pair
-POINTS = 2400
 
 
 def read(text: str, **fields) -> Objective:
@@ -78,29 +78,25 @@ def corners(count: int) -> Tensor:
     return torch.rand(count, 4, len(POSITIVES)) * 1.9 - 0.95
 
 
-def work(objective: Objective, of: Tensor, points: int = POINTS) -> Tensor:
+def work(objective: Objective, of: Tensor) -> paths.Work:
     """∮⟨W, dS⟩ along closed polygons of the scores of one anchor; every point of a path is a row of its own."""
-    share = (torch.arange(points // 4) / (points // 4))[:, None]
-    sides = zip(of.unbind(1), of.roll(-1, 1).unbind(1), strict=True)
-    paths = torch.cat([a[:, None] + share * (b - a)[:, None] for a, b in sides], 1)
-    after = paths.roll(-1, 1)
-    midpoints = ((paths + after) / 2).flatten(0, 1)
-    positives = POSITIVES.expand(len(midpoints), -1)
     alone = GradientObjective(replace(objective, anchors=Anchors.ROWS, reduction=Reduction.SUM))
-    return (alone.weight_matrix(midpoints, Matches(positives, ~positives)).view_as(paths) * (after - paths)).sum((1, 2))
+
+    def field(points: np.ndarray) -> np.ndarray:
+        positives = POSITIVES.expand(points.shape[1], -1)
+        return alone.weight_matrix(torch.from_numpy(points.T), Matches(positives, ~positives)).T.numpy()
+
+    return paths.work(field, of.numpy())
 
 
 def check_work(objective: Objective) -> bool | None:
     found = verdict(replace(objective, anchors=Anchors.ROWS, reduction=Reduction.SUM))
     assert found.integrable is not None, (objective.name, found.reason)
-    of = corners(16)
-    done = work(objective, of).abs().max()
-    if 0.001 < done < 0.03:  # where the weights jump, the error of the sum is of the size of a step
-        done = work(objective, of, 16 * POINTS).abs().max()
+    done = work(objective, corners(16))
     if found.integrable:
-        assert done < 0.002, (objective.name, found.reason, done)
+        assert not done.proves.any(), (objective.name, found.reason, done.done, done.error)
     else:
-        assert done > 0.004, (objective.name, found.reason, done)
+        assert done.proves.any(), (objective.name, found.reason, done.done, done.error)
     return found.integrable
 
 
@@ -119,7 +115,7 @@ def test_a_tenth_of_another_weight_does_work() -> None:
     off = PairWeights(name="off", positive=sp.S.One, negative=1 + s_n / 10)
     for mining in ("hardest", "all", "softmax:3,6"):
         objective = composed(nca_triplet, off, mining)
-        assert work(objective, corners(10)).abs().max() > 0.003, objective
+        assert work(objective, corners(8)).proves.any(), objective
         assert verdict(objective).integrable is False
 
 
@@ -140,9 +136,9 @@ def difference(objective: Objective, other: Objective | None = None) -> float:
 
 @every_mining
 def test_autograd_of_the_value_is_the_weight_matrix(mining: str) -> None:
-    ways, tested = list(product(Anchors, Reduction)), 0
+    ways, tested = [(Anchors.BOTH, Reduction.SUM), (Anchors.COLUMNS, Reduction.MEAN), (Anchors.ROWS, Reduction.SUM)], 0
     if "selectively" in mining:  # hardly any is a gradient, and that takes a walk each
-        ways = ways[:2]
+        ways = ways[:1]
     for plain in every(mining):
         for anchors, reduction in ways:
             objective = replace(plain, anchors=anchors, reduction=reduction)

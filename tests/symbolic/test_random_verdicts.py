@@ -1,17 +1,18 @@
 """A sample of the law of verdicts: random objectives against the work of their weights along closed paths."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import verdict_cases as cases
+import verdict_paths as paths
+import verdict_weights as weights
+import verdicts
 
 import goal_analysis as ga
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEED = 5
 KINDS = (
     "mask",
@@ -27,16 +28,6 @@ KINDS = (
     "catalog",
 )
 
-
-def of_benchmarks(name: str) -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-verdicts, cases, weights, paths = map(of_benchmarks, ("verdicts", "verdict_cases", "verdict_weights", "verdict_paths"))
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -57,9 +57,12 @@ def _argument(parameter: Any) -> str:
 
 
 def _kind(parameter: Any) -> str:
-    annotation = parameter.type_descriptor.annotation
-    inner = next(iter(get_args(annotation)), annotation)
-    return {"int": "INTEGER", "float": "NUMBER"}.get(inner.__name__, inner.__name__.upper()).replace("STR", "TEXT")
+    if hasattr(parameter, "type"):  # before typer 0.24
+        name = parameter.type.name.split()[0]
+    else:
+        annotation = parameter.type_descriptor.annotation
+        name = next(iter(get_args(annotation)), annotation).__name__
+    return {"int": "INTEGER", "float": "NUMBER", "str": "TEXT"}.get(name, name.upper())
 
 
 def _row(parameter: Any) -> str:

@@ -71,8 +71,8 @@ def test_single_queries(run: Path) -> None:
     assert found[0]["score"] >= found[2]["score"]
     found = json.loads(called("retrieve", str(run), "--image", "2", "--json").stdout)
     assert len(found) == 5
-    assert "the model knows no word" in called("retrieve", str(run), "--text", "zzz qqq", "--json").stderr
-    assert not called("retrieve", str(run), "--text", "zzz a", "--json").stderr
+    assert "the model knows no word" in called("retrieve", str(run), "--text", "zzz qqq").output
+    assert "the model knows no word" not in called("retrieve", str(run), "--text", "zzz a").output
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_full_disk_ends_a_run_and_leaves_its_checkpoints(folder: Path, run: Pa
     with full_disk(1024):
         ended = called("train", "--resume", str(full))
     assert ended.exit_code == 1
-    assert f"{full}: " in ended.stderr
-    assert "File too large" in ended.stderr
+    assert f"{full}: " in ended.output
+    assert "File too large" in ended.output
     assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
     assert called("train", "--resume", str(full)).exit_code == 0
     assert (full / LOG).read_bytes() == (run / LOG).read_bytes()

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -40,7 +41,13 @@ def run(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_says_what_its_code_prints(page):
-    for body, printed in run(page):
+    try:
+        found = run(page)
+    except ImportError as error:
+        if hasattr(torch.compiler, "set_stance"):  # of torch 2.6
+            raise
+        pytest.skip(f"the page is written for newer versions of what it plugs into: {error}")
+    for body, printed in found:
         assert body == printed
 
 

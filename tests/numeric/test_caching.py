@@ -223,7 +223,8 @@ def test_a_scaler_accumulation_and_clipping_go_on_as_before() -> None:
     model = Rows()
     start = {name: value.clone() for name, value in model.state_dict().items()}
     expected = training(lambda x: torch.cat(in_chunks(model, x)), model)
-    for way in (model, torch.compile(model, backend="aot_eager")):
+    compiled = [torch.compile(model, backend="aot_eager")] if hasattr(torch.compiler, "set_stance") else []
+    for way in (model, *compiled):  # torch before 2.6 compiles nothing that it encodes again
         model.load_state_dict(start)
         assert distance(expected, list(start.values())) > 1e-3
         assert distance(training(GradientCache(way, CHUNK), model), expected) < 1e-12
@@ -265,7 +266,7 @@ def test_what_changes_nothing_is_not_warned_of(recwarn: pytest.WarningsRecorder)
     model = Statistics(nn.BatchNorm1d(6))
     model.body[0].eval()
     loss([GradientCache(model, CHUNK)(batch())]).backward()
-    assert not len(recwarn)
+    assert not [warning for warning in recwarn if "GradientCache" in str(warning.message)]
 
 
 def test_without_a_gradient_there_is_one_pass_in_chunks() -> None:

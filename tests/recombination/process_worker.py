@@ -20,7 +20,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.fsdp import fully_shard
+
+try:
+    from torch.distributed.fsdp import fully_shard
+except ImportError:  # before torch 2.6
+    from torch.distributed._composable.fsdp import fully_shard  # pyright: ignore
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 

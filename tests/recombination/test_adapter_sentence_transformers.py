@@ -1,6 +1,7 @@
 """Objectives inside sentence-transformers itself: its trainer on a small model of random weights, without a network."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,10 +96,28 @@ def words(monkeypatch: pytest.MonkeyPatch) -> "SentenceTransformer":
     """A model of weights for words, with a dense layer on them."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     package = pytest.importorskip("sentence_transformers")
-    from sentence_transformers.sentence_transformer.modules import BoW, Dense
+    try:
+        from sentence_transformers.sentence_transformer.modules import BoW, Dense
+    except ImportError:  # before 5.5
+        from sentence_transformers.models import BoW, Dense
 
     torch.set_default_dtype(torch.float32)  # which the weights of words are
-    return package.SentenceTransformer(modules=[BoW(vocab=ENGLISH + FRENCH), Dense(20, 8)], device="cpu")
+    model = package.SentenceTransformer(modules=[BoW(vocab=ENGLISH + FRENCH), Dense(20, 8)], device="cpu")
+    if not hasattr(model, "preprocess"):
+        model.preprocess = model.tokenize
+    return model
+
+
+def of_library(name: str, *given: object, **options: object) -> nn.Module:
+    """A loss of the library, wherever that version of it has it."""
+    try:
+        losses = import_module("sentence_transformers.sentence_transformer.losses")
+    except ImportError:
+        losses = import_module("sentence_transformers.losses")
+    try:
+        return getattr(losses, name)(*given, **options)
+    except TypeError as error:
+        pytest.skip(f"this version of sentence-transformers has not all of {', '.join(options)}: {error}")
 
 
 def of_columns(loss: nn.Module, model: "SentenceTransformer", count: int) -> Tensor:
@@ -125,8 +144,6 @@ def test_every_form_of_a_batch_is_that_of_the_library(
     words: "SentenceTransformer", form: str, chunk: int | None
 ) -> None:
     """With InfoNCE inside, the gradients are those of `MultipleNegativesRankingLoss`."""
-    from sentence_transformers.sentence_transformer import losses
-
     columns = {"triplets": 3, "hardness": 3, "passages of a query": 4}.get(form, 2)
     options = {
         "symmetric pairs": {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"},
@@ -134,10 +151,10 @@ def test_every_form_of_a_batch_is_that_of_the_library(
     }
     inside = hard(5) if form == "hardness" else door("info_nce(tau=20)", anchors="both" if "symm" in form else "rows")
     ours = SentenceObjective(words, inside, chunk)
-    theirs = losses.MultipleNegativesRankingLoss(words, **options.get(form, {}))
-    plain = of_columns(losses.MultipleNegativesRankingLoss(words), words, columns)
+    theirs = of_library("MultipleNegativesRankingLoss", words, **options.get(form, {}))
+    plain = of_columns(of_library("MultipleNegativesRankingLoss", words), words, columns)
     if form == "Matryoshka":
-        ours, theirs = (losses.MatryoshkaLoss(words, loss, [8, 4]) for loss in (ours, theirs))
+        ours, theirs = (of_library("MatryoshkaLoss", words, loss, [8, 4]) for loss in (ours, theirs))
         if chunk:
             with pytest.raises(ValueError, match="chunk: got 2 inside of MatryoshkaLoss but expected none"):
                 of_columns(ours, words, columns)
@@ -148,14 +165,12 @@ def test_every_form_of_a_batch_is_that_of_the_library(
 
 
 def test_without_gradients_it_is_the_loss_and_where_there_is_none_it_says_so(words: "SentenceTransformer") -> None:
-    from sentence_transformers.sentence_transformer import losses
-
     def features() -> list[dict[str, Tensor]]:
         return [words.preprocess(texts) for texts in (ANCHORS, POSITIVES)]
 
     with torch.no_grad():
         found = SentenceObjective(words, AcrossProcesses(door("info_nce(tau=20)", anchors="rows")))(features())
-        torch.testing.assert_close(found, losses.MultipleNegativesRankingLoss(words)(features(), None))
+        torch.testing.assert_close(found, of_library("MultipleNegativesRankingLoss", words)(features(), None))
         without = SentenceObjective(words, objective())
         with pytest.warns(UserWarning, match=r"eval_loss is a surrogate.*load_best_model_at_end needs"):
             value = without(features())

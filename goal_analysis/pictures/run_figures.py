@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from goal_analysis.pictures.canvas import panels, single_panel
-from goal_analysis.pictures.run_frames import Records, interval_of, log_frame
+from goal_analysis.numeric.student import mean_interval
+from goal_analysis.pictures.canvas import panels
+from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
@@ -37,7 +38,7 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
         seeds = int(line.groupby(along)["value"].count().max())
         label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
         mark = "o" if line[along].nunique() == 1 else None
-        _draw_line(line, ax, along, errorbar=interval_of, label=label, marker=mark, **line_of(place))
+        _draw_line(line, ax, along, errorbar=mean_interval, label=label, marker=mark, **line_of(place))
     ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
     if quantity.endswith("_share"):  # what rounding makes of a share that never changes is no news
         ax.set_ylim(-0.02, 1.02)
@@ -69,21 +70,20 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
     sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, **looks)
 
 
-def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective, the best first: every seed faint, and the mean with its interval.
+def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """The best dev RSUM, a line an objective, the best first: every seed faint, and the mean with its interval.
 
-    The columns are ``objective`` and ``value``, a row a seed. A vertical line is the mean of the baseline.
+    The columns are ``objective`` and ``value``, a row a seed.
     """
     found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
-    seeds = frame.assign(name=[f"{name} ({found.loc[name, 'size']})" for name in frame["objective"]])
-    of = {"x": "value", "y": "name", "order": [f"{name} ({size})" for name, size in found["size"].items()], "ax": ax}
+    labels = {name: f"{name} ({size})" for name, size in found["size"].items()}
+    seeds = frame.assign(name=frame["objective"].map(labels))
+    of = {"x": "value", "y": "name", "order": list(labels.values()), "ax": ax}
     sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
-    looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
-    sns.pointplot(seeds, color=PULL, **of, **looks)
-    if baseline is not None:
-        ax.axvline(found["mean"][baseline], color=INK, linewidth=0.7, linestyle="--", zorder=0)
-    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
-    ax.set_ylabel("objective (seeds)")
+    looks: dict[str, Any] = {"linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
+    sns.pointplot(seeds, color=PULL, errorbar=mean_interval, **of, **looks)
+    xlabel = "dev RSUM (of 600)\nmean over seeds, Student's 95 % interval"
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective (seeds)")
     return ax
 
 
@@ -138,10 +138,9 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
         epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
         if len(epochs):
             figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
-            best = pd.DataFrame(
-                [(run.objective, best_rsum(run)) for run in runs], columns=["objective", "value"]
-            ).dropna()
-            figure, ax = single_panel(6.4, 1.2 + 0.32 * best["objective"].nunique())
+            best = [(run.objective, best_rsum(run)) for run in runs]
+            best = pd.DataFrame(best, columns=["objective", "value"]).dropna()
+            figure, [[ax]] = panels(1, 1, 6.4, 1.2 + 0.32 * best["objective"].nunique())
             draw_ranking(best, ax)
             figures["ranking"] = figure
         if len(probes):

@@ -9,39 +9,32 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import sympy as sp
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.canvas import (
-    draw_arrows,
-    draw_colourbar,
-    draw_colours,
-    draw_contours,
-    draw_kinks,
-    draw_zeros,
-    panels,
-    similarity_axes,
-    similarity_label,
-    single_panel,
-)
+from goal_analysis.pictures.canvas import panels
 from goal_analysis.pictures.cosine_frames import (
     OF_COSINES,
     RHO,
     comparison_frame,
-    of_unit_vectors,
     portrait_frame,
     trajectories_frame,
 )
-from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
+from goal_analysis.pictures.style import DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
+    arrow_frame,
     curl_frame,
     field_frame,
     field_of,
+    is_bounded,
+    matrix,
     pair_frame,
     reach,
+    regions,
     span_of,
     surface_frame,
     thin_grid,
@@ -50,11 +43,119 @@ from goal_analysis.pictures.weight_frames import (
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
+EVERY = 8  # of so many samples in a row of a portrait one has an arrow
 LETTERS, LINE = 13, 0.17  # letters of a title to an inch, and the height of its lines in inches
 PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
-
 BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25  # of a comparison: from pair to pair, and from row to row
 LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4  # of a comparison: the margins
+
+
+# --- the square of (s_p, s_n) ---------------------------------------------------------------------
+
+
+def similarity_label(
+    symbol: str, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> str:
+    r"""A similarity's symbol with its range, for an axis; where there is no range, with what is drawn of it.
+
+    >>> similarity_label("s_p")
+    '$s_p \\in [-1, 1]$'
+    >>> similarity_label("s", Similarity("log_ratio", "log p/q", -sp.oo, sp.oo), (-4.0, 4.0))
+    '$s \\in (-\\infty, \\infty)$, drawn from $-4$ to $4$'
+    """
+    ends = similarity.opposite, similarity.identical
+    if is_bounded(similarity):
+        return rf"${symbol} \in {list(ends)}${of}"
+    low, high = span or span_of(similarity)
+    interval = sp.latex(sp.Interval(*ends)).replace(r"\left", "").replace(r"\right", "")
+    return rf"${symbol} \in {interval}$, drawn from ${low:.3g}$ to ${high:.3g}${of}"
+
+
+def similarity_axes(
+    ax: Axes, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> Axes:
+    """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
+    span = span or span_of(similarity)
+    ax.set(xlim=span, ylim=span, aspect="equal")
+    ax.set(xlabel=similarity_label("s_p", similarity, span, of), ylabel=similarity_label("s_n", similarity, span, of))
+    if is_bounded(similarity):
+        ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
+    return ax
+
+
+def _on_mesh(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
+    return frame["s_p"].unique(), frame["s_n"].unique(), np.ma.masked_invalid(matrix(frame, column))
+
+
+def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> ScalarMappable:
+    """A column of a `grid` in colours, a cell a sample, so that a jump stays sharp; NaN is hatched."""
+    *at, values = _on_mesh(frame, column)
+    if values.mask.any():
+        ax.patch.set(hatch="////", edgecolor=FAINT, facecolor="white")
+    if scale.kind == "log":  # on a logarithmic scale zero is the least, not bad
+        values = np.ma.maximum(values, scale.floor)
+    return ax.pcolormesh(*at, values, norm=scale.norm, cmap=scale.colours, shading="nearest", rasterized=True)
+
+
+def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
+    """The scale beside ``ax``, with its note after the label."""
+    room = " " if len(label) < 20 else "\n"
+    label += f"{room}({scale.note})" if scale.note else ""
+    bar = ax.figure.colorbar(colours, ax=ax, extend=scale.extend, label=label, fraction=0.05, pad=0.04)
+    bar.outline.set_visible(False)
+    if scale.kind == "symlog":
+        bar.set_ticks(list(scale.marks))
+        bar.minorticks_off()
+
+
+def draw_contours(
+    frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
+) -> int:
+    """Draw contours of a column, each side of the kinks ``kink_0`` … by itself; return how many levels were drawn."""
+    (*at, values), sides = _on_mesh(frame, column), regions(frame)
+    drawn: set[float] = set()
+    for side in np.unique(sides):
+        inside = np.ma.masked_where(sides != side, values)
+        low, high = inside.min(), inside.max()
+        within = [level for level in levels if low < level < high]
+        # A plateau that rounding alone makes uneven has no contours.
+        if within and high - low > 1e-9 * max(abs(low), abs(high)):
+            ax.contour(*at, inside, levels=within, colors=[colour], linewidths=width, linestyles="solid")
+            drawn.update(within)
+    return len(drawn)
+
+
+def draw_zeros(
+    frame: pd.DataFrame, column: str, ax: Axes, colour: str = INK, dashes: str = "dashed", width: float = 0.7
+) -> bool:
+    """Draw the line along which a column is zero, across all kinks; return whether there is one."""
+    *at, values = _on_mesh(frame, column)
+    if not values.min() < 0 < values.max():
+        return False
+    ax.contour(*at, values, levels=[0.0], colors=[colour], linewidths=width, linestyles=dashes)
+    return True
+
+
+def draw_kinks(frame: pd.DataFrame, ax: Axes) -> None:
+    """Draw the kinks of a `goal_analysis.pictures.weight_frames.grid` dashed."""
+    for name in frame.filter(regex="^kink_"):
+        draw_zeros(frame, str(name), ax)
+
+
+def draw_arrows(at: pd.DataFrame, across: pd.Series, up: pd.Series, ax: Axes) -> Axes:
+    """The arrows of `goal_analysis.pictures.weight_frames.arrow_frame`; a dot where nothing moves."""
+    arrows = arrow_frame(at, across, up)
+    moves = (arrows[["across", "up"]] != 0).any(axis=1)
+    ax.quiver(
+        *arrows[moves].to_numpy().T, color=INK, angles="xy", pivot="middle", scale_units="x", scale=1,
+        width=0.004, headwidth=4, headlength=4, headaxislength=3.5, minlength=0.6,
+    )  # fmt: skip
+    still = arrows[~moves]
+    ax.plot(still["s_p"], still["s_n"], ".", color=FAINT, markersize=1.5)
+    return ax
+
+
+# --- what is drawn of an objective ---------------------------------------------------------------
 
 
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
@@ -116,7 +217,8 @@ def draw_field(
         colours = draw_colours(curl, "curl", ax, scale)
         draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
     if "potential" in curl:
-        draw_contours(curl, "potential", ax, _potential_levels(curl["potential"]), FAINT, 0.8)
+        levels = curl["potential"].dropna().quantile(np.linspace(0.1, 0.9, 9)).unique()
+        draw_contours(curl, "potential", ax, tuple(levels), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):
         there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
         if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
@@ -127,16 +229,9 @@ def draw_field(
     return similarity_axes(ax, similarity)
 
 
-def _potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
-    finite = potential.dropna()
-    return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, count + 2)[1:-1]))) if len(finite) else ()
-
-
-def draw_portrait(
-    frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
-) -> Axes:
+def draw_portrait(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """Arrows of a `portrait_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
-    some = thin_grid(frame, every)
+    some = thin_grid(frame, EVERY)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
         if draw_contours(frame, column, ax, (0.0,), colour, 1.4):
@@ -147,14 +242,14 @@ def draw_portrait(
             at = line[["s_p", "s_n"]].iloc[end]
             ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
     ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
-    similarity_axes(ax, of_unit_vectors(similarity), of=", unit vectors" if similarity == DOT else "")
+    similarity_axes(ax, COSINE if similarity == DOT else similarity, of=", unit vectors" if similarity == DOT else "")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
     return ax
 
 
 def comparison_figure(objectives: Sequence[Objective]) -> Figure:
     """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, in columns that make the page even."""
-    frame = comparison_frame([(one, None) for one in objectives])
+    frame = comparison_frame(objectives)
     names = list(frame["objective"].unique())
     blocks = max(1, round(math.sqrt(len(names) / 3)))
     rows = math.ceil(len(names) / blocks)
@@ -193,23 +288,22 @@ def comparison_figure(objectives: Sequence[Objective]) -> Figure:
 # --- whole figures --------------------------------------------------------------------------------
 
 
-def kinds_of(objective: Objective) -> tuple[str, ...]:
-    """The kinds of pictures of an objective; a portrait needs a similarity that is a function of the cosine."""
-    return KINDS if field_of(objective).similarity in OF_COSINES else KINDS[:-1]
-
-
 def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a kind that it does
-    not have is a ValueError.
+    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a portrait needs a
+    similarity that is a function of the cosine. A kind that there is not is a ValueError.
     """
-    for kind in kinds_of(objective) if kinds is None else kinds:
+    field = field_of(objective)
+    values = [f"{h.name}\u00a0=\u00a0{float(field.values()[h.symbol]):g}" for h in field.hyperparameters]
+    values += [f"{relative.symbol} = 0" for relative in field.relative]
+    if kinds is None:
+        kinds = KINDS if field.similarity in OF_COSINES else KINDS[:-1]
+    for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
         with style():
-            draw = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind]
-            figure, said = draw(objective)
+            figure, said = _figure(objective, kind)
             width, height = figure.get_size_inches()
-            lines = [title, *textwrap.wrap(_values(objective), int(LETTERS * width)), *said]
+            lines = [title, *textwrap.wrap(", ".join(values), int(LETTERS * width)), *said]
             # The title grows upwards: the picture below it keeps its size.
             figure.set_size_inches(width, height + LINE * len(lines))
             share = height / figure.get_figheight()
@@ -218,39 +312,27 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
         yield kind, figure
 
 
-def _values(objective: Objective) -> str:
+def _figure(objective: Objective, kind: str) -> tuple[Figure, list[str]]:
+    """A picture, and what its title says besides the values."""
     field = field_of(objective)
-    values = {h.name: float(field.values()[h.symbol]) for h in field.hyperparameters}
-    numbers = [f"{name}\u00a0=\u00a0{value:g}" for name, value in values.items()]
-    return ", ".join([*numbers, *(f"{relative.symbol} = 0" for relative in field.relative)])
-
-
-def _pair(objective: Objective) -> tuple[Figure, list[str]]:
-    several = field_of(objective).factors is None
-    figure, ax = single_panel(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
-    draw_pair_weights(pair_frame(objective), ax, field_of(objective).similarity)
-    return figure, []
-
-
-def _triplet(objective: Objective) -> tuple[Figure, list[str]]:
-    weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
-    figure, axes = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
-    for weight, ax in zip(weights, axes[0], strict=True):
-        draw_surface(surface_frame(objective, weight), ax, weight, field_of(objective).similarity)
-    return figure, []
-
-
-def _field(objective: Objective) -> tuple[Figure, list[str]]:
-    verdict = integrability(objective)
-    curl = curl_frame(objective, verdict=verdict)
-    scale_beside = 0.95 if curl["curl"].any() else 0.2
-    figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
-    draw_field(field_frame(objective), curl, ax, field_of(objective).similarity)
-    return figure, [verdict.said]
-
-
-def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
-    figure, ax = single_panel(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
-    frames = portrait_frame(objective), trajectories_frame(objective)
-    draw_portrait(*frames, ax, field_of(objective).similarity)
+    if kind == "pair":
+        above = 0.85 if field.factors is None else 0.45
+        figure, [[ax]] = panels(1, 1, 3.4, 2.35 + above, (0.6, 0.15, 0.5, above))
+        draw_pair_weights(pair_frame(objective), ax, field.similarity)
+        return figure, []
+    if kind == "triplet":
+        weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
+        figure, [axes] = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
+        for weight, ax in zip(weights, axes, strict=True):
+            draw_surface(surface_frame(objective, weight), ax, weight, field.similarity)
+        return figure, []
+    if kind == "field":
+        verdict = integrability(objective)
+        curl = curl_frame(objective, verdict=verdict)
+        scale_beside = 0.95 if curl["curl"].any() else 0.2
+        figure, [[ax]] = panels(1, 1, 3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
+        draw_field(field_frame(objective), curl, ax, field.similarity)
+        return figure, [verdict.said]
+    figure, [[ax]] = panels(1, 1, 3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
+    draw_portrait(portrait_frame(objective), trajectories_frame(objective), ax, field.similarity)
     return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import goal_analysis as ga
 from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
 from goal_analysis.files import folder_name
 from goal_analysis.pictures import FORMATS, KINDS
 
-if TYPE_CHECKING:
-    from goal_analysis.symbolic.objective import Objective
+if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from goal_analysis.vse.data.split import Split
+    from goal_analysis.vse.folder.run import TrainedModel
 
 COMPARE, ALL = "compare", "all"
+QUERIES = 4  # of the gallery of a run, each way
 SEVERAL = 6
 """From so many losses on, several processes draw."""
 
@@ -64,49 +70,46 @@ def plot(
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
-        from goal_analysis.cli.plot_runs import plot_runs
-
         written = plot_runs(runs, data, output, form)
     else:
-        chosen = _wanted(names or [], every, formula, settings_of(assignments), own)
+        chosen = _chosen(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
-def _wanted(
-    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], catalog: Path | None
-) -> list[Wanted]:
+def _chosen(
+    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
+) -> list[ga.Objective]:
     """The objectives to draw, each with its own settings."""
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
-    called = [loss.name for loss in losses(catalog)] if every else list(names)
-    wanted = [Wanted(name, own=catalog) for name in called]
+    found = list(losses(own)) if every else [replace(objective_of(name, own), name=name) for name in names]
     if formula is not None:
-        wanted.append(Wanted("formula", formula, catalog, tuple(settings.items())))
-    if not wanted:
+        found.append(of_formula(formula, settings))
+    if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
-    if len({one.name for one in wanted}) < len(wanted):
-        refuse(f"got {', '.join(one.name for one in wanted)} but expected every loss once")
-    found, known = [], set()
-    for one in wanted:
-        names_of_it = {h.name for h in one.resolved().hyperparameters}
-        known |= names_of_it
-        found.append(replace(one, settings=tuple((k, v) for k, v in settings.items() if k in names_of_it)))
-        found[-1].resolved()
+    called = [one.name for one in found]
+    if len(set(called)) < len(called):
+        refuse(f"got {', '.join(called)} but expected every loss once")
+    names_of = [{h.name for h in one.hyperparameters} for one in found]
+    known = set().union(*names_of)
     for name in settings:
         if name not in known:
             refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
-    return found
+    return [
+        one.with_settings({name: value for name, value in settings.items() if name in its_own})
+        for one, its_own in zip(found, names_of, strict=True)
+    ]
 
 
-def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     """All pictures of every loss, and one of all of them where there are several; of many, a loss a process."""
     alone = tuple(kind for kind in kinds if kind != COMPARE)
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
     tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
-    tasks += [partial(_draw_one, one, alone, folder, form) for one in chosen if alone]
+    tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
     if len(chosen) < SEVERAL:
         return [path for task in tasks for path in task()]
     from concurrent.futures import ProcessPoolExecutor
@@ -117,49 +120,112 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
         return [path for drawing in [pool.submit(task) for task in tasks] for path in drawing.result()]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """An objective to draw, as text that another process can read: a name, or a formula."""
-
-    name: str
-    formula: str | None = None
-    own: Path | None = None
-    settings: tuple[tuple[str, float], ...] = ()
-
-    def resolved(self) -> Objective:
-        """The objective."""
-        settings = dict(self.settings)
-        if self.formula is not None:
-            return of_formula(self.formula, settings)
-        return replace(objective_of(self.name, self.own), name=self.name).with_settings(settings)
-
-
-def _draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
-    return draw_kinds(wanted.resolved(), wanted.name, folder, kinds, form)
-
-
 def draw_kinds(
-    objective: Objective, name: str, folder: Path, kinds: Sequence[str] | None = None, form: str = "png"
+    objective: ga.Objective, name: str, folder: Path, kinds: Sequence[str] = KINDS, form: str = "png"
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import figures
-    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     written = []
-    for kind, figure in figures(decompose(objective), objective.title, KINDS if kinds is None else kinds):
+    for kind, figure in figures(ga.decompose(objective), objective.title, kinds):
         written.append(folder / f"{folder_name(name)}-{kind}.{form}")
         save(figure, written[-1])
     return written
 
 
-def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
+def draw_beside(chosen: Sequence[str | ga.Objective], folder: Path, form: str) -> list[Path]:
     """Draw and write the objectives beside each other."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import comparison_figure
-    from goal_analysis.symbolic.analysis.decomposition import decompose
 
-    figure = comparison_figure([decompose(one.resolved()) for one in chosen])
     path = folder / f"compare.{form}"
-    save(figure, path)
+    save(ga.plot(*chosen, kind=COMPARE), path)
     return [path]
+
+
+def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str) -> list[Path]:
+    """Draw what the runs logged, and what the best model does; return the files."""
+    from goal_analysis.pictures.canvas import save
+    from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
+    from goal_analysis.pictures.style import style
+    from goal_analysis.study.report.runs import gather_runs
+
+    groups, faults = gather_runs(folders)
+    if not groups:
+        refuse("\n".join(faults))
+    for fault in faults:
+        typer.echo(fault, err=True)
+    logs = {run.folder: replace(ga.load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
+    with style():
+        figures = figures_of_logs(list(logs.values()))
+        best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
+        try:
+            figures |= _pictures_of_model(best, data)
+        except (OSError, ValueError) as problem:
+            typer.echo(f"left out what the model of {best} does: {problem}", err=True)
+    if not figures:
+        refuse("got runs without a finished epoch but expected one at least")
+    written = {output / f"{name}.{form}": figure for name, figure in figures.items()}
+    for path, figure in written.items():
+        save(figure, path)
+    return list(written)
+
+
+def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
+    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
+    import pandas as pd
+    import torch
+
+    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
+    from goal_analysis.study.report.gallery import gallery_frame, queries_of
+    from goal_analysis.vse.folder.run import check_data, load_model
+    from goal_analysis.vse.retrieval.metrics import ranks
+    from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
+
+    model = load_model(folder)
+    if data is None:
+        loaded = model.experiment.load_data()
+        check_data(folder, loaded)
+        split = loaded.dev
+    else:
+        split = model.load_split("dev", data)
+    with torch.no_grad():
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
+    figures = {"batch": _batch(model, split, scores)}
+    figure, [[ax]] = panels()
+    by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
+    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
+    draw_recall(places, ax, min(100, len(split.images)))
+    figures["recall"] = figure
+    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
+
+
+def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
+    """The objective on images of dev, as many as a batch had, each with its first caption."""
+    import numpy as np
+    import torch
+
+    from goal_analysis.numeric.matches import Matches
+    from goal_analysis.pictures import batch_figures
+    from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
+    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.weight_frames import span_of, surface_frame
+
+    objective = ga.objective(model.experiment.objective)
+    rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
+    chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
+    matches = Matches.of_pairs(len(rows))
+    with torch.no_grad():
+        pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
+    anchors, weights = anchors_frame(pairs), ga.decompose(objective)
+    weight = "T" if weights.separable else "w_n"
+    surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
+    figure, axes = panels(2, 2, 3.8, 3.2)
+    batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
+    batch_figures.draw_weight_distribution(pairs, axes[0, 1])
+    batch_figures.draw_shares(anchors, axes[1, 0])
+    batch_figures.draw_effective_negatives(anchors, axes[1, 1])
+    figure.suptitle(f"{model.experiment.objective} on {len(rows)} pairs of {split.name}", x=0.02, ha="left")
+    return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.cli.options import JsonOption, OtherDataOption, SkipBadOption, print_json, print_table, refuse
+from goal_analysis.cli.options import JsonOption, OtherDataOption, SkipBadOption, expect_one, print_json, print_table
 
 if TYPE_CHECKING:
     from goal_analysis.vse.data.split import Split
@@ -37,14 +37,13 @@ def retrieve(
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
-    if (text is None) == (image is None):
-        refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
+    expect_one({"--text": text, "--image": image})
     read_run(folder)
     import torch
 
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
-    from goal_analysis.vse.retrieval.evaluation import captions_of_image, images_of_caption
+    from goal_analysis.vse.retrieval.scoring import captions_of_image, images_of_caption
 
     model = load_model(folder)
     chosen = model.load_split(split, data, skip_bad)

@@ -12,8 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from goal_analysis.vse.data.images import Rows, pieces
-from goal_analysis.vse.data.split import DataError, Images, Split
+from goal_analysis.vse.data.split import DataError, Images, Rows, Split, pieces
 
 PIECE = 32  # pictures that a process reads together
 
@@ -30,7 +29,7 @@ def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterat
 
 
 @dataclass(frozen=True, eq=False)
-class ReadByWorkers:
+class ReadByWorkers(Images):
     """The same images, which several processes read where a batch is large."""
 
     images: Images
@@ -40,9 +39,6 @@ class ReadByWorkers:
     def shape(self) -> tuple[int, ...]:
         """That of the images."""
         return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,10 @@ from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, sa
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
-from goal_analysis.vse.loop.health import (
-    TrainingTrouble,
-    Trouble,
-    collapse,
-    collapse_of_scores,
-    count_without_gradient,
-    gradient_trouble,
-    within_memory,
-)
+from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
-from goal_analysis.vse.models.text import Tokenizer, Tokens
-from goal_analysis.vse.retrieval.evaluation import record_of
+from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
+from goal_analysis.vse.retrieval.scoring import record_of
 
 Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
 TENSORBOARD = "tensorboard"  # the folder in a run's folder; `tensorboard --logdir RUN` shows it
@@ -71,8 +63,7 @@ def train(
     )
     called = _OnTensors(model)
     wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
-    problems: list[str] = []
-    progress = resume(folder / CHECKPOINTS, model, optimizer, lambda step, problem: problems.append(problem))
+    progress, problems = resume(folder / CHECKPOINTS, model, optimizer)
     for problem in problems if fabric.is_global_zero else ():
         cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
         report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})
@@ -122,11 +113,11 @@ def train(
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
             norm = _clip(model, float(options.clip))
             progress.step, done = progress.step + 1, done + 1
-            progress.zero_steps = count_without_gradient(norm, progress.zero_steps)
+            progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
             due = progress.step % options.log_steps == 0
             trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
             if trouble is None and due:
-                trouble = _find_collapse(outputs, ids, progress.step)
+                trouble = collapse(outputs, ids, progress.step)
             if trouble is not None:
                 write("trouble", trouble=trouble.kind, cause=trouble.cause)
                 if options.on_trouble == "stop":
@@ -183,35 +174,25 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
     similarities, which compare hardest triplets with each other, are 0.
     """
     value = objective.objective
-    chosen = [n for n in (term.negatives for term in value.terms) if n is not None and _chooses(n)]
-    if not chosen:
+    if not any(_chooses(term.negatives) for term in value.terms):
         return objective
     alone = {r.symbol: 0 for r in value.relative}
 
-    def weighed(side: Side | None) -> Side | None:
+    def unrelated(side: Side | None) -> Side | None:
         return side and replace(side, weight=None if side.weight is None else side.weight.subs(alone))
 
     def begun(term: Term) -> Term:
-        negatives = weighed(term.negatives)
+        positives, negatives = unrelated(term.positives), unrelated(term.negatives)
         if negatives is not None and _chooses(negatives):
             negatives = replace(negatives, aggregator=EACH_MEAN, selection=None)
-        return replace(term, positives=weighed(term.positives), negatives=negatives)
+        return replace(term, positives=positives, negatives=negatives)
 
-    terms = tuple(map(begun, value.terms))
-    used = set().union(*(formula.free_symbols for term in terms for formula in _formulas(term)))
-    kept = tuple(h for h in value.hyperparameters if h.symbol in used)
-    return objective.replaced(terms=terms, hyperparameters=kept, relative=())
+    begun_value = value.of_terms([begun(term) for term in value.terms], relative=())
+    return objective.replaced(**{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative")})
 
 
-def _formulas(term):
-    found = [f for f in (term.outer, term.triplet) if f is not None]
-    for side in term.sides:
-        found += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-    return found
-
-
-def _chooses(side: Side) -> bool:
-    return side.selection is not None or side.aggregator in (MAX, MIN)
+def _chooses(side: Side | None) -> bool:
+    return side is not None and (side.selection is not None or side.aggregator in (MAX, MIN))
 
 
 def surrogate(
@@ -277,27 +258,15 @@ def _clip(model: nn.Module, clip: float) -> float:
     return float(norm)
 
 
-def _find_collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
-    if len(ids.unique()) < 2:  # what a model gives of one image may well be alike
-        return None
-    if isinstance(outputs, Tensor):
-        return collapse_of_scores(outputs, step)
-    return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)
-
-
-@contextmanager
-def tensorboard_log(folder: Path) -> Iterator[Report]:
-    """Write the numbers of a run's records for TensorBoard as ``step/gradient_norm``, ``epoch/rsum`` and so on.
+def tensorboard_log(folder: Path) -> Report:
+    """What writes the numbers of a run's records for TensorBoard, as ``step/gradient_norm``, ``epoch/rsum`` and so on.
 
     Records after the newest checkpoint, which a resumed run makes again, are dropped. Without the package tensorboard
     this is a ValueError.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as problem:
-        raise ValueError("tensorboard: expected the package tensorboard: pip install tensorboard") from problem
     newest_step = max(steps(folder / CHECKPOINTS), default=-1)
-    writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
+    package = import_extra("torch.utils.tensorboard", "tensorboard", "tensorboard")
+    writer = package.SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
 
     def report(record: Mapping[str, Any]) -> None:
         for name, value in record.items():
@@ -305,7 +274,4 @@ def tensorboard_log(folder: Path) -> Iterator[Report]:
                 writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
         writer.flush()
 
-    try:
-        yield report
-    finally:
-        writer.close()
+    return report

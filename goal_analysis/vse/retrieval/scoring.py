@@ -8,50 +8,99 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.data.images import pieces
-from goal_analysis.vse.data.split import Split
+from goal_analysis.vse.data.split import ChosenImages, Images, Split, pieces
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import RetrievalModel, rerank
-from goal_analysis.vse.models.text import Tokenizer
-from goal_analysis.vse.retrieval.metrics import Scores, strips
+from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, rank_first_anew
+from goal_analysis.vse.models.text import Tokenizer, Tokens
+from goal_analysis.vse.retrieval.metrics import (
+    TILE,
+    Ranks,
+    RetrievalMetrics,
+    Scores,
+    mean_metrics,
+    metrics,
+    query_intervals,
+    ranks,
+    strips,
+)
 
+FIRST = 50  # places that are written out for other evaluations
 AT_A_TIME = 256  # images or captions that are embedded or scored together
 PAIRS_AT_A_TIME = 2**14  # pairs whose images and captions are read together for re-ranking
 Model = tuple[RetrievalModel, Tokenizer]  # a model with the tokenizer of its captions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A split's images with one caption, or its captions with one image."""
+
+    name: str
+    images: Images
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Ways:
     """The scores by which captions are ranked for an image, and those by which images are ranked for a caption.
 
-    They differ only where a model re-ranks the first few of every query.
+    They are a model's, or the mean of several models' scores, each before it re-ranks. They differ only where one model
+    re-ranks the first few of every query.
     """
 
-    of_captions: Scores
-    of_images: Scores
+    models: Sequence[Model]
+    split: Split | Asked
+
+    @cached_property
+    def of_captions(self) -> Scores:
+        """The scores of a slice of the images by which captions are ranked for an image."""
+        return self._ranked(lambda scores, score_pairs, top: rank_first_anew(scores, score_pairs, top))
+
+    @cached_property
+    def of_images(self) -> Scores:
+        """The scores of a slice of the images by which images are ranked for a caption."""
+        return self._ranked(
+            lambda scores, score_pairs, top: rank_first_anew(scores.T, lambda c, i: score_pairs(i, c), top).T
+        )
+
+    @cached_property
+    def _before(self) -> Scores:
+        parts = [scores_of(model, self.split, tokenizer) for model, tokenizer in self.models]
+        if len(parts) == 1:
+            return parts[0]
+        return lambda rows: torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
+
+    @torch.no_grad()
+    def _ranked(self, rank: Callable[[Tensor, PairScores, int], Tensor]) -> Scores:
+        model, tokenizer = self.models[0]
+        if len(self.models) > 1 or not model.top:
+            return self._before
+        read_images, read_captions = _readers(model, self.split, tokenizer)
+
+        def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
+            found = []
+            for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
+                images, of_images = rows[some].unique(return_inverse=True)
+                captions, of_captions = columns[some].unique(return_inverse=True)
+                features, words = read_images(images), read_captions(captions)
+                here = (pairs.to(features.device) for pairs in (of_images, of_captions))
+                found.append(model.score_pairs(features, words, *here).cpu())
+            return torch.cat(found)
+
+        with evaluation_mode(model):
+            scores = rank(all_scores(self._before, self.split), score_pairs, model.top)
+        return lambda rows: scores[rows]
 
 
-def ways_of(models: Sequence[Model], split: Split) -> Ways:
-    """The scores of a model, or the mean of several models' scores, each before it re-ranks."""
-    if len(models) == 1 and models[0][0].top:
-        return _reranked(models[0][0], split, models[0][1])
-    parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
-
-    def mean(rows: slice) -> Tensor:
-        return torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
-
-    scores = parts[0] if len(parts) == 1 else mean
-    return Ways(scores, scores)
-
-
-def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scores:
+def scores_of(model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer) -> Scores:
     """The scores of a slice of the images with all captions, by the model in evaluation mode."""
     with evaluation_mode(model):
         if model.embeds:
@@ -61,7 +110,7 @@ def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scor
         return lambda rows: scores[rows]
 
 
-def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
+def all_scores(scores: Scores, split: Split | Asked) -> Float[Tensor, "images captions"]:
     """All the scores of a split at once."""
     return torch.cat([scores(rows).cpu() for rows in strips(len(split.images), AT_A_TIME)])
 
@@ -79,35 +128,39 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def embeddings(
-    model: RetrievalModel, split: Split, tokenizer: Tokenizer
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
-    of_images = _in_pieces(
-        split, len(split.images), lambda rows: model.embed_images(split.images.batch(rows).to(parameter))
-    )
-    of_captions = _in_pieces(
-        split, len(split), lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
-    )
-    return of_images, of_captions
+    images, captions = _readers(model, split, tokenizer)
+    of_images = _in_pieces(split, len(split.images), lambda rows: model.embed_images(images(rows)))
+    return of_images, _in_pieces(split, len(split.captions), lambda rows: model.embed_texts(captions(rows)))
 
 
 @torch.no_grad()
-def _cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+def _cross_modal_scores(
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
+) -> Float[Tensor, "images captions"]:
+    images, captions = _readers(model, split, tokenizer)
 
     def strip(some: np.ndarray) -> Tensor:
-        images = split.images.batch(some).to(parameter)
-        columns = [
-            model.score(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
-            for captions in pieces(np.arange(len(split)), AT_A_TIME)
-        ]
-        return torch.cat(columns, 1)
+        here, columns = images(some), pieces(np.arange(len(split.captions)), AT_A_TIME)
+        return torch.cat([model.score(here, captions(rows)).cpu() for rows in columns], 1)
 
     return _in_pieces(split, len(split.images), strip)
 
 
-def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
+def _readers(
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
+) -> tuple[Callable[[Any], Tensor], Callable[[Any], Tokens]]:
+    """What reads rows of the images, and what reads rows of the captions, in the kind and place of the model."""
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+    return (
+        lambda rows: split.images.batch(rows).to(parameter),
+        lambda rows: tokens.rows(torch.as_tensor(rows)).to(parameter.device),
+    )
+
+
+def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
     """Handle all rows, `AT_A_TIME` at a time; where the memory is too small, half as many."""
     size, done, found = AT_A_TIME, 0, []
     while done < count:
@@ -125,22 +178,73 @@ def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> 
         return torch.cat(found)
 
 
-@torch.no_grad()
-def _reranked(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ways:
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
+    """The ranks of a model on a split; it may be in any mode."""
+    return _ranks(Ways([(model, tokenizer)], split), split)
 
-    def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-        found = []
-        for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
-            images, of_images = rows[some].unique(return_inverse=True)
-            captions, of_captions = columns[some].unique(return_inverse=True)
-            features = split.images.batch(images).to(parameter)
-            words = tokens.rows(captions).to(parameter.device)
-            here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
-            found.append(model.score_pairs(features, words, *here).cpu())
-        return torch.cat(found)
 
-    scores = all_scores(scores_of(model, split, tokenizer), split)
-    with evaluation_mode(model):
-        of_captions, of_images = rerank(scores, score_pairs, model.top)
-    return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])
+def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
+    """The metrics on a split by name; where the model re-ranks, ``dual_rsum`` too, the RSUM without that."""
+    record = metrics(evaluate(model, split, tokenizer)).record()
+    if model.top:
+        record["dual_rsum"] = metrics(evaluate(model.dual, split, tokenizer)).rsum
+    return record
+
+
+def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
+    """The metrics of the models of `Ways` on a split, or their mean over consecutive folds of so many images.
+
+    They have the intervals over queries.
+    """
+    images = len(split.images)
+    if images % (fold or images):
+        raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
+    folds = [split.subset(range(top, top + fold)) for top in range(0, images, fold)] if fold else [split]
+    found = [(_ranks(Ways(models, one), one), one.image_of) for one in folds]
+    return replace(mean_metrics([metrics(ranks) for ranks, _ in found]), intervals=query_intervals(found))
+
+
+def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
+    """The rows of the first captions of every image, and of the first images of every caption, most similar first.
+
+    They are ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
+    """
+    rows = list(strips(len(split.images), AT_A_TIME))
+    i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
+    best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)
+    for some in rows:
+        fresh = ways.of_images(some).T.cpu()
+        numbers = torch.arange(some.start, some.stop).expand(len(split), -1)
+        best, t2i = torch.cat((best.to(fresh.dtype), fresh), 1), torch.cat((t2i, numbers), 1)
+        best, order = best.topk(min(places, best.shape[1]), dim=1)
+        t2i = t2i.gather(1, order)
+    return {"i2t": torch.cat(i2t).tolist(), "t2i": t2i.tolist()}
+
+
+def images_of_caption(
+    model: RetrievalModel, tokenizer: Tokenizer, split: Split, caption: str
+) -> Float[Tensor, " images"]:
+    """The score of every image of the split with a caption, which has a word at least."""
+    if not caption.strip():
+        raise ValueError("caption: got no words but expected a caption")
+    asked = Asked(split.name, split.images, (caption,))
+    return all_scores(Ways([(model, tokenizer)], asked).of_images, asked)[:, 0].float()
+
+
+def captions_of_image(
+    model: RetrievalModel, tokenizer: Tokenizer, split: Split, image: int
+) -> Float[Tensor, " captions"]:
+    """The score of every caption of the split with the image of this row."""
+    if not 0 <= image < len(split.images):
+        raise ValueError(f"image: got {image} but expected a row from 0 to {len(split.images) - 1}")
+    asked = Asked(split.name, ChosenImages(split.images, np.array([image])), split.captions)
+    return all_scores(Ways([(model, tokenizer)], asked).of_captions, asked)[0].float()
+
+
+def _ranks(ways: Ways, split: Split) -> Ranks:
+    doing = f"ranking {len(split)} captions of {split.name} by {TILE} images at a time"
+    with within_memory(doing, f"a tile of {TILE // 4} images (goal_analysis.vse.retrieval.metrics.TILE)"):
+        found = ranks(ways.of_captions, split.image_of, len(split.images))
+        if ways.of_images is ways.of_captions:
+            return found
+        return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch, pandas and matplotlib are loaded by the doors that n
     from goal_analysis.api.objectives import Given
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.study.comparison import Comparison
-    from goal_analysis.study.tuned_comparison import Outcome
+    from goal_analysis.study.tuning import Outcome
     from goal_analysis.vse.folder.run import TrainedModel
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.retrieval.metrics import RetrievalMetrics
@@ -104,13 +104,10 @@ class Run:
         return plot(self, kind=kind)
 
     def __repr__(self) -> str:
-        history = self.history
+        history, of = self.history, self.experiment
         best = f", best dev RSUM {history['rsum'].max():.1f}" if len(history) else ""
-        of = self.experiment
-        named = of.objective.partition("\n")[0]
-        return (
-            f"Run({str(self.folder)!r}: {named} on {of.data_name}, {len(history)} of {of.training.epochs} epochs{best})"
-        )
+        trained = f"{of.objective.partition(chr(10))[0]} on {of.data_name}"
+        return f"Run({str(self.folder)!r}: {trained}, {len(history)} of {of.training.epochs} epochs{best})"
 
     def _repr_markdown_(self) -> str:
         columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
@@ -184,7 +181,6 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
 
 
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
-    """Keywords as the assignments that they stand for: of the training where they have no path."""
     from goal_analysis.vse.loop.experiment import TrainingOptions
 
     known = [f.name for f in fields(TrainingOptions)]
@@ -279,12 +275,13 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.tuned_comparison import tuned_comparison
-    from goal_analysis.study.tuning import candidate
+    from goal_analysis.study.scales import scales_of
+    from goal_analysis.study.tuning import Candidate, tuned_comparison
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    candidates = [candidate(name, value_of(one), text_of, base) for name, one in named.items()]
+    values, rate = {name: value_of(one) for name, one in named.items()}, float(base.training.learning_rate)
+    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
         return tuned_comparison(driver, base, candidates, budget, seeds)
 

@@ -11,7 +11,7 @@ from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 
 
-@options.choosing_an_objective
+@options.taking(options.Choice)
 def compose(
     choice: options.Choice,
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,

@@ -14,6 +14,7 @@ from goal_analysis.numeric.characteristics import Characteristics, Effect, chara
 from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.language.primitives import s_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import (
@@ -69,7 +70,15 @@ class Description:
     @property
     def sign(self) -> str:
         """What w⁺ and w⁻ do, one of `SIGNS`."""
-        return sign_of(self.characteristics)
+        pull, push = self.characteristics.pull.effect, self.characteristics.push.effect
+        effects = {pull, push}
+        if effects <= {Effect.RIGHT, Effect.NONE}:
+            return {
+                (Effect.RIGHT, Effect.RIGHT): "pulls and pushes",
+                (Effect.RIGHT, Effect.NONE): "pulls alone",
+                (Effect.NONE, Effect.RIGHT): "pushes alone",
+            }.get((pull, push), "none")
+        return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"
 
     @property
     def integrable(self) -> bool | None:
@@ -172,20 +181,9 @@ def mining_words(objective: Objective) -> str:
 
 def _aggregators(term: Term) -> str:
     said = []
-    for what, side in (("positives", term.positives), ("negatives", term.negatives)):
-        if side is not None:
-            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
-            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
+    for _, s, side in term.named_sides:
+        numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+        kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+        what = "positives" if s == s_p else "negatives"
+        said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
     return ", ".join(said)
-
-
-def sign_of(found: Characteristics) -> str:
-    """What w⁺ and w⁻ do, one of `SIGNS`."""
-    effects = {found.pull.effect, found.push.effect}
-    if effects <= {Effect.RIGHT, Effect.NONE}:
-        pulls, pushes = (action.effect is Effect.RIGHT for action in (found.pull, found.push))
-        if pulls and pushes:
-            return "pulls and pushes"
-        return "pulls alone" if pulls else "pushes alone" if pushes else "none"
-    return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"

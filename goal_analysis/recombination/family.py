@@ -5,7 +5,7 @@ The published grid is its beginning, on the hardest negatives; pair weights of l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import permutations, product
@@ -16,16 +16,14 @@ from goal_analysis.declarations import one_of
 from goal_analysis.recombination.description import SIGNS, Description, described
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
-from goal_analysis.recombination.recombine import composed, recombine
-from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.recombine import composed, recombine, refusal
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.proof.identity import find_witness, random_points
+from goal_analysis.symbolic.proof.identity import find_witness
 from goal_analysis.symbolic.weight import PairWeights
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
@@ -101,26 +99,24 @@ def combinations(
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
-            if isinstance(found, str):
-                yield LeftOut(name, found)
-            else:
-                yield _member((head, pair), partial(composed, *found, mining, name=name))
+            made = found if isinstance(found, str) else partial(composed, *found, mining, name=name)
+            yield _member(name, (head, pair), made)
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
-            if loss.similarity == COSINE:
-                yield _member((loss.name, pair.name), partial(recombine, loss, pair=pair, mining=mining, name=name))
-            else:
-                yield LeftOut(name, "its scores are distances")
+            exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
+            made = exchanged if loss.similarity == COSINE else "its scores are distances"
+            yield _member(name, (loss.name, pair.name), made)
 
 
-def _member(of: tuple[str, str], make: partial[Objective]) -> Member | LeftOut:
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective] | str) -> Member | LeftOut:
+    if isinstance(make, str):
+        return LeftOut(name, make)
     try:
         objective = make()
-        if refused := refusal(objective):
-            raise ValueError(refused)
-        return Member(objective, of)
     except ValueError as problem:
-        return LeftOut(make.keywords["name"], str(problem))
+        return LeftOut(name, str(problem))
+    refused = refusal(objective)
+    return Member(objective, of) if refused is None else LeftOut(name, refused)
 
 
 def family(
@@ -183,7 +179,6 @@ def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
 
 
 def _equal(one: PairWeights, other: PairWeights) -> bool:
-    """Whether pair weights are equal under some pairing of their hyperparameters."""
     if one.relative or other.relative:
         return False
     own, its = ([h.symbol for h in p.hyperparameters] for p in (one, other))
@@ -192,26 +187,13 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     ranges = {s_p: SPAN, s_n: SPAN} | {symbol: (sp.Rational(1, 2), sp.Integer(2)) for symbol in own}
     for order in permutations(own):
         renamed = dict(zip(its, order, strict=True))
-        differences = [
-            a - b.xreplace(renamed) for a, b in ((one.positive, other.positive), (one.negative, other.negative))
-        ]
-        if not any(_differs(difference, ranges) for difference in differences):
+        pairs = ((one.positive, other.positive), (one.negative, other.negative))
+        if all(find_witness(a - b.xreplace(renamed), ranges) is None for a, b in pairs):
             return True
     return False
 
 
-def _differs(difference: sp.Expr, ranges: dict) -> bool:
-    """Whether a difference is not zero: clearly so at one of a few points in floats, or else by a witness."""
-    symbols = tuple(sorted(difference.free_symbols, key=str))
-    compiled = program([difference], symbols)
-    for point in random_points(symbols, ranges, 4):
-        if abs(compiled.run(FLOAT, *map(float, point.values()))[0]) > 1e-3:
-            return True
-    return find_witness(difference, ranges) is not None
-
-
 def _resolved(parts: Parts, triplet: str, pair: str):
-    """The two weights, or why there are none."""
     try:
         t, p = parts.resolved(triplet, pair)
     except NoTwin as problem:

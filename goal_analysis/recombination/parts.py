@@ -37,11 +37,8 @@ class Parts:
 
     def __post_init__(self) -> None:
         of_losses = {loss.name for loss in self.losses}
-        for kind, values in (
-            ("triplet weights", self.triplet_weights),
-            ("pair weights", self.pair_weights),
-            ("losses", self.losses),
-        ):
+        kinds = {"triplet weights": self.triplet_weights, "pair weights": self.pair_weights, "losses": self.losses}
+        for kind, values in kinds.items():
             names = [value.name for value in values]
             for name in names:
                 if names.count(name) > 1 or name.endswith(TWIN):
@@ -50,21 +47,21 @@ class Parts:
                 if kind != "losses" and name in of_losses:
                     raise ValueError(f"{kind}: got {name!r}, which is a loss, but expected a name of its own")
 
-    def resolved(self, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights]:
+    def resolved(self, triplet: str | TripletWeight, pair: str | PairWeights) -> tuple[TripletWeight, PairWeights]:
         """The weights of these names, with distinct names of their hyperparameters; see `side_by_side`.
 
         Args:
-            triplet: a triplet weight's name, or that name and ``_twin``: its tangent twin beside the pair weights.
-            pair: a name of pair weights, or of a loss that separates.
+            triplet: a triplet weight, its name, or that name and ``_twin``: its tangent twin beside the pair weights.
+            pair: pair weights, their name, or that of a loss that separates.
 
         Raises:
             ValueError: an unknown name, listing those that are known.
             NoTwin: a twin that does not exist.
         """
-        weights = self.pair(pair)
-        found = self.triplet(triplet.removesuffix(TWIN))
-        t, p = side_by_side(found, weights)
-        return (twin_of(t, p), p) if triplet.endswith(TWIN) else (t, p)
+        weights = self.pair(pair) if isinstance(pair, str) else pair
+        name = triplet if isinstance(triplet, str) else ""
+        t, p = side_by_side(self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet, weights)
+        return (twin_of(t, p), p) if name.endswith(TWIN) else (t, p)
 
     def triplet(self, name: str) -> TripletWeight:
         """The triplet weight of this name."""
@@ -134,16 +131,11 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
     if not renamed:
         return triplet, pair
     symbols = {old.symbol: new.symbol for old, new in renamed.items()}
-    relative = tuple(
-        replace(r, contribution=r.contribution.xreplace(symbols), member=r.member.xreplace(symbols))
-        for r in pair.relative
-    )
+    hyperparameters = tuple(renamed.get(h, h) for h in pair.hyperparameters)
+    positive, negative = pair.positive.xreplace(symbols), pair.negative.xreplace(symbols)
+    relative = tuple(r.map(lambda e: e.xreplace(symbols)) for r in pair.relative)
     return triplet, replace(
-        pair,
-        positive=pair.positive.xreplace(symbols),
-        negative=pair.negative.xreplace(symbols),
-        hyperparameters=tuple(renamed.get(h, h) for h in pair.hyperparameters),
-        relative=relative,
+        pair, positive=positive, negative=negative, hyperparameters=hyperparameters, relative=relative
     )
 
 

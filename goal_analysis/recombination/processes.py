@@ -23,8 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from goal_analysis.recombination.inputs import check_finite, check_shapes, lengths
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes, lengths
 from goal_analysis.symbolic.language.similarity import Similarity
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -46,10 +45,8 @@ class AcrossProcesses(nn.Module):
         objective: what trains.
         group: the ranks; by default all.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> objective = composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})
-    >>> across = AcrossProcesses(GradientObjective(objective))
+    >>> import goal_analysis as ga
+    >>> across = AcrossProcesses(ga.objective("nca(tau=1)/constant"))
     >>> round(float(across(torch.eye(2), torch.eye(2))), 4)
     -0.2689
     """
@@ -149,7 +146,6 @@ class AcrossProcesses(nn.Module):
         return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
 
     def _joined(self, own: Tensor, rows: list[int]) -> Tensor:
-        """The rows of all ranks, those of this one with their history."""
         if not any(rows):
             return own
         padded = own.detach().new_zeros((max(rows), *own.shape[1:]))

@@ -1,18 +1,54 @@
-"""Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others."""
+"""Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others.
+
+Those with a weight that is no real number where scores, or aggregates of them, are, are refused.
+
+On unit vectors every similarity is a function of every other one. So where the direction is the gradient of another
+similarity than the scores are of, the weight of every pair is multiplied by a function of its score, and the product is
+judged, valued and trained as any weights are.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import lru_cache
+from itertools import product
 
 import sympy as sp
 
+from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.recombination.minings import Mining, mining_of
 from goal_analysis.recombination.parts import side_by_side
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective, Term, used_symbols
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+
+LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
+"""Aggregators whose mining weights do not depend on the scores."""
+
+SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
+"""Aggregators log Σ exp(β·x)/β."""
+
+_COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
+"""The cosine of unit vectors as a function of another similarity, s_p."""
+
+_BY_COSINE = {
+    COSINE.name: sp.S.One,
+    DOT.name: sp.S.One,
+    TANGENTIAL.name: sp.S.One,
+    NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2),
+}
+"""Directions of unit vectors as multiples of that of the cosine."""
+
+INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
+"""Where in the range of the similarity a weight is tried."""
+
+BEYOND = (0.01, 0.1, 1.0)
+"""How far beyond the range of the similarity a soft aggregate is tried."""
 
 
 def composed(
@@ -112,41 +148,38 @@ def recombine(
 
 def _mined(term: Term, mining: Mining) -> Term:
     """The term with other aggregators, of the similarities where T can read them through k and h."""
-    p, n = term.positives, term.negatives
+    chosen = {s_p: (mining.positives, None), s_n: (mining.negatives, mining.selection)}
     if not term.reads_gap_alone and len(term.sides) == 2:
-        return replace(
-            term,
-            positives=p and replace(p, aggregator=mining.positives),
-            negatives=n and replace(n, aggregator=mining.negatives, selection=mining.selection, pool=Pool.OWN),
-        )
-    read = {x: side.inner.subs(s, x) for x, side, s in ((x_p, p, s_p), (x_n, n, s_n)) if side is not None}
+
+        def others(side: Side, s: sp.Symbol) -> Side:
+            aggregator, selection = chosen[s]
+            changed = replace(side, aggregator=aggregator)
+            return changed if s == s_p else replace(changed, selection=selection, pool=Pool.OWN)
+
+        return term.with_sides(others)
+    read = {x: side.inner.subs(s, x) for x, s, side in term.named_sides}
     # A pair weight c of a line k = c·s + d is in Φ(k(x)) already; all others stand beside T.
-    inside = term.is_loss and all(_is_line(side.inner, s) for side, s in ((p, s_p), (n, s_n)) if side is not None)
+    inside = term.is_loss and all(_is_line(side.inner, s) for _, s, side in term.named_sides)
+
+    def of_similarities(side: Side, s: sp.Symbol) -> Side:
+        aggregator, selection = chosen[s]
+        return Side(aggregator, s, weight=None if inside else undetach(side.slope(s)), selection=selection)
+
     if inside:
-        return replace(
-            term,
-            outer=sp.sympify(term.outer).subs(read, simultaneous=True),
-            positives=p and Side(mining.positives, s_p),
-            negatives=n and Side(mining.negatives, s_n, selection=mining.selection),
-        )
-    t = term.triplet_weights[0 if p is not None else 1]
-    return Term(
-        triplet=undetach(t.subs({x: undetach(e) for x, e in read.items()}, simultaneous=True)),
-        positives=p and Side(mining.positives, s_p, weight=undetach(p.slope(s_p))),
-        negatives=n and Side(mining.negatives, s_n, weight=undetach(n.slope(s_n)), selection=mining.selection),
-    )
+        return term.with_sides(of_similarities, outer=sp.sympify(term.outer).subs(read, simultaneous=True))
+    t = term.triplet_weights[0 if term.positives is not None else 1]
+    t = undetach(t.subs({x: undetach(e) for x, e in read.items()}, simultaneous=True))
+    return term.with_sides(of_similarities, outer=None, triplet=t)
 
 
 def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
-    read = {}
-    for x, side, s in ((x_p, term.positives, s_p), (x_n, term.negatives, s_n)):
-        if side is None or not _is_line(side.inner, s):
-            raise ValueError(
-                f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
-                "besides, such as hardest: this objective aggregates other quantities"
-            )
-        slope = sp.diff(side.inner, s)
-        read[s] = (x - side.inner.subs(s, 0)) / slope
+    sides = term.named_sides
+    if len(sides) < 2 or not all(_is_line(side.inner, s) for _, s, side in sides):
+        raise ValueError(
+            f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
+            "besides, such as hardest: this objective aggregates other quantities"
+        )
+    read = {s: (x - side.inner.subs(s, 0)) / sp.diff(side.inner, s) for x, s, side in sides}
     weight = sp.sympify(triplet.expression).subs(read, simultaneous=True)
     if term.outer is not None and term.reads_gap_alone and sp.expand(weight - term.triplet_weights[0]) == 0:
         return term
@@ -154,25 +187,21 @@ def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
 
 
 def _with_pair(term: Term, pair: PairWeights) -> Term:
-    def exchanged(side: Side | None, s: sp.Symbol, weight: sp.Expr) -> Side | None:
-        if side is None:
-            return None
+    weights = {s_p: pair.positive, s_n: pair.negative}
+
+    def exchanged(side: Side, s: sp.Symbol) -> Side:
         own = undetach(sp.diff(side.inner, s))
-        signed = sp.sympify(weight) * _sign(undetach(side.slope(s)), s)
+        signed = sp.sympify(weights[s]) * _sign(undetach(side.slope(s)))
         return replace(side, weight=None if sp.expand(own - signed) == 0 and own == sp.diff(side.inner, s) else signed)
 
-    return replace(
-        term,
-        positives=exchanged(term.positives, s_p, pair.positive),
-        negatives=exchanged(term.negatives, s_n, pair.negative),
-    )
+    return term.with_sides(exchanged)
 
 
 def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
     return bool(inner.is_polynomial(s)) and sp.degree(inner, s) == 1
 
 
-def _sign(slope: sp.Expr, s: sp.Symbol) -> int:
+def _sign(slope: sp.Expr) -> int:
     """−1 where a pair weight is negative in the middle of the range, with every hyperparameter at one half."""
     at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
     value = at.evalf(5)
@@ -188,3 +217,107 @@ def _joined(
             f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names"
         )
     return both
+
+
+@lru_cache(maxsize=4096)
+def refusal(objective: Objective) -> str | None:
+    """Why an objective cannot train, or None if it can.
+
+    A prescribed weight has to be real over the similarity's range: √s_n would be NaN for every negative with a score
+    below 0. Soft aggregates of similarities leave the range, x_n above and x_p below: T has to be real there. And soft
+    aggregates make no triplets, which relative similarities would compare.
+    """
+    values = objective.values()
+    low, high = map(float, objective.similarity.window)
+    inside = [low + (high - low) * share for share in INSIDE]
+    below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
+    around = [*product(below, inside), *product(inside, above), *product(below, above)]
+    for term in objective.terms:
+        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.named_sides]
+        named = [(where, weight) for where, weight in named if weight is not None]
+        triplet = None
+        if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
+            triplet = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+            named.insert(0, ("the triplet weight", triplet))
+        for where, expression in named:
+            place = _unreal(undetach(expression).subs(values), [*product(inside, inside)])
+            if place:
+                return (
+                    f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
+                    f"from {low:g} to {high:g}, the range of the similarity {objective.similarity.name}"
+                )
+        if SOFT.isdisjoint(side.aggregator.name for side in term.sides):
+            continue
+        if objective.relative:
+            return (
+                f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
+                "read other pairs, but expected another mining, such as hardest or top_k:5"
+            )
+        if triplet is not None and len(term.sides) == 2:
+            place = _unreal(undetach(triplet).subs(values), around)
+            if place:
+                return (
+                    f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
+                    f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
+                )
+    return None
+
+
+def _unreal(weight: sp.Expr, points: list[tuple[float, float]]) -> str | None:
+    """Where a weight is no number, such as the root of a negative number."""
+    weight = sp.sympify(weight)
+    fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
+    if not (fractional or weight.has(sp.log, sp.acos)) or weight.free_symbols - {s_p, s_n}:
+        return None
+    compiled = program([weight], (s_p, s_n))
+    for p, n in points:
+        if math.isnan(compiled.run(FLOAT, p, n)[0]):
+            return ", ".join(f"{s} = {x:.4g}" for s, x in ((s_p, p), (s_n, n)) if s in weight.free_symbols)
+    return None
+
+
+def rate_of(objective: Objective) -> sp.Expr | None:
+    """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
+    moved, similarity = objective.direction, objective.similarity
+    named = [d for d in DIRECTIONS if d == moved]
+    if moved is None or (named and moved.name == similarity.name):
+        return sp.S.One
+    if not named or similarity.name not in _COSINE:
+        return None
+    if moved.name == NEGATIVE_EUCLIDEAN.name:
+        return 1 / sp.sqrt(2 - 2 * s_p) if similarity == COSINE else 1 / (2 * sp.sqrt(-s_p))
+    if moved.name not in _BY_COSINE:
+        return None
+    return _BY_COSINE[moved.name] * sp.diff(_COSINE[similarity.name], s_p)
+
+
+def along_similarity(objective: Objective) -> Objective | None:
+    """The objective whose weights along the similarity's own gradient are what trains; None where there is none.
+
+    On unit vectors every similarity of this package is a function of every other one. So a direction that is the
+    gradient of another similarity multiplies the weight of every pair by a function of its score.
+    """
+    rate = rate_of(objective)
+    if rate is None:
+        return None
+    own = replace(objective, direction=None)
+    if rate == 1:
+        return own
+
+    def times_rate(term: Term) -> Term:
+        if rate.is_number:
+            outer, triplet = (None if e is None else rate * e for e in (term.outer, term.triplet))
+            return replace(term, outer=outer, triplet=triplet)
+        return term.with_sides(lambda side, s: replace(side, weight=side.slope(s) * rate.subs(s_p, s)))
+
+    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms)))
+
+
+def has_constant_weights(objective: Objective) -> bool:
+    """Whether W does not depend on the scores."""
+    return not objective.relative and all(
+        not any(t.has(x_p, x_n) for t in term.triplet_weights)
+        and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
+        and not any(side.slope(s).has(s) for _, s, side in term.named_sides)
+        for term in objective.terms
+    )

@@ -18,17 +18,21 @@ import importlib.util
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import sympy as sp
 
 from goal_analysis.declarations import Table, number_of, number_text, one_of, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import LINE, MODULE, RENAMED, TWIN, check_names
-from goal_analysis.recombination.parts import OF_PAIR, Parts, side_by_side, twin_of
+from goal_analysis.recombination.names import LINE, MODULE, RENAMED, check_names
+from goal_analysis.recombination.parts import OF_PAIR, Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
@@ -71,9 +75,8 @@ def parse_objective(
     Raises:
         ValueError: the text, with what of it was not understood and what would be accepted.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> parse_objective("circle(gamma=80)", parts).values()
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> parse_objective("circle(gamma=80)", parts_with()).values()
     {gamma: 80, m: 1/4}
     """
     if not isinstance(text, str):
@@ -94,23 +97,23 @@ def parse_objective(
         numbers = [(name, value) for name, value in own if name not in IN_LINE]
         said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
         said += (settings or {}).items()
-        names = [name for name, _ in said]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"settings: got {name} {names.count(name)} times but expected every one once")
+        for name, count in Counter(name for name, _ in said).items():
+            if count > 1:
+                raise ValueError(f"settings: got {name} {count} times but expected every one once")
         return _with_fields(_with_fields(found.with_settings(dict(said)), words), fields)
     except ValueError as problem:
         raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
-    """The objective of these names, at its defaults."""
     losses = {loss.name: loss for loss in parts.losses}
     check_names(head, pair, losses, [t.name for t in parts.triplet_weights], [p.name for p in parts.pair_weights])
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if ":" in head or head in losses:
-        own = _imported_objective(head) if ":" in head else losses[head]
+        own = getattr(found := imported(head), "objective", found) if ":" in head else losses[head]
+        if not isinstance(own, Objective):
+            raise ValueError(f"{head}: got {own!r} but expected an Objective")
         weights = None if pair is None else parts.pair(pair)
         if weights is None and mined is None:
             return replace(own, name=name) if ":" in head else own
@@ -137,21 +140,10 @@ def imported(target: str) -> Any:
                 found = importlib.import_module(module)
             finally:
                 sys.path.pop(0)
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
-    except (ImportError, AttributeError, OSError, SyntaxError) as problem:
-        raise ValueError(f"{target}: {problem}") from problem
+        return attrgetter(name)(found)
     except Exception as problem:  # the code that is imported is anybody's
-        raise ValueError(f"{target}: {type(problem).__name__}: {problem}") from problem
-
-
-def _imported_objective(target: str) -> Objective:
-    value = imported(target)
-    value = getattr(value, "objective", value)
-    if not isinstance(value, Objective):
-        raise ValueError(f"{target}: got {value!r} but expected an Objective")
-    return value
+        plain = isinstance(problem, ImportError | AttributeError | OSError | SyntaxError)
+        raise ValueError(f"{target}: {'' if plain else f'{type(problem).__name__}: '}{problem}") from problem
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +158,6 @@ def _module_of(path: Path) -> Any:
 
 
 def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
-    """The assignments within parentheses."""
     said = []
     for assignment in text.split(",") if text and text.strip() else ():
         name, equals, value = (part.strip() for part in assignment.partition("="))
@@ -177,7 +168,6 @@ def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
 
 
 def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
-    """The fields that words say."""
     found = {}
     for name, word in said:
         if name in found:
@@ -191,7 +181,6 @@ def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
 def _settings(
     said: list[tuple[str, str]], objective: Objective, owner: str, parts: Parts | None = None
 ) -> Iterator[tuple[str, float]]:
-    """Pairs of a hyperparameter's name in the objective and its value."""
     known = {h.name: h for h in objective.hyperparameters}
     if said and parts is not None:  # pair weights call their hyperparameters by their own names
         for h in parts.pair(owner).hyperparameters:
@@ -233,9 +222,8 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
         parts: what names stand for.
         ignoring: fields of the objective that something else says.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts), parts)
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts_with()), parts_with())
     'nca(tau=12)/linear@softmax:10,12'
     """
     try:
@@ -246,10 +234,10 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
     of_line = {name: getattr(objective, name) for name in IN_LINE}
     try:
-        same = replace(base.with_settings(settings), **of_line)
+        same = replace(base.with_settings(settings), **of_line, **{name: getattr(objective, name) for name in ignoring})
     except ValueError:
         return None
-    if _plain(replace(same, **{name: getattr(objective, name) for name in ignoring})) != _plain(objective):
+    if _plain(same) != _plain(objective):
         return None
     said = [f"{name}={number_text(value)}" for name, value in settings.items()]
     for name, field in of_line.items():
@@ -362,11 +350,10 @@ def _weights(table: Table, parts: Parts) -> tuple[TripletWeight, PairWeights]:
     if missing:
         raise ValueError(f"{table.where}: got no {missing[0]} but expected a name or a table of formulas")
     triplet, pair = table["triplet"], table["pair"]
-    weights = parts.pair(pair) if isinstance(pair, str) else pair_weights_from_mapping(pair)
-    if not isinstance(triplet, str):
-        return side_by_side(triplet_weight_from_mapping(triplet), weights)
-    t, p = side_by_side(parts.triplet(triplet.removesuffix(TWIN)), weights)
-    return (twin_of(t, p) if triplet.endswith(TWIN) else t), p
+    return parts.resolved(
+        triplet if isinstance(triplet, str) else triplet_weight_from_mapping(triplet),
+        pair if isinstance(pair, str) else pair_weights_from_mapping(pair),
+    )
 
 
 def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 - a frozen value
@@ -379,9 +366,8 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
     Raises:
         ValueError: the objective holds something that declarations cannot say.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> print(to_toml(parse_objective("circle(gamma=80)", parts, anchors="both"), parts), end="")
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> print(to_toml(parse_objective("circle(gamma=80)", parts_with(), anchors="both"), parts_with()), end="")
     objective = "circle(gamma=80, anchors=both)"
     """
     line = line_of(objective, parts, ("similarity", "direction"))
@@ -414,12 +400,9 @@ def _as_weights(objective: Objective):
     mining = mining_in(objective)
     if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
         return None
-    term = objective.terms[0]
-    assert term.triplet is not None
-    assert term.positives is not None
-    assert term.negatives is not None
-    positive, negative = term.positives.slope(s_p), term.negatives.slope(s_n)
-    t = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    (term,) = objective.terms
+    positive, negative = (side.slope(s) for _, s, side in term.named_sides)
+    t = sp.sympify(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]
     of_t = tuple(h for h in objective.hyperparameters if t.has(h.symbol))
     of_p = tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in (positive, negative, *reads)))

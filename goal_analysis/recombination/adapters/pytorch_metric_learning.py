@@ -24,8 +24,7 @@ from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.inputs import check_finite, lengths
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Anchors, Reduction
@@ -52,9 +51,8 @@ class MetricObjective(BaseMetricLossFunction):
     Raises:
         ValueError: a reducer that reads values: `ThresholdReducer`, `AvgNonZeroReducer`.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> loss = MetricObjective(GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})))
+    >>> import goal_analysis as ga
+    >>> loss = MetricObjective(ga.objective("nca(tau=1)/constant"))
     >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], requires_grad=True)
     >>> loss(x, torch.tensor([0, 0, 1])).backward()
     >>> x.grad
@@ -116,7 +114,6 @@ class MetricObjective(BaseMetricLossFunction):
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
 
     def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
-        """The objective with the embeddings as anchors and, where triplets are given, none but these."""
         objective = self.objective.objective
         if triplets is not None:
             objective = recombine(objective, mining="all")
@@ -166,11 +163,8 @@ def _given(
         counts = times(anchor[own], negative[own])
         p = own_positive(term.positives, s, column, present, torch.ones_like(s), middle)
         n = handed(term.negatives, s, counts > 0, middle, p.x)
-        yield (
-            p,
-            replace(n, factor=n.factor * counts),
-            lambda pull, push, column=column: push.scatter_add(1, column, pull),
-        )
+        n = replace(n, factor=n.factor * counts)
+        yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
 
 
 def _matches(
@@ -190,10 +184,8 @@ def _matches(
     negative_pairs = (indices[0], indices[2]) if len(indices) == 3 else (indices[2], indices[3])
     positives, negatives = (_mask(pairs, shape) for pairs in ((indices[0], indices[1]), negative_pairs))
     if every is not None:
-        for what, given, allowed in (
-            ("positive", positives, every.positives),
-            ("negative", negatives, every.negatives),
-        ):
+        pairs = (("positive", positives, every.positives), ("negative", negatives, every.negatives))
+        for what, given, allowed in pairs:
             for pair in (given & ~allowed).nonzero()[:1].tolist():
                 raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
         if len(indices) == 3:

@@ -43,20 +43,16 @@ class Signature:
         direction = None if objective.direction is None else objective.direction.formula
         sides = tuple(_aggregates(side, values) for t in objective.terms for side in (t.positives, t.negatives))
         rest = (*sides, objective.relative, direction, objective.similarity, objective.reduction, objective.anchors)
-        window = objective.similarity.window
-        ranges = dict.fromkeys((s_p, s_n, x_p, x_n), window)
-        return cls(rest, weights, ranges | {r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative})
+        ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
+        return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})
 
     def same_as(self, other: Signature) -> bool:
         """Whether one is a multiple of the other: floats say so at a few points, and then no witness says otherwise.
 
-        >>> from goal_analysis.recombination.recombine import composed
-        >>> from goal_analysis.symbolic.weight import PairWeights
-        >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
-        >>> double = PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
-        >>> linear, twice, constant = (
-        ...     Signature.of(composed(nca_triplet, p)) for p in (linear_pair, double, constant_pair)
-        ... )
+        >>> import goal_analysis as ga
+        >>> double = ga.PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
+        >>> pairs = ("linear", double, "constant")
+        >>> linear, twice, constant = (Signature.of(ga.recombine("nca/linear", pair=pair)) for pair in pairs)
         >>> linear.same_as(twice), linear.same_as(constant)
         (True, False)
         """
@@ -83,17 +79,14 @@ class Signature:
 
 
 def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
-    """T·P of every side of a term."""
     of_one_pair = {
         x: undetach(side.inner)
-        for x, side in ((x_p, term.positives), (x_n, term.negatives))
-        if side is not None and (side.aggregator.enumerates or side.aggregator in (MAX, MIN))
+        for x, _, side in term.named_sides
+        if side.aggregator.enumerates or side.aggregator in (MAX, MIN)
     }
-    sides = ((term.positives, s_p), (term.negatives, s_n))
-    for weight, (side, s) in zip(term.triplet_weights, sides, strict=True):
-        if side is not None:
-            triplet = undetach(weight).subs(of_one_pair, simultaneous=True)
-            yield sp.sympify(triplet * undetach(side.slope(s))).subs(values)
+    pull, push = (undetach(weight).subs(of_one_pair, simultaneous=True) for weight in term.triplet_weights)
+    for _, s, side in term.named_sides:
+        yield sp.sympify((pull if s == s_p else push) * undetach(side.slope(s))).subs(values)
 
 
 def _aggregates(side: Side | None, values: dict[sp.Symbol, sp.Expr]) -> object:

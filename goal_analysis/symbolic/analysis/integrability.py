@@ -227,26 +227,16 @@ def _witnessed(
         apart = all(side.pool is Pool.OWN for side in term.sides)  # else one side's pairs bound the other's aggregate
         if plane is not None and apart and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
             value, region = plane
-            sides = dict(_aggregated(term))
+            sides = {x: side for x, _, side in term.named_sides}
             ends = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
             ranges = {x: span for x, span in ends.items() if span is not None and span[0] < span[1]}
             if len(ranges) == len(ends):
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
     for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) and loss.detaches else ())):
-        positives, negatives = several_pairs(*counts)
-        several = gradient_of_several(objective, positives, negatives)
+        several = gradient_of_several(objective, *counts)
         ends = dict.fromkeys(several, field.region[s_n])
         yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
-
-
-def several_pairs(positives: int, negatives: int) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
-    """The similarities of so many pairs of an anchor."""
-    of_p, of_n = (
-        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
-        for s, count in (("s_p", positives), ("s_n", negatives))
-    )
-    return of_p, of_n
 
 
 def grows(objective: Objective) -> bool:
@@ -255,10 +245,14 @@ def grows(objective: Objective) -> bool:
     return any(side.aggregator.name not in ("each", "each_mean", "max", "min", "mean") for side in sides)
 
 
-def gradient_of_several(decomposition: Decomposition, positives, negatives) -> dict[sp.Symbol, sp.Expr]:
-    """∂L/∂s of every positive and negative of one anchor."""
-    weights_p, weights_n = decomposition.weights(positives, negatives)
-    return dict(zip((*positives, *negatives), (*(-w for w in weights_p), *weights_n), strict=True))
+def gradient_of_several(decomposition: Decomposition, positives: int, negatives: int) -> dict[sp.Symbol, sp.Expr]:
+    """∂L/∂s of so many positives and negatives of one anchor."""
+    of_p, of_n = (
+        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
+        for s, count in (("s_p", positives), ("s_n", negatives))
+    )
+    weights_p, weights_n = decomposition.weights(of_p, of_n)
+    return dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
 
 
 # --- proofs --------------------------------------------------------------------------------------
@@ -268,11 +262,11 @@ def _with_active(loss: Objective) -> Objective:
     """The loss with a mean over active values written as a mean where all are."""
     ends = dict.fromkeys((s_p, s_n), (loss.similarity.opposite, loss.similarity.identical))
 
-    def read(side: Side | None) -> Side | None:
-        all_active = side is not None and side.aggregator == MEAN_ACTIVE and sign_over(side.inner, ends) > 0
-        return replace(side, aggregator=MEAN) if all_active and side is not None else side
+    def read(side: Side, _: sp.Symbol) -> Side:
+        all_active = side.aggregator == MEAN_ACTIVE and sign_over(side.inner, ends) > 0
+        return replace(side, aggregator=MEAN) if all_active else side
 
-    terms = tuple(replace(t, positives=read(t.positives), negatives=read(t.negatives)) for t in loss.terms)
+    terms = tuple(term.with_sides(read) for term in loss.terms)
     return loss if terms == loss.terms else replace(loss, terms=terms)
 
 
@@ -283,10 +277,10 @@ def is_continuous_loss(loss: Objective) -> bool:
     if loss.detaches:
         return False
     for term in loss.terms:
-        region = {x: reach(side, loss.similarity) for x, side in _aggregated(term)}
+        region = {x: reach(side, loss.similarity) for x, _, side in term.named_sides}
         if not is_continuous(term.effective_outer, region):
             return False
-        if not all(_is_continuous_side(side, loss.similarity) for _, side in _aggregated(term)):
+        if not all(_is_continuous_side(side, loss.similarity) for side in term.sides):
             return False
     return True
 
@@ -330,7 +324,7 @@ def _is_univariate(part: Objective) -> bool:
     (term,), similarity = part.terms, part.similarity
     if len(term.sides) > 1:
         return False
-    ((x, side),) = _aggregated(term)
+    ((x, _, side),) = term.named_sides
     if side.aggregator.enumerates or _adds(term, x) or _chooses_extremes(side, similarity):
         field = decompose(part).field
         return not poles(field.positive + field.negative, field.region)
@@ -355,20 +349,13 @@ def _adds(term: Term, x: sp.Symbol) -> bool:
 def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
     """c where the weights are c times those of the loss when it stops no gradient, and that is continuous."""
     (term,) = loss.terms
-    factors, plain = set(), {}
-    for x, side in _aggregated(term):
-        s, inner = (s_p if x is x_p else s_n), undetach(side.inner)
+    factors = set()
+    for _, s, side in term.named_sides:
+        inner = undetach(side.inner)
         factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)) if inner.has(s) else sp.S.One)
-        plain["positives" if x is x_p else "negatives"] = replace(side, inner=inner)
     factor = factors.pop()
-    continuous = not factors and factor.is_number and is_continuous_loss(loss.of_terms((replace(term, **plain),)))
-    return factor if continuous else None
-
-
-def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:
-    for x, side in ((x_p, term.positives), (x_n, term.negatives)):
-        if side is not None:
-            yield x, side
+    plain = term.with_sides(lambda side, _: replace(side, inner=undetach(side.inner)))
+    return factor if not factors and factor.is_number and is_continuous_loss(loss.of_terms((plain,))) else None
 
 
 _PLACES = tuple(sp.Dummy(real=True) for _ in range(2))
@@ -434,8 +421,7 @@ def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
     """
     at: dict[sp.Symbol, sp.Expr] = {}
     region = {}
-    for x, side in _aggregated(term):
-        s = s_p if x is x_p else s_n
+    for x, s, side in term.named_sides:
         if side.aggregator.enumerates or _adds(term, x):
             at[x], region[s] = side.inner, (similarity.opposite, similarity.identical)
         elif _is_continuous_side(side, similarity):
@@ -493,7 +479,7 @@ def _unproved(
     if grows(objective.loss):
         yield "the asymmetry of ever more pairs"
         return
-    several = gradient_of_several(objective, *several_pairs(2, 2))
+    several = gradient_of_several(objective, 2, 2)
     if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
         yield "the asymmetry of several pairs, whose formula is too long,"
         return

@@ -8,11 +8,12 @@ searched.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -20,12 +21,14 @@ import sympy as sp
 
 from goal_analysis.numeric.extremes import (
     Bounds,
-    Monotony,
+    Point,
     Search,
     Signs,
     bounds,
+    diverges,
     monotony,
     poles_of,
+    read_by,
     signs,
 )
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -58,7 +61,7 @@ class Answer:
 
     growth: Growth
     proved: bool
-    falls_at: tuple[float, ...] | None = None
+    falls_at: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -71,38 +74,36 @@ class Plateau:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The characteristics of a weight of one similarity.
+class Shape:
+    """The characteristics of a weight: of a curve over one similarity, or of a surface over both.
 
     Args:
-        at_opposite: the limit for opposite vectors, possibly infinite.
-        at_identical: the limit for identical vectors, possibly infinite.
+        easiest: its limit, possibly infinite, for an identical positive and an opposite negative.
+        hardest: that for the reverse.
         answer: how it answers to hardness.
         bounds: its extremes and poles.
-        sign_changes: where it changes sign.
-        plateaus: the ends of the range at which it has saturated, of a bounded weight.
-    """
-
-    at_opposite: float
-    at_identical: float
-    answer: Answer
-    bounds: Bounds
-    sign_changes: tuple[float, ...]
-    plateaus: tuple[Plateau, ...]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """The characteristics of a weight of both similarities.
-
-    ``easiest`` is its limit for an identical positive and an opposite negative, ``hardest`` that for the reverse; the
-    rest is as of a `Curve`.
+        along: the similarity that a curve is over; None of a surface.
+        sign_changes: where a curve changes sign.
+        plateaus: the ends of the range at which a bounded curve has saturated.
     """
 
     easiest: float
     hardest: float
     answer: Answer
     bounds: Bounds
+    along: sp.Symbol | None = None
+    sign_changes: tuple[float, ...] = ()
+    plateaus: tuple[Plateau, ...] = ()
+
+    @property
+    def at_opposite(self) -> float:
+        """The limit of a curve for opposite vectors."""
+        return self.hardest if self.along == s_p else self.easiest
+
+    @property
+    def at_identical(self) -> float:
+        """The limit of a curve for identical vectors."""
+        return self.easiest if self.along == s_p else self.hardest
 
 
 class Effect(Enum):
@@ -128,7 +129,7 @@ class Action:
     effect: Effect
     proved: bool
     where: str = ""
-    below_at: tuple[float, ...] | None = None
+    below_at: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,9 @@ class Characteristics:
     read other pairs, and that a triplet without others around it is described.
     """
 
-    triplet: Surface | None
-    positive: Curve | Surface
-    negative: Curve | Surface
+    triplet: Shape | None
+    positive: Shape
+    negative: Shape
     pull: Action
     push: Action
     similarity: Similarity
@@ -165,159 +166,135 @@ def characteristics(
     's_n < 0'
     """
     field = objective.field if isinstance(objective, Decomposition) else objective
-    values = field.values(settings) | {r.symbol: sp.S.Zero for r in field.relative}
-    of = field.similarity
-    positive, negative = (weight.subs(values) for weight in (field.positive, field.negative))
+    values, of = field.values(settings) | {r.symbol: sp.S.Zero for r in field.relative}, field.similarity
+    parts = field.factors or field
+    pair = [part.subs(values) for part in (parts.positive, parts.negative)]
+    triplet = None if field.factors is None else field.factors.triplet.subs(values)
+    along = (None, None) if triplet is None else (s_p, s_n)
+    positive, negative = (_shape(part, of, s) for part, s in zip(pair, along, strict=True))
+    pull, push = (_action(part if triplet is None else triplet * part, of) for part in pair)
     alone = bool(field.relative)
-    if field.factors is None:
-        surfaces = _surface(positive, of), _surface(negative, of)
-        return Characteristics(None, *surfaces, _action(positive, of), _action(negative, of), of, alone)
-    t, p, n = (e.subs(values) for e in (field.factors.triplet, field.factors.positive, field.factors.negative))
-    shapes = _surface(t, of), _curve(p, s_p, of), _curve(n, s_n, of)
-    return Characteristics(*shapes, _action(t * p, of), _action(t * n, of), of, alone)
+    return Characteristics(None if triplet is None else _shape(triplet, of), positive, negative, pull, push, of, alone)
 
 
 @lru_cache(maxsize=1024)
-def _curve(weight: sp.Expr, s: sp.Symbol, of: Similarity) -> Curve:
-    symbols, spans = (s,), ((of.opposite, of.identical),)
-    compiled = program([weight], symbols)
-    limits = _limit(compiled, ((of.opposite, 1),)), _limit(compiled, ((of.identical, -1),))
-    moves = {s: monotony(weight, s, symbols, spans)}
-    of_weight = _bounds(weight, symbols, spans, moves, limits)
-    search = Search.of(weight, symbols, spans)
-    grid, inside = search.axes[0][1:-1], search.on_grid[1:-1]
+def _shape(weight: sp.Expr, of: Similarity, along: sp.Symbol | None = None) -> Shape:
+    own = read_by(weight)
+    compiled, hardest = program([weight], own), tuple(HARDER[s] for s in own)
+    limits: dict[tuple[int, ...], float] = {
+        ends: _limit(compiled, ends, of) for ends in product((-1, 1), repeat=len(own))
+    }
+    moves = {s: monotony(weight, s, of) for s in own}
+    found = _in_corners(weight, moves, limits.values(), of) or bounds(weight, of)
+    shape = Shape(limits[tuple(-end for end in hardest)], limits[hardest], _answer(moves), found, along)
+    if along not in own:
+        return shape
+    search, limits_along = Search.over(weight, of), (shape.at_opposite, shape.at_identical)
 
     def at(x: float) -> float:
         return compiled.run(FLOAT, x)[0]
 
-    changes = tuple(_sign_changes(at, grid, inside)) if signs(weight, symbols, spans).below else ()
-    plateaus = tuple(_plateaus(at, grid, inside, limits, of, of_weight.scale)) if math.isfinite(of_weight.scale) else ()
-    return Curve(*limits, _answer(moves), of_weight, changes, plateaus)
+    changes = _sign_changes(at, search.axes[0][1:-1], search.on_grid[1:-1]) if signs(weight, of).below_at else ()
+    plateaus = _plateaus(at, search, limits_along, of, found.scale) if math.isfinite(found.scale) else ()
+    return replace(shape, sign_changes=tuple(changes), plateaus=tuple(plateaus))
 
 
-@lru_cache(maxsize=1024)
-def _surface(weight: sp.Expr, of: Similarity) -> Surface:
-    symbols, spans = (s_p, s_n), ((of.opposite, of.identical),) * 2
-    compiled = program([weight], symbols)
-    opposite, identical = (of.opposite, 1), (of.identical, -1)
-    corners = {(p, n): _limit(compiled, (p, n)) for p in (opposite, identical) for n in (opposite, identical)}
-    moves = {s: monotony(weight, s, symbols, spans) for s in symbols}
-    of_weight = _bounds(weight, symbols, spans, moves, tuple(corners.values()))
-    return Surface(corners[identical, opposite], corners[opposite, identical], _answer(moves), of_weight)
+def _in_corners(
+    weight: sp.Expr, moves: Mapping[sp.Symbol, Signs], limits: Collection[float], of: Similarity
+) -> Bounds | None:
+    """The bounds of a weight that is proved to be monotone along every similarity; None of another."""
+    monotone = all(move.proved and None in (move.above_at, move.below_at) for move in moves.values())
+    if not monotone or poles_of(weight, of) or any(map(math.isnan, limits)):
+        return None
+    return Bounds(min(limits), max(limits), True)
 
 
-def _answer(moves: Mapping[sp.Symbol, Monotony]) -> Answer:
-    harder = [(m.rises_at, m.falls_at)[:: HARDER[s]] for s, m in moves.items()]
+def _answer(moves: Mapping[sp.Symbol, Signs]) -> Answer:
+    harder = [(move.above_at, move.below_at)[:: HARDER[s]] for s, move in moves.items()]
     grows = any(up is not None for up, _ in harder)
     falls = next((down for _, down in harder if down is not None), None)
-    growth = {
-        (True, False): Growth.GROWS,
-        (False, True): Growth.FALLS,
-        (True, True): Growth.MIXED,
-        (False, False): Growth.CONSTANT,
-    }[grows, falls is not None]
-    if growth is Growth.MIXED:
-        return Answer(growth, True, falls)
+    if grows and falls is not None:
+        return Answer(Growth.MIXED, True, falls)
+    growth = Growth.GROWS if grows else Growth.CONSTANT if falls is None else Growth.FALLS
     return Answer(growth, all(move.proved for move in moves.values()))
-
-
-def _bounds(weight: sp.Expr, symbols, spans, moves: Mapping[sp.Symbol, Monotony], limits: Sequence[float]) -> Bounds:
-    """A weight that is proved to be monotone along every similarity has its extremes in the corners."""
-    monotone = all(m.proved and (m.rises_at is None or m.falls_at is None) for m in moves.values())
-    if monotone and not poles_of(weight, symbols, spans) and not any(map(math.isnan, limits)):
-        return Bounds(min(limits), max(limits), True)
-    return bounds(weight, symbols, spans)
 
 
 @lru_cache(maxsize=1024)
 def _action(weight: sp.Expr, of: Similarity) -> Action:
-    symbols, spans = (s_p, s_n), ((of.opposite, of.identical),) * 2
-    found = signs(weight, symbols, spans)
-    if not found.below:
-        return Action(Effect.RIGHT if found.above else Effect.NONE, found.proved)
-    if not found.above:
+    found = signs(weight, of)
+    if found.below_at is None:
+        return Action(Effect.NONE if found.above_at is None else Effect.RIGHT, found.proved)
+    if found.above_at is None:
         return Action(Effect.REVERSED, found.proved, below_at=found.below_at)
-    return Action(Effect.MIXED, True, _where(weight, found, symbols, spans), found.below_at)
+    return Action(Effect.MIXED, True, _where(weight, found.undecided, found.below_at, of), found.below_at)
 
 
-def _where(weight: sp.Expr, found: Signs, symbols, spans) -> str:
+def _where(weight: sp.Expr, deciding: sp.Expr, below_at: Point, of: Similarity) -> str:
     """Where the sign-giving factors are below zero: stretches of one similarity, or a condition, or a point."""
-    deciding, point = found.undecided, dict(zip(symbols, found.below_at or (), strict=True))
-    own = tuple(s for s in symbols if deciding.has(s))
+    own = read_by(deciding)
     if len(own) == 1:
-        (s,) = own
         # All that reads this similarity alone: a step may cut off a part of the stretch.
-        factors = [f for f in sp.Mul.make_args(sp.factor_terms(weight)) if f.free_symbols == {s}]
-        alone = sp.Mul(*factors)
-        sign = -1 if evaluate(alone, {s: point[s]}) > 0 else 1
-        stretches = _stretches_below(sign * alone, s, spans[symbols.index(s)])
+        alone = sp.Mul(*(f for f in sp.Mul.make_args(sp.factor_terms(weight)) if f.free_symbols == set(own)))
+        sign = -1 if evaluate(alone, dict(zip((s_p, s_n), below_at, strict=True))) > 0 else 1
+        stretches = _stretches_below(sign * alone, own[0], of)
         if 0 < len(stretches) <= MANY:
             return " or ".join(stretches)
     condition = f"{plain(deciding)} < 0"
-    return condition if len(condition) <= LONGEST else f"for example {_place(found.below_at or ())}"
+    return condition if len(condition) <= LONGEST else f"for example {_place(below_at)}"
 
 
-def _stretches_below(deciding: sp.Expr, s: sp.Symbol, span) -> list[str]:
-    search = Search.of(deciding, (s,), (span,))
+def _stretches_below(deciding: sp.Expr, s: sp.Symbol, of: Similarity) -> list[str]:
+    search, compiled = Search.over(deciding, of), program([deciding], (s,))
     grid, values = search.axes[0], search.on_grid
-    compiled = program([deciding], (s,))
-    edges = list(_sign_changes(lambda x: compiled.run(FLOAT, x)[0], grid, values))
-    ends = [-math.inf, *edges, math.inf]
+    edges = _sign_changes(lambda x: compiled.run(FLOAT, x)[0], grid, values)
     said = []
-    for low, high in pairwise(ends):
-        inside = values[(grid > low) & (grid < high)]
-        if (inside < 0).any():
+    for low, high in pairwise([-math.inf, *edges, math.inf]):
+        if (values[(grid > low) & (grid < high)] < 0).any():
             left = "" if math.isinf(low) else f"{number(low)} < "
             right = "" if math.isinf(high) else f" < {number(high)}"
             said.append(f"{s} > {number(low)}" if left and not right else f"{left}{s}{right}")
     return said
 
 
-def _place(point: Sequence[float], symbols: Sequence[sp.Symbol] = (s_p, s_n)) -> str:
-    return "at " + ", ".join(f"{s} = {x:.6g}" for s, x in zip(symbols, point, strict=True))
+def _place(point: Point) -> str:
+    return "at " + ", ".join(f"{s} = {x:.6g}" for s, x in zip((s_p, s_n), point, strict=True))
 
 
-def _limit(compiled: Program, ends: Sequence[tuple[sp.Expr, int]]) -> float:
-    """The limit at the ends, each with the direction to the inside of the range; infinite where the values keep
-    growing.
-    """
+def _limit(compiled: Program, ends: Sequence[int], of: Similarity) -> float:
+    """The limit at the ends, −1 for opposite and 1 for identical; infinite where the values keep growing."""
+    exact = [of.opposite if end < 0 else of.identical for end in ends]
     values = []
     with mpmath.workdps(60):
         for digits in (8, 16, 24):
             close = mpmath.mpf(10) ** -digits
-            point = (float(s) + inward * close if s.is_finite else -inward / close for s, inward in ends)
+            point = (float(s) - end * close if s.is_finite else end / close for s, end in zip(exact, ends, strict=True))
             values.append(compiled.run(MULTIPRECISION, *point)[0])
     first, middle, last = values
     if not mpmath.isfinite(last):
         return float(last)
-    sizes = [abs(value) for value in values]
-    if abs(last) > 1e3 * max(abs(first), 1) or _keeps_growing(*sizes):
+    if abs(last) > 1e3 * max(abs(first), 1) or diverges(*map(abs, values)):
         return math.copysign(math.inf, last)
-    if any(s.is_infinite for s, _ in ends) and abs(last - middle) > 1e-6 * (1 + abs(last)):
+    if not all(s.is_finite for s in exact) and abs(last - middle) > 1e-6 * (1 + abs(last)):
         return math.nan
-    exact = compiled.run(FLOAT, *(float(s) for s, _ in ends))[0]
-    agrees = math.isfinite(exact) and abs(exact - float(last)) < 1e-7 * (1 + abs(exact))
-    return (exact if agrees else float(last)) + 0.0
-
-
-def _keeps_growing(first, middle, last) -> bool:
-    """As the logarithm does, by the same amount every time."""
-    return last - first > 1 and last - middle > 0.9 * (middle - first) > 0
+    there = compiled.run(FLOAT, *map(float, exact))[0]
+    agrees = math.isfinite(there) and abs(there - float(last)) < 1e-7 * (1 + abs(there))
+    return (there if agrees else float(last)) + 0.0
 
 
 def _sign_changes(value: Callable[[float], float], grid: np.ndarray, values: np.ndarray) -> Iterable[float]:
     """Where the weight changes sign. A stretch of zeros between two signs gives both of its ends."""
     signed = np.flatnonzero((values != 0) & np.isfinite(values))
     for k in np.flatnonzero(np.diff(values[signed] < 0)):
-        i, j = signed[k], signed[k + 1]
-        left, right = float(grid[i]), float(grid[j])
-        before, after = bool(values[i] < 0), bool(values[j] < 0)
-        yield _edge(left, right, lambda s, sign=before: value(s) != 0 and (value(s) < 0) == sign)
+        i, j = signed[k : k + 2]
+        before, after = np.sign(values[i]), np.sign(values[j])
+        yield _edge(grid[i], grid[j], lambda s, before=before: np.sign(value(s)) == before)
         if j > i + 2:
-            yield _edge(left, right, lambda s, sign=after: value(s) == 0 or (value(s) < 0) != sign)
+            yield _edge(grid[i], grid[j], lambda s, after=after: np.sign(value(s)) != after)
 
 
-def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
+def _edge(left: Any, right: Any, holds: Callable[[float], bool]) -> float:
+    """Where what holds at the left ends."""
+    left, right = float(left), float(right)
     for _ in range(60):
         middle = (left + right) / 2
         left, right = (middle, right) if holds(middle) else (left, middle)
@@ -325,30 +302,21 @@ def _edge(left: float, right: float, holds: Callable[[float], bool]) -> float:
 
 
 def _plateaus(
-    value: Callable[[float], float],
-    grid: np.ndarray,
-    inside: np.ndarray,
-    limits: Sequence[float],
-    of: Similarity,
-    scale: float,
+    value: Callable[[float], float], search: Search, limits: Sequence[float], of: Similarity, scale: float
 ) -> Iterable[Plateau]:
     """The flat stretch at either end, if it is long and not the whole range."""
     low, high = map(float, of.window)
-    for end, limit, s, values in (
-        (of.opposite, limits[0], grid, inside),
-        (of.identical, limits[1], grid[::-1], inside[::-1]),
-    ):
+    for end, start, limit, way in ((of.opposite, low, limits[0], 1), (of.identical, high, limits[1], -1)):
 
-        def near(x, limit=limit):
+        def is_near(x, limit=limit):
             return np.abs(x - limit) <= FLAT * scale * (1 + 1e-9)
 
-        with np.errstate(invalid="ignore"):
-            leaves = np.flatnonzero(~near(values))
-        if not len(leaves) or not leaves[0]:
-            continue
-        edge = _edge(float(s[leaves[0] - 1]), float(s[leaves[0]]), lambda x, near=near: bool(near(value(x))))
-        if abs(edge - (low if s is grid else high)) >= LONG * (high - low):
-            yield Plateau(min(float(end), edge), max(float(end), edge), limit)
+        s, near = search.axes[0][1:-1][::way], is_near(search.on_grid[1:-1][::way])
+        leaves = int(np.argmin(near))
+        if leaves and not near[leaves]:
+            edge = _edge(s[leaves - 1], s[leaves], lambda x, is_near=is_near: is_near(value(x)))
+            if abs(edge - start) >= LONG * (high - low):
+                yield Plateau(min(float(end), edge), max(float(end), edge), limit)
 
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -359,14 +327,9 @@ WORDS = {"positive": ("attracts", "repels"), "negative": ("repels", "attracts")}
 
 def characteristics_page(found: Characteristics) -> Page:
     """A row for every weight, and one each for what w⁺ and w⁻ do."""
-    positive, negative = ("P⁺", "P⁻") if found.triplet else ("w⁺", "w⁻")
-    rows = [] if found.triplet is None else [Row("triplet", "T", _surface_text(found.triplet))]
-    for key, label, weight in (
-        ("positive", positive, found.positive),
-        ("negative", negative, found.negative),
-    ):
-        text = _curve_text(weight, found.similarity) if isinstance(weight, Curve) else _surface_text(weight)
-        rows.append(Row(key, label, text))
+    labels = {"triplet": "T", "positive": "P⁺" if found.triplet else "w⁺", "negative": "P⁻" if found.triplet else "w⁻"}
+    shapes = {key: getattr(found, key) for key in labels}
+    rows = [Row(key, labels[key], _shape_text(shape, found.similarity)) for key, shape in shapes.items() if shape]
     rows.append(Row("pull", "effect of w⁺", action_text(found.pull, "positive")))
     rows.append(Row("push", "effect of w⁻", action_text(found.push, "negative")))
     if found.alone:
@@ -386,37 +349,29 @@ def action_text(action: Action, what: str) -> str:
     return text + ("" if action.proved else SEARCHED)
 
 
-def _surface_text(surface: Surface) -> str:
-    if surface.answer.growth is Growth.CONSTANT and surface.bounds.proved:
-        return f"constant, {number(surface.bounds.most)} everywhere"
-    ends = f"{number(surface.easiest)} easiest, {number(surface.hardest)} hardest"
-    return "; ".join([_growth_text(surface.answer), ends, *_bounds_text(surface.bounds)])
-
-
-def _curve_text(curve: Curve, of: Similarity) -> str:
-    if curve.answer.growth is Growth.CONSTANT and curve.bounds.proved:
-        return f"constant, {number(curve.bounds.most)} everywhere"
-    low = "for opposite" if of.opposite.is_finite else "towards -inf"
-    high = "for identical" if of.identical.is_finite else "towards inf"
-    ends = f"{number(curve.at_opposite)} {low}, {number(curve.at_identical)} {high}"
-    parts = [
-        _growth_text(curve.answer),
-        ends + (" vectors" if of.identical.is_finite else ""),
-        *_bounds_text(curve.bounds),
-    ]
-    if curve.sign_changes:
-        said = [f"s = {number(s)}" for s in curve.sign_changes[:MANY]]
-        more = len(curve.sign_changes) - MANY
+def _shape_text(shape: Shape, of: Similarity) -> str:
+    if shape.answer.growth is Growth.CONSTANT and shape.bounds.proved:
+        return f"constant, {number(shape.bounds.most)} everywhere"
+    if shape.along is None:
+        ends = f"{number(shape.easiest)} easiest, {number(shape.hardest)} hardest"
+    else:
+        low = "for opposite" if of.opposite.is_finite else "towards -inf"
+        high = "for identical vectors" if of.identical.is_finite else "towards inf"
+        ends = f"{number(shape.at_opposite)} {low}, {number(shape.at_identical)} {high}"
+    parts = [_growth_text(shape), ends, *_bounds_text(shape.bounds)]
+    if shape.sign_changes:
+        said = [f"s = {number(s)}" for s in shape.sign_changes[:MANY]]
+        more = len(shape.sign_changes) - MANY
         parts.append("changes sign at " + " and ".join(said) + (f" and {more} others" if more > 0 else ""))
-    parts += [
-        f"within {FLAT:.0%} of {number(p.value)} from {number(p.low)} to {number(p.high)}" for p in curve.plateaus
-    ]
+    flat = ((number(x) for x in (plateau.value, plateau.low, plateau.high)) for plateau in shape.plateaus)
+    parts += [f"within {FLAT:.0%} of {value} from {low} to {high}" for value, low, high in flat]
     return "; ".join(parts)
 
 
-def _growth_text(answer: Answer) -> str:
-    if answer.growth is Growth.MIXED and len(answer.falls_at or ()) == 2:
-        return f"{answer.growth.value} (falls {_place(answer.falls_at or ())})"
+def _growth_text(shape: Shape) -> str:
+    answer = shape.answer
+    if answer.falls_at is not None and shape.along is None:
+        return f"{answer.growth.value} (falls {_place(answer.falls_at)})"
     return answer.growth.value + ("" if answer.proved else SEARCHED)
 
 

@@ -1,4 +1,4 @@
-"""The extremes, poles, signs and monotony of a formula over the range of its similarities.
+"""The extremes, poles, signs and monotony of a formula of s_p and s_n over the range of a similarity.
 
 Intervals prove: a formula that is nowhere below zero in any of finitely many boxes is nowhere below zero. What they do
 not prove is searched: from the best points of a grid, which is finer near the ends of the range, every candidate is
@@ -9,7 +9,7 @@ is not said to be absent.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -20,12 +20,13 @@ import numpy as np
 import sympy as sp
 from mpmath import iv
 
-from goal_analysis.numeric.lowering import NUMPY, function, lowered
-from goal_analysis.symbolic.language.primitives import step
-from goal_analysis.symbolic.proof.evaluation import INTERVAL, MULTIPRECISION, Program, program
+from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.numeric.lowering import NUMPY
+from goal_analysis.symbolic.language.primitives import s_n, s_p, step
+from goal_analysis.symbolic.language.similarity import Similarity
+from goal_analysis.symbolic.proof.evaluation import INTERVAL, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import certain_value
 
-Span = tuple[sp.Expr, sp.Expr]  # the ends of a range, possibly infinite
 Point = tuple[float, ...]
 
 EVEN = {1: 4096, 2: 160}  # cells along the window of every similarity, for formulas of one and of two
@@ -36,7 +37,6 @@ CANDIDATES = 16  # how many of these are refined
 ROUNDS, SHRINK = 28, 0.42  # of the refinement, and by how much it narrows every time
 LEAST = sp.Rational(1, 10**12)  # how far inside of its range a similarity is
 DEPTH, BOXES = 9, 300  # how often a side of a box is halved in a proof, and how many boxes there are at most
-NEGLIGIBLE = 1e-12  # a value this far below zero, as a share of the largest, is rounding
 
 
 @dataclass(frozen=True)
@@ -72,92 +72,73 @@ class Bounds:
         return max(abs(self.least), abs(self.most))
 
 
-def _read(
-    expression: sp.Expr, symbols: Sequence[sp.Symbol], spans: Sequence[Span]
-) -> tuple[tuple[sp.Symbol, ...], tuple[Span, ...]]:
-    """The symbols that occur in a formula, and their ranges."""
-    own = tuple((s, span) for s, span in zip(symbols, spans, strict=True) if expression.has(s))
-    return tuple(s for s, _ in own), tuple(span for _, span in own)
+def read_by(*formulas: sp.Expr) -> tuple[sp.Symbol, ...]:
+    """The similarities that formulas read."""
+    return tuple(s for s in (s_p, s_n) if any(formula.has(s) for formula in formulas))
+
+
+def _in_the_plane(point: Iterable[float], own: Iterable[sp.Symbol], of: Similarity) -> Point:
+    """The point (s_p, s_n), with the middle of the range for a similarity that is not among its own."""
+    middle = float(sum(of.window)) / 2
+    return tuple(({s_p: middle, s_n: middle} | dict(zip(own, point, strict=True))).values())
 
 
 # --- the grid and its refinement ------------------------------------------------------------------
 
 
-def points_along(span: Span, count: int, off: float) -> np.ndarray:
+def points_along(of: Similarity, count: int, off: float) -> np.ndarray:
     """Points of a range: even ones over its window, ever closer ones towards a finite end, ever farther ones beyond.
 
     The even ones are moved by a share of their distance: people put kinks at round numbers.
     """
-    low, high = (float(end) for end in span)
-    window_low, window_high = window(span)
-    even = window_low + (window_high - window_low) * np.clip((np.arange(count + 2) - off) / count, 0, 1)
-    near = (window_high - window_low) * 10.0 ** -np.arange(2.0, 12.0)
+    low, high = map(float, of.window)
+    even = low + (high - low) * np.clip((np.arange(count + 2) - off) / count, 0, 1)
+    near = (high - low) * 10.0 ** -np.arange(2.0, 12.0)
     far = np.geomspace(1.0, FAR, 48)
-    below = window_low - far if math.isinf(low) else low + near
-    above = window_high + far if math.isinf(high) else high - near
+    below = low + near if of.opposite.is_finite else low - far
+    above = high - near if of.identical.is_finite else high + far
     return np.unique(np.concatenate([even, below, above]))
-
-
-def window(span: Span) -> tuple[float, float]:
-    """The range, or a stretch of 8 of a range without an end, as of `Similarity.window`."""
-    low, high = (float(end) for end in span)
-    if math.isinf(low) and math.isinf(high):
-        return -4.0, 4.0
-    return (high - 8.0 if math.isinf(low) else low), (low + 8.0 if math.isinf(high) else high)
 
 
 @dataclass(frozen=True)
 class Search:
-    """The values of a formula on a grid, and the search for its largest values."""
+    """The values of a formula on a grid of the similarities that it reads, and the search for its largest values."""
 
-    values: Callable[..., np.ndarray]
+    formula: Compiled
     axes: tuple[np.ndarray, ...]
     on_grid: np.ndarray
 
     @classmethod
     @lru_cache(maxsize=64)
-    def of(cls, expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Search:
-        """The search over the ranges of the symbols."""
-        axes = tuple(points_along(span, EVEN[len(symbols)], off) for span, off in zip(spans, OFF, strict=False))
-        run = function(lowered(program([expression], symbols)), NUMPY)
+    def over(cls, expression: sp.Expr, of: Similarity) -> Search:
+        """The search over the range of a similarity."""
+        own = read_by(expression)
+        axes = tuple(points_along(of, EVEN[len(own)], off) for off in OFF[: len(own)])
+        formula = compiled([expression], own, NUMPY)
+        return cls(formula, axes, *formula(*np.meshgrid(*axes, indexing="ij")))
 
-        def values(*grids: np.ndarray) -> np.ndarray:
-            return np.broadcast_to(run(*grids)[0], np.broadcast_shapes(*(grid.shape for grid in grids)))
-
-        return cls(values, axes, values(*np.meshgrid(*axes, indexing="ij")))
-
-    def peaks(self, of: Callable[[np.ndarray], np.ndarray], rounds: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def peaks(self, of: Callable[[np.ndarray], np.ndarray], rounds: int = ROUNDS) -> tuple[np.ndarray, np.ndarray]:
         """The points at which ``of`` the values is large, refined in so many rounds, shape ``(points, similarities)``,
         and what it is there, the largest first; what is not a number counts as −∞.
         """
-        with np.errstate(invalid="ignore"):
-            found = _ordered(of(self.on_grid))
-        dims = len(self.axes)
-        parts = [np.array_split(np.arange(len(axis)), BLOCKS[dims]) for axis in self.axes]
+        found = _ordered(of(self.on_grid))
         best = []
-        for block in product(*parts):
+        for block in product(*(np.array_split(np.arange(len(axis)), BLOCKS[found.ndim]) for axis in self.axes)):
             inside = found[np.ix_(*block)]
             at = np.unravel_index(int(np.argmax(inside)), inside.shape)
             best.append(tuple(rows[i] for rows, i in zip(block, at, strict=True)))
-        best.sort(key=lambda at: -found[at])
-        chosen = np.array(best[:CANDIDATES])
-        centres = np.stack([axis[chosen[:, i]] for i, axis in enumerate(self.axes)], axis=1)
-        beside = [np.maximum(np.diff(a, prepend=a[0])[i], np.diff(a, append=a[-1])[i])
-                  for a, i in zip(self.axes, chosen.T, strict=True)]  # fmt: skip
-        top = found[tuple(chosen.T)]
-        return self._refined(of, centres, top, np.stack(beside, axis=1), ROUNDS if rounds is None else rounds)
-
-    def _refined(self, of, centres: np.ndarray, top: np.ndarray, half: np.ndarray, rounds: int):
+        chosen = np.array(sorted(best, key=lambda at: -found[at])[:CANDIDATES])
+        apart = [np.maximum(np.diff(axis, prepend=axis[0]), np.diff(axis, append=axis[-1])) for axis in self.axes]
+        centres, half = (np.stack([a[i] for a, i in zip(of_axes, chosen.T, strict=True)], axis=1)
+                         for of_axes in (self.axes, apart))  # fmt: skip
+        top, rows = found[tuple(chosen.T)], np.arange(len(chosen))
         low, high = (np.array([axis[end] for axis in self.axes]) for end in (0, -1))
-        around = np.array(list(product(np.linspace(-1, 1, 7), repeat=len(self.axes))))
-        rows = np.arange(len(centres))
-        for _ in range(rounds):
-            tried = np.clip(centres[:, None] + half[:, None] * around, low, high)
-            with np.errstate(invalid="ignore"):
-                found = _ordered(of(self.values(*np.moveaxis(tried, -1, 0))))
-            best = found.argmax(1)
-            centres, top = tried[rows, best], found[rows, best]
-            half = half * SHRINK
+        around = np.array(list(product(np.linspace(-1, 1, 7), repeat=found.ndim)))
+        for narrowed in SHRINK ** np.arange(rounds):
+            tried = np.clip(centres[:, None] + narrowed * half[:, None] * around, low, high)
+            values = _ordered(of(*self.formula(*np.moveaxis(tried, -1, 0))))
+            best = values.argmax(1)
+            centres, top = tried[rows, best], values[rows, best]
         order = np.argsort(-top, kind="stable")
         return centres[order], top[order]
 
@@ -170,42 +151,36 @@ def _ordered(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2048)
-def bounds(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Bounds:
-    """The extremes and poles of a formula in numbers and these symbols over their ranges."""
-    if not expression.has(*symbols):
+def bounds(expression: sp.Expr, of: Similarity) -> Bounds:
+    """The extremes and poles of a formula of s_p and s_n over the range of a similarity."""
+    if not read_by(expression):
         value = float(expression)
         return Bounds(value, value, True)
-    symbols, spans = _read(expression, symbols, spans)
-    search = Search.of(expression, symbols, spans)
-    poles = poles_of(expression, symbols, spans)
-    most, least = (
-        _largest(search, sign, any(pole.upwards if sign > 0 else pole.downwards for pole in poles)) for sign in (1, -1)
-    )
+    search, poles = Search.over(expression, of), poles_of(expression, of)
+    most = _largest(search, 1, any(pole.upwards for pole in poles))
+    least = _largest(search, -1, any(pole.downwards for pole in poles))
     found = Bounds(0.0 - least, most + 0.0, False, poles, _undefined(search))
     if poles or found.undefined is not None or not math.isfinite(found.scale):
         return found
     low, high = (sp.Rational(end + sign * 1e-9 * found.scale) for end, sign in ((found.least, -1), (found.most, 1)))
-    proved = all(is_never_negative(e, symbols, spans) for e in (high - expression, expression - low))
-    return replace(found, proved=proved)
+    return replace(found, proved=all(is_never_negative(e, of) for e in (high - expression, expression - low)))
 
 
 def _largest(search: Search, sign: int, has_pole: bool) -> float:
-    _, top = search.peaks(lambda values: sign * values)
-    return math.inf if has_pole or _grows_outwards(search, sign, float(top[0])) else float(top[0])
-
-
-def _grows_outwards(search: Search, sign: int, top: float) -> bool:
-    """Whether the largest value keeps growing as an infinite range is gone along."""
-    if max(abs(float(axis[end])) for axis in search.axes for end in (0, -1)) < FAR:
-        return False
+    """The largest value times the sign; infinite where it keeps growing as an infinite range is gone along."""
+    top = float(search.peaks(lambda values: sign * values)[1][0])
+    if has_pole:
+        return math.inf
     sizes = np.maximum.reduce(np.meshgrid(*map(np.abs, search.axes), indexing="ij"))
+    if sizes.max() < FAR:
+        return top
     found = _ordered(sign * search.on_grid)
     first, second, third = (float(found[sizes <= reach].max()) for reach in (1e4, 1e8, 2 * FAR))
-    return top > 1e6 * (1 + abs(first)) or _diverges(first, second, third)
+    return math.inf if top > 1e6 * (1 + abs(first)) or diverges(first, second, third) else top
 
 
-def _diverges(first: Any, second: Any, third: Any) -> bool:
-    """Whether values at distances of 10⁻⁴, 10⁻⁸ and 10⁻¹² grow at least like the logarithm."""
+def diverges(first: Any, second: Any, third: Any) -> bool:
+    """Whether values at distances such as 10⁻⁴, 10⁻⁸ and 10⁻¹² grow at least like the logarithm."""
     return second > first and third - second >= 0.5 * (second - first) and third - first > 1e-6 * (1 + abs(first))
 
 
@@ -213,43 +188,39 @@ def _undefined(search: Search) -> Point | None:
     """A point between two others without a real value, away from the ends."""
     inside = tuple(slice(16, -16) for _ in search.axes)
     bad = ~np.isfinite(search.on_grid[inside])
-    together = bad & np.roll(bad, 1, 0) & np.roll(bad, -1, 0)
-    if not together.any():
+    at = np.argwhere(bad & np.roll(bad, 1, 0) & np.roll(bad, -1, 0))
+    if not len(at):
         return None
-    at = np.argwhere(together)
-    middle = at[len(at) // 2]
-    return tuple(float(axis[16 + i]) for axis, i in zip(search.axes, middle, strict=True))
+    return tuple(float(axis[16 + i]) for axis, i in zip(search.axes, at[len(at) // 2], strict=True))
 
 
 @lru_cache(maxsize=4096)
-def poles_of(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> tuple[Pole, ...]:
+def poles_of(expression: sp.Expr, of: Similarity) -> tuple[Pole, ...]:
     """Where a divisor or the argument of a logarithm vanishes and the formula diverges."""
-    compiled = program([expression], symbols)
     found: dict[str, tuple[Point, set[int]]] = {}
-    for zero in sorted(_singular(expression, symbols), key=sp.default_sort_key):
-        own, of_own = _read(zero, symbols, spans)
-        roots = _roots(zero, own, of_own)
-        diverging = [(root, signs) for root in roots if (signs := _signs_at(compiled, symbols, spans, own, root))]
+    for zero in sorted(_singular(expression), key=sp.default_sort_key):
+        own = read_by(zero)
+        roots = [dict(zip(own, root, strict=True)) for root in _roots(zero, of)]
+        diverging = [(root, signs) for root in roots if (signs := _signs_at(root, expression, of))]
         on_a_line = len(diverging) > (2 if len(own) > 1 else 6)
         for root, signs in diverging:
-            place = ", ".join(f"{s} = {round(value, 9) + 0.0:.6g}" for s, value in zip(own, root, strict=True))
-            found.setdefault(f"{zero} = 0" if on_a_line else place, (root, set()))[1].update(signs)
+            place = ", ".join(f"{s} = {round(value, 9) + 0.0:.6g}" for s, value in root.items())
+            at = tuple(root.values())
+            found.setdefault(f"{zero} = 0" if on_a_line else place, (at, set()))[1].update(signs)
     in_order = sorted(found.items(), key=lambda item: item[1][0])
     return tuple(Pole(where, 1 in signs, -1 in signs) for where, (_, signs) in in_order)
 
 
-def _singular(expression: sp.Expr, symbols: Sequence[sp.Symbol]) -> set[sp.Expr]:
-    divisors = {p.base for p in expression.atoms(sp.Pow) if p.exp.could_extract_minus_sign() or not p.exp.is_number}
-    factors = {
-        f
-        for e in divisors | {e.args[0] for e in expression.atoms(sp.log)}
-        for f in sp.Mul.make_args(sp.factor_terms(e))
-    }
-    return {base for f in factors if (base := f.as_base_exp()[0]).has(*symbols)}
+def _singular(expression: sp.Expr) -> set[sp.Expr]:
+    """The factors of what stands below a fraction bar or in a logarithm."""
+    below = {p.base for p in expression.atoms(sp.Pow) if p.exp.could_extract_minus_sign() or not p.exp.is_number}
+    below |= {e.args[0] for e in expression.atoms(sp.log)}
+    factors = {f.as_base_exp()[0] for e in below for f in sp.Mul.make_args(sp.factor_terms(e))}
+    return {factor for factor in factors if read_by(factor)}
 
 
-def _roots(zero: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> list[Point]:
-    search = Search.of(zero, symbols, spans)
+def _roots(zero: sp.Expr, of: Similarity) -> list[Point]:
+    search = Search.over(zero, of)
     points, top = search.peaks(lambda values: -np.abs(values))
     finite = np.abs(search.on_grid[np.isfinite(search.on_grid)])
     near = 1e-10 * min(float(np.median(finite)) if finite.size else 1.0, 1.0)
@@ -260,22 +231,23 @@ def _roots(zero: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...
     return sorted(roots.values())
 
 
-def _signs_at(compiled: Program, symbols, spans, own: Sequence[sp.Symbol], root: Point) -> set[int]:
+def _signs_at(root: dict[sp.Symbol, float], expression: sp.Expr, of: Similarity) -> set[int]:
     """With which signs the formula diverges at a root of a divisor, from any side within the range."""
-    others = [window(span) for s, span in zip(symbols, spans, strict=True) if s not in own]
-    shares = [[low + share * (high - low) for share in (0.013, 0.31, 0.52, 0.77, 0.98)] for low, high in others]
+    symbols, (low, high) = read_by(expression), map(float, of.window)
+    run = program([expression], symbols).run
+    others = [s for s in symbols if s not in root]
+    shares = [low + share * (high - low) for share in (0.013, 0.31, 0.52, 0.77, 0.98)]
     found = set()
     with mpmath.workdps(40):
-        for held, s, side in product(product(*shares), own, (-1, 1)):
-            known = dict(zip((*own, *(s for s in symbols if s not in own)), (*root, *held), strict=True))
-            low, high = spans[symbols.index(s)]
-            if not low < known[s] + side * 1e-4 < high:
+        for held, s, side in product(product(shares, repeat=len(others)), root, (-1, 1)):
+            if not of.opposite < root[s] + side * 1e-4 < of.identical:
                 continue
             values = []
             for distance in ("1e-4", "1e-8", "1e-12"):
-                at = {**known, s: mpmath.mpf(known[s]) + side * mpmath.mpf(distance)}
-                values.append(compiled.run(MULTIPRECISION, *(mpmath.mpf(at[s]) for s in symbols))[0])
-            if all(map(mpmath.isfinite, values)) and _diverges(*map(abs, values)):
+                at = {t: mpmath.mpf(x) for t, x in (root | dict(zip(others, held, strict=True))).items()}
+                at[s] += side * mpmath.mpf(distance)
+                values.append(run(MULTIPRECISION, *(at[t] for t in symbols))[0])
+            if all(map(mpmath.isfinite, values)) and diverges(*map(abs, values)):
                 found.add(1 if values[-1] > 0 else -1)
     return found
 
@@ -283,23 +255,23 @@ def _signs_at(compiled: Program, symbols, spans, own: Sequence[sp.Symbol], root:
 # --- proofs ---------------------------------------------------------------------------------------
 
 
-def is_never_negative(
-    expression: sp.Expr, symbols: Sequence[sp.Symbol], spans: Sequence[Span], on: sp.Expr | None = None
-) -> bool:
-    """Whether intervals prove that a formula is nowhere below zero, or nowhere where ``on`` is zero; False proves
-    nothing.
+def is_never_negative(expression: sp.Expr, of: Similarity, on: sp.Expr | None = None) -> bool:
+    """Whether intervals prove that a formula is nowhere below zero, or nowhere inside of the range where ``on`` is
+    zero; False proves nothing.
 
-    >>> from goal_analysis.symbolic.language.primitives import s_p
-    >>> is_never_negative(1 - s_p, [s_p], [(sp.S(-1), sp.S(1))]), is_never_negative(s_p, [s_p], [(sp.S(-1), sp.S(1))])
+    >>> from goal_analysis.symbolic.language.similarity import COSINE
+    >>> is_never_negative(1 - s_p, COSINE), is_never_negative(s_p, COSINE)
     (True, False)
     """
-    compiled = program([expression, sp.S.Zero if on is None else on], symbols)
-    boxes = [([(float(low), float(high)) for low, high in spans], 0)]
+    held_at, inset = (sp.S.Zero, 0) if on is None else (on, LEAST)
+    own = read_by(expression, held_at)
+    run = program([expression, held_at], own).run
+    boxes = [([(float(of.opposite + inset), float(of.identical - inset)) for _ in own], 0)]
     for _ in range(BOXES):
         if not boxes:
             return True
         box, depth = boxes.pop()
-        value, held = compiled.run(INTERVAL, *(iv.mpf(list(side)) for side in box))
+        value, held = run(INTERVAL, *(iv.mpf(list(side)) for side in box))
         if value.a >= 0 or held.a > 0 or held.b < 0:
             continue
         if depth >= DEPTH * len(box) or (value.b < 0 and on is None):
@@ -321,144 +293,104 @@ def _middle(low: float, high: float) -> float:
 
 @dataclass(frozen=True)
 class Signs:
-    """Whether a formula is above and below zero anywhere, and whether it is proved that there is no other sign.
+    """Points (s_p, s_n) at which a formula is above and below zero, None where it is so nowhere, and whether that is
+    proved.
 
     ``undecided`` is the product of the factors whose sign was not proved, with the sign of the others: the formula is
     below zero nowhere but where it is.
     """
 
-    above: bool
-    below: bool
+    above_at: Point | None
+    below_at: Point | None
     proved: bool
-    undecided: sp.Expr
-    below_at: Point | None = None
+    undecided: sp.Expr = sp.S.One
 
 
 @lru_cache(maxsize=4096)
-def signs(expression: sp.Expr, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]) -> Signs:
-    """The signs of a formula in numbers and these symbols over their ranges."""
-    own, of_own = _read(expression, symbols, spans)
-    if own != symbols and own:
-        found = signs(expression, own, of_own)
-        return replace(found, below_at=_with_middles(found.below_at, own, symbols, spans))
-    if not own:
-        sign = int(sp.sign(expression))
-        middle = _with_middles((), (), symbols, spans) if sign < 0 else None
-        return Signs(sign > 0, sign < 0, True, expression, middle)
+def signs(expression: sp.Expr, of: Similarity) -> Signs:
+    """The signs of a formula of s_p and s_n over the range of a similarity."""
     overall, rest = 1, []
     for factor in sp.Mul.make_args(sp.factor_terms(expression)):
-        sign = _proved_sign(factor, symbols, spans)
+        sign = _proved_sign(factor, of)
         overall *= sign or 1
         rest += [] if sign else [factor]
     undecided = overall * sp.Mul(*rest)
     sought = (expression, undecided) if rest else (expression,)
-    possible = (1, -1) if rest else (overall,)
-    at = {sign: _certain_point(expression, sought, sign, symbols, spans) for sign in possible}
-    for sign in possible:
-        if at[sign] is None and not is_never_negative(-sign * expression, symbols, spans):
-            at[sign] = _certain_point(expression, sought, sign, symbols, spans, refined=True)
-            possible = (*possible, None) if at[sign] is None else possible
-    above, below = at.get(1), at.get(-1)
-    return Signs(above is not None, below is not None, None not in possible, undecided, below)
+
+    def point(sign: int, refined: bool) -> Point | None:
+        return _certain_point(expression, sought, sign, of, refined)
+
+    def is_excluded(sign: int) -> bool:
+        return is_never_negative(-sign * expression, of)
+
+    return Signs(*_decided(point, is_excluded, (1, -1) if rest else (overall,)), undecided)
 
 
-def _with_middles(point: Point | None, own, symbols, spans) -> Point | None:
-    """The point with the middle of the range for the similarities that it does not have."""
-    if point is None:
-        return None
-    known = dict(zip(own, point, strict=True))
-    middles = {s: sum(window(span)) / 2 for s, span in zip(symbols, spans, strict=True)}
-    return tuple((middles | known).values())
+def _decided(
+    point: Callable[[int, bool], Point | None], is_excluded: Callable[[int], bool], possible: Iterable[int] = (1, -1)
+) -> tuple[Point | None, Point | None, bool]:
+    """A point of each sign that is possible: one that is found at once, or else, unless a proof excludes the sign,
+    after refinement; and whether every sign is found or excluded.
+    """
+    at, proved = {sign: point(sign, False) for sign in possible}, True
+    for sign in at:
+        if at[sign] is None and not is_excluded(sign):
+            at[sign] = point(sign, True)
+            proved = proved and at[sign] is not None
+    return at.get(1), at.get(-1), proved
 
 
-def _proved_sign(factor: sp.Expr, symbols: Sequence[sp.Symbol], spans: Sequence[Span]) -> int:
-    own, of_own = _read(factor, symbols, spans)
-    if not own:
+def _proved_sign(factor: sp.Expr, of: Similarity) -> int:
+    if not read_by(factor):
         return int(sp.sign(factor)) if factor.is_extended_real and factor != 0 else 0
-    return next((sign for sign in (1, -1) if is_never_negative(sign * factor, own, of_own)), 0)
+    return next((sign for sign in (1, -1) if is_never_negative(sign * factor, of)), 0)
 
 
 def _certain_point(
-    expression: sp.Expr,
-    sought: Iterable[sp.Expr],
-    sign: int,
-    symbols: tuple[sp.Symbol, ...],
-    spans: tuple[Span, ...],
-    refined: bool = False,
+    expression: sp.Expr, sought: Iterable[sp.Expr], sign: int, of: Similarity, refined: bool
 ) -> Point | None:
     """A point at which the formula certainly has the sign, where one of ``sought`` has it most on the grid, or after
     refinement.
     """
-    compiled = program([expression], symbols)
+    if not read_by(expression):
+        return _in_the_plane((), (), of) if sp.sign(expression) == sign else None
+    whole = program([expression], (s_p, s_n))
     for one in dict.fromkeys(sought):
-        own, of_own = _read(one, symbols, spans)
-        search = Search.of(one, own, of_own)
+        search = Search.over(one, of)
         points, top = search.peaks(lambda v: np.where(np.isfinite(v), sign * v, -np.inf), ROUNDS if refined else 0)
         if not refined:  # a point well inside tells a reader more
-            low, high = np.array(list(map(window, of_own))).T
+            low, high = map(float, of.window)
             near_end = (np.abs((points - low) / (high - low) - 0.5) > 0.49).any(1)
             order = np.argsort(near_end | (top <= 0), kind="stable")
             points, top = points[order], top[order]
-        for point, value in zip(points.tolist(), top, strict=True):
-            if not value > 0:
-                continue
-            point = _with_middles(tuple(point), own, symbols, spans) or ()
-            certain = certain_value(compiled, tuple(map(sp.Rational, point)))
+        for point in points[top > 0].tolist():
+            point = _in_the_plane(point, read_by(one), of)
+            certain = certain_value(whole, tuple(map(sp.Rational, point)))
             if certain and certain * sign > 0:
                 return point
     return None
 
 
-# --- monotony -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Monotony:
-    """Points (s_p, s_n) at which a formula rises and falls along one similarity, None where it does so nowhere, and
-    whether that is proved.
-    """
-
-    rises_at: Point | None = None
-    falls_at: Point | None = None
-    proved: bool = True
-
-
 @lru_cache(maxsize=4096)
-def monotony(
-    expression: sp.Expr, along: sp.Symbol, symbols: tuple[sp.Symbol, ...], spans: tuple[Span, ...]
-) -> Monotony:
-    """How a formula moves with one of its symbols, others held."""
-    own, of_own = _read(expression, symbols, spans)
-    if along not in own:
-        return Monotony()
-    if own != symbols:
-        found = monotony(expression, along, own, of_own)
-        rises, falls = (_with_middles(point, own, symbols, spans) for point in (found.rises_at, found.falls_at))
-        return Monotony(rises, falls, found.proved)
+def monotony(expression: sp.Expr, along: sp.Symbol, of: Similarity) -> Signs:
+    """How a formula moves with one similarity as the other is held: the signs of its slope and of its jumps."""
+    if along not in read_by(expression):
+        return Signs(None, None, True)
     slope = sp.diff(expression, along)
-    moves = {sign: _moves(expression, slope, along, sign, symbols, spans) for sign in (1, -1)}
-    proved = True
-    for sign in (1, -1):
-        if moves[sign] is None and not _is_monotone(expression, slope, -sign, along, symbols, spans):
-            moves[sign] = _moves(expression, slope, along, sign, symbols, spans, refined=True)
-            proved = proved and moves[sign] is not None
-    return Monotony(moves[1], moves[-1], proved)
+
+    def point(sign: int, refined: bool) -> Point | None:
+        at = _certain_point(slope, (slope,), sign, of, refined)
+        return at if at is not None or refined else _certain_jump(expression, along, sign, of)
+
+    return Signs(*_decided(point, lambda sign: _is_monotone(expression, slope, -sign, along, of)))
 
 
-def _moves(expression, slope, along, sign: int, symbols, spans, refined: bool = False) -> Point | None:
-    """A point at which the formula certainly moves this way."""
-    if slope.is_number:
-        at = _with_middles((), (), symbols, spans) if sp.sign(slope) == sign else None
-    else:
-        at = _certain_point(slope, (slope,), sign, symbols, spans, refined)
-    return at if at is not None or refined else _certain_jump(expression, symbols.index(along), sign, symbols, spans)
-
-
-def _certain_jump(expression: sp.Expr, place: int, sign: int, symbols, spans) -> Point | None:
+def _certain_jump(expression: sp.Expr, along: sp.Symbol, sign: int, of: Similarity) -> Point | None:
     """A point of the grid past which the value certainly moves this way."""
-    search = Search.of(expression, symbols, spans)
+    search, own = Search.over(expression, of), read_by(expression)
+    place = own.index(along)
     with np.errstate(invalid="ignore"):
-        moved = _ordered(sign * np.diff(search.on_grid, axis=place))
+        moved = sign * np.diff(search.on_grid, axis=place)
     moved = np.where(np.isfinite(moved), moved, -np.inf)
     for end in (0, -1):  # on a kink at the very end a step counts as ½
         moved[(slice(None),) * place + (end,)] = -np.inf
@@ -466,27 +398,24 @@ def _certain_jump(expression: sp.Expr, place: int, sign: int, symbols, spans) ->
     if not moved[at] > 0:
         return None
     left = [sp.Rational(float(axis[i])) for axis, i in zip(search.axes, at, strict=True)]
-    right = [*left]
-    right[place] = sp.Rational(float(search.axes[place][at[place] + 1]))
-    beside = [sp.Dummy(real=True) for _ in symbols]
-    difference = program(
-        [expression.xreplace(dict(zip(symbols, beside, strict=True))) - expression], (*symbols, *beside)
+    right = sp.Rational(float(search.axes[place][at[place] + 1]))
+    beside = sp.Dummy(real=True)
+    certain = certain_value(
+        program([expression.xreplace({along: beside}) - expression], (*own, beside)), (*left, right)
     )
-    certain = certain_value(difference, (*left, *right))
-    return tuple(map(float, left)) if certain and certain * sign > 0 else None
+    return _in_the_plane(map(float, left), own, of) if certain and certain * sign > 0 else None
 
 
-def _is_monotone(expression, slope, sign: int, along: sp.Symbol, symbols, spans) -> bool:
+def _is_monotone(expression: sp.Expr, slope: sp.Expr, sign: int, along: sp.Symbol, of: Similarity) -> bool:
     """Whether the slope never has the other sign, nor any jump; one at the very end of a range is none."""
-    if not is_never_negative(sign * slope, symbols, spans):
+    if not is_never_negative(sign * slope, of):
         return False
-    inside = [(low + LEAST, high - LEAST) for low, high in spans]
     one_sided = expression.replace(step, lambda x: 1 - step(-x) if x.could_extract_minus_sign() else step(x))
     for jump in one_sided.atoms(step):
         kink = jump.args[0]
         if kink.has(step):
             return False
         gained = one_sided.xreplace({jump: sp.S.One}) - one_sided.xreplace({jump: sp.S.Zero})
-        if not is_never_negative(sign * gained * sp.diff(kink, along), symbols, inside, on=kink):
+        if not is_never_negative(sign * gained * sp.diff(kink, along), of, on=kink):
             return False
     return True

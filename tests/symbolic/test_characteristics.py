@@ -14,10 +14,8 @@ from goal_analysis.numeric.characteristics import (
     FLAT,
     Action,
     Answer,
-    Curve,
     Effect,
     Growth,
-    Surface,
     characteristics,
     characteristics_page,
 )
@@ -118,7 +116,7 @@ def contradictions(found, field):
             moved = places.clone()
             moved[int(along is s_n)] = places[int(along is s_n)].flip(0)
             yield from _of_growth(shape, along, places, moved, value, at(expression, moved))
-        if isinstance(shape, Curve):
+        if shape.along is not None:
             yield from _of_curve(shape, places[int(s is s_n)], value)
     for action, weight in ((found.pull, field.positive), (found.push, field.negative)):
         yield from _of_action(action, places, at(weight), at)
@@ -220,8 +218,8 @@ def test_effects_are_those_of_autograd(loss):
 def test_false_statements_are_contradicted():
     field = FIELDS["circle_undetached"]()
     found = characteristics(field)
-    assert isinstance(found.negative, Curve)
-    assert isinstance(found.triplet, Surface)
+    assert found.triplet is not None
+    assert (found.positive.along, found.negative.along, found.triplet.along) == (s_p, s_n, None)
     negative, triplet, push = found.negative, found.triplet, found.push
     (change,) = negative.sign_changes
     spoilt = [

@@ -1,5 +1,6 @@
 """Batches that verification runs on: random ones, real ones, and the corners where losses break."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
 
-DIM = 8  # of the made-up embeddings
+DIM, DIM_OF_VIEWS = 8, 32  # of the made-up embeddings, and of those of features
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,81 +98,48 @@ BATCHES = (
 
 
 def features_batches(directory: str | Path, split: str, batches: int = 3, images: int = 12) -> list[Batch]:
-    """Up to ``batches`` batches of ``images`` images from places spread over a split; `features_batch` makes each."""
-    every = len(_stored(_features_file(directory, split), 2))
-    images = min(images, every)
-    starts = sorted({int(start) for start in np.linspace(0, every - images, batches)})
-    return [features_batch(directory, split, images, first=start) for start in starts]
-
-
-def features_batch(
-    directory: str | Path, split: str, images: int = 6, dim: int = 32, seed: int = 0, first: int = 0
-) -> Batch:
     """Two views of the features of some images as unit embeddings, one row a caption where captions exist.
 
     A view of a row is the mean of the image's regions with random weights, or its features times random weights,
-    through one random linear map. The features are standardised over the rows that are taken.
+    through one random linear map. The features are standardised over the images of a batch.
 
     Args:
         directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or ``(images, regions, features)``, and,
             where captions exist, ``{split}_caps.txt`` with as many lines for one image as for another.
         split: such as ``"dev"``.
-        images: how many are taken, at least two, from ``first`` on.
-        dim: dimensions of the embeddings.
-        seed: of the weights and the map.
-        first: the first image.
+        batches: how many are taken at most, from places spread over the split.
+        images: how many are in each, at least two; as many as there are where there are fewer.
 
     Raises:
         FileNotFoundError, ValueError: naming the file, and the row where there is one.
     """
-    file = _features_file(directory, split)
-    if images < 2:
-        raise ValueError(
-            f"{file}: images: got {images} but expected at least 2: one alone does not differ from the mean"
-        )
-    stored = _stored(file, first + images)
-    taken = stored[first : first + images].astype(np.float32)
-    for row, of_image in enumerate(taken, first):
-        if not np.isfinite(of_image).all():
-            raise ValueError(f"{file}: row {row}: got a value that is not finite but expected finite features")
-    every = _captions_per_image(file.with_name(f"{split}_caps.txt"), stored.shape[0])
-    ids = torch.arange(images).repeat_interleave(every)
-    features = torch.from_numpy(taken).double()
-    spread, mean = torch.std_mean(features.flatten(0, -2), 0, correction=0)
-    # What does not vary differs from its mean by rounding alone, which is no direction.
-    varies = spread > 1e-9 * features.abs().max()
-    standardised = torch.where(varies, (features - mean) / spread.clamp(min=1e-6), 0.0)
-    for row, of_image in enumerate(standardised, first):
-        if not of_image.any():
-            raise ValueError(f"{file}: row {row}: got the mean of the images taken but expected features that differ")
-    generator = torch.Generator().manual_seed(seed)
-    through = torch.randn(standardised.shape[-1], dim, generator=generator, dtype=torch.float64)
-    rows, columns = (_unit(_weighted(standardised[ids], generator) @ through) for _ in range(2))
-    name = f"{Path(directory).name} {split}" + (f" from row {first}" if first else "")
-    return Batch(name, rows, columns, Matches.of_image_ids(ids))
-
-
-def _features_file(directory: str | Path, split: str) -> Path:
     file = Path(directory) / f"{split}_ims.npy"
     if not file.is_file():
         raise FileNotFoundError(f"features: got no file {file} but expected the features of split {split!r}")
-    return file
+    stored = _stored(file)
+    if min(images, len(stored)) < 2:
+        raise ValueError(f"{file}: got {min(images, len(stored))} images but expected at least 2, which have a mean")
+    each = _captions_per_image(file.with_name(f"{split}_caps.txt"), len(stored))
+    found = []
+    for first in sorted({int(start) for start in np.linspace(0, max(len(stored) - images, 0), batches)}):
+        standardised = _standardised(stored[first : first + images], file, first)
+        ids = torch.arange(len(standardised)).repeat_interleave(each)
+        name = f"{Path(directory).name} {split}" + (f" from row {first}" if first else "")
+        rows, columns = _two_views(standardised[ids])
+        found.append(Batch(name, rows, columns, Matches.of_image_ids(ids)))
+    return found
 
 
-def _stored(file: Path, images: int) -> np.ndarray:
-    with file.open("rb") as opened:
-        beginning = opened.read(len(np.lib.format.MAGIC_PREFIX))
-    if beginning != np.lib.format.MAGIC_PREFIX:
-        raise ValueError(f"{file}: got a file that begins with {beginning!r} but expected one NumPy array")
+def _stored(file: Path) -> np.ndarray:
     # The file may be larger than the memory: only the rows that are taken are read.
     try:
-        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+        stored = np.lib.format.open_memmap(file, mode="r")
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{file}: {error}") from error
-    if stored.ndim not in (2, 3) or stored.shape[0] < images or stored.dtype.kind != "f" or not stored[0].size:
+        raise ValueError(f"{file}: got no NumPy array but expected one: {error}") from error
+    if stored.ndim not in (2, 3) or stored.dtype.kind != "f" or not stored[:1].size:
         raise ValueError(
             f"{file}: got {stored.dtype} of shape {stored.shape} but expected floats of shape "
-            f"(images, features) or (images, regions, features) with at least {images} images"
+            "(images, features) or (images, regions, features)"
         )
     return stored
 
@@ -179,19 +147,36 @@ def _stored(file: Path, images: int) -> np.ndarray:
 def _captions_per_image(file: Path, images: int) -> int:
     if not file.is_file():
         return 1
-    captions = 0
     with file.open("rb") as lines:
-        for row, line in enumerate(lines):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{file}: row {row}: got {error} but expected captions in UTF-8") from error
-            captions += 1
-    if not captions or captions % images:
-        raise ValueError(f"{file}: got {captions} captions but expected a multiple of the {images} images")
-    return captions // images
+        captions = list(lines)
+    for row, line in enumerate(captions):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}: row {row}: got {error} but expected captions in UTF-8") from error
+    if not captions or len(captions) % images:
+        raise ValueError(f"{file}: got {len(captions)} captions but expected a multiple of the {images} images")
+    return len(captions) // images
 
 
-def _weighted(features: Tensor, generator: torch.Generator) -> Tensor:
-    weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
-    return features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
+def _standardised(stored: np.ndarray, file: Path, first: int) -> Tensor:
+    features = torch.from_numpy(stored.astype(np.float32)).double()
+    spread, mean = torch.std_mean(features.flatten(0, -2), 0, correction=0)
+    # What does not vary differs from its mean by rounding alone, which is no direction.
+    varies = spread > 1e-9 * features.abs().max()
+    standardised = torch.where(varies, (features - mean) / spread.clamp(min=1e-6), 0.0)
+    unlike = "the mean of the images taken but expected features that differ"
+    not_finite = "a value that is not finite but expected finite features"
+    for fine, said in ((features.isfinite().flatten(1).all(1), not_finite), (standardised.flatten(1).any(1), unlike)):
+        if not fine.all():
+            raise ValueError(f"{file}: row {first + int(fine.int().argmin())}: got {said}")
+    return standardised
+
+
+def _two_views(features: Tensor) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    through = torch.randn(features.shape[-1], DIM_OF_VIEWS, generator=generator, dtype=features.dtype)
+    for _ in range(2):
+        weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
+        weighted = features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
+        yield _unit(weighted @ through)

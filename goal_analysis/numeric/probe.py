@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from goal_analysis.files import write_whole
@@ -89,19 +89,6 @@ def statistics(
     return found | {name: float(share) for name, share in shares.items()}
 
 
-def factors_of(objective: Decomposition | WeightField, settings: Mapping[str, float]) -> Compiled:
-    """T, P⁺ and P⁻ of an objective as functions of s_p and s_n; a ValueError where it has no such factors."""
-    field = objective.field if isinstance(objective, Decomposition) else objective
-    if field.factors is None or field.relative:
-        raise ValueError(
-            f"objective: got {field.name}, whose weights have no factors T, P⁺ and P⁻ of one triplet, "
-            "but expected one that separates"
-        )
-    values = field.values(settings)
-    factors = (field.factors.triplet, field.factors.positive, field.factors.negative)
-    return compiled([f.subs(values) for f in factors], [s_p, s_n])
-
-
 class GradientProbe:
     """Watches score matrices and records, when the loss is differentiated, what `statistics` says of ∂L/∂S.
 
@@ -149,7 +136,7 @@ class GradientProbe:
         if not quantiles or not all(0 <= level <= 1 for level in quantiles):
             raise ValueError(f"GradientProbe: quantiles: got {quantiles} but expected numbers from 0 to 1")
         self._every, self._anchors, self._levels, self._path = every, anchors, tuple(quantiles), path
-        self._factors = None if objective is None else factors_of(objective, settings or {})
+        self._factors = None if objective is None else _factors(objective, settings)
         self._generator = torch.Generator().manual_seed(seed)
         self._open, self._watched, self._next_step = True, 0, 0
         self._records: list[dict[str, float]] = []
@@ -189,18 +176,10 @@ class GradientProbe:
             raise RuntimeError("GradientProbe: got something to watch after its with block")
         if not scores.requires_grad:
             raise ValueError("GradientProbe: got scores without a gradient but expected those that the loss reads")
-        if self._is_due(step):
+        if self._number(step) % self._every == 0:
             matches.check(scores, "GradientProbe.watch")
-            self._watched += 1
-            number, chosen = self._number(step), self._choose(scores)
-            looked_at, among = scores.detach()[chosen], Matches(matches.positives[chosen], matches.negatives[chosen])
-
-            def record(gradient: Tensor) -> None:
-                if self._open:
-                    self._record(number, looked_at, gradient.detach()[chosen], among)
-
             # The hook lives and dies with the graph; what it returns, None, leaves the gradient as it is.
-            scores.register_hook(record)
+            scores.register_hook(self._recorder(self._number(step), scores, matches))
         self._next_step = self._number(step) + 1
 
     def follow(self, objective: Any) -> GradientProbe:
@@ -225,18 +204,11 @@ class GradientProbe:
     def take(self) -> dict[str, float]:
         """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
         fresh, self._taken = self._records[self._taken :], len(self._records)
-        return {str(k): float(v) for k, v in self._table(fresh).iloc[-1].dropna().items()} if fresh else {}
+        return {str(k): float(v) for k, v in _means(fresh).iloc[-1].dropna().items()} if fresh else {}
 
     def frame(self) -> pd.DataFrame:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
-        return self._table(self._records)
-
-    def _table(self, records: list[dict[str, float]]) -> pd.DataFrame:
-        table = pd.DataFrame(records, columns=None if records else ["step"])
-        by_step = table.groupby("step", sort=True)
-        result = by_step.mean()
-        result.insert(0, "backwards", by_step.size())
-        return result.reset_index()
+        return _means(self._records)
 
     def write(self, path: Path) -> None:
         """Write the table whole or not at all: as JSON Lines where the path ends in .jsonl, and as CSV elsewhere."""
@@ -244,20 +216,23 @@ class GradientProbe:
         lines = frame.to_json(orient="records", lines=True) if path.suffix == ".jsonl" else frame.to_csv(index=False)
         write_whole(path, lines)
 
-    def _is_due(self, step: int | None) -> bool:
-        return self._number(step) % self._every == 0
-
-    def _number(self, step: int | None) -> int:
+    def _number(self, step: int | None = None) -> int:
         return next(number for number in (step, self.at, self._next_step) if number is not None)
 
-    def _choose(self, scores: Tensor) -> Int[Tensor, " chosen"]:
+    def _recorder(self, number: int, scores: Tensor, matches: Matches) -> Callable[[Tensor], None]:
+        """What takes ∂L/∂S of these scores, and records some of its rows."""
+        self._watched += 1
         order = torch.randperm(len(scores), generator=self._generator)
-        return order[: self._anchors].to(scores.device)
+        chosen = order[: self._anchors].to(scores.device)
+        looked_at, among = scores.detach()[chosen], Matches(matches.positives[chosen], matches.negatives[chosen])
 
-    def _record(self, number: int, scores: Tensor, gradient: Tensor, matches: Matches) -> None:
-        with torch.no_grad():
-            found = statistics(scores, gradient, matches, self._levels, self._factors)
-        self._records.append({"step": number} | found)
+        @torch.no_grad()
+        def record(gradient: Tensor) -> None:
+            if self._open:
+                found = statistics(looked_at, gradient.detach()[chosen], among, self._levels, self._factors)
+                self._records.append({"step": number} | found)
+
+        return record
 
     def _look(
         self,
@@ -268,7 +243,7 @@ class GradientProbe:
         text_ids: Tensor | None = None,
     ) -> None:
         """Look at a call of an objective that is followed."""
-        if self._is_due(None):
+        if self._number() % self._every == 0:
             sides = [side for term in objective.objective.terms for side in term.sides]
             generators = [getattr(side.selection, "generator", None) for side in sides]
             restore = random_state(*(g for g in generators if g is not None))
@@ -277,8 +252,24 @@ class GradientProbe:
                 s, matches = pairwise(objective.similarity, x, y), matches_of(len(x), x.device, image_ids, text_ids)
                 w = objective.weight_matrix(s, matches)
             restore()
-            self._watched += 1
-            chosen = self._choose(s)
-            among = Matches(matches.positives[chosen], matches.negatives[chosen])
-            self._record(self._number(None), s[chosen], w[chosen], among)
-        self._next_step = self._number(None) + 1
+            self._recorder(self._number(), s, matches)(w)
+        self._next_step = self._number() + 1
+
+
+def _factors(objective: Decomposition | WeightField, settings: Mapping[str, float] | None) -> Compiled:
+    """T, P⁺ and P⁻ of an objective as functions of s_p and s_n."""
+    field = objective.field if isinstance(objective, Decomposition) else objective
+    if field.factors is None or field.relative:
+        raise ValueError(
+            f"objective: got {field.name}, whose weights have no factors T, P⁺ and P⁻ of one triplet, "
+            "but expected one that separates"
+        )
+    values, factors = field.values(settings), field.factors
+    return compiled([f.subs(values) for f in (factors.triplet, factors.positive, factors.negative)], [s_p, s_n])
+
+
+def _means(records: list[dict[str, float]]) -> pd.DataFrame:
+    by_step = pd.DataFrame(records, columns=None if records else ["step"]).groupby("step", sort=True)
+    result = by_step.mean()
+    result.insert(0, "backwards", by_step.size())
+    return result.reset_index()

@@ -15,7 +15,7 @@ ties and kinks W follows the conventions of the engine's aggregators, and is com
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 import mpmath
 import pandas as pd
@@ -31,7 +31,6 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
-from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
 BOUND = 1e-10  # the largest relative error in float64
@@ -79,8 +78,7 @@ class Verification:
         return self.worst.to_html()
 
 
-@dataclass(frozen=True)
-class _Compared:
+class _Compared(NamedTuple):
     """A quantity; errors are relative to at least ``scale``, and rounding is that of ``summed``."""
 
     quantity: str
@@ -105,9 +103,7 @@ def check_device(device: torch.device | str, dtypes: Sequence[torch.dtype]) -> N
     """
     for dtype in dtypes:
         try:
-            (
-                torch.ones(1, dtype=dtype, device=device) * 2
-            ).cpu()  # a device without numbers, such as meta, is of no use
+            (torch.ones(1, dtype=dtype, device=device) * 2).cpu()  # a device without numbers, such as meta, fails
         except (RuntimeError, AssertionError, TypeError) as problem:
             said = str(problem).splitlines()[0]
             raise ValueError(
@@ -151,48 +147,38 @@ def verify(
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
     """
     check_device(device, dtypes)
-    loss = decomposition.loss
-    rows = []
+    loss, rows = decomposition.loss, []
     for batch in batches:
         if (batch.one_set and loss.proxies) or not (batch.matches.positives | batch.matches.negatives).any():
             continue
         for dtype in dtypes:
+            of = {"loss": loss.name, "batch": batch.name, "dtype": str(dtype).removeprefix("torch.")}
             for compared in _comparisons(decomposition, batch, dtype, device, settings):
-                of = {"loss": loss.name, "batch": batch.name, "dtype": str(dtype).removeprefix("torch.")}
-                row = of | {"device": str(device), "quantity": compared.quantity} | _errors(compared, dtype)
-                _check(row, dtype)
-                rows.append(row)
+                where = f"loss {loss.name!r}: {compared.quantity} on batch {batch.name!r} in {of['dtype']}"
+                errors = _errors(compared, dtype, where)
+                rows.append(of | {"device": str(device), "quantity": compared.quantity} | errors)
     if not any(row["points"] for row in rows if row["quantity"] == "W"):
         raise ValueError(
             f"loss {loss.name!r}: got nothing to compare but expected a dtype and a batch with pairs, finite weights "
             f"and{' class proxies as columns' if loss.proxies else ' a match for every embedding'}"
         )
-    return Verification(pd.DataFrame(rows).drop(columns="finite"))
+    return Verification(pd.DataFrame(rows))
 
 
-def _check(row: dict, dtype: torch.dtype) -> None:
-    where = f"loss {row['loss']!r}: {row['quantity']} on batch {row['batch']!r} in {row['dtype']}"
-    if not row["finite"]:
-        raise VerificationError(f"{where}: got a number that is not finite where the exact one is")
-    if row["relative"] > (most := bound(row["quantity"], dtype)):
-        raise VerificationError(f"{where}: got a relative error of {row['relative']:.3g} but expected at most {most:g}")
-
-
-def _errors(compared: _Compared, dtype: torch.dtype) -> dict[str, float | int | bool]:
+def _errors(compared: _Compared, dtype: torch.dtype, where: str) -> dict[str, float | int]:
     computed, reference = compared.computed.cpu().double().flatten(), compared.reference.flatten()
     exists = reference.isfinite()
-    error = (computed - reference)[exists].abs()
-    absolute = float(error.max()) if len(error) else 0.0
-    scale = max(compared.scale, float(reference[exists].abs().max()) if len(error) else 0.0)
-    if absolute <= ROUNDING * torch.finfo(torch.promote_types(dtype, torch.float32)).eps * compared.summed:
-        scale = max(scale, compared.summed)
-    return {
-        "points": len(error),
-        "absolute": absolute,
-        "relative": absolute and (absolute / scale if scale else float("inf")),
-        "singular": int((~exists).sum()),
-        "finite": bool(computed[exists].isfinite().all()),
-    }
+    computed, reference = computed[exists], reference[exists]
+    if not computed.isfinite().all():
+        raise VerificationError(f"{where}: got a number that is not finite where the exact one is")
+    absolute, largest = (float(x.abs().max()) if len(x) else 0.0 for x in (computed - reference, reference))
+    rounding = ROUNDING * torch.finfo(torch.promote_types(dtype, torch.float32)).eps * compared.summed
+    scale = max(compared.scale, largest, compared.summed if absolute <= rounding else 0.0)
+    relative = absolute and (absolute / scale if scale else float("inf"))
+    if relative > (most := bound(compared.quantity, dtype)):
+        raise VerificationError(f"{where}: got a relative error of {relative:.3g} but expected at most {most:g}")
+    singular = len(exists) - len(computed)
+    return {"points": len(computed), "absolute": absolute, "relative": relative, "singular": singular}
 
 
 def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Compared]:
@@ -253,36 +239,25 @@ def _of_triplets(
     decomposition: Decomposition, positives: Tensor, negatives: Tensor, values: Values
 ) -> Iterator[_Compared]:
     field, pair = decomposition.field, (s_p, s_n)
-    exact = [_leaf(s) for s in (positives, negatives)]
-    off_kinks = _off_kinks(decomposition, exact, values, 1e-9 if positives.dtype == torch.float64 else 1e-5)
-    expression = formula(_on_triplet(decomposition.loss), pair, values)(*exact)
-    by_p, by_n = _gradients(expression.sum(), *exact)
+    expression, exact = decomposition.loss.expression(), [_leaf(s) for s in (positives, negatives)]
+    by_p, by_n = _gradients(formula(expression, pair, values)(*exact).sum(), *exact)
+    off_kinks, near = torch.ones_like(by_p, dtype=torch.bool), 1e-9 if positives.dtype == torch.float64 else 1e-5
+    for kink in expression.atoms(hinge, step):  # there a derivative is a convention
+        off_kinks &= formula(kink.args[0], pair, values)(*exact).abs() > near
+
+    def compared(name: str, weight: sp.Expr, reference: Tensor, summed: float = 0.0) -> _Compared:
+        computed = formula(weight, pair, values)(positives, negatives)
+        return _Compared(name, computed[off_kinks], reference[off_kinks], summed=summed)
+
     weights = {"w⁺": (field.positive, -by_p), "w⁻": (field.negative, by_n)}
     summed = max((float(g.nan_to_num(0.0, 0.0, 0.0).abs().max()) for g in (by_p, by_n) if len(g)), default=0.0)
     if field.factors is not None:
         t, p, n = field.factors.triplet, field.factors.positive, field.factors.negative
         for name, factor in {"T": t, "P⁺": p, "P⁻": n}.items():
-            many_digits = _in_many_digits(factor.subs(values), exact)
-            yield _Compared(
-                name, formula(factor, pair, values)(positives, negatives)[off_kinks], many_digits[off_kinks]
-            )
+            yield compared(name, factor, _in_many_digits(factor.subs(values), exact))
         weights = {"T·P⁺": (t * p, -by_p), "w⁺": weights["w⁺"], "T·P⁻": (t * n, by_n), "w⁻": weights["w⁻"]}
     for name, (weight, reference) in weights.items():
-        computed = formula(weight, pair, values)(positives, negatives)
-        yield _Compared(name, computed[off_kinks], reference[off_kinks], summed=summed)
-
-
-def _off_kinks(decomposition: Decomposition, at: list[Tensor], values: Values, near: float) -> Tensor:
-    """Where no [x]₊ and no 1[x > 0] of the loss is at its kink: a derivative there is a convention."""
-    off = torch.ones_like(at[0], dtype=torch.bool)
-    for kink in _on_triplet(decomposition.loss).atoms(hinge, step):
-        off &= formula(kink.args[0], (s_p, s_n), values)(*at).abs() > near
-    return off
-
-
-@lru_cache(maxsize=256)
-def _on_triplet(loss: Objective) -> sp.Expr:
-    return loss.expression()
+        yield compared(name, weight, reference, summed)
 
 
 def _in_many_digits(expression: sp.Expr, at: Sequence[Tensor]) -> Tensor:

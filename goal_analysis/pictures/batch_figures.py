@@ -43,27 +43,23 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
     sizes = pairs["weight"].abs()
     floor = sizes.max() / 10**SMALL
     for kind, symbol, colour in (("positive", "w^+", PULL), ("negative", "w^-", PUSH)):
-        of_kind = sizes[pairs["kind"] == kind].to_numpy()
-        shown = np.sort(of_kind[of_kind > floor])
-        left_out = 1 - len(shown) / len(of_kind) if len(of_kind) else 0.0
-        below = "below" if (of_kind[of_kind <= floor] > 0).any() else "of them 0"
+        of_kind = sizes[pairs["kind"] == kind]
+        left_out = (of_kind <= floor).mean() if len(of_kind) else 0.0
+        below = "below" if of_kind.between(0, floor, inclusive="right").any() else "of them 0"
         label = f"$|{symbol}|$, {len(of_kind):,} pairs" + (f", {left_out:.0%} {below}" if left_out else "")
-        share = np.arange(len(shown), 0, -1) / max(len(of_kind), 1)
-        ax.step(shown, share, where="pre", color=colour, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="weight (log scale)")
-    ax.set_ylabel("share of pairs with at least it (log scale)")
-    _span_whole_decades(ax, sizes[sizes > floor])
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
-    return ax
-
-
-def _span_whole_decades(ax: Axes, sizes: pd.Series) -> None:
-    if len(sizes):
-        low, high = np.floor(np.log10(sizes.min())), np.ceil(np.log10(sizes.max()))
+        sns.ecdfplot(x=of_kind, complementary=True, ax=ax, color=colour, label=label)
+    shown = np.log10(sizes[sizes > floor])
+    if len(shown):
+        low, high = np.floor(shown.min()), np.ceil(shown.max())
         ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
+    ax.set(
+        xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with at least it (log scale)"
+    )
     ax.set_ylim(10.0 ** min(np.floor(np.log10(ax.get_ylim()[0])), -1), 1.3)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_formatter(NullFormatter())
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    return ax
 
 
 def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:

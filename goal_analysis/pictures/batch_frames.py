@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.probe import effective_number
 
 TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
 CELLS = 28  # cells of the joint histogram along each side of the square
 
 
 def pairs_frame(
-    scores: Float[Tensor, "anchors candidates"], weights: Float[Tensor, "anchors candidates"], matches: Matches
+    scores: Float[torch.Tensor, "anchors candidates"],
+    weights: Float[torch.Tensor, "anchors candidates"],
+    matches: Matches,
 ) -> pd.DataFrame:
     """Every pair of a batch that is a positive or a negative: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight``
     (w⁺ = −∂L/∂S or w⁻ = ∂L/∂S).
@@ -51,18 +51,20 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     without any weight, and ``effective_negatives``, the exponential of the entropy of its |w⁻|, NaN where nothing
     pushes.
     """
-    sizes = pairs.assign(weight=pairs["weight"].abs())
-    totals = sizes.pivot_table(index="anchor", columns="kind", values="weight", aggfunc="sum", fill_value=0.0)
+    sizes = pairs.assign(size=pairs["weight"].abs())
+    totals = sizes.pivot_table(index="anchor", columns="kind", values="size", aggfunc="sum", fill_value=0.0)
     totals = totals.reindex(columns=["positive", "negative"], fill_value=0.0)
+    pull, push = totals["positive"], totals["negative"]
     negatives = sizes[sizes["kind"] == "negative"]
-    table = negatives.pivot_table(index="anchor", columns="candidate", values="weight", fill_value=0.0)
-    table = table.reindex(totals.index, fill_value=0.0)
-    number = effective_number(torch.from_numpy(table.to_numpy(dtype=float, copy=True)))
-    pull, push = totals["positive"].to_numpy(), totals["negative"].to_numpy()
-    with np.errstate(invalid="ignore"):
-        share = push / (pull + push)
-    columns = {"anchor": totals.index, "pull": pull, "push": push, "push_share": share}
-    return pd.DataFrame(columns | {"effective_negatives": number.numpy()})
+    shares = negatives["size"] / negatives["anchor"].map(push)
+    entropy = -(shares * np.log(shares.mask(shares == 0, 1.0))).groupby(negatives["anchor"]).sum(min_count=1)
+    of_anchors = {
+        "pull": pull,
+        "push": push,
+        "push_share": push / (pull + push),
+        "effective_negatives": np.exp(entropy),
+    }
+    return pd.DataFrame(of_anchors, index=totals.index).reset_index()
 
 
 def joint_frame(triplets: pd.DataFrame, span: tuple[float, float] = (-1.0, 1.0)) -> pd.DataFrame:

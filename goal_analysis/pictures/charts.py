@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,16 +26,8 @@ DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's w
 
 CLEAR = "rgba(0,0,0,0)"
 
-SHOWN = (("rsum", "RSUM"), ("i2t_r1", "R@1 from images"), ("t2i_r1", "R@1 from captions"))  # panels of training
+SHOWN = {"rsum": "RSUM", "i2t_r1": "R@1 from images", "t2i_r1": "R@1 from captions"}  # panels of training
 TICKS = 6  # how many epochs are written at an axis at most
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A pair of axes, its title, and the colour axis whose bar stands beside it, if any."""
-
-    title: str
-    bar: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,22 +44,32 @@ class Chart:
     height: int
 
 
-def chart(
-    name: str, figure: go.Figure, panels: Sequence[Panel], sliders: Sequence[dict[str, Any]] = (), below: int = 0
-) -> Chart:
-    """A figure for the page, with Plotly's sliders as JSON: its objects copy what they are handed, and this is most of
-    a page.
+def row_of_panels(count: int) -> go.Figure:
+    """A figure with axes for panels, which no mouse moves."""
+    figure = make_subplots(1, count)
+    figure.update_layout(template="none", paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, dragmode=False)
+    figure.update_xaxes(fixedrange=True, zeroline=False)
+    return figure.update_yaxes(fixedrange=True, zeroline=False)
 
+
+def chart(
+    name: str, figure: go.Figure, panels: Mapping[str, str], sliders: Sequence[dict[str, Any]] = (), below: int = 0
+) -> Chart:
+    """A figure of `row_of_panels` for the page, with Plotly's sliders as JSON: its objects copy what they are handed,
+    and this is most of a page.
+
+    ``panels`` are the titles, each with the name of the colour axis whose bar stands beside the panel, if any;
     ``below`` is pixels for what stands below the panels besides the sliders.
     """
     under = BOTTOM + SLIDER * len(sliders) + below
+    corner = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
+    axes = zip(panels, figure.select_xaxes(), figure.select_yaxes(), strict=True)
     figure.update_layout(
-        margin={"l": 56, "r": 90 if any(panel.bar for panel in panels) else 12, "t": TOP, "b": under},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        dragmode=False,
+        margin={"l": 56, "r": 90 if any(panels.values()) else 12, "t": TOP, "b": under},
         font={"family": "system-ui, sans-serif"},
-        annotations=[_title(panel.title, number) for number, panel in enumerate(panels)],
+        annotations=[
+            corner | {"text": title, "xref": f"{y.anchor} domain", "yref": f"{x.anchor} domain"} for title, x, y in axes
+        ],
     )
     drawn = json.loads(figure.to_json(engine="json") or "")
     below_one_another = [
@@ -83,6 +85,17 @@ def chart(
         "narrow": {"height": high} | _placed(panels, len(panels), 1),
     }
     return Chart(name, script_json(spec), height)
+
+
+def _placed(panels: Mapping[str, str], rows: int, columns: int) -> dict[str, Any]:
+    beside, gap = (0.17 if any(panels.values()) else 0.07), GAP / (rows * (PANEL + GAP) - GAP)
+    grid, placed = make_subplots(rows, columns, horizontal_spacing=beside, vertical_spacing=gap), {}
+    for bar, x, y in zip(panels.values(), grid.select_xaxes(), grid.select_yaxes(), strict=True):
+        placed |= {f"{axis.plotly_name}.domain": axis.domain for axis in (x, y)}
+        if bar:
+            of_bar = {"x": x.domain[1], "y": sum(y.domain) / 2, "len": y.domain[1] - y.domain[0]}
+            placed |= {f"{bar}.colorbar.{name}": value for name, value in of_bar.items()}
+    return placed
 
 
 def script_json(value: Any) -> Markup:
@@ -103,42 +116,6 @@ def numbers(values: Sequence[float] | np.ndarray | pd.Series) -> list:
     return [float(f"{x:.3g}") if np.isfinite(x) else None for x in values]
 
 
-def axes_of(place: int) -> dict[str, str]:
-    """The axes of the panel at this place, as a trace names them."""
-    return {"xaxis": f"x{_number(place)}", "yaxis": f"y{_number(place)}"}
-
-
-def axis_layout(place: int, across: dict[str, Any], up: dict[str, Any]) -> dict[str, Any]:
-    """The layout of the axes of the panel at this place, which no mouse moves."""
-    fixed = {"fixedrange": True, "zeroline": False}
-    number = _number(place)
-    return {
-        f"xaxis{number}": fixed | {"anchor": f"y{number}"} | across,
-        f"yaxis{number}": fixed | {"anchor": f"x{number}"} | up,
-    }
-
-
-def _number(place: int) -> str:
-    return "" if place == 0 else str(place + 1)
-
-
-def _title(words: str, place: int) -> dict[str, Any]:
-    where = {"xref": f"x{_number(place)} domain", "yref": f"y{_number(place)} domain", "x": 0, "y": 1}
-    return where | {"text": words, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
-
-
-def _placed(panels: Sequence[Panel], rows: int, columns: int) -> dict[str, Any]:
-    beside, gap = (0.17 if any(panel.bar for panel in panels) else 0.07), GAP / (rows * (PANEL + GAP) - GAP)
-    layout, placed = make_subplots(rows, columns, horizontal_spacing=beside, vertical_spacing=gap).layout, {}
-    for place, panel in enumerate(panels):
-        x, y = (layout[f"{axis}{_number(place)}"].domain for axis in ("xaxis", "yaxis"))
-        placed |= {f"xaxis{_number(place)}.domain": x, f"yaxis{_number(place)}.domain": y}
-        if panel.bar:
-            bar = {"x": x[1], "y": sum(y) / 2, "len": y[1] - y[0]}
-            placed |= {f"{panel.bar}.colorbar.{name}": value for name, value in bar.items()}
-    return placed
-
-
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -146,25 +123,23 @@ def training_chart(frame: pd.DataFrame) -> Chart | None:
     """Retrieval of a `log_frame` of epochs: a line an objective, its mean over seeds, with the interval as a band."""
     if frame.empty:
         return None
-    figure = go.Figure(layout=go.Layout(template="none"))
-    last = frame["epoch"].max()
-    ticks = {"dtick": 1} if last <= TICKS else {"nticks": TICKS}
-    for place, (quantity, title) in enumerate(SHOWN):
+    figure = row_of_panels(len(SHOWN))
+    for column, (quantity, title) in enumerate(SHOWN.items(), start=1):
         means = over_seeds(frame[frame["quantity"] == quantity], ("objective", "epoch"))
         for number, (label, line) in enumerate(means.groupby("objective", sort=False)):
-            _add_line(figure, line.sort_values("epoch"), number, html.escape(str(label), quote=False), title, place)
-        figure.update_layout(axis_layout(place, ticks | {"title": {"text": "epoch", "standoff": 4}}, {}))
-    figure.update_layout(
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        hovermode="x",
-    )
+            label = html.escape(str(label), quote=False)
+            _add_line(figure, line.sort_values("epoch"), number, title, legendgroup=label, row=1, col=column)
+            figure.data[-1].update(name=label, showlegend=column == 1)
+    ticks = {"dtick": 1} if frame["epoch"].max() <= TICKS else {"nticks": TICKS}
+    figure.update_xaxes(ticks | {"title": {"text": "epoch", "standoff": 4}})
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+    figure.update_layout(legend=legend, hovermode="x")
     below = LINE * frame["objective"].nunique()
-    return chart("Retrieval on dev after every epoch", figure, [Panel(title) for _, title in SHOWN], below=below)
+    return chart("Retrieval on dev after every epoch", figure, dict.fromkeys(SHOWN.values(), ""), below=below)
 
 
-def _add_line(figure: go.Figure, line: pd.DataFrame, number: int, label: str, title: str, place: int) -> None:
-    looks, of_group = line_of(number), {"legendgroup": label, **axes_of(place)}
-    several = line[line["low"].notna()]
+def _add_line(figure: go.Figure, line: pd.DataFrame, number: int, title: str, **place: Any) -> None:
+    looks, several = line_of(number), line[line["low"].notna()]
     if len(several):
         red, green, blue = (round(255 * share) for share in to_rgb(looks["color"]))
         figure.add_scatter(
@@ -176,18 +151,16 @@ def _add_line(figure: go.Figure, line: pd.DataFrame, number: int, label: str, ti
             mode="lines",
             hoverinfo="skip",
             showlegend=False,
-            **of_group,
+            **place,
         )
     spans = zip(line["low"], line["high"], strict=True)
     figure.add_scatter(
         x=numbers(line["epoch"]),
         y=numbers(line["mean"]),
         customdata=[f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "" for low, high in spans],
-        name=label,
         mode="lines+markers",
         line={"color": looks["color"], "dash": DASHES[looks["linestyle"]], "width": 2},
         marker={"size": 5},
         hovertemplate=f"{title} %{{y:.1f}}%{{customdata}}",
-        showlegend=place == 0,
-        **of_group,
+        **place,
     )

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from goal_analysis.numeric.student import mean_interval
 from goal_analysis.pictures.canvas import panels, single_panel
-from goal_analysis.pictures.run_frames import Records, interval_of, log_frame
+from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
 NAMES = {
@@ -37,7 +38,7 @@ def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoc
         seeds = int(line.groupby(along)["value"].count().max())
         label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
         mark = "o" if line[along].nunique() == 1 else None
-        _draw_line(line, ax, along, errorbar=interval_of, label=label, marker=mark, **line_of(place))
+        _draw_line(line, ax, along, errorbar=mean_interval, label=label, marker=mark, **line_of(place))
     ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
     if quantity.endswith("_share"):  # what rounding makes of a share that never changes is no news
         ax.set_ylim(-0.02, 1.02)
@@ -78,7 +79,12 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)
     seeds = frame.assign(name=[f"{name} ({found.loc[name, 'size']})" for name in frame["objective"]])
     of = {"x": "value", "y": "name", "order": [f"{name} ({size})" for name, size in found["size"].items()], "ax": ax}
     sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
-    looks: dict[str, Any] = {"errorbar": interval_of, "linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
+    looks: dict[str, Any] = {
+        "errorbar": mean_interval,
+        "linestyle": "none",
+        "markersize": 4,
+        "err_kws": {"linewidth": 2},
+    }
     sns.pointplot(seeds, color=PULL, **of, **looks)
     if baseline is not None:
         ax.axvline(found["mean"][baseline], color=INK, linewidth=0.7, linestyle="--", zorder=0)

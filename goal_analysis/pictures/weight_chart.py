@@ -7,49 +7,41 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from goal_analysis.pictures.charts import Chart, Panel, axes_of, axis_layout, chart, numbers
+from goal_analysis.pictures.charts import Chart, chart, numbers, row_of_panels
 from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_of
 from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 EVERY = 4  # of so many samples in a row one has an arrow
 
-PANELS = (
-    Panel("w⁺, the pull", "coloraxis"),
-    Panel("w⁻, the push", "coloraxis2"),
-    Panel("descent and curl", "coloraxis3"),
-)
+PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descent and curl": "coloraxis3"}
 
 
 def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSINE) -> Chart:
     """The chart of an objective, from a `goal_analysis.pictures.weight_frames.moved_frame`."""
-    span = span_of(similarity)
     drawn = "" if is_bounded(similarity) else ", a window: it has no range"
     own = frame[frame["moved"] == ""]
     traces, layout = _drawn(own)
     first, step = float(own["s_p"].iloc[0]), float(own["s_p"].iloc[1] - own["s_p"].iloc[0])
     samples = {"x0": first, "dx": step, "y0": first, "dy": step}
-    lines = {"showscale": False, "showlegend": False, "hoverinfo": "skip", "autocontour": False}
-    figure = go.Figure(layout=go.Layout(template="none"))
-    for place, panel in enumerate(PANELS):
-        figure.add_heatmap(coloraxis=panel.bar, zsmooth="best", **samples, **axes_of(place))
-        if place < 2:
-            figure.add_contour(line={"width": 0.5, "color": INK}, **lines, **samples, **axes_of(place))
-    arrows = {"mode": "lines", "line": {"width": 1.2, "color": INK}, "hoverinfo": "skip", "showlegend": False}
-    figure.add_scatter(**arrows, **axes_of(2))
+    unseen = {"showlegend": False, "hoverinfo": "skip"}
+    lines = unseen | samples | {"showscale": False, "autocontour": False}
+    figure = row_of_panels(len(PANELS))
+    for column, bar in enumerate(PANELS.values(), start=1):
+        figure.add_heatmap(coloraxis=bar, zsmooth="best", **samples, row=1, col=column)
+        if column < 3:
+            figure.add_contour(line={"width": 0.5, "color": INK}, **lines, row=1, col=column)
+    figure.add_scatter(mode="lines", line={"width": 1.2, "color": INK}, **unseen, row=1, col=3)
     if "potential" in frame:
-        figure.add_contour(line={"width": 1, "color": FAINT, "dash": "dot"}, **lines, **samples, **axes_of(2))
-    for trace, number in zip(figure.data, range(len(figure.data)), strict=True):
-        trace.update({name.replace(".", "_"): values[number] for name, values in traces.items()
-                      if values[number] is not None})  # fmt: skip
-    for place in range(len(PANELS)):
-        sides = {"range": span, "showgrid": False}
-        titled = [sides | {"title": {"text": name + drawn, "standoff": 4}} for name in ("s_p", "s_n")]
-        figure.update_layout(axis_layout(place, *titled))
+        figure.add_contour(line={"width": 1, "color": FAINT, "dash": "dot"}, **lines, row=1, col=3)
+    for number, trace in enumerate(figure.data):
+        trace.update({name: values[number] for name, values in traces.items() if values[number] is not None})
+    sides = {"range": span_of(similarity), "showgrid": False}
+    figure.update_xaxes(sides | {"title": {"text": "s_p" + drawn, "standoff": 4}})
+    figure.update_yaxes(sides | {"title": {"text": "s_n" + drawn, "standoff": 4}})
     bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "power", "title": {"side": "right"}}
-    figure.update_layout({panel.bar: {"colorbar": bar} for panel in PANELS})
+    figure.update_layout({axis: {"colorbar": bar} for axis in PANELS.values()})
     figure.update_layout({name.replace(".", "_"): value for name, value in layout.items()})
     return chart(f"Weights of a triplet under {label}", figure, PANELS, _sliders(frame))
 
@@ -68,7 +60,7 @@ def _drawn(rows: pd.DataFrame) -> tuple[dict[str, list], dict[str, Any]]:
         traces.append({"z": numbers(matrix(rows.assign(rank=rank), "rank"))} | _contours(0.1, 0.9, 0.1))
     names = dict.fromkeys(name for trace in traces for name in trace)
     by_name = {name: [trace.get(name) for trace in traces] for name in names}
-    layouts = [_colour_axis(panel.bar, scale) for panel, scale in zip(PANELS, scales, strict=True)]
+    layouts = [_colour_axis(axis, scale) for axis, scale in zip(PANELS.values(), scales, strict=True)]
     return by_name, {name: value for layout in layouts for name, value in layout.items()}
 
 

@@ -77,13 +77,17 @@ def test_scores_without_a_range_are_drawn_as_far_as_they_reach(pairs, nca_linear
     assert "beyond" in ax.get_title()
 
 
-def test_the_distribution_begins_at_the_share_that_is_shown(ax):
+def test_the_distribution_is_the_share_of_pairs_that_have_at_least_a_weight(ax):
     pairs = pd.DataFrame({"kind": ["positive"] * 4 + ["negative"] * 4, "weight": [1.0] * 4 + [0.0, 0.0, 0.1, 1.0]})
     batch_figures.draw_weight_distribution(pairs, ax)
     pull, push = ax.lines
-    np.testing.assert_allclose(push.get_ydata(), [0.5, 0.25])
-    np.testing.assert_allclose(pull.get_ydata(), [1, 0.75, 0.5, 0.25])
-    assert push.get_label() == "$|w^-|$, 4 pairs, 50% of them 0"
+
+    def share_of_at_least(line, weight):
+        return line.get_ydata()[np.searchsorted(line.get_xdata(), weight) - 1]
+
+    assert [share_of_at_least(push, weight) for weight in (0.1, 0.5, 1.0)] == [0.5, 0.25, 0.25]
+    assert [share_of_at_least(pull, weight) for weight in (0.1, 0.5, 1.0)] == [1, 1, 1]
+    assert (pull.get_label(), push.get_label()) == ("$|w^+|$, 4 pairs", "$|w^-|$, 4 pairs, 50% of them 0")
     assert "log scale" in ax.get_xlabel()
 
 

@@ -83,7 +83,7 @@ def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
     one, other = (run.epochs for run in group.runs)
 
     def at_second_epoch(of: Group) -> pd.Series:
-        frame = log_frame(of.records, "epoch", ["rsum"])
+        frame = log_frame(of.records, "epoch").query("quantity == 'rsum'")
         return over_seeds(frame, ("objective", "epoch")).set_index(["objective", "epoch"]).loc[(of.label, 2)]
 
     both = at_second_epoch(group)

@@ -27,18 +27,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
-from numpy.typing import ArrayLike
 
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
-    Settings,
     field_of,
     grid,
     kink_columns,
@@ -55,18 +54,31 @@ from goal_analysis.symbolic.language.similarity import (
     Similarity,
 )
 
-_ITSELF = (lambda u: u, lambda s: s, np.ones_like)
+
+class OfCosine(NamedTuple):
+    """A similarity of unit vectors as a function of the cosine of their angle, its inverse, and its slope; a weight
+    times the slope is the weight by the cosine.
+    """
+
+    similarity: Callable[[Any], Any]
+    cosine: Callable[[Any], Any]
+    slope: Callable[[np.ndarray], np.ndarray]
+
+
+@np.errstate(divide="ignore")
+def _slope_of_distance(u: np.ndarray) -> np.ndarray:
+    return 1 / np.sqrt(np.maximum(2 - 2 * u, 0))
+
+
+_ITSELF = OfCosine(lambda u: u, lambda s: s, np.ones_like)
 OF_COSINES = {
     COSINE: _ITSELF,
     DOT: _ITSELF,
-    NEGATIVE_SQUARED_EUCLIDEAN: (lambda u: 2 * u - 2, lambda s: 1 + s / 2, lambda u: np.full_like(u, 2.0)),
-    NEGATIVE_EUCLIDEAN: (
-        lambda u: -np.sqrt(np.maximum(2 - 2 * u, 0)),
-        lambda s: 1 - s**2 / 2,
-        lambda u: 1 / np.sqrt(np.maximum(2 - 2 * u, 0)),
+    NEGATIVE_SQUARED_EUCLIDEAN: OfCosine(lambda u: 2 * u - 2, lambda s: 1 + s / 2, lambda u: np.full_like(u, 2.0)),
+    NEGATIVE_EUCLIDEAN: OfCosine(
+        lambda u: -np.sqrt(np.maximum(2 - 2 * u, 0)), lambda s: 1 - s**2 / 2, _slope_of_distance
     ),
 }
-"""Similarities that are functions of the cosine u: the function, its inverse and its derivative."""
 
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
 
@@ -76,23 +88,18 @@ EDGE = 1 - 1e-12  # cosines this near to ±1 count as this, where slopes are fin
 AT_REST = 1e-7  # a speed below this share of the largest is none
 
 
-def cosine_of(s: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
-    """The cosine of the angle between unit vectors whose similarity is s; a similarity that does not tell it is a
-    ValueError.
+def of_cosine(similarity: Similarity) -> OfCosine:
+    """A similarity of unit vectors by the cosine; one that does not tell it is a ValueError.
 
-    >>> cosine_of([-4.0, -2.0, 0.0], NEGATIVE_SQUARED_EUCLIDEAN).tolist()
+    >>> of_cosine(NEGATIVE_SQUARED_EUCLIDEAN).cosine(np.array([-4.0, -2.0, 0.0])).tolist()
     [-1.0, 0.0, 1.0]
+    >>> of_cosine(NEGATIVE_EUCLIDEAN).slope(np.array([0.5, 1.0])).tolist()
+    [1.0, inf]
     """
-    return _values(similarity, 1, s)
-
-
-def similarity_of(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
-    """The similarity of unit vectors with the cosine u.
-
-    >>> similarity_of([-1.0, 0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
-    [-2.0, -1.0, -0.0]
-    """
-    return _values(similarity, 0, u)
+    if similarity not in OF_COSINES:
+        names = ", ".join(s.name for s in OF_COSINES)
+        raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
+    return OF_COSINES[similarity]
 
 
 def of_unit_vectors(similarity: Similarity) -> Similarity:
@@ -101,50 +108,30 @@ def of_unit_vectors(similarity: Similarity) -> Similarity:
     >>> of_unit_vectors(DOT).opposite, of_unit_vectors(NEGATIVE_EUCLIDEAN).opposite
     (-1, -2)
     """
-    return (
-        replace(similarity, opposite=COSINE.opposite, identical=COSINE.identical) if similarity == DOT else similarity
-    )
+    ends = {"opposite": COSINE.opposite, "identical": COSINE.identical}
+    return replace(similarity, **ends) if similarity == DOT else similarity
 
 
-def slope(u: ArrayLike, similarity: Similarity) -> Float64[np.ndarray, "*shape"]:
-    """The derivative of the similarity by the cosine u; a weight times it is the weight by the cosine.
-
-    >>> slope([0.5, 1.0], NEGATIVE_EUCLIDEAN).tolist()
-    [1.0, inf]
-    """
-    return _values(similarity, 2, u)
-
-
-def _values(similarity: Similarity, which: int, at: ArrayLike) -> np.ndarray:
-    if similarity not in OF_COSINES:
-        names = ", ".join(s.name for s in OF_COSINES)
-        raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
-    with np.errstate(divide="ignore"):
-        return OF_COSINES[similarity][which](np.asarray(at, dtype=float))
-
-
-def comparison_frame(objectives: Sequence[tuple[Objective, Settings]], count: int = 64) -> pd.DataFrame:
+def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.DataFrame:
     """w⁺ and w⁻ of several objectives, each under its own name, over the cosines of anchor with positive and negative.
 
     The columns are ``objective``, ``weight`` (``w_p`` or ``w_n``), ``s_p`` and ``s_n`` (cosines), ``value`` (by the
     cosine), ``share`` (of the objective's largest |value|; where that is a pole, of what all but a hundredth stay
     below), and ``kink_0`` ….
     """
-    names = [field_of(objective).name for objective, _ in objectives]
+    names = [field_of(objective).name for objective in objectives]
     if len(set(names)) < len(names):
         raise ValueError(f"comparison: got the names {', '.join(names)} but expected every name once")
-    return pd.concat([_by_cosines(*objective, count) for objective in objectives], ignore_index=True)
+    return pd.concat([_by_cosines(objective, count) for objective in objectives], ignore_index=True)
 
 
-def _by_cosines(objective: Objective, settings: Settings, count: int) -> pd.DataFrame:
+def _by_cosines(objective: Objective, count: int) -> pd.DataFrame:
     field, at = field_of(objective), grid(span_of(COSINE), count)
-    weights = weights_of(objective, settings)
-    similarities = at.apply(lambda u: similarity_of(u, field.similarity))
+    weights, by = weights_of(objective), of_cosine(field.similarity)
     parts = []
     for weight, s in (("w_p", "s_p"), ("w_n", "s_n")):
-        columns = {"value": weights[weight]} | kink_columns([weights[weight]])
-        found = with_columns(similarities, columns)
-        found["value"] *= slope(at[s], field.similarity)
+        found = with_columns(by.similarity(at), {"value": weights[weight]} | kink_columns([weights[weight]]))
+        found["value"] *= by.slope(at[s].to_numpy())
         parts.append(found.assign(objective=field.name, weight=weight, s_p=at["s_p"], s_n=at["s_n"]))
     both = pd.concat(parts, ignore_index=True)
     largest, _ = top_of(both["value"])
@@ -165,25 +152,24 @@ def gram_flow(
     return np.stack([du, dv, weight_p * (v - u * c) - weight_n * (u - v * c)])
 
 
-def portrait_frame(objective: Objective, settings: Settings = None, rho: float = RHO, count: int = 121) -> pd.DataFrame:
+def portrait_frame(objective: Objective, rho: float = RHO, count: int = 121) -> pd.DataFrame:
     """The velocity of (s_p, s_n) where ρ in [−1, 1] is one: ``s_p``, ``s_n``, ``ds_p``, ``ds_n``, and ``kink_0`` …."""
     if not -1 <= rho <= 1:
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
-    weights, similarity = weights_of(objective, settings), field_of(objective).similarity
-    weights = {name: weights[name] for name in ("w_p", "w_n")}
-    span = span_of(of_unit_vectors(similarity))
-    frame = with_columns(grid(span, count), weights | kink_columns(list(weights.values())))
-    u, v = (cosine_of(frame[s], similarity) for s in ("s_p", "s_n"))
-    slope_p, slope_n = (slope(x, similarity) for x in (u, v))
-    flow = gram_flow(frame["w_p"].to_numpy() * slope_p, frame["w_n"].to_numpy() * slope_n, u, v, _seen(u, v, rho))
-    return frame.drop(columns=["w_p", "w_n"]).assign(ds_p=slope_p * flow[0], ds_n=slope_n * flow[1])
+    weights, similarity = weights_of(objective), field_of(objective).similarity
+    weights, by = {name: weights[name] for name in ("w_p", "w_n")}, of_cosine(similarity)
+    at = grid(span_of(of_unit_vectors(similarity)), count)
+    frame = with_columns(at, weights | kink_columns(list(weights.values())))
+    s, w = (frame[list(names)].to_numpy().T for names in (("s_p", "s_n"), weights))
+    u, v = by.cosine(s)
+    slopes = by.slope(np.stack([u, v]))
+    weight_p, weight_n = w * slopes
+    ds_p, ds_n = slopes * gram_flow(weight_p, weight_n, u, v, _seen(u, v, rho))[:2]
+    return frame.drop(columns=["w_p", "w_n"]).assign(ds_p=ds_p, ds_n=ds_n)
 
 
 def trajectories_frame(
-    objective: Objective,
-    settings: Settings = None,
-    starts: Sequence[tuple[float, float]] | None = None,
-    rho: float = RHO,
+    objective: Objective, starts: Sequence[tuple[float, float]] | None = None, rho: float = RHO
 ) -> pd.DataFrame:
     """Where gradient descent carries triplets, by Heun steps of equal length until they rest or reach the edge.
 
@@ -197,20 +183,18 @@ def trajectories_frame(
     >>> bool(frame["s_p"].is_monotonic_increasing), bool(frame["s_p"].iloc[-1] > 0.98)
     (True, True)
     """
-    weights, similarity = weights_of(objective, settings), field_of(objective).similarity
+    weights, by = weights_of(objective), of_cosine(field_of(objective).similarity)
     function = compiled([weights["w_p"], weights["w_n"]], (s_p, s_n), NUMPY)
-    u, v = np.array(STARTS).T if starts is None else cosine_of(np.array(starts, dtype=float), similarity).T
-    state = np.stack([u, v, _seen(u, v, rho)])
+    u, v = np.array(STARTS).T if starts is None else by.cosine(np.array(starts, dtype=float)).T
 
     def velocity(at: np.ndarray) -> np.ndarray:
         at = np.clip(at, -EDGE, EDGE)
-        w_p, w_n = function(*similarity_of(at[:2], similarity))
-        return gram_flow(w_p * slope(at[0], similarity), w_n * slope(at[1], similarity), *at)
+        return gram_flow(*(function(*by.similarity(at[:2])) * by.slope(at[:2])), *at)
 
-    rows = pd.DataFrame(_followed(velocity, state)).sort_values(["trajectory", "point"], ignore_index=True)
-    for cosine, s in (("u", "s_p"), ("v", "s_n")):
-        rows[s] = similarity_of(rows[cosine], similarity)
-    return rows[["trajectory", "point", "s_p", "s_n", "cos_pn"]]
+    rows = _followed(velocity, np.stack([u, v, _seen(u, v, rho)]))
+    frame = pd.DataFrame(rows, columns=["trajectory", "point", "s_p", "s_n", "cos_pn"])
+    frame[["s_p", "s_n"]] = by.similarity(frame[["s_p", "s_n"]])
+    return frame.sort_values(["trajectory", "point"], ignore_index=True)
 
 
 def _seen(u: np.ndarray, v: np.ndarray, rho: float) -> np.ndarray:
@@ -218,27 +202,21 @@ def _seen(u: np.ndarray, v: np.ndarray, rho: float) -> np.ndarray:
     return u * v + rho * np.sqrt((1 - u**2) * (1 - v**2))
 
 
-def _followed(velocity: Callable[[np.ndarray], np.ndarray], state: np.ndarray) -> list[dict[str, int | float]]:
+def _followed(velocity: Callable[[np.ndarray], np.ndarray], state: np.ndarray) -> list[tuple[float, ...]]:
+    """The rows trajectory, point, u, v, c."""
+
+    def speed_and_direction(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        size = np.sqrt((v**2).sum(0))
+        return np.hypot(v[0], v[1]), np.divide(v, size, out=np.zeros_like(v), where=size > 0)
+
     rows, alive, before = [], np.ones(state.shape[1], dtype=bool), np.zeros_like(state)
-    top = np.nanmax(_speed(velocity(state)), initial=0.0)
+    top = np.nanmax(speed_and_direction(velocity(state))[0], initial=0.0)
     for point in range(STEPS + 1):
-        for i in np.flatnonzero(alive):
-            u, v, c = state[:, i].tolist()
-            rows.append({"trajectory": int(i), "point": point, "u": u, "v": v, "cos_pn": c})
-        first = velocity(state)
-        second = velocity(state + STEP * _direction(first))
-        step = STEP * (_direction(first) + _direction(second)) / 2
+        rows += [(int(i), point, *state[:, i].tolist()) for i in np.flatnonzero(alive)]
+        speed, first = speed_and_direction(velocity(state))
+        step = STEP * (first + speed_and_direction(velocity(state + STEP * first))[1]) / 2
         inside = (np.abs(state + step) <= 1).all(0)  # NaN is not
         turns = (step * before).sum(0) < 0  # as it would around a point of rest, to and fro
-        alive &= (_speed(first) > AT_REST * top) & inside & ~turns
+        alive &= (speed > AT_REST * top) & inside & ~turns
         state, before = np.where(alive, state + step, state), step
     return rows
-
-
-def _speed(velocity: np.ndarray) -> np.ndarray:
-    return np.hypot(velocity[0], velocity[1])
-
-
-def _direction(velocity: np.ndarray) -> np.ndarray:
-    size = np.sqrt((velocity**2).sum(0))
-    return np.divide(velocity, size, out=np.zeros_like(velocity), where=size > 0)

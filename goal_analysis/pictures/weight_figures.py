@@ -154,7 +154,7 @@ def draw_portrait(
 
 def comparison_figure(objectives: Sequence[Objective]) -> Figure:
     """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, in columns that make the page even."""
-    frame = comparison_frame([(one, None) for one in objectives])
+    frame = comparison_frame(objectives)
     names = list(frame["objective"].unique())
     blocks = max(1, round(math.sqrt(len(names) / 3)))
     rows = math.ceil(len(names) / blocks)

@@ -7,30 +7,30 @@ pairs around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import sympy as sp
 from jaxtyping import Float64
 
-from goal_analysis.numeric.compilation import Compiled, compiled
+from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
-from goal_analysis.symbolic.analysis.kinks import Jump, curl_jumps, in_steps_alone, kinks_of, vanishes_on_kink
+from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, kinks_of, vanishes_on_kink
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.weight import WeightField
 
 Objective = Decomposition | WeightField
-Settings = Mapping[str, float | int] | None
 
 CURVE, SURFACE, ARROWS = 401, 161, 15  # samples along a curve, along a side of a surface, and arrows along a side
 MOVED, STEPS = 33, 9  # samples along a side where a hyperparameter moves, and how many values it takes
 SLICES = (0.25, 0.5, 0.75)  # where on its range the other similarity is held, for weights that read both
+NOT_FINITE = [np.inf, -np.inf]
 OFF = (1e-7, 3e-7)  # by which shares of the range samples of s_p and of s_n are moved
 
 
@@ -42,28 +42,24 @@ def field_of(objective: Objective) -> WeightField:
     return objective.field if isinstance(objective, Decomposition) else objective
 
 
-def weights_of(objective: Objective, settings: Settings = None) -> dict[str, sp.Expr]:
+def weights_of(objective: Objective) -> dict[str, sp.Expr]:
     """``w_p`` and ``w_n``, with ``T``, ``P_p`` and ``P_n`` where they exist, as expressions of s_p and s_n alone."""
     field = field_of(objective)
     found = {"w_p": field.positive, "w_n": field.negative}
     if field.factors is not None:
         found |= {"T": field.factors.triplet, "P_p": field.factors.positive, "P_n": field.factors.negative}
-    return {name: numeric(objective, weight, settings) for name, weight in found.items()}
+    return {name: numeric(weight, field, field.values()) for name, weight in found.items()}
 
 
-def numeric(objective: Objective, expression: sp.Expr, settings: Settings = None) -> sp.Expr:
-    """An expression of this objective's symbols with numbers for all but the similarities of the triplet."""
-    field = field_of(objective)
-    return _without_others(expression, field).subs(field.values(settings))
-
-
-def _without_others(expression: sp.Expr, field: WeightField) -> sp.Expr:
-    """The expression where all relative similarities are 0: a potential such as log(1 + R·x)/R has a limit there."""
+def numeric(expression: sp.Expr, field: WeightField, values: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
+    """An expression of a field's symbols at these values, where all relative similarities are 0: a potential such as
+    log(1 + R·x)/R has a limit there.
+    """
     for relative in field.relative:
         at_zero = expression.subs(relative.symbol, 0)
         lost = at_zero.has(sp.nan, sp.zoo, sp.oo, -sp.oo)
         expression = sp.limit(expression, relative.symbol, 0) if lost else at_zero
-    return expression
+    return expression.subs(values)
 
 
 def kink_columns(expressions: Sequence[sp.Expr]) -> dict[str, sp.Expr]:
@@ -135,25 +131,17 @@ def thin_grid(frame: pd.DataFrame, every: int) -> pd.DataFrame:
     return frame[((place - 1 - every // 2) % every == 0).all(axis=1)].reset_index(drop=True)
 
 
-def with_columns(
-    at: pd.DataFrame, columns: Mapping[str, sp.Expr], function: Compiled | None = None, *moving: float
-) -> pd.DataFrame:
-    """The frame with these expressions of its ``s_p`` and ``s_n``, and of values ``moving`` where a compiled function
-    reads more; NaN where they are no finite real numbers.
-    """
-    function = function or compiled(list(columns.values()), (s_p, s_n), NUMPY)
-    found = function(at["s_p"].to_numpy(), at["s_n"].to_numpy(), *moving)
-    return at.assign(**{name: _finite(values) for name, values in zip(columns, found, strict=True)})
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.nan)
+def with_columns(at: pd.DataFrame, columns: Mapping[str, sp.Expr]) -> pd.DataFrame:
+    """The frame with these expressions of its ``s_p`` and ``s_n``; NaN where they are no finite real numbers."""
+    function = compiled(list(columns.values()), (s_p, s_n), NUMPY)
+    found = function(at["s_p"].to_numpy(), at["s_n"].to_numpy())
+    return at.assign(**dict(zip(columns, found, strict=True))).replace(NOT_FINITE, np.nan)
 
 
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def pair_frame(objective: Objective, settings: Settings = None, count: int = CURVE) -> pd.DataFrame:
+def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
     """P⁺ over s_p and P⁻ over s_n; where they do not exist, w⁺ and w⁻ at three values of the other similarity.
 
     The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN where the weight does not read it), ``piece``
@@ -167,7 +155,7 @@ def pair_frame(objective: Objective, settings: Settings = None, count: int = CUR
     >>> frame[frame["weight"] == "P_p"]["value"].describe()[["min", "max"]].tolist()
     [0.0025, 1.9975]
     """
-    found, field = weights_of(objective, settings), field_of(objective)
+    found, field = weights_of(objective), field_of(objective)
     span = span_of(field.similarity)
     curves: list[tuple[str, sp.Symbol, sp.Expr, float]] = []
     for side, s, other in (("p", s_p, s_n), ("n", s_n, s_p)):
@@ -184,9 +172,9 @@ def _curve(name: str, s: sp.Symbol, weight: sp.Expr, held: float, span: tuple[fl
     at, beside = centres(span, count, OFF[0]), 1e-9 * (span[1] - span[0])
     roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
     at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
-    (value,) = compiled([weight], [s], NUMPY)(at)
-    piece = np.searchsorted(roots, at)
-    return pd.DataFrame({"weight": name, "s": at, "held": held, "piece": piece, "value": _finite(value)})
+    (value,), piece = compiled([weight], [s], NUMPY)(at), np.searchsorted(roots, at)
+    found = {"weight": name, "s": at, "held": held, "piece": piece, "value": value}
+    return pd.DataFrame(found).replace(NOT_FINITE, np.nan)
 
 
 def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
@@ -203,11 +191,7 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
 
 
 def surface_frame(
-    objective: Objective,
-    weight: str = "T",
-    settings: Settings = None,
-    count: int = SURFACE,
-    span: tuple[float, float] | None = None,
+    objective: Objective, weight: str = "T", count: int = SURFACE, span: tuple[float, float] | None = None
 ) -> pd.DataFrame:
     """``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n`` over (s_p, s_n) in a span, by default the similarity's; a weight
     that the objective does not have is a ValueError.
@@ -223,18 +207,17 @@ def surface_frame(
     2 -0.5  0.5    1.0
     3  0.5  0.5    0.0
     """
-    field, found = field_of(objective), weights_of(objective, settings)
+    field, found = field_of(objective), weights_of(objective)
     if weight not in LABELS:
         raise ValueError(f"weight: got {weight!r} but expected one of {', '.join(LABELS)}")
     if weight not in found:
         given = f"{field.name}: got weights that do not separate, which have no {weight},"
         raise ValueError(f"{given} but expected one of {', '.join(found)}")
-    return with_columns(
-        grid(span or span_of(field.similarity), count), {"value": found[weight]} | kink_columns([found[weight]])
-    )
+    at = grid(span or span_of(field.similarity), count)
+    return with_columns(at, {"value": found[weight]} | kink_columns([found[weight]]))
 
 
-def field_frame(objective: Objective, settings: Settings = None, count: int = ARROWS) -> pd.DataFrame:
+def field_frame(objective: Objective, count: int = ARROWS) -> pd.DataFrame:
     """The weight field (w⁺, −w⁻), where descent by the similarities takes a triplet: ``s_p``, ``s_n``, ``w_p``,
     ``w_n``.
 
@@ -243,10 +226,9 @@ def field_frame(objective: Objective, settings: Settings = None, count: int = AR
     0 -0.5 -0.5  1.5 -0.5
     1  0.5 -0.5  0.5 -0.5
     """
-    weights = weights_of(objective, settings)
-    return with_columns(
-        grid(span_of(field_of(objective).similarity), count), {name: weights[name] for name in ("w_p", "w_n")}
-    )
+    weights = weights_of(objective)
+    at = grid(span_of(field_of(objective).similarity), count)
+    return with_columns(at, {name: weights[name] for name in ("w_p", "w_n")})
 
 
 def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFrame:
@@ -266,9 +248,7 @@ def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFr
     return at[["s_p", "s_n"]].assign(across=drawn[0], up=drawn[1])[np.isfinite(size)].reset_index(drop=True)
 
 
-def curl_frame(
-    objective: Objective, settings: Settings = None, verdict: Integrability | None = None, count: int = SURFACE
-) -> pd.DataFrame:
+def curl_frame(objective: Objective, verdict: Integrability | None = None, count: int = SURFACE) -> pd.DataFrame:
     """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks, the curl that is concentrated at kinks, and the potential.
 
     The columns are ``s_p``, ``s_n``, ``curl``, ``kink_0`` …; ``potential`` where there is one: U = ∫P⁻ds_n − ∫P⁺ds_p,
@@ -280,14 +260,14 @@ def curl_frame(
     >>> frame["curl"].tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
-    verdict = verdict or integrability(objective)
+    verdict, field = verdict or integrability(objective), field_of(objective)
     formulas = _curl_and_potential(objective, verdict)
-    columns = {name: numeric(objective, formula, settings) for name, formula in formulas.items()}
-    columns |= kink_columns([columns["curl"]])
-    for i, jump in enumerate(_concentrated(verdict, field_of(objective))):
-        columns[f"jump_{i}"] = numeric(objective, jump.kink, settings)
-        columns[f"concentrated_{i}"] = numeric(objective, jump.coefficient, settings)
-    return with_columns(grid(span_of(field_of(objective).similarity), count), columns)
+    jumps = () if verdict.integrable else curl_jumps({s_p: -field.positive, s_n: field.negative})
+    concentrated = (jump for jump in jumps if not vanishes_on_kink(jump.kink, jump.coefficient, field.region))
+    for i, jump in enumerate(concentrated):
+        formulas |= {f"jump_{i}": jump.kink, f"concentrated_{i}": jump.coefficient}
+    columns = {name: numeric(formula, field, field.values()) for name, formula in formulas.items()}
+    return with_columns(grid(span_of(field.similarity), count), columns | kink_columns([columns["curl"]]))
 
 
 def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[str, sp.Expr]:
@@ -298,15 +278,7 @@ def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[st
     return {"curl": curl} | ({"potential": contoured} if of_a_triplet else {})
 
 
-def _concentrated(verdict: Integrability, field: WeightField) -> Iterator[Jump]:
-    """The jumps whose part of the curl does not vanish on the kink."""
-    gradient = {s_p: -field.positive, s_n: field.negative}
-    for jump in () if verdict.integrable else curl_jumps(gradient):
-        if not vanishes_on_kink(jump.kink, jump.coefficient, field.region):
-            yield jump
-
-
-def moved_frame(objective: Objective, settings: Settings = None, count: int = MOVED) -> pd.DataFrame:
+def moved_frame(objective: Objective, count: int = MOVED) -> pd.DataFrame:
     """The weights, their curl and their potential as one hyperparameter moves while the others stay.
 
     The columns are ``moved`` (a hyperparameter that w⁺ or w⁻ reads; empty in the first rows, where none moves),
@@ -315,21 +287,23 @@ def moved_frame(objective: Objective, settings: Settings = None, count: int = MO
     """
     field = field_of(objective)
     formulas = {"w_p": field.positive, "w_n": field.negative} | _curl_and_potential(objective, integrability(objective))
-    formulas = {name: _without_others(formula, field) for name, formula in formulas.items()}
-    values = field.values(settings)
+    formulas = {name: numeric(formula, field, {}) for name, formula in formulas.items()}
+    values = field.values()
     read = [h for h in field.hyperparameters if formulas["w_p"].has(h.symbol) or formulas["w_n"].has(h.symbol)]
     own = {h.name: float(values[h.symbol]) for h in read}
     known = {symbol: value for symbol, value in values.items() if symbol.name not in own}
     symbols = (s_p, s_n, *(h.symbol for h in read))
     function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
     at = grid(span_of(field.similarity), count)
+    places = at["s_p"].to_numpy(), at["s_n"].to_numpy()
     tried = {h.name: values_around(h, own[h.name]) for h in read}
     steps = [("", np.nan), *((name, value) for name, some in tried.items() if len(some) > 1 for value in some)]
     parts = []
     for name, value in steps:
+        found = function(*places, *(own | {name: value} if name else own).values())
         rows = at.assign(moved=name, setting=value, own=not name or value == own[name])
-        parts.append(with_columns(rows, formulas, function, *(own | {name: value} if name else own).values()))
-    return pd.concat(parts, ignore_index=True)
+        parts.append(rows.assign(**dict(zip(formulas, found, strict=True))))
+    return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
 
 
 def values_around(h: Hyperparameter, value: float) -> tuple[float, ...]:

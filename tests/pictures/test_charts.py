@@ -1,6 +1,7 @@
 """What the charts hold: surfaces that are the weights, sliders that change them, JSON that is safe in a page."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,12 @@ from goal_analysis.symbolic.weight import WeightField
 
 @pytest.fixture(scope="module")
 def found(composed):
-    return moved_frame(composed("circular/sigmoid"), {"tau": 6})
+    return moved_frame(at_six(composed("circular/sigmoid")))
+
+
+def at_six(field):
+    moved = (replace(h, default=6) if h.name == "tau" else h for h in field.hyperparameters)
+    return replace(field, hyperparameters=tuple(moved))
 
 
 def own(frame):
@@ -34,7 +40,7 @@ def test_surfaces_are_the_weights_at_the_settings(found, composed):
     t = 1 / (1 + np.exp(-6 * ((1 - at["s_p"]) ** 2 + at["s_n"] ** 2 - 0.5)))
     np.testing.assert_allclose(at["w_p"], t / (1 + np.exp(2 * (at["s_p"] - 0.5))), rtol=1e-12)
     np.testing.assert_allclose(at["w_n"], t / (1 + np.exp(-10 * (at["s_n"] - 0.5))), rtol=1e-12)
-    drawn = surface_frame(composed("circular/sigmoid"), "w_p", {"tau": 6}, MOVED)
+    drawn = surface_frame(at_six(composed("circular/sigmoid")), "w_p", MOVED)
     np.testing.assert_allclose(at["w_p"], drawn["value"], rtol=1e-12, err_msg="what a picture draws, a chart draws")
 
 

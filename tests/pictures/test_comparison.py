@@ -5,12 +5,13 @@ import pytest
 from goal_analysis.pictures.canvas import save
 from goal_analysis.pictures.cosine_frames import comparison_frame
 from goal_analysis.pictures.weight_figures import comparison_figure
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog import catalog
 
 
 def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
     losses = [taken_apart(loss.name) for loss in catalog[:30]]
-    frame = comparison_frame([(loss, None) for loss in losses], count=10)
+    frame = comparison_frame(losses, count=10)
     assert frame["share"].abs().groupby(frame["objective"]).quantile(0.99).between(0.5, 1.0001).all()
     figure = comparison_figure(losses)
     *axes, _ = figure.axes
@@ -25,7 +26,8 @@ def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
 
 def test_comparison_is_by_the_cosine(taken_apart):
     """A loss of squared distances is one of cosines with slope 2, and says the same of them."""
-    frame = comparison_frame([(taken_apart("triplet_squared_euclidean"), {"margin": 0.4})], count=8)
+    loss = taken_apart("triplet_squared_euclidean").loss.with_settings({"margin": 0.4})
+    frame = comparison_frame([decompose(loss)], count=8)
     assert set(frame["value"].round(12)) == {0.0, 2.0}
     inside = frame["value"] > 0
     assert ((2 * frame["s_n"] - 2 * frame["s_p"] + 0.4 > 0) == inside).all()

@@ -9,11 +9,9 @@ import torch
 
 from goal_analysis.pictures.canvas import panels, save
 from goal_analysis.pictures.cosine_frames import (
-    cosine_of,
     gram_flow,
+    of_cosine,
     portrait_frame,
-    similarity_of,
-    slope,
     trajectories_frame,
 )
 from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_portrait, figures
@@ -90,12 +88,11 @@ def test_cosines_of_vectors(similarity):
         "negative_squared_euclidean": -((a - b) ** 2).sum(1).numpy(),
         "negative_euclidean": -(a - b).norm(dim=1).numpy(),
     }[similarity.name]
-    np.testing.assert_allclose(similarity_of(u, similarity), truth, atol=1e-12)
-    np.testing.assert_allclose(cosine_of(truth, similarity), u, atol=1e-12)
+    by = of_cosine(similarity)
+    np.testing.assert_allclose(by.similarity(u), truth, atol=1e-12)
+    np.testing.assert_allclose(by.cosine(truth), u, atol=1e-12)
     h = 1e-6
-    np.testing.assert_allclose(
-        slope(u, similarity), (similarity_of(u + h, similarity) - similarity_of(u - h, similarity)) / (2 * h), rtol=1e-6
-    )
+    np.testing.assert_allclose(by.slope(u), (by.similarity(u + h) - by.similarity(u - h)) / (2 * h), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["info_nce", "contrastive", "neighbourhood_components"])
@@ -129,7 +126,7 @@ def test_the_flow_is_gradient_descent_on_unit_vectors(name, taken_apart):
     at = [t.requires_grad_() for t in s]
     w = torch.autograd.grad(function(*at), at)
     u, v, c = (np.array([g]) for g in gram(vectors))
-    by_cosine = -float(w[0]) * slope(u, similarity), float(w[1]) * slope(v, similarity)
+    by_cosine = -float(w[0]) * of_cosine(similarity).slope(u), float(w[1]) * of_cosine(similarity).slope(v)
     flow = gram_flow(*by_cosine, u, v, c)[:, 0]
     np.testing.assert_allclose((gram(moved) - gram(vectors)) / rate, flow, rtol=1e-4, atol=1e-5)
     assert np.abs(flow).max() > 0.1
@@ -209,9 +206,9 @@ def test_relative_pair_weights_are_drawn_with_every_triplet_weight(triplet, pair
 def test_a_portrait_of_dot_products_is_that_of_unit_vectors(nca_linear, ax):
     field = replace(nca_linear, similarity=DOT)
     frame = portrait_frame(field, count=40)
-    for own, of_cosine in zip((frame, trajectories_frame(field)), (portrait_frame(nca_linear, count=40),
+    for own, expected in zip((frame, trajectories_frame(field)), (portrait_frame(nca_linear, count=40),
                               trajectories_frame(nca_linear)), strict=True):  # fmt: skip
-        assert (own == of_cosine).all(axis=None)
+        assert (own == expected).all(axis=None)
     draw_portrait(frame, trajectories_frame(field), ax, DOT)
     assert ax.get_xlim() == (-1, 1)
     assert "unit vectors" in ax.get_xlabel()

@@ -10,6 +10,7 @@ from goal_analysis.pictures.canvas import draw_contours
 from goal_analysis.pictures.style import scale_of
 from goal_analysis.pictures.weight_figures import draw_pair_weights, draw_surface
 from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, span_of, surface_frame, weights_of
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.weight import WeightField
@@ -46,7 +47,9 @@ def test_the_factors_multiply_to_the_weights(name, taken_apart):
 
 
 def test_settings_reach_the_numbers(taken_apart):
-    gentle, steep = (surface_frame(taken_apart("circle"), "T", {"gamma": g}, 9)["value"].max() for g in (1, 256))
+    loss = taken_apart("circle").loss
+    gentle, steep = (decompose(loss.with_settings({"gamma": gamma})) for gamma in (1, 256))
+    gentle, steep = (surface_frame(objective, "T", 9)["value"].max() for objective in (gentle, steep))
     assert steep > 100 * gentle
 
 
@@ -69,7 +72,7 @@ def test_a_weight_that_is_not_there_is_named(name, weight, said, taken_apart):
 
 
 def test_a_jump_stands_at_its_place(taken_apart):
-    frame = pair_frame(taken_apart("contrastive_cosine"), {"neg_margin": 0.123})
+    frame = pair_frame(decompose(taken_apart("contrastive_cosine").loss.with_settings({"neg_margin": 0.123})))
     pushes = frame[frame["weight"] == "P_n"]
     left, right = (pushes[pushes["piece"] == piece] for piece in (0, 1))
     assert left["s"].max() == pytest.approx(0.123, abs=1e-8)

@@ -54,8 +54,7 @@ def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
     relative = tuple(r.symbol.name for r in description.weights.relative)
     try:
         field = description.weights
-        settings = {h.name: description.settings[h.name] for h in field.hyperparameters}
-        drawn, trouble = weight_chart(text, moved_frame(field, settings), field.similarity), ""
+        drawn, trouble = weight_chart(text, moved_frame(field), field.similarity), ""
     except UnsupportedFunction as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
     return ObjectiveSection(text, description.verdict.said, tables, drawn, relative, trouble)

@@ -8,7 +8,7 @@ searched.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -185,7 +185,11 @@ def _shape(weight: sp.Expr, of: Similarity, along: sp.Symbol | None = None) -> S
         ends: _limit(compiled, ends, of) for ends in product((-1, 1), repeat=len(own))
     }
     moves = {s: monotony(weight, s, of) for s in own}
-    found = _in_corners(weight, moves, limits.values(), of) or bounds(weight, of)
+    monotone = all(move.proved and None in (move.above_at, move.below_at) for move in moves.values())
+    if monotone and not poles_of(weight, of) and not any(map(math.isnan, limits.values())):
+        found = Bounds(min(limits.values()), max(limits.values()), True)  # its extremes are in the corners
+    else:
+        found = bounds(weight, of)
     shape = Shape(limits[tuple(-end for end in hardest)], limits[hardest], _answer(moves), found, along)
     if along not in own:
         return shape
@@ -197,16 +201,6 @@ def _shape(weight: sp.Expr, of: Similarity, along: sp.Symbol | None = None) -> S
     changes = _sign_changes(at, search.axes[0][1:-1], search.on_grid[1:-1]) if signs(weight, of).below_at else ()
     plateaus = _plateaus(at, search, limits_along, of, found.scale) if math.isfinite(found.scale) else ()
     return replace(shape, sign_changes=tuple(changes), plateaus=tuple(plateaus))
-
-
-def _in_corners(
-    weight: sp.Expr, moves: Mapping[sp.Symbol, Signs], limits: Collection[float], of: Similarity
-) -> Bounds | None:
-    """The bounds of a weight that is proved to be monotone along every similarity; None of another."""
-    monotone = all(move.proved and None in (move.above_at, move.below_at) for move in moves.values())
-    if not monotone or poles_of(weight, of) or any(map(math.isnan, limits)):
-        return None
-    return Bounds(min(limits), max(limits), True)
 
 
 def _answer(moves: Mapping[sp.Symbol, Signs]) -> Answer:
@@ -358,7 +352,9 @@ def _shape_text(shape: Shape, of: Similarity) -> str:
         low = "for opposite" if of.opposite.is_finite else "towards -inf"
         high = "for identical vectors" if of.identical.is_finite else "towards inf"
         ends = f"{number(shape.at_opposite)} {low}, {number(shape.at_identical)} {high}"
-    parts = [_growth_text(shape), ends, *_bounds_text(shape.bounds)]
+    falls = shape.answer.falls_at if shape.along is None else None
+    growth = shape.answer.growth.value + ("" if falls is None else f" (falls {_place(falls)})")
+    parts = [growth + ("" if shape.answer.proved else SEARCHED), ends, *_bounds_text(shape.bounds)]
     if shape.sign_changes:
         said = [f"s = {number(s)}" for s in shape.sign_changes[:MANY]]
         more = len(shape.sign_changes) - MANY
@@ -366,13 +362,6 @@ def _shape_text(shape: Shape, of: Similarity) -> str:
     flat = ((number(x) for x in (plateau.value, plateau.low, plateau.high)) for plateau in shape.plateaus)
     parts += [f"within {FLAT:.0%} of {value} from {low} to {high}" for value, low, high in flat]
     return "; ".join(parts)
-
-
-def _growth_text(shape: Shape) -> str:
-    answer = shape.answer
-    if answer.falls_at is not None and shape.along is None:
-        return f"{answer.growth.value} (falls {_place(answer.falls_at)})"
-    return answer.growth.value + ("" if answer.proved else SEARCHED)
 
 
 def _bounds_text(bounds: Bounds) -> list[str]:

@@ -121,7 +121,7 @@ class Search:
         """The points at which ``of`` the values is large, refined in so many rounds, shape ``(points, similarities)``,
         and what it is there, the largest first; what is not a number counts as −∞.
         """
-        found = _ordered(of(self.on_grid))
+        found = np.fmax(of(self.on_grid), -np.inf)
         best = []
         for block in product(*(np.array_split(np.arange(len(axis)), BLOCKS[found.ndim]) for axis in self.axes)):
             inside = found[np.ix_(*block)]
@@ -136,15 +136,11 @@ class Search:
         around = np.array(list(product(np.linspace(-1, 1, 7), repeat=found.ndim)))
         for narrowed in SHRINK ** np.arange(rounds):
             tried = np.clip(centres[:, None] + narrowed * half[:, None] * around, low, high)
-            values = _ordered(of(*self.formula(*np.moveaxis(tried, -1, 0))))
+            values = np.fmax(of(*self.formula(*np.moveaxis(tried, -1, 0))), -np.inf)
             best = values.argmax(1)
             centres, top = tried[rows, best], values[rows, best]
         order = np.argsort(-top, kind="stable")
         return centres[order], top[order]
-
-
-def _ordered(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(values), -np.inf, values)
 
 
 # --- extremes and poles ---------------------------------------------------------------------------
@@ -174,7 +170,7 @@ def _largest(search: Search, sign: int, has_pole: bool) -> float:
     sizes = np.maximum.reduce(np.meshgrid(*map(np.abs, search.axes), indexing="ij"))
     if sizes.max() < FAR:
         return top
-    found = _ordered(sign * search.on_grid)
+    found = np.fmax(sign * search.on_grid, -np.inf)
     first, second, third = (float(found[sizes <= reach].max()) for reach in (1e4, 1e8, 2 * FAR))
     return math.inf if top > 1e6 * (1 + abs(first)) or diverges(first, second, third) else top
 
@@ -284,11 +280,9 @@ def is_never_negative(expression: sp.Expr, of: Similarity, on: sp.Expr | None = 
 
 
 def _middle(low: float, high: float) -> float:
-    if math.isinf(low) and math.isinf(high):
-        return 0.0
-    if math.isinf(high):
-        return max(2 * low, low + 4.0)
-    return min(2 * high, high - 4.0) if math.isinf(low) else (low + high) / 2
+    if math.isinf(low):
+        return 0.0 if math.isinf(high) else min(2 * high, high - 4.0)
+    return max(2 * low, low + 4.0) if math.isinf(high) else (low + high) / 2
 
 
 @dataclass(frozen=True)
@@ -311,7 +305,7 @@ def signs(expression: sp.Expr, of: Similarity) -> Signs:
     """The signs of a formula of s_p and s_n over the range of a similarity."""
     overall, rest = 1, []
     for factor in sp.Mul.make_args(sp.factor_terms(expression)):
-        sign = _proved_sign(factor, of)
+        sign = next((sign for sign in (1, -1) if factor != 0 and is_never_negative(sign * factor, of)), 0)
         overall *= sign or 1
         rest += [] if sign else [factor]
     undecided = overall * sp.Mul(*rest)
@@ -338,12 +332,6 @@ def _decided(
             at[sign] = point(sign, True)
             proved = proved and at[sign] is not None
     return at.get(1), at.get(-1), proved
-
-
-def _proved_sign(factor: sp.Expr, of: Similarity) -> int:
-    if not read_by(factor):
-        return int(sp.sign(factor)) if factor.is_extended_real and factor != 0 else 0
-    return next((sign for sign in (1, -1) if is_never_negative(sign * factor, of)), 0)
 
 
 def _certain_point(

@@ -29,12 +29,10 @@ class Matches:
     negatives: Bool[Tensor, "anchors candidates"]
 
     def __post_init__(self) -> None:
-        given = {"positives": self.positives, "negatives": self.negatives}
-        for name, mask in given.items():
+        for name, mask in (("positives", self.positives), ("negatives", self.negatives)):
             if mask.dtype != torch.bool or mask.ndim != 2:
-                raise ValueError(
-                    f"matches: {name}: got {_described(mask)} but expected a bool matrix (anchors, candidates)"
-                )
+                got = f"a tensor of {mask.dtype} of shape {tuple(mask.shape)}"
+                raise ValueError(f"matches: {name}: got {got} but expected a bool matrix (anchors, candidates)")
         if self.positives.shape != self.negatives.shape:
             raise ValueError(
                 f"matches: got positives of shape {tuple(self.positives.shape)} and negatives of shape "
@@ -116,8 +114,5 @@ def matches_of(
 
 def _check_ids(name: str, ids: Tensor) -> None:
     if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex():
-        raise ValueError(f"matches: {name}: got {_described(ids)} but expected whole numbers of shape (embeddings,)")
-
-
-def _described(tensor: Tensor) -> str:
-    return f"a tensor of {tensor.dtype} of shape {tuple(tensor.shape)}"
+        got = f"a tensor of {ids.dtype} of shape {tuple(ids.shape)}"
+        raise ValueError(f"matches: {name}: got {got} but expected whole numbers of shape (embeddings,)")

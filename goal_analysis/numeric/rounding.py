@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import product
 
+import numpy as np
 import sympy as sp
 
+from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.formula import Values
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.primitives import hinge, maximum, minimum, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
 LEAST = sp.Rational(1, 2**23)  # of the argument of a root or of a logarithm
 BEYOND, GRID = 0.01, 21  # how far beyond the range an argument is looked at, and at how many points along it
@@ -59,11 +60,6 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
 
 def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:
     low, high = map(float, similarity.window)
-    within = [low + (high - low) * i / (GRID - 1) for i in range(GRID)]
-    around = [low - BEYOND, *within, high + BEYOND]
-    compiled = program([argument], (s_p, s_n))
-
-    def least(points: list[float]) -> float:
-        return min(compiled.run(FLOAT, p, n)[0] for p, n in product(points, repeat=2))
-
-    return least(around) < -NEGLIGIBLE <= least(within)
+    points = np.array([low - BEYOND, *np.linspace(low, high, GRID), high + BEYOND])
+    (values,) = compiled([argument], (s_p, s_n), NUMPY)(*np.meshgrid(points, points))
+    return np.fmin.reduce(values, axis=None) < -NEGLIGIBLE <= np.fmin.reduce(values[1:-1, 1:-1], axis=None)

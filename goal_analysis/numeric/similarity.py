@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -59,7 +58,7 @@ def scores(
     >>> scores(COSINE, torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
     tensor([[1., 0.]])
     """
-    return _of(similarity, _SCORES)(x, y)
+    return _tensors(similarity)[0](x, y)
 
 
 def embedding_gradients(
@@ -84,17 +83,17 @@ def embedding_gradients(
     (tensor([[-1.0000,  0.5000]]), tensor([[-1.0000, -0.0000],
             [ 0.5000,  0.0000]]))
     """
-    found = _of(direction, _OWN) if isinstance(direction, Similarity) else direction
+    found = _tensors(direction)[1] if isinstance(direction, Similarity) else direction
     dtype = torch.promote_types(weights.dtype, torch.promote_types(x.dtype, y.dtype))
     return found.gradients(weights.to(dtype), x.to(dtype), y.to(dtype))
 
 
 def direction(name: str) -> Direction:
     """The direction of this name; a ValueError lists those that are known."""
-    for known in DIRECTIONS:
-        if known.name == name:
-            return known
-    raise ValueError(f"direction: got {name!r} but expected one of {', '.join(d.name for d in DIRECTIONS)}")
+    known = {direction.name: direction for direction in DIRECTIONS}
+    if name not in known:
+        raise ValueError(f"direction: got {name!r} but expected one of {', '.join(known)}")
+    return known[name]
 
 
 @lru_cache(maxsize=64)
@@ -175,21 +174,20 @@ def _cosine_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Te
     return _across(to_x, unit_x) / length_x, _across(to_y, unit_y) / length_y
 
 
+def _difference_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    to_x, to_y = _dot_gradients(weights, x, y)
+    return to_x - weights.sum(1)[:, None] * x, to_y - weights.sum(0)[:, None] * y
+
+
 def _squared_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    to_x, to_y = _difference_gradients(weights, x, y)
-    return 2 * to_x, 2 * to_y
+    return _difference_gradients(2 * weights, x, y)
 
 
 def _euclidean_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     distances = _distances(x, y)
     coincide = distances == 0
-    per_length = weights / distances.masked_fill(coincide, 1)
-    return _difference_gradients(per_length.masked_fill(coincide, 0).to(weights.dtype), x, y)
-
-
-def _difference_gradients(weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    to_x, to_y = _dot_gradients(weights, x, y)
-    return to_x - weights.sum(1)[:, None] * x, to_y - weights.sum(0)[:, None] * y
+    per_length = (weights / distances.masked_fill(coincide, 1)).masked_fill(coincide, 0)
+    return _difference_gradients(per_length.to(weights.dtype), x, y)
 
 
 def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,35 +199,32 @@ def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tenso
     return to_x, to_y - strength * (push.T @ ((x * u).sum(1, keepdim=True) * u))
 
 
-_SCORES: dict[Similarity, Callable[[Tensor, Tensor], Tensor]] = {
-    COSINE: lambda x, y: _within_one(_unit(x)[0] @ _unit(y)[0].T),
-    DOT: lambda x, y: x @ y.T,
-    NEGATIVE_SQUARED_EUCLIDEAN: lambda x, y: -_squared_distances(x, y),
-    NEGATIVE_EUCLIDEAN: lambda x, y: -_distances(x, y),
-}
-_OWN: dict[Similarity, Direction] = {
-    COSINE: Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),
-    DOT: Direction("dot", "of x: y; of y: x", _dot_gradients),
-    NEGATIVE_SQUARED_EUCLIDEAN: Direction(
-        "negative_squared_euclidean", "of x: 2(y − x); of y: 2(x − y)", _squared_gradients
+_TENSORS: dict[Similarity, tuple[Callable[[Tensor, Tensor], Tensor], Direction]] = {
+    COSINE: (
+        lambda x, y: _within_one(_unit(x)[0] @ _unit(y)[0].T),
+        Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),
     ),
-    NEGATIVE_EUCLIDEAN: Direction(
-        "negative_euclidean", "of x: (y − x)/‖x − y‖; of y: (x − y)/‖x − y‖", _euclidean_gradients
+    DOT: (lambda x, y: x @ y.T, Direction("dot", "of x: y; of y: x", _dot_gradients)),
+    NEGATIVE_SQUARED_EUCLIDEAN: (
+        lambda x, y: -_squared_distances(x, y),
+        Direction("negative_squared_euclidean", "of x: 2(y − x); of y: 2(x − y)", _squared_gradients),
+    ),
+    NEGATIVE_EUCLIDEAN: (
+        lambda x, y: -_distances(x, y),
+        Direction("negative_euclidean", "of x: (y − x)/‖x − y‖; of y: (x − y)/‖x − y‖", _euclidean_gradients),
     ),
 }
+"""The scores of similarities, and their own directions."""
 
 
-def _of(similarity: Similarity, table: dict) -> Any:
-    if similarity in table:
-        return table[similarity]
+def _tensors(similarity: Similarity) -> tuple[Callable[[Tensor, Tensor], Tensor], Direction]:
+    if similarity in _TENSORS:
+        return _TENSORS[similarity]
     if similarity.tensors is None:
-        known = ", ".join(known.name for known in table)
+        known = ", ".join(known.name for known in _TENSORS)
         raise ValueError(f"similarity: got {similarity.name!r} without tensors but expected one of {known}")
-    if table is _SCORES:
-        return similarity.tensors
-    return Direction(
-        similarity.name, f"the gradient of {similarity.formula}", partial(_by_autograd, similarity.tensors)
-    )
+    own = partial(_by_autograd, similarity.tensors)
+    return similarity.tensors, Direction(similarity.name, f"the gradient of {similarity.formula}", own)
 
 
 def _by_autograd(scores: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,4 +245,4 @@ g − (g·x̂)x̂. On unit vectors it is the direction of the cosine; on others 
 In the spirit of "Dissecting the impact of different loss functions with gradient surgery" (Xuan and Pless,
 2022, https://arxiv.org/abs/2201.11307)."""
 
-DIRECTIONS = (*_OWN.values(), TANGENTIAL, direction_regularized(1.0))
+DIRECTIONS = (*(own for _, own in _TENSORS.values()), TANGENTIAL, direction_regularized(1.0))

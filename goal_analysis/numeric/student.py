@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from math import sqrt
 
@@ -40,12 +41,13 @@ def quantile(tail: float, freedom: int) -> float:
     return sqrt(freedom * mpmath.exp(u))
 
 
-def mean_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+def mean_interval(values: Iterable[float], level: float = LEVEL) -> tuple[float, float]:
     """Student's interval of the mean of values of shape ``(n,)``; NaN for fewer than `FEWEST`.
 
     >>> mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
     (0.445739, 4.554260)
     """
+    values = np.fromiter(values, float)
     if len(values) < FEWEST:
         return float("nan"), float("nan")
     half = quantile(1 - level, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))

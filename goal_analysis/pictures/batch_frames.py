@@ -37,12 +37,12 @@ def pairs_frame(
     return pd.concat(parts, ignore_index=True)
 
 
-def triplets_frame(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def triplets_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     """Each positive of an anchor with each of its negatives, `TRIPLETS` at most: ``anchor``, ``s_p``, ``s_n``."""
     positives, negatives = (pairs.loc[pairs["kind"] == kind, ["anchor", "s"]] for kind in ("positive", "negative"))
     triplets = positives.merge(negatives, on="anchor", suffixes=("_p", "_n"))
     if len(triplets) > TRIPLETS:
-        triplets = triplets.sample(TRIPLETS, random_state=seed).sort_index()
+        triplets = triplets.sample(TRIPLETS, random_state=0).sort_index()
     return triplets.reset_index(drop=True)
 
 

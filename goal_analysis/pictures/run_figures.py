@@ -70,26 +70,20 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
     sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, **looks)
 
 
-def draw_ranking(frame: pd.DataFrame, ax: Axes, metric: str = "dev RSUM (of 600)", baseline: str | None = None) -> Axes:
-    """A line an objective, the best first: every seed faint, and the mean with its interval.
+def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """The best dev RSUM, a line an objective, the best first: every seed faint, and the mean with its interval.
 
-    The columns are ``objective`` and ``value``, a row a seed. A vertical line is the mean of the baseline.
+    The columns are ``objective`` and ``value``, a row a seed.
     """
     found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
-    seeds = frame.assign(name=[f"{name} ({found.loc[name, 'size']})" for name in frame["objective"]])
-    of = {"x": "value", "y": "name", "order": [f"{name} ({size})" for name, size in found["size"].items()], "ax": ax}
+    labels = {name: f"{name} ({size})" for name, size in found["size"].items()}
+    seeds = frame.assign(name=frame["objective"].map(labels))
+    of = {"x": "value", "y": "name", "order": list(labels.values()), "ax": ax}
     sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
-    looks: dict[str, Any] = {
-        "errorbar": mean_interval,
-        "linestyle": "none",
-        "markersize": 4,
-        "err_kws": {"linewidth": 2},
-    }
-    sns.pointplot(seeds, color=PULL, **of, **looks)
-    if baseline is not None:
-        ax.axvline(found["mean"][baseline], color=INK, linewidth=0.7, linestyle="--", zorder=0)
-    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=f"{metric}\nmean over seeds, Student's 95 % interval")
-    ax.set_ylabel("objective (seeds)")
+    looks: dict[str, Any] = {"linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
+    sns.pointplot(seeds, color=PULL, errorbar=mean_interval, **of, **looks)
+    xlabel = "dev RSUM (of 600)\nmean over seeds, Student's 95 % interval"
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective (seeds)")
     return ax
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm, to_hex
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from numpy.typing import ArrayLike
 
 INK, FAINT = "#222222", "#8c8c8c"  # of text and axes, and of what stands back
@@ -24,6 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
 DASHES = ("-", "--", ":", "-.")  # of lines beside each other, where the colours do not suffice
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negative, and of what has two signs
 LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
+CONTOURS = 7  # of a linear scale
 DECADES = 4  # how many powers of ten a logarithmic scale shows
 PEAK = 3.0  # a largest value more than so many times as large as all but a hundredth of the values is clipped
 
@@ -78,15 +79,6 @@ def line_of(place: int) -> dict[str, Any]:
     """
     dash, colour = divmod(place, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": DASHES[dash % len(DASHES)]}
-
-
-def colour_scale(colours: str, count: int = 11) -> list[tuple[float, str]]:
-    """A colour map as shares with their colours, as Plotly takes it.
-
-    >>> colour_scale("PuOr", 3)
-    [(0.0, '#7f3b08'), (0.5, '#f6f6f7'), (1.0, '#2d004b')]
-    """
-    return [(float(share), to_hex(mpl.colormaps[colours](share))) for share in np.linspace(0, 1, count)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +142,8 @@ def top_of(values: ArrayLike) -> tuple[float, bool]:
     return (most, True) if top > PEAK * most > 0 else (top, False)
 
 
-def scale_of(values: ArrayLike, contours: int = 7, signed: bool = False) -> Scale:
-    """The scale that shows these numbers, of any shape, with about so many contours; what is not finite does not count.
+def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
+    """The scale that shows these numbers, of any shape; what is not finite does not count.
 
     Numbers whose middle nine tenths span more than `DECADES` are shown on a logarithmic scale of as many decades below
     the largest. Numbers that rise to a peak, as near a pole, are clipped there.
@@ -168,17 +160,14 @@ def scale_of(values: ArrayLike, contours: int = 7, signed: bool = False) -> Scal
         return Scale(-1.0 if signed else 0.0, 1.0)
     signed = signed or bool((finite < 0).any())
     low, high = np.quantile(sizes, [0.05, 0.95])
-    if high > 10**DECADES * low:
-        return _logarithmic(float(sizes.max()), signed)
     top, clipped = top_of(finite)
-    low = -top if signed else 0.0
-    levels = tuple(np.linspace(low, top, contours + 2)[1:-1].tolist())
-    extend = ("both" if signed else "max") if clipped else "neither"
-    note = f"clipped {'beyond ±' if signed else 'above '}{top:.2g}" if clipped else ""
-    return Scale(low, top, levels=levels, extend=extend, note=note)
-
-
-def _logarithmic(top: float, signed: bool) -> Scale:
+    if high <= 10**DECADES * low:
+        low = -top if signed else 0.0
+        levels = tuple(np.linspace(low, top, CONTOURS + 2)[1:-1].tolist())
+        extend = ("both" if signed else "max") if clipped else "neither"
+        note = f"clipped {'beyond ±' if signed else 'above '}{top:.2g}" if clipped else ""
+        return Scale(low, top, levels=levels, extend=extend, note=note)
+    top = float(sizes.max())
     floor = top / 10**DECADES
     powers = 10.0 ** np.arange(np.ceil(np.log10(floor) + 1e-9), np.floor(np.log10(top) - 1e-9) + 1)
     if signed:

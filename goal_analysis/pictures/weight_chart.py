@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from plotly.colors import get_colorscale
 
 from goal_analysis.pictures.charts import Chart, chart, numbers, row_of_panels
-from goal_analysis.pictures.style import FAINT, INK, Scale, colour_scale, scale_of
+from goal_analysis.pictures.style import FAINT, INK, Scale, scale_of
 from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
@@ -108,7 +109,7 @@ def _colour_axis(axis: str, scale: Scale) -> dict[str, Any]:
     return {
         f"{axis}.cmin": low,
         f"{axis}.cmax": high,
-        f"{axis}.colorscale": colour_scale(scale.colours),
+        f"{axis}.colorscale": get_colorscale(scale.colours),
         f"{axis}.colorbar.tickvals": numbers(scale.even(marks)) if marks else None,
         f"{axis}.colorbar.ticktext": [f"{mark:g}" for mark in marks] if marks else None,
         f"{axis}.colorbar.title.text": scale.note,

@@ -9,23 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import sympy as sp
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.canvas import (
-    draw_arrows,
-    draw_colourbar,
-    draw_colours,
-    draw_contours,
-    draw_kinks,
-    draw_zeros,
-    panels,
-    similarity_axes,
-    similarity_label,
-    single_panel,
-)
+from goal_analysis.pictures.canvas import panels, single_panel
 from goal_analysis.pictures.cosine_frames import (
     OF_COSINES,
     RHO,
@@ -34,14 +24,18 @@ from goal_analysis.pictures.cosine_frames import (
     portrait_frame,
     trajectories_frame,
 )
-from goal_analysis.pictures.style import DASHES, FAINT, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
+from goal_analysis.pictures.style import DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
 from goal_analysis.pictures.weight_frames import (
     Objective,
+    arrow_frame,
     curl_frame,
     field_frame,
     field_of,
+    is_bounded,
+    matrix,
     pair_frame,
     reach,
+    regions,
     span_of,
     surface_frame,
     thin_grid,
@@ -50,11 +44,119 @@ from goal_analysis.pictures.weight_frames import (
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
+EVERY = 8  # of so many samples in a row of a portrait one has an arrow
 LETTERS, LINE = 13, 0.17  # letters of a title to an inch, and the height of its lines in inches
 PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
-
 BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25  # of a comparison: from pair to pair, and from row to row
 LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4  # of a comparison: the margins
+
+
+# --- the square of (s_p, s_n) ---------------------------------------------------------------------
+
+
+def similarity_label(
+    symbol: str, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> str:
+    r"""A similarity's symbol with its range, for an axis; where there is no range, with what is drawn of it.
+
+    >>> similarity_label("s_p")
+    '$s_p \\in [-1, 1]$'
+    >>> similarity_label("s", Similarity("log_ratio", "log p/q", -sp.oo, sp.oo), (-4.0, 4.0))
+    '$s \\in (-\\infty, \\infty)$, drawn from $-4$ to $4$'
+    """
+    ends = similarity.opposite, similarity.identical
+    if is_bounded(similarity):
+        return rf"${symbol} \in {list(ends)}${of}"
+    low, high = span or span_of(similarity)
+    interval = sp.latex(sp.Interval(*ends)).replace(r"\left", "").replace(r"\right", "")
+    return rf"${symbol} \in {interval}$, drawn from ${low:.3g}$ to ${high:.3g}${of}"
+
+
+def similarity_axes(
+    ax: Axes, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
+) -> Axes:
+    """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
+    span = span or span_of(similarity)
+    ax.set(xlim=span, ylim=span, aspect="equal")
+    ax.set(xlabel=similarity_label("s_p", similarity, span, of), ylabel=similarity_label("s_n", similarity, span, of))
+    if is_bounded(similarity):
+        ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
+    return ax
+
+
+def _on_mesh(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
+    return frame["s_p"].unique(), frame["s_n"].unique(), np.ma.masked_invalid(matrix(frame, column))
+
+
+def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> ScalarMappable:
+    """A column of a `grid` in colours, a cell a sample, so that a jump stays sharp; NaN is hatched."""
+    *at, values = _on_mesh(frame, column)
+    if values.mask.any():
+        ax.patch.set(hatch="////", edgecolor=FAINT, facecolor="white")
+    if scale.kind == "log":  # on a logarithmic scale zero is the least, not bad
+        values = np.ma.maximum(values, scale.floor)
+    return ax.pcolormesh(*at, values, norm=scale.norm, cmap=scale.colours, shading="nearest", rasterized=True)
+
+
+def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
+    """The scale beside ``ax``, with its note after the label."""
+    room = " " if len(label) < 20 else "\n"
+    label += f"{room}({scale.note})" if scale.note else ""
+    bar = ax.figure.colorbar(colours, ax=ax, extend=scale.extend, label=label, fraction=0.05, pad=0.04)
+    bar.outline.set_visible(False)
+    if scale.kind == "symlog":
+        bar.set_ticks(list(scale.marks))
+        bar.minorticks_off()
+
+
+def draw_contours(
+    frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
+) -> int:
+    """Draw contours of a column, each side of the kinks ``kink_0`` … by itself; return how many levels were drawn."""
+    (*at, values), sides = _on_mesh(frame, column), regions(frame)
+    drawn: set[float] = set()
+    for side in np.unique(sides):
+        inside = np.ma.masked_where(sides != side, values)
+        low, high = inside.min(), inside.max()
+        within = [level for level in levels if low < level < high]
+        # A plateau that rounding alone makes uneven has no contours.
+        if within and high - low > 1e-9 * max(abs(low), abs(high)):
+            ax.contour(*at, inside, levels=within, colors=[colour], linewidths=width, linestyles="solid")
+            drawn.update(within)
+    return len(drawn)
+
+
+def draw_zeros(
+    frame: pd.DataFrame, column: str, ax: Axes, colour: str = INK, dashes: str = "dashed", width: float = 0.7
+) -> bool:
+    """Draw the line along which a column is zero, across all kinks; return whether there is one."""
+    *at, values = _on_mesh(frame, column)
+    if not values.min() < 0 < values.max():
+        return False
+    ax.contour(*at, values, levels=[0.0], colors=[colour], linewidths=width, linestyles=dashes)
+    return True
+
+
+def draw_kinks(frame: pd.DataFrame, ax: Axes) -> None:
+    """Draw the kinks of a `goal_analysis.pictures.weight_frames.grid` dashed."""
+    for name in frame.filter(regex="^kink_"):
+        draw_zeros(frame, str(name), ax)
+
+
+def draw_arrows(at: pd.DataFrame, across: pd.Series, up: pd.Series, ax: Axes) -> Axes:
+    """The arrows of `goal_analysis.pictures.weight_frames.arrow_frame`; a dot where nothing moves."""
+    arrows = arrow_frame(at, across, up)
+    moves = (arrows[["across", "up"]] != 0).any(axis=1)
+    ax.quiver(
+        *arrows[moves].to_numpy().T, color=INK, angles="xy", pivot="middle", scale_units="x", scale=1,
+        width=0.004, headwidth=4, headlength=4, headaxislength=3.5, minlength=0.6,
+    )  # fmt: skip
+    still = arrows[~moves]
+    ax.plot(still["s_p"], still["s_n"], ".", color=FAINT, markersize=1.5)
+    return ax
+
+
+# --- what is drawn of an objective ---------------------------------------------------------------
 
 
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
@@ -116,7 +218,8 @@ def draw_field(
         colours = draw_colours(curl, "curl", ax, scale)
         draw_colourbar(colours, ax, scale, r"curl  $\partial w^+\!/\partial s_n + \partial w^-\!/\partial s_p$")
     if "potential" in curl:
-        draw_contours(curl, "potential", ax, _potential_levels(curl["potential"]), FAINT, 0.8)
+        levels = curl["potential"].dropna().quantile(np.linspace(0.1, 0.9, 9)).unique()
+        draw_contours(curl, "potential", ax, tuple(levels), FAINT, 0.8)
     for i in range(sum(str(name).startswith("jump_") for name in curl)):
         there = curl.assign(here=curl[f"jump_{i}"].where(curl[f"concentrated_{i}"] != 0))
         if draw_zeros(there, "here", ax, PUSH, "solid", 2.0):
@@ -127,16 +230,9 @@ def draw_field(
     return similarity_axes(ax, similarity)
 
 
-def _potential_levels(potential: pd.Series, count: int = 9) -> tuple[float, ...]:
-    finite = potential.dropna()
-    return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, count + 2)[1:-1]))) if len(finite) else ()
-
-
-def draw_portrait(
-    frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE, every: int = 8
-) -> Axes:
+def draw_portrait(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """Arrows of a `portrait_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
-    some = thin_grid(frame, every)
+    some = thin_grid(frame, EVERY)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
         if draw_contours(frame, column, ax, (0.0,), colour, 1.4):

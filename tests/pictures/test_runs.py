@@ -68,7 +68,7 @@ def test_quantiles_of_probes(quantity, runs, ax):
 
 def test_a_ranking(ax):
     frame = pd.DataFrame({"objective": ["worse", "worse", "better"], "value": [1.0, 2.0, 5.0]})
-    draw_ranking(frame, ax, baseline="worse")
+    draw_ranking(frame, ax)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
     assert "Student's 95 % interval" in ax.get_xlabel()
 

@@ -6,9 +6,8 @@ import torch
 from matplotlib.colors import LogNorm, SymLogNorm
 
 from goal_analysis.numeric.formula import formula
-from goal_analysis.pictures.canvas import draw_contours
 from goal_analysis.pictures.style import scale_of
-from goal_analysis.pictures.weight_figures import draw_pair_weights, draw_surface
+from goal_analysis.pictures.weight_figures import draw_contours, draw_pair_weights, draw_surface
 from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, span_of, surface_frame, weights_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p

@@ -56,7 +56,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import pandas as pd
     import torch
 
-    from goal_analysis.pictures.canvas import single_panel
+    from goal_analysis.pictures.canvas import panels
     from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
@@ -74,7 +74,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
     figures = {"batch": _batch(model, split, scores)}
-    figure, ax = single_panel()
+    figure, [[ax]] = panels()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
     places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
     draw_recall(places, ax, min(100, len(split.images)))

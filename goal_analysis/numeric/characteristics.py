@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise, product
-from typing import Any
 
 import mpmath
 import numpy as np
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from goal_analysis.numeric.extremes import (
     Bounds,
@@ -26,6 +26,7 @@ from goal_analysis.numeric.extremes import (
     Signs,
     bounds,
     diverges,
+    last_where,
     monotony,
     poles_of,
     read_by,
@@ -193,13 +194,9 @@ def _shape(weight: sp.Expr, of: Similarity, along: sp.Symbol | None = None) -> S
     shape = Shape(limits[tuple(-end for end in hardest)], limits[hardest], _answer(moves), found, along)
     if along not in own:
         return shape
-    search, limits_along = Search.over(weight, of), (shape.at_opposite, shape.at_identical)
-
-    def at(x: float) -> float:
-        return compiled.run(FLOAT, x)[0]
-
-    changes = _sign_changes(at, search.axes[0][1:-1], search.on_grid[1:-1]) if signs(weight, of).below_at else ()
-    plateaus = _plateaus(at, search, limits_along, of, found.scale) if math.isfinite(found.scale) else ()
+    search, ends = Search.over(weight, of), (shape.at_opposite, shape.at_identical)
+    changes = _sign_changes(search) if signs(weight, of).below_at else ()
+    plateaus = _plateaus(search, ends, of, found.scale) if math.isfinite(found.scale) else ()
     return replace(shape, sign_changes=tuple(changes), plateaus=tuple(plateaus))
 
 
@@ -238,9 +235,8 @@ def _where(weight: sp.Expr, deciding: sp.Expr, below_at: Point, of: Similarity) 
 
 
 def _stretches_below(deciding: sp.Expr, s: sp.Symbol, of: Similarity) -> list[str]:
-    search, compiled = Search.over(deciding, of), program([deciding], (s,))
-    grid, values = search.axes[0], search.on_grid
-    edges = _sign_changes(lambda x: compiled.run(FLOAT, x)[0], grid, values)
+    search = Search.over(deciding, of)
+    grid, values, edges = search.axes[0], search.on_grid, _sign_changes(search)
     said = []
     for low, high in pairwise([-math.inf, *edges, math.inf]):
         if (values[(grid > low) & (grid < high)] < 0).any():
@@ -275,40 +271,34 @@ def _limit(compiled: Program, ends: Sequence[int], of: Similarity) -> float:
     return (there if agrees else float(last)) + 0.0
 
 
-def _sign_changes(value: Callable[[float], float], grid: np.ndarray, values: np.ndarray) -> Iterable[float]:
+def _sign_changes(search: Search) -> Iterable[float]:
     """Where the weight changes sign. A stretch of zeros between two signs gives both of its ends."""
+    grid, values = search.axes[0][1:-1], search.on_grid[1:-1]
     signed = np.flatnonzero((values != 0) & np.isfinite(values))
     for k in np.flatnonzero(np.diff(values[signed] < 0)):
         i, j = signed[k : k + 2]
         before, after = np.sign(values[i]), np.sign(values[j])
-        yield _edge(grid[i], grid[j], lambda s, before=before: np.sign(value(s)) == before)
+        yield _edge(search, grid[i], grid[j], lambda value, before=before: np.sign(value) == before)
         if j > i + 2:
-            yield _edge(grid[i], grid[j], lambda s, after=after: np.sign(value(s)) != after)
+            yield _edge(search, grid[i], grid[j], lambda value, after=after: np.sign(value) != after)
 
 
-def _edge(left: Any, right: Any, holds: Callable[[float], bool]) -> float:
-    """Where what holds at the left ends."""
-    left, right = float(left), float(right)
-    for _ in range(60):
-        middle = (left + right) / 2
-        left, right = (middle, right) if holds(middle) else (left, middle)
-    return round((left + right) / 2, 12) + 0.0
+def _edge(search: Search, left: ArrayLike, right: ArrayLike, holds: Callable[[np.ndarray], np.ndarray]) -> float:
+    return round(float(last_where(lambda x: holds(search.formula(x)[0]), left, right)), 12) + 0.0
 
 
-def _plateaus(
-    value: Callable[[float], float], search: Search, limits: Sequence[float], of: Similarity, scale: float
-) -> Iterable[Plateau]:
+def _plateaus(search: Search, limits: Sequence[float], of: Similarity, scale: float) -> Iterable[Plateau]:
     """The flat stretch at either end, if it is long and not the whole range."""
     low, high = map(float, of.window)
     for end, start, limit, way in ((of.opposite, low, limits[0], 1), (of.identical, high, limits[1], -1)):
 
-        def is_near(x, limit=limit):
-            return np.abs(x - limit) <= FLAT * scale * (1 + 1e-9)
+        def is_near(value, limit=limit):
+            return np.abs(value - limit) <= FLAT * scale * (1 + 1e-9)
 
         s, near = search.axes[0][1:-1][::way], is_near(search.on_grid[1:-1][::way])
         leaves = int(np.argmin(near))
         if leaves and not near[leaves]:
-            edge = _edge(s[leaves - 1], s[leaves], lambda x, is_near=is_near: is_near(value(x)))
+            edge = _edge(search, s[leaves - 1], s[leaves], is_near)
             if abs(edge - start) >= LONG * (high - low):
                 yield Plateau(min(float(end), edge), max(float(end), edge), limit)
 

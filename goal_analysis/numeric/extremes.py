@@ -19,6 +19,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 from mpmath import iv
+from numpy.typing import ArrayLike
 
 from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.numeric.lowering import NUMPY
@@ -141,6 +142,16 @@ class Search:
             centres, top = tried[rows, best], values[rows, best]
         order = np.argsort(-top, kind="stable")
         return centres[order], top[order]
+
+
+def last_where(holds: Callable[[np.ndarray], np.ndarray], left: ArrayLike, right: ArrayLike) -> np.ndarray:
+    """How far what holds at the left ends of intervals goes on holding, by bisection."""
+    left, right = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
+    for _ in range(60):
+        middle = (left + right) / 2
+        there = holds(middle)
+        left, right = np.where(there, middle, left), np.where(there, right, middle)
+    return (left + right) / 2
 
 
 # --- extremes and poles ---------------------------------------------------------------------------

@@ -64,27 +64,26 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
 
 def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:
     """The anchors by the share of their weight that pushes; at ½ an anchor pulls as much as it pushes."""
-    sns.histplot(x=anchors["push_share"].dropna(), ax=ax, bins=np.linspace(0, 1, 41).tolist(), **_BARS)
     still = anchors["push_share"].isna().sum()
     total = anchors["push"].sum() / max((anchors["push"] + anchors["pull"]).sum(), np.finfo(float).tiny)
-    ax.axvline(total, color=INK, linewidth=0.8, linestyle="--", label=f"of the whole batch: {total:.2f}")
-    ax.set(xlim=(0, 1), xlabel=r"push share  $\sum|w^-| / \sum(|w^+| + |w^-|) \in [0, 1]$", ylabel="anchors")
     without = f"{still} of {len(anchors)} without weight" if still else None
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), title=without)
+    _draw_bars(anchors["push_share"], np.linspace(0, 1, 41), ax, total, f"of the whole batch: {total:.2f}", without)
+    ax.set(xlim=(0, 1), xlabel=r"push share  $\sum|w^-| / \sum(|w^+| + |w^-|) \in [0, 1]$")
     return ax
 
 
 def draw_effective_negatives(anchors: pd.DataFrame, ax: Axes) -> Axes:
     """The anchors of an `anchors_frame` by how many negatives share the weight that pushes."""
-    found = anchors["effective_negatives"].dropna()
-    top = max(float(found.max()) if len(found) else 1.0, 1.01)
-    many = top > 20
-    sns.histplot(x=found, ax=ax, bins=np.geomspace(0.98, 1.02 * top, 31).tolist(), **_BARS)
-    ax.axvline(found.mean(), color=INK, linewidth=0.8, linestyle="--", label=f"mean {found.mean():.1f}")
-    ax.set(xscale="log" if many else "linear", ylabel="anchors")
-    ax.set_xlabel("effective negatives\n$\\exp$ of the entropy of $|w^-|$" + (" (log scale)" if many else ""))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    found = anchors["effective_negatives"]
+    top = float(np.nanmax(found, initial=1.01))
+    _draw_bars(found, np.geomspace(0.98, 1.02 * top, 31), ax, found.mean(), f"mean {found.mean():.1f}")
+    scale, said = ("log", " (log scale)") if top > 20 else ("linear", "")
+    ax.set(xscale=scale, xlabel=f"effective negatives\n$\\exp$ of the entropy of $|w^-|${said}")
     return ax
 
 
-_BARS = {"color": PUSH, "alpha": 1.0, "linewidth": 0}
+def _draw_bars(values: pd.Series, bins: np.ndarray, ax: Axes, mark: float, said: str, title: str | None = None) -> None:
+    sns.histplot(x=values.dropna(), ax=ax, bins=bins.tolist(), color=PUSH, alpha=1.0, linewidth=0)
+    ax.axvline(mark, color=INK, linewidth=0.8, linestyle="--", label=said)
+    ax.set(ylabel="anchors")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), title=title)

@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -38,14 +37,6 @@ def panels(
                 wspace=(left + right) / wide, hspace=(below + above) / high,
             )  # fmt: skip
         return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def single_panel(
-    width: float = 3.4, height: float = 2.8, margins: tuple[float, float, float, float] | None = None
-) -> tuple[Figure, Axes]:
-    """A figure with one Axes, as `panels` makes it."""
-    figure, axes = panels(1, 1, width, height, margins)
-    return figure, axes[0, 0]
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -127,40 +127,37 @@ def training_chart(frame: pd.DataFrame) -> Chart | None:
     for column, (quantity, title) in enumerate(SHOWN.items(), start=1):
         means = over_seeds(frame[frame["quantity"] == quantity], ("objective", "epoch"))
         for number, (label, line) in enumerate(means.groupby("objective", sort=False)):
-            label = html.escape(str(label), quote=False)
-            _add_line(figure, line.sort_values("epoch"), number, title, legendgroup=label, row=1, col=column)
-            figure.data[-1].update(name=label, showlegend=column == 1)
+            label, looks, line = html.escape(str(label), quote=False), line_of(number), line.sort_values("epoch")
+            place, several = {"legendgroup": label, "row": 1, "col": column}, line[line["low"].notna()]
+            if len(several):
+                red, green, blue = (round(255 * share) for share in to_rgb(looks["color"]))
+                figure.add_scatter(
+                    x=numbers([*several["epoch"], *several["epoch"][::-1]]),
+                    y=numbers([*several["high"], *several["low"][::-1]]),
+                    fill="toself",
+                    fillcolor=f"rgba({red},{green},{blue},0.2)",
+                    line={"width": 0},
+                    mode="lines",
+                    hoverinfo="skip",
+                    showlegend=False,
+                    **place,
+                )
+            spans = zip(line["low"], line["high"], strict=True)
+            figure.add_scatter(
+                x=numbers(line["epoch"]),
+                y=numbers(line["mean"]),
+                customdata=[f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "" for low, high in spans],
+                name=label,
+                mode="lines+markers",
+                line={"color": looks["color"], "dash": DASHES[looks["linestyle"]], "width": 2},
+                marker={"size": 5},
+                hovertemplate=f"{title} %{{y:.1f}}%{{customdata}}",
+                showlegend=column == 1,
+                **place,
+            )
     ticks = {"dtick": 1} if frame["epoch"].max() <= TICKS else {"nticks": TICKS}
     figure.update_xaxes(ticks | {"title": {"text": "epoch", "standoff": 4}})
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
     figure.update_layout(legend=legend, hovermode="x")
     below = LINE * frame["objective"].nunique()
     return chart("Retrieval on dev after every epoch", figure, dict.fromkeys(SHOWN.values(), ""), below=below)
-
-
-def _add_line(figure: go.Figure, line: pd.DataFrame, number: int, title: str, **place: Any) -> None:
-    looks, several = line_of(number), line[line["low"].notna()]
-    if len(several):
-        red, green, blue = (round(255 * share) for share in to_rgb(looks["color"]))
-        figure.add_scatter(
-            x=numbers([*several["epoch"], *several["epoch"][::-1]]),
-            y=numbers([*several["high"], *several["low"][::-1]]),
-            fill="toself",
-            fillcolor=f"rgba({red},{green},{blue},0.2)",
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            **place,
-        )
-    spans = zip(line["low"], line["high"], strict=True)
-    figure.add_scatter(
-        x=numbers(line["epoch"]),
-        y=numbers(line["mean"]),
-        customdata=[f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "" for low, high in spans],
-        mode="lines+markers",
-        line={"color": looks["color"], "dash": DASHES[looks["linestyle"]], "width": 2},
-        marker={"size": 5},
-        hovertemplate=f"{title} %{{y:.1f}}%{{customdata}}",
-        **place,
-    )

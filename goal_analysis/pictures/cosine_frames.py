@@ -26,7 +26,6 @@ Stylianou, Liu and Pless, ECCV 2020), https://arxiv.org/abs/2007.12749.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,16 +101,6 @@ def of_cosine(similarity: Similarity) -> OfCosine:
     return OF_COSINES[similarity]
 
 
-def of_unit_vectors(similarity: Similarity) -> Similarity:
-    """The similarity with the range that it has on unit vectors, where a portrait is drawn.
-
-    >>> of_unit_vectors(DOT).opposite, of_unit_vectors(NEGATIVE_EUCLIDEAN).opposite
-    (-1, -2)
-    """
-    ends = {"opposite": COSINE.opposite, "identical": COSINE.identical}
-    return replace(similarity, **ends) if similarity == DOT else similarity
-
-
 def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.DataFrame:
     """w⁺ and w⁻ of several objectives, each under its own name, over the cosines of anchor with positive and negative.
 
@@ -158,7 +147,7 @@ def portrait_frame(objective: Objective, rho: float = RHO, count: int = 121) -> 
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
     weights, similarity = weights_of(objective), field_of(objective).similarity
     weights, by = {name: weights[name] for name in ("w_p", "w_n")}, of_cosine(similarity)
-    at = grid(span_of(of_unit_vectors(similarity)), count)
+    at = grid(span_of(COSINE if similarity == DOT else similarity), count)  # of unit vectors
     frame = with_columns(at, weights | kink_columns(list(weights.values())))
     s, w = (frame[list(names)].to_numpy().T for names in (("s_p", "s_n"), weights))
     u, v = by.cosine(s)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.numeric.student import mean_interval
-from goal_analysis.pictures.canvas import panels, single_panel
+from goal_analysis.pictures.canvas import panels
 from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
 
@@ -138,10 +138,9 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
         epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
         if len(epochs):
             figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
-            best = pd.DataFrame(
-                [(run.objective, best_rsum(run)) for run in runs], columns=["objective", "value"]
-            ).dropna()
-            figure, ax = single_panel(6.4, 1.2 + 0.32 * best["objective"].nunique())
+            best = [(run.objective, best_rsum(run)) for run in runs]
+            best = pd.DataFrame(best, columns=["objective", "value"]).dropna()
+            figure, [[ax]] = panels(1, 1, 6.4, 1.2 + 0.32 * best["objective"].nunique())
             draw_ranking(best, ax)
             figures["ranking"] = figure
         if len(probes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,13 @@ import pandas as pd
 from plotly.colors import get_colorscale
 
 from goal_analysis.pictures.charts import Chart, chart, numbers, row_of_panels
-from goal_analysis.pictures.style import FAINT, INK, Scale, scale_of
+from goal_analysis.pictures.style import FAINT, INK, scale_of
 from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, span_of, thin_grid
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
 EVERY = 4  # of so many samples in a row one has an arrow
 
+COLUMNS = {"w_p": "w⁺", "w_n": "w⁻", "curl": "curl"}
 PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descent and curl": "coloraxis3"}
 
 
@@ -48,41 +48,40 @@ def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSIN
 
 
 def _drawn(rows: pd.DataFrame) -> tuple[dict[str, list], dict[str, Any]]:
-    """The attributes of all traces, and the layout, that a surface changes."""
-    scales = [scale_of(rows["w_p"]), scale_of(rows["w_n"]), scale_of(rows["curl"], signed=True)]
-    traces = []
-    for column, name, scale in zip(("w_p", "w_n", "curl"), ("w⁺", "w⁻", "curl"), scales, strict=True):
-        traces.append(_coloured(rows, column, name, scale))
-        traces.append(_arrows(rows) if column == "curl" else {"z": traces[-1]["z"]} | _lines(scale))
+    """The attributes of all traces, and the layout, that a surface changes.
+
+    A surface is drawn on the even axis of its scale; on another scale than the linear, its values are texts.
+    """
+    traces, layout = [], {}
+    for (column, name), axis in zip(COLUMNS.items(), PANELS.values(), strict=True):
+        values, scale = matrix(rows, column), scale_of(rows[column], signed=column == "curl")
+        linear, z = scale.kind == "linear", numbers(scale.even(values))
+        value, marks = ("%{z:.3g}", ()) if linear else ("%{text}", scale.marks)
+        hover = f"s_p %{{x:.2f}}, s_n %{{y:.2f}}<br>{name} {value}<extra></extra>"
+        traces.append({"z": z, "text": None if linear else numbers(values), "hovertemplate": hover})
+        levels = scale.even(scale.levels)
+        if column == "curl":
+            traces.append(_arrows(rows))
+        elif scale.kind == "symlog" or len(levels) < 2:  # whose levels are not evenly apart, or none
+            traces.append({"z": z} | _contours(0.0, 1.0, 1.0, shown=False))
+        else:
+            traces.append({"z": z} | _contours(float(levels[0]), float(levels[-1]), float(np.diff(levels).mean())))
+        low, high = scale.even([scale.low, scale.high]).tolist()
+        layout |= {
+            f"{axis}.cmin": low,
+            f"{axis}.cmax": high,
+            f"{axis}.colorscale": get_colorscale(scale.colours),
+            f"{axis}.colorbar.tickvals": numbers(scale.even(marks)) if marks else None,
+            f"{axis}.colorbar.ticktext": [f"{mark:g}" for mark in marks] if marks else None,
+            f"{axis}.colorbar.title.text": scale.note,
+        }
     if "potential" in rows:
         # Between lines that are equally far apart by rank the potential takes equal shares of the square.
         reach = np.ptp(rows["potential"].dropna()) or 1.0
         rank = (rows["potential"] / reach).round(9).rank(pct=True)
         traces.append({"z": numbers(matrix(rows.assign(rank=rank), "rank"))} | _contours(0.1, 0.9, 0.1))
     names = dict.fromkeys(name for trace in traces for name in trace)
-    by_name = {name: [trace.get(name) for trace in traces] for name in names}
-    layouts = [_colour_axis(axis, scale) for axis, scale in zip(PANELS.values(), scales, strict=True)]
-    return by_name, {name: value for layout in layouts for name, value in layout.items()}
-
-
-def _coloured(rows: pd.DataFrame, column: str, name: str, scale: Scale) -> dict[str, Any]:
-    """A surface on the even axis of its scale; on another scale than the linear, its values are texts."""
-    values = matrix(rows, column)
-    linear = scale.kind == "linear"
-    value = "%{z:.3g}" if linear else "%{text}"
-    return {
-        "z": numbers(scale.even(values)),
-        "text": None if linear else numbers(values),
-        "hovertemplate": f"s_p %{{x:.2f}}, s_n %{{y:.2f}}<br>{name} {value}<extra></extra>",
-    }
-
-
-def _lines(scale: Scale) -> dict[str, Any]:
-    """Contours at the levels of a scale; those of a symlog scale are not evenly apart."""
-    levels = scale.even(scale.levels)
-    if scale.kind == "symlog" or not len(levels):
-        return _contours(0.0, 1.0, 1.0, shown=False)
-    return _contours(float(levels[0]), float(levels[-1]), float(np.diff(levels).mean()) if len(levels) > 1 else 1.0)
+    return {name: [trace.get(name) for trace in traces] for name in names}, layout
 
 
 def _contours(start: float, end: float, size: float, shown: bool = True) -> dict[str, Any]:
@@ -103,41 +102,16 @@ def _arrows(rows: pd.DataFrame) -> dict[str, Any]:
     return {axis: [None if value is None else round(float(value), 3) for value in lines[axis]] for axis in "xy"}
 
 
-def _colour_axis(axis: str, scale: Scale) -> dict[str, Any]:
-    low, high = scale.even([scale.low, scale.high]).tolist()
-    marks = scale.marks if scale.kind != "linear" else ()
-    return {
-        f"{axis}.cmin": low,
-        f"{axis}.cmax": high,
-        f"{axis}.colorscale": get_colorscale(scale.colours),
-        f"{axis}.colorbar.tickvals": numbers(scale.even(marks)) if marks else None,
-        f"{axis}.colorbar.ticktext": [f"{mark:g}" for mark in marks] if marks else None,
-        f"{axis}.colorbar.title.text": scale.note,
-    }
-
-
 def _sliders(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A slider for every hyperparameter; when one moves, the others go back to the objective's own values."""
-    moved = frame[frame["moved"] != ""]
-    surfaces = {
-        str(name): [(f"{value:g}", bool(rows["own"].iloc[0]), rows) for value, rows in own.groupby("setting")]
-        for name, own in moved.groupby("moved", sort=False)
-    }
-    active = {name: [own for _, own, _ in steps].index(True) for name, steps in surfaces.items()}
-    return [
-        {
-            "active": active[name],
-            "currentvalue": {"prefix": f"{name} = "},
-            "steps": [
-                {"label": value, "method": "update", "args": _change(rows, active | {name: place})}
-                for place, (value, _, rows) in enumerate(steps)
-            ],
-        }
-        for name, steps in surfaces.items()
-    ]
-
-
-def _change(rows: pd.DataFrame, active: Mapping[str, int]) -> Sequence[dict[str, Any]]:
-    """The arguments of `Plotly.update`: all traces, and the layout with every slider's place."""
-    traces, layout = _drawn(rows)
-    return [traces, layout | {f"sliders[{i}].active": place for i, place in enumerate(active.values())}]
+    by_name = dict(list(frame[frame["moved"] != ""].groupby("moved", sort=False)))
+    active = {name: int(own.groupby("setting")["own"].first().argmax()) for name, own in by_name.items()}
+    sliders = []
+    for name, own in by_name.items():
+        steps = []
+        for place, (value, rows) in enumerate(own.groupby("setting")):
+            traces, layout = _drawn(rows)
+            layout |= {f"sliders[{i}].active": at for i, at in enumerate((active | {name: place}).values())}
+            steps.append({"label": f"{value:g}", "method": "update", "args": [traces, layout]})
+        sliders.append({"active": active[name], "currentvalue": {"prefix": f"{name} = "}, "steps": steps})
+    return sliders

@@ -15,12 +15,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.canvas import panels, single_panel
+from goal_analysis.pictures.canvas import panels
 from goal_analysis.pictures.cosine_frames import (
     OF_COSINES,
     RHO,
     comparison_frame,
-    of_unit_vectors,
     portrait_frame,
     trajectories_frame,
 )
@@ -243,7 +242,7 @@ def draw_portrait(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, sim
             at = line[["s_p", "s_n"]].iloc[end]
             ax.plot(*at, "o", color=RIGHT, markerfacecolor=inside, markersize=size, clip_on=False)
     ax.plot([], [], "-o", color=RIGHT, markerfacecolor="white", markersize=4, linewidth=1, label="from ○ to ●")
-    similarity_axes(ax, of_unit_vectors(similarity), of=", unit vectors" if similarity == DOT else "")
+    similarity_axes(ax, COSINE if similarity == DOT else similarity, of=", unit vectors" if similarity == DOT else "")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
     return ax
 
@@ -289,23 +288,22 @@ def comparison_figure(objectives: Sequence[Objective]) -> Figure:
 # --- whole figures --------------------------------------------------------------------------------
 
 
-def kinds_of(objective: Objective) -> tuple[str, ...]:
-    """The kinds of pictures of an objective; a portrait needs a similarity that is a function of the cosine."""
-    return KINDS if field_of(objective).similarity in OF_COSINES else KINDS[:-1]
-
-
 def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a kind that it does
-    not have is a ValueError.
+    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a portrait needs a
+    similarity that is a function of the cosine. A kind that there is not is a ValueError.
     """
-    for kind in kinds_of(objective) if kinds is None else kinds:
+    field = field_of(objective)
+    values = [f"{h.name}\u00a0=\u00a0{float(field.values()[h.symbol]):g}" for h in field.hyperparameters]
+    values += [f"{relative.symbol} = 0" for relative in field.relative]
+    if kinds is None:
+        kinds = KINDS if field.similarity in OF_COSINES else KINDS[:-1]
+    for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
         with style():
-            draw = {"pair": _pair, "triplet": _triplet, "field": _field, "portrait": _portrait}[kind]
-            figure, said = draw(objective)
+            figure, said = _figure(objective, kind)
             width, height = figure.get_size_inches()
-            lines = [title, *textwrap.wrap(_values(objective), int(LETTERS * width)), *said]
+            lines = [title, *textwrap.wrap(", ".join(values), int(LETTERS * width)), *said]
             # The title grows upwards: the picture below it keeps its size.
             figure.set_size_inches(width, height + LINE * len(lines))
             share = height / figure.get_figheight()
@@ -314,39 +312,27 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
         yield kind, figure
 
 
-def _values(objective: Objective) -> str:
+def _figure(objective: Objective, kind: str) -> tuple[Figure, list[str]]:
+    """A picture, and what its title says besides the values."""
     field = field_of(objective)
-    values = {h.name: float(field.values()[h.symbol]) for h in field.hyperparameters}
-    numbers = [f"{name}\u00a0=\u00a0{value:g}" for name, value in values.items()]
-    return ", ".join([*numbers, *(f"{relative.symbol} = 0" for relative in field.relative)])
-
-
-def _pair(objective: Objective) -> tuple[Figure, list[str]]:
-    several = field_of(objective).factors is None
-    figure, ax = single_panel(3.4, 3.2 if several else 2.8, (0.6, 0.15, 0.5, 0.85 if several else 0.45))
-    draw_pair_weights(pair_frame(objective), ax, field_of(objective).similarity)
-    return figure, []
-
-
-def _triplet(objective: Objective) -> tuple[Figure, list[str]]:
-    weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
-    figure, axes = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
-    for weight, ax in zip(weights, axes[0], strict=True):
-        draw_surface(surface_frame(objective, weight), ax, weight, field_of(objective).similarity)
-    return figure, []
-
-
-def _field(objective: Objective) -> tuple[Figure, list[str]]:
-    verdict = integrability(objective)
-    curl = curl_frame(objective, verdict=verdict)
-    scale_beside = 0.95 if curl["curl"].any() else 0.2
-    figure, ax = single_panel(3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
-    draw_field(field_frame(objective), curl, ax, field_of(objective).similarity)
-    return figure, [verdict.said]
-
-
-def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
-    figure, ax = single_panel(3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
-    frames = portrait_frame(objective), trajectories_frame(objective)
-    draw_portrait(*frames, ax, field_of(objective).similarity)
+    if kind == "pair":
+        above = 0.85 if field.factors is None else 0.45
+        figure, [[ax]] = panels(1, 1, 3.4, 2.35 + above, (0.6, 0.15, 0.5, above))
+        draw_pair_weights(pair_frame(objective), ax, field.similarity)
+        return figure, []
+    if kind == "triplet":
+        weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
+        figure, [axes] = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
+        for weight, ax in zip(weights, axes, strict=True):
+            draw_surface(surface_frame(objective, weight), ax, weight, field.similarity)
+        return figure, []
+    if kind == "field":
+        verdict = integrability(objective)
+        curl = curl_frame(objective, verdict=verdict)
+        scale_beside = 0.95 if curl["curl"].any() else 0.2
+        figure, [[ax]] = panels(1, 1, 3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
+        draw_field(field_frame(objective), curl, ax, field.similarity)
+        return figure, [verdict.said]
+    figure, [[ax]] = panels(1, 1, 3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
+    draw_portrait(portrait_frame(objective), trajectories_frame(objective), ax, field.similarity)
     return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

@@ -15,6 +15,7 @@ import sympy as sp
 from jaxtyping import Float64
 
 from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.extremes import last_where
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -181,13 +182,8 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
     """Where ``kink`` changes its sign between samples, by bisection."""
     function = compiled([kink], [s], NUMPY)
     signs = np.sign(function(at)[0])
-    between = np.flatnonzero(signs[:-1] * signs[1:] < 0)
-    low, high, rising = at[between], at[between + 1], signs[between]
-    for _ in range(60):
-        middle = (low + high) / 2
-        left = np.sign(function(middle)[0]) == rising
-        low, high = np.where(left, middle, low), np.where(left, high, middle)
-    return (low + high) / 2
+    before = np.flatnonzero(signs[:-1] * signs[1:] < 0)
+    return last_where(lambda x: np.sign(function(x)[0]) == signs[before], at[before], at[before + 1])
 
 
 def surface_frame(

@@ -6,7 +6,7 @@ from sympy import Integer
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.pictures.batch_frames import pairs_frame
-from goal_analysis.pictures.canvas import single_panel
+from goal_analysis.pictures.canvas import panels
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step
 from goal_analysis.symbolic.weight import Factors, WeightField, compose
@@ -41,7 +41,7 @@ def composed():
 
 @pytest.fixture
 def ax():
-    return single_panel()[1]
+    return panels()[1][0, 0]
 
 
 @pytest.fixture

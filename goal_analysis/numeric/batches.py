@@ -49,37 +49,20 @@ def _six_pairs_but_the_first(matches_all: bool, seed: int) -> Batch:
     return Batch(name, _random(6, seed), _random(6, seed + 1), Matches(positives, ~positives))
 
 
-def _twice(x: Tensor, place: int, other: int) -> Tensor:
-    x[place] = x[other]
-    return x
-
-
 _set, _one = _random(12, 7), torch.eye(DIM, dtype=torch.float64)[0]
-_signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
+_alternating = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None] * _one
 _near, _nearer = (_unit(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10))
+_first_twice, _last_twice = [0, 0, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 6]
+_some_images_again = Matches.of_image_ids(torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7]))
+_one_proxy_of_nobody = Matches.of_classes(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4]), 5)
+_two_alone_in_their_class = Matches.of_labels(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4]))
 
 RANDOM_PAIRS = Batch("random pairs", _random(12, 1), _random(12, 2), Matches.of_pairs(12))
-SEVERAL_CAPTIONS = Batch(
-    "several captions",  # some images occur more than once
-    _random(12, 3),
-    _random(12, 4),
-    Matches.of_image_ids(torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7])),
-)
-CLASSES = Batch(
-    "classes",  # five proxies, one of which is of no embedding's class
-    _random(12, 5),
-    _random(5, 6),
-    Matches.of_classes(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4]), 5),
-)
-ONE_SET_WITH_LABELS = Batch(
-    "one set with labels",  # the classes of two have no other member
-    _set,
-    _set,
-    Matches.of_labels(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4])),
-    one_set=True,
-)
+SEVERAL_CAPTIONS = Batch("several captions", _random(12, 3), _random(12, 4), _some_images_again)
+CLASSES = Batch("classes", _random(12, 5), _random(5, 6), _one_proxy_of_nobody)
+ONE_SET_WITH_LABELS = Batch("one set with labels", _set, _set, _two_alone_in_their_class, one_set=True)
 IDENTICAL_AND_OPPOSITE = Batch(
-    "identical and opposite", _signs * _one, _twice(_signs.flip(0) * _one, 0, 1), Matches.of_pairs(6)
+    "identical and opposite", _alternating, _alternating.flip(0)[[1, 1, 2, 3, 4, 5]], Matches.of_pairs(6)
 )
 BATCHES = (
     RANDOM_PAIRS,
@@ -88,7 +71,7 @@ BATCHES = (
     ONE_SET_WITH_LABELS,
     Batch("nearly equal", _near, _nearer, Matches.of_pairs(8)),
     Batch("all equal", _one.expand(6, DIM), _one.expand(6, DIM), Matches.of_pairs(6)),  # a collapsed model
-    Batch("duplicates", _twice(_random(8, 11), 1, 0), _twice(_random(8, 12), -1, -2), Matches.of_pairs(8)),
+    Batch("duplicates", _random(8, 11)[_first_twice], _random(8, 12)[_last_twice], Matches.of_pairs(8)),
     Batch("one pair", _random(1, 13), _random(1, 14), Matches.of_pairs(1)),
     _six_pairs_but_the_first(matches_all=True, seed=15),
     _six_pairs_but_the_first(matches_all=False, seed=17),

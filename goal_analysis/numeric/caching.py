@@ -80,13 +80,14 @@ class GradientCache(nn.Module):
         rows = _rows(leaves)
         if rows <= self.chunk:
             return self._encode(*inputs, **named)
-        parts = [slice(first, min(first + self.chunk, rows)) for first in range(0, rows, self.chunk)]
-        found = [
-            tree_flatten(self._kept_small(*tree_unflatten([_cut(leaf, part, rows) for leaf in leaves], tree)))
-            for part in parts
-        ]
+        found, sizes = [], []
+        for first in range(0, rows, self.chunk):
+            part = slice(first, first + self.chunk)
+            cut = [e[part] if isinstance(e, Tensor) and e.ndim and len(e) == rows else e for e in leaves]
+            found.append(tree_flatten(self._kept_small(*tree_unflatten(cut, tree))))
+            sizes.append(min(self.chunk, rows - first))
         columns = zip(*(flat for flat, _ in found), strict=True)
-        return tree_unflatten([_joined(column, [p.stop - p.start for p in parts]) for column in columns], found[0][1])
+        return tree_unflatten([_joined(column, sizes) for column in columns], found[0][1])
 
     def _kept_small(self, inputs: tuple, named: dict[str, Any]) -> Any:
         if not torch.is_grad_enabled():
@@ -132,10 +133,6 @@ class GradientCache(nn.Module):
                 "those of one pass over the batch; put such layers into eval mode, or take GroupNorm or LayerNorm",
                 stacklevel=5,
             )
-
-
-def _cut(leaf: Any, part: slice, rows: int) -> Any:
-    return leaf[part] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == rows else leaf
 
 
 def _rows(leaves: list[Any]) -> int:

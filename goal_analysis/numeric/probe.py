@@ -26,20 +26,6 @@ from goal_analysis.symbolic.weight import WeightField
 QUANTILES = (0.1, 0.5, 0.9)  # of every distribution, by default
 
 
-def effective_number(
-    weights: Float[Tensor, "anchors candidates"],
-) -> Float[Tensor, " anchors"]:
-    """exp(−Σ_j q_j·log q_j) with q = weights/Σ weights of every row: how many candidates share it; NaN of no weight."""
-    shares = weights / weights.sum(1, keepdim=True)
-    return torch.special.entr(shares).sum(1).exp()
-
-
-def masked_quantiles(values: Tensor, members: Tensor, levels: Sequence[float]) -> list[float]:
-    """Quantiles of the members, between the two nearest values; NaN if there are none."""
-    found = values[members].cpu().double().numpy()
-    return np.quantile(found, levels).tolist() if len(found) else [np.nan] * len(levels)
-
-
 def statistics(
     scores: Float[Tensor, "anchors candidates"],
     gradient: Float[Tensor, "anchors candidates"],
@@ -54,7 +40,8 @@ def statistics(
     - with ``factors``, of P⁺ over the positives, P⁻ over the negatives, and T over the anchors at their least
       similar positive and most similar negative;
     - active_share: anchors with any weight, of those that have a positive and a negative;
-    - effective_negatives: the mean of `effective_number` of |w⁻| over the anchors that push;
+    - effective_negatives: the mean over the anchors that push of exp(−Σ_j q_j·log q_j) with q = |w⁻|/Σ|w⁻|, which is
+      how many negatives share the push;
     - push_share = Σ|w⁻|/(Σ|w⁺| + Σ|w⁻|), and pull_share = 1 − push_share.
     """
     positives, negatives = matches.positives, matches.negatives
@@ -77,15 +64,15 @@ def statistics(
     active = ((pulls + pushes).amax(1) > 0) & has_both
     shares = {
         "active_share": active.sum() / has_both.sum(),
-        "effective_negatives": effective_number(pushes).nanmean(),
+        "effective_negatives": torch.special.entr(pushes / pushes.sum(1, keepdim=True)).sum(1).exp().nanmean(),
         "push_share": push / (push + pull),
         "pull_share": pull / (push + pull),
     }
-    found = {
-        f"{name}_q{100 * level:g}": number
-        for name, spread in spreads.items()
-        for level, number in zip(levels, masked_quantiles(*spread, levels), strict=True)
-    }
+    found = {}
+    for name, (values, members) in spreads.items():
+        of_members = values[members].cpu().double().numpy()
+        quantiles = np.quantile(of_members, levels) if len(of_members) else np.full(len(levels), np.nan)
+        found |= {f"{name}_q{100 * level:g}": float(x) for level, x in zip(levels, quantiles, strict=True)}
     return found | {name: float(share) for name, share in shares.items()}
 
 

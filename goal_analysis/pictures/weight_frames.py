@@ -157,25 +157,21 @@ def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
     [0.0025, 1.9975]
     """
     found, field = weights_of(objective), field_of(objective)
-    span = span_of(field.similarity)
-    curves: list[tuple[str, sp.Symbol, sp.Expr, float]] = []
+    span = low, high = span_of(field.similarity)
+    parts = []
     for side, s, other in (("p", s_p, s_n), ("n", s_n, s_p)):
-        if field.factors is not None:
-            curves.append((f"P_{side}", s, found[f"P_{side}"], np.nan))
-        else:
-            for share in SLICES:
-                held = span[0] + share * (span[1] - span[0])
-                curves.append((f"w_{side}", s, found[f"w_{side}"].subs(other, sp.Float(held)), held))
-    return pd.concat([_curve(*curve, span, count) for curve in curves], ignore_index=True)
-
-
-def _curve(name: str, s: sp.Symbol, weight: sp.Expr, held: float, span: tuple[float, float], count: int):
-    at, beside = centres(span, count, OFF[0]), 1e-9 * (span[1] - span[0])
-    roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
-    at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
-    (value,), piece = compiled([weight], [s], NUMPY)(at), np.searchsorted(roots, at)
-    found = {"weight": name, "s": at, "held": held, "piece": piece, "value": value}
-    return pd.DataFrame(found).replace(NOT_FINITE, np.nan)
+        curves = {np.nan: found.get(f"P_{side}")}
+        if field.factors is None:
+            slices = [low + share * (high - low) for share in SLICES]
+            curves = {held: found[f"w_{side}"].subs(other, sp.Float(held)) for held in slices}
+        for held, weight in curves.items():
+            at, beside = centres(span, count, OFF[0]), 1e-9 * (high - low)
+            roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
+            at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
+            (value,), piece = compiled([weight], [s], NUMPY)(at), np.searchsorted(roots, at)
+            name = f"w_{side}" if field.factors is None else f"P_{side}"
+            parts.append(pd.DataFrame({"weight": name, "s": at, "held": held, "piece": piece, "value": value}))
+    return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
 
 
 def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:

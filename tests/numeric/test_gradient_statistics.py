@@ -6,11 +6,7 @@ import pytest
 import torch
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.probe import (
-    effective_number,
-    masked_quantiles,
-    statistics,
-)
+from goal_analysis.numeric.probe import statistics
 
 
 def test_an_anchor_without_negatives_is_left_out() -> None:
@@ -25,15 +21,18 @@ def test_an_anchor_without_negatives_is_left_out() -> None:
 
 
 def test_quantiles_agree_with_those_of_torch() -> None:
-    values, members = torch.randn(30, 40), torch.rand(30, 40) < 0.3
+    scores, positives = torch.randn(30, 40), torch.rand(30, 40) < 0.3
     levels = (0.0, 0.1, 0.5, 0.93, 1.0)
-    expected = torch.quantile(values[members], torch.tensor(levels))
-    assert masked_quantiles(values, members, levels) == pytest.approx(expected.tolist())
-    assert all(map(math.isnan, masked_quantiles(values, torch.zeros_like(members), levels)))
+    named = statistics(scores, torch.ones(30, 40), Matches(positives, torch.zeros_like(positives)), levels)
+    expected = torch.quantile(scores[positives], torch.tensor(levels))
+    assert [named[f"s_p_q{100 * level:g}"] for level in levels] == pytest.approx(expected.tolist())
+    assert all(math.isnan(named[f"s_n_q{100 * level:g}"]) for level in levels)
 
 
 def test_equal_weights_count_as_many_as_they_are() -> None:
+    nobody = torch.zeros(1, 9, dtype=torch.bool)
     for count in (1, 3, 8):
         weights = torch.zeros(1, 9)
         weights[0, :count] = 0.7
-        assert effective_number(weights).item() == pytest.approx(count)
+        named = statistics(weights, weights, Matches(nobody, ~nobody), (0.5,))
+        assert named["effective_negatives"] == pytest.approx(count)

@@ -191,7 +191,7 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
             f"{str(dtype).removeprefix('torch.')} but expected finite ones"
         )
     similarities = scores(loss.similarity, *embeddings).to(dtype)
-    yield from _of_triplets(decomposition, *_triplets(similarities, batch), values)
+    yield from _of_triplets(decomposition, similarities, batch.matches, values)
 
     exact = _leaf(similarities)
     matches = Matches(batch.matches.positives.to(device), batch.matches.negatives.to(device))
@@ -227,17 +227,13 @@ def _gradients(value: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(value, leaves, materialize_grads=True)
 
 
-def _triplets(similarities: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    every = batch.matches.positives.unsqueeze(2) & batch.matches.negatives.unsqueeze(1)
-    anchor, positive, negative = every.nonzero().T
-    chosen = torch.linspace(0, max(len(anchor) - 1, 0), min(TRIPLETS, len(anchor)), dtype=torch.float64)
-    anchor, positive, negative = (i[chosen.long()].to(similarities.device) for i in (anchor, positive, negative))
-    return similarities[anchor, positive], similarities[anchor, negative]
-
-
 def _of_triplets(
-    decomposition: Decomposition, positives: Tensor, negatives: Tensor, values: Values
+    decomposition: Decomposition, similarities: Tensor, matches: Matches, values: Values
 ) -> Iterator[_Compared]:
+    every = (matches.positives.unsqueeze(2) & matches.negatives.unsqueeze(1)).nonzero()
+    chosen = torch.linspace(0, max(len(every) - 1, 0), min(TRIPLETS, len(every)), dtype=torch.float64).long()
+    anchor, positive, negative = every[chosen].to(similarities.device).T
+    positives, negatives = similarities[anchor, positive], similarities[anchor, negative]
     field, pair = decomposition.field, (s_p, s_n)
     expression, exact = decomposition.loss.expression(), [_leaf(s) for s in (positives, negatives)]
     by_p, by_n = _gradients(formula(expression, pair, values)(*exact).sum(), *exact)

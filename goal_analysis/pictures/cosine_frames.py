@@ -111,20 +111,16 @@ def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.Dat
     names = [field_of(objective).name for objective in objectives]
     if len(set(names)) < len(names):
         raise ValueError(f"comparison: got the names {', '.join(names)} but expected every name once")
-    return pd.concat([_by_cosines(objective, count) for objective in objectives], ignore_index=True)
-
-
-def _by_cosines(objective: Objective, count: int) -> pd.DataFrame:
-    field, at = field_of(objective), grid(span_of(COSINE), count)
-    weights, by = weights_of(objective), of_cosine(field.similarity)
-    parts = []
-    for weight, s in (("w_p", "s_p"), ("w_n", "s_n")):
-        found = with_columns(by.similarity(at), {"value": weights[weight]} | kink_columns([weights[weight]]))
-        found["value"] *= by.slope(at[s].to_numpy())
-        parts.append(found.assign(objective=field.name, weight=weight, s_p=at["s_p"], s_n=at["s_n"]))
-    both = pd.concat(parts, ignore_index=True)
-    largest, _ = top_of(both["value"])
-    return both.assign(share=both["value"] / (largest or 1.0))
+    at, found = grid(span_of(COSINE), count), []
+    for name, objective in zip(names, objectives, strict=True):
+        weights, by, parts = weights_of(objective), of_cosine(field_of(objective).similarity), []
+        for weight, s in (("w_p", "s_p"), ("w_n", "s_n")):
+            of = with_columns(by.similarity(at), {"value": weights[weight]} | kink_columns([weights[weight]]))
+            of["value"] *= by.slope(at[s].to_numpy())
+            parts.append(of.assign(objective=name, weight=weight, s_p=at["s_p"], s_n=at["s_n"]))
+        both = pd.concat(parts, ignore_index=True)
+        found.append(both.assign(share=both["value"] / (top_of(both["value"])[0] or 1.0)))
+    return pd.concat(found, ignore_index=True)
 
 
 def gram_flow(

@@ -284,7 +284,7 @@ def _sign_changes(search: Search) -> Iterable[float]:
 
 
 def _edge(search: Search, left: ArrayLike, right: ArrayLike, holds: Callable[[np.ndarray], np.ndarray]) -> float:
-    return round(float(last_where(lambda x: holds(search.formula(x)[0]), left, right)), 12) + 0.0
+    return round(float(last_where(lambda x: holds(search.values(x)), left, right)), 12) + 0.0
 
 
 def _plateaus(search: Search, limits: Sequence[float], of: Similarity, scale: float) -> Iterable[Plateau]:

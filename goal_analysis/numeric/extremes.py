@@ -21,8 +21,7 @@ import sympy as sp
 from mpmath import iv
 from numpy.typing import ArrayLike
 
-from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.numeric.lowering import NUMPY
+from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.language.primitives import s_n, s_p, step
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.proof.evaluation import INTERVAL, MULTIPRECISION, program
@@ -105,7 +104,7 @@ def points_along(of: Similarity, count: int, off: float) -> np.ndarray:
 class Search:
     """The values of a formula on a grid of the similarities that it reads, and the search for its largest values."""
 
-    formula: Compiled
+    values: Callable[..., np.ndarray]
     axes: tuple[np.ndarray, ...]
     on_grid: np.ndarray
 
@@ -115,8 +114,12 @@ class Search:
         """The search over the range of a similarity."""
         own = read_by(expression)
         axes = tuple(points_along(of, EVEN[len(own)], off) for off in OFF[: len(own)])
-        formula = compiled([expression], own, NUMPY)
-        return cls(formula, axes, *formula(*np.meshgrid(*axes, indexing="ij")))
+        run = function(lowered(program([expression], own)), NUMPY)
+
+        def values(*at: np.ndarray) -> np.ndarray:
+            return np.broadcast_to(run(*at)[0], np.shape(at[0]))
+
+        return cls(values, axes, values(*np.meshgrid(*axes, indexing="ij")))
 
     def peaks(self, of: Callable[[np.ndarray], np.ndarray], rounds: int = ROUNDS) -> tuple[np.ndarray, np.ndarray]:
         """The points at which ``of`` the values is large, refined in so many rounds, shape ``(points, similarities)``,
@@ -137,7 +140,7 @@ class Search:
         around = np.array(list(product(np.linspace(-1, 1, 7), repeat=found.ndim)))
         for narrowed in SHRINK ** np.arange(rounds):
             tried = np.clip(centres[:, None] + narrowed * half[:, None] * around, low, high)
-            values = np.fmax(of(*self.formula(*np.moveaxis(tried, -1, 0))), -np.inf)
+            values = np.fmax(of(self.values(*np.moveaxis(tried, -1, 0))), -np.inf)
             best = values.argmax(1)
             centres, top = tried[rows, best], values[rows, best]
         order = np.argsort(-top, kind="stable")

@@ -24,36 +24,32 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.inputs import Inputs
+from goal_analysis.numeric.measurement.inputs import Inputs, Shape
 
 SMALLEST_EIGENVALUE = 1e-4
 """Similarities closer to the edge of what unit vectors reach are left out: digits are lost there."""
 
-OF_SCORES = (Inputs.SCORES, Inputs.SIMILARITIES)
 OF_VIEWS = (Inputs.VIEWS, Inputs.STACKED, Inputs.MULTIVIEW)
 IN_ONE_SET = (Inputs.ONE_SET, *OF_VIEWS)
+NOBODY, ALONE, PAIR = "no positives", "no negatives", "a single pair"
 
-Anchors = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]], ...]
-"""Of every anchor its positive pairs and its negative ones."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
-    negative pair, the number of classes with the name of their proxies, which may be columns, how many references of
-    a class a batch of queries has, whether stacked views take turns, and whether the plane has two of every class.
-    """
-
-    inputs: Inputs
-    dim: int | None = None
-    dtype: torch.dtype = torch.float64
-    labels: tuple[float | int, float | int] = (1.0, 0.0)
-    classes: int = 2
-    proxies: str = ""
-    transposed: bool = False
-    references: int = 2
-    in_turn: bool = False
-    even: bool = False
+LAYOUTS: dict[Inputs, tuple[str, str, dict[str, str]]] = {
+    Inputs.ONE_SET: ("001|", "000111|", {NOBODY: "0123|", ALONE: "000|"}),
+    Inputs.TWO_SETS: ("01|01", "0123|0123", {PAIR: "0|0"}),
+    Inputs.VIEWS: ("01|01", "012|012", {PAIR: "0|0"}),
+    Inputs.STACKED: ("01|01", "012|012", {PAIR: "0|0"}),
+    Inputs.SCORES: ("01|01", "0123|0123", {PAIR: "0|0"}),
+    Inputs.SIMILARITIES: ("0|01", "0|000111", {NOBODY: "0|11", ALONE: "0|00"}),
+    Inputs.TRIPLETS: ("0|01", "012|012345", {}),
+    Inputs.PAIRS: ("01|02", "012345|012678", {NOBODY: "01|23", ALONE: "01|01"}),
+    Inputs.GROUPS: ("0|01", "01|023145", {}),
+    Inputs.MULTIVIEW: ("01|01", "0011|0011", {ALONE: "00|00"}),
+    Inputs.QUERIES: ("01|01", "01|0011", {NOBODY: "00|11", ALONE: "00|00"}),
+    Inputs.PROXIES: ("01|01", "0101|01", {}),
+}
+"""The classes of the vectors on the plane, in a small batch of several anchors, and in batches where a kind of pair is
+missing; the bar stands behind those that come first: the images, the queries or the anchors.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +66,12 @@ class Arrangement:
     negatives: Bool[Tensor, "vectors vectors"] = field(init=False)
 
     def __post_init__(self) -> None:
-        kind, first = self.shape.inputs, self.first
-        classes, place = torch.tensor(self.labels), torch.arange(len(self.labels))
-        equal, allowed = classes[:, None] == classes[None, :], place[:, None] < place[None, :]
+        kind, classes, place = self.shape.inputs, torch.tensor(self.labels), torch.arange(len(self.labels))
+        equal, allowed = classes[:, None] == classes, place[:, None] < place
         if kind not in IN_ONE_SET:
-            allowed &= (place[:, None] < first) & (place[None, :] >= first)
+            allowed &= (place[:, None] < self.first) & (place >= self.first)
         if kind in (Inputs.TRIPLETS, Inputs.PAIRS):  # an anchor meets its own positive and its own negative only
-            allowed &= (place[None, :] - place[:, None]) % first == 0
+            allowed &= (place - place[:, None]) % self.first == 0
         object.__setattr__(self, "positives", equal & allowed)
         object.__setattr__(self, "negatives", ~equal & allowed)
 
@@ -89,133 +84,121 @@ class Arrangement:
     def relations(self) -> dict[str, Bool[Tensor, "vectors vectors"]]:
         """The pairs by what they are to each other."""
         place = torch.arange(len(self.labels))
-        within = (place[:, None] < self.first) == (place[None, :] < self.first)
+        within = (place[:, None] < self.first) == (place < self.first)
         other = torch.ones_like(within).triu(1) & ~self.measured
         found = {"positives": self.positives, "negatives": self.negatives, "other pairs": other}
         if self.shape.inputs in OF_VIEWS:
-            own = (place[None, :] - place[:, None]) == self.first
+            own = (place - place[:, None]) == self.first
             found = {
                 "positives, the other view": self.positives & own,
                 "other positives": self.positives & ~own,
                 "negatives in the other view": self.negatives & ~within,
                 "negatives in the same view": self.negatives & within,
             }
-        elif self.shape.inputs not in (Inputs.ONE_SET, *OF_SCORES):
+        elif self.shape.inputs is not Inputs.ONE_SET and not self.shape.of_scores:
             found |= {"pairs within one set": other & within, "other pairs": other & ~within}
         return {name: mask for name, mask in found.items() if mask.any()}
 
     @property
-    def readings(self) -> dict[str, Anchors]:
-        """Who may be the anchors, and which pairs each has."""
-        positives, negatives = self.positives | self.positives.T, self.negatives | self.negatives.T
-        count, first, kind = len(self.labels), self.first, self.shape.inputs
-
-        def anchors(some: range) -> Anchors:
-            return tuple((_pairs(i, positives), _pairs(i, negatives)) for i in some)
-
-        every = (
-            tuple(map(tuple, self.positives.nonzero().tolist())),
-            tuple(map(tuple, self.negatives.nonzero().tolist())),
-        )
-        match kind:
-            case _ if kind in IN_ONE_SET:
-                return {"every embedding an anchor": anchors(range(count))}
+    def readings(self) -> dict[str, Bool[Tensor, "anchors 2 vectors vectors"]]:
+        """Who may be the anchors, and of each its positive pairs and its negative ones."""
+        own = torch.eye(len(self.labels), dtype=torch.bool)
+        touching = own[:, :, None] | own[:, None]
+        every = torch.stack([self.positives, self.negatives])
+        anchors, first = every & touching[:, None], self.first
+        match self.shape.inputs:
+            case kind if kind in IN_ONE_SET:
+                return {"every embedding an anchor": anchors}
             case Inputs.PAIRS:
-                return {"all pairs together": (every,)}
+                return {"all pairs together": every[None]}
             case Inputs.SIMILARITIES:
-                rows = {"row by row": tuple(((p,), (n,)) for p, n in zip(*every, strict=True))}
-                return {"all of one anchor": (every,), **rows}
+                # The k-th positive and the k-th negative are a row.
+                rows = torch.stack([s[s.flatten(1).any(1)] for s in anchors[1:].unbind(1)], 1)
+                return {"all of one anchor": every[None], "row by row": rows}
             case Inputs.TRIPLETS:
-                others = [tuple((i, j) for j in range(first, count) if j != first + i) for i in range(first)]
-                of_batch = tuple((_pairs(i, positives), others[i]) for i in range(first))
-                return {"its own negative": anchors(range(first)), "every other row a negative": of_batch}
+                of_batch = anchors[:first].clone()
+                of_batch[:, 1] = touching[:first] & ~self.positives
+                of_batch[:, 1, :, :first] = False
+                return {"its own negative": anchors[:first], "every other row a negative": of_batch}
             case Inputs.GROUPS:
-                return {"rows as anchors": anchors(range(first))}
-        rows, columns = anchors(range(first)), anchors(range(first, count))
-        return {"rows as anchors": rows, "both directions": (*rows, *columns), "columns as anchors": columns}
+                return {"rows as anchors": anchors[:first]}
+        return {"rows as anchors": anchors[:first], "both directions": anchors, "columns as anchors": anchors[first:]}
 
     def arguments(self, vectors: Tensor) -> tuple[Tensor, ...]:
         """The arguments of the loss, from vectors of shape ``(vectors, dim)`` or scores of ``(first, rest)``.
 
         Behind them stand the proxies, where the loss has some.
         """
-        labels, n = torch.tensor(self.labels), self.first
-        match self.shape.inputs:
+        shape, n = self.shape, self.first
+        labels, head, tail = torch.tensor(self.labels), vectors[:n], vectors[n:]
+        match shape.inputs:
             case Inputs.SCORES:
                 return (vectors,)
             case Inputs.SIMILARITIES:
-                positives = self.positives[0, 1:]
-                return vectors[0, positives], vectors[0, ~positives]
+                return vectors[0, self.positives[0, 1:]], vectors[0, self.negatives[0, 1:]]
             case Inputs.ONE_SET:
                 return vectors, labels
             case Inputs.TWO_SETS | Inputs.VIEWS | Inputs.GROUPS:
-                return vectors[:n], vectors[n:]
+                return head, tail
             case Inputs.TRIPLETS:
-                return vectors[:n], vectors[n : 2 * n], vectors[2 * n :]
+                return head, tail[:n], tail[n:]
             case Inputs.PAIRS:
-                own = labels[:n] == labels[n:]
-                marks = torch.tensor(self.shape.labels)
-                marks = marks.to(self.shape.dtype) if marks.is_floating_point() else marks
-                return vectors[:n], vectors[n:], torch.where(own, marks[0], marks[1])
-            case Inputs.STACKED if self.shape.in_turn:
-                return (torch.stack([vectors[:n], vectors[n:]], 1).flatten(0, 1),)
+                marks = torch.tensor(shape.labels)
+                marks = marks.to(shape.dtype) if marks.is_floating_point() else marks
+                return head, tail, torch.where(labels[:n] == labels[n:], *marks)
             case Inputs.STACKED:
-                return (vectors,)
+                return (torch.stack([head, tail], 1).flatten(0, 1) if shape.in_turn else vectors,)
             case Inputs.MULTIVIEW:
-                return torch.stack([vectors[:n], vectors[n:]], 1), labels[:n]
+                return torch.stack([head, tail], 1), labels[:n]
             case Inputs.QUERIES:
-                return vectors[:n], labels[:n], vectors[n:], labels[n:]
+                return head, labels[:n], tail, labels[n:]
             case Inputs.PROXIES:
-                return vectors[:n], labels[:n], vectors[n:].T if self.shape.transposed else vectors[n:]
+                return head, labels[:n], tail.T if shape.transposed else tail
+
+    def points(self, similarities: Float[Tensor, "points vectors vectors"]) -> Tensor:
+        """What a loss is handed at these similarities: scores, or unit vectors of the dimension that it wants, the
+        Cholesky factor widened with zeros.
+        """
+        if self.shape.of_scores:
+            return similarities[:, : self.first, self.first :].contiguous()
+        count = similarities.shape[-1]
+        if (dim := self.shape.dim or count) < count:
+            raise ValueError(f"dim: got {dim} but expected at least {count}, as many as a batch has vectors")
+        return torch.nn.functional.pad(torch.linalg.cholesky(similarities), (0, dim - count))
+
+    def reaches(self, similarities: Float[Tensor, "points vectors vectors"]) -> Bool[Tensor, " points"]:
+        """Whether unit vectors with these similarities exist, safely; scores may be any."""
+        if self.shape.of_scores:
+            return torch.ones(len(similarities), dtype=torch.bool)
+        return torch.linalg.eigvalsh(similarities)[:, 0] > SMALLEST_EIGENVALUE
 
 
-def _pairs(anchor: int, mask: Tensor) -> tuple[tuple[int, int], ...]:
-    return tuple((min(anchor, j), max(anchor, j)) for j in mask[anchor].nonzero().flatten().tolist())
-
-
-_ON_PLANE = {
-    Inputs.ONE_SET: ((0, 0, 1), 3),
-    Inputs.TRIPLETS: ((0, 0, 1), 1),
-    Inputs.GROUPS: ((0, 0, 1), 1),
-    Inputs.SIMILARITIES: ((0, 0, 1), 1),
-    Inputs.PAIRS: ((0, 1, 0, 2), 2),
-}
-_IN_BATCH = {
-    Inputs.ONE_SET: ((0, 0, 0, 1, 1, 1), 6),
-    Inputs.VIEWS: ((0, 1, 2, 0, 1, 2), 3),
-    Inputs.STACKED: ((0, 1, 2, 0, 1, 2), 3),
-    Inputs.SIMILARITIES: ((0, 0, 0, 0, 1, 1, 1), 1),
-    Inputs.TRIPLETS: ((0, 1, 2, 0, 1, 2, 3, 4, 5), 3),
-    Inputs.PAIRS: ((0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8), 6),
-    Inputs.GROUPS: ((0, 1, 0, 2, 3, 1, 4, 5), 2),
-    Inputs.MULTIVIEW: ((0, 0, 1, 1, 0, 0, 1, 1), 4),
-}
+def arranged(shape: Shape, layout: str) -> Arrangement:
+    """The arrangement of a layout; of a class with proxies stand as many classes as the loss has."""
+    head, tail = layout.split("|")
+    if shape.inputs is Inputs.PROXIES:
+        classes = tuple(range(shape.classes))
+        queries = classes * (2 if len(head) > len(tail) and shape.classes < 4 else 1)
+        return Arrangement(shape, (*queries, *classes), len(queries))
+    return Arrangement(shape, tuple(map(int, head + tail)), len(head))
 
 
 def on_plane(shape: Shape) -> Arrangement:
     """The arrangement whose similarities `plane_similarities` prescribes."""
-    classes = tuple(range(shape.classes))
-    if shape.even:
-        return Arrangement(shape, (0, 0, 1, 1), 4)
-    return Arrangement(shape, *_ON_PLANE.get(shape.inputs, (2 * classes, shape.classes)))
+    return arranged(shape, "0011|" if shape.even else LAYOUTS[shape.inputs][0])
 
 
 def in_batch(shape: Shape) -> Arrangement:
     """A small batch of several anchors, for `batch_similarities`."""
-    classes = tuple(range(shape.classes))
-    if shape.inputs is Inputs.PROXIES:
-        queries = classes * (2 if shape.classes < 4 else 1)
-        return Arrangement(shape, (*queries, *classes), len(queries))
-    if shape.inputs is Inputs.QUERIES:
-        return Arrangement(shape, (0, 1, *(0,) * shape.references, *(1,) * shape.references), 2)
-    return Arrangement(shape, *_IN_BATCH.get(shape.inputs, ((0, 1, 2, 3) * 2, 4)))
+    plane, batch, _ = LAYOUTS[shape.inputs]
+    return arranged(shape, plane if shape.references == 1 else batch)
 
 
 def plane_similarities(
     arrangement: Arrangement, s_p: Float[Tensor, " points"], s_n: Float[Tensor, " points"]
 ) -> Float[Tensor, "points vectors vectors"]:
     """The similarities of all vectors of `on_plane`, for every point (s_p, s_n)."""
-    count, n = len(arrangement.labels), arrangement.first
+    n = arrangement.first
     match arrangement.shape.inputs:
         case Inputs.TRIPLETS | Inputs.GROUPS | Inputs.SIMILARITIES:
             rest = s_p * s_n
@@ -225,7 +208,7 @@ def plane_similarities(
             rest = (((s_p + (n - 1) * s_n).abs() - 1) / (n - 1) + 1 - (s_p - s_n).abs()) / 2
     of_pairs = torch.where(arrangement.positives, s_p[:, None, None], rest[:, None, None])
     upper = torch.where(arrangement.negatives, s_n[:, None, None], of_pairs).triu(1)
-    return upper + upper.mT + torch.eye(count, dtype=s_p.dtype)
+    return upper + upper.mT + torch.eye(len(arrangement.labels), dtype=s_p.dtype)
 
 
 def batch_similarities(
@@ -242,18 +225,3 @@ def batch_similarities(
     vectors[:, :1] += spread * dim**0.5 * along
     vectors = torch.nn.functional.normalize(vectors, dim=1)
     return vectors @ vectors.T
-
-
-def reachable(similarities: Float[Tensor, "*points vectors vectors"]) -> Bool[Tensor, "*points"]:
-    """Whether unit vectors with these similarities exist, safely."""
-    return torch.linalg.eigvalsh(similarities)[..., 0] > SMALLEST_EIGENVALUE
-
-
-def vectors_with(
-    similarities: Float[Tensor, "*points vectors vectors"], dim: int
-) -> Float[Tensor, "*points vectors dim"]:
-    """Unit vectors with these similarities: the Cholesky factor, widened with zeros to ``dim`` columns."""
-    count = similarities.shape[-1]
-    if dim < count:
-        raise ValueError(f"dim: got {dim} but expected at least {count}, as many as a batch has vectors")
-    return torch.nn.functional.pad(torch.linalg.cholesky(similarities), (0, dim - count))

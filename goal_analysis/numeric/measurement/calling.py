@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -13,20 +13,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from goal_analysis.numeric.measurement.arrangement import OF_SCORES, Shape
 from goal_analysis.numeric.measurement.inputs import (
-    ACCEPTED,
     Inputs,
     LossFunction,
+    Shape,
     UnmeasurableLoss,
     knob_value,
     name_of,
     parameters_of,
     required_names,
 )
-
-LABELS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1))
-"""What marks a positive and a negative pair, in the order in which it is tried."""
 
 LEARNED = ("scale", "bias", "temp", "tau")
 """Words for parameters that are trained: tensors with a gradient."""
@@ -52,7 +48,7 @@ class Call:
         inputs, function = list(arguments), self.loss_fn
         settings = {name: learned.pop(name, value) for name, value in self.settings.items()}
         if self.remembers:
-            function, learned = copy_of(function), self.of_module | learned
+            function = copy_of(function)
         if self.shape.proxies:
             learned[self.shape.proxies] = inputs.pop()
         if self.shape.inputs is Inputs.QUERIES and any(p.name == "ref_emb" for p in parameters_of(function)):
@@ -67,16 +63,11 @@ class Call:
         return function(*inputs, **settings)
 
     @property
-    def of_module(self) -> dict[str, Tensor]:
-        """The parameters that a module trains."""
-        module = self.loss_fn if isinstance(self.loss_fn, torch.nn.Module) else torch.nn.Module()
-        return {n: p for n, p in module.named_parameters() if p.requires_grad and n != self.shape.proxies}
-
-    @property
     def learned(self) -> dict[str, Tensor]:
         """The parameters that the loss trains besides the embeddings."""
-        held = {name: v for name, v in self.settings.items() if isinstance(v, Tensor) and v.requires_grad}
-        return self.of_module | held
+        held = dict(self.loss_fn.named_parameters()) if isinstance(self.loss_fn, torch.nn.Module) else {}
+        held |= {name: value for name, value in self.settings.items() if isinstance(value, Tensor)}
+        return {name: p for name, p in held.items() if p.requires_grad and name != self.shape.proxies}
 
     def forget_graphs(self) -> None:
         """Detach the tensors that a module remembers, whose graphs would grow with every call."""
@@ -84,15 +75,6 @@ class Call:
             for name, held in list(vars(module).items()):
                 if isinstance(held, Tensor) and not held.is_leaf:
                     setattr(module, name, held.detach())
-
-    def refused(self, arguments: tuple[Tensor, ...], error: Exception) -> UnmeasurableLoss:
-        """What to say of a call that failed."""
-        given = ", ".join(f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" for a in arguments)
-        return UnmeasurableLoss(
-            f"{self.name}: called with {self.shape.inputs.value}, tensors of {given}, it raised "
-            f"{type(error).__name__}: {error}. What it takes can be said by inputs=, one of {ACCEPTED}; a dimension "
-            "by dim=, a type by dtype="
-        )
 
 
 class OfColumns(torch.nn.Module):
@@ -106,14 +88,6 @@ class OfColumns(torch.nn.Module):
         """Columns first, and the labels last if there are any."""
         columns = [{"sentence_embedding": a} for a in arguments if a.ndim == 2]
         return self.loss(columns, next((a for a in arguments if a.ndim == 1), None))
-
-
-class StandIn(torch.nn.Module):
-    """In the place of a sentence encoder: what it is given are the embeddings."""
-
-    def forward(self, features: Mapping[str, Tensor], *_: Any, **__: Any) -> Mapping[str, Tensor]:
-        """The features themselves."""
-        return features
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
@@ -130,7 +104,7 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
         try:
-            made = loss_fn(**({"model": StandIn()} if of_columns else {}), **taken)
+            made = loss_fn(**({"model": torch.nn.Identity()} if of_columns else {}), **taken)
         except Exception as error:
             wanted = ", ".join(str(p) for p in known.values())
             raise UnmeasurableLoss(
@@ -171,10 +145,8 @@ def settings_for(loss_fn: LossFunction, settings: Mapping[str, Any]) -> dict[str
     """The settings of a call, with a value for every parameter that has none and is no input; what is learned as a
     tensor with a gradient.
     """
-    chosen: dict[str, Any] = {
-        name: value for name in required_names(loss_fn) if (value := knob_value(name)) is not None
-    }
-    chosen |= settings
+    values = {name: knob_value(name) for name in required_names(loss_fn)}
+    chosen: dict[str, Any] = {name: value for name, value in values.items() if value is not None} | dict(settings)
     for name, value in chosen.items():
         if isinstance(value, float | int) and not isinstance(value, bool) and any(w in name.lower() for w in LEARNED):
             chosen[name] = torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
@@ -192,36 +164,12 @@ def calls(
     """Every way to call a loss that may be meant, the likeliest first."""
     if isinstance(loss_fn, OfColumns) and len(kinds) > 1:
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
-    module = loss_fn if isinstance(loss_fn, torch.nn.Module) else torch.nn.Module()
-    matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
-    widths = {d for b in module.buffers() if b.ndim == 2 for d in b.shape if d > 1}.union(*matrices.values())
-    for kind, own_dtype in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
+    for kind, own in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting = copy_of(loss_fn)
-        if isinstance(fitting, torch.nn.Module):
-            fitting.to(own_dtype)
-        of_call = {k: v.detach().to(own_dtype).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
-                   for k, v in settings.items()}  # fmt: skip
-        for shape in _shapes(Shape(kind, dim, own_dtype), matrices, sorted(widths)):
+        module = fitting.to(own) if isinstance(fitting, torch.nn.Module) else torch.nn.Module()
+        of_call = {
+            k: v.detach().to(own).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
+            for k, v in settings.items()
+        }
+        for shape in Shape(kind, dim, own).variants(module):
             yield Call(fitting, name, shape, of_call)
-
-
-def _shapes(shape: Shape, matrices: Mapping[str, tuple[int, ...]], widths: Sequence[int]) -> Iterator[Shape]:
-    match shape.inputs:
-        case Inputs.PROXIES:
-            for (name, size), transposed in product(matrices.items(), (False, True)):
-                classes, dim = reversed(size) if transposed else size
-                yield replace(shape, proxies=name, transposed=transposed)
-                yield replace(shape, proxies=name, transposed=transposed, classes=classes)
-                yield replace(shape, proxies=name, transposed=transposed, classes=classes, dim=dim)
-        case Inputs.PAIRS:
-            yield from (replace(shape, labels=labels) for labels in LABELS)
-        case Inputs.STACKED:
-            yield from (shape, replace(shape, in_turn=True))
-        case Inputs.QUERIES:  # references may be proxies, of which a class has one
-            yield from (shape, replace(shape, references=1))
-        case _:
-            yield shape
-            if shape.inputs is Inputs.ONE_SET:
-                yield replace(shape, even=True)
-            if shape.dim is None and shape.inputs not in OF_SCORES:
-                yield from (replace(shape, dim=d) for d in widths)

@@ -8,7 +8,7 @@ every five times nearer, grow without bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -16,15 +16,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goal_analysis.numeric.measurement.arrangement import (
-    OF_SCORES,
+    LAYOUTS,
     Arrangement,
+    arranged,
     batch_similarities,
     in_batch,
     on_plane,
     plane_similarities,
 )
-from goal_analysis.numeric.measurement.black_box import differentiated, pair_gradients, points_with
 from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.gradients import Field, differentiated, plane_field
 from goal_analysis.numeric.measurement.inputs import Inputs, UnmeasurableLoss
 
 ENDS = {
@@ -36,17 +37,6 @@ ENDS = {
     "s_p = s_n": (0.2, 0.2),
 }
 """Points (s_p, s_n) by what is special about them."""
-
-NOBODY, ALONE, PAIR = "no positives", "no negatives", "a single pair"
-POOR: dict[Inputs, dict[str, tuple[tuple[int, ...], int]]] = {
-    Inputs.ONE_SET: {NOBODY: ((0, 1, 2, 3), 4), ALONE: ((0, 0, 0), 3)},
-    **{kind: {PAIR: ((0, 0), 1)} for kind in (Inputs.TWO_SETS, Inputs.SCORES, Inputs.VIEWS, Inputs.STACKED)},
-    Inputs.SIMILARITIES: {NOBODY: ((0, 1, 1), 1), ALONE: ((0, 0, 0), 1)},
-    Inputs.PAIRS: {NOBODY: ((0, 1, 2, 3), 2), ALONE: ((0, 1, 0, 1), 2)},
-    Inputs.QUERIES: {NOBODY: ((0, 0, 1, 1), 2), ALONE: ((0, 0, 0, 0), 2)},
-    Inputs.MULTIVIEW: {ALONE: ((0, 0, 0, 0), 2)},
-}
-"""Batches in which a kind of pair is missing, by their classes and how many vectors come first."""
 
 TURNS = 4  # the embeddings are also turned at random so often: rounding takes a cosine to either side of 1
 NEARER = (2e-2, 4e-3, 8e-4)  # distances from an end
@@ -64,21 +54,21 @@ def not_finite(call: Call) -> dict[str, str]:
 
 
 def _cases(call: Call) -> Iterator[tuple[str, Arrangement, list[Tensor]]]:
-    plane, of_scores = on_plane(call.shape), call.shape.inputs in OF_SCORES
+    shape, plane = call.shape, on_plane(call.shape)
     for place, (s_p, s_n) in ENDS.items():
         at = plane_similarities(plane, torch.tensor([s_p]).double(), torch.tensor([s_n]).double())
-        if of_scores:
-            (scores,) = points_with(plane, at)
+        if shape.of_scores:
+            (scores,) = plane.points(at)
             # Scores of vectors in float are above 1 by their rounding as often as not.
-            yield place, plane, [scores, scores * (1 + 4 * torch.finfo(call.shape.dtype).eps)]
+            yield place, plane, [scores, scores * (1 + 4 * torch.finfo(shape.dtype).eps)]
         elif (vectors := at_the_edge(at[0])) is not None:
-            yield place, plane, _turned(vectors, call.shape.dim)
-    for place, (labels, first) in POOR.get(call.shape.inputs, {}).items():
-        arrangement = Arrangement(call.shape, labels, first)
-        yield place, arrangement, [*points_with(arrangement, batch_similarities(arrangement, 0)[None])]
-    if not of_scores:
-        arrangement = in_batch(call.shape)
-        (vectors,) = points_with(arrangement, batch_similarities(arrangement, 0)[None])
+            yield place, plane, _turned(vectors, shape.dim)
+    for place, layout in LAYOUTS[shape.inputs][2].items():
+        arrangement = arranged(shape, layout)
+        yield place, arrangement, [*arrangement.points(batch_similarities(arrangement, 0)[None])]
+    if not shape.of_scores:
+        arrangement = in_batch(shape)
+        (vectors,) = arrangement.points(batch_similarities(arrangement, 0)[None])
         vectors[0] = 0
         yield "a vector of zeros", arrangement, [vectors]
 
@@ -88,20 +78,17 @@ def between_labels(call: Call) -> str:
     shape, s = call.shape, torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
     if shape.inputs is not Inputs.PAIRS or not all(isinstance(label, float) for label in shape.labels):
         return ""
-    middle, weights = sum(shape.labels) / 2, {}
-    for label in (*shape.labels, middle):
-        graded = replace(call, shape=replace(shape, labels=(label, label)))
-        plane = on_plane(graded.shape)
-        try:
-            found = pair_gradients(graded, plane, plane_similarities(plane, s, s)).gradients
-        except UnmeasurableLoss:
-            return ""
-        weights[label] = found[:, plane.positives].sum(1)
-    of_positives, of_negatives, of_middle = weights.values()
-    if torch.allclose(of_positives, of_negatives):  # labels are compared with each other
+    middle = sum(shape.labels) / 2
+    graded = [replace(call, shape=replace(shape, labels=(label, label))) for label in (*shape.labels, middle)]
+    try:
+        *of_labels, of_middle = (plane_field(each)(torch.stack([s, s], 1))[:, 0] for each in graded)
+    except UnmeasurableLoss:
         return ""
-    if same := [label for label in shape.labels if torch.allclose(weights[label], of_middle)]:
-        return f"a label of {middle:g} counts as {same[0]:g}"
+    if torch.allclose(of_labels[0], of_labels[1]):  # labels are compared with each other
+        return ""
+    for label, weights in zip(shape.labels, of_labels, strict=True):
+        if torch.allclose(weights, of_middle):
+            return f"a label of {middle:g} counts as {label:g}"
     pulls = of_middle < 0
     if (turn := pulls.int().diff().nonzero().flatten()).numel() != 1:
         return "" if of_middle.any() else f"a label of {middle:g} has no gradient"
@@ -130,31 +117,25 @@ def _turned(vectors: Float[Tensor, "vectors rank"], dim: int | None) -> list[Ten
 
 def _complaints(call: Call, arrangement: Arrangement, point: Tensor) -> Iterator[str]:
     try:
-        value, gradient, learned = differentiated(call, arrangement, point)
+        value, gradient, learned = differentiated(call, arrangement, point[None])
     except UnmeasurableLoss as error:
         yield f"raises {type(error.__cause__).__name__}" if error.__cause__ else "returns no scalar"
         return
     found = {"value": value, "gradient": gradient} | {f"gradient of {name}": g for name, g in learned.items()}
-    yield from (f"{what} {_word(x)}" for what, x in found.items() if x is not None and not x.isfinite().all())
+    for what, x in found.items():
+        if x is not None and not x.isfinite().all():
+            yield f"{what} {'NaN' if x.isnan().any() else 'infinite'}"
 
 
-def _word(x: Tensor) -> str:
-    return "NaN" if x.isnan().any() else "infinite"
-
-
-def explosions(weights: Callable[[Tensor, Tensor], Tensor]) -> dict[str, str]:
-    """Which weights grow without bound, by the end that they grow towards.
-
-    Args:
-        weights: w⁺ and w⁻ of shape ``(2, points)`` at s_p and s_n, NaN where no unit vectors are.
-    """
+def explosions(plane: Field) -> dict[str, str]:
+    """Which weights grow without bound, by the end that they grow towards."""
     near, found = torch.tensor(NEARER, dtype=torch.float64), {}
     same = torch.full_like(near, 0.3)
     ends = {"s_p → 1": (1 - near, same), "s_p → −1": (near - 1, 0 * same)}
     ends |= {"s_n → 1": (same, 1 - near), "s_n → −1": (same, near - 1)}
     for end, sides in ends.items():
         grown = []
-        for name, w in zip(("w⁺", "w⁻"), weights(*sides).abs(), strict=True):
+        for name, w in zip(("w⁺", "w⁻"), plane(torch.stack(sides, 1)).abs().T, strict=True):
             ratios = w[1:] / w[:-1]
             if w.isfinite().all() and (w > 0).all() and (ratios > GROWTH).all() and ratios[1] > 0.8 * ratios[0]:
                 grown.append(f"{name} grows {ratios[1]:.2g}-fold every five times nearer")

@@ -1,10 +1,23 @@
-"""What fields of measured weights say: how much of a field turns, and which factors it has.
+"""What a field of measured weights says: how much of it turns, where it jumps, and which factors it has.
+
+A field W(x) is the gradient of a function if and only if its Jacobian J = ∂W/∂x is symmetric. How much it turns is
+
+    ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖)        (Frobenius; 0 for a gradient, less than 1 for a field that only turns)
+
+by central differences of W. ‖W‖ stands beside ‖J‖, as similarities are of order one, so that the rounding of constant
+weights is not compared with itself. The second derivative of the loss would not do: where a loss stops a gradient, W is
+what trains, and the loss knows nothing of it.
 
 **Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump adds its
 height over the step; what a field truly turns by does not change with the step. So several `STEPS` are taken. The
-*share* is the smallest ‖turning part‖ over the size that the caller gives; a field whose share is negligible at any
-step is a gradient. *Believed* is that part on which two successive steps agree to a factor of two, above the noise; a
-field of which a noticeable share is believed to turn is no gradient. Between the two nothing is decided.
+*share* is the smallest of the formula; a field whose share is negligible at any step is a gradient. *Believed* is that
+part on which two successive steps agree to a factor of two, above the noise; a field of which a noticeable share is
+believed to turn is no gradient. Between the two nothing is decided.
+
+**Jumps.** Between two points whose weights differ much, bisection tells a jump from a slope: over ever smaller
+distances the change of a jump stays. A field of weights that jumps by Δ across a surface is the gradient of a
+continuous function there if and only if Δ is normal to the surface. So the crossing is sought again beside itself,
+moved by δ along directions τ with τ·Δ = 0: along a normal jump the crossing stays where it was to second order.
 
 **Factors.** w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a
 row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The *misfit* is the root mean
@@ -14,76 +27,37 @@ to one constant: P⁺ = 1 at s_p = 0, or in the geometric mean if there is no we
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+Points = Float[Tensor, "*points coordinates"]
+Weights = Callable[[Points], Points]
+"""The gradient of a loss by coordinates, NaN where there is none."""
 
 STEPS = (1e-5, 1e-3, 1e-2)  # of central differences. In float64 the first has rounding and truncation near 1e-10
 NOTICEABLE = 1e-4  # misfits, curls and indices above this are more than rounding and finite differences make
 NEARBY = 5e-5  # fourth differences of weights this far apart are rounding alone
 FAINT = 1e-9  # noise below this share of the largest weight is that of float64, and ignored
+SAMPLED = 20  # points at which noise is looked for before it is measured everywhere
+CONSTANT = 1e-8  # slopes below this share of the largest weight are rounding: the weights are constant
 
 CLEAR, MOST = 10.0, 0.75
 """What is believed has CLEAR times the standard deviation of the noise, and is MOST of what turns."""
 
+LEAST = 1e-4  # a jump below this share of the largest weight is none
+WIDTH = 1e-10  # to which a crossing is bisected
+BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
+DIRECTIONS = 3
+ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
+FAR, HALVINGS = 0.2, 28  # of the points that close in on a jump
 VANISHING = 1e-9  # a weight below this share of the largest is taken for zero
 ABOVE_NOISE = 100  # a weight that is not so many times its noise says nothing of a ratio
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """The turning part of a field by differences over one step, 0 where it was not measured, and its size: the norm of
-    all slopes and of the weights.
-    """
-
-    step: float
-    turning: Tensor
-    size: float
-
-
-@dataclass(frozen=True, eq=False)
-class Turning:
-    """The smallest share of the turning part over the steps with that part, and the share on which steps agree."""
-
-    share: float
-    believed: float
-    field: Tensor
-
-
-def turning(fields: Iterable[Field], noise: float = 0.0) -> Turning:
-    """Weigh the fields, those of small steps first; no more are taken once a share is negligible."""
-    best, believed, before = Turning(float("inf"), 0.0, torch.zeros(0)), 0.0, None
-    for field in fields:
-        share = field.turning.norm().item() / field.size if field.size > 0 else 0.0
-        if share < best.share:
-            best = Turning(share, 0.0, field.turning)
-        if share < NOTICEABLE:
-            break
-        if before is not None:
-            believed = max(believed, _agreement(before, field, noise))
-        before = field
-    return Turning(best.share, min(believed, best.share), best.field)
-
-
-def _agreement(one: Field, other: Field, noise: float) -> float:
-    sizes = torch.stack([one.turning.abs(), other.turning.abs()])
-    clear = (one.turning.abs() > CLEAR * noise / one.step) & (other.turning.abs() > CLEAR * noise / other.step)
-    alike = (one.turning * other.turning > 0) & (2 * sizes.amin(0) >= sizes.amax(0)) & clear
-    most = max(one.turning.norm().item() / one.size, other.turning.norm().item() / other.size)
-    share = (sizes.amin(0) * alike).norm().item() / max(one.size, other.size)
-    return share if share >= MOST * most else 0.0
-
-
-def scatter(nearby: Tensor) -> Tensor:
-    """One standard deviation of the noise of each weight, |w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, from the weights at
-    five points in a row, `NEARBY` apart; NaN stays, and what float64 makes is zero.
-    """
-    signs = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=nearby.dtype)
-    deviation = torch.tensordot(signs, nearby, 1).abs() / 70**0.5
-    return deviation.where(~(deviation <= FAINT * largest(nearby)), 0.0)
+BENT, BISECTED, TESTED = 96, 12, 4  # so many segments are looked into, bisected, and held against the normal
 
 
 def largest(weights: Tensor) -> float:
@@ -91,15 +65,164 @@ def largest(weights: Tensor) -> float:
     return weights.nan_to_num().abs().max().item() if weights.numel() else 0.0
 
 
+def root_mean_square(values: Tensor) -> float:
+    """Of what is finite, 0 of nothing."""
+    known = values[values.isfinite()]
+    return known.square().mean().sqrt().item() if known.numel() else 0.0
+
+
 def usual_noise(deviations: Tensor) -> float:
     """Root mean square without the largest tenth, which kinks may have made; 0 if nothing is finite."""
     known = deviations[deviations.isfinite()].sort().values
-    return _root_mean_square(known[: max(1, 9 * len(known) // 10)])
+    return root_mean_square(known[: max(1, 9 * len(known) // 10)])
 
 
-def _root_mean_square(values: Tensor) -> float:
-    known = values[values.isfinite()]
-    return known.square().mean().sqrt().item() if known.numel() else 0.0
+def noise_of(weights: Weights, at: Tensor, aside: Tensor, precision: float) -> tuple[Tensor, float]:
+    """The standard deviation of the noise of each weight, and the usual one: |w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, from
+    the weights at five points in a row, `NEARBY` apart; what float64 makes is zero.
+
+    A rounding that hides from these differences is still that of the ``precision`` that the loss returns.
+    """
+    signs = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=at.dtype)
+    few = torch.linspace(0, len(at) - 1, min(SAMPLED, len(at))).long()
+    for some in (few, slice(None)):
+        nearby = weights(torch.stack([at[some] + place * NEARBY * aside for place in range(-2, 3)]))
+        size, deviations = largest(nearby), torch.tensordot(signs, nearby, 1).abs() / 70**0.5
+        deviations = deviations.where(~(deviations <= FAINT * size), 0.0)
+        least = precision / 2 * size
+        usual = max(least, usual_noise(deviations))
+        if usual <= FAINT * size:
+            return torch.zeros_like(at), least
+    return deviations.clamp(min=least), usual
+
+
+@dataclass(frozen=True, eq=False)
+class Turning:
+    """The smallest share of the turning part over the steps with that part, (J − Jᵀ)/2 and 0 where it was not measured,
+    and the share on which steps agree.
+    """
+
+    share: float
+    believed: float
+    field: Float[Tensor, "points coordinates coordinates"]
+
+
+def turning(weights: Weights, at: Points, moved: Bool[Tensor, " all"], noise: float) -> Turning:
+    """How much weights turn by the coordinates that are ``moved``, the steps small first; no more are taken once a
+    share is negligible.
+    """
+    best, believed, before = Turning(math.inf, 0.0, at.new_zeros(0, 0, 0)), 0.0, None
+    moves = torch.eye(at.shape[-1], dtype=at.dtype)[moved]
+    for step in STEPS:
+        around = weights(torch.stack([at[:, None] + step * moves, at[:, None] - step * moves]))[..., moved]
+        slopes = (around[0] - around[1]) / (2 * step)
+        slopes[slopes.abs() < CONSTANT * largest(around)] = 0
+        known = slopes.isfinite().all(2).all(1)
+        if not known.any():
+            break
+        slopes = slopes.where(known[:, None, None], 0.0)
+        size = (slopes.norm() + around[0, known, 0].norm()).item()
+        turned = (slopes.mT - slopes) / 2
+        share = turned.norm().item() / size if size else 0.0
+        if share < best.share:
+            best = Turning(share, 0.0, turned)
+        if share < NOTICEABLE:
+            break
+        now = step, turned, size, share
+        believed = max(believed, _agreement(before, now, noise)) if before else 0.0
+        before = now
+    return Turning(best.share, min(believed, best.share), best.field)
+
+
+def _agreement(one: tuple, other: tuple, noise: float) -> float:
+    """The share on which two steps agree, 0 where that is not most of it."""
+    steps, turned, sizes, shares = zip(one, other, strict=True)
+    small, large = torch.stack(turned).abs().aminmax(dim=0)
+    alike = (turned[0] * turned[1] > 0) & (2 * small >= large)
+    for step, part in zip(steps, turned, strict=True):
+        alike &= part.abs() > CLEAR * noise / step
+    share = (small * alike).norm().item() / max(sizes)
+    return share if share >= MOST * max(shares) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Jump:
+    """Weights that jump by ``change`` at ``point``, found ``along`` a direction; ``tangential`` is the part of it along
+    the surface, NaN if unknown.
+    """
+
+    point: Float[Tensor, " coordinates"]
+    change: Float[Tensor, " coordinates"]
+    along: Float[Tensor, " coordinates"]
+    tangential: float
+
+    def closing_in(self) -> Float[Tensor, "points coordinates"]:
+        """Points on both sides of it, every one half as far as the one before."""
+        distances = FAR * 2.0 ** -torch.arange(HALVINGS, dtype=self.point.dtype)
+        return self.point + torch.cat([distances, -distances])[:, None] * self.along
+
+
+def jumps(
+    weights: Weights,
+    lines: Float[Tensor, "lines points coordinates"],
+    known: Float[Tensor, "lines points coordinates"],
+    noise: float,
+) -> list[Jump]:
+    """The jumps found along lines, at whose points the weights are known; below 20 times their noise nothing is one."""
+    size, change = largest(known), known.diff(dim=1)
+    least = max(LEAST * size, 20 * noise)
+    # The segments are looked into whose weights change by more than those beside them.
+    beside = torch.nn.functional.pad(change.nan_to_num().mT, (1, 1), mode="replicate").mT
+    bent = (change - (beside[:, 2:] + beside[:, :-2]) / 2).norm(dim=2).where(change.norm(dim=2) > least, 0.0)
+    rows, places = torch.unravel_index(bent.flatten().argsort(descending=True, stable=True)[:BENT], bent.shape)
+    some = bent[rows, places] > 0
+    (a, b), (low, high) = ([x[rows, places + end][some] for end in (0, 1)] for x in (lines, known))
+    half = weights((a + b) / 2)
+    uneven = ((half - low).norm(dim=1) - (high - half).norm(dim=1)).abs().nan_to_num()
+    order = uneven.argsort(descending=True, stable=True)[:BISECTED]
+    order = order[uneven[order] > least / 2]
+    a, b = a[order], b[order]
+    still, points, changes = _bisected(weights, a, b, least)
+    found = list(zip(points[still], changes[still], _units(b - a)[still], strict=True))
+    tested = {round(i * (len(found) - 1) / (TESTED - 1)) for i in range(TESTED)}
+    return [
+        Jump(*jump, _tangential(weights, *jump, least, noise / size) if i in tested else math.nan)
+        for i, jump in enumerate(found)
+    ]
+
+
+def _units(directions: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What still jumps over a distance of `WIDTH`, where, and by how much."""
+    low, high = weights(a), weights(b)
+    alive = torch.ones(len(a), dtype=torch.bool)
+    while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:
+        middle = (a + b) / 2
+        half = torch.full_like(low, torch.nan)
+        half[alive] = weights(middle[alive])
+        left = ((half - low).norm(dim=1) >= (high - half).norm(dim=1))[:, None]
+        a, low = torch.where(left, a, middle), torch.where(left, low, half)
+        b, high = torch.where(left, middle, b), torch.where(left, half, high)
+        alive = alive & ((high - low).norm(dim=1) > least)
+    return alive, (a + b) / 2, high - low
+
+
+def _tangential(weights: Weights, point: Tensor, change: Tensor, along: Tensor, least: float, rounding: float) -> float:
+    """How far the surface leans from the normal of the jump, as a sine; NaN where it is not found again beside."""
+    normal = _units(change)
+    if rounding > 1e-7:  # the crossing itself is only known to the rounding of the loss
+        return math.nan
+    generator = torch.Generator().manual_seed(0)
+    beside = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=point.dtype)
+    moved = point + BESIDE * _units(beside - (beside @ normal)[:, None] * normal)
+    reach = AROUND * BESIDE * along
+    again, crossings, changes = _bisected(weights, moved - reach, moved + reach, least)
+    again &= (changes - change).norm(dim=1) <= 0.1 * change.norm()
+    leans = ((crossings - moved)[again] @ along).abs() / BESIDE * max((normal @ along).abs().item(), 0.05)
+    return leans.max().item() * (len(point) - 1) ** 0.5 if len(leans) else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,55 +243,36 @@ class MeasuredFactors:
 
 def fit_factors(
     s_p: Float[Tensor, " s_p"],
-    w_p: Float[Tensor, "s_p s_n"],
-    w_n: Float[Tensor, "s_p s_n"],
-    noise: tuple[Float[Tensor, "s_p s_n"], Float[Tensor, "s_p s_n"]] | None = None,
+    weights: Float[Tensor, "2 s_p s_n"],
+    noise: Float[Tensor, "2 s_p s_n"] | None = None,
 ) -> MeasuredFactors:
-    """Fit T, P⁺ and P⁻ to weights on a grid, NaN where there are none; weights within their noise are left out."""
-    noise_p, noise_n = noise or (torch.zeros_like(w_p), torch.zeros_like(w_n))
-    size = max(largest(w_p), largest(w_n))
-    present_p, present_n = _present(w_p, noise_p, size), _present(w_n, noise_n, size)
-    both = present_p & present_n
-    if present_p.any() != present_n.any():  # of positives alone, or of negatives alone: (w, 1, 0) or (w, 0, 1)
-        positive = bool(present_p.any())
-        ones = torch.full_like(w_p[:, 0], positive), torch.full_like(w_n[0], not positive)
-        return MeasuredFactors((w_p if positive else w_n).clone(), *ones, 0.0)
+    """Fit T, P⁺ and P⁻ to w⁺ and w⁻ on a grid, NaN where there are none; weights within their noise are left out."""
+    noise = torch.zeros_like(weights) if noise is None else noise
+    least = [max(VANISHING * largest(weights), ABOVE_NOISE * usual_noise(of_side)) for of_side in noise]
+    present = weights.isfinite() & (weights.abs() > weights.new_tensor(least)[:, None, None])
+    (w_p, w_n), both, one_sided = weights, present.all(0), present.flatten(1).any(1)
+    if one_sided.sum() == 1:  # of positives alone, or of negatives alone: (w, 1, 0) or (w, 0, 1)
+        positive, negative = one_sided.to(w_p.dtype)
+        triplet = weights[one_sided][0].clone()
+        return MeasuredFactors(triplet, positive.expand(len(w_p)), negative.expand(w_n.shape[1]), 0.0)
     if not both.any():
         nothing = torch.full_like(w_p, torch.nan)
-        return MeasuredFactors(nothing, nothing[:, 0].clone(), nothing[0].clone(), float("nan"))
-    sign_p, sign_n = _majority(w_p, both, 1), _majority(w_n, both, 0)
-    signs_factor = ((w_p * w_n).sign() == sign_p[:, None] * sign_n[None, :])[both].all()
-    ratio = torch.where(both, w_p.abs().log() - w_n.abs().log(), 0.0)
-    row, column = _row_and_column_terms(ratio, both)
-    rest = (ratio - row[:, None] - column[None, :])[both]
+        return MeasuredFactors(nothing, nothing[:, 0].clone(), nothing[0].clone(), math.nan)
+    signs = weights.where(both, 0.0).sign()
+    # The sign that most of the weights of a row or column have; plus at a draw.
+    sign_p, sign_n = (torch.where(total < 0, -1.0, 1.0).to(w_p.dtype) for total in (signs[0].sum(1), signs[1].sum(0)))
+    signs_factor = (signs.prod(0) == sign_p[:, None] * sign_n)[both].all()
+    ratio = (w_p.abs().log() - w_n.abs().log())[both]
+    design = torch.cat([torch.eye(n, dtype=w_p.dtype)[k] for n, k in zip(w_p.shape, both.nonzero().T, strict=True)], 1)
+    # The normal equations; their pseudo-inverse also serves rows and columns without any entry.
+    terms = torch.linalg.pinv(design.T @ design, hermitian=True) @ (design.T @ ratio)
+    row, column = terms.split(w_p.shape)
     known = both.any(1)
     at_zero = known & (s_p.abs() < 1e-9)
     shift = row[at_zero if at_zero.any() else known].mean()
     positive = torch.where(known, sign_p * (row - shift).exp(), torch.nan)
     negative = torch.where(both.any(0), sign_n * (-column - shift).exp(), torch.nan)
-    size = (w_p / positive[:, None] * w_n / negative[None, :]).abs().sqrt()
+    size = (w_p / positive[:, None] * w_n / negative).abs().sqrt()
     triplet = torch.where(both, size * (w_p * positive[:, None]).sign(), torch.nan)
-    misfit = rest.square().mean().sqrt().item() if signs_factor else float("inf")
-    relative = torch.stack([(noise_p / w_p)[both], (noise_n / w_n)[both]])
-    return MeasuredFactors(triplet, positive, negative, misfit, 2**0.5 * _root_mean_square(relative))
-
-
-def _present(w: Tensor, noise: Tensor, size: float) -> Tensor:
-    least = max(VANISHING * size, ABOVE_NOISE * usual_noise(noise))
-    return w.isfinite() & (w.abs() > least)
-
-
-def _majority(w: Tensor, present: Tensor, axis: int) -> Tensor:
-    """The sign that most of the weights of a row or column have; plus at a draw."""
-    return torch.where(torch.where(present, w, 0.0).sign().sum(axis) < 0, -1.0, 1.0).to(w.dtype)
-
-
-def _row_and_column_terms(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares over the entries that are present."""
-    weight = present.to(values.dtype)
-    # The normal equations; their pseudo-inverse also serves rows and columns without any entry.
-    upper = torch.cat([torch.diag(weight.sum(1)), weight], 1)
-    lower = torch.cat([weight.T, torch.diag(weight.sum(0))], 1)
-    right = torch.cat([(values * weight).sum(1), (values * weight).sum(0)])
-    terms = torch.linalg.pinv(torch.cat([upper, lower]), hermitian=True) @ right
-    return terms[: len(values)], terms[len(values) :]
+    misfit = (ratio - design @ terms).square().mean().sqrt().item() if signs_factor else math.inf
+    return MeasuredFactors(triplet, positive, negative, misfit, 2**0.5 * root_mean_square((noise / weights)[:, both]))

@@ -30,6 +30,7 @@ STARTS = (1.0, 0.2, 5.0, 0.04, 25.0)
 FIRST_STEP, LAST_STEP, SWEEPS, FEW = 0.8, 0.005, 80, 8
 """The first and the last step of the coordinate search, the most rounds of it, and those of the polishing."""
 
+DAMPED = (0.2, 1, 25, 625)  # what the damping is multiplied by
 KEPT = 6  # so many of the starts are searched from
 EXACT = 1e-13  # a distance that is rounding alone; the search ends there
 FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
@@ -64,16 +65,15 @@ def best_factors(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def rests(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What the best multiples of the weights leave of the target, shape ``(settings, ...)``."""
+    """What the best multiples of the weights leave of the target, shape ``(settings, numbers)``."""
     factors = best_factors(fitted, target).reshape(-1, *(1,) * target.ndim)
     with np.errstate(all="ignore"):
-        return target - np.where(factors == 0, 0.0, factors * fitted)
+        return (target - np.where(factors == 0, 0.0, factors * fitted)).reshape(len(fitted), -1)
 
 
 def distances(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
     """min_k ‖target − k·fitted‖/‖target‖ of every setting, 0 to 1; 1 where the weights are not finite."""
-    left = rests(fitted, target).reshape(len(fitted), -1)
-    return np.linalg.norm(left, axis=1) / np.linalg.norm(target)
+    return np.linalg.norm(rests(fitted, target), axis=1) / np.linalg.norm(target)
 
 
 def fit(
@@ -83,61 +83,44 @@ def fit(
     last: float = LAST_STEP,
     start: Sequence[float] | None = None,
     polished: bool = True,
-) -> tuple[tuple[float, ...], float]:
-    """The values of the hyperparameters with the smallest distance found, within their domains, and that distance.
+) -> tuple[float, ...]:
+    """The values of the hyperparameters with the smallest distance found, within their domains.
 
     The search begins at ``start`` and the defaults, or without one at the defaults and around them. It ends with steps
     of ``last``, and without the digits where it is not to be ``polished``.
     """
     coordinates = [coordinate(h) for h in knobs]
 
-    def at(places: np.ndarray) -> np.ndarray:
-        values = [
-            to_value(u).reshape(-1, *(1,) * target.ndim) for (to_value, _), u in zip(coordinates, places.T, strict=True)
-        ]
-        return np.broadcast_to(weights(values), (len(places), *target.shape))
+    def left(places: np.ndarray) -> np.ndarray:
+        shape = -1, *(1,) * target.ndim
+        values = [to_value(u).reshape(shape) for (to_value, _), u in zip(coordinates, places.T, strict=True)]
+        return rests(np.broadcast_to(weights(values), (len(places), *target.shape)), target)
 
     def cost(places: np.ndarray) -> np.ndarray:
-        return distances(at(places), target)
+        return np.linalg.norm(left(places), axis=1) / np.linalg.norm(target)
 
+    tried = _around([float(h.default) for h in knobs])
+    tried = tried if start is None else [start, tried[0]]
     with np.errstate(all="ignore"):
-        starts = _starts(knobs, coordinates)
-        if start is not None:
-            starts = np.stack([[of_value(v) for (_, of_value), v in zip(coordinates, start, strict=True)], starts[0]])
+        starts = np.array([[of_value(v) for (_, of_value), v in zip(coordinates, t, strict=True)] for t in tried])
+        starts = starts[np.isfinite(starts).all(1)]  # others are outside of the domains
         found = _search(cost, starts[np.argsort(cost(starts), kind="stable")[:KEPT]], max(last, LAST_STEP))
         best = found[np.argmin(cost(found))]
         if polished and cost(best[None])[0] > EXACT:
-            best = _polish(at, best, target)
+            best = _polish(left, best, EXACT * float(np.linalg.norm(target)))
         if last < LAST_STEP:
-            best = _search(cost, best[None], last, LAST_STEP)[0]
-        return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best, strict=True)), float(
-            cost(best[None])[0]
-        )
+            (best,) = _search(cost, best[None], last, LAST_STEP)
+        return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best, strict=True))
 
 
-def _starts(knobs: Sequence[Hyperparameter], coordinates: Sequence[Coordinate]) -> np.ndarray:
-    """The defaults, and what the factors of `STARTS` make of them where the domains allow."""
-    count = len(knobs)
+def _around(defaults: Sequence[float]) -> list[tuple[float, ...]]:
+    """The defaults, and what the factors of `STARTS` make of them."""
+    count = len(defaults)
+    combinations = itertools.product(STARTS, repeat=count)
     if count > 2:
-        combinations = [(factor,) * count for factor in STARTS]
-        combinations += [tuple(f if i == k else 1.0 for i in range(count)) for k in range(count) for f in STARTS[1:]]
-    else:
-        combinations = itertools.product(STARTS, repeat=count)
-    tried = ([factor * float(h.default) for factor, h in zip(factors, knobs, strict=True)] for factors in combinations)
-    return np.array(
-        [
-            [of_value(value) for (_, of_value), value in zip(coordinates, values, strict=True)]
-            for values in tried
-            if all(_allows(h, value) for value, h in zip(values, knobs, strict=True))
-        ]
-    )
-
-
-def _allows(h: Hyperparameter, value: float) -> bool:
-    low, high = float(h.domain.start), float(h.domain.end)
-    return (
-        low < value < high or (value == low and not h.domain.left_open) or (value == high and not h.domain.right_open)
-    )
+        alone = [tuple(f if i == k else 1.0 for i in range(count)) for k in range(count) for f in STARTS[1:]]
+        combinations = [*([f] * count for f in STARTS), *alone]
+    return [tuple(f * x for f, x in zip(factors, defaults, strict=True)) for factors in combinations]
 
 
 def _search(
@@ -162,33 +145,28 @@ def _search(
     return places
 
 
-def _polish(at: Callable[[np.ndarray], np.ndarray], start: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _polish(left: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: float) -> np.ndarray:
     """Levenberg–Marquardt on what the best multiple of the weights leaves of the target."""
-
-    def left(places: np.ndarray) -> np.ndarray:
-        return rests(at(places), target).reshape(len(places), -1)
-
-    place, damping = start, 1e-3
-    best = np.linalg.norm(left(place[None]))
-    for _ in range(SWEEPS if len(start) else 0):
+    best, damping = np.linalg.norm(left(place[None])), 1e-3
+    for _ in range(SWEEPS if len(place) else 0):
         steps = np.diag(1e-6 * np.maximum(1.0, np.abs(place)))
-        around = left(np.concatenate([place[None], place + steps, place - steps]))
-        slopes = ((around[1 : 1 + len(place)] - around[1 + len(place) :]) / (2 * steps.sum(1))[:, None]).T
+        here, *around = left(np.concatenate([place[None], place + steps, place - steps]))
+        slopes = (np.subtract(*np.split(np.array(around), 2)) / (2 * steps.sum(1))[:, None]).T
         if not np.isfinite(slopes).all() or not slopes.any():
             break
-        normal, gradient = slopes.T @ slopes, slopes.T @ around[0]
+        normal, gradient = slopes.T @ slopes, slopes.T @ here
         scale = np.diag(np.maximum(np.diag(normal), 1e-12 * np.trace(normal)))
         # A knob that changes nothing has no slope; what is singular is then solved by the least step.
         tries = [
-            np.clip(place - np.linalg.lstsq(normal + d * scale, gradient, rcond=None)[0], -FARTHEST, FARTHEST)
-            for d in (damping / 5, damping, damping * 25, damping * 625)
+            np.clip(place - np.linalg.lstsq(normal + damping * d * scale, gradient, rcond=None)[0], -FARTHEST, FARTHEST)
+            for d in DAMPED
         ]
         values = np.linalg.norm(left(np.stack(tries)), axis=1)
         k = int(values.argmin())
         gained = best - values[k]
         if not gained > 0:
             break
-        place, best, damping = tries[k], values[k], damping * (0.2, 1, 25, 625)[k]
-        if gained < 1e-6 * best or best < EXACT * np.linalg.norm(target):
+        place, best, damping = tries[k], values[k], damping * DAMPED[k]
+        if gained < 1e-6 * best or best < enough:
             break
     return place

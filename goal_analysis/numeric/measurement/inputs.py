@@ -1,15 +1,17 @@
-"""What a loss takes, and which kinds the names of its parameters allow.
+"""What a loss takes, which kinds the names of its parameters allow, and in which shape it is called.
 
 Names only order the kinds. What a loss is given in the end is the first kind that it takes, that gives every embedding
-a gradient, and whose gradients are those of similarities: `goal_analysis.numeric.measurement.calling` tries them.
+a gradient, and whose gradients are those of similarities: `goal_analysis.numeric.measurement.measuring` tries them.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import product
 from typing import Any
 
 import torch
@@ -39,22 +41,37 @@ class Inputs(Enum):
 
 
 ACCEPTED = "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
+OF_SCORES = (Inputs.SCORES, Inputs.SIMILARITIES)
 
 LABELS = r"label|target|class|ids|gold|^y$|^t$|^s(core|im)s?$"
 SIMILAR = r"^s_?{0}$|^{0}\w*_?(sim|score|logit|cos)|(sim|score|logit|cos)\w*_?{0}"
 PLACES = (r"anchor|quer|^q|^a$|^x$|^x_?a$|^emb", r"pos|^p$|^x_?p$", r"neg|^n$|^x_?n$")
-REFERENCES = r"ref|galler|prox|passage|key|candidate|document"
-STACK = r"feature|^z|^h$|view|emb|proj|repr|^out"
+STACK = r"^(?!.*(score|sim|logit|matri)).*(feature|^z|^h$|view|emb|proj|repr|^out)"
 EMBEDDED = r"im(g|age)?s?(_|$)|te?xts?(_|$)|caption|emb|feat|reps?(_|$)|view|proj|^(x|z|h|p|q|u|v)(_?[12ijab])?$"
-VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
+OF_VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
 GROUPED = r"passage|^p(_reps)?$|doc|candidate"
-SCORES = r"score|sim|logit|matri|^s$|^c$"
+BY_NAMES: tuple[tuple[tuple[str, ...], tuple[Inputs, ...]], ...] = (
+    ((STACK,), (Inputs.STACKED,)),
+    (("", LABELS), (Inputs.ONE_SET, Inputs.PROXIES, Inputs.MULTIVIEW)),
+    ((SIMILAR.format("p"), SIMILAR.format("n")), (Inputs.SIMILARITIES,)),
+    ((OF_VIEWS, OF_VIEWS), (Inputs.VIEWS, Inputs.TWO_SETS)),
+    ((PLACES[0], GROUPED), (Inputs.GROUPS, Inputs.TWO_SETS)),
+    (("", "", LABELS), (Inputs.PAIRS,)),
+    (PLACES, (Inputs.TRIPLETS,)),
+)
+"""Which kinds are the likeliest where the name of every parameter has one of these words; the first that fits holds."""
+
+BY_COUNT = {
+    1: (Inputs.SCORES, Inputs.STACKED),
+    2: (Inputs.TWO_SETS, Inputs.SIMILARITIES, Inputs.ONE_SET, Inputs.MULTIVIEW, Inputs.PROXIES),
+    3: (Inputs.TRIPLETS, Inputs.PAIRS),
+    4: (Inputs.QUERIES,),
+}
 KNOBS = {"scale": 10.0, "bias": -10.0, "temp": 0.1, "tau": 0.1, "margin": 0.2, "gamma": 16.0, "alpha": 1.0, "beta": 1.0}
 """Words for parameters that are no embeddings, and what those without a default are set to."""
 
-TWO = (Inputs.TWO_SETS, Inputs.SIMILARITIES, Inputs.ONE_SET, Inputs.MULTIVIEW, Inputs.PROXIES)
-BY_COUNT = {1: (Inputs.SCORES, Inputs.STACKED), 2: TWO, 3: (Inputs.TRIPLETS, Inputs.PAIRS), 4: (Inputs.QUERIES,)}
-WITH_LABELS = (Inputs.ONE_SET, Inputs.PROXIES, Inputs.MULTIVIEW)
+MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1))
+"""What marks a positive and a negative pair, in the order in which it is tried."""
 
 
 def name_of(loss_fn: LossFunction) -> str:
@@ -92,41 +109,70 @@ def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, 
     parameters = parameters_of(loss_fn)
     names = [name for name in required_names(loss_fn) if name not in known and knob_value(name) is None]
     optional = [p.name for p in parameters if p.default is not p.empty]
-    if len(names) == 1 and optional and _has(optional[0], LABELS):
+    if len(names) == 1 and optional and _have(optional[:1], LABELS):
         names.append(optional[0])
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or not parameters:
         return tuple(dict.fromkeys(kind for kinds in BY_COUNT.values() for kind in kinds))
-    possible = BY_COUNT.get(len(names))
-    if possible is None:
-        given = ", ".join(p.name for p in parameters) or "no parameters"
+    if len(names) not in BY_COUNT:
+        given = ", ".join(p.name for p in parameters)
         raise UnmeasurableLoss(
             f"{name_of(loss_fn)}: got a callable of ({given}), whose names do not tell what it takes; "
             f"say it by inputs=, one of {ACCEPTED}"
         )
-    found = tuple(dict.fromkeys((*_by_names(names), *possible)))
-    if len(names) == 2 and all(_has(name, EMBEDDED) for name in names):
+    likely = next((kinds for words, kinds in BY_NAMES if len(words) == len(names) and _have(names, *words)), ())
+    found = tuple(dict.fromkeys((*likely, *BY_COUNT[len(names)])))
+    if len(names) == 2 and _have(names, EMBEDDED, EMBEDDED):
         return tuple(kind for kind in found if kind in (Inputs.TWO_SETS, Inputs.VIEWS, Inputs.GROUPS))
     return found
 
 
-def _by_names(names: list[str]) -> tuple[Inputs, ...]:
-    match names:
-        case [one] if _has(one, STACK) and not _has(one, SCORES):
-            return (Inputs.STACKED,)
-        case [_, labels] if _has(labels, LABELS) and labels != "s":
-            return WITH_LABELS
-        case [positive, negative] if _has(positive, SIMILAR.format("p")) and _has(negative, SIMILAR.format("n")):
-            return (Inputs.SIMILARITIES,)
-        case [one, other] if _has(one, VIEWS) and _has(other, VIEWS):
-            return Inputs.VIEWS, Inputs.TWO_SETS
-        case [query, passages] if _has(query, PLACES[0]) and _has(passages, GROUPED):
-            return Inputs.GROUPS, Inputs.TWO_SETS
-        case [_, _, labels] if _has(labels, LABELS):
-            return (Inputs.PAIRS,)
-        case [_, _, _] if all(map(_has, names, PLACES)):
-            return (Inputs.TRIPLETS,)
-    return ()
+def _have(names: Iterable[str], *words: str) -> bool:
+    return all(re.search(word, name.lower()) for name, word in zip(names, words, strict=True))
 
 
-def _has(name: str, pattern: str) -> bool:
-    return re.search(pattern, name.lower()) is not None
+@dataclass(frozen=True)
+class Shape:
+    """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
+    negative pair, the number of classes with the name of their proxies, which may be columns, how many references of
+    a class a batch of queries has, whether stacked views take turns, and whether the plane has two of every class.
+    """
+
+    inputs: Inputs
+    dim: int | None = None
+    dtype: torch.dtype = torch.float64
+    labels: tuple[float | int, float | int] = MARKS[0]
+    classes: int = 2
+    proxies: str = ""
+    transposed: bool = False
+    references: int = 2
+    in_turn: bool = False
+    even: bool = False
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether the loss is given similarities and no embeddings."""
+        return self.inputs in OF_SCORES
+
+    def variants(self, module: torch.nn.Module) -> Iterator[Shape]:
+        """The shapes of this kind that a module may be called in; dimensions are read off what it holds."""
+        matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
+        held = (tuple(b.shape) for b in module.buffers() if b.ndim == 2)
+        widths = sorted({d for size in held for d in size if d > 1}.union(*matrices.values()))
+        match self.inputs:
+            case Inputs.PROXIES:
+                for (name, size), transposed in product(matrices.items(), (False, True)):
+                    classes, dim = reversed(size) if transposed else size
+                    for known in ({}, {"classes": classes}, {"classes": classes, "dim": dim}):
+                        yield replace(self, proxies=name, transposed=transposed, **known)
+            case Inputs.PAIRS:
+                yield from (replace(self, labels=labels) for labels in MARKS)
+            case Inputs.STACKED:
+                yield from (self, replace(self, in_turn=True))
+            case Inputs.QUERIES:  # references may be proxies, of which a class has one
+                yield from (self, replace(self, references=1))
+            case _:
+                yield self
+                if self.inputs is Inputs.ONE_SET:
+                    yield replace(self, even=True)
+                if self.dim is None and not self.of_scores:
+                    yield from (replace(self, dim=d) for d in widths)

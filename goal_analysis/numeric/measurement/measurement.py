@@ -13,10 +13,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.arrangement import Arrangement, Shape
-from goal_analysis.numeric.measurement.fields import CLEAR, NOTICEABLE, MeasuredFactors, Turning
-from goal_analysis.numeric.measurement.inputs import Inputs
-from goal_analysis.numeric.measurement.jumps import ACROSS, ALONG, Jump
+from goal_analysis.numeric.measurement.arrangement import Arrangement
+from goal_analysis.numeric.measurement.fields import (
+    ACROSS,
+    ALONG,
+    CLEAR,
+    NOTICEABLE,
+    Jump,
+    MeasuredFactors,
+    Turning,
+)
+from goal_analysis.numeric.measurement.inputs import Inputs, Shape
 from goal_analysis.symbolic.analysis.integrability import Integrability
 
 ROUNDING = 1e-13  # weights below this share of the largest are shown as 0
@@ -50,20 +57,15 @@ class Batches:
         where it has but one.
         """
         whole = self.gradients.triu(1).abs().sum().item()
-        totals, hardest, several = [0.0, 0.0], [0.0, 0.0], [False, False]
-        for anchor in next(iter(self.arrangement.readings.values())):
-            for side, (pairs, sign) in enumerate(zip(anchor, (-1, 1), strict=True)):
-                if len(pairs) > 1:
-                    i, j = torch.tensor(pairs).T
-                    of_pairs, s = self.gradients[:, i, j].abs(), sign * self.similarities[:, i, j]
-                    hardest[side] += of_pairs.gather(1, s.argmax(1, keepdim=True)).sum().item()
-                    totals[side] += of_pairs.sum().item()
-                    several[side] = True
-        shares = (
-            h / t if some and t > NOTICEABLE * whole else math.nan
-            for h, t, some in zip(hardest, totals, several, strict=True)
-        )
-        return tuple(shares)  # type: ignore[return-value]
+        anchors, found = next(iter(self.arrangement.readings.values())), []
+        for of_anchors, sign in zip(anchors.unbind(1), (-1, 1), strict=True):
+            total = hardest = 0.0
+            for pairs in of_anchors[of_anchors.flatten(1).sum(1) > 1]:
+                weights, s = self.gradients[:, pairs].abs(), sign * self.similarities[:, pairs]
+                hardest += weights.gather(1, s.argmax(1, keepdim=True)).sum().item()
+                total += weights.sum().item()
+            found.append(hardest / total if total > NOTICEABLE * whole else math.nan)
+        return found[0], found[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +202,7 @@ class Measurement:
             seen["on the plane"] = (self.on_plane, self.jumps)
         for where, (turned, _) in seen.items():
             if turned.believed >= NOTICEABLE:
-                share = turned.field.abs().max().item()
+                share = 2 * turned.field.abs().max().item()
                 return Integrability(
                     False, f"the weights turn {where}: the largest difference of slopes is {share:.3g}"
                 )

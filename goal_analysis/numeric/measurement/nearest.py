@@ -23,10 +23,10 @@ import torch
 
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
-from goal_analysis.numeric.measurement.arrangement import Anchors, on_plane
+from goal_analysis.numeric.measurement.arrangement import on_plane, plane_similarities
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
 from goal_analysis.numeric.measurement.inputs import Inputs
-from goal_analysis.numeric.measurement.measurement import Batches, Measurement
+from goal_analysis.numeric.measurement.measurement import Measurement
 from goal_analysis.symbolic.analysis.decomposition import anchor_weights
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import s_n, s_p
@@ -96,20 +96,12 @@ class Neighbour:
     @property
     def degenerate(self) -> bool:
         """Whether a hyperparameter or the factor ran away, or nothing was met."""
-        usual = {h.name: abs(float(h.default)) or 1.0 for h in self.loss.hyperparameters}
-        ran = [value / usual[name] for name, value in self.settings.items() if value]
-        inner = [
-            1 / r
-            for r, h in zip(ran, self.loss.hyperparameters, strict=False)
-            if h.domain.start == 0 and h.domain.left_open
-        ]
-        sizes = [
-            *(abs(r) * EXTREME / RAN_AWAY for r in ran),
-            *inner,
-            abs(self.factor) / EXTREME,
-            1 / (EXTREME * abs(self.factor) + 1e-300),
-        ]
-        return not all(np.isfinite(sizes)) or max(sizes) > EXTREME or self.best > 1 - TIE
+        for h in self.loss.hyperparameters:
+            size = self.settings[h.name] / (abs(float(h.default)) or 1.0)
+            vanishes = h.domain.start == 0 and h.domain.left_open and size < 1 / EXTREME
+            if vanishes or not abs(size) <= RAN_AWAY:
+                return True
+        return not EXTREME**-2 <= abs(self.factor) <= EXTREME**2 or not self.best <= 1 - TIE
 
     def record(self) -> dict[str, object]:
         """The row of a table."""
@@ -118,7 +110,7 @@ class Neighbour:
             "distance": None if np.isnan(self.on_batches) else self.on_batches,
             "on_triplet": None if np.isnan(self.distance) else self.distance,
             "factor": self.factor,
-            "settings": ", ".join(f"{n}={v if abs(v) > TINY else 0:.5g}" for n, v in self.settings.items()),
+            "settings": self._fitted(5),
             "anchors": self.anchors,
             "exchanged": self.exchanged,
             "ties": ", ".join(self.ties),
@@ -126,22 +118,107 @@ class Neighbour:
         }
 
     def __repr__(self) -> str:
-        if self.problem:
-            return f"Neighbour({self.loss.name}, not fitted: {self.problem})"
-        return f"Neighbour({self.in_words})"
+        return f"Neighbour({f'{self.loss.name}, not fitted: {self.problem}' if self.problem else self.in_words})"
 
     @property
     def in_words(self) -> str:
         """The loss with its settings, the factor, the distances and the ties."""
-        fitted = ", ".join(f"{name}={value if abs(value) > TINY else 0:.4g}" for name, value in self.settings.items())
         roles = " with positives and negatives exchanged" if self.exchanged else ""
         also = f", the same as {', '.join(self.ties)}" if self.ties else ""
         on = "" if np.isnan(self.on_batches) else f" on batches, {self.anchors}; {_said(self.distance)} on a triplet"
-        return f"{self.factor:.4g} × {self.loss.name}({fitted}){roles}, distance {_said(self.best)}{on}{also}"
+        loss = f"{self.factor:.4g} × {self.loss.name}({self._fitted(4)}){roles}"
+        return f"{loss}, distance {_said(self.best)}{on}{also}"
+
+    def _fitted(self, digits: int) -> str:
+        return ", ".join(f"{n}={v if abs(v) > TINY else 0:.{digits}g}" for n, v in self.settings.items())
 
 
 def _said(distance: float) -> str:
     return f"{distance:.2g}" if distance > ROUNDED else "0"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a loss is fitted to: ``wanted`` sums of its gradients by pairs at some similarities. The distance, which is
+    called ``what``, is that of the first so many points, ``counted``.
+    """
+
+    what: str
+    similarities: np.ndarray
+    wanted: np.ndarray
+    sums: np.ndarray
+    readings: dict[str, np.ndarray]
+    counted: int
+
+    @classmethod
+    def on_plane(cls, measurement: Measurement) -> Target:
+        """The weights of the first anchor, on the grid and where points close in on jumps."""
+        plane, reached, trail = on_plane(measurement.shape), measurement.reached, measurement.trail
+        axes = torch.meshgrid(measurement.s_p, measurement.s_n, indexing="ij")
+        grid = torch.stack([x[reached] for x in (*axes, measurement.w_p, measurement.w_n)])
+        known = torch.cat([grid, trail[:, trail.isfinite().all(0)]], 1)
+        sums = torch.stack([-plane.positives.double(), plane.negatives.double()], -1)
+        similarities = plane_similarities(plane, known[0], known[1])
+        first = {"": next(iter(plane.readings.values()))[:1].numpy()}
+        return cls("distance", similarities.numpy(), known[2:].T.numpy(), sums.numpy(), first, grid.shape[1])
+
+    @classmethod
+    def on_batches(cls, measurement: Measurement) -> Target:
+        """The gradient by every pair of random batches."""
+        batches = measurement.batches
+        count = len(batches.arrangement.labels)
+        upper = np.triu_indices(count, 1)
+        sums = np.zeros((count, count, len(upper[0])))
+        sums[(*upper, np.arange(len(upper[0])))] = 1
+        wanted = batches.gradients.numpy()[:, *upper]
+        readings = {name: anchors.numpy() for name, anchors in batches.arrangement.readings.items()}
+        return cls("on_batches", batches.similarities.numpy(), wanted, sums, readings, len(wanted))
+
+    def every(self, step: int) -> Target:
+        """The same at fewer points."""
+        return replace(self, similarities=self.similarities[::step], wanted=self.wanted[::step])
+
+    def predicted(self, near: Neighbour, anchors: str) -> Weights:
+        """The sums of a loss as a function of its hyperparameters."""
+        groups: dict[tuple[int, int], list[np.ndarray]] = {}
+        for sides in self.readings[anchors]:
+            positives, negatives = (np.argwhere(side) for side in (sides[::-1] if near.exchanged else sides))
+            groups.setdefault((len(positives), len(negatives)), []).append(np.concatenate([positives, negatives]))
+        pairs = {counts: np.stack(rows, -1) for counts, rows in groups.items()}  # (pairs, 2, anchors)
+
+        def weights(values: Sequence[np.ndarray]) -> np.ndarray:
+            found = np.zeros(1)
+            for counts, places in pairs.items():
+                seen = [self.similarities[:, i, j] for i, j in places]
+                for k, w in enumerate(weights_by_cosine(near.loss, *counts)(*seen, *values)):
+                    found = found + (-w if k < counts[0] else w) @ self.sums[*places[k]]
+            return found
+
+        return weights
+
+    def fitted(self, near: Neighbour, step: int = 1, **how: Any) -> Neighbour:
+        """The loss with the hyperparameters, the factor and the anchors that suit best, from its settings on; a fit
+        that fails has a problem.
+        """
+        start, some = tuple(near.settings.values()), self.every(step)
+        try:
+            with np.errstate(all="ignore"):
+                anchors, *others = self.readings
+                if others:
+                    anchors = min(self.readings, key=lambda anchors: self._at(near, start, anchors).best)
+                weights = some.predicted(near, anchors)
+                values = fit(weights, near.loss.hyperparameters, some.wanted, start=start or None, **how)
+                return self._at(near, values, anchors)
+        except Exception as error:
+            return Neighbour(near.loss, problem=f"{type(error).__name__}: {error}".splitlines()[0][:200])
+
+    def _at(self, near: Neighbour, values: Sequence[float], anchors: str) -> Neighbour:
+        found = self.predicted(near, anchors)([np.full((1, 1, 1), v) for v in values])
+        found, wanted = np.broadcast_to(found, (1, *self.wanted.shape))[:, : self.counted], self.wanted[: self.counted]
+        (factor,), (far,) = best_factors(found, wanted), distances(found, wanted)
+        settings = {h.name: float(v) for h, v in zip(near.loss.hyperparameters, values, strict=True)}
+        fields: dict[str, Any] = {self.what: float(far), "weights": factor * found[0]}
+        return replace(near, settings=settings, factor=float(factor), anchors=anchors, **fields)
 
 
 def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neighbour, ...]:
@@ -174,17 +251,19 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
         raise ValueError("nearest: got no losses but expected at least one to compare with")
     if not any(w.nan_to_num().any() for w in (measurement.w_p, measurement.w_n)):
         raise ValueError(f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight")
+    plane, batches = Target.on_plane(measurement), Target.on_batches(measurement)
+    step, last = max(1, len(plane.wanted) // ROUGHLY), FINEST if len(plane.wanted) > plane.counted else LAST_STEP
     roles = (False, True) if measurement.is_reversed else (False,)
     tries = [Neighbour(loss, exchanged=exchanged) for exchanged in roles for loss in losses]
-    roughly = sorted((_tried(_on_plane, n, measurement) for n in tries), key=_rank)
+    roughly = sorted((plane.fitted(n, step, last=ROUGH_STEP, polished=False) for n in tries), key=_rank)
     fitted = [n for n in roughly if not n.problem][: 2 * CLOSEST]
-    close = sorted((_tried(_on_plane, n, measurement) for n in fitted), key=_rank)
+    close = sorted((plane.fitted(n, last=last) for n in fitted), key=_rank)
     close = [n for i, n in enumerate(close) if i < CLOSEST or n.distance < close[CLOSEST - 1].distance + TIE]
-    exact = [_tried(_on_batches, near, measurement) for near in close]
+    exact = [batches.fitted(n) for n in close]
     if not any(n.best < ROUNDED for n in exact):
         best = sorted((n for n in exact if not n.problem), key=_rank)[:VARIED]
         varied = {n.loss.name: n for n in ([n for n in close if not n.degenerate][:VARIED] + best)}
-        exact += [_tried(_on_batches, v, measurement) for near in varied.values() for v in _variants(near)]
+        exact += [batches.fitted(v) for near in varied.values() for v in _variants(near)]
     seen = {(n.loss.name, n.exchanged) for n in close}
     far = [n for n in roughly if (n.loss.name, n.exchanged) not in seen]
     known = [n for n in (*exact[: len(close)], *far) if n.problem or not n.degenerate]
@@ -210,15 +289,6 @@ def _tie(one: Neighbour, other: Neighbour) -> bool:
     )
 
 
-def _tried(fitting: Callable[..., Neighbour], near: Neighbour, measurement: Measurement) -> Neighbour:
-    """A fit; one that fails costs its own line alone."""
-    try:
-        with np.errstate(all="ignore"):
-            return fitting(near, measurement)
-    except Exception as error:
-        return Neighbour(near.loss, problem=f"{type(error).__name__}: {error}".splitlines()[0][:200])
-
-
 def _variants(near: Neighbour) -> list[Neighbour]:
     """The loss with other minings, where they are others."""
     found = []
@@ -236,86 +306,6 @@ def _variants(near: Neighbour) -> list[Neighbour]:
             settings = {h.name: near.settings[h.name] for h in loss.hyperparameters}
             found.append(replace(near, loss=loss, settings=settings))
     return found
-
-
-def _on_plane(near: Neighbour, measurement: Measurement) -> Neighbour:
-    """The fit on the plane: roughly for a loss without settings, else from there on."""
-    reached, trail = measurement.reached, measurement.trail.numpy()
-    grid = np.stack([s[reached].numpy() for s in torch.meshgrid(measurement.s_p, measurement.s_n, indexing="ij")])
-    target = np.stack([w[reached].numpy() for w in (measurement.w_p, measurement.w_n)])
-    (positives, negatives), *_ = next(iter(on_plane(measurement.shape).readings.values()))
-    counts = max(len(positives), 1), max(len(negatives), 1)
-    counts = counts[::-1] if near.exchanged else counts
-    formula = weights_by_cosine(near.loss, *counts)
-
-    def at(points: np.ndarray) -> Weights:
-        p, n = points[::-1] if near.exchanged else points
-
-        def weights(values: Sequence[np.ndarray]) -> np.ndarray:
-            found = formula(*[p] * counts[0], *[n] * counts[1], *(v[..., 0] for v in values))
-            sides = [sum(side) for side in (found[: counts[0]], found[counts[0] :])]
-            return -np.stack(sides[::-1], -2) if near.exchanged else np.stack(sides, -2)
-
-        return weights
-
-    leading = trail[:, np.isfinite(trail).all(0)]
-    points, wanted = np.concatenate([grid, leading[:2]], 1), np.concatenate([target, leading[2:]], 1)
-    if near.settings or near.weights.size:
-        last = FINEST if leading.size else LAST_STEP
-        values, _ = fit(at(points), near.loss.hyperparameters, wanted, last, tuple(near.settings.values()))
-    else:
-        some = slice(None, None, max(1, points.shape[1] // ROUGHLY))
-        values, _ = fit(
-            at(points[:, some]), near.loss.hyperparameters, wanted[:, some], last=ROUGH_STEP, polished=False
-        )
-    return _fitted(near, at(grid), values, target, "distance")
-
-
-def _on_batches(near: Neighbour, measurement: Measurement) -> Neighbour:
-    """The fit on batches, from where that on the plane ended, with the anchors that suit best."""
-    batches = measurement.batches
-    upper = np.triu_indices(len(batches.arrangement.labels), 1)
-    target = batches.gradients.numpy()[:, *upper]
-    start = tuple(near.settings.values())
-    found = []
-    for anchors, reading in batches.arrangement.readings.items():
-        reading = tuple((n, p) for p, n in reading) if near.exchanged else reading
-        weights = _predicting(near.loss, batches, reading, upper)
-        found.append((_fitted(near, weights, start, target, "on_batches"), anchors, weights))
-    _, anchors, weights = min(found, key=lambda f: f[0].on_batches)
-    values, _ = fit(weights, near.loss.hyperparameters, target, start=start)
-    return replace(_fitted(near, weights, values, target, "on_batches"), anchors=anchors)
-
-
-def _fitted(near: Neighbour, weights: Weights, values: Sequence[float], target: np.ndarray, what: str) -> Neighbour:
-    """The neighbour with these values, the factor, and the distance by the name ``what``."""
-    found = weights([np.full((1,) * (1 + target.ndim), v) for v in values])
-    found = np.broadcast_to(found, (1, *target.shape))
-    (factor,), (far,) = best_factors(found, target), distances(found, target)
-    settings = {h.name: float(v) for h, v in zip(near.loss.hyperparameters, values, strict=True)}
-    fields: dict[str, Any] = {what: float(far)}
-    return replace(near, settings=settings, factor=float(factor), weights=factor * found[0], **fields)
-
-
-def _predicting(loss: Objective, batches: Batches, reading: Anchors, upper: tuple) -> Weights:
-    """The gradient by every pair of the batches, as a function of the hyperparameters."""
-    similarities = batches.similarities.numpy()
-    place = {pair: k for k, pair in enumerate(zip(*map(np.ndarray.tolist, upper), strict=True))}
-    groups: dict[tuple[int, int], list[list[int]]] = {}
-    for positives, negatives in reading:
-        groups.setdefault((len(positives), len(negatives)), []).append([place[p] for p in (*positives, *negatives)])
-    every = np.eye(len(place))
-
-    def predicted(values: Sequence[np.ndarray]) -> np.ndarray:
-        found = np.zeros(1)
-        for counts, rows in groups.items():
-            pairs = np.array(rows)
-            seen = similarities[:, upper[0][pairs], upper[1][pairs]]  # (batches, anchors, pairs)
-            for k, w in enumerate(weights_by_cosine(loss, *counts)(*np.moveaxis(seen, 2, 0), *values)):
-                found = found + (-w if k < counts[0] else w) @ every[pairs[:, k]]
-        return found
-
-    return predicted
 
 
 @lru_cache(maxsize=1024)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from goal_analysis.numeric.measurement.arrangement import Arrangement
-from goal_analysis.numeric.measurement.black_box import value_of
 from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.gradients import value_of
 
 _CONTINUOUS = (
     "add radd iadd sub rsub isub subtract mul rmul imul multiply div rdiv itruediv truediv rtruediv true_divide divide "
@@ -90,9 +90,9 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def why_not_continuous(call: Call, arrangement: Arrangement, point: Tensor) -> str:
+def why_not_continuous(call: Call, arrangement: Arrangement, similarities: Tensor) -> str:
     """What keeps the loss from being continuous by construction; empty if it is."""
-    leaf = point.clone().requires_grad_()
+    leaf = arrangement.points(similarities)[0].requires_grad_()
     with _Trace([leaf]) as trace:
         value = value_of(call, arrangement, leaf)
     if trace.broken:

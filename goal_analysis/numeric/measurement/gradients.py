@@ -1,0 +1,218 @@
+"""The gradient by similarities of any loss, recovered from its gradients by embeddings.
+
+Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that reads cosines
+or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products g_i = Σ_j c_ij·e_j, with
+c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted derivatives; that of e_i itself does
+not matter. Every pair is found twice, at its two ends. c is the mean, which is the least-squares solution in these
+coordinates. What it leaves of the tangential gradient is *unexplained*. That is zero for every function of the
+similarities; it is not zero if the gradient is stopped at one end of a pair, or if the loss reads something else.
+
+A `Field` is this gradient by chosen coordinates: s_p and s_n of the plane, or the similarities of all pairs of a batch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from goal_analysis.numeric.measurement.arrangement import Arrangement, in_batch, on_plane, plane_similarities
+from goal_analysis.numeric.measurement.calling import Call, copy_of
+from goal_analysis.numeric.measurement.inputs import ACCEPTED, UnmeasurableLoss
+
+
+@dataclass(frozen=True, eq=False)
+class PairGradients:
+    """∂L/∂s of every pair of vectors at several points, symmetric, zero on the diagonal; NaN where the loss is not
+    finite.
+
+    ``unexplained`` is the share of the tangential gradient that they leave, ``used`` says at which vectors there was
+    any, ``connected`` whether the loss depended on its inputs at all, ``precision`` is the resolution of the type that
+    it returned, and ``learned`` the gradient of every parameter, or its norm.
+    """
+
+    gradients: Float[Tensor, "points vectors vectors"]
+    unexplained: float
+    used: Bool[Tensor, " vectors"]
+    connected: bool
+    precision: float
+    learned: Mapping[str, Float[Tensor, " points"]]
+
+
+def pair_gradients(
+    call: Call, arrangement: Arrangement, similarities: Float[Tensor, "points vectors vectors"]
+) -> PairGradients:
+    """∂L/∂s of every pair of an arrangement of vectors.
+
+    Raises:
+        UnmeasurableLoss: the call fails, returns no scalar, or cannot be differentiated.
+    """
+    points, n = arrangement.points(similarities), arrangement.first
+    values, found, learned = differentiated(call, arrangement, points)
+    connected, precision = found is not None, torch.finfo(values.dtype).eps
+    found = torch.zeros_like(points) if found is None else found
+    finite = values.isfinite() & found.flatten(1).isfinite().all(1)
+    found = found.masked_fill(~finite[:, None, None], torch.nan)
+    if call.shape.of_scores:
+        pairs = torch.zeros_like(similarities)
+        pairs[:, :n, n:] = found
+        used, unexplained = found.nan_to_num().any().expand(len(arrangement.labels)), 0.0
+        return PairGradients(pairs + pairs.mT, unexplained, used, connected, precision, learned)
+    count = similarities.shape[-1]
+    ends = torch.linalg.solve_triangular(points[..., :count], found[..., :count], upper=False, left=False)
+    pairs = (ends + ends.mT) / 2
+    pairs = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
+    tangential = found - (found * points).sum(-1, keepdim=True) * points
+    explained = pairs @ points - (pairs * similarities).sum(-1, keepdim=True) * points
+    unexplained = share((tangential - explained).nan_to_num(), tangential.nan_to_num())
+    used = found.nan_to_num().abs().sum((0, 2)) > 0
+    return PairGradients(pairs, unexplained, used, connected, precision, learned)
+
+
+def share(part: Tensor, total: Tensor) -> float:
+    """‖part‖/‖total‖, at most 1; 0 of nothing."""
+    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
+
+
+def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tensor) -> float:
+    """The share by which the gradients change when all vectors are turned together, which no similarity does."""
+    if call.shape.of_scores:
+        return 0.0
+    points = arrangement.points(similarities)
+    size = points.shape[-1]
+    turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=points.dtype)).Q
+    found, turned = (differentiated(call, arrangement, x)[1] for x in (points, points @ turn))
+    if found is None or turned is None:
+        return 0.0
+    return share((turned @ turn.T - found).nan_to_num(), found.nan_to_num())
+
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+Differentiated = tuple[Float[Tensor, " points"], Tensor | None, dict[str, Float[Tensor, " points"]]]
+
+
+def differentiated(call: Call, arrangement: Arrangement, points: Tensor) -> Differentiated:
+    """The loss at every one of ``points``, vectors or scores, its gradient by them, None where there is none, and the
+    gradients of its parameters, or their norms.
+
+    Raises:
+        UnmeasurableLoss: the call fails, returns no scalar, or cannot be differentiated.
+    """
+    if call.at_once and len(points) > 1:
+        with suppress(Exception):  # what cannot be mapped is called point by point
+            return mapped(call, arrangement, points)
+    return _differentiated(call, points, lambda x, own: torch.stack(
+        [value_of(call, arrangement, at, {n: p[k] for n, p in own.items()}) for k, at in enumerate(x.unbind())]
+    ))  # fmt: skip
+
+
+def mapped(call: Call, arrangement: Arrangement, points: Tensor) -> Differentiated:
+    """`differentiated`, in one call that torch maps over the points; whatever a loss raises that cannot be mapped."""
+    apart = replace(call, loss_fn=copy_of(call.loss_fn), remembers=False)
+    with warnings.catch_warnings(action="ignore"):
+        return _differentiated(apart, points, torch.vmap(lambda x, own: value_of(apart, arrangement, x, own)))
+
+
+def _differentiated(
+    call: Call, points: Tensor, values_at: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+) -> Differentiated:
+    # Every point has parameters of its own, so that one sum has the gradients of all points.
+    leaf, own = points.clone().requires_grad_(), {}
+    for name, p in call.learned.items():
+        own[name] = p.detach().expand(len(points), *p.shape).clone().requires_grad_()
+    values = values_at(leaf, own)
+    nothing = {name: points.new_zeros(len(points)) for name in own}
+    if not values.requires_grad:
+        return values, None, nothing
+    try:
+        by_point, *others = torch.autograd.grad(values.sum(), [leaf, *own.values()], allow_unused=True)
+    except Exception as error:
+        raise UnmeasurableLoss(
+            f"{call.name}: got a loss that cannot be differentiated: {type(error).__name__}: {error}"
+        ) from error
+    call.forget_graphs()
+    known = {n: g.reshape(len(points), -1) for n, g in zip(own, others, strict=True) if g is not None}
+    learned = {n: (g[:, 0] if g.shape[1] == 1 else g.norm(dim=1)).to(points.dtype) for n, g in known.items()}
+    return values.detach(), by_point, nothing | learned
+
+
+def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor] = NOTHING) -> Tensor:
+    """The loss at vectors or scores.
+
+    Raises:
+        UnmeasurableLoss: the call fails, or returns no scalar.
+    """
+    shape = call.shape
+    arguments = arrangement.arguments(point.to(shape.dtype))
+    try:
+        value = call(*arguments, **learned)
+    except Exception as error:
+        given = ", ".join(f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" for a in arguments)
+        raise UnmeasurableLoss(
+            f"{call.name}: called with {shape.inputs.value}, tensors of {given}, it raised {type(error).__name__}: "
+            f"{error}. What it takes can be said by inputs=, one of {ACCEPTED}; a dimension by dim=, a type by dtype="
+        ) from error
+    if isinstance(value, Mapping) and len(value) == 1:
+        (value,) = value.values()
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        is_tensor = isinstance(value, Tensor)
+        got = f"shape {tuple(value.shape)} and {value.dtype}" if is_tensor else f"type {type(value).__name__}"
+        raise UnmeasurableLoss(f"{call.name}: got a value of {got} but expected a scalar tensor")
+    return value.reshape(())
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The gradient of a loss by coordinates of the similarities, each of which is that of some pairs.
+
+    Args:
+        call: the loss.
+        arrangement: the vectors that it is given.
+        axes: the pairs of every coordinate.
+        similarities: those of all vectors, by the coordinates.
+    """
+
+    call: Call
+    arrangement: Arrangement
+    axes: Bool[Tensor, "coordinates vectors vectors"]
+    similarities: Callable[[Float[Tensor, "points coordinates"]], Float[Tensor, "points vectors vectors"]]
+
+    def __call__(self, x: Float[Tensor, "*points coordinates"]) -> Float[Tensor, "*points coordinates"]:
+        """∂L/∂x; NaN where no unit vectors are, or where the loss is not finite."""
+        similarities = self.similarities(x.flatten(0, -2))
+        inside = self.arrangement.reaches(similarities)
+        found = torch.full((len(inside), x.shape[-1]), torch.nan, dtype=x.dtype)
+        if inside.any():
+            found[inside] = self.along_axes(pair_gradients(self.call, self.arrangement, similarities[inside]).gradients)
+        return found.view_as(x)
+
+    def along_axes(self, gradients: Float[Tensor, "points vectors vectors"]) -> Float[Tensor, "points coordinates"]:
+        """The sums of the pairs' gradients."""
+        return torch.einsum("pij,cij->pc", gradients, self.axes.to(gradients.dtype))
+
+
+def plane_field(call: Call) -> Field:
+    """(−w⁺, w⁻) by (s_p, s_n)."""
+    plane = on_plane(call.shape)
+    axes = torch.stack([plane.positives, plane.negatives])
+    return Field(call, plane, axes, lambda x: plane_similarities(plane, *x.T))
+
+
+def batch_field(call: Call) -> Field:
+    """The gradient by the similarity of every pair of a small batch, of every score for a loss of scores."""
+    batch = in_batch(call.shape)
+    pairs = (batch.measured if call.shape.of_scores else torch.ones_like(batch.measured).triu(1)).nonzero()
+    axes = torch.zeros(len(pairs), *batch.measured.shape, dtype=torch.bool)
+    axes[(torch.arange(len(pairs)), *pairs.T)] = True
+
+    def similarities(x: Tensor) -> Tensor:
+        upper = torch.einsum("pc,cij->pij", x, axes.to(x.dtype))
+        return upper + upper.mT + torch.eye(len(batch.labels), dtype=x.dtype)
+
+    return Field(call, batch, axes, similarities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,22 +42,18 @@ class Batches:
 
     def shares(self) -> dict[str, tuple[float, float]]:
         """By relation of the pairs, which share of the whole gradient pulls there, and which pushes."""
-        whole = self.gradients.triu(1).abs().sum().item() or 1.0
-        found = {}
+        whole, found = self.gradients.triu(1).abs().sum().item() or 1.0, {}
         for name, mask in self.arrangement.relations.items():
-            of_pairs = self.gradients[:, mask]
-            found[name] = (
-                of_pairs.clamp(max=0).sum().item() / -whole + 0.0,
-                of_pairs.clamp(min=0).sum().item() / whole,
-            )
+            pulls, pushes = (self.gradients[:, mask].mul(sign).clamp(min=0).sum().item() / whole for sign in (-1, 1))
+            found[name] = pulls, pushes
         return found
 
-    def on_hardest(self) -> tuple[float, float]:
+    def on_hardest(self) -> tuple[float, ...]:
         """The share of an anchor's pull that is on its farthest positive, and of its push on its closest negative; NaN
         where it has but one.
         """
-        whole = self.gradients.triu(1).abs().sum().item()
-        anchors, found = next(iter(self.arrangement.readings.values())), []
+        whole, found = self.gradients.triu(1).abs().sum().item(), []
+        anchors = next(iter(self.arrangement.readings.values()))
         for of_anchors, sign in zip(anchors.unbind(1), (-1, 1), strict=True):
             total = hardest = 0.0
             for pairs in of_anchors[of_anchors.flatten(1).sum(1) > 1]:
@@ -65,7 +61,7 @@ class Batches:
                 hardest += weights.gather(1, s.argmax(1, keepdim=True)).sum().item()
                 total += weights.sum().item()
             found.append(hardest / total if total > NOTICEABLE * whole else math.nan)
-        return found[0], found[1]
+        return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +137,15 @@ class Measurement:
         return self.w_p.isfinite()
 
     @property
+    def _signed(self) -> Float[Tensor, "2 points"]:
+        """w⁺ and w⁻ where there are weights; what is next to nothing beside the largest is zero."""
+        known = torch.stack([self.w_p, self.w_n])[:, self.reached]
+        return known.where(known.abs() > DEAD * known.abs().max(), 0.0)
+
+    @property
     def dead(self) -> Bool[Tensor, "s_p s_n"]:
         """Where both weights vanish."""
-        largest = torch.maximum(self.w_p.abs(), self.w_n.abs())
-        return self.reached & (largest <= DEAD * largest.nan_to_num().max())
+        return torch.zeros_like(self.reached).masked_scatter(self.reached, (self._signed == 0).all(0))
 
     @property
     def dead_share(self) -> float:
@@ -183,9 +184,7 @@ class Measurement:
     @property
     def is_reversed(self) -> bool:
         """Whether every positive that has weight is pushed away, and every negative pulled closer."""
-        known = [w[self.reached] for w in (self.w_p, self.w_n)]
-        least = DEAD * max(w.abs().max().item() for w in known)
-        return all(bool((w < -least).any()) and not (w > least).any() for w in known)
+        return bool(((self._signed < 0).any(1) & ~(self._signed > 0).any(1)).all())
 
     @cached_property
     def verdict(self) -> Integrability:
@@ -202,26 +201,21 @@ class Measurement:
             seen["on the plane"] = (self.on_plane, self.jumps)
         for where, (turned, _) in seen.items():
             if turned.believed >= NOTICEABLE:
-                share = 2 * turned.field.abs().max().item()
-                return Integrability(
-                    False, f"the weights turn {where}: the largest difference of slopes is {share:.3g}"
-                )
-        for where, (_, found) in seen.items():
-            jump = max(found, key=lambda j: j.tangential if j.tangential > ACROSS else 0.0, default=None)
-            if jump is not None and jump.tangential > ACROSS:
-                at = f" at s_p = {jump.point[0]:.4g}, s_n = {jump.point[1]:.4g}" if where == "on the plane" else ""
-                return Integrability(
-                    False,
-                    f"the weights jump by {jump.change.norm():.3g} {where}{at}, and not along the normal of where they "
-                    f"jump (sine {min(1.0, jump.tangential):.2g})",
-                )
+                most = 2 * turned.field.abs().max().item()
+                return Integrability(False, f"the weights turn {where}: the largest difference of slopes is {most:.3g}")
+        every = [(jump, where) for where, (_, found) in seen.items() for jump in found if jump.tangential >= 0]
+        leaning = [(jump, where) for jump, where in every if jump.tangential > ACROSS]
+        if leaning:
+            jump, where = max((one for one in leaning if one[1] == leaning[0][1]), key=lambda one: one[0].tangential)
+            at = f" at s_p = {jump.point[0]:.4g}, s_n = {jump.point[1]:.4g}" if where == "on the plane" else ""
+            reason = f"the weights jump by {jump.change.norm():.3g} {where}{at}, and not along the normal of where they"
+            return Integrability(False, f"{reason} jump (sine {min(1.0, jump.tangential):.2g})")
         if not self.stopped_by:
             return Integrability(True, "the loss is continuous by what it calls, and stops no gradient")
         shares = ", ".join(f"{max(turned.share, NOTICEABLE):.2g} {where}" for where, (turned, _) in seen.items())
-        every = [jump for _, found in seen.values() for jump in found if not math.isnan(jump.tangential)]
-        normal = sum(jump.tangential < ALONG for jump in every)
-        said = f"; of {len(every)} jumps {normal} are normal to where they are" if every else "; no jump was found"
-        nothing = f"nothing was found against it (turning at most {shares}{said})"
+        normal = sum(jump.tangential < ALONG for jump, _ in every)
+        said = f"of {len(every)} jumps {normal} are normal to where they are" if every else "no jump was found"
+        nothing = f"nothing was found against it (turning at most {shares}; {said})"
         return Integrability(None, f"open: {nothing}, and it is not proved: {self.stopped_by}")
 
     @property
@@ -231,184 +225,134 @@ class Measurement:
 
     def frame(self) -> pd.DataFrame:
         """One row a point: s_p, s_n, w_p, w_n, T, P_p, P_n, curl, dead, reached."""
-        grid_p, grid_n = torch.meshgrid(self.s_p, self.s_n, indexing="ij")
-        columns = {
-            "s_p": grid_p,
-            "s_n": grid_n,
-            "w_p": self.w_p,
-            "w_n": self.w_n,
-            "T": self.factors.triplet,
-            "P_p": self.factors.positive[:, None].expand_as(grid_p),
-            "P_n": self.factors.negative[None, :].expand_as(grid_p),
-            "curl": self.curl,
-            "dead": self.dead,
-            "reached": self.reached,
-        }
-        return pd.DataFrame({name: column.reshape(-1).numpy() for name, column in columns.items()})
+        factors = {"T": self.factors.triplet, "P_p": self.factors.positive[:, None], "P_n": self.factors.negative}
+        columns = {"s_p": self.s_p[:, None], "s_n": self.s_n, "w_p": self.w_p, "w_n": self.w_n, **factors}
+        columns |= {"curl": self.curl, "dead": self.dead, "reached": self.reached}
+        return pd.DataFrame({name: x.expand_as(self.w_p).flatten().numpy() for name, x in columns.items()})
 
     def findings(self) -> dict[str, str]:
         """The lines of `summary`, by topic."""
-        return dict(self._findings())
-
-    def _findings(self) -> Iterator[tuple[str, str]]:
-        shape = self.shape
-        how = [f"{self.reached.double().mean():.0%} of the plane reached"]
-        how += [
-            f"{name} = {value:.5g}" if isinstance(value, float) else f"{name} = {value}"
-            for name, value in self.settings.items()
-        ]
-        how += [str(shape.dtype).removeprefix("torch.")] if shape.dtype != torch.float64 else []
-        how += ["the views in turn"] if shape.in_turn else []
-        how += [f"{shape.dim} dimensions"] if shape.dim else []
-        how += [f"proxies {shape.proxies}, {shape.classes} classes"] if shape.proxies else []
-        how += [f"labels {shape.labels[0]:g} and {shape.labels[1]:g}"] if shape.inputs is Inputs.PAIRS else []
-        yield "measured on", f"{shape.inputs.value}; {', '.join(how)}"
-        known = {name: w[self.reached] for name, w in (("w⁺", self.w_p), ("w⁻", self.w_n))}
-        size = max(w.abs().max().item() for w in known.values())
-        clear = {name: torch.where(w.abs() > ROUNDING * size, w, 0.0) for name, w in known.items()}
-        yield "weights", ", ".join(f"{n} {_span(w)}" for n, w in clear.items())
-        if self.dead_share < 1:
-            yield "pulls and pushes", self._pulls_and_pushes()
-        if signs := self._signs(known):
-            yield "signs", signs
-        unseen = "nowhere have both weights been seen together"
-        separable = "yes" if self.separable else "no" if self.separable is False else "undecided: " + (
-            self.unreliable or (unseen if math.isnan(self.factors.misfit) else "the misfit is what the rounding makes")
-        )  # fmt: skip
-        yield "separable", f"{separable} (misfit {self.factors.misfit:.2g})"
-        index = f"(index {self.on_batches.share:.2g} on batches, curl share {self.on_plane.share:.2g} on the plane)"
-        yield "integrable", f"{self.verdict_in_words} {index}"
-        if self.jumps:
-            yield "jumps", self._jump_lines()
-        yield "dead", self._dead_region()
+        shape, misfit = self.shape, self.factors.misfit
+        known = torch.stack([self.w_p, self.w_n])[:, self.reached]
+        clear = known.where(known.abs() > ROUNDING * known.abs().max(), 0.0)
         places = dict(self.not_finite)
         if missing := int((self.inside & ~self.reached).sum()):
             places[f"{missing} of {int(self.inside.sum())} points of the plane"] = "NaN or infinite"
-        yield (
-            "not finite",
-            "; ".join(f"{what} at {where}" for where, what in places.items()) or "nowhere that was tried",
-        )
-        yield "explodes", "; ".join(f"{end}: {what}" for end, what in self.explodes.items()) or "nowhere"
-        if self.between:
-            yield "graded", self.between
-        if self.learned:
-            yield "learns", "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items())
-        if self.remembers:
-            yield "remembers", "its calls change the next ones; every call was on a fresh copy, as it was handed in"
-        if not self.deterministic or self.turned > UNEXPLAINED:
-            yield "beware", self.unreliable
-        elif self.unexplained > NOTICEABLE:
-            yield (
-                "beware",
-                f"{_percent(self.unexplained)} of the gradient is no gradient by similarities: "
-                "it is stopped at one end of the pairs, or the loss reads something else",
-            )
-        if self.aside > NOTICEABLE:
-            yield "besides", f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
-        if self.nearest and not self.nearest[0].problem:
-            yield "nearest", self._nearest()
+        how = [(f"{self.reached.double().mean():.0%} of the plane reached", True)]
+        how += [(f"{n} = {f'{v:.5g}' if isinstance(v, float) else v}", True) for n, v in self.settings.items()]
+        how += [
+            (str(shape.dtype).removeprefix("torch."), shape.dtype != torch.float64),
+            ("the views in turn", shape.in_turn),
+            (f"{shape.dim} dimensions", shape.dim),
+            (f"proxies {shape.proxies}, {shape.classes} classes", shape.proxies),
+            (f"labels {shape.labels[0]:g} and {shape.labels[1]:g}", shape.inputs is Inputs.PAIRS),
+        ]
+        unseen = "nowhere have both weights been seen together"
+        why = self.unreliable or (unseen if math.isnan(misfit) else "the misfit is what the rounding makes")
+        separable = {True: "yes", False: "no", None: f"undecided: {why}"}[self.separable]
+        index = f"(index {self.on_batches.share:.2g} on batches, curl share {self.on_plane.share:.2g} on the plane)"
+        stopped = (
+            f"{_percent(self.unexplained)} of the gradient is no gradient by similarities: it is stopped at one end of "
+            "the pairs, or the loss reads something else"
+        ) * (self.unexplained > NOTICEABLE)
+        besides = f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
+        copies = "its calls change the next ones; every call was on a fresh copy, as it was handed in"
+        said = {
+            "measured on": f"{shape.inputs.value}; {', '.join(text for text, holds in how if holds)}",
+            "weights": ", ".join(f"{name} {_span(w)}" for name, w in zip(("w⁺", "w⁻"), clear, strict=True)),
+            "pulls and pushes": self._pulls_and_pushes() if self.dead_share < 1 else "",
+            "signs": self._signs(),
+            "separable": f"{separable} (misfit {misfit:.2g})",
+            "integrable": f"{self.verdict_in_words} {index}",
+            "jumps": self._jump_lines() if self.jumps else "",
+            "dead": self._dead_region(),
+            "not finite": "; ".join(f"{what} at {where}" for where, what in places.items()) or "nowhere that was tried",
+            "explodes": "; ".join(f"{end}: {what}" for end, what in self.explodes.items()) or "nowhere",
+            "graded": self.between,
+            "learns": "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items()),
+            "remembers": copies if self.remembers else "",
+            "beware": self.unreliable if not self.deterministic or self.turned > UNEXPLAINED else stopped,
+            "besides": besides if self.aside > NOTICEABLE else "",
+            "nearest": self._nearest() if self.nearest and not self.nearest[0].problem else "",
+        }
+        return {topic: text for topic, text in said.items() if text}
 
     def _pulls_and_pushes(self) -> str:
-        shares = self.batches.shares()
-        said = []
-        for word, side in (("pulls", 0), ("pushes", 1)):
-            if not any(share[side] > NOTICEABLE for share in shares.values()):
-                said.append(f"nothing {word}")
-                continue
-            parts = [f"{_percent(share[side])} {name}" for name, share in shares.items() if share[side] > NOTICEABLE]
+        shares, said = self.batches.shares(), []
+        for side, word in enumerate(("pulls", "pushes")):
             whole = sum(share[side] for share in shares.values())
-            said.append(f"{_percent(whole)} {word}" + f" ({', '.join(parts)})")
+            parts = [f"{_percent(share[side])} {name}" for name, share in shares.items() if share[side] > NOTICEABLE]
+            said.append(f"{_percent(whole)} {word} ({', '.join(parts)})" if parts else f"nothing {word}")
         names = ("pull is on its farthest positive", "push is on its closest negative")
         hardest = zip(self.batches.on_hardest(), names, strict=True)
         said += [f"{_percent(share)} of an anchor's {name}" for share, name in hardest if not math.isnan(share)]
         return "; ".join(said)
 
-    def _signs(self, known: Mapping[str, Tensor]) -> str:
+    def _signs(self) -> str:
         if self.is_reversed:
             return "reversed: it pushes every positive away and pulls every negative closer"
-        least = DEAD * max(w.abs().max().item() for w in known.values())
-        words = zip(("pushes positives away", "pulls negatives closer"), known.values(), strict=True)
-        wrong = [(word, (w < -least).double().mean().item()) for word, w in words]
+        shares = (self._signed < 0).double().mean(1).tolist()
+        wrong = zip(("pushes positives away", "pulls negatives closer"), shares, strict=True)
         return " and ".join(f"{word} on {_percent(share)} of the plane" for word, share in wrong if share)
 
     def _jump_lines(self) -> str:
         at = torch.stack([jump.point for jump in self.jumps])
-        values = {"s_n − s_p": at[:, 1] - at[:, 0], "s_p": at[:, 0], "s_n": at[:, 1], "s_p + s_n": at.sum(1)}
+        s_p, s_n = at.T
         left, lines = torch.ones(len(at), dtype=torch.bool), []
-        for name, value in values.items():
-            for common in value[left].round(decimals=5).unique():
+        for name, value in {"s_n − s_p": s_n - s_p, "s_p": s_p, "s_n": s_n, "s_p + s_n": s_p + s_n}.items():
+            for common in value.round(decimals=5).unique():
                 here = left & ((value - common).abs() < 2e-5)
                 if int(here.sum()) > 2:
                     lines.append(f"{name} = {common + 0.0:.4g}")
                     left &= ~here
         where = [f"where {', '.join(lines)}"] if lines else []
         if left.any():
-            s_p, s_n = at[left][0].tolist()
-            where.append(f"on no straight line, for example at s_p = {s_p + 0.0:.4g}, s_n = {s_n + 0.0:.4g}")
+            x, y = at[left][0].tolist()
+            where.append(f"on no straight line, for example at s_p = {x + 0.0:.4g}, s_n = {y + 0.0:.4g}")
         return f"the weights jump {' and '.join(where)}"
 
     def _dead_region(self) -> str:
-        if not self.dead.any():
+        dead, gaps = self.dead, self.s_n - self.s_p[:, None]
+        if not dead.any():
             return "nowhere"
-        if self.dead.sum() == self.reached.sum():
+        if torch.equal(dead, self.reached):
             why = "" if self.connected else ": autograd does not reach the inputs"
             return f"everywhere: the loss has no gradient{why}"
-        gaps = (self.s_n[None, :] - self.s_p[:, None])[self.dead]
-        spans = (self.s_p[self.dead.any(1)], self.s_n[self.dead.any(0)], gaps)
-        s_p, s_n, gap = (f"{values.min():.2f} … {values.max():.2f}" for values in spans)
-        return f"{_percent(self.dead_share)} of the plane, within s_p {s_p}, s_n {s_n}, s_n − s_p {gap}"
+        spans = {"s_p": self.s_p[dead.any(1)], "s_n": self.s_n[dead.any(0)], "s_n − s_p": gaps[dead]}
+        within = ", ".join(f"{name} {values.min():.2f} … {values.max():.2f}" for name, values in spans.items())
+        return f"{_percent(self.dead_share)} of the plane, within {within}"
 
     def _nearest(self) -> str:
-        first = self.nearest[0]
+        first, *others = self.nearest
         on_batch, on_triplet = first.on_batches, first.distance
         same = "the same as" if on_batch < EXACT else "near" if on_batch < NEAR else "none is near; the nearest is"
         if on_batch >= EXACT > on_triplet:
             same = "on one triplet the same, on batches not:"
         same = f"of what similarities explain, {same}" if self.unreliable else same
-        return f"{same} {first.in_words}" + "".join(
-            f"; {n.loss.name} ({n.best:.2g})"
-            for n in self.nearest[1:]
-            if not n.problem and n.loss.name not in first.ties
-        )
+        named = [n for n in others if not n.problem and n.loss.name not in first.ties]
+        return "; ".join([f"{same} {first.in_words}", *(f"{n.loss.name} ({n.best:.2g})" for n in named)])
 
     def record(self) -> dict[str, Any]:
         """Everything that was measured, as numbers and text that JSON takes."""
-
-        def numbers(x: Tensor) -> list[Any]:
-            return [[None if math.isnan(v) else v for v in row] for row in x.tolist()]
-
         of_jumps = {"plane": self.jumps, "batches": self.jumps_on_batches}
-        return {
-            "name": self.name,
-            **self.findings(),
+        learned = {name: g.nan_to_num() for name, g in self.learned.items()}
+        own = ("name", "dead_share", "not_finite", "unexplained", "aside", "s_p", "s_n", "w_p", "w_n")
+        found = {name: getattr(self, name) for name in own} | {
             "verdict": self.integrable,
             "shares": {name: {"pulls": pull, "pushes": push} for name, (pull, push) in self.batches.shares().items()},
-            "on_hardest": dict(zip(("positive", "negative"), map(_number, self.batches.on_hardest()), strict=True)),
-            "dead_share": self.dead_share,
-            "not_finite": dict(self.not_finite),
-            "explosions": dict(self.explodes),
-            "unexplained": self.unexplained,
-            "aside": self.aside,
-            "misfit": _number(self.factors.misfit),
+            "on_hardest": dict(zip(("positive", "negative"), self.batches.on_hardest(), strict=True)),
+            "explosions": self.explodes,
+            "misfit": self.factors.misfit,
             "non_integrability": self.on_batches.share,
             "curl_share": self.on_plane.share,
             "jumps_on": {
-                where: [
-                    {"at": j.point.tolist(), "change": j.change.tolist(), "tangential": _number(j.tangential)}
-                    for j in found
-                ]
+                where: [{"at": j.point, "change": j.change, "tangential": j.tangential} for j in found]
                 for where, found in of_jumps.items()
             },
-            "learned": {
-                n: [_number(g.nan_to_num().min().item()), _number(g.nan_to_num().max().item())]
-                for n, g in self.learned.items()
-            },
-            "s_p": self.s_p.tolist(),
-            "s_n": self.s_n.tolist(),
-            "w_p": numbers(self.w_p),
-            "w_n": numbers(self.w_n),
+            "learned": {name: [g.min(), g.max()] for name, g in learned.items()},
             "nearest": [near.record() for near in self.nearest],
         }
+        return _plain(self.findings() | found)
 
     def summary(self) -> str:
         """A few lines of text."""
@@ -419,13 +363,18 @@ class Measurement:
         return "\n".join([f"| {self.name} | |", "|---|---|", *rows])
 
 
+def _plain(x: Any) -> Any:
+    """Numbers and text in lists and dictionaries; None for what is no finite number."""
+    if isinstance(x, Mapping):
+        return {key: _plain(value) for key, value in x.items()}
+    if isinstance(x, Tensor | list):
+        return [_plain(value) for value in x] if not isinstance(x, Tensor) else _plain(x.tolist())
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
 def _span(values: Tensor) -> str:
     known = values[values.isfinite()]
     return f"from {known.min() + 0.0:.3g} to {known.max() + 0.0:.3g}" if len(known) else "never finite"
-
-
-def _number(x: float) -> float | None:
-    return x if math.isfinite(x) else None
 
 
 def _percent(share: float) -> str:

@@ -6,9 +6,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.measurement.arrangement import batch_similarities, in_batch, on_plane, plane_similarities
-from goal_analysis.numeric.measurement.calling import Call
+from goal_analysis.numeric.measurement.calling import OF_SCORES, Call, Inputs, Shape
 from goal_analysis.numeric.measurement.gradients import pair_gradients
-from goal_analysis.numeric.measurement.inputs import OF_SCORES, Inputs, Shape
 from goal_analysis.numeric.measurement.measuring import measure
 
 IN_PART = (Inputs.ONE_SET, Inputs.VIEWS, Inputs.STACKED, Inputs.MULTIVIEW)

@@ -11,7 +11,7 @@ from torch import Tensor, sigmoid
 from torch.func import functional_call
 
 from goal_analysis.numeric.measurement import Inputs, measure
-from goal_analysis.numeric.measurement.inputs import LossFunction
+from goal_analysis.numeric.measurement.calling import LossFunction
 
 
 def against_proxies(loss: torch.nn.Module, parameter: str, transposed: bool) -> LossFunction:

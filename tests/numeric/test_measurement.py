@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from goal_analysis.numeric.measurement import Inputs, Measurement, UnmeasurableLoss, measure
-from goal_analysis.numeric.measurement.inputs import kinds_of
+from goal_analysis.numeric.measurement.calling import kinds_of
 
 
 def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: float = 14.0) -> Tensor:

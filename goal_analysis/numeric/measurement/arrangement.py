@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.inputs import Inputs, Shape
+from goal_analysis.numeric.measurement.calling import Inputs, Shape
 
 SMALLEST_EIGENVALUE = 1e-4
 """Similarities closer to the edge of what unit vectors reach are left out: digits are lost there."""

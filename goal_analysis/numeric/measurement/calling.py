@@ -1,11 +1,17 @@
-"""How a foreign loss is called: with which arguments besides its inputs, in which shape, and on a copy of it."""
+"""How a foreign loss is called: which kinds the names of its parameters allow, in which shape, and with what besides.
+
+Names only order the kinds. What a loss is given in the end is the first kind that it takes, that gives every embedding
+a gradient, and whose gradients are those of similarities: `goal_analysis.numeric.measurement.measuring` tries them.
+"""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import product
 from typing import Any
 
@@ -13,19 +19,169 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from goal_analysis.numeric.measurement.inputs import (
-    Inputs,
-    LossFunction,
-    Shape,
-    UnmeasurableLoss,
-    knob_value,
-    name_of,
-    parameters_of,
-    required_names,
+LossFunction = Callable[..., Any]
+
+
+class UnmeasurableLoss(ValueError):
+    """A callable is no loss of one of the accepted kinds."""
+
+
+class Inputs(Enum):
+    """What a loss takes, in this order."""
+
+    ONE_SET = "(embeddings, labels)"
+    TWO_SETS = "(image embeddings, text embeddings), row i of both matching"
+    VIEWS = "(views, other views), the rows of both in one set, row i of both matching"
+    STACKED = "(features), two views of everything in one set: row i matches row i + batch, or every two rows in turn"
+    SCORES = "(score matrix), the diagonal matching"
+    SIMILARITIES = "(s_p, s_n), the similarities of the positives and those of the negatives"
+    TRIPLETS = "(anchors, positives, negatives)"
+    PAIRS = "(x1, x2, labels), a label for every pair of rows"
+    GROUPS = "(queries, passages), as many passages a query, its positive first"
+    MULTIVIEW = "(features of shape (batch, views, dim), labels)"
+    QUERIES = "(queries, query labels, references, reference labels)"
+    PROXIES = "(embeddings, labels), with a proxy of every class as its parameter"
+
+
+ACCEPTED = "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
+OF_SCORES = (Inputs.SCORES, Inputs.SIMILARITIES)
+
+LABELS = r"label|target|class|ids|gold|^y$|^t$|^s(core|im)s?$"
+SIMILAR = r"^s_?{0}$|^{0}\w*_?(sim|score|logit|cos)|(sim|score|logit|cos)\w*_?{0}"
+PLACES = (r"anchor|quer|^q|^a$|^x$|^x_?a$|^emb", r"pos|^p$|^x_?p$", r"neg|^n$|^x_?n$")
+STACK = r"^(?!.*(score|sim|logit|matri)).*(feature|^z|^h$|view|emb|proj|repr|^out)"
+EMBEDDED = r"im(g|age)?s?(_|$)|te?xts?(_|$)|caption|emb|feat|reps?(_|$)|view|proj|^(x|z|h|p|q|u|v)(_?[12ijab])?$"
+OF_VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
+GROUPED = r"passage|^p(_reps)?$|doc|candidate"
+BY_NAMES: tuple[tuple[tuple[str, ...], tuple[Inputs, ...]], ...] = (
+    ((STACK,), (Inputs.STACKED,)),
+    (("", LABELS), (Inputs.ONE_SET, Inputs.PROXIES, Inputs.MULTIVIEW)),
+    ((SIMILAR.format("p"), SIMILAR.format("n")), (Inputs.SIMILARITIES,)),
+    ((OF_VIEWS, OF_VIEWS), (Inputs.VIEWS, Inputs.TWO_SETS)),
+    ((PLACES[0], GROUPED), (Inputs.GROUPS, Inputs.TWO_SETS)),
+    (("", "", LABELS), (Inputs.PAIRS,)),
+    (PLACES, (Inputs.TRIPLETS,)),
 )
+"""Which kinds are the likeliest where the name of every parameter has one of these words; the first that fits holds."""
+
+BY_COUNT = {
+    1: (Inputs.SCORES, Inputs.STACKED),
+    2: (Inputs.TWO_SETS, Inputs.SIMILARITIES, Inputs.ONE_SET, Inputs.MULTIVIEW, Inputs.PROXIES),
+    3: (Inputs.TRIPLETS, Inputs.PAIRS),
+    4: (Inputs.QUERIES,),
+}
+KNOBS = {"scale": 10.0, "bias": -10.0, "temp": 0.1, "tau": 0.1, "margin": 0.2, "gamma": 16.0, "alpha": 1.0, "beta": 1.0}
+"""Words for parameters that are no embeddings, and what those without a default are set to."""
 
 LEARNED = ("scale", "bias", "temp", "tau")
 """Words for parameters that are trained: tensors with a gradient."""
+
+MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1))
+"""What marks a positive and a negative pair, in the order in which it is tried."""
+
+
+def name_of(loss_fn: LossFunction) -> str:
+    """The name of a loss in error messages."""
+    return getattr(loss_fn, "__name__", type(loss_fn).__name__)
+
+
+def parameters_of(loss_fn: LossFunction) -> list[inspect.Parameter]:
+    """The parameters of a call, those of a module's ``forward``; none where they cannot be read."""
+    try:
+        function = loss_fn.forward if isinstance(loss_fn, torch.nn.Module) else loss_fn
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def required_names(loss_fn: LossFunction) -> list[str]:
+    """The names of the parameters without a default, stars left out."""
+    stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters_of(loss_fn) if p.default is p.empty and p.kind not in stars]
+
+
+def knob_value(name: str) -> float | None:
+    """What a parameter of this name is set to where the user says nothing; None if it is an input."""
+    parts = name.lower().split("_")
+    return next((value for word, value in KNOBS.items() if any(re.match(f"(logit)?{word}", p) for p in parts)), None)
+
+
+def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, ...]:
+    """The kinds to try, the likeliest first; those of ``known`` names are set by the user.
+
+    Raises:
+        UnmeasurableLoss: no kind has so many parameters.
+    """
+    parameters = parameters_of(loss_fn)
+    names = [name for name in required_names(loss_fn) if name not in known and knob_value(name) is None]
+    optional = [p.name for p in parameters if p.default is not p.empty]
+    if len(names) == 1 and optional and _have(optional[:1], LABELS):
+        names.append(optional[0])
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters) or not parameters:
+        return tuple(dict.fromkeys(kind for kinds in BY_COUNT.values() for kind in kinds))
+    if len(names) not in BY_COUNT:
+        given = ", ".join(p.name for p in parameters)
+        raise UnmeasurableLoss(
+            f"{name_of(loss_fn)}: got a callable of ({given}), whose names do not tell what it takes; "
+            f"say it by inputs=, one of {ACCEPTED}"
+        )
+    likely = next((kinds for words, kinds in BY_NAMES if len(words) == len(names) and _have(names, *words)), ())
+    found = tuple(dict.fromkeys((*likely, *BY_COUNT[len(names)])))
+    if len(names) == 2 and _have(names, EMBEDDED, EMBEDDED):
+        return tuple(kind for kind in found if kind in (Inputs.TWO_SETS, Inputs.VIEWS, Inputs.GROUPS))
+    return found
+
+
+def _have(names: Iterable[str], *words: str) -> bool:
+    return all(re.search(word, name.lower()) for name, word in zip(names, words, strict=True))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
+    negative pair, the number of classes with the name of their proxies, which may be columns, how many references of
+    a class a batch of queries has, whether stacked views take turns, and whether the plane has two of every class.
+    """
+
+    inputs: Inputs
+    dim: int | None = None
+    dtype: torch.dtype = torch.float64
+    labels: tuple[float | int, float | int] = MARKS[0]
+    classes: int = 2
+    proxies: str = ""
+    transposed: bool = False
+    references: int = 2
+    in_turn: bool = False
+    even: bool = False
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether the loss is given similarities and no embeddings."""
+        return self.inputs in OF_SCORES
+
+    def variants(self, module: torch.nn.Module) -> Iterator[Shape]:
+        """The shapes of this kind that a module may be called in; dimensions are read off what it holds."""
+        matrices = {n: tuple(p.shape) for n, p in module.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
+        held = (tuple(b.shape) for b in module.buffers() if b.ndim == 2)
+        widths = sorted({d for size in held for d in size if d > 1}.union(*matrices.values()))
+        match self.inputs:
+            case Inputs.PROXIES:
+                for (name, size), transposed in product(matrices.items(), (False, True)):
+                    classes, dim = reversed(size) if transposed else size
+                    for known in ({}, {"classes": classes}, {"classes": classes, "dim": dim}):
+                        yield replace(self, proxies=name, transposed=transposed, **known)
+            case Inputs.PAIRS:
+                yield from (replace(self, labels=labels) for labels in MARKS)
+            case Inputs.STACKED:
+                yield from (self, replace(self, in_turn=True))
+            case Inputs.QUERIES:  # references may be proxies, of which a class has one
+                yield from (self, replace(self, references=1))
+            case _:
+                yield self
+                if self.inputs is Inputs.ONE_SET:
+                    yield replace(self, even=True)
+                if self.dim is None and not self.of_scores:
+                    yield from (replace(self, dim=d) for d in widths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,38 +247,43 @@ class OfColumns(torch.nn.Module):
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
-    """A loss, from a class if it is one, and the settings that its call is left with.
+    """A loss, from a class if it is one, and the settings of its call: those that are left, and a value for every
+    parameter that has none and is no input; what is learned as a tensor with a gradient.
 
     Raises:
         UnmeasurableLoss: the class cannot be constructed, or nothing takes a setting.
     """
-    left, constructing = dict(settings), []
+    name, left, known = name_of(loss_fn), dict(settings), {}
     if isinstance(loss_fn, type):
-        known = inspect.signature(loss_fn).parameters
-        stars, constructing = any(p.kind is p.VAR_KEYWORD for p in known.values()), [*known]
-        taken = {name: left.pop(name) for name in settings if name in known or stars}
+        known = dict(inspect.signature(loss_fn).parameters)
+        taken = {n: left.pop(n) for n in settings if n in known or _takes_all(known.values())}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
         try:
             made = loss_fn(**({"model": torch.nn.Identity()} if of_columns else {}), **taken)
         except Exception as error:
-            wanted = ", ".join(str(p) for p in known.values())
+            given = (", ".join(taken) or "no arguments") + " and a model that hands embeddings on" * of_columns
             raise UnmeasurableLoss(
-                f"{name_of(loss_fn)}: its constructor raised {type(error).__name__}: {error}; "
-                f"got {', '.join(taken) or 'no arguments'}{' and a model that hands embeddings on' * of_columns} but "
-                f"expected those of ({wanted})"
+                f"{name}: its constructor raised {type(error).__name__}: {error}; got {given} but expected those of "
+                f"({', '.join(map(str, known.values()))})"
             ) from error
         loss_fn = OfColumns(made) if of_columns else made
     if not callable(loss_fn):
-        raise UnmeasurableLoss(f"{name_of(loss_fn)}: got an object that cannot be called but expected a callable")
+        raise UnmeasurableLoss(f"{name}: got an object that cannot be called but expected a callable")
     parameters = parameters_of(loss_fn)
-    stars = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    for name in left:
-        if not stars and name not in (names := [*constructing, *(p.name for p in parameters)]):
-            raise UnmeasurableLoss(
-                f"{name_of(loss_fn)}: got a value for {name!r} but expected one of {', '.join(names) or 'no names'}"
-            )
+    names = [*known, *(p.name for p in parameters)]
+    if strange := [n for n in left if n not in names and not _takes_all(parameters)]:
+        accepted = ", ".join(names) or "no names"
+        raise UnmeasurableLoss(f"{name}: got a value for {strange[0]!r} but expected one of {accepted}")
+    left = {n: value for n in required_names(loss_fn) if (value := knob_value(n)) is not None} | left
+    for n, value in left.items():
+        if isinstance(value, float | int) and not isinstance(value, bool) and any(w in n.lower() for w in LEARNED):
+            left[n] = torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
     return loss_fn, left
+
+
+def _takes_all(parameters: Iterable[inspect.Parameter]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def copy_of(loss_fn: LossFunction) -> LossFunction:
@@ -141,35 +302,23 @@ def copy_of(loss_fn: LossFunction) -> LossFunction:
         ) from error
 
 
-def settings_for(loss_fn: LossFunction, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a call, with a value for every parameter that has none and is no input; what is learned as a
-    tensor with a gradient.
-    """
-    values = {name: knob_value(name) for name in required_names(loss_fn)}
-    chosen: dict[str, Any] = {name: value for name, value in values.items() if value is not None} | dict(settings)
-    for name, value in chosen.items():
-        if isinstance(value, float | int) and not isinstance(value, bool) and any(w in name.lower() for w in LEARNED):
-            chosen[name] = torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
-    return chosen
-
-
 def calls(
     loss_fn: LossFunction,
     name: str,
     settings: Mapping[str, Any],
-    kinds: tuple[Inputs, ...],
+    inputs: Inputs | None,
     dim: int | None,
     dtype: torch.dtype | None,
 ) -> Iterator[Call]:
     """Every way to call a loss that may be meant, the likeliest first."""
-    if isinstance(loss_fn, OfColumns) and len(kinds) > 1:
+    kinds = (inputs,) if inputs else kinds_of(loss_fn, settings)
+    if isinstance(loss_fn, OfColumns) and inputs is None:
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
     for kind, own in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
-        fitting = copy_of(loss_fn)
+        fitting, chosen = copy_of(loss_fn), dict(settings)
         module = fitting.to(own) if isinstance(fitting, torch.nn.Module) else torch.nn.Module()
-        of_call = {
-            k: v.detach().to(own).requires_grad_() if isinstance(v, Tensor) and v.requires_grad else v
-            for k, v in settings.items()
-        }
+        for learned, value in settings.items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                chosen[learned] = value.detach().to(own).requires_grad_()
         for shape in Shape(kind, dim, own).variants(module):
-            yield Call(fitting, name, shape, of_call)
+            yield Call(fitting, name, shape, chosen)

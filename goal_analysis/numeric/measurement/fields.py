@@ -65,6 +65,11 @@ def largest(weights: Tensor) -> float:
     return weights.nan_to_num().abs().max().item() if weights.numel() else 0.0
 
 
+def share(part: Tensor, total: Tensor) -> float:
+    """‖part‖/‖total‖, at most 1; 0 of nothing."""
+    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
+
+
 def root_mean_square(values: Tensor) -> float:
     """Of what is finite, 0 of nothing."""
     known = values[values.isfinite()]

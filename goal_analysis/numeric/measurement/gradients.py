@@ -23,8 +23,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from goal_analysis.numeric.measurement.arrangement import Arrangement, in_batch, on_plane, plane_similarities
-from goal_analysis.numeric.measurement.calling import Call, copy_of
-from goal_analysis.numeric.measurement.inputs import ACCEPTED, UnmeasurableLoss
+from goal_analysis.numeric.measurement.calling import ACCEPTED, Call, UnmeasurableLoss, copy_of
+from goal_analysis.numeric.measurement.fields import share
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,24 +73,6 @@ def pair_gradients(
     unexplained = share((tangential - explained).nan_to_num(), tangential.nan_to_num())
     used = found.nan_to_num().abs().sum((0, 2)) > 0
     return PairGradients(pairs, unexplained, used, connected, precision, learned)
-
-
-def share(part: Tensor, total: Tensor) -> float:
-    """‖part‖/‖total‖, at most 1; 0 of nothing."""
-    return min(1.0, (part.norm() / total.norm()).item()) if total.any() else 0.0
-
-
-def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tensor) -> float:
-    """The share by which the gradients change when all vectors are turned together, which no similarity does."""
-    if call.shape.of_scores:
-        return 0.0
-    points = arrangement.points(similarities)
-    size = points.shape[-1]
-    turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=points.dtype)).Q
-    found, turned = (differentiated(call, arrangement, x)[1] for x in (points, points @ turn))
-    if found is None or turned is None:
-        return 0.0
-    return share((turned @ turn.T - found).nan_to_num(), found.nan_to_num())
 
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
@@ -191,6 +173,11 @@ class Field:
         if inside.any():
             found[inside] = self.along_axes(pair_gradients(self.call, self.arrangement, similarities[inside]).gradients)
         return found.view_as(x)
+
+    def coordinates(self, similarities: Float[Tensor, "points vectors vectors"]) -> Float[Tensor, "points coordinates"]:
+        """Those of vectors with these similarities, each that of the first of its pairs."""
+        first = self.axes.flatten(1).int().argmax(1)
+        return similarities.flatten(1)[:, first]
 
     def along_axes(self, gradients: Float[Tensor, "points vectors vectors"]) -> Float[Tensor, "points coordinates"]:
         """The sums of the pairs' gradients."""

@@ -14,36 +14,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from goal_analysis.numeric.measurement import inspection
 from goal_analysis.numeric.measurement.arrangement import Arrangement, batch_similarities, in_batch
-from goal_analysis.numeric.measurement.calling import Call, calls, constructed, settings_for
-from goal_analysis.numeric.measurement.continuity import why_not_continuous
-from goal_analysis.numeric.measurement.edges import between_labels, explosions, not_finite
-from goal_analysis.numeric.measurement.fields import (
-    NOTICEABLE,
-    Jump,
-    Turning,
-    fit_factors,
-    jumps,
-    largest,
-    noise_of,
-    turning,
+from goal_analysis.numeric.measurement.calling import (
+    Call,
+    Inputs,
+    LossFunction,
+    UnmeasurableLoss,
+    calls,
+    constructed,
+    name_of,
 )
-from goal_analysis.numeric.measurement.gradients import (
-    Field,
-    batch_field,
-    mapped,
-    pair_gradients,
-    plane_field,
-    reading_coordinates,
-    share,
-)
-from goal_analysis.numeric.measurement.inputs import Inputs, LossFunction, UnmeasurableLoss, kinds_of, name_of
+from goal_analysis.numeric.measurement.fields import NOTICEABLE, fit_factors, jumps, largest, noise_of, share, turning
+from goal_analysis.numeric.measurement.gradients import batch_field, mapped, pair_gradients, plane_field
 from goal_analysis.numeric.measurement.measurement import UNEXPLAINED, Batches, Measurement
 
 BESIDE = (1.37e-3, -0.89e-3)
@@ -112,11 +100,9 @@ def measure(
         raise ValueError(f"measure: got points={points}, limit={limit} but expected points ≥ 2, 0 < limit < 1")
     # The random numbers that a loss draws are not taken from the user's.
     with torch.random.fork_rng(devices=[]):
-        made, left = constructed(loss_fn, settings or {})
-        chosen = settings_for(made, left)
-        kinds = (inputs,) if inputs else kinds_of(made, chosen)
+        made, chosen = constructed(loss_fn, settings or {})
         progress("finding out what it takes")
-        call = _with_manners(call_of(calls(made, name or name_of(loss_fn), chosen, kinds, dim, dtype)))
+        call = _with_manners(call_of(calls(made, name or name_of(loss_fn), chosen, inputs, dim, dtype)))
         return _measured(call, torch.linspace(-limit, limit, points, dtype=torch.float64), progress)
 
 
@@ -126,21 +112,18 @@ def call_of(tried: Iterator[Call]) -> Call:
     Raises:
         UnmeasurableLoss: none can be made.
     """
-    best, most, refusal = None, (-1.0,), None
+    found, refusals = [], []
     for call in tried:
         try:
-            merit = _merit(call)
+            found.append((_merit(call), call))
         except (UnmeasurableLoss, ValueError) as error:
-            refusal = refusal or error
+            refusals.append(error)
             continue
-        if merit > most:
-            best, most = call, merit
-        if min(merit) == 1:
+        if min(found[-1][0]) == 1:
             break
-    if best is None:
-        assert refusal is not None
-        raise refusal
-    return best
+    if not found:
+        raise refusals[0]
+    return max(found, key=lambda one: one[0])[1]
 
 
 def _merit(call: Call) -> tuple[float, ...]:
@@ -232,14 +215,21 @@ def _measured(call: Call, grid: Tensor, progress: Callable[[str], None]) -> Meas
     progress("looking for jumps")
     lines, known = (torch.cat([x, x.transpose(0, 1)]) for x in (points.view(count, count, 2), signed.movedim(0, -1)))
     jumps_on_plane = jumps(plane, lines, known, noise)
-    trail = [jump.closing_in() for jump in jumps_on_plane[:: max(1, len(jumps_on_plane) // CLOSED_IN)]]
-    closing_in = torch.cat([grid.new_zeros(0, 2), *trail])
+    some = jumps_on_plane[:: max(1, len(jumps_on_plane) // CLOSED_IN)]
+    closing_in = torch.cat([grid.new_zeros(0, 2), *(jump.closing_in() for jump in some)])
     progress("measuring batches")
     batch = batch_field(call)
     similarities = _batches(batch.arrangement, range(BATCHES))
     gradients = pair_gradients(call, batch.arrangement, similarities).gradients
     usable = gradients.isfinite().flatten(1).all(1)
     batches = Batches(batch.arrangement, similarities[usable], gradients[usable])
+    corners = batch.coordinates(batches.similarities[: LINES + 1])
+    lines = torch.stack([torch.lerp(corners[:-1], corners[1:], k / SEGMENTS) for k in range(SEGMENTS + 1)], 1)
+    jumps_on_batches = jumps(batch, lines, batch(lines), noise) if len(lines) else []
+    around = batch.coordinates(torch.stack([batch_similarities(batch.arrangement, seed) for seed in range(TURNING)]))
+    moved = (batch.axes & batch.arrangement.measured).any(2).any(1)
+    aside = torch.randn(around.shape, generator=torch.Generator().manual_seed(0), dtype=grid.dtype).sign()
+    _, batch_noise = noise_of(lambda x: batch(x)[..., moved], around, aside, found.precision)
     upper = found.gradients.nan_to_num().triu(1)
     return Measurement(
         name=call.name,
@@ -253,40 +243,20 @@ def _measured(call: Call, grid: Tensor, progress: Callable[[str], None]) -> Meas
         curl=on_grid(2 * on_plane.field[:, 1, 0], thin),
         on_plane=on_plane,
         factors=fit_factors(grid, weights, torch.stack([on_grid(d) for d in deviations.T])),
-        on_batches=_turning_on_batches(batch, found.precision),
+        on_batches=turning(batch, around, moved, batch_noise),
         unexplained=found.unexplained,
-        turned=reading_coordinates(call, batch.arrangement, batches.similarities[:COMPARED]),
+        turned=inspection.reading_coordinates(call, batch.arrangement, batches.similarities[:COMPARED]),
         remembers=call.remembers,
         aside=share(upper * ~plane.arrangement.measured, upper),
         jumps=tuple(jumps_on_plane),
-        jumps_on_batches=tuple(_jumps_on_batches(batch, batches.similarities, noise)),
-        stopped_by=why_not_continuous(call, batch.arrangement, similarities[3:4]),
+        jumps_on_batches=tuple(jumps_on_batches),
+        stopped_by=inspection.why_not_continuous(call, batch.arrangement, similarities[3:4]),
         batches=batches,
-        not_finite=not_finite(call),
-        between=between_labels(call),
-        explodes=explosions(plane),
+        not_finite=inspection.not_finite(call),
+        between=inspection.between_labels(call),
+        explodes=inspection.explosions(plane),
         learned=dict(found.learned),
         trail=torch.cat([closing_in, plane(closing_in) * SIGNS], 1).T,
         connected=found.connected,
         deterministic=largest(repeated - found.gradients[again]) <= REPEATABLE * largest(repeated),
     )
-
-
-def _turning_on_batches(batch: Field, precision: float) -> Turning:
-    at = _along(batch, torch.stack([batch_similarities(batch.arrangement, seed) for seed in range(TURNING)]))
-    aside = torch.randn(at.shape, generator=torch.Generator().manual_seed(0), dtype=at.dtype).sign()
-    moved = (batch.axes & batch.arrangement.measured).any(2).any(1)
-    _, noise = noise_of(lambda x: batch(x)[..., moved], at, aside, precision)
-    return turning(batch, at, moved, noise)
-
-
-def _jumps_on_batches(batch: Field, similarities: Tensor, noise: float) -> list[Jump]:
-    corners = _along(batch, similarities[: LINES + 1])
-    steps = torch.linspace(0, 1, SEGMENTS + 1, dtype=corners.dtype)[:, None]
-    lines = [(1 - steps) * a + steps * b for a, b in pairwise(corners)]
-    return jumps(batch, torch.stack(lines), batch(torch.stack(lines)), noise) if lines else []
-
-
-def _along(batch: Field, similarities: Tensor) -> Tensor:
-    """The coordinates of batches."""
-    return torch.stack([similarities[:, pairs] for pairs in batch.axes], 1)[..., 0]

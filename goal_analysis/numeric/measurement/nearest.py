@@ -24,8 +24,8 @@ import torch
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.measurement.arrangement import on_plane, plane_similarities
+from goal_analysis.numeric.measurement.calling import Inputs
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
-from goal_analysis.numeric.measurement.inputs import Inputs
 from goal_analysis.numeric.measurement.measurement import Measurement
 from goal_analysis.symbolic.analysis.decomposition import anchor_weights
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.measurement import measure
-from goal_analysis.numeric.measurement.fields import fit_factors
+from goal_analysis.numeric.measurement.fields import MeasuredFactors, fit_factors
+
+
+def factors_of(s: Tensor, w_p: Tensor, w_n: Tensor) -> MeasuredFactors:
+    weights = torch.stack([w_p, w_n])
+    return fit_factors(s, weights, torch.zeros_like(weights))
 
 
 def stopped_objective(scores: Tensor) -> Tensor:
@@ -46,19 +51,19 @@ def test_weights_without_factors_are_called_so() -> None:
 def test_a_part_in_a_thousand_is_a_misfit() -> None:
     s = torch.linspace(-0.9, 0.9, 7)
     w_p, w_n = (torch.exp(s[None] - s[:, None]) * (2 + k * s[:, None]) for k in (1, 0))
-    assert fit_factors(s, torch.stack([w_p, w_n])).misfit < 1e-12
+    assert factors_of(s, w_p, w_n).misfit < 1e-12
     w_n[2, 3] *= 1.001
-    assert 1e-5 < fit_factors(s, torch.stack([w_p, w_n])).misfit < 1e-3
+    assert 1e-5 < factors_of(s, w_p, w_n).misfit < 1e-3
 
 
 def test_signs_have_to_factor_too() -> None:
     s = torch.linspace(-0.9, 0.9, 6)
     w_p, w_n = torch.ones(6, 6), s[None].expand(6, 6).clone()
-    attracting = fit_factors(s, torch.stack([w_p, w_n]))
+    attracting = factors_of(s, w_p, w_n)
     assert attracting.misfit < 1e-12
     torch.testing.assert_close(attracting.negative, s)
     w_n[2, 3] *= -1
-    assert fit_factors(s, torch.stack([w_p, w_n])).misfit == float("inf")
+    assert factors_of(s, w_p, w_n).misfit == float("inf")
 
 
 def test_a_one_sided_loss_has_trivial_factors() -> None:

@@ -5,11 +5,4 @@ from goal_analysis.numeric.measurement.measurement import Measurement
 from goal_analysis.numeric.measurement.measuring import measure
 from goal_analysis.numeric.measurement.nearest import Neighbour, nearest
 
-__all__ = [
-    "Inputs",
-    "Measurement",
-    "Neighbour",
-    "UnmeasurableLoss",
-    "measure",
-    "nearest",
-]
+__all__ = ["Inputs", "Measurement", "Neighbour", "UnmeasurableLoss", "measure", "nearest"]

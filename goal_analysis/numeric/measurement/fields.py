@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 Points = Float[Tensor, "*points coordinates"]
 Weights = Callable[[Points], Points]
@@ -177,7 +178,7 @@ def jumps(
     size, change = largest(known), known.diff(dim=1)
     least = max(LEAST * size, 20 * noise)
     # The segments are looked into whose weights change by more than those beside them.
-    beside = torch.nn.functional.pad(change.nan_to_num().mT, (1, 1), mode="replicate").mT
+    beside = pad(change.nan_to_num().mT, (1, 1), mode="replicate").mT
     bent = (change - (beside[:, 2:] + beside[:, :-2]) / 2).norm(dim=2).where(change.norm(dim=2) > least, 0.0)
     rows, places = torch.unravel_index(bent.flatten().argsort(descending=True, stable=True)[:BENT], bent.shape)
     some = bent[rows, places] > 0
@@ -188,16 +189,12 @@ def jumps(
     order = order[uneven[order] > least / 2]
     a, b = a[order], b[order]
     still, points, changes = _bisected(weights, a, b, least)
-    found = list(zip(points[still], changes[still], _units(b - a)[still], strict=True))
+    found = list(zip(points[still], changes[still], normalize(b - a)[still], strict=True))
     tested = {round(i * (len(found) - 1) / (TESTED - 1)) for i in range(TESTED)}
     return [
         Jump(*jump, _tangential(weights, *jump, least, noise / size) if i in tested else math.nan)
         for i, jump in enumerate(found)
     ]
-
-
-def _units(directions: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(directions, dim=-1)
 
 
 def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,12 +214,12 @@ def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Ten
 
 def _tangential(weights: Weights, point: Tensor, change: Tensor, along: Tensor, least: float, rounding: float) -> float:
     """How far the surface leans from the normal of the jump, as a sine; NaN where it is not found again beside."""
-    normal = _units(change)
+    normal = normalize(change, dim=0)
     if rounding > 1e-7:  # the crossing itself is only known to the rounding of the loss
         return math.nan
     generator = torch.Generator().manual_seed(0)
     beside = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=point.dtype)
-    moved = point + BESIDE * _units(beside - (beside @ normal)[:, None] * normal)
+    moved = point + BESIDE * normalize(beside - (beside @ normal)[:, None] * normal)
     reach = AROUND * BESIDE * along
     again, crossings, changes = _bisected(weights, moved - reach, moved + reach, least)
     again &= (changes - change).norm(dim=1) <= 0.1 * change.norm()
@@ -249,10 +246,9 @@ class MeasuredFactors:
 def fit_factors(
     s_p: Float[Tensor, " s_p"],
     weights: Float[Tensor, "2 s_p s_n"],
-    noise: Float[Tensor, "2 s_p s_n"] | None = None,
+    noise: Float[Tensor, "2 s_p s_n"],
 ) -> MeasuredFactors:
     """Fit T, P⁺ and P⁻ to w⁺ and w⁻ on a grid, NaN where there are none; weights within their noise are left out."""
-    noise = torch.zeros_like(weights) if noise is None else noise
     least = [max(VANISHING * largest(weights), ABOVE_NOISE * usual_noise(of_side)) for of_side in noise]
     present = weights.isfinite() & (weights.abs() > weights.new_tensor(least)[:, None, None])
     (w_p, w_n), both, one_sided = weights, present.all(0), present.flatten(1).any(1)

@@ -27,8 +27,8 @@ Coordinate = tuple[Callable[[np.ndarray], np.ndarray], Callable[[float], float]]
 STARTS = (1.0, 0.2, 5.0, 0.04, 25.0)
 """What the defaults are multiplied by: by the first three in all combinations of two knobs, else one at a time."""
 
-FIRST_STEP, LAST_STEP, SWEEPS, FEW = 0.8, 0.005, 80, 8
-"""The first and the last step of the coordinate search, the most rounds of it, and those of the polishing."""
+FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 80
+"""The first and the last step of the coordinate search, and the most rounds."""
 
 DAMPED = (0.2, 1, 25, 625)  # what the damping is multiplied by
 KEPT = 6  # so many of the starts are searched from
@@ -41,17 +41,15 @@ def coordinate(h: Hyperparameter) -> Coordinate:
     low, high, tiny = float(h.domain.start), float(h.domain.end), 1e-12
     match bool(np.isfinite(low)), bool(np.isfinite(high)):
         case True, True:
-            return (
-                lambda u: low + (high - low) / (1 + np.exp(-u)),
-                lambda x: float(np.log((x - low + tiny) / (high - x + tiny))),
-            )
+            width = high - low
+            return (lambda u: low + width / (1 + np.exp(-u))), (lambda x: np.log((x - low + tiny) / (high - x + tiny)))
         case True, False if h.domain.left_open:
-            return lambda u: low + np.exp(u), lambda x: float(np.log(x - low))
+            return (lambda u: low + np.exp(u)), (lambda x: np.log(x - low))
         case True, False:
-            return lambda u: low + abs(u), lambda x: x - low
+            return (lambda u: low + abs(u)), (lambda x: x - low)
         case False, True:
-            return lambda u: high - abs(u), lambda x: high - x
-    return lambda u: u, lambda x: x
+            return (lambda u: high - abs(u)), (lambda x: high - x)
+    return (lambda u: u), (lambda x: x)
 
 
 def best_factors(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float
@@ -75,7 +74,6 @@ def pair_gradients(
     return PairGradients(pairs, unexplained, used, connected, precision, learned)
 
 
-NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 Differentiated = tuple[Float[Tensor, " points"], Tensor | None, dict[str, Float[Tensor, " points"]]]
 
 
@@ -124,7 +122,7 @@ def _differentiated(
     return values.detach(), by_point, nothing | learned
 
 
-def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor] = NOTHING) -> Tensor:
+def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor]) -> Tensor:
     """The loss at vectors or scores.
 
     Raises:

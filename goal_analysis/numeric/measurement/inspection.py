@@ -225,7 +225,7 @@ def why_not_continuous(call: Call, arrangement: Arrangement, similarities: Tenso
     """What keeps the loss from being continuous by construction; empty if it is."""
     leaf = arrangement.points(similarities)[0].requires_grad_()
     with _Trace([leaf]) as trace:
-        value = value_of(call, arrangement, leaf)
+        value = value_of(call, arrangement, leaf, {})
     if trace.broken:
         return trace.broken
     if id(value) not in trace.followed or not value.requires_grad:

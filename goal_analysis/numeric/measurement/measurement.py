@@ -15,15 +15,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.measurement.arrangement import Arrangement
 from goal_analysis.numeric.measurement.calling import Inputs, Shape
-from goal_analysis.numeric.measurement.fields import (
-    ACROSS,
-    ALONG,
-    CLEAR,
-    NOTICEABLE,
-    Jump,
-    MeasuredFactors,
-    Turning,
-)
+from goal_analysis.numeric.measurement.fields import ACROSS, ALONG, CLEAR, NOTICEABLE, Jump, MeasuredFactors, Turning
 from goal_analysis.symbolic.analysis.integrability import Integrability
 
 ROUNDING = 1e-13  # weights below this share of the largest are shown as 0

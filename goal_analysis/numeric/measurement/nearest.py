@@ -174,10 +174,6 @@ class Target:
         readings = {name: anchors.numpy() for name, anchors in batches.arrangement.readings.items()}
         return cls("on_batches", batches.similarities.numpy(), wanted, sums, readings, len(wanted))
 
-    def every(self, step: int) -> Target:
-        """The same at fewer points."""
-        return replace(self, similarities=self.similarities[::step], wanted=self.wanted[::step])
-
     def predicted(self, near: Neighbour, anchors: str) -> Weights:
         """The sums of a loss as a function of its hyperparameters."""
         groups: dict[tuple[int, int], list[np.ndarray]] = {}
@@ -200,7 +196,8 @@ class Target:
         """The loss with the hyperparameters, the factor and the anchors that suit best, from its settings on; a fit
         that fails has a problem.
         """
-        start, some = tuple(near.settings.values()), self.every(step)
+        start = tuple(near.settings.values())
+        some = replace(self, similarities=self.similarities[::step], wanted=self.wanted[::step])
         try:
             with np.errstate(all="ignore"):
                 anchors, *others = self.readings
@@ -265,8 +262,8 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
         varied = {n.loss.name: n for n in ([n for n in close if not n.degenerate][:VARIED] + best)}
         exact += [batches.fitted(v) for near in varied.values() for v in _variants(near)]
     seen = {(n.loss.name, n.exchanged) for n in close}
-    far = [n for n in roughly if (n.loss.name, n.exchanged) not in seen]
-    known = [n for n in (*exact[: len(close)], *far) if n.problem or not n.degenerate]
+    known = [*exact[: len(close)], *(n for n in roughly if (n.loss.name, n.exchanged) not in seen)]
+    known = [n for n in known if n.problem or not n.degenerate]
     others = [n for n in exact[len(close) :] if not (n.problem or n.degenerate or any(_tie(n, o) for o in known))]
     shown, of_proxies = [*known, *others], measurement.inputs is Inputs.PROXIES
     tied = [replace(n, ties=tuple(o.loss.name for o in shown if o is not n and _tie(n, o))) for n in shown]
@@ -281,30 +278,24 @@ def _rank(n: Neighbour, of_proxies: bool = False) -> tuple:
 
 
 def _tie(one: Neighbour, other: Neighbour) -> bool:
-    size = np.linalg.norm(one.weights)
-    return bool(
-        one.weights.shape == other.weights.shape
-        and size > 0
-        and np.linalg.norm(one.weights - other.weights) <= TIE * size
-    )
+    alike = one.weights.shape == other.weights.shape and one.weights.any()
+    return bool(alike and np.linalg.norm(one.weights - other.weights) <= TIE * np.linalg.norm(one.weights))
 
 
 def _variants(near: Neighbour) -> list[Neighbour]:
     """The loss with other minings, where they are others."""
     found = []
-    for words, (positives, negatives) in MININGS.items():
-        terms = tuple(
-            replace(
-                term,
-                positives=term.positives and replace(term.positives, aggregator=positives or term.positives.aggregator),
-                negatives=term.negatives and replace(term.negatives, aggregator=negatives),
+    for words, aggregators in MININGS.items():
+        terms = []
+        for term in near.loss.terms:
+            sides = zip(("positives", "negatives"), (term.positives, term.negatives), aggregators, strict=True)
+            changed = {name: replace(side, aggregator=new) for name, side, new in sides if side and new}
+            terms.append(replace(term, **changed))
+        if tuple(terms) != near.loss.terms:
+            loss = near.loss.of_terms(tuple(terms), name=f"{near.loss.name}_{words}")
+            found.append(
+                replace(near, loss=loss, settings={h.name: near.settings[h.name] for h in loss.hyperparameters})
             )
-            for term in near.loss.terms
-        )
-        if terms != near.loss.terms:
-            loss = near.loss.of_terms(terms, name=f"{near.loss.name}_{words}")
-            settings = {h.name: near.settings[h.name] for h in loss.hyperparameters}
-            found.append(replace(near, loss=loss, settings=settings))
     return found
 
 

@@ -54,7 +54,7 @@ def evaluate(
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
-    from goal_analysis.vse.retrieval.scoring import ways_of
+    from goal_analysis.vse.retrieval.scoring import Ways
 
     models = [load_model(folder) for folder in runs]
     chosen = models[0].load_split(split, data, skip_bad)
@@ -71,7 +71,7 @@ def evaluate(
     if len(pairs) == 1 and models[0].model.top:
         dual = (models[0].model.dual, models[0].tokenizer)
         record["dual_rsum"] = evaluate_models([dual], chosen, fold).rsum
-    places = first_places(ways_of(pairs, chosen), chosen) if ranks_file or eccv else {}
+    places = first_places(Ways(pairs, chosen), chosen) if ranks_file or eccv else {}
     if ranks_file is not None:
         write_whole(ranks_file, json.dumps(places) + "\n")
     of_eccv = coco_positives(places) if eccv else {}

@@ -10,7 +10,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.loop.training import probe_weights, surrogate
-from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rerank
+from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rank_first_anew
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
 from goal_analysis.vse.retrieval.evaluation import (
@@ -22,7 +22,7 @@ from goal_analysis.vse.retrieval.evaluation import (
     record_of,
 )
 from goal_analysis.vse.retrieval.metrics import metrics
-from goal_analysis.vse.retrieval.scoring import all_scores, scores_of, ways_of
+from goal_analysis.vse.retrieval.scoring import Ways, all_scores, scores_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits")
@@ -115,8 +115,11 @@ def test_the_first_of_every_query_are_ranked_by_both(model: Reranking, split: Sp
         images, texts = model.dual(split.images.batch(np.arange(9)), tokens)
         pairs = torch.cartesian_prod(torch.arange(9), torch.arange(18))
         every = model.score_pairs(split.images.batch(np.arange(9)), tokens, *pairs.T).reshape(9, 18)
-    expected = rerank(images @ texts.T, lambda rows, columns: every[rows, columns], 3)
-    ways = ways_of([(model, VOCABULARY)], split)
+    expected = [
+        rank_first_anew(images @ texts.T, lambda rows, columns: every[rows, columns], 3),
+        rank_first_anew(texts @ images.T, lambda rows, columns: every.T[rows, columns], 3).T,
+    ]
+    ways = Ways([(model, VOCABULARY)], split)
     for found, wanted in zip((ways.of_captions, ways.of_images), expected, strict=True):
         torch.testing.assert_close(all_scores(found, split), wanted, atol=1e-5, rtol=0)
     assert not expected[0].argsort(1).equal((images @ texts.T).argsort(1))
@@ -146,7 +149,7 @@ def test_both_are_reported(model: Reranking, split: Split) -> None:
 def test_an_ensemble_averages_what_is_not_re_ranked(model: Reranking, split: Split) -> None:
     torch.manual_seed(1)
     other = build_model(CONFIG, (3, 5), VOCABULARY)
-    ways = ways_of([(model, VOCABULARY), (other, VOCABULARY)], split)
+    ways = Ways([(model, VOCABULARY), (other, VOCABULARY)], split)
     parts = [all_scores(scores_of(m, split, VOCABULARY), split) for m in (model.dual, other)]
     torch.testing.assert_close(all_scores(ways.of_captions, split), (parts[0] + parts[1]) / 2)
     with pytest.raises(ValueError, match="got 9 images but expected a multiple of 4 for folds"):

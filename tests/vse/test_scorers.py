@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from goal_analysis.vse.models import scorers
-from goal_analysis.vse.models.dual_encoder import rerank
+from goal_analysis.vse.models.dual_encoder import rank_first_anew
 from goal_analysis.vse.models.encoders.captions import Recurrent
 from goal_analysis.vse.models.encoders.features import Regions
 from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
@@ -238,21 +238,19 @@ def test_float32_and_bfloat16_autocast(name: str) -> None:
 
 @pytest.mark.parametrize("top", [1, 2, 3, 9])
 def test_reranking_orders_the_first_and_leaves_the_rest_behind(top: int) -> None:
-    scores, fresh = torch.randn(6, 4), torch.randn(6, 4)
-    found = rerank(scores, lambda rows, columns: fresh[rows, columns], top)
-    for old, new, by in ((scores, found[0], fresh), (scores.T, found[1].T, fresh.T)):
-        for row in range(len(old)):
-            first = old[row].argsort(descending=True)[:top]
-            rest = old[row].argsort(descending=True)[top:]
-            expected = [*first[by[row, first].argsort(descending=True)].tolist(), *rest.tolist()]
-            assert new[row].argsort(descending=True).tolist() == expected
+    old, by = torch.randn(6, 4), torch.randn(6, 4)
+    new = rank_first_anew(old, lambda rows, columns: by[rows, columns], top)
+    for row in range(len(old)):
+        first = old[row].argsort(descending=True)[:top]
+        rest = old[row].argsort(descending=True)[top:]
+        expected = [*first[by[row, first].argsort(descending=True)].tolist(), *rest.tolist()]
+        assert new[row].argsort(descending=True).tolist() == expected
 
 
 def test_reranking_by_the_same_scores_changes_no_order() -> None:
     scores = torch.randn(6, 4)
-    found = rerank(scores, lambda rows, columns: scores[rows, columns], 3)
-    assert found[0].argsort(dim=1).equal(scores.argsort(dim=1))
-    assert found[1].argsort(dim=0).equal(scores.argsort(dim=0))
+    found = rank_first_anew(scores, lambda rows, columns: scores[rows, columns], 3)
+    assert found.argsort(dim=1).equal(scores.argsort(dim=1))
 
 
 @pytest.mark.parametrize(
@@ -266,9 +264,8 @@ def test_reranking_by_the_same_scores_changes_no_order() -> None:
         (lambda: scorer("cross_attention", sharpness=0), "sharpness: got 0 but expected a number above 0"),
         (lambda: scorer("fusion", heads=3), "heads: got 3 but expected a divisor of dim, 8"),
         (lambda: scorer("fusion", layers=0), "layers: got 0 but expected 1 or more"),
-        (lambda: rerank(torch.randn(2, 2), lambda r, c: r, 0), "top: got 0 but expected 1 or more"),
         (
-            lambda: rerank(torch.randn(2, 2), lambda r, c: r[:1], 1),
+            lambda: rank_first_anew(torch.randn(2, 2), lambda r, c: r[:1], 1),
             r"score_pairs: got shape \(1,\) but expected \(2,\)",
         ),
     ],

@@ -167,31 +167,18 @@ def choose_hardest(
     return chosen
 
 
-def rerank(
-    scores: Float[Tensor, "images captions"], score_pairs: PairScores, top: int
-) -> tuple[Float[Tensor, "images captions"], Float[Tensor, "images captions"]]:
-    """Scores that rank the first ``top`` of every query by the scorer, and the others behind them as before.
-
-    The first are the scores to rank captions by, image by image; the second those to rank images by, caption by
-    caption. The scorer is asked for ``top`` pairs for every image and every caption, one direction at a time; its
-    scores are finite.
-
-    >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
-    >>> of_captions, _ = rerank(scores, lambda rows, columns: columns.float(), 2)
-    >>> of_captions.argsort(descending=True)
-    tensor([[1, 0, 2]])
-    """
-    if top < 1:
-        raise ValueError(f"top: got {top} but expected 1 or more")
-    scores = scores.double()  # so that the step between the two parts costs no digits
-    of_captions = rank_first_anew(scores, score_pairs, top)
-    return of_captions, rank_first_anew(scores.T, lambda rows, columns: score_pairs(columns, rows), top).T
-
-
 def rank_first_anew(
     scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
 ) -> Float[Tensor, "rows columns"]:
-    """Scores that rank the first ``top`` of every row by the scorer, and the others behind them as before."""
+    """Scores that rank the first ``top`` of every row by the scorer, and the others behind them as before.
+
+    The scorer is asked for ``top`` pairs of every row; its scores are finite.
+
+    >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
+    >>> rank_first_anew(scores, lambda rows, columns: columns.float(), 2).argsort(descending=True)
+    tensor([[1, 0, 2]])
+    """
+    scores = scores.double()  # so that the step between the two parts costs no digits
     top = min(top, scores.shape[1])
     columns = scores.topk(top, dim=1).indices
     rows = torch.arange(len(scores), device=scores.device)[:, None].expand_as(columns)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.vse.data.images import pieces
-from goal_analysis.vse.data.split import Split
+from goal_analysis.vse.data.split import ChosenImages, Split
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.models.dual_encoder import RetrievalModel, rank_first_anew
-from goal_analysis.vse.models.text import Tokenizer, Tokens
+from goal_analysis.vse.models.dual_encoder import RetrievalModel
+from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import (
     TILE,
     Ranks,
@@ -25,17 +24,14 @@ from goal_analysis.vse.retrieval.metrics import (
     ranks,
     strips,
 )
-from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Model, Ways, evaluation_mode, ways_of
+from goal_analysis.vse.retrieval.scoring import AT_A_TIME, Asked, Model, Ways, all_scores
 
 FIRST = 50  # places that are written out for other evaluations
-
-Read = Callable[[Int64[np.ndarray, " rows"]], tuple[Tensor, Tokens]]
-"""From the numbers of some candidates to images and captions: the candidates, and the query beside them."""
 
 
 def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
     """The ranks of a model on a split; it may be in any mode."""
-    return _ranks(ways_of([(model, tokenizer)], split), split)
+    return _ranks(Ways([(model, tokenizer)], split), split)
 
 
 def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
@@ -47,7 +43,7 @@ def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict
 
 
 def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
-    """The metrics of the models of `ways_of` on a split, or their mean over consecutive folds of so many images.
+    """The metrics of the models of `Ways` on a split, or their mean over consecutive folds of so many images.
 
     They have the intervals over queries.
     """
@@ -55,7 +51,7 @@ def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = No
     if images % (fold or images):
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
     folds = [split.subset(range(top, top + fold)) for top in range(0, images, fold)] if fold else [split]
-    found = [(_ranks(ways_of(models, one), one), one.image_of) for one in folds]
+    found = [(_ranks(Ways(models, one), one), one.image_of) for one in folds]
     return replace(mean_metrics([metrics(ranks) for ranks, _ in found]), intervals=query_intervals(found))
 
 
@@ -82,8 +78,8 @@ def images_of_caption(
     """The score of every image of the split with a caption, which has a word at least."""
     if not caption.strip():
         raise ValueError("caption: got no words but expected a caption")
-    tokens = tokenizer([caption])
-    return _scores_of_query(model, len(split.images), lambda rows: (split.images.batch(rows), tokens))
+    asked = Asked(split.name, split.images, (caption,))
+    return all_scores(Ways([(model, tokenizer)], asked).of_images, asked)[:, 0].float()
 
 
 def captions_of_image(
@@ -92,32 +88,8 @@ def captions_of_image(
     """The score of every caption of the split with the image of this row."""
     if not 0 <= image < len(split.images):
         raise ValueError(f"image: got {image} but expected a row from 0 to {len(split.images) - 1}")
-    one, tokens = split.images.batch(np.array([image])), tokenizer(split.captions)
-    return _scores_of_query(model, len(split), lambda rows: (one, tokens.rows(torch.as_tensor(rows))))
-
-
-@torch.no_grad()
-def _scores_of_query(model: RetrievalModel, candidates: int, read: Read) -> Float[Tensor, " candidates"]:
-    parameter = next(model.parameters())
-
-    def given(rows: Int64[np.ndarray, " rows"]) -> tuple[Tensor, Tokens]:
-        images, tokens = read(rows)
-        return images.to(parameter), tokens.to(parameter.device)
-
-    def scores(rows: Int64[np.ndarray, " rows"]) -> Tensor:
-        return model.score(*given(rows)).flatten().float().cpu()
-
-    with evaluation_mode(model):
-        found = torch.cat([scores(rows) for rows in pieces(np.arange(candidates), AT_A_TIME)])
-        if not model.top:
-            return found
-
-        def score_pairs(_: Tensor, columns: Tensor) -> Tensor:
-            images, tokens = given(columns.numpy())
-            pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(tokens))).T.to(parameter.device)
-            return model.score_pairs(images, tokens, pairs[0], pairs[1]).float().cpu()
-
-        return rank_first_anew(found[None], score_pairs, model.top)[0]
+    asked = Asked(split.name, ChosenImages(split.images, np.array([image])), split.captions)
+    return all_scores(Ways([(model, tokenizer)], asked).of_captions, asked)[0].float()
 
 
 def _ranks(ways: Ways, split: Split) -> Ranks:

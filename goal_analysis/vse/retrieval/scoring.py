@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.data.images import pieces
+from goal_analysis.vse.data.images import Images, pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import RetrievalModel, rerank
+from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, rank_first_anew
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.metrics import Scores, strips
 
@@ -27,31 +28,69 @@ PAIRS_AT_A_TIME = 2**14  # pairs whose images and captions are read together for
 Model = tuple[RetrievalModel, Tokenizer]  # a model with the tokenizer of its captions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A split's images with one caption, or its captions with one image."""
+
+    name: str
+    images: Images
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Ways:
     """The scores by which captions are ranked for an image, and those by which images are ranked for a caption.
 
-    They differ only where a model re-ranks the first few of every query.
+    They are a model's, or the mean of several models' scores, each before it re-ranks. They differ only where one model
+    re-ranks the first few of every query.
     """
 
-    of_captions: Scores
-    of_images: Scores
+    models: Sequence[Model]
+    split: Split | Asked
+
+    @cached_property
+    def of_captions(self) -> Scores:
+        """The scores of a slice of the images by which captions are ranked for an image."""
+        return self._ranked(lambda scores, score_pairs, top: rank_first_anew(scores, score_pairs, top))
+
+    @cached_property
+    def of_images(self) -> Scores:
+        """The scores of a slice of the images by which images are ranked for a caption."""
+        return self._ranked(
+            lambda scores, score_pairs, top: rank_first_anew(scores.T, lambda c, i: score_pairs(i, c), top).T
+        )
+
+    @cached_property
+    def _before(self) -> Scores:
+        parts = [scores_of(model, self.split, tokenizer) for model, tokenizer in self.models]
+        if len(parts) == 1:
+            return parts[0]
+        return lambda rows: torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
+
+    @torch.no_grad()
+    def _ranked(self, rank: Callable[[Tensor, PairScores, int], Tensor]) -> Scores:
+        model, tokenizer = self.models[0]
+        if len(self.models) > 1 or not model.top:
+            return self._before
+        parameter, tokens = next(model.parameters()), tokenizer(self.split.captions)
+
+        def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
+            found = []
+            for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
+                images, of_images = rows[some].unique(return_inverse=True)
+                captions, of_captions = columns[some].unique(return_inverse=True)
+                features = self.split.images.batch(images).to(parameter)
+                words = tokens.rows(captions).to(parameter.device)
+                here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
+                found.append(model.score_pairs(features, words, *here).cpu())
+            return torch.cat(found)
+
+        with evaluation_mode(model):
+            scores = rank(all_scores(self._before, self.split), score_pairs, model.top)
+        return lambda rows: scores[rows]
 
 
-def ways_of(models: Sequence[Model], split: Split) -> Ways:
-    """The scores of a model, or the mean of several models' scores, each before it re-ranks."""
-    if len(models) == 1 and models[0][0].top:
-        return _reranked(models[0][0], split, models[0][1])
-    parts = [scores_of(model, split, tokenizer) for model, tokenizer in models]
-
-    def mean(rows: slice) -> Tensor:
-        return torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
-
-    scores = parts[0] if len(parts) == 1 else mean
-    return Ways(scores, scores)
-
-
-def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scores:
+def scores_of(model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer) -> Scores:
     """The scores of a slice of the images with all captions, by the model in evaluation mode."""
     with evaluation_mode(model):
         if model.embeds:
@@ -61,7 +100,7 @@ def scores_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Scor
         return lambda rows: scores[rows]
 
 
-def all_scores(scores: Scores, split: Split) -> Float[Tensor, "images captions"]:
+def all_scores(scores: Scores, split: Split | Asked) -> Float[Tensor, "images captions"]:
     """All the scores of a split at once."""
     return torch.cat([scores(rows).cpu() for rows in strips(len(split.images), AT_A_TIME)])
 
@@ -79,7 +118,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def embeddings(
-    model: RetrievalModel, split: Split, tokenizer: Tokenizer
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
@@ -87,27 +126,31 @@ def embeddings(
         split, len(split.images), lambda rows: model.embed_images(split.images.batch(rows).to(parameter))
     )
     of_captions = _in_pieces(
-        split, len(split), lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device))
+        split,
+        len(split.captions),
+        lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device)),
     )
     return of_images, of_captions
 
 
 @torch.no_grad()
-def _cross_modal_scores(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Float[Tensor, "images captions"]:
+def _cross_modal_scores(
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
+) -> Float[Tensor, "images captions"]:
     parameter, tokens = next(model.parameters()), tokenizer(split.captions)
 
     def strip(some: np.ndarray) -> Tensor:
         images = split.images.batch(some).to(parameter)
         columns = [
             model.score(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
-            for captions in pieces(np.arange(len(split)), AT_A_TIME)
+            for captions in pieces(np.arange(len(split.captions)), AT_A_TIME)
         ]
         return torch.cat(columns, 1)
 
     return _in_pieces(split, len(split.images), strip)
 
 
-def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
+def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:
     """Handle all rows, `AT_A_TIME` at a time; where the memory is too small, half as many."""
     size, done, found = AT_A_TIME, 0, []
     while done < count:
@@ -123,24 +166,3 @@ def _in_pieces(split: Split, count: int, of: Callable[[np.ndarray], Tensor]) -> 
         done += len(rows)
     with within_memory(f"evaluating {split.name}: {count} rows", "a part of the split, or a smaller model.image.dim"):
         return torch.cat(found)
-
-
-@torch.no_grad()
-def _reranked(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ways:
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
-
-    def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-        found = []
-        for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
-            images, of_images = rows[some].unique(return_inverse=True)
-            captions, of_captions = columns[some].unique(return_inverse=True)
-            features = split.images.batch(images).to(parameter)
-            words = tokens.rows(captions).to(parameter.device)
-            here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
-            found.append(model.score_pairs(features, words, *here).cpu())
-        return torch.cat(found)
-
-    scores = all_scores(scores_of(model, split, tokenizer), split)
-    with evaluation_mode(model):
-        of_captions, of_images = rerank(scores, score_pairs, model.top)
-    return Ways(lambda rows: of_captions[rows], lambda rows: of_images[rows])

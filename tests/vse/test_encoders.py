@@ -93,7 +93,7 @@ def image_encoder(case: str, **more) -> nn.Module:
     shape, options = IMAGES[case]
     features = shape[0] if len(shape) == 3 else shape[-1]
     if name in ("timm", "torchvision"):  # neither is a dependency: a trunk of our own is handed to the same seam
-        return Pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), Mean(DIM))
+        return Pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), Mean())
     return IMAGE_ENCODERS[name](shape, statistics(features), **{"dim": DIM, **options, **more})
 
 
@@ -355,9 +355,7 @@ def test_forgetting_and_dropping_are_for_training(case: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: image_encoder("linear", dropout=1), "dropout: got 1 but expected a number from 0 to below 1"),
         (lambda: image_encoder("regions, gpo", pooling="sum"), "pooling: got 'sum' but expected one of mean, max"),
-        (lambda: image_encoder("regions, gpo", drop=1.5), "drop: got 1.5 but expected a number from 0"),
         (lambda: image_encoder("convolution", width=12), "width: got 12 but expected a multiple of 8"),
         (lambda: Linear((3, 8, 8)), r"linear: got images of shape \(3, 8, 8\) but expected features.*convolution"),
         (lambda: IMAGE_ENCODERS["regions"]((3, 8, 8)), r"regions: got images of shape \(3, 8, 8\) but expected"),
@@ -365,7 +363,6 @@ def test_forgetting_and_dropping_are_for_training(case: str) -> None:
         (lambda: Backbone(Trunk(), (10,), None, DIM), r"backbone: got images of shape \(10,\) but expected pictures"),
         (lambda: Standardise((4,), statistics(3)), r"statistics: got the mean of shape \(3,\) .* but expected \(4,\)"),
         (lambda: text_encoder("transformer", heads=3), "heads: got 3 but expected a divisor of dim, 16"),
-        (lambda: text_encoder("recurrent, mean", forget=2), "forget: got 2 but expected"),
         (lambda: text_encoder("hugging_face", path="x"), "hugging_face: got path 'x' and architecture"),
         (
             lambda: text_encoder("hugging_face", architecture={"model_type": "none"}),

@@ -225,7 +225,7 @@ def test_a_language_model_brings_its_weights_and_its_tokenizer(bert: Path) -> No
 
 
 def test_long_captions_are_cut(bert: Path) -> None:
-    tokenizer = Subwords.pretrained(CAPTIONS, path=str(bert), longest=6)
+    tokenizer = Subwords.built_on(CAPTIONS, path=str(bert), longest=6)
     assert restore_tokenizer(tokenizer.to_json())(["dog " * 50]).ids.shape == (1, 6)
 
 
@@ -286,6 +286,7 @@ def changed(part: str, **options: Any) -> dict[str, Any]:
 
 
 TIMM = config("timm", "bag_of_words")
+CONVOLUTION = config("convolution", "bag_of_words")
 RERANKED = config("regions", "recurrent", reranker={"name": "fusion"})
 
 
@@ -310,11 +311,40 @@ def test_what_is_changed_below_is_right_before() -> None:
         ),
         (changed("text", tokenizer=1), "model.text: bag_of_words: got the key 'tokenizer' but expected one of dim"),
         (changed("image", dropout="0.3"), "model.image: linear: dropout: got '0.3' but expected a number"),
-        (changed("image", dropout=1.0), "model.image: dropout: got 1.0 but expected a number from 0 to below 1"),
-        (changed("image", dropout=float("nan")), "model.image: dropout: got nan but expected"),
+        (
+            changed("image", dropout=1.0),
+            "model.image: linear: dropout: got 1.0 but expected a number from 0 to below 1",
+        ),
+        (changed("image", dropout=float("nan")), "model.image: linear: dropout: got nan but expected"),
         (
             changed("image", dim=True),
             "model.image: linear: dim: got True but expected a whole number from 1 to 10,000,000",
+        ),
+        (
+            {**CONVOLUTION, "image": {"name": "convolution", "crop": 0}},
+            "model.image: convolution: crop: got 0 but expected a number above 0, and 1 at most",
+        ),
+        (
+            {**CONVOLUTION, "image": {"name": "convolution", "flip": -0.1}},
+            "model.image: convolution: flip: got -0.1 but expected a probability",
+        ),
+        ({**RERANKED, "image": {"name": "regions", "drop": 1.5}}, "regions: drop: got 1.5 but expected a number from"),
+        ({**RERANKED, "text": {"name": "recurrent", "forget": 2}}, "recurrent: forget: got 2 but expected a number"),
+        (
+            {**RERANKED, "reranker": {"name": "fusion", "layers": 0}},
+            "model.reranker: fusion: layers: got 0 but expected a whole number from 1",
+        ),
+        (
+            {**RERANKED, "reranker": {"name": "cross_attention", "queries": "all"}},
+            "cross_attention: queries: got 'all' but expected one of both, regions, words",
+        ),
+        (
+            {**RERANKED, "reranker": {"name": "cross_attention", "pool": "max"}},
+            "cross_attention: pool: got 'max' but expected one of logsumexp, mean",
+        ),
+        (
+            {**RERANKED, "reranker": {"name": "cross_attention", "sharpness": 0}},
+            "cross_attention: sharpness: got 0 but expected a number above 0",
         ),
         (changed("image", dim=0), "model.image: linear: dim: got 0 but expected a whole number from 1 to 10,000,000"),
         (changed("image", hidden=-1), "model.image: linear: hidden: got -1 but expected a whole number from 0 to"),

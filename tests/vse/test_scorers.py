@@ -36,8 +36,8 @@ class SomeRegions(nn.Module):
 
 
 def scorer(name: str, local: nn.Module | None = None, **options) -> nn.Module:
-    image = Pooled(local or SomeRegions(), Mean(DIM))
-    text = Pooled(Recurrent(VOCABULARY, dim=DIM, words=6), Mean(DIM))
+    image = Pooled(local or SomeRegions(), Mean())
+    text = Pooled(Recurrent(VOCABULARY, dim=DIM, words=6), Mean())
     return SCORERS[name](image, text, **{**OPTIONS[name], **options})
 
 
@@ -256,14 +256,7 @@ def test_reranking_by_the_same_scores_changes_no_order() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: scorer("cross_attention", queries="all"),
-            "queries: got 'all' but expected one of both",
-        ),
-        (lambda: scorer("cross_attention", pool="max"), "cross_attention: pool: got 'max' but expected one of mean"),
-        (lambda: scorer("cross_attention", sharpness=0), "sharpness: got 0 but expected a number above 0"),
         (lambda: scorer("fusion", heads=3), "heads: got 3 but expected a divisor of dim, 8"),
-        (lambda: scorer("fusion", layers=0), "layers: got 0 but expected 1 or more"),
         (
             lambda: rank_first_anew(torch.randn(2, 2), lambda r, c: r[:1], 1),
             r"score_pairs: got shape \(1,\) but expected \(2,\)",

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from goal_analysis.declarations import Table, one_of, read_options
+from goal_analysis.declarations import Table, one_of, read_options, read_value
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from goal_analysis.vse.models.encoders.features import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
-from goal_analysis.vse.models.text import Subwords, Tokenizer, Vocabulary
+from goal_analysis.vse.models.text import TOKENIZERS, Tokenizer
 
 MOST = 10_000_000  # the largest whole number that an option may be: no width, count or length is larger
 PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")  # the tables of a model
@@ -33,18 +33,15 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     if isinstance(text, Mapping) and text.get("name") == "hugging_face" and "path" in text:
         default = {"name": "subwords", "path": text["path"]}
     given = _table(config, "tokenizer", default)
-    return _made("model.tokenizer", _named(TOKENIZERS, given, "model.tokenizer")[0], given, captions)
+    kind = _named(TOKENIZERS, given.get("name"), "model.tokenizer")
+    return _made("model.tokenizer", kind.built_on, given, captions)
 
 
 def restore_tokenizer(given: Any) -> Tokenizer:
     """The tokenizer that ``to_json`` wrote; anything else is a ValueError."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"tokenizer: got {type(given).__name__} but expected what its to_json wrote")
-    _, restore = _named(TOKENIZERS, {"name": given.get("kind")}, "tokenizer")
-    try:
-        return restore(dict(given))
-    except (KeyError, TypeError) as problem:
-        raise ValueError(f"tokenizer: got {problem!r} but expected what its to_json wrote") from problem
+    Table(given, "tokenizer")
+    kind = _named(TOKENIZERS, given.get("kind"), "tokenizer")
+    return read_value(kind, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")
 
 
 def build_model(
@@ -61,6 +58,7 @@ def build_model(
     A ValueError says which name, option, type or range is accepted.
 
     >>> import torch
+    >>> from goal_analysis.vse.models.text import Vocabulary
     >>> vocabulary = Vocabulary(("a", "dog"), (3, 2), captions=3)
     >>> config = {"image": {"name": "linear", "dim": 4}, "text": {"name": "bag_of_words", "dropout": 0.3}}
     >>> images, captions = build_model(config, (6,), vocabulary)(torch.ones(2, 6), vocabulary(["a dog", "dog", "a"]))
@@ -68,32 +66,30 @@ def build_model(
     (torch.Size([2, 4]), torch.Size([3, 4]))
     """
     Table(config, "model", PARTS)
-    image, text = (_table(config, side, None) for side in ("image", "text"))
+    image, text = _table(config, "image"), _table(config, "text")
     if "pictures" in config and len(shape) == 3:
-        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures", None)
+        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures")
     dims = [table["dim"] for table in (image, text) if "dim" in table]
     if len(dims) == 2 and dims[0] != dims[1]:
         raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
-    for table in (image, text):
-        table.update({"dim": dims[0]} if dims else {})
-    if "scorer" in config and "reranker" in config:
+    beside = [part for part in ("scorer", "reranker") if part in config]
+    if len(beside) > 1:
         raise ValueError("model: got a scorer and a reranker but expected one of them at most")
-    beside = next((part for part in ("scorer", "reranker") if part in config), None)
-    encode_image = _named(IMAGE_ENCODERS, image, "model.image")
-    encode_text = _named(TEXT_ENCODERS, text, "model.text")
-    if beside is None:
-        of_images = _made("model.image", encode_image, image, shape, statistics)
-        return DualEncoder(of_images, _made("model.text", encode_text, text, tokenizer))
-    where, scorer = f"model.{beside}", _table(config, beside, None)
-    score = _named(SCORERS, scorer, where)
-    for side, table, known in (("image", image, IMAGE_ENCODERS), ("text", text, TEXT_ENCODERS)):
-        _check_gives_elements(f"model.{side}", table, known, beside)
-    unpooled = {"pooling": "mean"} if beside == "scorer" else {}  # it has no weights, and is not called
-    of_images = _made("model.image", encode_image, image | unpooled, shape, statistics)
-    of_texts = _made("model.text", encode_text, text | unpooled, tokenizer)
-    own = {name: scorer.pop(name) for name in RERANKING if beside == "reranker" and name in scorer}
-    built = _made(where, score, scorer, of_images, of_texts)
-    return built if beside == "scorer" else _made(where, Reranking, own, built)
+    sides = (("image", image, IMAGE_ENCODERS, (shape, statistics)), ("text", text, TEXT_ENCODERS, (tokenizer,)))
+    builders = [_named(known, table.get("name"), f"model.{side}") for side, table, known, _ in sides]
+    where, scorer = (f"model.{beside[0]}", _table(config, beside[0])) if beside else ("", {})
+    build_scorer = _named(SCORERS, scorer.get("name"), where) if beside else DualEncoder
+    encoders = []
+    for (side, table, known, given), build in zip(sides, builders, strict=True):
+        table.update({"dim": dims[0]} if dims else {})
+        if beside:
+            _check_gives_elements(f"model.{side}", table, known, beside[0])
+        if beside == ["scorer"]:
+            table["pooling"] = "mean"  # it has no weights, and is not called
+        encoders.append(_made(f"model.{side}", build, table, *given))
+    own = {name: scorer.pop(name) for name in RERANKING if beside == ["reranker"] and name in scorer}
+    built = _made(where, build_scorer, scorer, *encoders)
+    return _made(where, Reranking, own, built) if beside == ["reranker"] else built
 
 
 def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -110,8 +106,7 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
     return found
 
 
-def _named(known: Mapping[str, Any], given: Mapping[str, Any], where: str) -> Any:
-    name = given.get("name")
+def _named(known: Mapping[str, Any], name: Any, where: str) -> Any:
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"{where}: name: got {name!r} but expected one of {one_of(known, name)}")
     return known[name]
@@ -132,7 +127,7 @@ def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argu
         raise ValueError(f"{where}: {problem}") from problem
 
 
-def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None) -> dict[str, Any]:
+def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
     given = config.get(part, default)
     if not isinstance(given, Mapping):
         raise ValueError(f"model.{part}: got {given!r} but expected a table with a name")
@@ -145,10 +140,3 @@ def _check_gives_elements(where: str, table: Mapping[str, Any], known: Mapping[s
         raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a {beside}: {', '.join(able)}")
     if beside == "scorer" and "pooling" in table:
         raise ValueError(f"{where}: got pooling {table['pooling']!r} but expected none beside a scorer")
-
-
-TOKENIZERS: dict[str, tuple[Callable[..., Tokenizer], Callable[[dict[str, Any]], Tokenizer]]] = {
-    "words": (Vocabulary.built_on, Vocabulary.from_json),
-    "subwords": (Subwords.pretrained, Subwords.from_json),
-}
-"""Every tokenizer's name, which is its ``kind`` in JSON, with what builds it on captions and what restores it."""

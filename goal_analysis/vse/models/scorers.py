@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Gt
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from goal_analysis.vse.models.dual_encoder import Pairs, RetrievalModel
 from goal_analysis.vse.models.encoders.captions import layers_of
-from goal_analysis.vse.models.encoders.pooling import Elements, Images, Pooled, unit
+from goal_analysis.vse.models.encoders.pooling import Elements, Images, Pooled, Share, unit
 from goal_analysis.vse.models.text import Tokens
 
 AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
@@ -66,9 +68,6 @@ class Scorer(RetrievalModel, ABC):
 
 LEAST = 1e-12  # below it a length counts as this, so that nothing is divided by zero
 
-QUERIES = ("both", "words", "regions")
-POOLS = ("mean", "logsumexp")
-
 
 class CrossAttention(Scorer):
     """SCAN: how well every word is met by the regions it attends to, and every region by the words.
@@ -88,18 +87,13 @@ class CrossAttention(Scorer):
         image: Pooled,
         text: Pooled,
         *,
-        queries: str = "both",
+        queries: Literal["both", "words", "regions"] = "both",
         word_smoothing: float | int = 9.0,
         region_smoothing: float | int = 4.0,
-        pool: str = "mean",
-        sharpness: float | int = 6.0,
+        pool: Literal["mean", "logsumexp"] = "mean",
+        sharpness: Annotated[float | int, Gt(0)] = 6.0,
     ) -> None:
         super().__init__(image, text)
-        for name, given, known in (("queries", queries, QUERIES), ("pool", pool, POOLS)):
-            if given not in known:
-                raise ValueError(f"cross_attention: {name}: got {given!r} but expected one of {', '.join(known)}")
-        if not sharpness > 0:
-            raise ValueError(f"cross_attention: sharpness: got {sharpness!r} but expected a number above 0")
         self.queries, self.pool = queries, pool
         self.word_smoothing, self.region_smoothing, self.sharpness = word_smoothing, region_smoothing, sharpness
 
@@ -177,12 +171,9 @@ class Fusion(Scorer):
     https://arxiv.org/abs/2111.07783).
     """
 
-    def __init__(
-        self, image: Pooled, text: Pooled, *, layers: int = 2, heads: int = 8, dropout: float | int = 0.1
-    ) -> None:
+    def __init__(self, image: Pooled, text: Pooled, *, layers: int = 2, heads: int = 8, dropout: Share = 0.1) -> None:
         super().__init__(image, text)
-        dim = image.local.dim
-        assert isinstance(dim, int)
+        dim: Any = image.local.dim
         self.gather = nn.Parameter(torch.randn(dim))
         self.kinds = nn.Parameter(torch.randn(2, dim))
         self.layers = layers_of(dim, layers, heads, dropout)

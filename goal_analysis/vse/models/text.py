@@ -6,16 +6,16 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import groupby
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Bool, Int64
 from torch import Tensor
-
-from goal_analysis.declarations import read_value
 
 PADDING, UNKNOWN = 0, 1  # the numbers of no word at all, and of a word that the vocabulary has not
 
@@ -137,8 +137,6 @@ class Vocabulary:
     @classmethod
     def built_on(cls, captions: Sequence[str], min_count: int = 5) -> Vocabulary:
         """The words that are in ``min_count`` captions to train on or more, the most frequent first."""
-        if min_count < 1:
-            raise ValueError(f"min_count: got {min_count} but expected 1 or more")
         counts = Counter(word for caption in captions for word in set(words(caption)))
         kept = sorted((w for w, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         if not counts:
@@ -163,47 +161,42 @@ class Vocabulary:
 
     def to_json(self) -> dict[str, Any]:
         """The words with their frequencies."""
-        counts = list(self.document_frequencies)
-        return {"kind": "words", "words": list(self.words), "document_frequencies": counts, "captions": self.captions}
-
-    @classmethod
-    def from_json(cls, given: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `to_json` wrote; anything else is a ValueError."""
-        return read_value(cls, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")
+        return {"kind": "words", **asdict(self)}
 
 
 LONGEST = 128  # tokens of a caption, the rest of it being cut off
 
 
+@dataclass(frozen=True)
 class Subwords:
     """A tokenizer of Hugging Face, held as the text of its ``tokenizer.json``; nothing in it is code.
 
     A caption has so many tokens at most, the rest of it being cut off.
     """
 
-    def __init__(self, definition: str, longest: int = LONGEST) -> None:
+    definition: str
+    longest: Annotated[int, Ge(1)] = LONGEST
+
+    def __post_init__(self) -> None:
+        _ = self._backend
+
+    @cached_property
+    def _backend(self) -> Any:
+        tokenizers = import_extra("tokenizers", "subwords", "transformers")
         try:
-            from tokenizers import Tokenizer as Backend
-        except ImportError as problem:
-            raise ValueError("subwords: expected the package tokenizers: pip install transformers") from problem
-        try:
-            self._backend = Backend.from_str(definition)
+            found = tokenizers.Tokenizer.from_str(self.definition)
         except Exception as problem:  # of no narrower class
             raise ValueError(f"subwords: got {problem} but expected the text of a tokenizer.json") from problem
-        self._backend.no_padding()
-        self._backend.enable_truncation(longest)
-        self.definition = definition
-        self.longest = longest
+        found.no_padding()
+        found.enable_truncation(self.longest)
+        return found
 
     @classmethod
-    def pretrained(cls, captions: Sequence[str], *, path: str, longest: int = LONGEST) -> Subwords:
+    def built_on(cls, captions: Sequence[str], *, path: str, longest: int = LONGEST) -> Subwords:
         """The tokenizer that lies in a folder with ``tokenizer.json``, or with a model on the Hugging Face hub."""
+        transformers = import_extra("transformers", "subwords")
         try:
-            from transformers import AutoTokenizer
-        except ImportError as problem:
-            raise ValueError("subwords: expected the package transformers: pip install transformers") from problem
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, use_fast=True)
             definition = tokenizer.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError) as problem:
             expected = "a folder with tokenizer.json, or a name on the hub"
@@ -220,9 +213,17 @@ class Subwords:
 
     def to_json(self) -> dict[str, Any]:
         """The definition."""
-        return {"kind": "subwords", "definition": self.definition, "longest": self.longest}
+        return {"kind": "subwords", **asdict(self)}
 
-    @classmethod
-    def from_json(cls, given: dict[str, Any]) -> Subwords:
-        """The tokenizer that `to_json` wrote."""
-        return cls(given["definition"], given["longest"])
+
+TOKENIZERS: dict[str, type[Vocabulary | Subwords]] = {"words": Vocabulary, "subwords": Subwords}
+"""Every tokenizer by its name, which is its ``kind`` in JSON."""
+
+
+def import_extra(package: str, where: str = "", extra: str = "") -> Any:
+    """Import a package that is no dependency; a ValueError says what needs it, and how it is installed."""
+    try:
+        return import_module(package)
+    except ImportError as problem:
+        expected = f"expected the package {package}: pip install {extra or package}"
+        raise ValueError(f"{where or package}: {expected}") from problem

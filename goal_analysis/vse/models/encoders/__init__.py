@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goal_analysis.vse.models.encoders.captions import BagOfWords, Recurrent, Transformer, language_model
+from goal_analysis.vse.models.encoders.captions import BagOfWords, LanguageModel, Recurrent, Transformer
 from goal_analysis.vse.models.encoders.features import Linear, Regions
-from goal_analysis.vse.models.encoders.pictures import Convolution, of_timm, of_torchvision
+from goal_analysis.vse.models.encoders.pictures import Convolution, network_of
 from goal_analysis.vse.models.encoders.pooling import pooled
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
     "regions": pooled(Regions, "gpo", 0.2),
     "convolution": pooled(Convolution, "max"),
-    "timm": pooled(of_timm),
-    "torchvision": of_torchvision,
+    "timm": pooled(network_of("timm")),
+    "torchvision": pooled(network_of("torchvision")),
 }
 """What builds every image encoder, by its name, from the shape of one image, the statistics of all, and options.
 
@@ -27,7 +27,7 @@ TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "bag_of_words": BagOfWords,
     "recurrent": pooled(Recurrent, "gpo"),
     "transformer": pooled(Transformer),
-    "hugging_face": pooled(language_model),
+    "hugging_face": pooled(LanguageModel),
 }
 """What builds every text encoder, by its name, from the tokenizer and options.
 

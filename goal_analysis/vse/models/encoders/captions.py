@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Local, check_share, sinusoids, unit
-from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
+from goal_analysis.vse.models.encoders.pooling import Dropout, Local, Share, sinusoids, unit
+from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary, import_extra
 
 
 class BagOfWords(nn.Module):
@@ -29,7 +29,7 @@ class BagOfWords(nn.Module):
 
     idf: Tensor
 
-    def __init__(self, tokenizer: Tokenizer, *, dim: int = 512, dropout: float | int = 0.0, hidden: int = 0) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, dim: int = 512, dropout: Share = 0.0, hidden: int = 0) -> None:
         super().__init__()
         if not isinstance(tokenizer, Vocabulary):
             raise ValueError(f"bag_of_words: got {type(tokenizer).__name__} as tokenizer but expected Vocabulary")
@@ -58,9 +58,19 @@ class BagOfWords(nn.Module):
         return unit(self.rest(summed + self.bias))
 
 
-def _forget_words(ids: Int64[Tensor, "captions longest"], share: float | int) -> Int64[Tensor, "captions longest"]:
-    out = torch.rand(ids.shape, device=ids.device) < share
-    return ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
+class WordVectors(nn.Embedding):
+    """A vector a word; in training, the share ``forget`` of the words is read as unknown."""
+
+    def __init__(self, tokenizer: Tokenizer, width: int, forget: Share) -> None:
+        super().__init__(len(tokenizer), width)
+        self.forget = forget
+
+    def forward(self, ids: Int64[Tensor, "captions longest"]) -> Float[Tensor, "captions longest width"]:
+        """The vectors of the words."""
+        if self.training and self.forget:
+            out = torch.rand(ids.shape, device=ids.device) < self.forget
+            ids = ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
+        return super().forward(ids)
 
 
 class Recurrent(nn.Module):
@@ -79,34 +89,29 @@ class Recurrent(nn.Module):
         *,
         dim: int = 512,
         words: int = 300,
-        dropout: float | int = 0.0,
-        forget: float | int = 0.0,
+        dropout: Share = 0.0,
+        forget: Share = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.forget = check_share("forget", forget)
-        self.vectors = nn.Embedding(len(tokenizer), words)
+        self.vectors = WordVectors(tokenizer, words, forget)
         nn.init.uniform_(self.vectors.weight, -0.1, 0.1)  # as VSE++ and its successors begin
         self.dropout = Dropout(dropout)
         self.gru = nn.GRU(words, dim, batch_first=True, bidirectional=True)
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, zero at the padding, and where there is a word."""
-        ids = _forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
-        vectors = self.dropout(self.vectors(ids))
+        vectors = self.dropout(self.vectors(tokens.ids))
         lengths, longest = tokens.lengths.cpu(), tokens.ids.shape[1]
         packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
         both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
         return torch.stack(both.chunk(2, dim=2)).mean(0), tokens.mask
 
 
-def layers_of(dim: int, layers: int, heads: int, dropout: float | int) -> nn.TransformerEncoder:
+def layers_of(dim: int, layers: int, heads: int, dropout: Share) -> nn.TransformerEncoder:
     """Layers of self-attention with normalisation first and at the end; their perceptrons are 4·dim wide."""
-    if layers < 1:
-        raise ValueError(f"layers: got {layers} but expected 1 or more")
-    if heads < 1 or dim % heads:
+    if dim % heads:
         raise ValueError(f"heads: got {heads} but expected a divisor of dim, {dim}")
-    check_share("dropout", dropout)
     layer = nn.TransformerEncoderLayer(
         dim, heads, 4 * dim, float(dropout), activation="gelu", batch_first=True, norm_first=True
     )
@@ -128,31 +133,41 @@ class Transformer(nn.Module):
         dim: int = 512,
         layers: int = 2,
         heads: int = 8,
-        dropout: float | int = 0.1,
-        forget: float | int = 0.0,
+        dropout: Share = 0.1,
+        forget: Share = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.forget = check_share("forget", forget)
-        self.vectors = nn.Embedding(len(tokenizer), dim)
+        self.vectors = WordVectors(tokenizer, dim, forget)
         self.layers = layers_of(dim, layers, heads, dropout)
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, and where there is a word."""
-        ids = _forget_words(tokens.ids, self.forget) if self.training and self.forget else tokens.ids
-        vectors = self.vectors(ids)
-        places = sinusoids(ids.shape[1], self.dim, vectors)
+        vectors = self.vectors(tokens.ids)
+        places = sinusoids(vectors.shape[1], self.dim, vectors)
         return self.layers(vectors + places, src_key_padding_mask=~tokens.mask), tokens.mask
 
 
 class LanguageModel(nn.Module):
-    """The last hidden states of a language model, mapped linearly; every token's is an element.
+    """The last hidden states of a language model of Hugging Face, mapped linearly; every token's is an element.
 
-    Of a caption longer than the model has positions, the rest is cut off.
+    Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
+    off. ``path`` is a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub;
+    instead of it, ``architecture`` is what ``config.json`` holds: the same model with random weights. ``frozen`` leaves
+    it as it is. The tokenizer is the model's, ``subwords``, unless it is trained from nothing.
     """
 
-    def __init__(self, tokenizer: Tokenizer, model: Any, dim: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        path: str = "",
+        architecture: dict | None = None,
+        dim: int = 512,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
+        model = _pretrained(path, architecture)
         if len(tokenizer) > model.config.vocab_size:
             given = f"hugging_face: got a tokenizer of {len(tokenizer)} tokens"
             raise ValueError(f"{given} but expected at most {model.config.vocab_size}, which the model has")
@@ -161,6 +176,8 @@ class LanguageModel(nn.Module):
         self.longest = _positions(model)
         self.dim = dim
         self.model = model
+        if frozen:
+            model.requires_grad_(False)
         self.linear = nn.Linear(model.config.hidden_size, dim)
 
     def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,47 +193,27 @@ class LanguageModel(nn.Module):
         return self.linear(states), mask
 
 
+def _pretrained(path: str, architecture: dict | None) -> Any:
+    if bool(path) == bool(architecture):
+        raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
+    transformers = import_extra("transformers", "hugging_face")
+    try:
+        if architecture:
+            model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**architecture))
+        else:
+            if Path(path).is_dir() and not any(Path(path).glob("*.safetensors")):
+                raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
+            model = transformers.AutoModel.from_pretrained(path, use_safetensors=True)
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
+        given = f"hugging_face: got {path or architecture!r} ({problem})"
+        raise ValueError(f"{given} but expected {expected}") from problem
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
 def _positions(model: Any) -> int | None:
     """How many tokens have a position, if there is a limit; those of RoBERTa begin behind that of the padding."""
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
     positions = (getattr(model.config, "max_position_embeddings", None) or 0) - max(padding, default=-1) - 1
     return positions if positions > 0 else None
-
-
-def language_model(
-    tokenizer: Tokenizer,
-    *,
-    path: str = "",
-    architecture: dict | None = None,
-    dim: int = 512,
-    frozen: bool = False,
-) -> LanguageModel:
-    """Captions read by any encoder of Hugging Face, or by the encoder of a model that has a decoder too.
-
-    ``path`` is a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub; instead of
-    it, ``architecture`` is what ``config.json`` holds: the same model with random weights. ``frozen`` leaves it as it
-    is. The tokenizer is the model's, ``subwords``, unless it is trained from nothing.
-    """
-    if bool(path) == bool(architecture):
-        raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
-    try:
-        from transformers import AutoConfig, AutoModel
-    except ImportError as problem:
-        raise ValueError("hugging_face: expected the package transformers: pip install transformers") from problem
-    try:
-        if architecture:
-            model = AutoModel.from_config(AutoConfig.for_model(**architecture))
-        else:
-            if Path(path).is_dir() and not any(Path(path).glob("*.safetensors")):
-                raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
-            model = AutoModel.from_pretrained(path, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
-        given = f"hugging_face: got {path or architecture!r} ({problem})"
-        raise ValueError(f"{given} but expected {expected}") from problem
-    if model.config.is_encoder_decoder:
-        model = model.get_encoder()
-    if frozen:
-        model.requires_grad_(False)
-    return LanguageModel(tokenizer, model, dim)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.pooling import Dropout, Images, Local, unit
+from goal_analysis.vse.models.encoders.pooling import Dropout, Images, Local, Share, unit
 
 LEAST = 1e-6  # a feature with a lesser deviation does not vary, and is only centred
 
@@ -28,15 +28,13 @@ class Standardise(nn.Module):
         super().__init__()
         features = shape[0] if len(shape) == 3 else shape[-1]
         mean, deviation = statistics or (torch.zeros(features), torch.ones(features))
-        for name, given in (("mean", mean), ("deviation", deviation)):
+        kept = {"mean": mean, "deviation": torch.where(deviation > LEAST, deviation, torch.ones_like(deviation))}
+        for name, given in kept.items():
             if given.shape != (features,):
                 got = f"statistics: got the {name} of shape {tuple(given.shape)} for images of shape {shape}"
                 raise ValueError(f"{got} but expected {(features,)}")
-        behind = (1, 1) if len(shape) == 3 else ()
-        dtype = torch.get_default_dtype()
-        self.register_buffer("mean", mean.to(dtype).reshape(features, *behind))
-        varies = torch.where(deviation > LEAST, deviation, torch.ones_like(deviation))
-        self.register_buffer("deviation", varies.to(dtype).reshape(features, *behind))
+            behind = (1, 1) if len(shape) == 3 else ()
+            self.register_buffer(name, given.to(torch.get_default_dtype()).reshape(features, *behind))
 
     def forward(self, images: Images) -> Float[Tensor, "images ..."]:
         """The standardised images."""
@@ -55,7 +53,7 @@ class Linear(nn.Module):
         statistics: Statistics | None = None,
         *,
         dim: int = 512,
-        dropout: float | int = 0.0,
+        dropout: Share = 0.0,
         hidden: int = 0,
     ) -> None:
         super().__init__()
@@ -92,7 +90,7 @@ class Regions(nn.Module):
         statistics: Statistics | None = None,
         *,
         dim: int = 512,
-        dropout: float | int = 0.0,
+        dropout: Share = 0.0,
         hidden: int = 0,
     ) -> None:
         super().__init__()

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
+from goal_analysis.declarations import Words
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
-from goal_analysis.vse.models.encoders.pooling import Local, Mean, Pictures, Pooled
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures
+from goal_analysis.vse.models.text import import_extra
 
 RATIO = 4 / 3  # the most that a cut is wider than high, or higher than wide
 
 
-class Augmentation(nn.Module):
-    """In training, every picture cut to a share ``crop`` of its area at least, and mirrored with the probability
-    ``flip``.
+Crop = Annotated[float | int, Gt(0), Le(1), Words("a number above 0, and 1 at most")]
+Flip = Annotated[float | int, Ge(0), Le(1), Words("a probability")]
 
-    A cut is no more elongated than 1/``crop``, nor than 4:3.
+
+class Augmentation(nn.Module):
+    """In training, every picture cut at random and scaled back, and mirrored with the probability ``flip``.
+
+    A cut's area is uniform from the share ``crop`` to all of the picture, its place uniform, its width over its height
+    log-uniform; it is no more elongated than 1/``crop``, nor than 4:3.
     """
 
-    def __init__(self, crop: float | int, flip: float | int) -> None:
+    def __init__(self, crop: Crop, flip: Flip) -> None:
         super().__init__()
-        if not 0 < crop <= 1:
-            raise ValueError(f"crop: got {crop!r} but expected a number above 0, and 1 at most")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip: got {flip!r} but expected a probability")
         self.crop, self.flip = crop, flip
 
     def extra_repr(self) -> str:
@@ -43,37 +45,17 @@ class Augmentation(nn.Module):
         """The pictures, which are cut and mirrored in training alone."""
         if not self.training or (self.crop == 1 and self.flip == 0):
             return images
-        return augment(images, None, (self.crop, 1.0), min(RATIO, 1 / self.crop), self.flip)
-
-
-def augment(
-    images: Pictures,
-    generator: torch.Generator | None = None,
-    scale: tuple[float | int, float | int] = (0.5, 1.0),
-    ratio: float | int = RATIO,
-    flip: float | int = 0.5,
-) -> Pictures:
-    """Every image cut at random and scaled back, and mirrored with a probability; for training only.
-
-    A cut's area is uniform in ``scale``, its width over its height log-uniform in [1/ratio, ratio], its place uniform.
-    The generator is on the device of the images.
-    """
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError(f"augmented: scale: got {scale} but expected two growing numbers in (0, 1]")
-    if not 1 <= ratio < math.inf or not 0 <= flip <= 1:
-        raise ValueError(f"augmented: got ratio {ratio} and flip {flip} but expected at least 1, and a probability")
-    options = {"generator": generator, "device": images.device, "dtype": images.dtype}
-    area, shape, across, down, mirror = torch.rand(5, len(images), **options)
-    area = scale[0] + (scale[1] - scale[0]) * area
-    root = torch.exp((shape - 0.5) * math.log(ratio))
-    width, height = (area.sqrt() * root).clamp_max(1), (area.sqrt() / root).clamp_max(1)
-    theta = images.new_zeros(len(images), 2, 3)
-    theta[:, 0, 0] = torch.where(mirror < flip, -width, width)
-    theta[:, 1, 1] = height
-    theta[:, 0, 2] = (2 * across - 1) * (1 - width)
-    theta[:, 1, 2] = (2 * down - 1) * (1 - height)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        area, shape, across, down, mirror = torch.rand(5, len(images), device=images.device, dtype=images.dtype)
+        area = self.crop + (1 - self.crop) * area
+        root = torch.exp((shape - 0.5) * math.log(min(RATIO, 1 / self.crop)))
+        width, height = (area.sqrt() * root).clamp_max(1), (area.sqrt() / root).clamp_max(1)
+        theta = images.new_zeros(len(images), 2, 3)
+        theta[:, 0, 0] = torch.where(mirror < self.flip, -width, width)
+        theta[:, 1, 1] = height
+        theta[:, 0, 2] = (2 * across - 1) * (1 - width)
+        theta[:, 1, 2] = (2 * down - 1) * (1 - height)
+        grid = affine_grid(theta, list(images.shape), align_corners=False)
+        return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 GROUPS = 8  # of channels, normalised together; so an image's embedding does not depend on the others of its batch
@@ -97,8 +79,8 @@ class Convolution(nn.Module):
         *,
         dim: int = 512,
         width: int = 32,
-        crop: float | int = 1.0,
-        flip: float | int = 0.0,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < 16:
@@ -146,8 +128,8 @@ class Backbone(nn.Module):
         shape: tuple[int, ...],
         statistics: Statistics | None,
         dim: int,
-        crop: float | int = 1.0,
-        flip: float | int = 0.0,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
@@ -183,64 +165,51 @@ class Backbone(nn.Module):
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
-def of_timm(
-    shape: tuple[int, ...],
-    statistics: Statistics | None = None,
-    *,
-    model: str,
-    dim: int = 512,
-    pretrained: bool = False,
-    frozen: bool = False,
-    crop: float | int = 1.0,
-    flip: float | int = 0.0,
-) -> Backbone:
-    """Pictures read by any network of timm, https://github.com/huggingface/pytorch-image-models.
+def network_of(package: str) -> Callable[..., Backbone]:
+    """What builds an encoder of pictures from any network of ``timm`` or any classifier of ``torchvision``.
 
-    ``model`` is its name in timm, such as ``resnet50``. If it is ``pretrained``, timm fetches the weights, and the
-    statistics are those of the network; ``frozen`` leaves it as it is. The others are as for `Convolution`.
+    Its option ``model`` is the network's name there, such as ``resnet50``. If it is ``pretrained``, the package fetches
+    the weights, and the statistics are those of the network; ``frozen`` leaves it as it is. The others are as for
+    `Convolution`. See https://github.com/huggingface/pytorch-image-models for timm; classifiers of torchvision lose
+    their last layers, and give one element.
     """
-    timm = _package("timm")
+
+    def encoder(
+        shape: tuple[int, ...],
+        statistics: Statistics | None = None,
+        *,
+        model: str,
+        dim: int = 512,
+        pretrained: bool = False,
+        frozen: bool = False,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
+    ) -> Backbone:
+        trunk, own = TRUNKS[package](import_extra(package), model, pretrained)
+        trunk.requires_grad_(not frozen)
+        if pretrained:
+            mean, deviation = (torch.tensor(tuple(numbers)) for numbers in own)
+            statistics = mean, deviation
+        return Backbone(trunk, shape, statistics, dim, crop, flip)
+
+    return encoder
+
+
+def _trunk_of_timm(timm: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
     _check_known(model, timm.list_models(), "timm")
     trunk = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
-    if pretrained:
-        own = getattr(trunk, "pretrained_cfg", {})
-        statistics = _as_tensors(own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
-    trunk.requires_grad_(not frozen)
-    return Backbone(trunk, shape, statistics, dim, crop, flip)
+    own = getattr(trunk, "pretrained_cfg", {})
+    return trunk, (own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
 
 
-def of_torchvision(
-    shape: tuple[int, ...],
-    statistics: Statistics | None = None,
-    *,
-    model: str,
-    dim: int = 512,
-    pretrained: bool = False,
-    frozen: bool = False,
-    crop: float | int = 1.0,
-    flip: float | int = 0.0,
-) -> Pooled:
-    """Pictures read by any classifier of torchvision without its last layers, as one element.
-
-    The options are as for `of_timm`.
-    """
-    models = _package("torchvision").models
+def _trunk_of_torchvision(torchvision: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
+    models = torchvision.models
     _check_known(model, models.list_models(models), "torchvision")
     trunk = models.get_model(model, weights="DEFAULT" if pretrained else None)
     for head in HEADS:
         if hasattr(trunk, head):
             setattr(trunk, head, nn.Identity())
-    if pretrained:
-        statistics = _as_tensors(*IMAGENET)
-    trunk.requires_grad_(not frozen)
-    return Pooled(Backbone(trunk, shape, statistics, dim, crop, flip), Mean(dim))
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as problem:
-        raise ValueError(f"{name}: expected the package {name}: pip install {name}") from problem
+    return trunk, IMAGENET
 
 
 def _check_known(model: str, known: Sequence[str], package: str) -> None:
@@ -250,5 +219,5 @@ def _check_known(model: str, known: Sequence[str], package: str) -> None:
         raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
 
 
-def _as_tensors(mean: Sequence[float], deviation: Sequence[float]) -> Statistics:
-    return torch.tensor(tuple(mean)), torch.tensor(tuple(deviation))
+TRUNKS = {"timm": _trunk_of_timm, "torchvision": _trunk_of_torchvision}
+"""A network with what standardises its pictures, from the package, the network's name, and whether it is pretrained."""

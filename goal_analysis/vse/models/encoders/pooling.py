@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from inspect import Signature, signature
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from goal_analysis.declarations import Words
 from goal_analysis.vse.models.text import Tokens
 
 LEVELS = 2**16  # the share that is left out is a multiple of 1/65,536
 
-
-def check_share(name: str, share: float | int) -> float | int:
-    """The share, if it is from 0 to below 1."""
-    if not 0 <= share < 1:
-        raise ValueError(f"{name}: got {share!r} but expected a number from 0 to below 1")
-    return share
+Share = Annotated[float | int, Ge(0), Lt(1), Words("a number from 0 to below 1")]  # of what is left out in training
 
 
 class Dropout(nn.Module):
@@ -32,9 +29,9 @@ class Dropout(nn.Module):
     https://jmlr.org/papers/v15/srivastava14a.html).
     """
 
-    def __init__(self, share: float | int = 0.0) -> None:
+    def __init__(self, share: Share = 0.0) -> None:
         super().__init__()
-        self.share = check_share("dropout", share)
+        self.share = share
 
     def extra_repr(self) -> str:
         """The share."""
@@ -53,11 +50,11 @@ class Dropout(nn.Module):
 
 
 TEMPERATURE = 0.1  # what the scores of the positions are divided by before their softmax, as in the authors' code
-Elements = tuple[Tensor, Tensor]  # Vectors, shape `(rows, elements, dim)`, and the mask of those that are there
+Elements = tuple[Tensor, Tensor]  # `Local` of images beside that of captions, which have other rows and elements
 Vectors = Float[Tensor, "rows elements dim"]
 Mask = Bool[Tensor, "rows elements"]
 Rows = Float[Tensor, "rows dim"]
-Local = tuple[Vectors, Mask]  # the elements that an encoder gives
+Local = tuple[Vectors, Mask]  # the elements that an encoder gives, and the mask of those that are there
 Images = Float[Tensor, "images ..."]
 Pictures = Float[Tensor, "images channels height width"]
 
@@ -81,7 +78,7 @@ def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "position
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
 
 
-def drop_elements(mask: Mask, share: float | int) -> Mask:
+def drop_elements(mask: Mask, share: Share) -> Mask:
     """The mask with about this share of every row's elements taken out at random, and one left at least."""
     chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
     first = torch.zeros_like(mask).scatter(1, chance.argmax(1, keepdim=True), True)
@@ -91,9 +88,6 @@ def drop_elements(mask: Mask, share: float | int) -> Mask:
 class Mean(nn.Module):
     """The mean over the elements."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-
     def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The mean of the elements where the mask is true."""
         weights = mask.to(elements.dtype) / mask.sum(1, keepdim=True)
@@ -102,9 +96,6 @@ class Mean(nn.Module):
 
 class Max(nn.Module):
     """The greatest value of every feature over the elements."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
 
     def forward(self, elements: Vectors, mask: Mask) -> Rows:
         """The greatest values where the mask is true."""
@@ -182,7 +173,7 @@ class Pooled(nn.Module):
     In training, the share ``drop`` of every row's elements is left out at random.
     """
 
-    def __init__(self, local: nn.Module, pooling: nn.Module, drop: float | int = 0.0) -> None:
+    def __init__(self, local: nn.Module, pooling: nn.Module, drop: Share = 0.0) -> None:
         super().__init__()
         self.local = local
         self.pooling = pooling
@@ -203,16 +194,14 @@ class Pooled(nn.Module):
         return unit(self.pooling(*self.elements(given)))
 
 
-def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: float | int = 0.0) -> Callable[..., Pooled]:
+def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share = 0.0) -> Callable[..., Pooled]:
     """Make a builder of `Pooled` encoders: its options are those of the local part, and ``pooling`` and ``drop``.
 
     ``pooling`` is a name in `POOLINGS`; in training, ``drop`` is the share of a row's elements that is left out of it.
-    The local part gives elements of the width ``dim`` and their mask. An unknown name, or a ``drop`` outside of [0, 1),
-    is a ValueError.
+    The local part gives elements of the width ``dim`` and their mask. An unknown name is a ValueError.
     """
 
-    def encoder(*given: Any, pooling: str = pooling, drop: float | int = drop, **options: Any) -> Pooled:
-        check_share("drop", drop)
+    def encoder(*given: Any, pooling: str = pooling, drop: Share = drop, **options: Any) -> Pooled:
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
         elements = local(*given, **options)
@@ -225,8 +214,8 @@ def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: float |
 
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
-    "mean": Mean,
-    "max": Max,
+    "mean": lambda dim: Mean(),
+    "max": lambda dim: Max(),
     "attention": Attention,
     "gpo": GeneralisedPooling,
 }

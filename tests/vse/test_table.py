@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from goal_analysis.vse.data import DATASETS, load
-from goal_analysis.vse.data.split import DataError, DataWarning, Fault, RetrievalData
+from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, RetrievalData
 from goal_analysis.vse.data.table import delimited_rows
 
 
@@ -114,7 +114,7 @@ SPLIT = "got the split '{}' but expected one of train, dev, val, validation, tes
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("filepath", "", "got the path '' but expected that of an image"),
+        ("filepath", "", "got the path '' but expected one inside of .*, without"),
         ("filepath", "../0.png", "got the path '../0.png' but expected one inside of .*, without"),
         ("filepath", "/0.png", "got the path '/0.png' but expected one inside of .*, without"),
         ("filepath", "s3://b/0.png", "got the path 's3://b/0.png' but expected one inside of .*, without"),
@@ -186,7 +186,7 @@ def lines_of(path: Path, *lines: str) -> Path:
         ),
         (('3.png{0}"a "big" dog"{0}train', "4.png{0}quoted dog{0}train"), 1, "a field that goes on after the quote"),
         (('3.png{0}"quoted" dog{0}train', "4.png{0}quoted dog{0}train"), 1, "a field that goes on after the quote"),
-        (("{0}{0}", "4.png{0}quoted dog{0}train", "{0}{0}", " {0}{0}"), 3, "the path '' but expected that of an image"),
+        (("{0}{0}", "4.png{0}quoted dog{0}train", "{0}{0}", " {0}{0}"), 3, "the path '' but expected one inside of"),
         (('3.png{0}"two', 'lines"{0}train', "4.png{0}quoted dog{0}train"), 2, "a quote that is not closed on its line"),
         (("3.png{0}a big{0} cat{0}train", "4.png{0}quoted dog{0}train"), 1, "4 fields but expected 3"),
         (("3.png", "4.png{0}quoted dog{0}train"), 1, "1 fields but expected 3"),
@@ -242,9 +242,9 @@ def test_the_end_of_a_caption_is_named_and_other_quotes_after_it_are_kept(tmp_pa
     with pytest.warns(DataWarning, match="left out 3 of 9 rows"):
         data = load(path, skip_bad=True, size=4)
     assert data.train.captions == ("a dog", "a cat", 'a 5" dog', 'of 5"', "a, dog")
-    found = [str(row) for row in delimited_rows(path, ["title"]) if isinstance(row, Fault)]
+    found = [(number, str(row)) for number, row in delimited_rows(path, ["title"]) if isinstance(row, BadRow)]
     end = "got the end of a field in quotes that began on a line before but expected each field on one line"
-    assert found[2] == f"{path}: row 7: {end}: 'c\",train'"
+    assert found[2] == (7, f"{end}: 'c\",train'")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])

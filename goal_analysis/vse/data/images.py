@@ -24,6 +24,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message names the file and the row."""
 
 
+class BadRow(DataError):
+    """A row that cannot be used, and that may be left out."""
+
+
 class DataWarning(UserWarning):
     """Data of which a part was left out; the message counts it."""
 
@@ -37,7 +41,8 @@ class Images(Protocol):
         """``(images, dim)``, ``(images, regions, dim)`` or ``(images, 3, height, width)``."""
         ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return self.shape[0]
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows, finite, shape ``(batch, *shape[1:])``; no others are read.

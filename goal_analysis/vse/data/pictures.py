@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.split import DataError, Fault, is_text
+from goal_analysis.vse.data.split import BadRow, DataError, is_text
 
 SIZE = 224  # the side of a picture in pixels, by default
 
@@ -24,14 +24,14 @@ SIZE = 224  # the side of a picture in pixels, by default
 class PictureFiles:
     """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
 
-    The shorter side of each is scaled to ``size``, and the square in its middle is cut. ``sources`` are the file and
+    The shorter side of each is scaled to ``size``, and the square in its middle is cut. ``sources`` say the file and
     the row there that named each, for messages; by default the folder and the row here.
     """
 
     folder: str
     names: tuple[str, ...]
     size: int = SIZE
-    sources: tuple[tuple[str, int], ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -49,14 +49,11 @@ class PictureFiles:
         """These pictures, from 0 to 1; see `Images`."""
         found = torch.empty(len(rows), *self.shape[1:], dtype=torch.float32)
         for k, row in enumerate(np.asarray(rows).tolist()):
-            got = self.read(row)
-            if isinstance(got, Fault):
-                raise DataError(str(got))
-            found[k] = got
+            found[k] = self.read(row)
         return found
 
-    def read(self, row: int) -> Tensor | Fault:
-        """A picture, or why it cannot be decoded."""
+    def read(self, row: int) -> Float32[Tensor, "3 size size"]:
+        """A picture; one that cannot be decoded is a `BadRow`."""
         name = self.names[row]
         try:
             with Image.open(Path(self.folder) / name) as image:
@@ -64,23 +61,27 @@ class PictureFiles:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file fails in whatever way its decoder does
-            source, number = self.sources[row] if self.sources else (self.folder, row)
-            return Fault(source, number, f"got {name}, which cannot be decoded ({error}), but expected a picture")
+            where = self.sources[row] if self.sources else f"{self.folder}: row {row}"
+            given = f"{where}: got {name}, which cannot be decoded ({error})"
+            raise BadRow(f"{given}, but expected a picture") from error
 
     def fingerprint(self) -> str:
         """A hash of names, size and content; of many files, of some at even distances with the first and last."""
-        sizes = [_bytes(Path(self.folder) / name) for name in self.names]
+        paths = [Path(self.folder) / name for name in self.names]
+        sizes = [path.stat().st_size if is_file(path) else -1 for path in paths]
         rows = np.arange(len(self)) if sum(sizes) <= HASHED_WHOLE else spread(len(self), SAMPLED_ROWS)
-        content = [_digest(Path(self.folder) / self.names[row]) for row in rows]
+        content = [hashlib.sha256(paths[row].read_bytes()).digest() if sizes[row] >= 0 else b"" for row in rows]
         return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
 
 
-def find_undecodable(read: Callable[[int], Tensor | Fault], rows: Sequence[int]) -> dict[int, Fault]:
+def find_undecodable(read: Callable[[int], Tensor], rows: Sequence[int]) -> dict[int, BadRow]:
     """What is wrong with the pictures that cannot be decoded, by their rows; in threads, each is decoded once."""
 
-    def fault(row: int) -> Fault | None:
-        got = read(row)
-        return got if isinstance(got, Fault) else None
+    def fault(row: int) -> BadRow | None:
+        try:
+            read(row)
+        except BadRow as problem:
+            return problem
 
     # Left to the first image that needs them, formats register in one thread while another finds them missing.
     Image.init()
@@ -113,40 +114,27 @@ def path_inside(folder: Path, name: str) -> str:
     """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of
     its path.
 
-    An empty name, or one that begins elsewhere or climbs out of the folder by ``..`` or by a link, is a DataError.
+    An empty name, or one that begins elsewhere or climbs out of the folder by ``..`` or by a link, is a `BadRow`.
     """
-    path = _below(folder, name.replace("\\", "/"))
     given = f"got the path {name[:200]!r}"
-    named = "\0" not in name and is_text(name)
-    inside = path.parts and not path.is_absolute() and ".." not in path.parts and named
+    path = Path(name.replace("\\", "/"))
+    for start in (folder.absolute(), folder.resolve()):
+        path = path.relative_to(start) if path.is_relative_to(start) else path
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name and is_text(name)
     if not inside or ":" in path.parts[0]:
-        raise DataError(f"{given} but expected one inside of {folder}, without '..'")
+        raise BadRow(f"{given} but expected one inside of {folder}, without '..'")
     try:
         found = (folder / path).resolve()
     except (OSError, RuntimeError) as error:  # a name that is too long, or links that lead to one another
-        raise DataError(f"{given} but expected one inside of {folder}: {error}") from error
+        raise BadRow(f"{given} but expected one inside of {folder}: {error}") from error
     if not found.is_relative_to(folder.resolve()):
-        raise DataError(f"{given}, which leads out of {folder}, but expected one inside")
-    return str(path)
+        raise BadRow(f"{given}, which leads out of {folder}, but expected one inside")
+    return path.as_posix()
 
 
-def _below(folder: Path, name: str) -> PurePosixPath:
-    if Path(name).is_absolute():
-        for start in (folder.absolute(), folder.resolve()):
-            if Path(name).is_relative_to(start):
-                return PurePosixPath(Path(name).relative_to(start).as_posix())
-    return PurePosixPath(name)
-
-
-def _bytes(path: Path) -> int:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file."""
     try:
-        return path.stat().st_size
-    except OSError:  # a file that was left out
-        return -1
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
-        return b""
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,10 +28,18 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from goal_analysis.vse.data.images import Rows, check_finite, digest_of_rows, pieces, spread
-from goal_analysis.vse.data.split import ChosenImages, DataError, Fault, RetrievalData, Split, caption_lines, make_split
+from goal_analysis.vse.data.split import (
+    BadRow,
+    ChosenImages,
+    DataError,
+    RetrievalData,
+    Split,
+    is_text,
+    make_split,
+    read_lines,
+)
 
-PIECE = 1 << 24
-MAPPED = 1 << 30  # up to how many bytes a file is mapped
+PIECE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,7 @@ class FeatureFile:
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""
         numbers = np.asarray(rows)
-        stored = self.stored(numbers)
-        # PyTorch converts ten times as quickly as NumPy, but only what it knows.
-        if not stored.dtype.isnative or stored.dtype.itemsize > np.dtype(np.float64).itemsize:
-            # Numbers that are too large become infinities without a warning, and then a DataError.
-            with np.errstate(over="ignore"):
-                stored = stored.astype(np.float32)
-        found = torch.from_numpy(stored).float()
+        found = _floats(self.stored(numbers))
         check_finite(found, numbers, self.path)
         return found
 
@@ -69,29 +70,20 @@ class FeatureFile:
         """These rows as they are stored, shape ``(batch, *shape[1:])``."""
         for row in rows[(rows < 0) | (rows >= len(self))]:
             raise IndexError(f"{self.path}: got row {row} but expected one from 0 to {len(self) - 1}")
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_size < self.offset + len(self) * self.width:
-                    raise DataError(f"{self.path}: got a file that has become shorter but expected {len(self)} rows")
-                if len(self) * self.width <= MAPPED:
-                    return np.asarray(np.memmap(file, self.dtype, "r", self.offset, self.shape)[rows])
-                return self._read(file, rows)
-        except OSError as error:
-            raise DataError(f"{self.path}: got a file that cannot be read: {error.strerror}") from error
-
-    def _read(self, file: FileIO, rows: Integer[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch ..."]:
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         room = memoryview(found.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
         # Rows that follow one another are read at once.
         ends = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)] if len(rows) else []
-        for start, end in itertools.pairwise([0, *ends]):
-            file.seek(self.offset + int(rows[start]) * self.width)
-            left = room[start * self.width : end * self.width]
-            while len(left):
-                count = file.readinto(left)
-                if not count:
-                    raise DataError(f"{self.path}: got a file that ends before its row {rows[start]}")
-                left = left[count:]
+        try:
+            with open(self.path, "rb") as file:
+                whole = os.fstat(file.fileno()).st_size >= self.offset + len(self) * self.width
+                for start, end in itertools.pairwise([0, *ends]):
+                    file.seek(self.offset + int(rows[start]) * self.width)
+                    whole &= file.readinto(room[start * self.width : end * self.width]) == (end - start) * self.width
+        except OSError as error:
+            raise DataError(f"{self.path}: got a file that cannot be read: {error.strerror}") from error
+        if not whole:
+            raise DataError(f"{self.path}: got a file that has become shorter but expected {len(self)} rows")
         return found
 
     def fingerprint(self) -> str:
@@ -100,12 +92,17 @@ class FeatureFile:
 
     def finite_rows(self) -> Bool[np.ndarray, " images"]:
         """Which rows hold finite numbers only; all of the file is read, a piece at a time."""
-        fine = np.empty(len(self), dtype=bool)
-        for rows in pieces(np.arange(len(self)), max(1, PIECE // self.width)):
-            with np.errstate(over="ignore"):
-                piece = self.stored(rows).astype(np.float32)
-            fine[rows] = np.isfinite(piece).reshape(len(rows), -1).all(1)
-        return fine
+        parts = pieces(np.arange(len(self)), max(1, PIECE // self.width))
+        return np.concatenate([_floats(self.stored(rows)).isfinite().flatten(1).all(1).numpy() for rows in parts])
+
+
+def _floats(stored: Shaped[np.ndarray, "batch ..."]) -> Float32[Tensor, "batch ..."]:
+    # PyTorch converts ten times as quickly as NumPy, but only what it knows.
+    if not stored.dtype.isnative or stored.dtype.itemsize > np.dtype(np.float64).itemsize:
+        # Numbers that are too large become infinities without a warning, and then a DataError.
+        with np.errstate(over="ignore"):
+            stored = stored.astype(np.float32)
+    return torch.from_numpy(stored).float()
 
 
 def open_features(path: Path) -> tuple[FeatureFile, int]:
@@ -179,7 +176,7 @@ def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
     """One split of a folder; see `load_precomp`."""
     path, text = folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"
     features, promised = open_features(path)
-    captions, caption_faults = caption_lines(text)
+    captions = read_lines(text)
     ids = _ids(folder / f"{name}_ids.txt", promised, len(captions))
     if len(captions) not in (promised, FIVE * promised):
         expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
@@ -193,26 +190,27 @@ def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
         rows, image_of = rows[::FIVE], image_of // FIVE
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
     images = features if len(rows) == len(features) else ChosenImages(features, rows)
-    return make_split(name, images, captions, image_of, caption_faults, faults, skip_bad)
+    where = [f"{text}: row {row}" for row in range(len(captions))]
+    return make_split(name, images, captions, image_of, where, faults, skip_bad)
 
 
-def _image_faults(features: FeatureFile, promised: int, skip_bad: bool) -> dict[int, Fault]:
-    faults = {
-        row: Fault(features.path, row, f"got a file that ends before it but expected {promised} rows")
-        for row in range(len(features), promised)
-    }
+def _image_faults(features: FeatureFile, promised: int, skip_bad: bool) -> dict[int, BadRow]:
+    wrong = dict.fromkeys(
+        range(len(features), promised), f"got a file that ends before it but expected {promised} rows"
+    )
     if skip_bad or len(features) * features.width <= SCANNED:
-        for row in np.flatnonzero(~features.finite_rows()).tolist():
-            faults[row] = Fault(features.path, row, "got a number that is not finite but expected finite numbers")
-    return faults
+        not_finite = "got a number that is not finite but expected finite numbers"
+        wrong |= dict.fromkeys(np.flatnonzero(~features.finite_rows()).tolist(), not_finite)
+    return {row: BadRow(f"{features.path}: row {row}: {what}") for row, what in wrong.items()}
 
 
 def _ids(path: Path, images: int, captions: int) -> list[str] | None:
     if not path.exists():
         return None
-    ids, faults = caption_lines(path)
-    for fault in faults.values():
-        raise DataError(str(fault).replace("caption", "number"))
+    ids = read_lines(path)
+    for row, number in enumerate(ids):
+        if not number or not is_text(number):
+            raise DataError(f"{path}: row {row}: got {number[:40]!r} but expected a number")
     if len(ids) not in (images, captions):
         raise DataError(f"{path}: got {len(ids)} numbers but expected {images}, one an image")
     return ids
@@ -225,7 +223,7 @@ def _check_each_once(ids: list[str], path: Path) -> None:
             raise DataError(f"{path}: row {row}: got {number} as in row {seen[number]} but expected every image once")
 
 
-def _stand_five_times(features: FeatureFile, promised: int, ids: list[str] | None, faults: dict[int, Fault]) -> bool:
+def _stand_five_times(features: FeatureFile, promised: int, ids: list[str] | None, faults: dict[int, BadRow]) -> bool:
     """Whether rows come in fives of one image, by their numbers or, in some faultless fives, by their content."""
     faulty = {row // FIVE for row in faults}
     fives = np.array([k for k in spread(promised // FIVE, COMPARED).tolist() if k not in faulty], dtype=np.int64)

@@ -1,137 +1,102 @@
-"""Data sets that come as rows, each with the path of an image and a caption of it."""
+"""Data sets that come as rows, each with the path of an image and captions of it; Karpathy's layout is one."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, path_inside
-from goal_analysis.vse.data.split import (
-    DataError,
-    DataWarning,
-    Fault,
-    RetrievalData,
-    Split,
-    is_text,
-    make_split,
-    read_bytes,
-)
-
-Found = TypeVar("Found")
+from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, is_file, path_inside
+from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, RetrievalData, Split, make_split, read_bytes
 
 
 @dataclass(frozen=True)
 class Row:
-    """An image, and a caption of it."""
+    """An image with a caption of it, and the file and the row that have both."""
 
     split: str
     image: str
     caption: str
-    source: str
-    number: int
+    where: str
 
 
-def find_image(folder: Path, name: str, source: str, number: int) -> str | Fault:
-    """The path of an image inside of its folder, or what is wrong with a name that no file has or that leads out."""
-    if not name or "\0" in name or not is_text(name):
-        return Fault(source, number, f"got the path {name!r} but expected that of an image, in UTF-8")
-    try:
-        return path_inside(folder, name)
-    except DataError as problem:
-        return Fault(source, number, str(problem))
+def read_rows(
+    source: Path,
+    entries: Iterable[tuple[int, Any]],
+    read: Callable[[Any], Iterator[tuple[str, str, str]]],
+    skip_bad: bool,
+) -> tuple[list[Row], list[BadRow]]:
+    """The rows that the numbered entries of a file make, and what is wrong with entries that were left out.
 
-
-def drop_faults(source: str, rows: Iterable[Found | Fault], skip_bad: bool) -> tuple[list[Found], list[Fault]]:
-    """The rows that are not faulty, and what is wrong with those that ``skip_bad`` leaves out, with a `DataWarning`
-    that counts them.
-
-    Unless ``skip_bad``, the first fault is a DataError, as it is where every row is faulty.
+    ``read`` gives splits, images and captions of an entry, or raises a `BadRow`; an entry may be one. With
+    ``skip_bad`` such entries are left out, with a `DataWarning` that counts them, unless all are bad. Other DataErrors
+    are always raised.
     """
-    fine: list[Found] = []
-    faults: list[Fault] = []
-    for row in rows:
-        if not isinstance(row, Fault):
-            fine.append(row)
-        elif skip_bad:
-            faults.append(row)
-        else:
-            raise DataError(str(row))
-    if faults and not fine:
-        raise DataError(str(faults[0]))
+    rows: list[Row] = []
+    faults: list[BadRow] = []
+    left = 0
+    for number, entry in entries:
+        where = f"{source}: row {number}"
+        try:
+            if isinstance(entry, BadRow):
+                raise entry
+            rows += [Row(*found, where) for found in read(entry)]
+            left += 1
+        except DataError as problem:
+            located = type(problem)(f"{where}: {problem}")
+            if not skip_bad or not isinstance(located, BadRow):
+                raise located from problem
+            faults.append(located)
+    if faults and not left:
+        raise faults[0]
     if faults:
-        left_out = f"left out {len(faults)} of {len(faults) + len(fine)} rows; the first: {faults[0]}"
-        warnings.warn(f"{source}: {left_out}", DataWarning, stacklevel=2)
-    return fine, faults
+        said = f"{source}: left out {len(faults)} of {len(faults) + left} rows; the first: {faults[0]}"
+        warnings.warn(said, DataWarning, stacklevel=2)
+    return rows, faults
 
 
 def data_of_rows(
-    name: str, folder: Path, rows: Iterable[Row], faults: Sequence[Fault], size: int, skip_bad: bool
+    name: str, folder: Path, rows: Iterable[Row], faults: Sequence[BadRow], size: int, skip_bad: bool
 ) -> RetrievalData:
     """The data set of these rows; those with one path are captions of one image, wherever they stand.
 
     ``skip_bad`` leaves out bad rows, and images without a file or that cannot be decoded: all are, once, for that. An
     image in two splits, or no rows of train or dev, is a DataError.
     """
-    by_split: dict[str, list[Row]] = {}
-    for row in rows:
-        by_split.setdefault(row.split, []).append(row)
-    for needed in ("train", "dev"):
-        if needed not in by_split:
-            there = ", ".join(by_split) or "nothing"
-            first = f"; the first fault: {faults[0]}" if faults else ""
-            raise DataError(f"{name}: got rows of {there} but expected some of train and of dev{first}")
+    by_split: dict[str, dict[str, list[Row]]] = {}
     seen: dict[str, str] = {}
-    for split, found in by_split.items():
-        for row in found:
-            if seen.setdefault(row.image, split) != split:
-                where = f"{row.source}: row {row.number}"
-                raise DataError(f"{where}: got {row.image} in {split} and {seen[row.image]} but expected one split")
+    for row in rows:
+        if seen.setdefault(row.image, row.split) != row.split:
+            given = f"got {row.image} in {row.split} and {seen[row.image]}"
+            raise DataError(f"{row.where}: {given} but expected one split")
+        by_split.setdefault(row.split, {}).setdefault(row.image, []).append(row)
+    if not {"train", "dev"} <= by_split.keys():
+        there = ", ".join(by_split) or "nothing"
+        first = f"; the first fault: {faults[0]}" if faults else ""
+        raise DataError(f"{name}: got rows of {there} but expected some of train and of dev{first}")
     splits = {split: _split(split, folder, found, size, skip_bad) for split, found in by_split.items()}
     return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
 
 
-def _split(name: str, folder: Path, rows: list[Row], size: int, skip_bad: bool) -> Split:
-    firsts: dict[str, Row] = {}
-    for row in rows:
-        firsts.setdefault(row.image, row)
-    numbers = {image: number for number, image in enumerate(firsts)}
-    ordered = sorted(rows, key=lambda row: numbers[row.image])
-    captions = [" ".join(row.caption.split()) for row in ordered]
-    image_of = np.array([numbers[row.image] for row in ordered], dtype=np.int64)
-    caption_faults = {
-        k: Fault(row.source, row.number, f"got {what} but expected words")
-        for k, row in enumerate(ordered)
-        if (what := _wrong_with(captions[k])) is not None
-    }
+def _split(name: str, folder: Path, by_image: dict[str, list[Row]], size: int, skip_bad: bool) -> Split:
+    rows = [row for found in by_image.values() for row in found]
+    firsts = [found[0] for found in by_image.values()]
     image_faults = {
-        k: Fault(row.source, row.number, f"got {row.image} but expected a file in {folder}")
-        for k, row in enumerate(firsts.values())
-        if not _is_file(folder / row.image)
+        k: BadRow(f"{row.where}: got {row.image} but expected a file in {folder}")
+        for k, row in enumerate(firsts)
+        if not is_file(folder / row.image)
     }
-    sources = tuple((row.source, row.number) for row in firsts.values())
-    images = PictureFiles(str(folder), tuple(firsts), size, sources)
+    images = PictureFiles(str(folder), tuple(by_image), size, tuple(row.where for row in firsts))
     if skip_bad:
         image_faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in image_faults])
-    return make_split(name, images, captions, image_of, caption_faults, image_faults, skip_bad)
-
-
-def _wrong_with(caption: str) -> str | None:
-    if not caption:
-        return "an empty caption"
-    return None if is_text(caption) else f"{caption[:40]!r}, which is not in UTF-8,"
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
+    captions = [" ".join(row.caption.split()) for row in rows]
+    image_of = np.repeat(np.arange(len(firsts)), [len(found) for found in by_image.values()])
+    return make_split(name, images, captions, image_of, [row.where for row in rows], image_faults, skip_bad)
 
 
 SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
@@ -156,40 +121,24 @@ def load_karpathy(
     entries = found.get("images") if isinstance(found, dict) else None
     if not isinstance(entries, list):
         raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
-    found = (_rows(path, folder, number, entry) for number, entry in enumerate(entries))
-    fine, faults = drop_faults(str(path), found, skip_bad)
-    return data_of_rows(path.stem, folder, [row for of_entry in fine for row in of_entry], faults, size, skip_bad)
+    rows, faults = read_rows(path, enumerate(entries), lambda entry: _rows(folder, entry), skip_bad)
+    return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
 
 
-def _rows(path: Path, folder: Path, number: int, entry: object) -> list[Row] | Fault:
-    def fault(field: str, expected: str, got: object) -> Fault:
-        return Fault(str(path), number, f"{field}: got {got!r} but expected {expected}")
-
-    def wrong(field: str, expected: str, got: object) -> DataError:
-        return DataError(str(fault(field, expected, got)))
-
+def _rows(folder: Path, entry: object) -> Iterator[tuple[str, str, str]]:
     if not isinstance(entry, dict):
-        raise wrong("image", "an object", entry)
-    split = entry.get("split")
-    if not isinstance(split, str) or split not in SPLITS:
-        return fault("split", f"one of {', '.join(SPLITS)}", split)
-    name, place = entry.get("filename"), entry.get("filepath", "")
-    if not isinstance(name, str) or not isinstance(place, str):
-        raise wrong("filename", "a path in text", name if isinstance(place, str) else place)
+        raise DataError(f"image: got {entry!r} but expected an object")
+    split, name, place = entry.get("split"), entry.get("filename"), entry.get("filepath", "")
     sentences = entry.get("sentences")
-    if not isinstance(sentences, list):
-        raise wrong("sentences", "a list of captions", sentences)
-    if not sentences:
-        return fault("sentences", "a list of captions", sentences)
-    if not name:
-        return fault("filename", "a path in text", name)
-    image = find_image(folder, f"{place}/{name}" if place else name, str(path), number)
-    if isinstance(image, Fault):
-        return image
-    found = []
+    if not isinstance(split, str) or split not in SPLITS:
+        raise BadRow(f"split: got {split!r} but expected one of {', '.join(SPLITS)}")
+    if not isinstance(name, str) or not isinstance(place, str):
+        raise DataError(f"filename: got {name if isinstance(place, str) else place!r} but expected a path in text")
+    if not isinstance(sentences, list) or not sentences:
+        kind = BadRow if sentences == [] else DataError
+        raise kind(f"sentences: got {sentences!r} but expected a list of captions")
+    image = path_inside(folder, f"{place}/{name}" if place and name else name)
     for sentence in sentences:
-        raw = sentence.get("raw") if isinstance(sentence, dict) else None
-        if not isinstance(raw, str):
-            raise wrong("sentences", 'objects with the caption in "raw"', sentence)
-        found.append(Row(SPLITS[split], image, raw, str(path), number))
-    return found
+        if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
+            raise DataError(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
+        yield SPLITS[split], image, sentence["raw"]

@@ -1,18 +1,37 @@
-"""Images with their captions: a split, the splits of a data set, and what is wrong with single rows of one."""
+"""Images with their captions: a split, and the splits of a data set."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from goal_analysis.vse.data.images import ArrayImages, ChosenImages, DataError, DataWarning, Images, digest, statistics
+from goal_analysis.vse.data.images import (
+    ArrayImages,
+    BadRow,
+    ChosenImages,
+    DataError,
+    DataWarning,
+    Images,
+    digest,
+    statistics,
+)
 
-__all__ = ["DataError", "DataWarning", "Images", "ArrayImages", "ChosenImages", "Split", "RetrievalData", "statistics"]
+__all__ = [
+    "BadRow",
+    "DataError",
+    "DataWarning",
+    "Images",
+    "ArrayImages",
+    "ChosenImages",
+    "Split",
+    "RetrievalData",
+    "statistics",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,42 +116,28 @@ class RetrievalData:
         return digest(*(split.fingerprint() for split in self.splits()))
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong with a row of a file, counted from 0.
-
-    >>> print(Fault("dev_caps.txt", 3, "got an empty line but expected words"))
-    dev_caps.txt: row 3: got an empty line but expected words
-    """
-
-    source: str
-    row: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: row {self.row}: {self.what}"
-
-
 def make_split(
     name: str,
     images: Images,
     captions: Sequence[str],
     image_of: Int64[np.ndarray, " captions"],
-    caption_faults: dict[int, Fault],
-    image_faults: dict[int, Fault],
+    where: Sequence[str],
+    image_faults: Mapping[int, BadRow],
     skip_bad: bool,
 ) -> Split:
-    """The split; with ``skip_bad``, what is left of it after the faults by caption and by image, with a `DataWarning`
-    that counts them.
+    """The split; with ``skip_bad``, what is left of it without the images with faults and the captions that are empty
+    or not in UTF-8, with a `DataWarning` that counts them.
 
-    Images without captions are left out too. Unless ``skip_bad``, the first fault is a DataError.
+    ``where`` has the file and the row of every caption. Images without captions are left out too. Unless ``skip_bad``,
+    the first fault is raised.
     """
-    faults = [found[row] for found in (image_faults, caption_faults) for row in sorted(found)]
+    wrong = {k: _wrong_with(caption) for k, caption in enumerate(captions) if not caption or not is_text(caption)}
+    faults = [image_faults[row] for row in sorted(image_faults)]
+    faults += [BadRow(f"{where[k]}: got {what} but expected words") for k, what in wrong.items()]
     if faults and not skip_bad:
-        raise DataError(str(faults[0]))
-    fine = np.ones(len(captions), dtype=bool)
-    fine[list(caption_faults)] = False
-    fine[np.isin(image_of, list(image_faults))] = False
+        raise faults[0]
+    fine = ~np.isin(image_of, list(image_faults))
+    fine[list(wrong)] = False
     rows, compact = np.unique(image_of[fine], return_inverse=True)
     if not len(rows):
         raise DataError(f"{name}: got no image with a caption" + (f"; the first fault: {faults[0]}" if faults else ""))
@@ -151,23 +156,17 @@ def make_split(
     return Split(name, images, left, image_of[fine])
 
 
-def caption_lines(path: Path) -> tuple[list[str], dict[int, Fault]]:
-    """The lines of a text file in UTF-8, and those that are faulty: not in UTF-8, or empty.
+def _wrong_with(caption: str) -> str:
+    return f"{caption[:40]!r}, which is not in UTF-8," if caption else "an empty caption"
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file; bytes that are not UTF-8 become lone surrogates.
 
     A line ends with a line feed, with or without a carriage return before it, and with nothing else.
     """
-    lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    captions, faults = [], {}
-    for row, line in enumerate(lines):
-        caption = line.decode("utf-8", errors="surrogateescape").strip()
-        captions.append(caption)
-        if not caption:
-            faults[row] = Fault(str(path), row, "got an empty line but expected a caption")
-        elif not is_text(caption):
-            faults[row] = Fault(str(path), row, f"got the bytes {line[:40]!r} but expected a caption in UTF-8")
-    return captions, faults
+    lines = read_bytes(path).decode("utf-8-sig", errors="surrogateescape").split("\n")
+    return [line.strip() for line in (lines if lines[-1] else lines[:-1])]
 
 
 def read_bytes(path: Path) -> bytes:

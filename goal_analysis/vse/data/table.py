@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.vse.data.pictures import SIZE
-from goal_analysis.vse.data.rows import Row, data_of_rows, drop_faults, find_image
-from goal_analysis.vse.data.split import DataError, Fault, RetrievalData, is_text, read_bytes
+from goal_analysis.vse.data.pictures import SIZE, path_inside
+from goal_analysis.vse.data.rows import Row, data_of_rows, read_rows
+from goal_analysis.vse.data.split import BadRow, DataError, RetrievalData, is_text, read_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 40
 
 
-def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]] | Fault]:
-    """The number of each row of a ``.csv`` or ``.tsv`` file with what stands in the columns, or what is wrong with the
-    row.
+def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """The number of each row of a ``.csv`` or ``.tsv`` file with what stands in the columns, or what is wrong with it.
 
     Rows are the lines after the header, from 0; blank ones count, but are none. Bytes that are not UTF-8 become lone
     surrogates.
@@ -38,19 +38,17 @@ def delimited_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, li
     places = [_column_place(path, header, column) for column in columns]
     torn = False
     for number, line in filled:
-        row = number - first - 1
-        fields = _fields(line, separator)
+        fields, wrong = _fields(line, separator), ""
         end = torn and _is_end(line, separator)
         torn = isinstance(fields, str) or (torn and not end)
         if isinstance(fields, str):
-            yield Fault(str(path), row, f"{fields}: {line[:SHOWN]!r}")
+            wrong = fields
         elif end:
             wrong = "got the end of a field in quotes that began on a line before but expected each field on one line"
-            yield Fault(str(path), row, f"{wrong}: {line[:SHOWN]!r}")
         elif len(fields) > len(header) or len(fields) <= max(places):
-            yield Fault(str(path), row, f"got {len(fields)} fields but expected {len(header)}: {line[:SHOWN]!r}")
-        else:
-            yield row, [fields[place] for place in places]
+            wrong = f"got {len(fields)} fields but expected {len(header)}"
+        found = BadRow(f"{wrong}: {line[:SHOWN]!r}") if wrong else [fields[place] for place in places]
+        yield number - first - 1, found
 
 
 def _column_place(path: Path, header: Sequence[object], column: str) -> int:
@@ -108,33 +106,25 @@ def load_table(
     if dev is None and test is not None:
         raise DataError(f"{path}: got a table for test without one for dev but expected both, or a split column")
     tables = {None if dev is None else "train": path, "dev": dev, "test": test}
+    columns = [image, caption] if dev is not None else [image, caption, split]
     rows: list[Row] = []
-    faults: list[Fault] = []
+    faults: list[BadRow] = []
     for name, file in tables.items():
         if file is not None:
-            found = _rows(Path(file), folder, image, caption, split if dev is None else None, name)
-            fine, faulty = drop_faults(str(file), found, skip_bad)
+            fine, faulty = read_rows(Path(file), _read(Path(file), columns), partial(_row, folder, name), skip_bad)
             rows, faults = rows + fine, faults + faulty
     return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
 
 
-def _rows(
-    path: Path, folder: Path, image: str, caption: str, split: str | None, name: str | None
-) -> Iterator[Row | Fault]:
-    columns = [column for column in (image, caption, split) if column is not None]
-    for found in _read(path, columns):
-        if isinstance(found, Fault):
-            yield found
-            continue
-        number, texts = found
-        where = texts[2] if name is None else name
-        inside = find_image(folder, texts[0], str(path), number)
-        if not isinstance(inside, Fault) and where not in SPLITS:
-            inside = Fault(str(path), number, f"got the split {where!r} but expected one of {', '.join(SPLITS)}")
-        yield inside if isinstance(inside, Fault) else Row(SPLITS[where], inside, texts[1], str(path), number)
+def _row(folder: Path, name: str | None, texts: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    image, caption, split = texts if name is None else (*texts, name)
+    inside = path_inside(folder, image)
+    if split not in SPLITS:
+        raise BadRow(f"got the split {split!r} but expected one of {', '.join(SPLITS)}")
+    yield SPLITS[split], inside, caption
 
 
-def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]] | Fault]:
+def _read(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str] | BadRow]]:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: got a file called *{path.suffix} but expected one of {', '.join(SUFFIXES)}")
     if path.suffix in SEPARATORS:

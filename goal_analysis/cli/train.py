@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,8 +143,7 @@ def run(
         TimeElapsedColumn(),
     )
     shown = fabric.is_global_zero and sys.stderr.isatty()
-    with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not shown))
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task(experiment.name, total=steps, rsum="")
         logs: list[Report] = []
 
@@ -163,7 +161,7 @@ def run(
 
         try:
             if tensorboard and fabric.is_global_zero:
-                logs.append(stack.enter_context(tensorboard_log(folder)))
+                logs.append(tensorboard_log(folder))
             progress = run_experiment(experiment, objective, loaded, folder, fabric, sys.argv, report)
         except TrainingTrouble as problem:
             typer.echo(f"{folder}: stopped at {problem}", err=True)

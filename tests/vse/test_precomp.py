@@ -195,7 +195,12 @@ def spoil_line(folder: Path, line: bytes) -> None:
             range(4),
             19,
         ),
-        (lambda f: spoil_line(f, b"caf\xe9"), r"dev_caps.txt: row 7: got 'caf\\udce9', which is not in UTF-8", range(4), 19),
+        (
+            lambda f: spoil_line(f, b"caf\xe9"),
+            r"dev_caps.txt: row 7: got 'caf\\udce9', which is not in UTF-8",
+            range(4),
+            19,
+        ),
     ],
 )
 def test_bad_rows_are_named_or_left_out(

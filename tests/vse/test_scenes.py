@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from goal_analysis.vse.data import load
 from goal_analysis.vse.data.scenes import SceneImages, load_scenes
 from goal_analysis.vse.data.scenes.wording import RELATIONS, WORDS, Said
 from goal_analysis.vse.data.scenes.world import (
@@ -276,4 +277,4 @@ def test_the_oracle_reckons_with_relations_and_numbers() -> None:
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        made(2, **options)
+        load("scenes", **options)

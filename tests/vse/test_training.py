@@ -28,12 +28,9 @@ from goal_analysis.vse.loop.batches import epoch_batches, order
 from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping, preset
 from goal_analysis.vse.loop.health import (
     COLLAPSED,
-    VANISHED,
     VANISHING_STEPS,
     TrainingTrouble,
     collapse,
-    collapse_of_scores,
-    count_without_gradient,
     gradient_trouble,
 )
 from goal_analysis.vse.models.text import pad
@@ -316,16 +313,18 @@ def test_health_has_its_bounds() -> None:
     assert "no gradient for 1 step, " in str(gradient_trouble(0.0, 1, 1, 1))
     assert gradient_trouble(0.0, 99, VANISHING_STEPS - 1, 100) is None
     assert gradient_trouble(0.0, 99, VANISHING_STEPS, 100) is not None
-    assert count_without_gradient(float("nan"), 3) == count_without_gradient(VANISHED, 3) == 0
-    assert collapse(torch.eye(3), "image", 1) is None
-    assert collapse(torch.ones(1, 3), "image", 1) is None
-    assert collapse(torch.ones(2, 3), "image", 1) is not None
-    assert collapse(torch.full((2, 3), torch.nan), "image", 1) is None
-    assert collapse_of_scores(torch.full((2, 3), torch.nan), 1) is None
-    assert collapse_of_scores(torch.eye(3), 1) is None
-    assert collapse_of_scores(torch.ones(1, 1), 1) is None
-    assert collapse_of_scores(torch.tensor([[0.5, 0.5 + 2 * COLLAPSED]]), 1) is None
-    assert collapse_of_scores(torch.tensor([[0.5, 0.5 + COLLAPSED / 2]]), 1) is not None
+    apart, alike, none = torch.eye(3), torch.ones(3, 3), torch.full((3, 3), torch.nan)
+    images = torch.arange(3)
+    assert collapse((apart, apart), images, 1) is None
+    assert "all image embeddings" in str(collapse((alike, apart), images, 1))
+    assert "all text embeddings" in str(collapse((apart, alike), images, 1))
+    assert collapse((alike, alike), torch.zeros(3), 1) is None
+    assert collapse((none, none), images, 1) is None
+    assert collapse(none, images, 1) is None
+    assert collapse(apart, images, 1) is None
+    assert collapse(torch.ones(1, 1), images[:1], 1) is None
+    assert collapse(torch.tensor([[0.5, 0.5 + 2 * COLLAPSED]]), images, 1) is None
+    assert collapse(torch.tensor([[0.5, 0.5 + COLLAPSED / 2]]), images, 1) is not None
 
 
 def test_an_unwritable_folder_is_an_error(trained_small, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ArrayImages:
+class ArrayImages(Images):
     """Images in an array.
 
     >>> images = ArrayImages(np.array([[0, 51], [255, 0]], np.uint8))
@@ -90,9 +90,6 @@ class ArrayImages:
         """The shape of the array."""
         return self.array.shape
 
-    def __len__(self) -> int:
-        return len(self.array)
-
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""
         numbers = np.asarray(rows)
@@ -110,7 +107,7 @@ class ArrayImages:
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenImages:
+class ChosenImages(Images):
     """The images of these rows, in a given order."""
 
     images: Images
@@ -120,9 +117,6 @@ class ChosenImages:
     def shape(self) -> tuple[int, ...]:
         """``(chosen, …)``."""
         return (len(self.rows), *self.images.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows of the chosen; see `Images`."""

@@ -7,21 +7,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float32
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Rows, digest, spread
-from goal_analysis.vse.data.split import BadRow, DataError, is_text
+from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Images, Rows, digest, spread
+from goal_analysis.vse.data.split import BadRow, is_text
 
 SIZE = 224  # the side of a picture in pixels, by default
+Side = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
-class PictureFiles:
+class PictureFiles(Images):
     """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
 
     The shorter side of each is scaled to ``size``, and the square in its middle is cut. ``sources`` say the file and
@@ -33,17 +36,10 @@ class PictureFiles:
     size: int = SIZE
     sources: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise DataError(f"{self.folder}: size: got {self.size} but expected at least 1")
-
     @property
     def shape(self) -> tuple[int, ...]:
         """``(images, 3, size, size)``."""
         return (len(self.names), 3, self.size, self.size)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
         """These pictures, from 0 to 1; see `Images`."""

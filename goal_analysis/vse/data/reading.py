@@ -30,7 +30,7 @@ def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterat
 
 
 @dataclass(frozen=True, eq=False)
-class ReadByWorkers:
+class ReadByWorkers(Images):
     """The same images, which several processes read where a batch is large."""
 
     images: Images
@@ -40,9 +40,6 @@ class ReadByWorkers:
     def shape(self) -> tuple[int, ...]:
         """That of the images."""
         return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from goal_analysis.vse.data.pictures import SIZE, PictureFiles, find_undecodable, is_file, path_inside
+from goal_analysis.vse.data.pictures import SIZE, PictureFiles, Side, find_undecodable, is_file, path_inside
 from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, RetrievalData, Split, make_split, read_bytes
 
 
@@ -103,7 +103,7 @@ SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 
 def load_karpathy(
-    source: str | Path, *, skip_bad: bool = False, images: str | Path | None = None, size: int = SIZE
+    source: str | Path, *, skip_bad: bool = False, images: str | Path | None = None, size: Side = SIZE
 ) -> RetrievalData:
     """Read the captions in a JSON file; the photographs in the folder ``images`` are decoded when they are needed,
     ``size`` wide.

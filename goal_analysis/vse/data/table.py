@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.vse.data.pictures import SIZE, path_inside
+from goal_analysis.vse.data.pictures import SIZE, Side, path_inside
 from goal_analysis.vse.data.rows import Row, data_of_rows, read_rows
 from goal_analysis.vse.data.split import BadRow, DataError, RetrievalData, is_text, read_bytes
 
@@ -92,7 +92,7 @@ def load_table(
     image: str = "filepath",
     caption: str = "title",
     split: str = "split",
-    size: int = SIZE,
+    size: Side = SIZE,
 ) -> RetrievalData:
     """Read the captions; the photographs in the folder ``images`` are decoded when they are needed, ``size`` wide.
 

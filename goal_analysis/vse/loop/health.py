@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,11 +46,6 @@ class Trouble:
         return f"step {self.step}: {self.kind}: {self.cause}"
 
 
-def count_without_gradient(norm: float, before: int) -> int:
-    """Count the steps in a row without a gradient, after a step with a gradient of this norm."""
-    return before + 1 if norm < VANISHED else 0
-
-
 def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
     """Find a gradient that is not finite before clipping, or has vanished in a run of so many steps.
 
@@ -73,28 +69,27 @@ def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Tro
     return None
 
 
-def collapse(embeddings: Tensor, which: str, step: int) -> Trouble | None:
-    """Find embeddings of shape ``(embeddings, dim)`` that are all one point, so that all similarities are equal.
+def collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
+    """Find scores of different images that are all equal, or embeddings of images or texts that are all one point.
 
-    Hardest negatives from a random start can do this: the gradient pulls every embedding to the mean before any
-    structure is learnt ("Hard Negative Examples are Hard, but Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020,
-    https://arxiv.org/abs/2007.12749).
+    ``outputs`` are scores, or begin with both embeddings, of shape ``(pairs, dim)``; ``ids`` has the image of every
+    pair, and what a model gives of one image may well be alike. Hardest negatives from a random start can do this: the
+    gradient pulls every embedding to the mean before any structure is learnt ("Hard Negative Examples are Hard, but
+    Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020, https://arxiv.org/abs/2007.12749).
     """
-    e = embeddings.detach().float()
-    spread = float(torch.linalg.vector_norm(e - e.mean(0), dim=1).amax()) if len(e) > 1 else math.inf
-    return _collapse(spread, f"{which} embeddings", "their mean", step)
-
-
-def collapse_of_scores(scores: Tensor, step: int) -> Trouble | None:
-    """Find scores of different images that are all equal: the collapse of a model that gives no embeddings."""
-    s = scores.detach().float()
-    return _collapse(float(s.amax() - s.amin()) if s.numel() > 1 else math.inf, "scores", "each other", step)
-
-
-def _collapse(spread: float, what: str, whom: str, step: int) -> Trouble | None:
-    if not spread < COLLAPSED:  # nor if it is not a number, which the gradient tells
+    if len(ids.unique()) < 2:
         return None
-    return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}")
+    of_scores = {"scores": outputs} if isinstance(outputs, Tensor) else {}
+    for what, x in (of_scores or {"image embeddings": outputs[0], "text embeddings": outputs[1]}).items():
+        x = x.detach().float()
+        if of_scores:
+            spread, whom = x.amax() - x.amin(), "each other"
+        else:
+            spread, whom = torch.linalg.vector_norm(x - x.mean(0), dim=1).amax(), "their mean"
+        if spread < COLLAPSED:  # not so if it is not a number, which the gradient tells
+            cause = f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}"
+            return Trouble("collapse", step, cause)
+    return None
 
 
 class OutOfMemory(RuntimeError):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,9 @@ from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, sa
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
-from goal_analysis.vse.loop.health import (
-    TrainingTrouble,
-    Trouble,
-    collapse,
-    collapse_of_scores,
-    count_without_gradient,
-    gradient_trouble,
-    within_memory,
-)
+from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
-from goal_analysis.vse.models.text import Tokenizer, Tokens
+from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
 from goal_analysis.vse.retrieval.evaluation import record_of
 
 Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
@@ -122,11 +114,11 @@ def train(
                     fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
             norm = _clip(model, float(options.clip))
             progress.step, done = progress.step + 1, done + 1
-            progress.zero_steps = count_without_gradient(norm, progress.zero_steps)
+            progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
             due = progress.step % options.log_steps == 0
             trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
             if trouble is None and due:
-                trouble = _find_collapse(outputs, ids, progress.step)
+                trouble = collapse(outputs, ids, progress.step)
             if trouble is not None:
                 write("trouble", trouble=trouble.kind, cause=trouble.cause)
                 if options.on_trouble == "stop":
@@ -277,27 +269,15 @@ def _clip(model: nn.Module, clip: float) -> float:
     return float(norm)
 
 
-def _find_collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
-    if len(ids.unique()) < 2:  # what a model gives of one image may well be alike
-        return None
-    if isinstance(outputs, Tensor):
-        return collapse_of_scores(outputs, step)
-    return collapse(outputs[0], "image", step) or collapse(outputs[1], "text", step)
-
-
-@contextmanager
-def tensorboard_log(folder: Path) -> Iterator[Report]:
-    """Write the numbers of a run's records for TensorBoard as ``step/gradient_norm``, ``epoch/rsum`` and so on.
+def tensorboard_log(folder: Path) -> Report:
+    """What writes the numbers of a run's records for TensorBoard, as ``step/gradient_norm``, ``epoch/rsum`` and so on.
 
     Records after the newest checkpoint, which a resumed run makes again, are dropped. Without the package tensorboard
     this is a ValueError.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as problem:
-        raise ValueError("tensorboard: expected the package tensorboard: pip install tensorboard") from problem
     newest_step = max(steps(folder / CHECKPOINTS), default=-1)
-    writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
+    package = import_extra("torch.utils.tensorboard", "tensorboard", "tensorboard")
+    writer = package.SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
 
     def report(record: Mapping[str, Any]) -> None:
         for name, value in record.items():
@@ -305,7 +285,4 @@ def tensorboard_log(folder: Path) -> Iterator[Report]:
                 writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
         writer.flush()
 
-    try:
-        yield report
-    finally:
-        writer.close()
+    return report

@@ -225,5 +225,5 @@ def import_extra(package: str, where: str = "", extra: str = "") -> Any:
     try:
         return import_module(package)
     except ImportError as problem:
-        expected = f"expected the package {package}: pip install {extra or package}"
-        raise ValueError(f"{where or package}: {expected}") from problem
+        named = extra or package
+        raise ValueError(f"{where or package}: expected the package {named}: pip install {named}") from problem

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from goal_analysis.vse.models.text import import_extra
+
 TILE = 512  # images whose scores with all captions are in memory at a time
 CUTOFFS = (1, 5, 10)  # the K of Recall@K
 
@@ -175,17 +177,14 @@ def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, f
     The places are what `first_places` gives for the test split of COCO in the order of Karpathy's, which is that of the
     VSE++ features.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it says that it could be a little quicker
-            from eccv_caption import Metrics
-    except ImportError as problem:
-        raise ValueError("eccv: expected the package eccv_caption: pip install eccv-caption") from problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that it could be a little quicker
+        package = import_extra("eccv_caption", "eccv", "eccv-caption")
     counts = (len(places["i2t"]), len(places["t2i"]))
     if counts != (COCO_IMAGES, COCO_CAPTIONS):
         given = f"eccv: got {counts[0]} images and {counts[1]} captions"
         raise ValueError(f"{given} but expected {COCO_IMAGES} and {COCO_CAPTIONS}")
-    metrics = Metrics()
+    metrics = package.Metrics()
     captions = metrics.coco_ids.tolist()
     images = [metrics.coco_gts["t2i"][caption][0] for caption in captions[:: COCO_CAPTIONS // COCO_IMAGES]]
     i2t = {images[row]: [captions[c] for c in found] for row, found in enumerate(places["i2t"])}

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Int64
 
+from goal_analysis.declarations import Words
 from goal_analysis.vse.data.scenes.wording import Said, describe
 from goal_analysis.vse.data.scenes.world import make_scenes, render
-from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
+from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 
 CAPTIONS = 5
+Count = Annotated[int, Ge(1), Le(10**6)]  # of the images of a split
 ATTEMPTS = 20
 
 
@@ -32,13 +36,13 @@ def load_scenes(
     source: str | Path = "scenes",
     *,
     skip_bad: bool = False,
-    train: int = 3000,
-    dev: int = 500,
-    test: int = 500,
-    objects: int = 4,
-    completeness: float | int = 0.6,
-    noise: float | int = 0.02,
-    seed: int = 0,
+    train: Count = 3000,
+    dev: Count = 500,
+    test: Count = 500,
+    objects: Annotated[int, Ge(1), Le(6)] = 4,
+    completeness: Annotated[float | int, Gt(0), Le(1), Words("a number in (0, 1]")] = 0.6,
+    noise: Annotated[float | int, Ge(0), Lt(1), Words("a number in [0, 1)")] = 0.02,
+    seed: Annotated[int, Ge(0), Le(2**63)] = 0,
 ) -> RetrievalData:
     """Make scenes, their pictures and five captions of each; the same at every call.
 
@@ -46,19 +50,6 @@ def load_scenes(
     is the share of things and attributes that a caption tells, ``noise`` in [0, 1) which share of it is false. The
     images of a split do not depend on the number in another. No row is bad, so ``skip_bad`` has no effect.
     """
-    for name, value, low, high in (
-        ("train", train, 1, 10**6),
-        ("dev", dev, 1, 10**6),
-        ("test", test, 1, 10**6),
-        ("objects", objects, 1, 6),
-        ("seed", seed, 0, 2**63),
-    ):
-        if not low <= value <= high:
-            raise DataError(f"scenes: {name}: got {value} but expected a whole number from {low} to {high}")
-    if not 0 < completeness <= 1:
-        raise DataError(f"scenes: completeness: got {completeness} but expected a number in (0, 1]")
-    if not 0 <= noise < 1:
-        raise DataError(f"scenes: noise: got {noise} but expected a number in [0, 1)")
     splits = (
         _split(name, count, objects, completeness, noise, np.random.default_rng([seed, number]))
         for number, (name, count) in enumerate((("train", train), ("dev", dev), ("test", test)))

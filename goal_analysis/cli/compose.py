@@ -7,24 +7,15 @@ from typing import Annotated
 
 import typer
 
+from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import (
-    Choice,
-    JsonOption,
-    choosing_an_objective,
-    chosen_objective,
-    json_of,
-    line_width,
-    parts,
-    refuse,
-)
 
 
-@choosing_an_objective
+@options.choosing_an_objective
 def compose(
-    choice: Choice,
+    choice: options.Choice,
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
 
@@ -36,20 +27,20 @@ def compose(
     goal-analyze compose --toml mine.toml
     """
     if as_toml and as_json:
-        refuse("got --as-toml and --json but expected at most one")
-    width = line_width()
+        options.refuse("got --as-toml and --json but expected at most one")
+    width = options.line_width()
 
     def said() -> str:
-        chosen = chosen_objective(choice)
+        chosen = options.chosen_objective(choice)
         from goal_analysis.recombination.text import line_of, to_toml
 
         if as_toml:
-            return to_toml(chosen.objective, parts(choice.own)).removesuffix("\n")
+            return to_toml(chosen.objective, options.parts(choice.own)).removesuffix("\n")
         description = chosen.describe()
         if not as_json:
             return description.to_plain(width)
-        name = line_of(chosen.objective, parts(choice.own)) or chosen.name
-        return json_of({"objective": name, **description.to_json()})
+        name = line_of(chosen.objective, options.parts(choice.own)) or chosen.name
+        return options.json_of({"objective": name, **description.to_json()})
 
     typer.echo(
         kept(said, "compose", choice.toml and Path(choice.toml), *vars(choice).values(), as_toml, as_json, width)

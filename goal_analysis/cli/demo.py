@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +19,8 @@ from goal_analysis.cli.driving import JobsOption
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
-from goal_analysis.cli.options import INTERRUPTED, print_table
-from goal_analysis.cli.plot import Wanted, draw_beside
+from goal_analysis.cli.options import INTERRUPTED, objective_of, print_table
+from goal_analysis.cli.plot import draw_beside
 from goal_analysis.cli.plot_runs import plot_runs
 from goal_analysis.cli.report import report
 from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
@@ -223,7 +224,7 @@ def draw_pictures(runs: Path, output: Path) -> None:
     folders = sorted(result.parent for result in runs.rglob("result.json"))
     if not folders:
         return
-    written = draw_beside([Wanted(text) for text in RETRIEVING], output, "png")
+    written = draw_beside([replace(objective_of(text), name=text) for text in RETRIEVING], output, "png")
     written += plot_runs(folders, None, output, "png")
     typer.echo(f"  {len(written)} pictures in {output}/")
 

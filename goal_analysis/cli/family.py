@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse
+from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse, with_status
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.family import Member
@@ -61,7 +61,10 @@ def family(
         if names_alone:
             return {"records": [{"objective": member.name} for member in chosen]}
         left_out = sum(isinstance(one, LeftOut) for one in combinations(parts(own), mined))
-        return {"records": list(_with_progress(chosen, sign)), "left_out": left_out}
+        return {
+            "records": list(with_status(map(partial(_record, sign), chosen), "judging", "judged")),
+            "left_out": left_out,
+        }
 
     answer = kept(found, "family", own, integrable, sign, using, minings, every, names_alone)
     records = answer["records"]
@@ -74,26 +77,21 @@ def family(
         typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 
 
-def _with_progress(members: Iterable[Member], sign: str | None) -> Iterator[dict[str, object]]:
-    from rich.console import Console
-
+def _record(sign: str | None, member: Member) -> dict[str, object]:
     from goal_analysis.recombination.description import mining_words
     from goal_analysis.symbolic.typesetting import plain
 
-    with Console(stderr=True).status("judging") as status:
-        for member in members:
-            status.update(f"judged {member.name}")
-            found = member.verdict
-            yield {
-                "objective": member.name,
-                "triplet": member.parts[0],
-                "pair": member.parts[1],
-                "mining": mining_words(member.objective),
-                "integrable": "undecided" if found.integrable is None else found.integrable,
-                "reason": found.reason,
-                **({} if sign is None else {"sign": sign}),
-                "loss": "" if found.loss is None else plain(found.loss),
-            }
+    found = member.verdict
+    return {
+        "objective": member.name,
+        "triplet": member.parts[0],
+        "pair": member.parts[1],
+        "mining": mining_words(member.objective),
+        "integrable": "undecided" if found.integrable is None else found.integrable,
+        "reason": found.reason,
+        **({} if sign is None else {"sign": sign}),
+        "loss": "" if found.loss is None else plain(found.loss),
+    }
 
 
 def _short(loss: object) -> str:

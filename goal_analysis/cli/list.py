@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import typer
 
+import goal_analysis as ga
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
-
-if TYPE_CHECKING:
-    from goal_analysis.symbolic.objective import Objective
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 
@@ -32,15 +29,13 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
         print_summary(records)
 
 
-def summaries(chosen: Iterable[Objective]) -> Iterator[dict[str, object]]:
+def summaries(chosen: Iterable[ga.Objective]) -> Iterator[dict[str, object]]:
     """One record a loss, derived."""
-    from goal_analysis.symbolic.analysis.decomposition import decompose
-    from goal_analysis.symbolic.analysis.integrability import integrability
     from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
 
     for loss in chosen:
-        decomposition = decompose(loss)
-        verdict = integrability(decomposition)
+        decomposition = ga.decompose(loss)
+        verdict = ga.integrability(decomposition)
         yield {
             "name": loss.name,
             "title": loss.title,

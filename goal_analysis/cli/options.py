@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from importlib.util import find_spec
@@ -65,6 +65,14 @@ def refuse(problem: object) -> NoReturn:
     said = str(problem)
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
+
+
+def expect_one(given: Mapping[str, object]) -> None:
+    """Refuse two options, by what they are called, of which not exactly one was given."""
+    count = sum(value is not None for value in given.values())
+    if count != 1:
+        said = f"both {' and '.join(given)}" if count else f"neither {' nor '.join(given)}"
+        refuse(f"got {said} but expected one of them")
 
 
 def refusing(command: Callable[..., None]) -> Callable[..., None]:
@@ -258,9 +266,7 @@ def chosen_objective(choice: Choice) -> GradientObjective:
 def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:
     """The weights as a declaration has them: names, or formulas with the settings whose names occur in them."""
     halves = {"positive": choice.positive_formula, "negative": choice.negative_formula}
-    if (choice.triplet is None) == (choice.triplet_formula is None):
-        given = "neither" if choice.triplet is None else "both"
-        refuse(f"got {given} --triplet and --triplet-formula but expected one of them")
+    expect_one({"--triplet": choice.triplet, "--triplet-formula": choice.triplet_formula})
     if list(halves.values()) != [None, None] if choice.pair is not None else None in halves.values():
         refuse("expected either --pair, or --positive-formula with --negative-formula")
 
@@ -307,6 +313,16 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
     for record in records:
         table.add_row(*(_cell(record[column]) for column in columns))
     Console(width=line_width()).print(table)
+
+
+def with_status(records: Iterable[dict[str, Any]], doing: str, done: str) -> Iterator[dict[str, Any]]:
+    """The records as they come; the first value of the last one is shown beside what was ``done`` to it."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(doing) as status:
+        for record in records:
+            status.update(f"{done} {next(iter(record.values()))}")
+            yield record
 
 
 def _cell(value: object) -> str:

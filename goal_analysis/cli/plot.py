@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import goal_analysis as ga
 from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
 from goal_analysis.files import folder_name
 from goal_analysis.pictures import FORMATS, KINDS
-
-if TYPE_CHECKING:
-    from goal_analysis.symbolic.objective import Objective
 
 COMPARE, ALL = "compare", "all"
 SEVERAL = 6
@@ -68,45 +66,44 @@ def plot(
 
         written = plot_runs(runs, data, output, form)
     else:
-        chosen = _wanted(names or [], every, formula, settings_of(assignments), own)
+        chosen = _chosen(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
-def _wanted(
-    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], catalog: Path | None
-) -> list[Wanted]:
+def _chosen(
+    names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
+) -> list[ga.Objective]:
     """The objectives to draw, each with its own settings."""
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
-    called = [loss.name for loss in losses(catalog)] if every else list(names)
-    wanted = [Wanted(name, own=catalog) for name in called]
+    found = list(losses(own)) if every else [replace(objective_of(name, own), name=name) for name in names]
     if formula is not None:
-        wanted.append(Wanted("formula", formula, catalog, tuple(settings.items())))
-    if not wanted:
+        found.append(of_formula(formula, settings))
+    if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
-    if len({one.name for one in wanted}) < len(wanted):
-        refuse(f"got {', '.join(one.name for one in wanted)} but expected every loss once")
-    found, known = [], set()
-    for one in wanted:
-        names_of_it = {h.name for h in one.resolved().hyperparameters}
-        known |= names_of_it
-        found.append(replace(one, settings=tuple((k, v) for k, v in settings.items() if k in names_of_it)))
-        found[-1].resolved()
+    called = [one.name for one in found]
+    if len(set(called)) < len(called):
+        refuse(f"got {', '.join(called)} but expected every loss once")
+    names_of = [{h.name for h in one.hyperparameters} for one in found]
+    known = set().union(*names_of)
     for name in settings:
         if name not in known:
             refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
-    return found
+    return [
+        one.with_settings({name: value for name, value in settings.items() if name in its_own})
+        for one, its_own in zip(found, names_of, strict=True)
+    ]
 
 
-def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
+def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     """All pictures of every loss, and one of all of them where there are several; of many, a loss a process."""
     alone = tuple(kind for kind in kinds if kind != COMPARE)
     beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
     tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
-    tasks += [partial(_draw_one, one, alone, folder, form) for one in chosen if alone]
+    tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
     if len(chosen) < SEVERAL:
         return [path for task in tasks for path in task()]
     from concurrent.futures import ProcessPoolExecutor
@@ -117,49 +114,24 @@ def _plot_each(chosen: Sequence[Wanted], kinds: Sequence[str], folder: Path, for
         return [path for drawing in [pool.submit(task) for task in tasks] for path in drawing.result()]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """An objective to draw, as text that another process can read: a name, or a formula."""
-
-    name: str
-    formula: str | None = None
-    own: Path | None = None
-    settings: tuple[tuple[str, float], ...] = ()
-
-    def resolved(self) -> Objective:
-        """The objective."""
-        settings = dict(self.settings)
-        if self.formula is not None:
-            return of_formula(self.formula, settings)
-        return replace(objective_of(self.name, self.own), name=self.name).with_settings(settings)
-
-
-def _draw_one(wanted: Wanted, kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
-    return draw_kinds(wanted.resolved(), wanted.name, folder, kinds, form)
-
-
 def draw_kinds(
-    objective: Objective, name: str, folder: Path, kinds: Sequence[str] | None = None, form: str = "png"
+    objective: ga.Objective, name: str, folder: Path, kinds: Sequence[str] = KINDS, form: str = "png"
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.weight_figures import figures
-    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     written = []
-    for kind, figure in figures(decompose(objective), objective.title, KINDS if kinds is None else kinds):
+    for kind, figure in figures(ga.decompose(objective), objective.title, kinds):
         written.append(folder / f"{folder_name(name)}-{kind}.{form}")
         save(figure, written[-1])
     return written
 
 
-def draw_beside(chosen: Sequence[Wanted], folder: Path, form: str) -> list[Path]:
+def draw_beside(chosen: Sequence[str | ga.Objective], folder: Path, form: str) -> list[Path]:
     """Draw and write the objectives beside each other."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import comparison_figure
-    from goal_analysis.symbolic.analysis.decomposition import decompose
 
-    figure = comparison_figure([decompose(one.resolved()) for one in chosen])
     path = folder / f"compare.{form}"
-    save(figure, path)
+    save(ga.plot(*chosen, kind=COMPARE), path)
     return [path]

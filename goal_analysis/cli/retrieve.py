@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.cli.options import JsonOption, OtherDataOption, SkipBadOption, print_json, print_table, refuse
+from goal_analysis.cli.options import JsonOption, OtherDataOption, SkipBadOption, expect_one, print_json, print_table
 
 if TYPE_CHECKING:
     from goal_analysis.vse.data.split import Split
@@ -37,8 +37,7 @@ def retrieve(
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
-    if (text is None) == (image is None):
-        refuse(f"got {'neither' if text is None else 'both'} --text and --image but expected one of them")
+    expect_one({"--text": text, "--image": image})
     read_run(folder)
     import torch
 

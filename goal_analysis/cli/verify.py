@@ -8,23 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.options import (
-    CatalogOption,
-    JsonOption,
-    SetOption,
-    losses,
-    objective_of,
-    print_json,
-    print_table,
-    refuse,
-    settings_of,
-)
+import goal_analysis as ga
+from goal_analysis.cli import options
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, so that the other commands start at once
-    import torch
-
     from goal_analysis.numeric.batches import Batch
-    from goal_analysis.symbolic.objective import Objective
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
@@ -40,9 +28,9 @@ def verify_losses(
         Path | None, typer.Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
     ] = None,
     split: Annotated[str, typer.Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
-    own: CatalogOption = None,
-    assignments: SetOption = None,
-    as_json: JsonOption = False,
+    own: options.CatalogOption = None,
+    assignments: options.SetOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Compare the derived weights with autograd, and print the largest relative error of every dtype.
 
@@ -55,61 +43,47 @@ def verify_losses(
     goal-analyze verify --all --device cuda --json
     goal-analyze verify --all --features data/flickr8k_precomp --split dev
     """
-    if every == bool(names):
-        refuse(f"got {'both losses and --all' if every else 'neither losses nor --all'} but expected one of them")
+    options.expect_one({"losses": names or None, "--all": every or None})
     kinds = dtypes or DTYPES[:3]
     if wrong := [name for name in kinds if name not in DTYPES]:
-        refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
-    chosen = losses(own) if every else [objective_of(name, own) for name in names or ()]
+        options.refuse(f"--dtype: got {wrong[0]!r} but expected one of {', '.join(DTYPES)}")
+    chosen = options.losses(own) if every else [options.objective_of(name, own) for name in names or ()]
     if len(chosen) > 1 and assignments:
-        refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
-    settings = settings_of(assignments)
-    for loss in chosen:
-        loss.values(settings)
+        options.refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
+    chosen = [loss.with_settings(options.settings_of(assignments)) for loss in chosen]
     import torch
 
     from goal_analysis.numeric.verification import check_device
 
     check_device(device, [getattr(torch, name) for name in kinds])
-    records = list(_with_progress(verifications(chosen, batches(features, split), kinds, device, settings)))
+    found = verifications(chosen, batches(features, split), kinds, device)
+    records = list(options.with_status(found, "verifying", "verified"))
     if as_json:
-        print_json(records)
+        options.print_json(records)
     else:
         print_verifications(records)
     raise typer.Exit(0 if all(record["verified"] for record in records) else 1)
 
 
 def verifications(
-    chosen: Iterable[Objective],
-    batches: Sequence[Batch],
-    dtypes: Sequence[str],
-    device: str = "cpu",
-    settings: Mapping[str, float] | None = None,
+    chosen: Iterable[ga.Objective], batches: Sequence[Batch], dtypes: Sequence[str], device: str = "cpu"
 ) -> Iterator[dict[str, object]]:
     """One record a loss: whether it is verified, its problems line by line, and the largest relative error by dtype."""
     import torch
 
     from goal_analysis.numeric.verification import VerificationError, verify
-    from goal_analysis.symbolic.analysis.decomposition import decompose
 
     for loss in chosen:
         found: dict[str, object] = dict.fromkeys(dtypes, float("nan"))
         problems: list[str] = []
-        try:
-            decomposition = decompose(loss)
-        except ValueError as problem:
-            problems.append(f"loss {loss.name!r}: {problem}")
-        else:
-            for name in dtypes:
-                dtype: torch.dtype = getattr(torch, name)
-                try:
-                    found[name] = float(
-                        verify(decomposition, batches, [dtype], device, settings).frame["relative"].max()
-                    )
-                # What cannot be computed is as little verified as what is wrong.
-                except (VerificationError, ValueError) as problem:
-                    said = str(problem)
-                    problems.append(said if said.startswith("loss ") else f"loss {loss.name!r}: {said}")
+        for name in dtypes:
+            try:
+                errors = verify(ga.decompose(loss), batches, [getattr(torch, name)], device).frame["relative"]
+                found[name] = float(errors.max())
+            # What cannot be computed is as little verified as what is wrong.
+            except (VerificationError, ValueError) as problem:
+                said = str(problem)
+                problems.append(said if said.startswith("loss ") else f"loss {loss.name!r}: {said}")
         record: dict[str, object] = {"loss": loss.name, "verified": not problems, "device": device}
         yield record | {"problem": "\n".join(dict.fromkeys(problems))} | found
 
@@ -117,7 +91,7 @@ def verifications(
 def print_verifications(records: Sequence[Mapping[str, object]]) -> None:
     """Print the records as a table, and the problems below."""
     errors = [name for name in DTYPES if name in records[0]]
-    print_table(("loss", "verified", *errors), records)
+    options.print_table(("loss", "verified", *errors), records)
     for record in records:
         if record["problem"]:
             typer.echo(record["problem"])
@@ -130,12 +104,3 @@ def batches(features: Path | None = None, split: str = "dev") -> list[Batch]:
     from goal_analysis.numeric.batches import BATCHES, features_batches
 
     return [*BATCHES, *(features_batches(features, split) if features is not None else ())]
-
-
-def _with_progress(records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
-    from rich.console import Console
-
-    with Console(stderr=True).status("verifying") as status:
-        for record in records:
-            status.update(f"verified {record['loss']}")
-            yield record

@@ -6,27 +6,18 @@ it needs is not installed.
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import typer
 
-from goal_analysis.cli.compare import compare
-from goal_analysis.cli.compose import compose
-from goal_analysis.cli.demo import demo
-from goal_analysis.cli.discover import discover
-from goal_analysis.cli.evaluate import evaluate
-from goal_analysis.cli.export import export
 from goal_analysis.cli.extensions import load_extensions
-from goal_analysis.cli.family import family
-from goal_analysis.cli.list import list_losses
-from goal_analysis.cli.measure import measure_loss
 from goal_analysis.cli.options import refusing
-from goal_analysis.cli.plot import plot
-from goal_analysis.cli.report import report
-from goal_analysis.cli.retrieve import retrieve
-from goal_analysis.cli.show import show
-from goal_analysis.cli.status import status
-from goal_analysis.cli.study import study
-from goal_analysis.cli.train import train
-from goal_analysis.cli.verify import verify_losses
+
+COMMANDS = (
+    "list show verify measure family compose export train evaluate retrieve compare report study discover status plot "
+    "demo"
+)
+"""The commands in the order of `--help`; each is the function of its name, or NAME_losses, in the file of its name."""
 
 app = typer.Typer(
     name="goal-analyze",
@@ -37,26 +28,9 @@ app = typer.Typer(
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
 )
 app.callback()(load_extensions)
-for name, command in {
-    "list": list_losses,
-    "show": show,
-    "verify": verify_losses,
-    "measure": measure_loss,
-    "family": family,
-    "compose": compose,
-    "export": export,
-    "train": train,
-    "evaluate": evaluate,
-    "retrieve": retrieve,
-    "compare": compare,
-    "report": report,
-    "study": study,
-    "discover": discover,
-    "status": status,
-    "plot": plot,
-    "demo": demo,
-}.items():
-    app.command(name)(refusing(command))
+for name in COMMANDS.split():
+    module = import_module(f"goal_analysis.cli.{name}")
+    app.command(name)(refusing(getattr(module, name, None) or getattr(module, f"{name}_losses")))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_j
 COLUMNS = ("loss", "distance", "on_triplet", "factor", "settings", "anchors", "ties")
 
 
-def measure_loss(
+def measure(
     target: Annotated[str, typer.Argument(metavar="LOSS", help="MODULE:NAME, FILE.py:NAME, or an objective.")],
     inputs: Annotated[
         str | None,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from importlib.metadata import requires
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -16,17 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from goal_analysis.cli.extras import line_for
+import goal_analysis as ga
 from goal_analysis.declarations import MOST_BYTES, number_of, read_toml, text_of_file
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
-    from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.recombination.parts import Parts
-    from goal_analysis.symbolic.objective import Objective
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 WIDTH = 120  # characters a line where neither a terminal nor COLUMNS says how many
 BASELINES = ("vse_pp", "info_nce(tau=12)")  # the triplet loss on hardest negatives, and InfoNCE
+DISTRIBUTIONS = {"PIL": "pillow"}
+"""Distributions that are not called as what they are imported as."""
+
+_REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 CatalogOption = Annotated[
@@ -95,6 +98,24 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def line_for(module: str | None) -> str | None:
+    """The pip line of the smallest extra that installs a module, or None where no extra has it.
+
+    >>> line_for("matplotlib.pyplot")
+    "pip install 'goal-analysis[plots]'"
+    """
+    top = (module or "").partition(".")[0]
+    wanted = DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
+    extras: dict[str, list[str]] = {}
+    for requirement in requires("goal-analysis") or ():
+        match = _REQUIREMENT.match(requirement)
+        if match:
+            extras.setdefault(match[2], []).append(match[1].replace("_", "-").lower())
+    having = [extra for extra, names in extras.items() if wanted in names]
+    smallest = min(having, key=lambda extra: len(extras[extra]), default=None)
+    return None if smallest is None else f"pip install 'goal-analysis[{smallest}]'"
+
+
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
     """Read ``NAME=VALUE`` arguments; a value may be a fraction such as 1/3."""
     settings: dict[str, float] = {}
@@ -119,7 +140,7 @@ def read_text(path: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def losses(own: Path | None = None) -> tuple[Objective, ...]:
+def losses(own: Path | None = None) -> tuple[ga.Objective, ...]:
     """The catalog, with the losses of the user's file in front."""
     from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
     from losses_catalog import catalog
@@ -144,7 +165,7 @@ def parts(own: Path | None = None) -> Parts:
     return parts_with(losses(own))
 
 
-def objective_of(text: str, own: Path | None = None, **keywords: Any) -> Objective:
+def objective_of(text: str, own: Path | None = None, **keywords: Any) -> ga.Objective:
     """The objective of a text, as `goal_analysis.recombination.reading.value_of` reads it, with a file of losses."""
     if own is None:
         check_names(objectives=[text])
@@ -174,7 +195,7 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> 
                 raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
-def of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
+def of_formula(formula: str, settings: Mapping[str, float]) -> ga.Objective:
     """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
     from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 
@@ -230,7 +251,7 @@ def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
     return choosing
 
 
-def chosen_objective(choice: Choice) -> GradientObjective:
+def chosen_objective(choice: Choice) -> ga.GradientObjective:
     """The objective that the options say."""
     own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
     parts_said = any(option is not None for option in own)
@@ -258,9 +279,7 @@ def chosen_objective(choice: Choice) -> GradientObjective:
         refuse(f"got the mining twice, in {choice.objective!r} and as --mining, but expected it once")
     else:
         value = objective_of(choice.objective, choice.own, **settings, **fields)
-    from goal_analysis.recombination.objective import GradientObjective
-
-    return GradientObjective(value)
+    return ga.GradientObjective(value)
 
 
 def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import goal_analysis as ga
 from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, check_names, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
-    from goal_analysis.recombination.objective import GradientObjective
+    from lightning_fabric import Fabric
+
     from goal_analysis.vse.data.split import RetrievalData
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.loop.training import Report
@@ -70,7 +71,10 @@ def train(
         experiment = chosen_experiment(file, preset, data, objective, seed, besides)
         folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
     trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
-    run(experiment, trained_with, loaded, folder, *processes(devices, nodes), accelerator, tensorboard)
+    from goal_analysis.vse.loop.processes import start_fabric
+
+    fabric = start_fabric(accelerator, experiment.training.precision, *processes(devices, nodes))
+    run(experiment, trained_with, loaded, folder, fabric, tensorboard)
 
 
 def chosen_experiment(
@@ -115,12 +119,10 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 def run(
     experiment: Experiment,
-    objective: GradientObjective,
+    objective: ga.GradientObjective,
     loaded: RetrievalData,
     folder: Path,
-    devices: int,
-    nodes: int,
-    accelerator: str,
+    fabric: Fabric,
     tensorboard: bool,
 ) -> None:
     """Train the experiment in the folder, show its progress, and say how it ended."""
@@ -129,10 +131,9 @@ def run(
 
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
-    from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric
+    from goal_analysis.vse.loop.processes import RankError, WorkerError
     from goal_analysis.vse.loop.training import tensorboard_log
 
-    fabric = start_fabric(accelerator, experiment.training.precision, devices, nodes)
     options = experiment.training
     steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
     columns = (

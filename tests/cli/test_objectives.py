@@ -121,7 +121,7 @@ def test_direction_reduction_anchors_and_similarity() -> None:
         (["compose", "nca/linear", "--reduction", "max"], "reduction: got 'max' but expected one of sum, mean"),
         (["compose", "nca/linear", "--similarity", "cos"], "similarity: got 'cos' but expected one of"),
         (["compose", "nca/linear", "--json", "--as-toml"], "at most one"),
-        (["compose", "--pair", "linear"], "got neither --triplet and --triplet-formula"),
+        (["compose", "--pair", "linear"], "got neither --triplet nor --triplet-formula"),
         (["compose", "--triplet", "nca"], "expected either --pair, or --positive-formula with --negative-formula"),
         (["compose", "--triplet", "nca", "--positive-formula", "s_p"], "expected either --pair"),
         (["compose", "--triplet", "nca", "--pair", "linear", "--positive-formula", "s_p"], "expected either --pair"),

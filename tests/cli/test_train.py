@@ -89,7 +89,7 @@ def test_single_queries(run: Path) -> None:
         (["train", "--resume", "nowhere"], "expected the folder of a run"),
         (["evaluate", "nowhere"], "expected the folder of a run"),
         (["train", "--resume", "nowhere", "--skip-bad"], "--resume: got settings too"),
-        (["retrieve", "nowhere"], "got neither --text and --image"),
+        (["retrieve", "nowhere"], "got neither --text nor --image"),
         (["retrieve", "nowhere", "--text", "", "--image", "2"], "got both --text and --image"),
         (["compare"], "got no experiment but expected files or --preset"),
     ],

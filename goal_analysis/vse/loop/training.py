@@ -175,35 +175,25 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
     similarities, which compare hardest triplets with each other, are 0.
     """
     value = objective.objective
-    chosen = [n for n in (term.negatives for term in value.terms) if n is not None and _chooses(n)]
-    if not chosen:
+    if not any(_chooses(term.negatives) for term in value.terms):
         return objective
     alone = {r.symbol: 0 for r in value.relative}
 
-    def weighed(side: Side | None) -> Side | None:
+    def unrelated(side: Side | None) -> Side | None:
         return side and replace(side, weight=None if side.weight is None else side.weight.subs(alone))
 
     def begun(term: Term) -> Term:
-        negatives = weighed(term.negatives)
+        positives, negatives = unrelated(term.positives), unrelated(term.negatives)
         if negatives is not None and _chooses(negatives):
             negatives = replace(negatives, aggregator=EACH_MEAN, selection=None)
-        return replace(term, positives=weighed(term.positives), negatives=negatives)
+        return replace(term, positives=positives, negatives=negatives)
 
-    terms = tuple(map(begun, value.terms))
-    used = set().union(*(formula.free_symbols for term in terms for formula in _formulas(term)))
-    kept = tuple(h for h in value.hyperparameters if h.symbol in used)
-    return objective.replaced(terms=terms, hyperparameters=kept, relative=())
+    begun_value = value.of_terms([begun(term) for term in value.terms], relative=())
+    return objective.replaced(**{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative")})
 
 
-def _formulas(term):
-    found = [f for f in (term.outer, term.triplet) if f is not None]
-    for side in term.sides:
-        found += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-    return found
-
-
-def _chooses(side: Side) -> bool:
-    return side.selection is not None or side.aggregator in (MAX, MIN)
+def _chooses(side: Side | None) -> bool:
+    return side is not None and (side.selection is not None or side.aggregator in (MAX, MIN))
 
 
 def surrogate(

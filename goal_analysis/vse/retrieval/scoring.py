@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from goal_analysis.vse.data.images import Images, pieces
 from goal_analysis.vse.data.split import Split
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
 from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, rank_first_anew
-from goal_analysis.vse.models.text import Tokenizer
+from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import Scores, strips
 
 AT_A_TIME = 256  # images or captions that are embedded or scored together
@@ -72,16 +73,15 @@ class Ways:
         model, tokenizer = self.models[0]
         if len(self.models) > 1 or not model.top:
             return self._before
-        parameter, tokens = next(model.parameters()), tokenizer(self.split.captions)
+        read_images, read_captions = _readers(model, self.split, tokenizer)
 
         def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
             found = []
             for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
                 images, of_images = rows[some].unique(return_inverse=True)
                 captions, of_captions = columns[some].unique(return_inverse=True)
-                features = self.split.images.batch(images).to(parameter)
-                words = tokens.rows(captions).to(parameter.device)
-                here = (pairs.to(parameter.device) for pairs in (of_images, of_captions))
+                features, words = read_images(images), read_captions(captions)
+                here = (pairs.to(features.device) for pairs in (of_images, of_captions))
                 found.append(model.score_pairs(features, words, *here).cpu())
             return torch.cat(found)
 
@@ -121,33 +121,33 @@ def embeddings(
     model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
 ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
     """All images and all captions of a split, embedded by the model in the mode that it is in."""
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
-    of_images = _in_pieces(
-        split, len(split.images), lambda rows: model.embed_images(split.images.batch(rows).to(parameter))
-    )
-    of_captions = _in_pieces(
-        split,
-        len(split.captions),
-        lambda rows: model.embed_texts(tokens.rows(torch.as_tensor(rows)).to(parameter.device)),
-    )
-    return of_images, of_captions
+    images, captions = _readers(model, split, tokenizer)
+    of_images = _in_pieces(split, len(split.images), lambda rows: model.embed_images(images(rows)))
+    return of_images, _in_pieces(split, len(split.captions), lambda rows: model.embed_texts(captions(rows)))
 
 
 @torch.no_grad()
 def _cross_modal_scores(
     model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
 ) -> Float[Tensor, "images captions"]:
-    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+    images, captions = _readers(model, split, tokenizer)
 
     def strip(some: np.ndarray) -> Tensor:
-        images = split.images.batch(some).to(parameter)
-        columns = [
-            model.score(images, tokens.rows(torch.as_tensor(captions)).to(parameter.device)).cpu()
-            for captions in pieces(np.arange(len(split.captions)), AT_A_TIME)
-        ]
-        return torch.cat(columns, 1)
+        here, columns = images(some), pieces(np.arange(len(split.captions)), AT_A_TIME)
+        return torch.cat([model.score(here, captions(rows)).cpu() for rows in columns], 1)
 
     return _in_pieces(split, len(split.images), strip)
+
+
+def _readers(
+    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
+) -> tuple[Callable[[Any], Tensor], Callable[[Any], Tokens]]:
+    """What reads rows of the images, and what reads rows of the captions, in the kind and place of the model."""
+    parameter, tokens = next(model.parameters()), tokenizer(split.captions)
+    return (
+        lambda rows: split.images.batch(rows).to(parameter),
+        lambda rows: tokens.rows(torch.as_tensor(rows)).to(parameter.device),
+    )
 
 
 def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tensor]) -> Tensor:

@@ -115,7 +115,7 @@ def test_own_losses(own):
     [
         (["show", "circel"], "got 'circel' but expected one of circle, circular"),
         (["show", "qqq"], "but expected one of arc_face"),
-        (["show"], "got neither a loss and --formula but expected one of them"),
+        (["show"], "got neither a loss nor --formula but expected one of them"),
         (["show", "circle", "--formula", "s_n"], "got both"),
         (["show", "circle", "--set", "gama=3"], "got a value for 'gama' but expected one of gamma, m"),
         (["show", "circle", "--set", "gamma=-3"], "got -3.0 but expected a number in (0, inf)"),

@@ -65,12 +65,12 @@ class WordVectors(nn.Embedding):
         super().__init__(len(tokenizer), width)
         self.forget = forget
 
-    def forward(self, ids: Int64[Tensor, "captions longest"]) -> Float[Tensor, "captions longest width"]:
+    def forward(self, input: Int64[Tensor, "captions longest"]) -> Float[Tensor, "captions longest width"]:
         """The vectors of the words."""
         if self.training and self.forget:
-            out = torch.rand(ids.shape, device=ids.device) < self.forget
-            ids = ids.masked_fill(out & (ids > UNKNOWN), UNKNOWN)
-        return super().forward(ids)
+            out = torch.rand(input.shape, device=input.device) < self.forget
+            input = input.masked_fill(out & (input > UNKNOWN), UNKNOWN)
+        return super().forward(input)
 
 
 class Recurrent(nn.Module):

@@ -94,7 +94,7 @@ class Run:
         Raises:
             DataError: the data cannot be used, or have no such split.
         """
-        from goal_analysis.vse.retrieval.evaluation import evaluate_models
+        from goal_analysis.vse.retrieval.scoring import evaluate_models
 
         chosen = self.model.load_split(split, None if data is None else str(data))
         return evaluate_models([(self.model.model, self.model.tokenizer)], chosen)

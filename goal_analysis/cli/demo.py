@@ -20,8 +20,7 @@ from goal_analysis.cli.kept import kept
 from goal_analysis.cli.list import print_summary, summaries
 from goal_analysis.cli.measure import COLUMNS
 from goal_analysis.cli.options import INTERRUPTED, objective_of, print_table
-from goal_analysis.cli.plot import draw_beside
-from goal_analysis.cli.plot_runs import plot_runs
+from goal_analysis.cli.plot import draw_beside, plot_runs
 from goal_analysis.cli.report import report
 from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
 from goal_analysis.files import write_json

@@ -52,9 +52,8 @@ def evaluate(
         read_run(folder)
     from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
-    from goal_analysis.vse.retrieval.evaluation import evaluate_models, first_places
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
-    from goal_analysis.vse.retrieval.scoring import Ways
+    from goal_analysis.vse.retrieval.scoring import Ways, evaluate_models, first_places
 
     models = [load_model(folder) for folder in runs]
     chosen = models[0].load_split(split, data, skip_bad)

@@ -43,7 +43,7 @@ def retrieve(
 
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
-    from goal_analysis.vse.retrieval.evaluation import captions_of_image, images_of_caption
+    from goal_analysis.vse.retrieval.scoring import captions_of_image, images_of_caption
 
     model = load_model(folder)
     chosen = model.load_split(split, data, skip_bad)

@@ -19,8 +19,7 @@ from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
-from goal_analysis.vse.data.images import Images, Rows
-from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
+from goal_analysis.vse.data.split import ArrayImages, Images, RetrievalData, Rows, Split
 from goal_analysis.vse.folder.checkpoint import Progress, load, steps
 from goal_analysis.vse.folder.run import RESULT, run_experiment
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, TABLE

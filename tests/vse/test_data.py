@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.vse.data.images import check_finite, digest, pieces, spread
-from goal_analysis.vse.data.split import ArrayImages, ChosenImages, DataError, Images, RetrievalData, Split, statistics
+from goal_analysis.vse.data.split import (
+    ArrayImages,
+    ChosenImages,
+    DataError,
+    Images,
+    RetrievalData,
+    Split,
+    check_finite,
+    digest,
+    pieces,
+    spread,
+    statistics,
+)
 
 SHAPES = {"pooled": (7, 5), "regions": (7, 3, 5), "pictures": (7, 3, 4, 6)}
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -104,7 +115,7 @@ def test_the_fingerprint_follows_every_number_of_small_images(shape: tuple[int, 
 
 
 def test_the_fingerprint_of_large_images_follows_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goal_analysis.vse.data.images.HASHED_WHOLE", 100)
+    monkeypatch.setattr("goal_analysis.vse.data.split.HASHED_WHOLE", 100)
     values = array((1000, 5))
     before = ArrayImages(values).fingerprint()
     seen = []

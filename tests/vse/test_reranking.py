@@ -13,16 +13,18 @@ from goal_analysis.vse.loop.training import probe_weights, surrogate
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rank_first_anew
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
-from goal_analysis.vse.retrieval.evaluation import (
+from goal_analysis.vse.retrieval.metrics import metrics
+from goal_analysis.vse.retrieval.scoring import (
+    Ways,
+    all_scores,
     captions_of_image,
     evaluate,
     evaluate_models,
     first_places,
     images_of_caption,
     record_of,
+    scores_of,
 )
-from goal_analysis.vse.retrieval.metrics import metrics
-from goal_analysis.vse.retrieval.scoring import Ways, all_scores, scores_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
 WORDS = ("a", "red", "blue", "dog", "cat", "runs", "sits")

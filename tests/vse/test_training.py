@@ -34,8 +34,8 @@ from goal_analysis.vse.loop.health import (
     gradient_trouble,
 )
 from goal_analysis.vse.models.text import pad
-from goal_analysis.vse.retrieval.evaluation import evaluate
 from goal_analysis.vse.retrieval.metrics import metrics
+from goal_analysis.vse.retrieval.scoring import evaluate
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 STEPS = 18

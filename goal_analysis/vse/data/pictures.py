@@ -16,8 +16,7 @@ from jaxtyping import Float32
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from goal_analysis.vse.data.images import HASHED_WHOLE, SAMPLED_ROWS, Images, Rows, digest, spread
-from goal_analysis.vse.data.split import BadRow, is_text
+from goal_analysis.vse.data.split import HASHED_WHOLE, SAMPLED_ROWS, BadRow, Images, Rows, digest, is_text, spread
 
 SIZE = 224  # the side of a picture in pixels, by default
 Side = Annotated[int, Ge(1)]

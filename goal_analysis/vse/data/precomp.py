@@ -27,16 +27,20 @@ from jaxtyping import Bool, Float32, Integer, Shaped
 from numpy.lib import format as npy
 from torch import Tensor
 
-from goal_analysis.vse.data.images import Rows, check_finite, digest_of_rows, pieces, spread
 from goal_analysis.vse.data.split import (
     BadRow,
     ChosenImages,
     DataError,
     RetrievalData,
+    Rows,
     Split,
+    check_finite,
+    digest_of_rows,
     is_text,
     make_split,
+    pieces,
     read_lines,
+    spread,
 )
 
 PIECE = 1 << 24  # bytes

@@ -12,8 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from goal_analysis.vse.data.images import Rows, pieces
-from goal_analysis.vse.data.split import DataError, Images, Split
+from goal_analysis.vse.data.split import DataError, Images, Rows, Split, pieces
 
 PIECE = 32  # pictures that a process reads together
 

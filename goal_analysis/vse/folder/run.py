@@ -17,9 +17,8 @@ from lightning_fabric import Fabric
 
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.vse.data.images import Images, statistics
 from goal_analysis.vse.data.reading import pictures_by_workers
-from goal_analysis.vse.data.split import RetrievalData, Split
+from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,

@@ -35,7 +35,7 @@ from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
-from goal_analysis.vse.retrieval.evaluation import record_of
+from goal_analysis.vse.retrieval.scoring import record_of
 
 Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
 TENSORBOARD = "tensorboard"  # the folder in a run's folder; `tensorboard --logdir RUN` shows it

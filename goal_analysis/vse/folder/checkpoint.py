@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,28 +92,23 @@ class Checkpoint:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def resume(
-    folder: Path, model: nn.Module, optimizer: Any, report: Callable[[int, str], None] = lambda step, problem: None
-) -> Progress:
-    """Put the newest checkpoint that is intact into a model and its optimizer, and return where it stands: the start
-    without any.
+def resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[Progress, list[str]]:
+    """Put the newest checkpoint that is intact into a model and its optimizer.
 
-    ``report`` is handed the step that is gone on from, and what is wrong with a newer checkpoint. A CheckpointError
+    It returns where that stands, the start without any, and what is wrong with newer checkpoints. A CheckpointError
     says that there are checkpoints, but none is intact, or that they are another model's.
     """
     found, problems = newest(folder)
     if found is None:
         if problems:
             raise CheckpointError("\n".join(problems))
-        return Progress()
-    for problem in problems:
-        report(found.progress.step, problem)
+        return Progress(), []
     try:
         found.restore_model(model)
         found.restore_optimizer(optimizer, list(model.parameters()))
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
-    return found.progress
+    return found.progress, problems
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:

@@ -63,8 +63,7 @@ def train(
     )
     called = _OnTensors(model)
     wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
-    problems: list[str] = []
-    progress = resume(folder / CHECKPOINTS, model, optimizer, lambda step, problem: problems.append(problem))
+    progress, problems = resume(folder / CHECKPOINTS, model, optimizer)
     for problem in problems if fabric.is_global_zero else ():
         cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
         report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})

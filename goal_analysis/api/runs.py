@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch, pandas and matplotlib are loaded by the doors that n
     from goal_analysis.api.objectives import Given
     from goal_analysis.recombination.objective import GradientObjective
     from goal_analysis.study.comparison import Comparison
-    from goal_analysis.study.tuned_comparison import Outcome
+    from goal_analysis.study.tuning import Outcome
     from goal_analysis.vse.folder.run import TrainedModel
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.retrieval.metrics import RetrievalMetrics
@@ -279,8 +279,7 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.tuned_comparison import tuned_comparison
-    from goal_analysis.study.tuning import candidate
+    from goal_analysis.study.tuning import candidate, tuned_comparison
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))

@@ -83,7 +83,7 @@ def discover(
     from goal_analysis.study.discovery.discovery import TEXT
     from goal_analysis.study.discovery.discovery import discover as discovered
     from goal_analysis.study.discovery.grammar import any_objective, scaled_baseline
-    from goal_analysis.study.discovery.search import Rules, Search, storage
+    from goal_analysis.study.discovery.search import Search, storage
 
     base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
 
@@ -98,9 +98,10 @@ def discover(
     also_on = {other.data_name: other.data for other in others}
     first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
     with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
-        free = Rules(output, storage(driver), base, baseline_budget or budget, text_of, objective_of)
-        search = Search("found", any_objective, replace(free, budget=budget, accepts=accepts), first)
-        baselines = [Search(name, scaled_baseline(objective_of(text)), free) for name, text in NAMED.items()]
+        store = storage(driver)
+        search = Search("found", any_objective, output, store, base, budget, text_of, objective_of, accepts, first)
+        equal = (output, store, base, baseline_budget or budget, text_of, objective_of)
+        baselines = [Search(name, scaled_baseline(objective_of(text)), *equal) for name, text in NAMED.items()]
         found = discovered(driver, search, baselines, finalists, seeds, also_on)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)

@@ -88,8 +88,7 @@ def study(
     base = base_experiment(file, preset, data, assignments)
     from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
-    from goal_analysis.study.tuned_comparison import COMPARISON, TEXT, tuned_comparison
-    from goal_analysis.study.tuning import candidate
+    from goal_analysis.study.tuning import COMPARISON, TEXT, candidate, tuned_comparison
     from goal_analysis.vse.loop.experiment import Experiment
 
     probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.files import folder_names, json_text, write_whole
+from goal_analysis.files import folder_names, json_text, write_json, write_whole
 from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
 from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
@@ -51,11 +51,7 @@ def _check_same_data(folders: Iterable[Path]) -> None:
 
 
 def run_over_seeds(
-    driver: Driver,
-    folder: Path,
-    experiments: Mapping[str, Experiment],
-    seeds: int,
-    measured: Callable[[Path], float] = best_rsum,
+    driver: Driver, folder: Path, experiments: Mapping[str, Experiment], seeds: int
 ) -> tuple[dict[str, dict[int, float]], list[Failure]]:
     """Run what of the experiments over seeds is not done.
 
@@ -64,10 +60,9 @@ def run_over_seeds(
         folder: where every experiment has a folder, and every seed one in that.
         experiments: by name; their own seeds do not matter.
         seeds: 0 to ``seeds`` − 1.
-        measured: in a run's folder; the best dev RSUM by default.
 
     Returns:
-        What was measured, by name and seed of the runs that are done, without names that have none; and what failed.
+        The best dev RSUM, by name and seed of the runs that are done, without names that have none; and what failed.
 
     Raises:
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
@@ -75,16 +70,14 @@ def run_over_seeds(
     """
     jobs = seed_jobs(folder, experiments, seeds)
     failures = driver.run(jobs.values())
-    return by_seed(jobs, measured), failures
+    return by_seed(jobs), failures
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
     """The jobs of `run_over_seeds`, by name and seed."""
-    folders = folder_names(experiments)
+    where = {name: folder / inner for name, inner in folder_names(experiments).items()}
     return {
-        (name, seed): run_job(
-            f"{name}, seed {seed}", replace(experiment, seed=seed), folder / folders[name] / f"seed-{seed}"
-        )
+        (name, seed): run_job(f"{name}, seed {seed}", replace(experiment, seed=seed), where[name] / f"seed-{seed}")
         for seed in range(seeds)
         for name, experiment in experiments.items()
     }
@@ -93,7 +86,7 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
 def by_seed(
     jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
 ) -> dict[str, dict[int, float]]:
-    """What `run_over_seeds` gives, of the jobs that are done."""
+    """What was measured, by name and seed, of the jobs that are done."""
     done = {run: job.folder for run, job in jobs.items() if job.done}
     _check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}
@@ -102,29 +95,39 @@ def by_seed(
     return found
 
 
-def read_declaration(path: Path, kinds: Mapping[str, type]) -> dict[str, Any] | None:
-    """What a study wrote into its folder when it began, so the same command goes on there and another one is refused.
-
-    Of its experiment, the `identity` is given. An option that is newer than the study has its default there.
+def declare(
+    path: Path,
+    experiment: Experiment,
+    given: Mapping[str, Any],
+    kinds: Mapping[str, type],
+    going_on: Callable[[dict[str, Any]], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write down what a study is begun with, so the same command goes on there and another one is refused.
 
     Args:
         path: of the declaration.
-        kinds: the names that the declaration has besides ``experiment``, and the types of their values.
+        experiment: data, model and training.
+        given: what is declared besides.
+        kinds: the names that an earlier declaration has besides ``experiment``, and the types of their values.
+        going_on: from an earlier declaration, with the `identity` of its experiment, what is declared now; it raises
+            where it was another study. An option that is newer than the study has its default there.
 
     Returns:
-        The declaration; None where no study has begun.
+        What is declared.
 
     Raises:
-        RunError: the file is not what was written.
+        RunError: the file is not what was written; or as ``going_on``.
     """
-    if not path.exists():
-        return None
-    expected = {"experiment": dict, **kinds}
 
     def checked(found: Any) -> dict[str, Any]:
+        expected = {"experiment": dict, **kinds}
         if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
             raise ValueError(f"no {', '.join(expected)}")
         return found
 
-    found = read_record(path, "what a study writes", checked)
-    return found | {"experiment": identity(experiment_from_mapping(found["experiment"], f"{path}: experiment"))}
+    if path.exists():
+        before = read_record(path, "what a study writes", checked)
+        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
+        given = going_on(before | {"experiment": identity(began_with)})
+    write_json(path, {"experiment": experiment.mapping(), **given})
+    return dict(given)

@@ -11,8 +11,7 @@ import pytest
 from goal_analysis.api.objectives import objective, text_of
 from goal_analysis.study.driver import Driver
 from goal_analysis.study.engine import Job, LocalProcesses
-from goal_analysis.study.tuned_comparison import TABLE, TEXT, TRIALS, tuned_comparison
-from goal_analysis.study.tuning import candidate
+from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, candidate, tuned_comparison
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.loop.experiment import read_experiment
 

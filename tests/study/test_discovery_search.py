@@ -11,7 +11,7 @@ from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.study.discovery import search as search_module
 from goal_analysis.study.discovery.discovery import _begin
 from goal_analysis.study.discovery.grammar import Proposal
-from goal_analysis.study.discovery.search import JOURNAL, REJECTED, Rules, Search, storage
+from goal_analysis.study.discovery.search import JOURNAL, REJECTED, Search, storage
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.symbolic.weight import PairWeights
@@ -49,8 +49,7 @@ def base(**training: int) -> Experiment:
 def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "", workers: int = 0) -> Search:
     with Driver(folder) as driver:
         store = storage(driver)
-    rules = Rules(folder, store, base(workers=workers), budget, to_toml, from_toml, accepts)
-    return Search("found", by_tau, rules, first)
+    return Search("found", by_tau, folder, store, base(workers=workers), budget, to_toml, from_toml, accepts, first)
 
 
 def logged(job, *rsums: float) -> None:

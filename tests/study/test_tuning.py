@@ -15,8 +15,17 @@ from goal_analysis.study.driver import Driver, read_progress
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.scales import Scale, points
-from goal_analysis.study.tuned_comparison import STUDY, TABLE, TEXT, TRIALS, Outcome, tuned_comparison
-from goal_analysis.study.tuning import TUNING_SEED, Candidate, best_values, candidate, trials_of
+from goal_analysis.study.tuning import (
+    STUDY,
+    TABLE,
+    TEXT,
+    TRIALS,
+    TUNING_SEED,
+    Candidate,
+    Outcome,
+    candidate,
+    tuned_comparison,
+)
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import RUN, RunError
@@ -109,18 +118,14 @@ def test_points_begin_with_the_objectives_own_and_fill_the_range() -> None:
 
 
 def test_every_objective_has_the_same_budget_and_the_best_is_found(tmp_path: Path) -> None:
-    trials = {c.name: trials_of(tmp_path, c, 8) for c in candidates()}
-    assert len({trial.folder for of in trials.values() for trial in of}) == 24
-    assert best_values(trials["hinge"]) == trials["hinge"][0].values, "none has come to its end"
-    for of in trials.values():
-        for trial in of:
-            job = trial.job(base())
-            assert json.loads((job.folder / DECLARED).read_text())["seed"] == TUNING_SEED
-            train(job)
-    records = pd.DataFrame([trial.record for trial in trials["hinge"]])
+    outcome = study(tmp_path, candidates(), 8, 1)
+    declared = list((tmp_path / "tuning").rglob(DECLARED))
+    assert len(declared) == 24
+    assert {json.loads(path.read_text())["seed"] for path in declared} == {TUNING_SEED}
+    records = outcome.trials[outcome.trials.objective == "hinge"]
     nearest = records.loc[(records.margin - BEST["hinge"]).abs().idxmin()]
-    assert best_values(trials["hinge"]) == {"margin": nearest.margin}
-    assert set(best_values(trials["constant"])) == {"training.learning_rate"}
+    assert outcome.chosen["hinge"] == {"margin": nearest.margin}
+    assert set(outcome.chosen["constant"]) == {"training.learning_rate"}
 
 
 TABLES = (TABLE, TRIALS, TEXT)

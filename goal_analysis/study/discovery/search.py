@@ -54,11 +54,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 EXPERIMENT, REJECTED, COPY_OF, TROUBLE = "experiment", "rejected", "copy of", "trouble"
 
 
-@dataclass(frozen=True, eq=False)
-class Rules:
-    """What all searches of a discovery have in common.
+@dataclass(eq=False)
+class Search:
+    """The trials of one grammar.
 
     Args:
+        name: of the search.
+        grammar: draws the trials.
         folder: of the discovery; the runs of the trials are there.
         store: the journal of the trials.
         base: data, model and training.
@@ -66,8 +68,11 @@ class Rules:
         write: the text that an experiment names an objective by.
         read: the objective of that text.
         accepts: why an objective was not asked for; empty where it may run.
+        first: the parameters of trials that are run before any that is drawn.
     """
 
+    name: str
+    grammar: Grammar
     folder: Path
     store: JournalStorage
     base: Experiment
@@ -75,30 +80,19 @@ class Rules:
     write: Callable[[Objective], str]
     read: Callable[[str], Objective]
     accepts: Callable[[Objective], str] = lambda objective: ""
+    first: tuple[dict[str, Any], ...] = ()
 
-
-class Search:
-    """The trials of one grammar.
-
-    Args:
-        name: of the search.
-        grammar: draws the trials.
-        rules: for all searches.
-        first: the parameters of trials that are run before any that is drawn.
-    """
-
-    def __init__(self, name: str, grammar: Grammar, rules: Rules, first: tuple[dict[str, Any], ...] = ()) -> None:
-        self.name, self.grammar, self.rules, self.first = name, grammar, rules, first
+    def __post_init__(self) -> None:
         self.study = optuna.create_study(
-            storage=rules.store,
-            study_name=name,
+            storage=self.store,
+            study_name=self.name,
             direction="maximize",
             load_if_exists=True,
             pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
         )
         self._jobs: dict[Job, Trial] = {}
         self._seen: dict[Job, tuple[int, int]] = {}
-        self._signatures: dict[int, tuple[Signature, dict[str, Any]]] = {}
+        self._signatures: dict[int, Signature] = {}
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -118,23 +112,21 @@ class Search:
         for parameters in self.first:
             self.study.enqueue_trial(parameters, skip_if_exists=True)
         for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
-            self._seed(begun.number)
-            trial = Trial(self.study, begun._trial_id)
             if EXPERIMENT in begun.user_attrs:
-                yield self._job(trial, self._experiment_of(begun))
+                yield self._job(Trial(self.study, begun._trial_id), self._experiment_of(begun))
             elif not begun.state.is_finished():
-                yield from self._drawn(trial)
+                yield from self._drawn(begun.number, begun._trial_id)
         rejected = 0
-        while len(self.trials) < self.rules.budget and rejected < MOST_REJECTED:
-            self._seed(sum(t.state is not TrialState.WAITING for t in self.study.get_trials(deepcopy=False)))
-            jobs = list(self._drawn(self.study.ask()))
+        while len(self.trials) < self.budget and rejected < MOST_REJECTED:
+            number = sum(t.state is not TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+            jobs = list(self._drawn(number))
             rejected = 0 if jobs else rejected + 1
             yield from jobs
 
     def watch(self, job: Job) -> str:
         """Hand the dev RSUM of the epochs that have ended to the pruner; give its reason to end the job, or nothing."""
         epoch, rsum = self._report_epochs(job)
-        if 0 < epoch < self.rules.base.training.epochs and self._jobs[job].should_prune():
+        if 0 < epoch < self.base.training.epochs and self._jobs[job].should_prune():
             return f"ended after epoch {epoch} with a dev RSUM of {rsum:.1f}: others promise more"
         return ""
 
@@ -175,7 +167,7 @@ class Search:
     def _experiment_of(self, trial: FrozenTrial) -> Experiment:
         """The experiment of a trial, with as many workers as this call has, whoever drew it."""
         declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
-        workers = self.rules.base.training.workers
+        workers = self.base.training.workers
         return replace(declared, training=replace(declared.training, workers=workers))
 
     def _report_epochs(self, job: Job) -> tuple[int, float]:
@@ -194,24 +186,21 @@ class Search:
         self._seen[job] = size, max(epoch, last[0])
         return last
 
-    def _seed(self, number: int) -> None:
-        """Give the study the sampler of the trial with this number."""
+    def _drawn(self, number: int, begun: int | None = None) -> Iterator[Job]:
+        """The job of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
         seed = zlib.crc32(f"{self.name} {number}".encode())
-        self.study.sampler = _sampler(seed, max(10, self.rules.budget // RANDOM_SHARE))
-
-    def _drawn(self, trial: Trial) -> Iterator[Job]:
-        """The job of a trial that is drawn now, if it is to run."""
+        self.study.sampler = _sampler(seed, max(10, self.budget // RANDOM_SHARE))
+        trial = self.study.ask() if begun is None else Trial(self.study, begun)
         if (experiment := self._draw(trial)) is not None:
             yield self._job(trial, experiment)
 
     def _draw(self, trial: Trial) -> Experiment | None:
         """The experiment of a fresh trial; None where it is not to run."""
-        base = self.rules.base
         try:
-            proposal = self.grammar(trial, float(base.training.learning_rate))
+            proposal = self.grammar(trial, float(self.base.training.learning_rate))
         except (NoTwin, ValueError) as problem:
             return self._reject(trial, str(problem))
-        if refused := self.rules.accepts(proposal.objective):
+        if refused := self.accepts(proposal.objective):
             return self._reject(trial, refused)
         copied = self._earlier_copy(proposal)
         if copied is not None:
@@ -222,10 +211,10 @@ class Search:
                 self.study.tell(trial, state=TrialState.FAIL)
             return None
         experiment = replace(
-            base,
+            self.base,
             name=f"{self.name} {trial.number}",
-            objective=self.rules.write(proposal.objective),
-            training=replace(base.training, **proposal.training),
+            objective=self.write(proposal.objective),
+            training=replace(self.base.training, **proposal.training),
             seed=TUNING_SEED,
         )
         trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
@@ -239,17 +228,17 @@ class Search:
         """The earlier trial whose objective is the same up to a factor."""
         new = Signature.of(proposal.objective)
         for trial in self.trials:
+            declared = json.loads(trial.user_attrs[EXPERIMENT])
+            if any(declared["training"][name] != value for name, value in proposal.training.items()):
+                continue
             if trial.number not in self._signatures:
-                mapping = json.loads(trial.user_attrs[EXPERIMENT])
-                signature = Signature.of(self.rules.read(mapping["objective"]))
-                self._signatures[trial.number] = signature, mapping["training"]
-            signature, training = self._signatures[trial.number]
-            if all(training[name] == value for name, value in proposal.training.items()) and new.same_as(signature):
+                self._signatures[trial.number] = Signature.of(self.read(declared["objective"]))
+            if new.same_as(self._signatures[trial.number]):
                 return trial
         return None
 
     def _job(self, trial: Trial, experiment: Experiment) -> Job:
-        folder = self.rules.folder / "trials" / folder_name(self.name) / str(trial.number)
+        folder = self.folder / "trials" / folder_name(self.name) / str(trial.number)
         job = run_job(f"{self.name}, trial {trial.number}", experiment, folder)
         self._jobs[job] = trial
         return job

@@ -14,6 +14,7 @@ from goal_analysis.numeric.characteristics import Characteristics, Effect, chara
 from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.language.primitives import s_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import (
@@ -172,11 +173,11 @@ def mining_words(objective: Objective) -> str:
 
 def _aggregators(term: Term) -> str:
     said = []
-    for what, side in (("positives", term.positives), ("negatives", term.negatives)):
-        if side is not None:
-            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
-            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
+    for _, s, side in term.named_sides:
+        numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+        kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+        what = "positives" if s == s_p else "negatives"
+        said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
     return ", ".join(said)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import sympy as sp
 
 from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
-from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective, Term
 
@@ -57,19 +57,14 @@ def along_similarity(objective: Objective) -> Objective | None:
     own = replace(objective, direction=None)
     if rate == 1:
         return own
-    terms = tuple(_times_rate(term, rate) for term in objective.terms)
-    return replace(own, name=f"{objective.name} (recombined)", terms=terms)
 
+    def times_rate(term: Term) -> Term:
+        if rate.is_number:
+            outer, triplet = (None if e is None else rate * e for e in (term.outer, term.triplet))
+            return replace(term, outer=outer, triplet=triplet)
+        return term.with_sides(lambda side, s: replace(side, weight=side.slope(s) * rate.subs(s_p, s)))
 
-def _times_rate(term: Term, rate: sp.Expr) -> Term:
-    if rate.is_number:
-        outer, triplet = (None if e is None else rate * e for e in (term.outer, term.triplet))
-        return replace(term, outer=outer, triplet=triplet)
-    sides = (
-        side and replace(side, weight=side.slope(s) * rate.subs(s_p, s))
-        for side, s in ((term.positives, s_p), (term.negatives, s_n))
-    )
-    return replace(term, **dict(zip(("positives", "negatives"), sides, strict=True)))
+    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms)))
 
 
 def has_constant_weights(objective: Objective) -> bool:
@@ -77,6 +72,6 @@ def has_constant_weights(objective: Objective) -> bool:
     return not objective.relative and all(
         not any(t.has(x_p, x_n) for t in term.triplet_weights)
         and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
-        and not any(side.slope(s).has(s) for side, s in ((term.positives, s_p), (term.negatives, s_n)) if side)
+        and not any(side.slope(s).has(s) for _, s, side in term.named_sides)
         for term in objective.terms
     )

@@ -112,41 +112,38 @@ def recombine(
 
 def _mined(term: Term, mining: Mining) -> Term:
     """The term with other aggregators, of the similarities where T can read them through k and h."""
-    p, n = term.positives, term.negatives
+    chosen = {s_p: (mining.positives, None), s_n: (mining.negatives, mining.selection)}
     if not term.reads_gap_alone and len(term.sides) == 2:
-        return replace(
-            term,
-            positives=p and replace(p, aggregator=mining.positives),
-            negatives=n and replace(n, aggregator=mining.negatives, selection=mining.selection, pool=Pool.OWN),
-        )
-    read = {x: side.inner.subs(s, x) for x, side, s in ((x_p, p, s_p), (x_n, n, s_n)) if side is not None}
+
+        def others(side: Side, s: sp.Symbol) -> Side:
+            aggregator, selection = chosen[s]
+            changed = replace(side, aggregator=aggregator)
+            return changed if s == s_p else replace(changed, selection=selection, pool=Pool.OWN)
+
+        return term.with_sides(others)
+    read = {x: side.inner.subs(s, x) for x, s, side in term.named_sides}
     # A pair weight c of a line k = c·s + d is in Φ(k(x)) already; all others stand beside T.
-    inside = term.is_loss and all(_is_line(side.inner, s) for side, s in ((p, s_p), (n, s_n)) if side is not None)
+    inside = term.is_loss and all(_is_line(side.inner, s) for _, s, side in term.named_sides)
+
+    def of_similarities(side: Side, s: sp.Symbol) -> Side:
+        aggregator, selection = chosen[s]
+        return Side(aggregator, s, weight=None if inside else undetach(side.slope(s)), selection=selection)
+
     if inside:
-        return replace(
-            term,
-            outer=sp.sympify(term.outer).subs(read, simultaneous=True),
-            positives=p and Side(mining.positives, s_p),
-            negatives=n and Side(mining.negatives, s_n, selection=mining.selection),
-        )
-    t = term.triplet_weights[0 if p is not None else 1]
-    return Term(
-        triplet=undetach(t.subs({x: undetach(e) for x, e in read.items()}, simultaneous=True)),
-        positives=p and Side(mining.positives, s_p, weight=undetach(p.slope(s_p))),
-        negatives=n and Side(mining.negatives, s_n, weight=undetach(n.slope(s_n)), selection=mining.selection),
-    )
+        return term.with_sides(of_similarities, outer=sp.sympify(term.outer).subs(read, simultaneous=True))
+    t = term.triplet_weights[0 if term.positives is not None else 1]
+    t = undetach(t.subs({x: undetach(e) for x, e in read.items()}, simultaneous=True))
+    return term.with_sides(of_similarities, outer=None, triplet=t)
 
 
 def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
-    read = {}
-    for x, side, s in ((x_p, term.positives, s_p), (x_n, term.negatives, s_n)):
-        if side is None or not _is_line(side.inner, s):
-            raise ValueError(
-                f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
-                "besides, such as hardest: this objective aggregates other quantities"
-            )
-        slope = sp.diff(side.inner, s)
-        read[s] = (x - side.inner.subs(s, 0)) / slope
+    sides = term.named_sides
+    if len(sides) < 2 or not all(_is_line(side.inner, s) for _, s, side in sides):
+        raise ValueError(
+            f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
+            "besides, such as hardest: this objective aggregates other quantities"
+        )
+    read = {s: (x - side.inner.subs(s, 0)) / sp.diff(side.inner, s) for x, s, side in sides}
     weight = sp.sympify(triplet.expression).subs(read, simultaneous=True)
     if term.outer is not None and term.reads_gap_alone and sp.expand(weight - term.triplet_weights[0]) == 0:
         return term
@@ -154,25 +151,21 @@ def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
 
 
 def _with_pair(term: Term, pair: PairWeights) -> Term:
-    def exchanged(side: Side | None, s: sp.Symbol, weight: sp.Expr) -> Side | None:
-        if side is None:
-            return None
+    weights = {s_p: pair.positive, s_n: pair.negative}
+
+    def exchanged(side: Side, s: sp.Symbol) -> Side:
         own = undetach(sp.diff(side.inner, s))
-        signed = sp.sympify(weight) * _sign(undetach(side.slope(s)), s)
+        signed = sp.sympify(weights[s]) * _sign(undetach(side.slope(s)))
         return replace(side, weight=None if sp.expand(own - signed) == 0 and own == sp.diff(side.inner, s) else signed)
 
-    return replace(
-        term,
-        positives=exchanged(term.positives, s_p, pair.positive),
-        negatives=exchanged(term.negatives, s_n, pair.negative),
-    )
+    return term.with_sides(exchanged)
 
 
 def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
     return bool(inner.is_polynomial(s)) and sp.degree(inner, s) == 1
 
 
-def _sign(slope: sp.Expr, s: sp.Symbol) -> int:
+def _sign(slope: sp.Expr) -> int:
     """−1 where a pair weight is negative in the middle of the range, with every hyperparameter at one half."""
     at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
     value = at.evalf(5)

@@ -12,6 +12,9 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, 
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
+SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
+"""Aggregators log Σ exp(β·x)/β."""
+
 INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
 """Where in the range of the similarity a weight is tried."""
 
@@ -27,56 +30,50 @@ def refusal(objective: Objective) -> str | None:
     below 0. Soft aggregates of similarities leave the range, x_n above and x_p below: T has to be real there. And soft
     aggregates make no triplets, which relative similarities would compare.
     """
-    values = objective.values()
+    values, relative = objective.values(), {r.symbol for r in objective.relative}
     low, high = map(float, objective.similarity.window)
     inside = [low + (high - low) * share for share in INSIDE]
-    relative = {r.symbol for r in objective.relative}
+    below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
+    around = [*product(below, inside), *product(inside, above), *product(below, above)]
     for term in objective.terms:
-        named = []
+        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.named_sides]
+        named = [(where, weight) for where, weight in named if weight is not None]
+        triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
-            named.append(("the triplet weight", term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)))
-        sides = (("P⁺", term.positives), ("P⁻", term.negatives))
-        named += [(name, side.weight) for name, side in sides if side is not None and side.weight is not None]
+            triplet = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+            named.insert(0, ("the triplet weight", triplet))
         for where, expression in named:
-            place = _unreal(undetach(expression).subs(values), [*product(inside, inside)], relative)
+            place = _unreal(undetach(expression).subs(values), [*product(inside, inside)])
             if place:
                 return (
                     f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
                     f"from {low:g} to {high:g}, the range of the similarity {objective.similarity.name}"
                 )
-        soft = {side.aggregator.name for side in term.sides} & {"soft_max", "soft_min", "logsumexp", "softmin"}
-        if not soft:
+        if SOFT.isdisjoint(side.aggregator.name for side in term.sides):
             continue
         if relative:
             return (
                 f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
                 "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
-        if term.triplet is None or term.positives is None or term.negatives is None:
-            continue
-        below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
-        points = (*product(below, inside), *product(inside, above), *product(below, above))
-        t = undetach(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True).subs(values)
-        place = _unreal(t, list(points), relative) if named and named[0][0] == "the triplet weight" else None
-        if place:
-            return (
-                f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
-                f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
-            )
+        if triplet is not None and len(term.sides) == 2:
+            place = _unreal(undetach(triplet).subs(values), around)
+            if place:
+                return (
+                    f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
+                    f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
+                )
     return None
 
 
-def _unreal(weight: sp.Expr, points: list[tuple[float, float]], relative: set[sp.Symbol]) -> str | None:
+def _unreal(weight: sp.Expr, points: list[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
     weight = sp.sympify(weight)
-    if not _may_be_unreal(weight) or weight.free_symbols - {s_p, s_n}:
+    fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
+    if not (fractional or weight.has(sp.log, sp.acos)) or weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))
     for p, n in points:
         if math.isnan(compiled.run(FLOAT, p, n)[0]):
             return ", ".join(f"{s} = {x:.4g}" for s, x in ((s_p, p), (s_n, n)) if s in weight.free_symbols)
     return None
-
-
-def _may_be_unreal(weight: sp.Expr) -> bool:
-    return weight.has(sp.log, sp.acos) or any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))

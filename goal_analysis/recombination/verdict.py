@@ -38,6 +38,7 @@ from goal_analysis.recombination.closed_paths import (
     work_witness,
 )
 from goal_analysis.recombination.directions import LINEAR, along_similarity, has_constant_weights, rate_of
+from goal_analysis.recombination.refusal import SOFT
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
@@ -58,9 +59,7 @@ from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, step, x_n, x_p
-from goal_analysis.symbolic.language.similarity import (
-    SIMILARITIES,
-)
+from goal_analysis.symbolic.language.similarity import SIMILARITIES
 from goal_analysis.symbolic.objective import Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
@@ -71,9 +70,6 @@ from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHOICES = frozenset(("each", "each_mean", "max", "min"))
 """Aggregators that choose or enumerate pairs."""
-
-SOFT = {"soft_max": 1, "soft_min": -1, "logsumexp": 1, "softmin": -1}
-"""Aggregators log Σ exp(β·x)/β, and the sign of β."""
 
 BEYOND = 4
 """By how much aggregates are taken to leave the range of the scores: up to log(pairs)/β, a million pairs at β = 3.5."""
@@ -159,21 +155,13 @@ def loss_of(objective: Objective) -> Objective | None:
     found = verdict_on_scores(objective)
     if not found.integrable or found.loss is None or len(objective.terms) != 1:
         return None
-    term = objective.terms[0]
-    p, n = term.positives, term.negatives
-    selection = None if n is None or getattr(n.selection, "bounds", None) else n.selection
-    linear = _linear_parts(objective)
-    if linear is not None:
-        outer, k, h = linear
-        plain = Term(
-            outer=outer,
-            positives=p and replace(p, inner=k, weight=None),
-            negatives=n and replace(n, inner=h, weight=None),
-        )
-    else:
-        at = {s_p: x_p, s_n: x_n}
-        bare = (p and replace(p, weight=None), n and replace(n, weight=None, selection=selection))
-        plain = Term(outer=found.loss.subs(at, simultaneous=True), positives=bare[0], negatives=bare[1])
+    outer, inner = _linear_parts(objective) or (found.loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True), {})
+
+    def bare(side: Side, s: sp.Symbol) -> Side:
+        cut = not inner and s == s_n and getattr(side.selection, "bounds", None)
+        return replace(side, inner=inner.get(s, side.inner), weight=None, selection=None if cut else side.selection)
+
+    plain = objective.terms[0].with_sides(bare, outer=outer, triplet=None)
     return objective.of_terms((plain,), relative=())
 
 
@@ -191,18 +179,11 @@ def _chosen(objective: Objective, field: WeightField) -> Integrability:
     if of_one.integrable is not True:
         return of_one
     for term in objective.terms:
-        for side, s in ((term.positives, s_p), (term.negatives, s_n)):
-            if side is None or side.aggregator.name not in ("max", "min"):
-                continue
-            if not sign_over(sp.diff(side.inner, s), field.region):
+        for _, s, side in term.named_sides:
+            if side.aggregator in (MAX, MIN) and not sign_over(sp.diff(side.inner, s), field.region):
                 against = _against_several_pairs(objective, field)
-                return (
-                    against
-                    if against.integrable is False
-                    else replace(
-                        against, reason=f"open: two pairs may be alike in {side.inner} and differ in their weights"
-                    )
-                )
+                why = f"open: two pairs may be alike in {side.inner} and differ in their weights"
+                return against if against.integrable is False else replace(against, reason=why)
     why = f"{of_one.reason}, and the loss of the mined triplets is continuous where others are mined"
     return replace(of_one, reason=why)
 
@@ -215,44 +196,32 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
         return _drawn(objective)
     if not depends <= {"not", "order", "threshold"}:
         return Integrability(None, f"open: the selection {names} does not say how it depends on the scores")
-    bare = replace(objective, terms=tuple(_unselected(term) for term in objective.terms))
     if "threshold" not in depends:
-        of_all = _decided(bare)
+        bare = [term.with_sides(lambda side, _: replace(side, selection=None)) for term in objective.terms]
+        of_all = _decided(replace(objective, terms=tuple(bare)))
         sides = [side for term in objective.terms for side in term.sides if side.selection is not None]
-        if (
-            of_all.integrable is True
-            and "order" in depends
-            and not all(s.aggregator in (EACH_MEAN, EACH) for s in sides)
-        ):
-            return Integrability(
-                None, f"open: what the selection {names} leaves out may jump", potential=of_all.potential
-            )
         if of_all.integrable is True:
+            if "order" in depends and not all(side.aggregator in (EACH_MEAN, EACH) for side in sides):
+                why = f"open: what the selection {names} leaves out may jump"
+                return Integrability(None, why, potential=of_all.potential)
             why = f"{of_all.reason}, and the loss of the selected pairs is continuous where others are selected"
             return replace(of_all, reason=why)
-        if of_all.integrable is None or all(keeps_all(s.selection, of_all.witness) for s in sides):
+        if of_all.integrable is None or all(keeps_all(side.selection, of_all.witness) for side in sides):
             return of_all
-        against = work_witness(objective, random_rectangles(objective))
-        if against is not None:
-            return Integrability(False, f"with the selection {names}, {against[0]}", witness=against[1])
-        why = f"open: all pairs show that there is no loss, but the selection {names} leaves out some of theirs"
-        return Integrability(None, why, potential=of_all.potential)
-    only = selections[0]
-    if len(objective.terms) == 1 and len(selections) == 1:
-        if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:
-            return _bounded(objective, field, only)
-        if getattr(only, "epsilon", None) is not None:
-            return _exchanging(objective, field, only.epsilon)
+        known = of_all.potential
+        unknown = f"all pairs show that there is no loss, but the selection {names} leaves out some of theirs"
+    else:
+        only, known = selections[0], None
+        if len(objective.terms) == 1 and len(selections) == 1:
+            if getattr(only, "bounds", None) and {s.aggregator for s in objective.terms[0].sides} <= {EACH, EACH_MEAN}:
+                return _bounded(objective, field, only)
+            if getattr(only, "epsilon", None) is not None:
+                return _exchanging(objective, field, only.epsilon)
+        unknown = f"nothing is known of what happens at the threshold of the selection {names}, and no path showed it"
     against = work_witness(objective, random_rectangles(objective))
     if against is not None:
         return Integrability(False, f"with the selection {names}, {against[0]}", witness=against[1])
-    why = f"open: nothing is known of what happens at the threshold of the selection {names}, and no path showed it"
-    return Integrability(None, why)
-
-
-def _unselected(term: Term) -> Term:
-    p, n = (side and replace(side, selection=None) for side in (term.positives, term.negatives))
-    return replace(term, positives=p, negatives=n)
+    return Integrability(None, f"open: {unknown}", potential=known)
 
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
@@ -355,18 +324,18 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     of_one = integrability(field)
     if of_one.integrable is False:
         return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
-    sides = dict(zip((x_p, x_n), (objective.terms[0].positives, objective.terms[0].negatives), strict=True))
-    region = {x: reach(side, field.similarity) for x, side in sides.items() if side is not None}
-    (term,) = (replace(t, triplet=t.triplet and settled(t.triplet, region)) for t in objective.terms)
+    (term,) = objective.terms
+    region = {x: reach(side, field.similarity) for x, _, side in term.named_sides}
+    term = replace(term, triplet=term.triplet and settled(term.triplet, region))
     objective = objective.of_terms((term,))
     linear = _linear_parts(objective)
     if linear is not None:
-        outer, k, h = linear
-        loss = outer.subs({x_p: k, x_n: h}, simultaneous=True)
+        outer, inner = linear
+        loss = outer.subs({x_p: inner.get(s_p, 0), x_n: inner.get(s_n, 0)}, simultaneous=True)
         why = "T is constant, and the weights of each side are the gradient of an aggregate of ∫P"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
-    multiples = _multiples(term)
-    if multiples is not None:
+    multiples = {s: sp.simplify(side.slope(s) / sp.diff(side.inner, s)) for _, s, side in term.named_sides}
+    if not any(ratio.has(s_p, s_n) for ratio in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
         return _of_aggregates(objective, field, of_one, multiples)
     against = _against_several_pairs(objective, field)
     if against.integrable is not False and _symmetric(term, field):
@@ -375,68 +344,48 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     return replace(against, potential=of_one.potential)
 
 
-def _linear_parts(objective: Objective) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
-    """T·(A⁻[H] − A⁺[K]) of a constant T and aggregates that let it be so: Φ, K = ∫P⁺ and H = ∫P⁻."""
-    if len(objective.terms) != 1 or objective.relative:
-        return None
-    term = objective.terms[0]
-    t = term.triplet_weights[0 if term.positives is not None else 1]
-    field = decompose(objective).field
-    if t.has(x_p, x_n) or not all(_is_summed(side, field) for side in term.sides):
-        return None
-    ranges = field.ranges
-    k, h = (
-        sp.S.Zero if side is None else antiderivative(side.slope(s), s, ranges)
-        for side, s in ((term.positives, s_p), (term.negatives, s_n))
-    )
-    return None if k is None or h is None else (t * gap, k, h)
+def _linear_parts(objective: Objective) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]] | None:
+    """T·(A⁻[H] − A⁺[K]) of a constant T and aggregates that let it be so: Φ, and K = ∫P⁺ with H = ∫P⁻ by similarity.
 
-
-def _is_summed(side: Side, field: WeightField) -> bool:
-    """Whether a side's weights are the gradient of the same aggregate of ∫P: a sum, or a choice that ∫P does not
+    It is so where a side's weights are the gradient of the same aggregate of ∫P: a sum, or a choice that ∫P does not
     change.
     """
-    if side.aggregator.name in LINEAR:
-        return True
-    s = s_n if side.inner == s_n else s_p
-    return side.aggregator in (MAX, MIN) and side.inner == s and sign_over(side.slope(s), field.region) > 0
-
-
-def _multiples(term: Term) -> tuple[sp.Expr, sp.Expr] | None:
-    """c⁺ and c⁻ with P⁺ = c⁺·k′ and P⁻ = c⁻·h′; None where there are none."""
-    found = []
-    for side, s in ((term.positives, s_p), (term.negatives, s_n)):
-        if side is None:
-            found.append(sp.S.Zero)
-            continue
-        ratio = sp.simplify(side.slope(s) / sp.diff(side.inner, s))
-        if ratio.has(s_p, s_n):
+    if len(objective.terms) != 1 or objective.relative:
+        return None
+    (term,), field = objective.terms, decompose(objective).field
+    t = term.triplet_weights[0 if term.positives is not None else 1]
+    if t.has(x_p, x_n):
+        return None
+    inner = {}
+    for _, s, side in term.named_sides:
+        chosen = side.aggregator in (MAX, MIN) and side.inner == s and sign_over(side.slope(s), field.region) > 0
+        found = antiderivative(side.slope(s), s, field.ranges) if chosen or side.aggregator.name in LINEAR else None
+        if found is None:
             return None
-        found.append(ratio)
-    return found[0], found[1]
+        inner[s] = found
+    return t * gap, inner
 
 
 def _of_aggregates(
-    objective: Objective, field: WeightField, of_one: Integrability, multiples: tuple[sp.Expr, sp.Expr]
+    objective: Objective, field: WeightField, of_one: Integrability, multiples: dict[sp.Symbol, sp.Expr]
 ) -> Integrability:
     """W is the field of one triplet at (x_p, x_n), by the chain rule; x_p may fall below the range of the scores, and
     x_n exceed it.
     """
     term = objective.terms[0]
     t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
-    sides = ((s_p, term.positives), (s_n, term.negatives))
-    region = {s: reach(side, field.similarity) for s, side in sides if side is not None}
-    near = {s: attained(side, field) or field.similarity.window for s, side in sides if side is not None}
     nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
-    region, ranges = {**nothing, **region}, {**tried_ranges(field), **nothing, **near}
-    gradient = {s_p: -t * multiples[0], s_n: t * multiples[1]}
+    region = nothing | {s: reach(side, field.similarity) for _, s, side in term.named_sides}
+    near = nothing | {s: attained(side, field) or field.similarity.window for _, s, side in term.named_sides}
+    ranges = {**tried_ranges(field), **near}
+    pull, push = multiples.get(s_p, sp.S.Zero), multiples.get(s_n, sp.S.Zero)
+    gradient = {s_p: -t * pull, s_n: t * push}
     found = decide(gradient, ranges, region)
     if found.integrable is not True:
         why = found.reason.replace("s_p", "x_p").replace("s_n", "x_n")
         beyond = "the aggregates x_p and x_n leave the range of the scores, and there "
         return replace(found, reason=why if found.integrable is None else beyond + why, potential=of_one.potential)
-    factors = Factors(t, *multiples)
-    of_aggregates = replace(field, positive=-gradient[s_p], negative=gradient[s_n], factors=factors)
+    of_aggregates = replace(field, positive=t * pull, negative=t * push, factors=Factors(t, pull, push))
     loss = recover_loss(of_aggregates, potential(of_aggregates))
     if loss is None or (of_one.loss is not None and (loss - of_one.loss).is_number):
         loss = of_one.loss if loss is not None else None
@@ -447,32 +396,19 @@ def _of_aggregates(
 
 def _symmetric(term: Term, field: WeightField) -> bool:
     """Whether the conditions hold for every x_p and x_n, whatever the similarities of the pairs."""
-    t, p, n = term.triplet_weights[0], term.positives, term.negatives
-    if p is None or n is None or (p.inner, n.inner) != (s_p, s_n) or in_steps_alone(t).has(step):
+    t, sides = term.triplet_weights[0], term.named_sides
+    if len(sides) < 2 or any(side.inner != s for _, s, side in sides) or in_steps_alone(t).has(step):
         return False
-    scales = []
-    for side in (p, n):
-        if side.aggregator.name in ("max", "min"):
-            scales.append(None)
-        elif side.aggregator.name in SOFT:
-            parameters = side.aggregator.parameters or (sp.S.One,)
-            scales.append(parameters[0])
-        else:
+    (_, _, p), (_, _, n) = sides
+    conditions = [n.slope(s_n) * sp.diff(t, x_p) + p.slope(s_p) * sp.diff(t, x_n)]
+    for x, s, side in reversed(sides):
+        if side.aggregator.name in SOFT:
+            scale = (side.aggregator.parameters or (sp.S.One,))[0] * (1 if s == s_p else -1)
+            conditions.append((sp.diff(t, x) + scale * t) * sp.diff(side.slope(s), s))
+        elif side.aggregator not in (MAX, MIN):
             return False
-    weight_p, weight_n = p.slope(s_p), n.slope(s_n)
-    conditions = [weight_n * sp.diff(t, x_p) + weight_p * sp.diff(t, x_n)]
-    if scales[1] is not None:
-        conditions.append((sp.diff(t, x_n) - scales[1] * t) * sp.diff(weight_n, s_n))
-    if scales[0] is not None:
-        conditions.append((sp.diff(t, x_p) + scales[0] * t) * sp.diff(weight_p, s_p))
-    wide = replace(
-        field,
-        similarity=replace(
-            field.similarity,
-            opposite=field.similarity.window[0] - BEYOND,
-            identical=field.similarity.window[1] + BEYOND,
-        ),
-    )
+    low, high = field.similarity.window
+    wide = replace(field, similarity=replace(field.similarity, opposite=low - BEYOND, identical=high + BEYOND))
     return not any(witness_against(condition, wide) for condition in conditions)
 
 

@@ -75,6 +75,17 @@ class Term:
         return tuple(side for side in (self.positives, self.negatives) if side is not None)
 
     @property
+    def named_sides(self) -> tuple[tuple[sp.Symbol, sp.Symbol, Side], ...]:
+        """(x_p, s_p, positives) and (x_n, s_n, negatives), of those that the term has."""
+        both = ((x_p, s_p, self.positives), (x_n, s_n, self.negatives))
+        return tuple((x, s, side) for x, s, side in both if side is not None)
+
+    def with_sides(self, change: Callable[[Side, sp.Symbol], Side], **fields: Any) -> Term:
+        """The term with every side that it has changed, by its similarity s, and with other fields."""
+        names = {s_p: "positives", s_n: "negatives"}
+        return replace(self, **{names[s]: change(side, s) for _, s, side in self.named_sides}, **fields)
+
+    @property
     def is_loss(self) -> bool:
         """Whether nothing is prescribed."""
         return self.triplet is None and all(side.weight is None for side in self.sides)
@@ -93,11 +104,10 @@ class Term:
         def of(formula: sp.Expr | None) -> sp.Expr | None:
             return None if formula is None else change(formula)
 
-        p, n = (
-            None if side is None else replace(side, inner=change(side.inner), weight=of(side.weight))
-            for side in (self.positives, self.negatives)
-        )
-        return Term(outer=of(self.outer), positives=p, negatives=n, triplet=of(self.triplet))
+        def changed(side: Side, _: sp.Symbol) -> Side:
+            return replace(side, inner=change(side.inner), weight=of(side.weight))
+
+        return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet))
 
     @property
     def effective_outer(self) -> sp.Expr:

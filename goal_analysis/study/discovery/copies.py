@@ -86,14 +86,12 @@ def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
     """T·P of every side of a term."""
     of_one_pair = {
         x: undetach(side.inner)
-        for x, side in ((x_p, term.positives), (x_n, term.negatives))
-        if side is not None and (side.aggregator.enumerates or side.aggregator in (MAX, MIN))
+        for x, _, side in term.named_sides
+        if side.aggregator.enumerates or side.aggregator in (MAX, MIN)
     }
-    sides = ((term.positives, s_p), (term.negatives, s_n))
-    for weight, (side, s) in zip(term.triplet_weights, sides, strict=True):
-        if side is not None:
-            triplet = undetach(weight).subs(of_one_pair, simultaneous=True)
-            yield sp.sympify(triplet * undetach(side.slope(s))).subs(values)
+    pull, push = (undetach(weight).subs(of_one_pair, simultaneous=True) for weight in term.triplet_weights)
+    for _, s, side in term.named_sides:
+        yield sp.sympify((pull if s == s_p else push) * undetach(side.slope(s))).subs(values)
 
 
 def _aggregates(side: Side | None, values: dict[sp.Symbol, sp.Expr]) -> object:

@@ -227,7 +227,7 @@ def _witnessed(
         apart = all(side.pool is Pool.OWN for side in term.sides)  # else one side's pairs bound the other's aggregate
         if plane is not None and apart and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
             value, region = plane
-            sides = dict(_aggregated(term))
+            sides = {x: side for x, _, side in term.named_sides}
             ends = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
             ranges = {x: span for x, span in ends.items() if span is not None and span[0] < span[1]}
             if len(ranges) == len(ends):
@@ -268,11 +268,11 @@ def _with_active(loss: Objective) -> Objective:
     """The loss with a mean over active values written as a mean where all are."""
     ends = dict.fromkeys((s_p, s_n), (loss.similarity.opposite, loss.similarity.identical))
 
-    def read(side: Side | None) -> Side | None:
-        all_active = side is not None and side.aggregator == MEAN_ACTIVE and sign_over(side.inner, ends) > 0
-        return replace(side, aggregator=MEAN) if all_active and side is not None else side
+    def read(side: Side, _: sp.Symbol) -> Side:
+        all_active = side.aggregator == MEAN_ACTIVE and sign_over(side.inner, ends) > 0
+        return replace(side, aggregator=MEAN) if all_active else side
 
-    terms = tuple(replace(t, positives=read(t.positives), negatives=read(t.negatives)) for t in loss.terms)
+    terms = tuple(term.with_sides(read) for term in loss.terms)
     return loss if terms == loss.terms else replace(loss, terms=terms)
 
 
@@ -283,10 +283,10 @@ def is_continuous_loss(loss: Objective) -> bool:
     if loss.detaches:
         return False
     for term in loss.terms:
-        region = {x: reach(side, loss.similarity) for x, side in _aggregated(term)}
+        region = {x: reach(side, loss.similarity) for x, _, side in term.named_sides}
         if not is_continuous(term.effective_outer, region):
             return False
-        if not all(_is_continuous_side(side, loss.similarity) for _, side in _aggregated(term)):
+        if not all(_is_continuous_side(side, loss.similarity) for side in term.sides):
             return False
     return True
 
@@ -330,7 +330,7 @@ def _is_univariate(part: Objective) -> bool:
     (term,), similarity = part.terms, part.similarity
     if len(term.sides) > 1:
         return False
-    ((x, side),) = _aggregated(term)
+    ((x, _, side),) = term.named_sides
     if side.aggregator.enumerates or _adds(term, x) or _chooses_extremes(side, similarity):
         field = decompose(part).field
         return not poles(field.positive + field.negative, field.region)
@@ -355,20 +355,13 @@ def _adds(term: Term, x: sp.Symbol) -> bool:
 def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
     """c where the weights are c times those of the loss when it stops no gradient, and that is continuous."""
     (term,) = loss.terms
-    factors, plain = set(), {}
-    for x, side in _aggregated(term):
-        s, inner = (s_p if x is x_p else s_n), undetach(side.inner)
+    factors = set()
+    for _, s, side in term.named_sides:
+        inner = undetach(side.inner)
         factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)) if inner.has(s) else sp.S.One)
-        plain["positives" if x is x_p else "negatives"] = replace(side, inner=inner)
     factor = factors.pop()
-    continuous = not factors and factor.is_number and is_continuous_loss(loss.of_terms((replace(term, **plain),)))
-    return factor if continuous else None
-
-
-def _aggregated(term: Term) -> Iterator[tuple[sp.Symbol, Side]]:
-    for x, side in ((x_p, term.positives), (x_n, term.negatives)):
-        if side is not None:
-            yield x, side
+    plain = term.with_sides(lambda side, _: replace(side, inner=undetach(side.inner)))
+    return factor if not factors and factor.is_number and is_continuous_loss(loss.of_terms((plain,))) else None
 
 
 _PLACES = tuple(sp.Dummy(real=True) for _ in range(2))
@@ -434,8 +427,7 @@ def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
     """
     at: dict[sp.Symbol, sp.Expr] = {}
     region = {}
-    for x, side in _aggregated(term):
-        s = s_p if x is x_p else s_n
+    for x, s, side in term.named_sides:
         if side.aggregator.enumerates or _adds(term, x):
             at[x], region[s] = side.inner, (similarity.opposite, similarity.identical)
         elif _is_continuous_side(side, similarity):

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import ast
 import builtins
-import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-ENGINE = "goal_analysis.numeric.engine"
+from goal_analysis.recombination.export.module import STATED, Exported
+
+ENGINE, TEMPLATE = "goal_analysis.numeric.engine", Exported.__module__
 
 VALUES = ("Functions", "Term", "Side", "Aggregator")
-"""The engine's values that a file states; everything else is constructed by the engine itself."""
+"""The engine's values that a file states by the names of their fields; the engine itself constructs everything else."""
 
 FOLLOWED = "goal_analysis"
 """Modules of this package are cut; those that are needed of others are imported, but for a user's own."""
@@ -28,21 +31,25 @@ FOLLOWED = "goal_analysis"
 ALONE = frozenset(("torch", *sys.stdlib_module_names))
 """What an exported file may import."""
 
+SHAPES = frozenset(("Float", "Int", "Bool"))
+
 
 @dataclass
 class Cutting:
     """Definitions that were cut so far.
 
     Args:
+        known: what expressions always are, such as ``side.selection``; ``...`` is anything but None. Branches that
+            never run are left out.
+        read: the fields of the engine's values that are read; the others are left out.
         own: modules that are followed besides those of the package.
-        known: what expressions of the engine always are, such as ``side.selection``; ``...`` is anything but None.
-            Branches that never run are left out.
     """
 
-    own: frozenset[str] = frozenset()
-    known: Mapping[str, Any] = field(default_factory=dict)
-    _pieces: dict[tuple[str, str], str] = field(default_factory=dict)
-    _imports: dict[str, None] = field(default_factory=dict)
+    known: Mapping[str, Any]
+    read: frozenset[str]
+    own: set[str] = field(default_factory=set)
+    imports: set[tuple[str, str]] = field(default_factory=set)
+    _pieces: dict[tuple[str, str], ast.stmt] = field(default_factory=dict)
 
     def take(self, module: str, name: str) -> None:
         """Cut a definition and all that it uses.
@@ -50,188 +57,170 @@ class Cutting:
         Raises:
             ValueError: it uses what an exported file cannot have, or its source cannot be read.
         """
-        if (module, name) in self._pieces:
-            return
         names = _names_of(module)
         if name not in names:
             raise ValueError(f"export: got {name!r}, which {module} does not define in a statement of its own")
-        node, text = names[name]
+        node = names[name]
+        if (module, name) in self._pieces or (module == TEMPLATE and name in STATED):
+            return
         if isinstance(node, ast.Import | ast.ImportFrom):
             self._take_import(module, node, name)
             return
-        for other, _ in self._pieces:
-            if _ == name and other != module:
-                raise ValueError(f"export: got {name!r} of {other} and of {module} but expected one of that name")
-        self._pieces[module, name] = ""  # it may use itself
-        text = _shortened(node, text)
-        if module.startswith(ENGINE):
-            text = _decided(text, self.known)
-        for used in _used(ast.parse(text).body[0]):
+        for other in (m for m, known in self._pieces if known == name):
+            raise ValueError(f"export: got {name!r} of {other} and of {module} but expected one of that name")
+        self._pieces[module, name] = node  # it may use itself
+        is_engine = module.startswith(ENGINE)
+        node = _Shortened(self.read if is_engine else None).visit(deepcopy(node))
+        node = self._decided(node) if is_engine or module == TEMPLATE else node
+        for used in _used(node):
             if used in names:
                 self.take(module, used)
             elif not hasattr(builtins, used):
                 raise ValueError(f"export: {name}: got {used!r}, which {module} does not define")
         del self._pieces[module, name]
-        self._pieces[module, name] = text
+        self._pieces[module, name] = node
 
     def _take_import(self, module: str, node: ast.Import | ast.ImportFrom, name: str) -> None:
         alias = next(a for a in node.names if (a.asname or a.name).split(".")[0] == name)
-        source = node.module if isinstance(node, ast.ImportFrom) else alias.name
-        if isinstance(node, ast.ImportFrom) and source and (source.split(".")[0] == FOLLOWED or source in self.own):
+        source = (node.module or ".") if isinstance(node, ast.ImportFrom) else alias.name
+        if isinstance(node, ast.ImportFrom) and (source.split(".")[0] == FOLLOWED or source in self.own):
             if alias.asname and alias.asname != alias.name:
                 raise ValueError(f"export: {module} imports {alias.name} as {name} but expected its own name")
             self.take(source, alias.name)
             return
-        if (source or ".").split(".")[0] not in ALONE:
+        if source.split(".")[0] not in ALONE:
             raise ValueError(
                 f"export: got the import of {source} in {module} but expected torch and Python's own alone"
             )
-        as_name = f" as {alias.asname}" if alias.asname else ""
-        head = f"from {source} import" if isinstance(node, ast.ImportFrom) else "import"
-        self._imports[f"{head} {alias.name}{as_name}"] = None
+        said = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+        self.imports.add((source if isinstance(node, ast.ImportFrom) else "", said))
 
-    def unread(self, besides: str) -> frozenset[str]:
-        """The fields of the engine's values that neither the definitions read nor this code; they are left out."""
-        fields = {
-            key: re.findall(r"^    (\w+): .*", text, re.M)
-            for key, text in self._pieces.items()
-            if key[0].startswith(ENGINE) and key[1] in VALUES
-        }
-        code = "\n".join([besides, *self._pieces.values()])
-        read = {n.attr for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute)}
-        for key, names in fields.items():
-            for name in set(names) - read:
-                self._pieces[key] = re.sub(rf"^    {name}: .*\n?", "", self._pieces[key], flags=re.M).rstrip()
-        return frozenset(name for names in fields.values() for name in names) - read
+    def _decided(self, node: Any) -> ast.stmt:
+        """A definition without the branches that never run, and without names that are always empty."""
+        while True:
+            names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+            uses = Counter(n.id for n in names)
+            stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
+            empty = [ast.unparse(n.targets) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)]
+            facts = {**self.known, **{name: False for name in empty if stored[name] == 1}}
+            decided = _Decided(facts, {name for name in empty if uses[name] == 1})
+            node = decided.visit(node)
+            if not decided.changed:
+                return node
 
-    def text(self) -> tuple[str, str]:
-        """The imports, and the definitions."""
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that the definitions read."""
+        return frozenset(
+            n.attr for piece in self._pieces.values() for n in ast.walk(piece) if isinstance(n, ast.Attribute)
+        )
+
+    def text(self) -> tuple[str, str, str]:
+        """The imports, the definitions of the engine, and those of the file's own module."""
         grouped: dict[str, list[str]] = {}
-        plain = []
-        for line in self._imports:
-            if line.startswith("from "):
-                head, _, names = line.partition(" import ")
-                grouped.setdefault(head, []).append(names)
-            else:
-                plain.append(line)
-        imports = sorted(plain) + sorted(f"{head} import {', '.join(sorted(n))}" for head, n in grouped.items())
-        return "\n".join(imports), "\n\n".join(self._pieces.values())
+        for source, name in sorted(self.imports):
+            grouped.setdefault(f"from {source} import" if source else f"import {name}", []).append(
+                name if source else ""
+            )
+        pieces = ["", ""]
+        for (module, _), piece in self._pieces.items():
+            pieces[module == TEMPLATE] += ast.unparse(piece) + "\n\n"
+        return "\n".join(f"{head} {', '.join(names)}" for head, names in grouped.items()), *map(str.rstrip, pieces)
 
 
-_PARSED: dict[str, dict[str, tuple[ast.stmt, str]]] = {}
+class _Shortened(ast.NodeTransformer):
+    """The first sentence of every docstring, plain tensors for annotated shapes, and fields that are read alone."""
+
+    def __init__(self, read: frozenset[str] | None) -> None:
+        self.read = read
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if self.read is not None and node.name in VALUES:
+            fields = (n for n in node.body if isinstance(n, ast.AnnAssign))
+            unread = [n for n in fields if ast.unparse(n.target) not in self.read]
+            node.body = [n for n in node.body if n not in unread]
+        return self.visit_FunctionDef(node)
+
+    def visit_FunctionDef(self, node: Any) -> ast.AST:
+        doc = ast.get_docstring(node)
+        if doc is not None and node.name in ("forward", "setup_context", "backward") and len(node.body) > 1:
+            del node.body[0]  # torch says what they are for
+        elif doc is not None:
+            node.body[0] = ast.Expr(ast.Constant(" ".join(doc.split("\n\n")[0].split())))
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        is_shape = isinstance(node.value, ast.Name) and node.value.id in SHAPES
+        return ast.Name("Tensor", ast.Load()) if is_shape else self.generic_visit(node)
 
 
-def _names_of(module: str) -> dict[str, tuple[ast.stmt, str]]:
-    """What every name at a module's top level stands for, and its source."""
-    if module in _PARSED:
-        return _PARSED[module]
-    loaded: ModuleType | None = sys.modules.get(module)
+class _Decided(ast.NodeTransformer):
+    """What is left where some expressions always are what is known of them, without assignments that nothing reads."""
+
+    def __init__(self, known: Mapping[str, Any], unread: set[str]) -> None:
+        self.known, self.unread, self.changed = known, unread, False
+
+    def truth(self, test: ast.expr) -> bool | None:
+        """Whether a condition always holds or never; None where that is not known."""
+        if isinstance(test, ast.BoolOp):
+            parts, decisive = [self.truth(part) for part in test.values], isinstance(test.op, ast.Or)
+            return decisive if decisive in parts else None if None in parts else not decisive
+        if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant):
+            left, right = ast.unparse(test.left), test.comparators[0].value
+            if left not in self.known or (self.known[left] is ... and right is not None):
+                return None
+            return (self.known[left] == right) == isinstance(test.ops[0], ast.Is | ast.Eq)
+        found = self.known.get(ast.unparse(test), ...)
+        return None if found is ... else bool(found)
+
+    def visit_If(self, node: ast.If | ast.IfExp) -> Any:
+        found = self.truth(node.test)
+        if found is None:
+            return self.generic_visit(node)
+        self.changed = True
+        return node.body if found else node.orelse
+
+    visit_IfExp = visit_If
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        open_ = [value for value in node.values if self.truth(value) is not isinstance(node.op, ast.And)]
+        self.changed |= len(open_) < len(node.values)
+        node.values = open_ or node.values[-1:]
+        return self.generic_visit(node) if len(node.values) > 1 else node.values[0]
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        unread = ast.unparse(node.targets) in self.unread
+        self.changed |= unread
+        return None if unread else self.generic_visit(node)
+
+
+def _is_empty(value: ast.expr) -> bool:
+    return isinstance(value, ast.Tuple) and not value.elts
+
+
+@cache
+def _names_of(module: str) -> dict[str, ast.stmt]:
+    """What every name at a module's top level stands for."""
     try:
-        path = Path(str(getattr(loaded, "__file__", None)))
-        source = path.read_text("utf-8")
+        source = Path(str(getattr(sys.modules.get(module), "__file__", None))).read_text("utf-8")
     except OSError as problem:
         raise ValueError(f"export: got no source of {module} but expected a module whose file can be read") from problem
-    lines = source.splitlines()
-    found: dict[str, tuple[ast.stmt, str]] = {}
+    found: dict[str, ast.stmt] = {}
     for node in ast.parse(source).body:
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        text = "\n".join(lines[first - 1 : node.end_lineno])
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found[node.name] = node, text
+            found[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Name):
-                    found[target.id] = node, text
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id: node for target in targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                found[(alias.asname or alias.name).split(".")[0]] = node, text
-    _PARSED[module] = found
+            found |= {(alias.asname or alias.name).split(".")[0]: node for alias in node.names}
     return found
 
 
 def _used(node: ast.stmt) -> list[str]:
-    """The names that a definition reads, in order, but for those that it binds itself; shapes are no names."""
-    bound = {a.arg for n in ast.walk(node) if isinstance(n, ast.arguments) for a in _arguments(n)}
-    stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    stored |= {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    shapes = {"Float", "Int", "Bool"}
-    names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
-    return [name for name in dict.fromkeys(names) if name not in bound | stored | shapes]
-
-
-def _arguments(node: ast.arguments) -> list[ast.arg]:
-    extra = [a for a in (node.vararg, node.kwarg) if a is not None]
-    return [*node.posonlyargs, *node.args, *node.kwonlyargs, *extra]
-
-
-def _shortened(node: ast.stmt, text: str) -> str:
-    """The source with the first sentence of every docstring, and plain tensors for annotated shapes."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and (doc := ast.get_docstring(inner, clean=False)):
-            first = doc.strip().split("\n\n")[0]
-            text = text.replace(f'"""{doc}"""', f'"""{first}"""', 1)
-            if (
-                inner.name in ("forward", "setup_context", "backward") and len(inner.body) > 1
-            ):  # torch says what they are for
-                text = re.sub(rf'\n *"""{re.escape(first)}"""', "", text, count=1)
-    text = re.sub(r'\b(?:Float|Int|Bool)\[Tensor, "[^"]*"\]', "Tensor", text).replace('"""\n\n', '"""\n')
-    return re.sub(r"  # pyright: .*", "", text)
-
-
-def _decided(text: str, known: Mapping[str, Any]) -> str:
-    """The source of a definition without the branches that never run, and without names that are always empty."""
-    while True:
-        nodes = list(ast.walk(ast.parse(text)))
-        names = [n.id for n in nodes if isinstance(n, ast.Name)]
-        stored = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        empty = {
-            n.targets[0].id: n
-            for n in nodes
-            if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name) and ast.unparse(n.value) == "()"
-        }
-        empty = {name: n for name, n in empty.items() if stored.count(name) == 1}
-        unread = next((n for name, n in empty.items() if names.count(name) == 1), None)
-        facts = {**known, **dict.fromkeys(empty, False)}
-        lines = text.splitlines()
-        chained = [n for n in nodes if isinstance(n, ast.If) and lines[n.lineno - 1].lstrip().startswith("elif")]
-        chained += [n for n in nodes if isinstance(n, ast.If) and n.orelse[:1] and n.orelse[0] in chained]
-        branches = (n for n in nodes if isinstance(n, ast.If | ast.IfExp) and n not in chained)
-        decided = next((n for n in branches if _truth(n.test, facts) is not None), None)
-        if decided is not None:
-            text = _with_one_branch(text, decided, bool(_truth(decided.test, facts)))
-        elif unread is not None:
-            text = _with_lines(text, unread, [])
-        else:
-            return text
-
-
-def _truth(test: ast.expr, known: Mapping[str, Any]) -> bool | None:
-    """Whether a condition always holds or never; None where that is not known."""
-    if isinstance(test, ast.BoolOp):
-        parts, decisive = [_truth(part, known) for part in test.values], isinstance(test.op, ast.Or)
-        return decisive if decisive in parts else None if None in parts else not decisive
-    if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant) and len(test.ops) == 1:
-        left, right = known.get(ast.unparse(test.left), _UNKNOWN), test.comparators[0].value
-        if left is _UNKNOWN or (left is ... and right is not None):
-            return None
-        return (left == right) == isinstance(test.ops[0], ast.Is | ast.Eq)
-    found = known.get(ast.unparse(test), _UNKNOWN)
-    return None if found is _UNKNOWN or found is ... else bool(found)
-
-
-_UNKNOWN = object()
-
-
-def _with_one_branch(text: str, node: ast.If | ast.IfExp, first: bool) -> str:
-    if isinstance(node, ast.IfExp):
-        whole, kept = (ast.get_source_segment(text, n) or "" for n in (node, node.body if first else node.orelse))
-        return text.replace(whole, kept, 1)
-    lines = text.splitlines()
-    kept = node.body if first else node.orelse
-    inside = lines[kept[0].lineno - 1 : kept[-1].end_lineno] if kept else []
-    return _with_lines(text, node, [line.removeprefix("    ") for line in inside])
-
-
-def _with_lines(text: str, node: ast.stmt, lines: list[str]) -> str:
-    before = text.splitlines()
-    return "\n".join([*before[: node.lineno - 1], *lines, *before[node.end_lineno :]])
+    """The names that a definition reads, in order, but for those that it binds itself."""
+    bound = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+    bound |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    bound |= {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    read = (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+    return [name for name in dict.fromkeys(read) if name not in bound]

@@ -1,0 +1,101 @@
+"""What an exported file has besides formulas and the engine: the module that trains, and its check.
+
+Both are cut as the engine is. The names in capitals are what a file states of its objective.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from goal_analysis.numeric.engine.dense import loss, weight_matrix
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate
+
+FUNCTIONS = Functions(())
+RECORDED: Any = ()
+SIMILARITY = "dot"
+DIRECTION: Any = None
+UNIT, MOVED, QUICK, VALUED, DRAWN = True, True, True, True, True
+"""Whether embeddings are normalised, the direction is another than the similarity's own, there is the tiled way, the
+loss has a value, and a selection may draw at random.
+"""
+
+STATED = ("FUNCTIONS", "RECORDED", "SIMILARITY", "DIRECTION", "scores_of")
+
+
+def scores_of(x: Tensor, y: Tensor) -> Tensor:
+    """S."""
+    return x @ y.T
+
+
+class Exported(nn.Module):
+    """An objective by its gradient: the value trains, times the upstream gradient, and is no loss."""
+
+    def forward(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+        """The surrogate of embeddings, rows x and columns y; equal ids match, by default row i and column i."""
+        x, y = (e.to(torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)) for e in (x, y))
+        if UNIT and not all(((e.detach().norm(dim=1) - 1).abs() <= 1e-2).all() for e in (x, y)):
+            x, y = nn.functional.normalize(x, dim=1), nn.functional.normalize(y, dim=1)
+        if QUICK:
+            value = quick_surrogate(FUNCTIONS, SIMILARITY, x, y, row_ids, column_ids)
+            if value is not None:
+                return value
+        positives = self.matches(x, y, row_ids, column_ids)
+        if MOVED:
+            with torch.no_grad():
+                s = scores_of(x, y)
+                w = weight_matrix(FUNCTIONS, s, positives, ~positives)
+                made = (*DIRECTION(w, x, y), (w * s).sum())
+            return Prescribed.apply(x, y, *made)
+        else:
+            return self.from_scores(scores_of(x, y), positives, ~positives)
+
+    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The surrogate of scores from anywhere, and of which pairs match and which do not."""
+        with torch.no_grad():
+            w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives)
+        return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
+
+    if VALUED:
+
+        def loss(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+            """The loss whose gradient this is, but where it is detached; fit for a curve."""
+            positives = self.matches(x, y, row_ids, column_ids)
+            return loss(FUNCTIONS, scores_of(x, y), positives, ~positives)
+
+    @staticmethod
+    def matches(x: Tensor, y: Tensor, row_ids: Tensor | None, column_ids: Tensor | None) -> Tensor:
+        """Which pairs match."""
+        if row_ids is None and len(x) != len(y):
+            raise ValueError(f"got {len(x)} rows and {len(y)} columns without ids but expected the ids, or as many")
+        rows = torch.arange(len(x), device=x.device) if row_ids is None else row_ids
+        columns = rows if column_ids is None else column_ids
+        if len(rows) != len(x) or len(columns) != len(y):
+            raise ValueError(f"got {len(rows)} and {len(columns)} ids but expected {len(x)} and {len(y)}")
+        return rows[:, None] == columns
+
+
+def checked_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings and ids that a file checks itself on."""
+    x = torch.sin(torch.arange(1.0, 21, dtype=torch.float64)).view(5, 4)
+    y = x + torch.cos(torch.arange(1.0, 21, dtype=torch.float64) * 3).view(5, 4) / 2
+    x, y = (nn.functional.normalize(e, dim=1) for e in (x, y))
+    return x, y, torch.tensor([0, 1, 1, 2, 3])
+
+
+def check() -> None:
+    """Hold W on a batch against what it was when this file was written, and look for finite gradients."""
+    recorded = torch.tensor(RECORDED, dtype=torch.float64)
+    x, y, ids = checked_batch()
+    if DRAWN:
+        torch.manual_seed(0)
+    s = scores_of(x, y).requires_grad_()
+    (w,) = torch.autograd.grad(Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids), s)
+    assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {w} but expected {recorded}"
+    x.requires_grad_()
+    made = torch.autograd.grad(2 * Exported()(x, y, ids), x)[0]
+    assert made.isfinite().all(), "got a gradient that is not finite"
+    print("Exported: as it was written")

@@ -246,7 +246,6 @@ def measure(
 
 
 def _measurable(target: str) -> Callable[..., Any]:
-    """The callable or the class of a name, or an objective of embeddings."""
     from goal_analysis.recombination.text import imported
 
     module, colon, name = target.rpartition(":")

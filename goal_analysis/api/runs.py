@@ -184,7 +184,6 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
 
 
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
-    """Keywords as the assignments that they stand for: of the training where they have no path."""
     from goal_analysis.vse.loop.experiment import TrainingOptions
 
     known = [f.name for f in fields(TrainingOptions)]

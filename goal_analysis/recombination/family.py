@@ -183,7 +183,6 @@ def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
 
 
 def _equal(one: PairWeights, other: PairWeights) -> bool:
-    """Whether pair weights are equal under some pairing of their hyperparameters."""
     if one.relative or other.relative:
         return False
     own, its = ([h.symbol for h in p.hyperparameters] for p in (one, other))
@@ -211,7 +210,6 @@ def _differs(difference: sp.Expr, ranges: dict) -> bool:
 
 
 def _resolved(parts: Parts, triplet: str, pair: str):
-    """The two weights, or why there are none."""
     try:
         t, p = parts.resolved(triplet, pair)
     except NoTwin as problem:

@@ -261,7 +261,6 @@ class GradientObjective(nn.Module):
     def _accepted(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The embeddings, checked, and normalised where that is needed."""
         check_shapes(images, texts, image_ids, text_ids)
         of_images, of_texts = lengths(images), lengths(texts)
         if are_unit(torch.cat((of_images, of_texts))):  # what is not finite has no length of 1

@@ -149,7 +149,6 @@ class AcrossProcesses(nn.Module):
         return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
 
     def _joined(self, own: Tensor, rows: list[int]) -> Tensor:
-        """The rows of all ranks, those of this one with their history."""
         if not any(rows):
             return own
         padded = own.detach().new_zeros((max(rows), *own.shape[1:]))

@@ -69,7 +69,6 @@ def text_of(given: Any, known: Parts) -> str:
 
 
 def _reader(given: Any, known: Parts) -> Callable[[Mapping[str, Any]], Objective]:
-    """What reads text, or takes a value, with these hyperparameters."""
     if not isinstance(given, str):
         value = getattr(given, "objective", given)
         if not isinstance(value, Objective):

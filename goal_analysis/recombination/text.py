@@ -104,7 +104,6 @@ def parse_objective(
 
 
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
-    """The objective of these names, at its defaults."""
     losses = {loss.name: loss for loss in parts.losses}
     check_names(head, pair, losses, [t.name for t in parts.triplet_weights], [p.name for p in parts.pair_weights])
     mined = None if mining is None else mining_text(mining_of(mining))
@@ -166,7 +165,6 @@ def _module_of(path: Path) -> Any:
 
 
 def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
-    """The assignments within parentheses."""
     said = []
     for assignment in text.split(",") if text and text.strip() else ():
         name, equals, value = (part.strip() for part in assignment.partition("="))
@@ -177,7 +175,6 @@ def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
 
 
 def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
-    """The fields that words say."""
     found = {}
     for name, word in said:
         if name in found:
@@ -191,7 +188,6 @@ def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
 def _settings(
     said: list[tuple[str, str]], objective: Objective, owner: str, parts: Parts | None = None
 ) -> Iterator[tuple[str, float]]:
-    """Pairs of a hyperparameter's name in the objective and its value."""
     known = {h.name: h for h in objective.hyperparameters}
     if said and parts is not None:  # pair weights call their hyperparameters by their own names
         for h in parts.pair(owner).hyperparameters:

@@ -166,7 +166,6 @@ def loss_of(objective: Objective) -> Objective | None:
 
 
 def _at_values(objective: Objective) -> Objective:
-    """The objective with numbers for hyperparameters."""
     values = objective.values()
     relative = tuple(
         replace(r, contribution=r.contribution.subs(values), member=r.member.subs(values)) for r in objective.relative
@@ -225,7 +224,6 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
 
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
-    """All triplets within bounds: what jumps there jumps as any weight does."""
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
     if getattr(selection, "margin", None) == 0:
         why = "no triplet is within a margin of 0: W is zero"
@@ -267,7 +265,6 @@ def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
 
 
 def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Integrability:
-    """The hardest negative, or all of them where |s_p − s_n| < ε."""
     as_hardest = _chosen(objective, field)
     if as_hardest.integrable is not True or epsilon == 0:
         return as_hardest
@@ -299,7 +296,6 @@ def _drawn(objective: Objective) -> Integrability:
 
 
 def _times(field: WeightField, factor: sp.Expr) -> WeightField:
-    """The field with another factor in its triplet weight."""
     factors = field.factors
     return replace(
         field,
@@ -310,7 +306,6 @@ def _times(field: WeightField, factor: sp.Expr) -> WeightField:
 
 
 def _several(objective: Objective, field: WeightField) -> Integrability:
-    """Several terms with prescribed parts beside soft aggregates: each by itself, or a witness against the whole."""
     singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
     if all(one.integrable is True for one in singles):
         return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
@@ -318,7 +313,6 @@ def _several(objective: Objective, field: WeightField) -> Integrability:
 
 
 def _soft(objective: Objective, field: WeightField) -> Integrability:
-    """One term with soft aggregates."""
     if objective.relative:
         return Integrability(None, "open: pair weights that read other pairs beside soft aggregates")
     of_one = integrability(field)
@@ -395,7 +389,6 @@ def _of_aggregates(
 
 
 def _symmetric(term: Term, field: WeightField) -> bool:
-    """Whether the conditions hold for every x_p and x_n, whatever the similarities of the pairs."""
     t, sides = term.triplet_weights[0], term.named_sides
     if len(sides) < 2 or any(side.inner != s for _, s, side in sides) or in_steps_alone(t).has(step):
         return False

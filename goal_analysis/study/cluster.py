@@ -64,7 +64,6 @@ class RayCluster:
 
 
 def _call(job: Job, folder: str) -> object:
-    """Make a job's call in this process, in the folder of the driver; its exit code."""
     os.chdir(folder)
     try:
         job.call()

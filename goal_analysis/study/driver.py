@@ -216,7 +216,6 @@ class Driver:
         self.progress = now
 
     def _write(self, running: tuple[str, ...]) -> None:
-        """Write down how far the study is, where that is new."""
         self.progress = replace(self.progress, running=running)
         if self.progress != self._written:
             write_json(self.folder / PROGRESS, asdict(self.progress))

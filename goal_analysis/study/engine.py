@@ -191,7 +191,6 @@ class LocalProcesses:
 
 
 def _devices() -> tuple[str, ...]:
-    """The CUDA devices that this process sees."""
     import torch
 
     count, named = torch.cuda.device_count(), os.environ.get(VISIBLE)

@@ -37,7 +37,6 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
 
 
 def _check_same_data(folders: Iterable[Path]) -> None:
-    """Raise unless all runs that name the same data have seen the same content."""
     first: dict[str, tuple[Path, str]] = {}
     for folder in folders:
         record = read_run(folder)

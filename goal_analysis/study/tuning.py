@@ -155,7 +155,6 @@ def tuned_comparison(
 
 
 def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int, probe_steps: int) -> int:
-    """Write down what is studied, or refuse another study than the folder has; return the steps between probes."""
     experiment = replace(base, seed=0, objective="")
     declared = {
         c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates

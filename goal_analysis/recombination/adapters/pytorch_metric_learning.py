@@ -116,7 +116,6 @@ class MetricObjective(BaseMetricLossFunction):
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
 
     def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
-        """The objective with the embeddings as anchors and, where triplets are given, none but these."""
         objective = self.objective.objective
         if triplets is not None:
             objective = recombine(objective, mining="all")

@@ -96,7 +96,6 @@ class Cutting:
         self.imports.add((source if isinstance(node, ast.ImportFrom) else "", said))
 
     def _decided(self, node: Any) -> ast.stmt:
-        """A definition without the branches that never run, and without names that are always empty."""
         while True:
             names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
             uses = Counter(n.id for n in names)
@@ -200,7 +199,6 @@ def _is_empty(value: ast.expr) -> bool:
 
 @cache
 def _names_of(module: str) -> dict[str, ast.stmt]:
-    """What every name at a module's top level stands for."""
     try:
         source = Path(str(getattr(sys.modules.get(module), "__file__", None))).read_text("utf-8")
     except OSError as problem:
@@ -218,7 +216,6 @@ def _names_of(module: str) -> dict[str, ast.stmt]:
 
 
 def _used(node: ast.stmt) -> list[str]:
-    """The names that a definition reads, in order, but for those that it binds itself."""
     bound = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     bound |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     bound |= {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)}

@@ -79,8 +79,6 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
 
 
 class _File:
-    """What a file states of an objective, and the definitions that it is going to have."""
-
     def __init__(self, value: Objective, way: str) -> None:
         self.value, self.functions = value, functions_of(value)
         own_scores = value.similarity.tensors is not None
@@ -136,13 +134,11 @@ class _File:
         return "float('inf')" if value == float("inf") else repr(value)
 
     def _taken(self, one: Any) -> str:
-        """The name of a function or a class, which is cut."""
         self.cutting.own |= {one.__module__}
         self.cutting.take(one.__module__, one.__name__)
         return one.__name__
 
     def _formula(self, formula: Formula, place: tuple[str, ...]) -> str:
-        """A compiled formula as a function of the file, operation for operation; its name."""
         _, term, *inner, field = place
         side = {"positives": "positive_", "negatives": "negative_"}.get(inner[0] if inner else "", "")
         name = side + field + (term if len(self.functions.terms) > 1 else "")
@@ -168,7 +164,6 @@ class _File:
         return known
 
     def _scores(self) -> str:
-        """The expression of the scores of ``x`` and ``y``."""
         similarity = self.value.similarity
         if similarity.tensors is not None:
             return f"{self.said(similarity.tensors, ())}(x, y)"
@@ -180,7 +175,6 @@ class _File:
 
 
 def _laid_out(head: str, parts: list[str]) -> str:
-    """A call, or a tuple, one part a line where it is long."""
     text = f"{head}({', '.join(parts)}{'' if head else ','})"
     return (
         text
@@ -190,7 +184,6 @@ def _laid_out(head: str, parts: list[str]) -> str:
 
 
 def _known(functions: Functions) -> dict[str, Any]:
-    """What the engine's expressions always are in these functions; see `Cutting`."""
     terms = functions.terms
     sides = [side for term in terms for side in (term.positives, term.negatives)]
     there = [side for side in sides if side is not None]
@@ -220,7 +213,6 @@ def _recorded(module: GradientObjective) -> str:
 
 
 def _docstring(module: GradientObjective, name: str) -> str:
-    """What a file says of itself: formula, derivation, verdict."""
     value, found = module.objective, module.describe()
     settings = ", ".join(f"{h} = {number:g}" for h, number in found.settings.items())
     paragraphs = [

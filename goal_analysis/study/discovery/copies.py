@@ -83,7 +83,6 @@ class Signature:
 
 
 def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
-    """T·P of every side of a term."""
     of_one_pair = {
         x: undetach(side.inner)
         for x, _, side in term.named_sides

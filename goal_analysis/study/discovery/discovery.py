@@ -135,7 +135,6 @@ def _contenders(search: Search, count: int = 1) -> Iterator[Contender]:
 
 
 def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
-    """One job of every search in turn, until no search has any."""
     coming = {search: search.jobs() for search in searches}
     while coming:
         for search in list(coming):
@@ -148,8 +147,6 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 
 
 def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
-    """Write down what is searched for, or refuse another discovery than the folder has."""
-
     def going_on(before: dict) -> dict:
         begun = before["budgets"]
         smaller = begun.keys() != budgets.keys() or any(begun[name] > budget for name, budget in budgets.items())
@@ -200,7 +197,6 @@ _LUCK = "The best of many trials is so partly by luck. Its number there is no es
 
 
 def _known(contender: Contender, base: Experiment) -> Iterator[str]:
-    """What is known of a contender, a line of a list each."""
     objective = contender.objective
     about = described(objective, verdict(objective))
     factors, field = about.weights.factors, about.weights

@@ -105,8 +105,6 @@ def batches(draw: _Draw) -> dict[str, float | int]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """Choices and rounded numbers of a trial."""
-
     trial: BaseTrial
 
     def choice(self, name: str, among: tuple) -> Any:
@@ -123,7 +121,6 @@ class _Draw:
 
 
 def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:
-    """A formula of the pair's hardness v, from −1 to 1."""
     kind = draw.choice(side, SHAPES)
     if kind == "power":
         return ((1 + v) / 2) ** draw.quarters(f"{side}.power", 16)

@@ -195,7 +195,6 @@ class Search:
             yield self._job(trial, experiment)
 
     def _draw(self, trial: Trial) -> Experiment | None:
-        """The experiment of a fresh trial; None where it is not to run."""
         try:
             proposal = self.grammar(trial, float(self.base.training.learning_rate))
         except (NoTwin, ValueError) as problem:
@@ -225,7 +224,6 @@ class Search:
         self.study.tell(trial, state=TrialState.FAIL)
 
     def _earlier_copy(self, proposal: Proposal) -> FrozenTrial | None:
-        """The earlier trial whose objective is the same up to a factor."""
         new = Signature.of(proposal.objective)
         for trial in self.trials:
             declared = json.loads(trial.user_attrs[EXPERIMENT])
@@ -261,7 +259,6 @@ def storage(driver: Driver) -> JournalStorage:
 
 
 def _sampler(seed: int, at_random: int) -> optuna.samplers.TPESampler:
-    """A sampler that learns which numbers go together, for every branch of a grammar."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # that is said of ``group``
         return optuna.samplers.TPESampler(

@@ -96,7 +96,6 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
 
 
 def _once(load: LoadData) -> LoadData:
-    """Load data that several experiments share once."""
     loaded: dict[str, RetrievalData] = {}
 
     def remembered(experiment: Experiment) -> RetrievalData:
@@ -117,7 +116,6 @@ def _gallery(group: Group, load: LoadData, queries: int) -> Gallery | str:
 
 
 def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
-    """Every package with the versions that the runs had, and git's revision."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for group in groups for run in group.runs):
         for name, version in {**run.record.versions, "git revision": run.record.revision or "none"}.items():
@@ -126,7 +124,6 @@ def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
 
 
 def _declared(group: Group) -> str:
-    """What a file holds that declares the experiment of a group's first run."""
     return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
 
 

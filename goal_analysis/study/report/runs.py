@@ -144,7 +144,6 @@ def _measures(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _folders(path: Path) -> list[Path]:
-    """The outermost folders with a run, the path itself included."""
     found = []
     for folder, inner, files in os.walk(path):
         if RUN in files:

@@ -278,11 +278,13 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.tuning import candidate, tuned_comparison
+    from goal_analysis.study.scales import scales_of
+    from goal_analysis.study.tuning import Candidate, tuned_comparison
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    candidates = [candidate(name, value_of(one), text_of, base) for name, one in named.items()]
+    values, rate = {name: value_of(one) for name, one in named.items()}, float(base.training.learning_rate)
+    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
         return tuned_comparison(driver, base, candidates, budget, seeds)
 

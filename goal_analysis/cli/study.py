@@ -88,14 +88,14 @@ def study(
     base = base_experiment(file, preset, data, assignments)
     from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
-    from goal_analysis.study.tuning import COMPARISON, TEXT, candidate, tuned_comparison
+    from goal_analysis.study.scales import scales_of
+    from goal_analysis.study.tuning import COMPARISON, TEXT, Candidate, tuned_comparison
     from goal_analysis.vse.loop.experiment import Experiment
 
     probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))
-    candidates = [
-        candidate(name, ga.objective(name).objective, text_of, base, tune_rate)
-        for name in dict.fromkeys((BASELINES[1], BASELINES[0], *more))
-    ]
+    values = {name: ga.objective(name).objective for name in (BASELINES[1], BASELINES[0], *more)}
+    rate = float(base.training.learning_rate)
+    candidates = [Candidate(n, value, scales_of(value, rate, tune_rate), text_of) for n, value in values.items()]
     with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
         outcome = tuned_comparison(driver, base, candidates, budget, seeds, probe_steps)
         shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)

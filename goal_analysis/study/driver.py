@@ -147,7 +147,7 @@ class Driver:
 
     def __exit__(self, *_: object) -> None:
         self.engine.close()
-        self._write(running=())
+        self._write(())
         self.lock.release()
 
     def expect(self, runs: int, done: int = 0) -> None:
@@ -167,16 +167,11 @@ class Driver:
             ended: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
             watch: is asked about every running job again and again; a text ends the job, and is the reason why.
         """
-        coming, exhausted = iter(jobs), False
-        running: list[Job] = []
+        coming, running = iter(jobs), list[Job]()
         reasons: dict[Job, str] = {}
         failures: list[Failure] = []
         while True:
-            while not exhausted and len(running) < self.at_once:
-                job = next(coming, None)
-                exhausted = job is None
-                if job is None:
-                    continue
+            while len(running) < self.at_once and (job := next(coming, None)) is not None:
                 if job.done:
                     self._count(job, None)
                     ended(job, None)
@@ -185,14 +180,14 @@ class Driver:
                     running.append(job)
             if not running:
                 return failures
-            self._write(running=tuple(job.name for job in running))
+            self._write(running)
             for job, how in self.engine.wait(POLL).items():
                 running.remove(job)
                 failure = None if job.done else Failure(job, how, reasons.pop(job, ""))
                 failures.extend([failure] if failure else [])
                 self._ended += 1
                 self._count(job, failure)
-                self._write(running=tuple(job.name for job in running))
+                self._write(running)
                 said = failure or f"{job.name}: dev RSUM {best_rsum(job.folder):.1f}"
                 self.say(f"{said} ({self.progress})")
                 ended(job, failure)
@@ -203,11 +198,10 @@ class Driver:
 
     def _count(self, job: Job, failure: Failure | None) -> None:
         now = self.progress
-        running = tuple(name for name in now.running if name != job.name)
         if failure is not None and not failure.why:
-            now = replace(now, failed=now.failed + 1, running=running)
+            now = replace(now, failed=now.failed + 1)
         else:
-            now = replace(now, done=now.done + 1, running=running)
+            now = replace(now, done=now.done + 1)
         if failure is None and (rsum := best_rsum(job.folder)) > now.rsum:
             now = replace(now, best=job.name, rsum=rsum)
         if self._ended:
@@ -215,8 +209,8 @@ class Driver:
             now = replace(now, minutes=pace * (now.runs - now.done - now.failed))
         self.progress = now
 
-    def _write(self, running: tuple[str, ...]) -> None:
-        self.progress = replace(self.progress, running=running)
+    def _write(self, running: Iterable[Job]) -> None:
+        self.progress = replace(self.progress, running=tuple(job.name for job in running))
         if self.progress != self._written:
             write_json(self.folder / PROGRESS, asdict(self.progress))
             self._written = self.progress

@@ -22,7 +22,7 @@ from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import declare, run_job, run_over_seeds
-from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled, scales_of
+from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_run
 from goal_analysis.vse.loop.experiment import Experiment
@@ -56,17 +56,6 @@ class Candidate:
         return replace(
             base, name=self.name, objective=text, training=replace(base.training, learning_rate=rate), seed=seed
         )
-
-
-def candidate(
-    name: str,
-    objective: Objective,
-    write: Callable[[Objective], str],
-    base: Experiment,
-    tune_rate: bool = False,
-) -> Candidate:
-    """A candidate with the scales that `scales_of` finds; its own learning rate is that of the base."""
-    return Candidate(name, objective, scales_of(objective, float(base.training.learning_rate), tune_rate), write)
 
 
 Trial = tuple[dict[str, float], Job]

@@ -11,7 +11,8 @@ import pytest
 from goal_analysis.api.objectives import objective, text_of
 from goal_analysis.study.driver import Driver
 from goal_analysis.study.engine import Job, LocalProcesses
-from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, candidate, tuned_comparison
+from goal_analysis.study.scales import scales_of
+from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, Candidate, tuned_comparison
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.loop.experiment import read_experiment
 
@@ -48,7 +49,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch):
 
 def study(folder: Path, data: Path, engine) -> None:
     base = read_experiment("bag_of_words", str(data), assignments=SETTINGS)
-    candidates = [candidate(name, objective(name).objective, text_of, base) for name in OBJECTIVES]
+    rate = float(base.training.learning_rate)
+    values = {name: objective(name).objective for name in OBJECTIVES}
+    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(folder, engine) as driver:
         tuned_comparison(driver, base, candidates, 1, 1)
 

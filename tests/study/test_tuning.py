@@ -14,7 +14,7 @@ from goal_analysis.recombination.recombine import composed
 from goal_analysis.study.driver import Driver, read_progress
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import DECLARED
-from goal_analysis.study.scales import Scale, points
+from goal_analysis.study.scales import Scale, points, scales_of
 from goal_analysis.study.tuning import (
     STUDY,
     TABLE,
@@ -23,7 +23,6 @@ from goal_analysis.study.tuning import (
     TUNING_SEED,
     Candidate,
     Outcome,
-    candidate,
     tuned_comparison,
 )
 from goal_analysis.symbolic.objective import Objective
@@ -46,7 +45,9 @@ def write(objective: Objective) -> str:
 
 def candidates() -> list[Candidate]:
     parts = ((hinge_triplet, constant_pair), (nca_triplet, linear_pair), (constant_triplet, linear_pair))
-    return [candidate(t.name, composed(t, p), write, base()) for t, p in parts]
+    objectives = {t.name: composed(t, p) for t, p in parts}
+    rate = float(base().training.learning_rate)
+    return [Candidate(name, value, scales_of(value, rate), write) for name, value in objectives.items()]
 
 
 def train(job: Job) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -18,14 +19,22 @@ from plotly.offline import get_plotlyjs
 
 from goal_analysis.pictures.charts import Chart, training_chart
 from goal_analysis.pictures.run_frames import log_frame
+from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
 from goal_analysis.study.report.objectives import ObjectiveOf, objective_sections
-from goal_analysis.study.report.results import Results, results
-from goal_analysis.study.report.runs import Group, compared_groups, gather_runs
+from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.loop.experiment import Experiment
 
 QUERIES = 6  # images, and captions, in a gallery
+
+
+@dataclass(frozen=True)
+class Results:
+    """The table of runs that are compared, and the means of all measures by label, at each run's best epoch."""
+
+    comparison: Comparison
+    means: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +98,21 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
         name=groups[0].data.name,
         fingerprint=groups[0].data.fingerprint,
         groups=tuple(groups),
-        results=results(groups, baseline),
+        results=_results(groups, baseline),
         training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
         galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
     )
+
+
+def _results(groups: Sequence[Group], baseline: str | None) -> Results | None:
+    """None where no run has a result; where the baseline has none, the first group that has one stands in."""
+    best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
+    if not best:
+        return None
+    first = baseline if baseline in best else next(iter(best))
+    rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
+    means = {label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()}
+    return Results(compare(rsum, first), means)
 
 
 def _once(load: LoadData) -> LoadData:
@@ -131,15 +151,10 @@ def _written(**values: Any) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"said": said, "declared": _declared}
     scripts = [Markup(script) for script in (get_plotlyjs(), _template("page.js"))]
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "script-src " + " ".join(map(_hash, scripts)),
-            "style-src 'unsafe-inline'",
-            "img-src data: blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    allowed = " ".join(map(_hash, scripts))
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
     template = environment.from_string(_template("page.html"))
     return template.render(scripts=scripts, policy=policy, style=Markup(_template("page.css")), **values)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import sympy as sp
 
 from goal_analysis.numeric.compilation import LINEAR_PAST
 from goal_analysis.numeric.formula import Formula
-from goal_analysis.symbolic.proof.evaluation import Program, Step
+from goal_analysis.symbolic.proof.evaluation import Program
 
 WIDTH = 80
 """Characters from which a value gets a name of its own."""
 
-ATOM, NEGATIVE, PRODUCT, SUM = 3, 2, 1, 0
-"""How strongly what a text says holds together."""
-
-TORCH: Mapping[str, str] = {
+PYTHON: Mapping[str, str] = {
+    "add": "({}) + ({})",
+    "sub": "({}) - ({})",
+    "mul": "({}) * ({})",
+    "div": "({}) / ({})",
+    "neg": "-({})",
     "sqrt": "torch.sqrt({})",
     "exp": "torch.exp({})",
     "log": "torch.log({})",
@@ -29,31 +29,13 @@ TORCH: Mapping[str, str] = {
     "atan": "torch.atan({})",
     "erf": "torch.erf({})",
     "sigmoid": "torch.sigmoid({})",
-    "hinge": "{}.clamp_min(0)",
+    "hinge": "({}).clamp_min(0)",
     "step": "torch.heaviside({0}, {0}.new_full((), 0.5))",
     "softplus": f"torch.nn.functional.softplus({{}}, threshold={LINEAR_PAST})",
     "pow": "torch.pow({}, {})",
+    "logsumexp": "torch.logaddexp({}, {})",
 }
-"""The functions of `goal_analysis.numeric.compilation.TORCH`, where nothing is differentiated."""
-
-INFIX = {"add": (" + ", SUM), "sub": (" - ", SUM), "mul": (" * ", PRODUCT), "div": (" / ", PRODUCT)}
-
-
-@dataclass(frozen=True)
-class Text:
-    """A part of an expression.
-
-    Args:
-        text: as it is written.
-        strength: how strongly it holds together.
-    """
-
-    text: str
-    strength: int = ATOM
-
-    def within(self, least: int) -> str:
-        """The text, in parentheses where it holds together less than this."""
-        return self.text if self.strength >= least else f"({self.text})"
+"""Arithmetic, and the functions of `goal_analysis.numeric.compilation.TORCH`, where nothing is differentiated."""
 
 
 def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str], str]:
@@ -64,13 +46,13 @@ def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str]
         names: of its inputs.
         like: a tensor of the shape that a constant is to have.
     """
-    lines, stopped = _lines(f.stopped.program, list(map(Text, names)), "d")
-    more, (value,) = _lines(f.whole.program, [*map(Text, names), *stopped], "z")
+    lines, stopped = _lines(f.stopped.program, list(names), "d")
+    more, (value,) = _lines(f.whole.program, [*names, *stopped], "z")
     (place,) = f.whole.program.outputs
     is_constant = place >= len(f.whole.program.inputs) and f.whole.program.steps[place - len(f.whole.program.inputs)]
     if is_constant and is_constant.constant is not None:
-        return [], "torch.ones_like(" + like + ")" if value.text == "1" else f"torch.full_like({like}, {value.text})"
-    return [*lines, *more], value.text
+        return [], f"torch.ones_like({like})" if value == "1" else f"torch.full_like({like}, {value})"
+    return [*lines, *more], value
 
 
 def number(value: float) -> str:
@@ -84,61 +66,40 @@ def number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(value)
 
 
-def _lines(p: Program, texts: list[Text], letter: str) -> tuple[list[str], list[Text]]:
-    first = len(p.inputs)
+def _lines(p: Program, texts: list[str], letter: str) -> tuple[list[str], list[str]]:
     uses = Counter([*p.outputs, *(i for s in p.steps for i in s.operands)])
     lines: list[str] = []
-    for place, s in enumerate(p.steps, first):
+
+    def named(text: str) -> str:
+        if text.replace(".", "").replace("-", "").replace("_", "").isalnum():
+            return text
+        lines.append(f"{letter}{len(lines) + 1} = {text}")
+        return lines[-1].partition(" ")[0]
+
+    for place, s in enumerate(p.steps, len(p.inputs)):
         if s.constant is not None:
-            texts.append(_constant(s.constant))
+            texts.append(number(float(s.constant)))
             continue
         operands = [texts[i] for i in s.operands]
         if s.operation in ("step", "logsumexp"):
-            operands = [_named(t, lines, letter) for t in operands]
-        text = _written(s, operands)
-        if len(text.text) > WIDTH or (uses[place] > 1 and place not in p.outputs):
-            text = _named(text, lines, letter)
-        texts.append(text)
+            operands = [named(text) for text in operands]
+        text = _written(s.operation, operands)
+        is_long = len(text) > WIDTH or (uses[place] > 1 and place not in p.outputs)
+        texts.append(named(text) if is_long else text)
     return lines, [texts[i] for i in p.outputs]
 
 
-def _constant(value: sp.Expr) -> Text:
-    text = number(float(value))
-    return Text(text, NEGATIVE if text.startswith("-") else ATOM)
-
-
-def _named(text: Text, lines: list[str], letter: str) -> Text:
-    if text.text.replace(".", "").replace("-", "").replace("_", "").isalnum():
-        return text
-    name = f"{letter}{len(lines) + 1}"
-    lines.append(f"{name} = {text.text}")
-    return Text(name)
-
-
-def _written(s: Step, operands: list[Text]) -> Text:
-    if s.operation == "neg":
-        return Text(f"-{operands[0].within(ATOM)}", NEGATIVE)
-    if s.operation in INFIX:
-        left, right = operands
-        sign, strength = INFIX[s.operation]
-        if s.operation == "add" and right.text.startswith("-") and right.strength == NEGATIVE:
-            sign, right = " - ", Text(right.text[1:])
-        return Text(left.within(strength) + sign + right.within(strength + 1), strength)
-    if s.operation == "logsumexp":
-        return _folded(operands)
-    if s.operation == "hinge":
-        return Text(TORCH["hinge"].format(operands[0].within(ATOM)))
-    return Text(TORCH[s.operation].format(*(t.text for t in operands)))
-
-
-def _folded(operands: list[Text]) -> Text:
-    """logaddexp from the left; numbers as tensors."""
-    like = next(t.text for t in operands if not _is_number(t.text))
-    texts = [f"{like}.new_full((), {t.text})" if _is_number(t.text) else t.text for t in operands]
-    total = texts[0]
-    for text in texts[1:]:
-        total = f"torch.logaddexp({total}, {text})"
-    return Text(total)
+def _written(operation: str, operands: list[str]) -> str:
+    if operation == "logsumexp":  # logaddexp from the left; numbers as tensors
+        like = next(text for text in operands if not _is_number(text))
+        first, *others = (f"{like}.new_full((), {text})" if _is_number(text) else text for text in operands)
+        for text in others:
+            first = PYTHON[operation].format(first, text)
+        return first
+    last = ast.parse(operands[-1], mode="eval").body
+    if operation == "add" and isinstance(last, ast.UnaryOp):
+        operation, operands = "sub", [operands[0], ast.unparse(last.operand)]
+    return ast.unparse(ast.parse(PYTHON[operation].format(*operands), mode="eval"))  # without needless parentheses
 
 
 def _is_number(text: str) -> bool:

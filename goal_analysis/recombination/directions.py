@@ -18,6 +18,9 @@ from goal_analysis.symbolic.objective import Objective, Term
 LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
 """Aggregators whose mining weights do not depend on the scores."""
 
+SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
+"""Aggregators log Σ exp(β·x)/β."""
+
 _COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
 """The cosine of unit vectors as a function of another similarity, s_p."""
 

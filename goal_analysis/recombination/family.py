@@ -16,8 +16,7 @@ from goal_analysis.declarations import one_of
 from goal_analysis.recombination.description import SIGNS, Description, described
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
-from goal_analysis.recombination.recombine import composed, recombine
-from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.recombine import composed, recombine, refusal
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.recovery import NoTwin

@@ -28,12 +28,14 @@ from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description, described
-from goal_analysis.recombination.inputs import are_unit, check_finite, check_shapes, lengths
-from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
+
+UNIT = 1e-2
+"""How far a length may be from 1 before embeddings no longer pass for unit vectors."""
 
 
 class GradientObjective(nn.Module):
@@ -148,11 +150,7 @@ class GradientObjective(nn.Module):
     ) -> Float[Tensor, ""]:
         """The loss whose gradient trains, up to a constant; differentiable, and fit for a curve.
 
-        Args:
-            image_embeddings: the rows.
-            text_embeddings: the columns.
-            image_ids: of the images; by default text i matches image i alone.
-            text_ids: the image that each text describes; by default text i comes with image i.
+        The arguments are those of `forward`.
 
         Raises:
             ValueError: the objective is the gradient of no loss, or of none with a known closed form, with the reason;
@@ -176,9 +174,7 @@ class GradientObjective(nn.Module):
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
         """The loss of scores from anywhere whose gradient by the scores is W; the direction does not matter.
 
-        Args:
-            scores: the rows are images, the columns texts.
-            matches: which pairs are positives and which negatives.
+        The arguments are those of `from_scores`.
 
         Raises:
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
@@ -295,3 +291,81 @@ class GradientObjective(nn.Module):
                 stacklevel=7,  # who called the module: torch stands between
             )
         return nn.functional.normalize(embeddings, dim=1)
+
+
+def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
+    """Raise a ValueError unless the embeddings are of one dim and the ids that are needed are there.
+
+    What is no tensor at all raises a TypeError.
+
+    Args:
+        images: shape ``(images, dim)``.
+        texts: shape ``(texts, dim)``.
+        image_ids: shape ``(images,)``; needed unless text i comes with image i.
+        text_ids: shape ``(texts,)``; needed unless there are as many texts as images.
+    """
+    for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
+        if _tensor(name, e).ndim != 2:
+            raise ValueError(f"{name}: got shape {tuple(e.shape)} but expected (embeddings, dim)")
+        if not e.is_floating_point():
+            raise ValueError(f"{name}: got a tensor of {e.dtype} but expected floating-point numbers")
+    if images.shape[1] != texts.shape[1]:
+        raise ValueError(
+            f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "
+            f"{tuple(texts.shape)} but expected one dim"
+        )
+    if image_ids is None and (text_ids is not None or len(images) != len(texts)):
+        raise ValueError(
+            f"got {len(images)} images and {len(texts)} texts without image_ids but expected the ids, or as many"
+        )
+    for name, ids, e in (("image_ids", image_ids, images), ("text_ids", text_ids, texts)):
+        if ids is None:
+            continue
+        if _tensor(name, ids).ndim != 1 or ids.is_floating_point() or ids.is_complex():
+            raise ValueError(
+                f"{name}: got a tensor of {ids.dtype} of shape {tuple(ids.shape)} "
+                "but expected whole numbers of shape (embeddings,)"
+            )
+        if len(ids) != len(e):
+            raise ValueError(f"{name}: got {len(ids)} ids but expected {len(e)}, one an embedding")
+    if text_ids is None and len(texts) != len(images):
+        raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
+
+
+def _tensor(name: str, given: Any) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
+    return given
+
+
+def lengths(embeddings: Tensor) -> Tensor:
+    """The Euclidean lengths of the rows, in float32 at least, without their history."""
+    e = embeddings.detach()
+    return torch.linalg.vector_norm(e, dim=1, dtype=None if e.dtype.itemsize >= 4 else torch.float32)
+
+
+def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
+    """Raise a ValueError with the row's number where a row holds NaN or an infinity.
+
+    A length or a sum is finite only where all of its row is, and quicker to look at than every number; where it is not,
+    as it is also when finite numbers overflow in it, the numbers decide.
+
+    Args:
+        x: shape ``(rows, columns)``.
+        of_rows: shape ``(rows,)``; a length or a sum of each.
+        name: what x is, for the message.
+    """
+    if bool(of_rows.isfinite().all()):
+        return
+    wrong = (~x.detach().isfinite()).any(1).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
+
+
+def are_unit(of_rows: Tensor) -> bool:
+    """Whether these lengths are 1 within `UNIT`."""
+    if not len(of_rows):
+        return True
+    least, most = of_rows.aminmax()
+    return float(most) <= 1 + UNIT and float(least) >= 1 - UNIT

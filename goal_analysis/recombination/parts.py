@@ -50,21 +50,21 @@ class Parts:
                 if kind != "losses" and name in of_losses:
                     raise ValueError(f"{kind}: got {name!r}, which is a loss, but expected a name of its own")
 
-    def resolved(self, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights]:
+    def resolved(self, triplet: str | TripletWeight, pair: str | PairWeights) -> tuple[TripletWeight, PairWeights]:
         """The weights of these names, with distinct names of their hyperparameters; see `side_by_side`.
 
         Args:
-            triplet: a triplet weight's name, or that name and ``_twin``: its tangent twin beside the pair weights.
-            pair: a name of pair weights, or of a loss that separates.
+            triplet: a triplet weight, its name, or that name and ``_twin``: its tangent twin beside the pair weights.
+            pair: pair weights, their name, or that of a loss that separates.
 
         Raises:
             ValueError: an unknown name, listing those that are known.
             NoTwin: a twin that does not exist.
         """
-        weights = self.pair(pair)
-        found = self.triplet(triplet.removesuffix(TWIN))
-        t, p = side_by_side(found, weights)
-        return (twin_of(t, p), p) if triplet.endswith(TWIN) else (t, p)
+        weights = self.pair(pair) if isinstance(pair, str) else pair
+        name = triplet if isinstance(triplet, str) else ""
+        t, p = side_by_side(self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet, weights)
+        return (twin_of(t, p), p) if name.endswith(TWIN) else (t, p)
 
     def triplet(self, name: str) -> TripletWeight:
         """The triplet weight of this name."""

@@ -23,8 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from goal_analysis.recombination.inputs import check_finite, check_shapes, lengths
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes, lengths
 from goal_analysis.symbolic.language.similarity import Similarity
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -21,14 +21,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import sympy as sp
 
 from goal_analysis.declarations import Table, number_of, number_text, one_of, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import LINE, MODULE, RENAMED, TWIN, check_names
-from goal_analysis.recombination.parts import OF_PAIR, Parts, side_by_side, twin_of
+from goal_analysis.recombination.names import LINE, MODULE, RENAMED, check_names
+from goal_analysis.recombination.parts import OF_PAIR, Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
@@ -109,7 +112,9 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if ":" in head or head in losses:
-        own = _imported_objective(head) if ":" in head else losses[head]
+        own = getattr(found := imported(head), "objective", found) if ":" in head else losses[head]
+        if not isinstance(own, Objective):
+            raise ValueError(f"{head}: got {own!r} but expected an Objective")
         weights = None if pair is None else parts.pair(pair)
         if weights is None and mined is None:
             return replace(own, name=name) if ":" in head else own
@@ -136,21 +141,10 @@ def imported(target: str) -> Any:
                 found = importlib.import_module(module)
             finally:
                 sys.path.pop(0)
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
-    except (ImportError, AttributeError, OSError, SyntaxError) as problem:
-        raise ValueError(f"{target}: {problem}") from problem
+        return attrgetter(name)(found)
     except Exception as problem:  # the code that is imported is anybody's
-        raise ValueError(f"{target}: {type(problem).__name__}: {problem}") from problem
-
-
-def _imported_objective(target: str) -> Objective:
-    value = imported(target)
-    value = getattr(value, "objective", value)
-    if not isinstance(value, Objective):
-        raise ValueError(f"{target}: got {value!r} but expected an Objective")
-    return value
+        plain = isinstance(problem, ImportError | AttributeError | OSError | SyntaxError)
+        raise ValueError(f"{target}: {'' if plain else f'{type(problem).__name__}: '}{problem}") from problem
 
 
 @lru_cache(maxsize=64)
@@ -358,11 +352,10 @@ def _weights(table: Table, parts: Parts) -> tuple[TripletWeight, PairWeights]:
     if missing:
         raise ValueError(f"{table.where}: got no {missing[0]} but expected a name or a table of formulas")
     triplet, pair = table["triplet"], table["pair"]
-    weights = parts.pair(pair) if isinstance(pair, str) else pair_weights_from_mapping(pair)
-    if not isinstance(triplet, str):
-        return side_by_side(triplet_weight_from_mapping(triplet), weights)
-    t, p = side_by_side(parts.triplet(triplet.removesuffix(TWIN)), weights)
-    return (twin_of(t, p) if triplet.endswith(TWIN) else t), p
+    return parts.resolved(
+        triplet if isinstance(triplet, str) else triplet_weight_from_mapping(triplet),
+        pair if isinstance(pair, str) else pair_weights_from_mapping(pair),
+    )
 
 
 def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 - a frozen value
@@ -410,12 +403,9 @@ def _as_weights(objective: Objective):
     mining = mining_in(objective)
     if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
         return None
-    term = objective.terms[0]
-    assert term.triplet is not None
-    assert term.positives is not None
-    assert term.negatives is not None
-    positive, negative = term.positives.slope(s_p), term.negatives.slope(s_n)
-    t = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    (term,) = objective.terms
+    positive, negative = (side.slope(s) for _, s, side in term.named_sides)
+    t = sp.sympify(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]
     of_t = tuple(h for h in objective.hyperparameters if t.has(h.symbol))
     of_p = tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in (positive, negative, *reads)))

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.recombination.inputs import check_shapes
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.objective import GradientObjective, check_shapes
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.symbolic.language.similarity import DOT

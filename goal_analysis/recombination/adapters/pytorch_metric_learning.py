@@ -24,8 +24,7 @@ from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.inputs import check_finite, lengths
-from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Anchors, Reduction

@@ -20,8 +20,7 @@ from optuna.trial import BaseTrial
 from goal_analysis.numeric.similarity import TANGENTIAL, Direction, direction_regularized
 from goal_analysis.recombination.minings import Mining, every, hardest, softmax, top_k
 from goal_analysis.recombination.parts import twin_of
-from goal_analysis.recombination.recombine import composed
-from goal_analysis.recombination.refusal import refusal
+from goal_analysis.recombination.recombine import composed, refusal
 from goal_analysis.study.scales import scaled, scales_of
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Objective

@@ -70,7 +70,15 @@ class Description:
     @property
     def sign(self) -> str:
         """What w⁺ and w⁻ do, one of `SIGNS`."""
-        return sign_of(self.characteristics)
+        pull, push = self.characteristics.pull.effect, self.characteristics.push.effect
+        effects = {pull, push}
+        if effects <= {Effect.RIGHT, Effect.NONE}:
+            return {
+                (Effect.RIGHT, Effect.RIGHT): "pulls and pushes",
+                (Effect.RIGHT, Effect.NONE): "pulls alone",
+                (Effect.NONE, Effect.RIGHT): "pushes alone",
+            }.get((pull, push), "none")
+        return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"
 
     @property
     def integrable(self) -> bool | None:
@@ -179,14 +187,3 @@ def _aggregators(term: Term) -> str:
         what = "positives" if s == s_p else "negatives"
         said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
     return ", ".join(said)
-
-
-def sign_of(found: Characteristics) -> str:
-    """What w⁺ and w⁻ do, one of `SIGNS`."""
-    effects = {found.pull.effect, found.push.effect}
-    if effects <= {Effect.RIGHT, Effect.NONE}:
-        pulls, pushes = (action.effect is Effect.RIGHT for action in (found.pull, found.push))
-        if pulls and pushes:
-            return "pulls and pushes"
-        return "pulls alone" if pulls else "pushes alone" if pushes else "none"
-    return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"

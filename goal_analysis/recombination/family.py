@@ -23,8 +23,7 @@ from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.proof.identity import find_witness, random_points
+from goal_analysis.symbolic.proof.identity import find_witness
 from goal_analysis.symbolic.weight import PairWeights
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
@@ -190,22 +189,10 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     ranges = {s_p: SPAN, s_n: SPAN} | {symbol: (sp.Rational(1, 2), sp.Integer(2)) for symbol in own}
     for order in permutations(own):
         renamed = dict(zip(its, order, strict=True))
-        differences = [
-            a - b.xreplace(renamed) for a, b in ((one.positive, other.positive), (one.negative, other.negative))
-        ]
-        if not any(_differs(difference, ranges) for difference in differences):
+        pairs = ((one.positive, other.positive), (one.negative, other.negative))
+        if all(find_witness(a - b.xreplace(renamed), ranges) is None for a, b in pairs):
             return True
     return False
-
-
-def _differs(difference: sp.Expr, ranges: dict) -> bool:
-    """Whether a difference is not zero: clearly so at one of a few points in floats, or else by a witness."""
-    symbols = tuple(sorted(difference.free_symbols, key=str))
-    compiled = program([difference], symbols)
-    for point in random_points(symbols, ranges, 4):
-        if abs(compiled.run(FLOAT, *map(float, point.values()))[0]) > 1e-3:
-            return True
-    return find_witness(difference, ranges) is not None
 
 
 def _resolved(parts: Parts, triplet: str, pair: str):

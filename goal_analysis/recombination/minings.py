@@ -15,7 +15,6 @@ from goal_analysis.declarations import number_of, number_text, one_of
 from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
 from goal_analysis.symbolic.language.hyperparameter import exact
-from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective
 
 
@@ -121,7 +120,7 @@ def mining_of(text: str | Mining) -> Mining:
         raise ValueError(f"mining: got {name!r} but expected one of {one_of(MININGS, name)}")
     parameters = inspect.signature(MININGS[name]).parameters
     accepted = list(parameters)
-    parts = [part for part in (call[2] if call[2] is not None else call[3] or "").split(",") if part.strip()]
+    parts = [part for part in (call[2] or call[3] or "").split(",") if part.strip()]
     if len(parts) > len(accepted):
         expected = f"up to {len(accepted)}: {', '.join(accepted)}" if accepted else "none"
         raise ValueError(f"mining {name}: got {len(parts)} numbers in {text!r} but expected {expected}")
@@ -146,15 +145,13 @@ def mining_of(text: str | Mining) -> Mining:
 
 def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
     """The name of a mining among `MININGS`, and its numbers; None of another one."""
-    if mining.selection is not None:
-        own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
-        scales: tuple[float, ...] = ()
-    else:
-        own = {}
-        scales = tuple(float(a.parameters[0]) if a.parameters else 0.0 for a in (mining.positives, mining.negatives))
+    own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
     for name, make in MININGS.items():
         accepted = list(inspect.signature(make).parameters)
-        numbers = dict(zip(accepted, scales, strict=True)) if name == "softmax" and scales else own
+        numbers = own
+        if name == "softmax" and mining.selection is None:
+            sides = zip(accepted, (mining.positives, mining.negatives), strict=True)
+            numbers = {key: float(side.parameters[0]) if side.parameters else 0.0 for key, side in sides}
         if set(numbers) == set(accepted) and make(**numbers) == mining:
             return name, numbers
     return None
@@ -180,20 +177,20 @@ def mining_text(mining: Mining, named: bool = False) -> str:
     if named:
         inside = ", ".join(f"{key}={number_text(value)}" for key, value in numbers.items())
         return f"{name}({inside})" if inside else name
-    values = list(numbers.values())
+    values = [number_text(value) for value in numbers.values()]
     if name == "softmax" and len(set(values)) == 1:
         values = values[:1]
-    return ":".join([name, *([",".join(map(number_text, values))] if values else [])])
+    return f"{name}:{','.join(values)}" if values else name
 
 
 def mining_in(objective: Objective) -> Mining | None:
     """The mining of an objective all of whose terms aggregate similarities in one way; None of another one."""
     found = set()
     for term in objective.terms:
-        p, n = term.positives, term.negatives
-        if p is None or n is None or (p.inner, n.inner) != (s_p, s_n) or p.selection is not None:
+        if len(term.sides) < 2 or any(side.inner != s or side.pool.name != "OWN" for _, s, side in term.named_sides):
             return None
-        if p.pool.name != "OWN" or n.pool.name != "OWN":
+        p, n = term.sides
+        if p.selection is not None:
             return None
         found.add(Mining(p.aggregator, n.aggregator, n.selection))
     return found.pop() if len(found) == 1 else None

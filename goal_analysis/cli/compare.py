@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
-from goal_analysis.cli.options import AssignmentsOption, DataOption, JsonOption, check_names, print_table, refuse
+from goal_analysis.cli.driving import Engines, driving
+from goal_analysis.cli.options import AssignmentsOption, DataOption, check_names, print_table, refuse, taking
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
 
 
+@taking(Engines)
 def compare(
+    engines: Engines,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")
     ] = None,
@@ -35,11 +37,6 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the runs.")] = Path(
         "comparison"
     ),
-    processes: JobsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    gpus_per_run: GpusOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
 
@@ -73,12 +70,12 @@ def compare(
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
     measured = best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
-    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
+    with driving(output, engines) as driver:
         driver.expect(len(experiments) * seeds)
         try:
             failures = driver.run(jobs.values())
         finally:  # after Ctrl-C too
-            written = _print_comparison(by_seed(jobs, measured), first, split, as_json)
+            written = _print_comparison(by_seed(jobs, measured), first, split, engines.as_json)
     raise typer.Exit(0 if written and not failures else 1)
 
 

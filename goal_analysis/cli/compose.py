@@ -11,16 +11,16 @@ from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import (
     Choice,
     JsonOption,
-    choosing_an_objective,
     chosen_objective,
     json_of,
     line_width,
     parts,
     refuse,
+    taking,
 )
 
 
-@choosing_an_objective
+@taking(Choice)
 def compose(
     choice: Choice,
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,

@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
-from goal_analysis.cli.options import (
-    BASELINES,
-    AssignmentsOption,
-    BaseArgument,
-    BasePresetOption,
-    DataOption,
-    JsonOption,
-    check_names,
-    objective_of,
-)
+from goal_analysis.cli.driving import Base, Engines, driving
+from goal_analysis.cli.options import BASELINES, check_names, objective_of, taking
 from goal_analysis.cli.plot import draw_kinds
-from goal_analysis.cli.train import base_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.symbolic.objective import Objective
@@ -37,10 +27,10 @@ FIRST = (
 """Where a search begins: InfoNCE, and linear pair weights of both minings; at 12, with one caption of an image."""
 
 
+@taking(Base, Engines)
 def discover(
-    data: DataOption = None,
-    file: BaseArgument = None,
-    preset: BasePresetOption = None,
+    base: Base,
+    engines: Engines,
     budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
         int | None, typer.Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
@@ -57,15 +47,9 @@ def discover(
         list[str] | None,
         typer.Option(metavar="DIR/NAME", help="Compare the same objectives on these data too; repeatable."),
     ] = None,
-    assignments: AssignmentsOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder of the discovery.")
     ] = Path("discovery"),
-    processes: JobsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    gpus_per_run: GpusOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
 
@@ -77,7 +61,7 @@ def discover(
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
     goal-analyze discover --data data/f30k_precomp --not-integrable --confirm data/f8k_precomp
     """
-    check_names([preset] if preset else [])
+    check_names([base.preset] if base.preset else [])
     from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.discovery import TEXT
@@ -85,7 +69,7 @@ def discover(
     from goal_analysis.study.discovery.grammar import any_objective, scaled_baseline
     from goal_analysis.study.discovery.search import Search, storage
 
-    base, *others = (base_experiment(file, preset, name, assignments) for name in (data, *(confirm or ())))
+    own, *others = (base.experiment(name) for name in (None, *(confirm or ())))
 
     def accepts(objective: Objective) -> str:
         if integrable is None:
@@ -93,19 +77,19 @@ def discover(
         found = verdict(objective).integrable
         return "" if found is integrable else f"integrable: {found}, but {integrable} was asked for"
 
-    for experiment in (base, *others):
+    for experiment in (own, *others):
         experiment.load_data()
     also_on = {other.data_name: other.data for other in others}
-    first = tuple(_first(parameters, float(base.training.learning_rate)) for parameters in FIRST)
-    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
+    first = tuple(_first(parameters, float(own.training.learning_rate)) for parameters in FIRST)
+    with driving(output, engines) as driver:
         store = storage(driver)
-        search = Search("found", any_objective, output, store, base, budget, text_of, objective_of, accepts, first)
-        equal = (output, store, base, baseline_budget or budget, text_of, objective_of)
+        search = Search("found", any_objective, output, store, own, budget, text_of, objective_of, accepts, first)
+        equal = (output, store, own, baseline_budget or budget, text_of, objective_of)
         baselines = [Search(name, scaled_baseline(objective_of(text)), *equal) for name, text in NAMED.items()]
         found = discovered(driver, search, baselines, finalists, seeds, also_on)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)
-    if as_json:
+    if engines.as_json:
         tables = [c.table.assign(data=name) for name, c in found.comparisons.items()]
         from pandas import concat
 

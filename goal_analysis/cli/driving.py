@@ -5,15 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goal_analysis.cli.options import INTERRUPTED, refuse
+from goal_analysis.cli.options import BASELINES, INTERRUPTED, AssignmentsOption, DataOption, JsonOption, refuse
+from goal_analysis.cli.train import chosen_experiment
 
 if TYPE_CHECKING:
     from goal_analysis.study.driver import Driver
+    from goal_analysis.vse.loop.experiment import Experiment
 
 ENGINES = ("local", "ray")
 
@@ -21,19 +24,43 @@ JobsOption = Annotated[
     int | None,
     typer.Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
 ]
-EngineOption = Annotated[str, typer.Option(help="local: processes of this machine; or ray: a cluster of Ray's.")]
-AddressOption = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
-]
-GpusOption = Annotated[
-    float | None, typer.Option("--gpus-per-run", min=0, help="With --engine ray, 0.25 for four on a device.")
-]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The options that say data, model and training of all runs of a study."""
+
+    data: DataOption = None
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
+    ] = None
+    preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None
+    assignments: AssignmentsOption = None
+
+    def experiment(self, data: str | None = None) -> Experiment:
+        """The experiment, on other data than the options say if they are given."""
+        chosen = None if self.file else self.preset or "bag_of_words"
+        return chosen_experiment(self.file, chosen, data or self.data, BASELINES[1], 0, self.assignments or ())
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The options that say where runs are made, and how what came of them is printed."""
+
+    jobs: JobsOption = None
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
+    ] = None
+    gpus_per_run: Annotated[float | None, typer.Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = (
+        None
+    )
+    as_json: JsonOption = False
 
 
 @contextmanager
-def driving(
-    output: Path, jobs: int | None, engine: str, address: str | None, gpus_per_run: float | None, as_json: bool
-) -> Iterator[Driver]:
+def driving(output: Path, engines: Engines) -> Iterator[Driver]:
     """The driver of the study in a folder, which says every run that ended.
 
     A SIGTERM or SIGHUP that would end the process is as Ctrl-C: the runs are ended, what is left is said, and the exit
@@ -42,23 +69,23 @@ def driving(
     from goal_analysis.study.driver import Driver
     from goal_analysis.study.engine import LocalProcesses
 
-    if engine not in ENGINES:
-        refuse(f"--engine: got {engine!r} but expected one of {', '.join(ENGINES)}")
-    for option, given in (("--address", address), ("--gpus-per-run", gpus_per_run)):
-        if engine == "local" and given is not None:
+    if engines.engine not in ENGINES:
+        refuse(f"--engine: got {engines.engine!r} but expected one of {', '.join(ENGINES)}")
+    for option, given in (("--address", engines.address), ("--gpus-per-run", engines.gpus_per_run)):
+        if engines.engine == "local" and given is not None:
             refuse(f"{option}: got {given!r} beside --engine local but expected it with --engine ray")
     signals = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
     ending = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
     try:
         for number in ending:
             signal.signal(number, signal.default_int_handler)
-        if engine == "ray":
+        if engines.engine == "ray":
             from goal_analysis.study.cluster import RayCluster
 
-            runs_on = RayCluster(address, gpus_per_run)
+            runs_on = RayCluster(engines.address, engines.gpus_per_run)
         else:
             runs_on = LocalProcesses()
-        with Driver(output, runs_on, jobs, lambda line: typer.echo(line, err=as_json)) as driver:
+        with Driver(output, runs_on, engines.jobs, lambda line: typer.echo(line, err=engines.as_json)) as driver:
             yield driver
     except KeyboardInterrupt:
         typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)

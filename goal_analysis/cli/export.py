@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import Choice, choosing_an_objective, chosen_objective, refuse
+from goal_analysis.cli.options import Choice, chosen_objective, refuse, taking
 from goal_analysis.files import write_whole
 
 
-@choosing_an_objective
+@taking(Choice)
 def export(
     choice: Choice,
     name: Annotated[str | None, typer.Option(help="The name of the objective in the file.")] = None,

@@ -47,11 +47,6 @@ SkipBadOption = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once."),
 ]
-BaseArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
-]
-BasePresetOption = Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")]
 AssignmentsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable."),
@@ -206,20 +201,29 @@ class Choice:
     own: CatalogOption
 
 
-def choosing_an_objective(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for every field of a `Choice`, which it takes as its first argument."""
-    hints = get_type_hints(Choice, include_extras=True)
-    asked = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=hint) for name, hint in hints.items()]
-    _, *own = signature(command, eval_str=True).parameters.values()
+def taking(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every field of these dataclasses; their values are its first arguments."""
 
-    @wraps(command)
-    def choosing(**given: Any) -> None:
-        command(Choice(**{name: given.pop(name) for name in hints}), **given)
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        hints = {kind: get_type_hints(kind, include_extras=True) for kind in kinds}
+        of_kinds = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(kind, name, None), annotation=hint)
+            for kind, named in hints.items()
+            for name, hint in named.items()
+        ]
+        own = list(signature(command, eval_str=True).parameters.values())[len(kinds) :]
 
-    parameters = [*asked, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]
-    choosing.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-    choosing.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return choosing
+        @wraps(command)
+        def run(**given: Any) -> None:
+            values = [kind(**{name: given.pop(name) for name in named}) for kind, named in hints.items()]
+            command(*values, **given)
+
+        parameters = [*of_kinds, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]
+        run.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorated
 
 
 def chosen_objective(choice: Choice) -> GradientObjective:

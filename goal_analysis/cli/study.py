@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.driving import AddressOption, EngineOption, GpusOption, JobsOption, driving
-from goal_analysis.cli.options import (
-    BASELINES,
-    AssignmentsOption,
-    BaseArgument,
-    BasePresetOption,
-    DataOption,
-    JsonOption,
-    check_names,
-    refuse,
-)
-from goal_analysis.cli.train import base_experiment
+from goal_analysis.cli.driving import Base, Engines, driving
+from goal_analysis.cli.options import BASELINES, check_names, refuse, taking
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -46,10 +36,10 @@ FAMILIES = {"published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
 
+@taking(Base, Engines)
 def study(
-    data: DataOption = None,
-    file: BaseArgument = None,
-    preset: BasePresetOption = None,
+    base: Base,
+    engines: Engines,
     objectives: Annotated[
         list[str] | None, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
@@ -59,15 +49,9 @@ def study(
     tune_rate: Annotated[
         bool, typer.Option("--tune-learning-rate", help="Tune the learning rate of every objective too.")
     ] = False,
-    assignments: AssignmentsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
     ),
-    processes: JobsOption = None,
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    gpus_per_run: GpusOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
 
@@ -82,25 +66,25 @@ def study(
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    check_names([preset] if preset else [], more)
+    check_names([base.preset] if base.preset else [], more)
     from goal_analysis.study.report import report as page  # first: its extra holds the others
 
-    base = base_experiment(file, preset, data, assignments)
+    experiment = base.experiment()
     from goal_analysis.api.objectives import text_of
     from goal_analysis.files import write_whole
     from goal_analysis.study.scales import scales_of
     from goal_analysis.study.tuning import COMPARISON, TEXT, Candidate, tuned_comparison
     from goal_analysis.vse.loop.experiment import Experiment
 
-    probe_steps = base.training.probe_steps or _between_probes(base, len(base.load_data().train))
+    probe_steps = experiment.training.probe_steps or _between_probes(experiment, len(experiment.load_data().train))
     values = {name: ga.objective(name).objective for name in (BASELINES[1], BASELINES[0], *more)}
-    rate = float(base.training.learning_rate)
+    rate = float(experiment.training.learning_rate)
     candidates = [Candidate(n, value, scales_of(value, rate, tune_rate), text_of) for n, value in values.items()]
-    with driving(output, processes, engine, address, gpus_per_run, as_json) as driver:
-        outcome = tuned_comparison(driver, base, candidates, budget, seeds, probe_steps)
+    with driving(output, engines) as driver:
+        outcome = tuned_comparison(driver, experiment, candidates, budget, seeds, probe_steps)
         shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
         write_whole(output / REPORT, shown)
-    if as_json:
+    if engines.as_json:
         typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
     else:
         typer.echo((output / TEXT).read_text("utf-8"), nl=False)

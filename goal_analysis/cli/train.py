@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import BASELINES, DataOption, SkipBadOption, check_names, refuse
+from goal_analysis.cli.options import DataOption, SkipBadOption, check_names, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.objective import GradientObjective
@@ -92,14 +92,6 @@ def chosen_experiment(
     from goal_analysis.api.runs import experiment_of
 
     return experiment_of(file or preset or "", data, objective, seed, assignments)
-
-
-def base_experiment(
-    file: Path | None, preset: str | None, data: str | None, assignments: Sequence[str] | None
-) -> Experiment:
-    """The experiment whose data, model and training all runs of a study have."""
-    chosen = None if file else preset or "bag_of_words"
-    return chosen_experiment(file, chosen, data, BASELINES[1], 0, assignments or ())
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:

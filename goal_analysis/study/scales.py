@@ -6,27 +6,19 @@ pairs weigh how much, the numbers of prescribed pair weights, is what the object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 import torch
 
-from goal_analysis.recombination.minings import (
-    Mining,
-    mining_in,
-    mining_text,
-    numbers_of,
-    semi_hard,
-    softmax,
-    top_k,
-)
+from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of, semi_hard, softmax, top_k
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.objective import Objective
 
 MINING_SCALE, MINING_MARGIN, MINING_K = "mining.scale", "mining.margin", "mining.k"
 LEARNING_RATE = "training.learning_rate"
-MININGS: dict[str, Callable[[float], Mining]] = {
+MININGS = {
     MINING_SCALE: lambda scale: softmax(float(scale), float(scale)),
     MINING_MARGIN: lambda margin: semi_hard(float(margin)),
     MINING_K: lambda k: top_k(int(k)),
@@ -60,8 +52,8 @@ class Scale:
         >>> Scale("tau", 10, 1, 100).at(0.5)
         10.0
         """
-        value = self.low * (self.high / self.low) ** share if self.logarithmic else self.low
-        value = value if self.logarithmic else self.low + (self.high - self.low) * share
+        low, high = self.low, self.high
+        value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
         return float(round(value) if self.whole else float(f"{value:.4g}"))
 
 
@@ -107,12 +99,9 @@ def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
 
 def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
     """The symbols that triplet weights or outer functions read, and those that aggregates read."""
-    outer, inner = set(), set()
-    for term in objective.terms:
-        outer |= sp.sympify(term.outer if term.triplet is None else term.triplet).free_symbols
-        for side in term.sides:
-            inner |= side.inner.free_symbols.union(*(p.free_symbols for p in side.aggregator.parameters))
-    return outer, inner
+    outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
+    inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
+    return set().union(*(e.free_symbols for e in outer)), set().union(*(e.free_symbols for e in inner))
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:
@@ -124,13 +113,13 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
     """
     settings = {name: value for name, value in values.items() if name not in (*MININGS, LEARNING_RATE)}
     for name, number in ((name, values[name]) for name in MININGS if name in values):
-        _, before = _mining_of(objective)
+        before = _mining_of(objective)[1].values()
         if name == MINING_SCALE:
-            tied = [h.name for h in objective.hyperparameters if float(h.default) in before.values()]
-            settings |= dict.fromkeys((n for n in tied if n not in settings), float(number))
+            tied = [h.name for h in objective.hyperparameters if float(h.default) in before]
+            settings = dict.fromkeys(tied, float(number)) | settings
         mining = MININGS[name](number)
-        stem, text = objective.name.partition("@")[0], mining_text(mining)
-        objective = recombine(objective, mining=mining, name=f"{stem}@{text}")
+        stem = objective.name.partition("@")[0]
+        objective = recombine(objective, mining=mining, name=f"{stem}@{mining_text(mining)}")
     return objective.with_settings(settings)
 
 

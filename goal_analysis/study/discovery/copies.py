@@ -43,9 +43,8 @@ class Signature:
         direction = None if objective.direction is None else objective.direction.formula
         sides = tuple(_aggregates(side, values) for t in objective.terms for side in (t.positives, t.negatives))
         rest = (*sides, objective.relative, direction, objective.similarity, objective.reduction, objective.anchors)
-        window = objective.similarity.window
-        ranges = dict.fromkeys((s_p, s_n, x_p, x_n), window)
-        return cls(rest, weights, ranges | {r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative})
+        ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
+        return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})
 
     def same_as(self, other: Signature) -> bool:
         """Whether one is a multiple of the other: floats say so at a few points, and then no witness says otherwise.

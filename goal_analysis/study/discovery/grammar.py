@@ -11,7 +11,7 @@ Numbers have three digits and exponents are quarters, so that formulas are short
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -76,7 +76,7 @@ def any_objective(trial: BaseTrial, rate: float) -> Proposal:
     objective = composed(triplet, pair, mining, direction=DIRECTIONS[draw.choice("direction", tuple(DIRECTIONS))])
     if refused := refusal(objective):
         raise ValueError(refused)
-    training = batches(draw) | {"learning_rate": draw.number("learning_rate", rate / 3, 4 * rate)}
+    training = draw.training(rate)
     if training["captions_per_image"] > 1:
         for name in ("text_text", "image_image"):
             if draw.choice(name, (False, True)):
@@ -91,15 +91,9 @@ def scaled_baseline(objective: Objective) -> Grammar:
     def grammar(trial: BaseTrial, rate: float) -> Proposal:
         draw = _Draw(trial)
         values = {name: draw.number(name, low, high) for name, (low, high) in scales.items()}
-        training = batches(draw) | {"learning_rate": draw.number("learning_rate", rate / 3, 4 * rate)}
-        return Proposal(scaled(objective, values), training)
+        return Proposal(scaled(objective, values), draw.training(rate))
 
     return grammar
-
-
-def batches(draw: _Draw) -> dict[str, float | int]:
-    """How a batch is made."""
-    return {"captions_per_image": draw.choice("captions_per_image", TOGETHER)}
 
 
 @dataclass(frozen=True)
@@ -115,16 +109,20 @@ class _Draw:
     def exact(self, name: str, low: float | int, high: float | int, logarithmic: bool = True) -> sp.Rational:
         return sp.Rational(str(self.number(name, low, high, logarithmic)))
 
-    def quarters(self, name: str, most: int) -> sp.Rational:
-        return sp.Rational(self.trial.suggest_int(name, 1, most, log=True), 4)
+    def quarters(self, name: str) -> sp.Rational:
+        return sp.Rational(self.trial.suggest_int(name, 1, 16, log=True), 4)
+
+    def training(self, rate: float) -> dict[str, Any]:
+        together = self.choice("captions_per_image", TOGETHER)
+        return {"captions_per_image": together, "learning_rate": self.number("learning_rate", rate / 3, 4 * rate)}
 
 
 def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:
     kind = draw.choice(side, SHAPES)
     if kind == "power":
-        return ((1 + v) / 2) ** draw.quarters(f"{side}.power", 16)
+        return ((1 + v) / 2) ** draw.quarters(f"{side}.power")
     if kind == "signed_power":
-        power = draw.quarters(f"{side}.signed_power", 16)
+        power = draw.quarters(f"{side}.signed_power")
         return hinge(v) ** power - hinge(-v) ** power
     if kind == "sigmoid":
         return sigmoid(draw.exact(f"{side}.slope", 1, 40) * (v - draw.exact(f"{side}.centre", -0.8, 0.8, False)))
@@ -138,15 +136,15 @@ def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:
 def _triplet(draw: _Draw, pair: PairWeights) -> TripletWeight:
     kind = draw.choice("triplet", TRIPLETS)
     if kind == "constant":
-        return TripletWeight(name=FOUND, expression=sp.S.One)
-    if kind == "exponential":  # of at most e⁶, for a weight that overflows trains nothing
-        return TripletWeight(name=FOUND, expression=sp.exp(draw.exact("triplet.rate", 0.1, 3) * (s_n - s_p)))
-    tau = draw.exact("triplet.tau", 1, 60)
-    if kind == "twin":
-        plain = TripletWeight(name=FOUND, expression=sigmoid(tau * (s_n - s_p)))
-        return TripletWeight(name=FOUND, expression=twin_of(plain, pair).expression)
-    margin = draw.exact("triplet.margin", -0.2, 0.4, False)
-    return TripletWeight(name=FOUND, expression=sigmoid(tau * (s_n - s_p + margin)))
+        t = sp.S.One
+    elif kind == "exponential":  # of at most e⁶, for a weight that overflows trains nothing
+        t = sp.exp(draw.exact("triplet.rate", 0.1, 3) * (s_n - s_p))
+    else:
+        tau = draw.exact("triplet.tau", 1, 60)
+        margin = draw.exact("triplet.margin", -0.2, 0.4, False) if kind == "sigmoid" else sp.S.Zero
+        t = sigmoid(tau * (s_n - s_p + margin))
+    found = TripletWeight(name=FOUND, expression=t)
+    return replace(found, expression=twin_of(found, pair).expression) if kind == "twin" else found
 
 
 def _mining(draw: _Draw) -> Mining:

@@ -91,7 +91,7 @@ class Search:
             pruner=optuna.pruners.SuccessiveHalvingPruner(FIRST_RUNG, REDUCTION),
         )
         self._jobs: dict[Job, Trial] = {}
-        self._seen: dict[Job, tuple[int, int]] = {}
+        self._sizes: dict[Job, int] = {}
         self._signatures: dict[int, Signature] = {}
 
     @property
@@ -146,22 +146,24 @@ class Search:
     def best(self, count: int) -> list[tuple[Experiment, float]]:
         """The experiments of the best trials that came to an end, named after them, and their dev RSUM; best first."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE and COPY_OF not in t.user_attrs]
-        done.sort(key=lambda t: -(t.value or 0.0))
-        named = ((replace(self._experiment_of(t), name=f"{self.name} trial {t.number}"), t) for t in done[:count])
-        return [(experiment, float(t.value or 0.0)) for experiment, t in named]
+        done = sorted(done, key=lambda t: -(t.value or 0.0))[:count]
+        return [
+            (replace(self._experiment_of(t), name=f"{self.name} trial {t.number}"), float(t.value or 0)) for t in done
+        ]
 
     def records(self) -> list[dict[str, Any]]:
         """A row a trial: what was drawn, and its result."""
         found = []
         for t in self.study.trials:
-            objective = json.loads(t.user_attrs[EXPERIMENT])["objective"] if EXPERIMENT in t.user_attrs else ""
+            known, reached = t.user_attrs, t.value
+            reached = max(t.intermediate_values.values(), default=None) if reached is None else reached
             reasons = (REJECTED, COPY_OF) if t.state.is_finished() else (TROUBLE,)
-            why = next((f"{key} {t.user_attrs[key]}" for key in reasons if key in t.user_attrs), "")
+            why = next((f"{key} {known[key]}" for key in reasons if key in known), "")
             state = "fail" if why.startswith(TROUBLE) else t.state.name.lower()
-            state = state if EXPERIMENT in t.user_attrs else "not run"
-            reached = t.value if t.value is not None else max(t.intermediate_values.values(), default=None)
-            record = {"search": self.name, "trial": t.number, "state": state, "rsum": reached}
-            found.append(record | {"epochs": len(t.intermediate_values), "why": why, "objective": objective} | t.params)
+            record = {"search": self.name, "trial": t.number, "state": state if EXPERIMENT in known else "not run"}
+            record |= {"rsum": reached, "epochs": len(t.intermediate_values), "why": why}
+            objective = json.loads(known[EXPERIMENT])["objective"] if EXPERIMENT in known else ""
+            found.append(record | {"objective": objective} | t.params)
         return found
 
     def _experiment_of(self, trial: FrozenTrial) -> Experiment:
@@ -172,19 +174,16 @@ class Search:
 
     def _report_epochs(self, job: Job) -> tuple[int, float]:
         """Report the epochs that have ended since the last look; give the last one and its dev RSUM, or zeros."""
-        trial, folder = self._jobs[job], job.folder
-        log = folder / LOG
+        trial, log = self._jobs[job], job.folder / LOG
         size = log.stat().st_size if log.exists() else 0
-        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it before
-        before, epoch = self._seen.get(job, (0, max(reported, default=0)))
-        if size == before:
+        if size == self._sizes.get(job, 0):
             return 0, 0.0
-        fresh = [r for r in read_log(folder) if r["kind"] == "epoch" and r["epoch"] > epoch]
+        self._sizes[job] = size
+        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it, too
+        fresh = [r for r in read_log(job.folder) if r["kind"] == "epoch" and r["epoch"] > max(reported, default=0)]
         for record in fresh:
             trial.report(record["rsum"], record["epoch"])
-        last = (fresh[-1]["epoch"], fresh[-1]["rsum"]) if fresh else (0, 0.0)
-        self._seen[job] = size, max(epoch, last[0])
-        return last
+        return (fresh[-1]["epoch"], fresh[-1]["rsum"]) if fresh else (0, 0.0)
 
     def _drawn(self, number: int, begun: int | None = None) -> Iterator[Job]:
         """The job of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
@@ -201,13 +200,10 @@ class Search:
             return self._reject(trial, str(problem))
         if refused := self.accepts(proposal.objective):
             return self._reject(trial, refused)
-        copied = self._earlier_copy(proposal)
-        if copied is not None:
+        if (copied := self._earlier_copy(proposal)) is not None:
             trial.set_user_attr(COPY_OF, copied.number)
-            if copied.state is TrialState.COMPLETE:
-                self.study.tell(trial, copied.value)  # the sampler learns that it leads nowhere new
-            else:
-                self.study.tell(trial, state=TrialState.FAIL)
+            is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
+            self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
             return None
         experiment = replace(
             self.base,

@@ -184,18 +184,21 @@ def verify(
         VerificationError: an error beyond its bound.
         ValueError: prescribed weights, of which autograd knows nothing; or what was not understood.
     """
-    import torch
-
     from goal_analysis.numeric.verification import verify as verified
 
     found = value_of(given, **keywords)
     if not found.is_loss:
         raise ValueError(f"{found.owner}: got prescribed weights but expected a loss, whose weights autograd knows")
-    known = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
-    for name in dtypes:
-        if name not in known:
-            raise ValueError(f"dtypes: got {name!r} but expected one of {one_of(known, name)}")
-    return verified(decomposed(found), dtypes=[known[name] for name in dtypes], device=device)
+    accepted = ("float64", "float32", "bfloat16", "float16")
+    return verified(decomposed(found), dtypes=[_dtype("dtypes", d, accepted) for d in dtypes], device=device)
+
+
+def _dtype(where: str, name: str, accepted: Sequence[str]) -> Any:
+    import torch
+
+    if name not in accepted:
+        raise ValueError(f"{where}: got {name!r} but expected one of {one_of(accepted, name)}")
+    return getattr(torch, name)
 
 
 def measure(
@@ -222,8 +225,6 @@ def measure(
         UnmeasurableLoss: a call fails or returns no scalar, or nowhere a finite one.
         ValueError: another kind of inputs, or no such callable.
     """
-    import torch
-
     from goal_analysis.numeric.measurement import Inputs, nearest
     from goal_analysis.numeric.measurement import measure as measured
 
@@ -231,13 +232,12 @@ def measure(
     if inputs is not None and not isinstance(inputs, Inputs) and inputs not in kinds:
         raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
     kind = kinds[inputs] if isinstance(inputs, str) else inputs
-    dtypes = {"float64": torch.float64, "float32": torch.float32}
-    if isinstance(dtype, str) and dtype not in dtypes:
-        raise ValueError(f"dtype: got {dtype!r} but expected one of {one_of(dtypes, dtype)}")
+    if isinstance(dtype, str):
+        dtype = _dtype("dtype", dtype, ("float64", "float32"))
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
         loss_fn = _measurable(loss_fn)
-    found = measured(loss_fn, kind, points=points, dtype=dtypes[dtype] if isinstance(dtype, str) else dtype, **options)
+    found = measured(loss_fn, kind, points=points, dtype=dtype, **options)
     if found.dead_share == 1:
         return found
     options.get("progress", str)("looking for the nearest known loss")
@@ -311,17 +311,13 @@ def recombine(
     from goal_analysis.recombination.recombine import recombine as recombined
 
     found = value_of(given, **keywords)
-    line = [found.name.partition("@")[0] if mining else found.name]
+    line = found.name.partition("@")[0] if mining else found.name
     for mark, part in (("/", pair), ("@", mining)):
         if part is not None:
-            line.append(mark + (part if isinstance(part, str) else getattr(part, "name", "own")))
-    if isinstance(triplet, str):
-        triplet = parts_with().triplet(triplet)
-    if triplet is not None:
-        line.append(f"({triplet.name})")
-    if isinstance(pair, str):
-        pair = parts_with().pair(pair)
-    return recombined(found, triplet=triplet, pair=pair, mining=mining, name=name or "".join(line))
+            line += mark + (part if isinstance(part, str) else getattr(part, "name", "own"))
+    t = parts_with().triplet(triplet) if isinstance(triplet, str) else triplet
+    p = parts_with().pair(pair) if isinstance(pair, str) else pair
+    return recombined(found, triplet=t, pair=p, mining=mining, name=name or line + (f"({t.name})" if t else ""))
 
 
 def twin(given: Given, **keywords: Any) -> Objective:
@@ -380,8 +376,8 @@ def export(given: Given, path: str | Path | None = None, *, name: str | None = N
     """
     from goal_analysis.recombination.export import export as source_of
 
-    options = {"way": keywords.pop("way")} if "way" in keywords else {}
-    source = source_of(value_of(given, **keywords), name, **options)
+    way = keywords.pop("way", "dense")
+    source = source_of(value_of(given, **keywords), name, way)
     if path is not None:
         write_whole(Path(path), source)
     return source

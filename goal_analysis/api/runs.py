@@ -104,13 +104,10 @@ class Run:
         return plot(self, kind=kind)
 
     def __repr__(self) -> str:
-        history = self.history
+        history, of = self.history, self.experiment
         best = f", best dev RSUM {history['rsum'].max():.1f}" if len(history) else ""
-        of = self.experiment
-        named = of.objective.partition("\n")[0]
-        return (
-            f"Run({str(self.folder)!r}: {named} on {of.data_name}, {len(history)} of {of.training.epochs} epochs{best})"
-        )
+        trained = f"{of.objective.partition(chr(10))[0]} on {of.data_name}"
+        return f"Run({str(self.folder)!r}: {trained}, {len(history)} of {of.training.epochs} epochs{best})"
 
     def _repr_markdown_(self) -> str:
         columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")

@@ -127,18 +127,14 @@ def embedding_witness(objective: Objective) -> tuple[str, Witness] | None:
         at = (at / at.norm(dim=1, keepdim=True) if unit else at).flatten()
         jacobians = []
         for h in (STEP, STEP / 4):
-            moved = [at + h * row for row in torch.eye(len(at), dtype=torch.float64)]
-            back = [at - h * row for row in torch.eye(len(at), dtype=torch.float64)]
-            jacobians.append(torch.stack([(field(a) - field(b)) / (2 * h) for a, b in zip(moved, back, strict=True)]))
+            steps = h * torch.eye(len(at), dtype=torch.float64)
+            jacobians.append(torch.stack([(field(at + step) - field(at - step)) / (2 * h) for step in steps]))
         coarse, fine = (j - j.T for j in jacobians)
         place = int(fine.abs().argmax())
         a, b = divmod(place, len(at))
-        value = float(fine[a, b])
-        size = float(jacobians[1].abs().max())
+        value, size = float(fine[a, b]), float(jacobians[1].abs().max())
         if abs(value) > CERTAIN * size and abs(value - float(coarse[a, b])) < 0.01 * abs(value):
-            names = [
-                f"{'x' if i < 2 else 'y'}{(i if i < 2 else i - 2) + 1}[{k + 1}]" for i in range(5) for k in range(3)
-            ]
+            names = [f"{row}[{k}]" for row in ("x1", "x2", "y1", "y2", "y3") for k in (1, 2, 3)]
             witness = Witness(tuple(zip(names, at.tolist(), strict=True)), value)
             return f"the derivatives of the gradients by {names[a]} and {names[b]} differ by {value:.4g}", witness
     return None
@@ -148,9 +144,7 @@ def selected_mean(margin: float) -> Iterator[tuple[Tensor, Side, Side]]:
     """Rectangles on which one anchor's only triplet leaves the margin, while another anchor's positive moves."""
     for middle in (0.1, -0.2, 0.45):
         inside = min(margin, 0.8) / 2
-        start = torch.full((2, 2), middle, dtype=torch.float64)
-        start[0, 0] += inside
-        start[1, 1] += inside
+        start = middle + inside * torch.eye(2, dtype=torch.float64)
         yield start, (0, 1, 2 * inside), (1, 1, inside / 2)
         yield start, (0, 0, 2 * inside), (1, 1, inside / 2)
 

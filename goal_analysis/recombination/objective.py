@@ -238,10 +238,10 @@ class GradientObjective(nn.Module):
         """
         settings: Mapping[str, float] = changes.pop("settings", {})
         refuse = changes.pop("refuse_nonfinite", self.refuse_nonfinite)
-        known = {f.name for f in fields(Objective)}
+        known = sorted(f.name for f in fields(Objective))
         for name in changes:
             if name not in known:
-                raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(sorted(known))}, settings")
+                raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
         return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse)
 
     def _check_scores(self, scores: Tensor, matches: object) -> None:

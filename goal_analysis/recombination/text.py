@@ -18,6 +18,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -97,10 +98,9 @@ def parse_objective(
         numbers = [(name, value) for name, value in own if name not in IN_LINE]
         said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
         said += (settings or {}).items()
-        names = [name for name, _ in said]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"settings: got {name} {names.count(name)} times but expected every one once")
+        for name, count in Counter(name for name, _ in said).items():
+            if count > 1:
+                raise ValueError(f"settings: got {name} {count} times but expected every one once")
         return _with_fields(_with_fields(found.with_settings(dict(said)), words), fields)
     except ValueError as problem:
         raise ValueError(f"objective {text!r}: {problem}") from problem
@@ -236,10 +236,10 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
     of_line = {name: getattr(objective, name) for name in IN_LINE}
     try:
-        same = replace(base.with_settings(settings), **of_line)
+        same = replace(base.with_settings(settings), **of_line, **{name: getattr(objective, name) for name in ignoring})
     except ValueError:
         return None
-    if _plain(replace(same, **{name: getattr(objective, name) for name in ignoring})) != _plain(objective):
+    if _plain(same) != _plain(objective):
         return None
     said = [f"{name}={number_text(value)}" for name, value in settings.items()]
     for name, field in of_line.items():

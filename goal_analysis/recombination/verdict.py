@@ -295,13 +295,8 @@ def _drawn(objective: Objective) -> Integrability:
 
 
 def _times(field: WeightField, factor: sp.Expr) -> WeightField:
-    factors = field.factors
-    return replace(
-        field,
-        positive=field.positive * factor,
-        negative=field.negative * factor,
-        factors=None if factors is None else replace(factors, triplet=factors.triplet * factor),
-    )
+    factors = field.factors and replace(field.factors, triplet=field.factors.triplet * factor)
+    return replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)
 
 
 def _several(objective: Objective, field: WeightField) -> Integrability:

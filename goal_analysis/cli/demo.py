@@ -209,7 +209,7 @@ def compare_on_scenes(
             seeds=seeds,
             assignments=list(settings),
             output=output,
-            processes=processes,
+            jobs=processes,
         )
     except typer.Exit as end:
         if end.exit_code == INTERRUPTED:

@@ -215,7 +215,8 @@ def taking(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 
         @wraps(command)
         def run(**given: Any) -> None:
-            values = [kind(**{name: given.pop(name) for name in named}) for kind, named in hints.items()]
+            of = {kind: [name for name in named if name in given] for kind, named in hints.items()}
+            values = [kind(**{name: given.pop(name) for name in names}) for kind, names in of.items()]
             command(*values, **given)
 
         parameters = [*of_kinds, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]

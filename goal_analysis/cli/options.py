@@ -132,10 +132,10 @@ def parts(own: Path | None = None) -> Parts:
 
 
 def objective_of(text: str, own: Path | None = None, **keywords: Any) -> Objective:
-    """The objective of a text, as `goal_analysis.recombination.reading.value_of` reads it, with a file of losses."""
+    """The objective of a text, as `goal_analysis.api.objectives.value_of` reads it, with a file of losses."""
     if own is None:
         check_names(objectives=[text])
-    from goal_analysis.recombination.reading import value_of
+    from goal_analysis.api.objectives import value_of
 
     return value_of(text, parts(own), **keywords)
 

@@ -54,9 +54,8 @@ class GradientObjective(nn.Module):
         TypeError: what was given is no `Objective`.
         ValueError: a weight that is no real number within the range of the similarity, or where soft aggregates go.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> objective = GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0}))
+    >>> import goal_analysis as ga
+    >>> objective = ga.objective("nca(tau=1)/constant")
     >>> scores = torch.tensor([[0.9, 0.1], [0.3, 0.8]], requires_grad=True)
     >>> objective.from_scores(scores, Matches.of_pairs(2)).backward()
     >>> scores.grad
@@ -156,9 +155,8 @@ class GradientObjective(nn.Module):
             ValueError: the objective is the gradient of no loss, or of none with a known closed form, with the reason;
                 or what `forward` refuses.
 
-        >>> from goal_analysis.recombination.recombine import composed
-        >>> from losses_catalog.weights import constant_pair, nca_triplet
-        >>> objective = GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0}))
+        >>> import goal_analysis as ga
+        >>> objective = ga.objective("nca(tau=1)/constant")
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(0.3133)
         """
@@ -198,9 +196,8 @@ class GradientObjective(nn.Module):
     def describe(self) -> Description:
         """What the objective is: its weights, whether what trains is the gradient of a loss, and of which.
 
-        >>> from goal_analysis.recombination.recombine import composed
-        >>> from losses_catalog.weights import constant_pair, nca_triplet
-        >>> found = GradientObjective(composed(nca_triplet, constant_pair)).describe()
+        >>> import goal_analysis as ga
+        >>> found = ga.objective("nca/constant").describe()
         >>> found.name, found.integrable, found.loss
         ('nca/constant', True, softplus(tau*(s_n - s_p))/tau)
         """

@@ -45,10 +45,8 @@ class AcrossProcesses(nn.Module):
         objective: what trains.
         group: the ranks; by default all.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> objective = composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})
-    >>> across = AcrossProcesses(GradientObjective(objective))
+    >>> import goal_analysis as ga
+    >>> across = AcrossProcesses(ga.objective("nca(tau=1)/constant"))
     >>> round(float(across(torch.eye(2), torch.eye(2))), 4)
     -0.2689
     """

@@ -75,9 +75,8 @@ def parse_objective(
     Raises:
         ValueError: the text, with what of it was not understood and what would be accepted.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> parse_objective("circle(gamma=80)", parts).values()
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> parse_objective("circle(gamma=80)", parts_with()).values()
     {gamma: 80, m: 1/4}
     """
     if not isinstance(text, str):
@@ -223,9 +222,8 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
         parts: what names stand for.
         ignoring: fields of the objective that something else says.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts), parts)
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts_with()), parts_with())
     'nca(tau=12)/linear@softmax:10,12'
     """
     try:
@@ -368,9 +366,8 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
     Raises:
         ValueError: the objective holds something that declarations cannot say.
 
-    >>> from losses_catalog import catalog, pair_weights, triplet_weights
-    >>> parts = Parts(triplet_weights, pair_weights, catalog)
-    >>> print(to_toml(parse_objective("circle(gamma=80)", parts, anchors="both"), parts), end="")
+    >>> from goal_analysis.api.objectives import parts_with
+    >>> print(to_toml(parse_objective("circle(gamma=80)", parts_with(), anchors="both"), parts_with()), end="")
     objective = "circle(gamma=80, anchors=both)"
     """
     line = line_of(objective, parts, ("similarity", "direction"))

@@ -83,11 +83,10 @@ def verdict(objective: Objective) -> Integrability:
     Args:
         objective: any.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
-    >>> verdict(composed(nca_triplet, constant_pair)).loss
+    >>> import goal_analysis as ga
+    >>> verdict(ga.objective("nca/constant").objective).loss
     softplus(tau*(s_n - s_p))/tau
-    >>> verdict(composed(nca_triplet, linear_pair)).integrable
+    >>> verdict(ga.objective("nca/linear").objective).integrable
     False
     """
     if objective.direction is None:

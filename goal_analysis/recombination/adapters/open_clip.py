@@ -36,9 +36,8 @@ class ClipObjective(nn.Module):
         ValueError: ``learn_scale`` with another similarity, or an objective that is not the gradient of a loss.
 
     >>> import torch
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> loss = ClipObjective(GradientObjective(composed(nca_triplet, constant_pair)))
+    >>> import goal_analysis as ga
+    >>> loss = ClipObjective(ga.objective("nca/constant"))
     >>> images, texts, scale = torch.eye(2, requires_grad=True), torch.eye(2), torch.tensor(14.0, requires_grad=True)
     >>> losses = loss(images, texts, scale, output_dict=True)
     >>> sum(losses.values()).backward()

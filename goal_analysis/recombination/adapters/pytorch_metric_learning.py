@@ -51,9 +51,8 @@ class MetricObjective(BaseMetricLossFunction):
     Raises:
         ValueError: a reducer that reads values: `ThresholdReducer`, `AvgNonZeroReducer`.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
-    >>> loss = MetricObjective(GradientObjective(composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})))
+    >>> import goal_analysis as ga
+    >>> loss = MetricObjective(ga.objective("nca(tau=1)/constant"))
     >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], requires_grad=True)
     >>> loss(x, torch.tensor([0, 0, 1])).backward()
     >>> x.grad

@@ -34,11 +34,9 @@ class SentenceObjective(nn.Module):
         objective: what trains it; `AcrossProcesses` around it where several processes share a batch.
         chunk: how many texts are embedded at once, see `GradientCache`; by default a column of the batch.
 
-    >>> from goal_analysis.recombination.recombine import composed
-    >>> from losses_catalog.weights import constant_pair, nca_triplet
+    >>> import goal_analysis as ga
     >>> model = nn.Identity()  # in the place of a SentenceTransformer: what it reads has the embeddings already
-    >>> objective = composed(nca_triplet, constant_pair).with_settings({"tau": 1.0})
-    >>> loss = SentenceObjective(model, GradientObjective(objective))
+    >>> loss = SentenceObjective(model, ga.objective("nca(tau=1)/constant"))
     >>> anchors, positives = torch.eye(2, requires_grad=True), torch.eye(2)
     >>> loss([{"sentence_embedding": anchors}, {"sentence_embedding": positives}]).backward()
     >>> anchors.grad

@@ -49,13 +49,10 @@ class Signature:
     def same_as(self, other: Signature) -> bool:
         """Whether one is a multiple of the other: floats say so at a few points, and then no witness says otherwise.
 
-        >>> from goal_analysis.recombination.recombine import composed
-        >>> from goal_analysis.symbolic.weight import PairWeights
-        >>> from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
-        >>> double = PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
-        >>> linear, twice, constant = (
-        ...     Signature.of(composed(nca_triplet, p)) for p in (linear_pair, double, constant_pair)
-        ... )
+        >>> import goal_analysis as ga
+        >>> double = ga.PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
+        >>> pairs = ("linear", double, "constant")
+        >>> linear, twice, constant = (Signature.of(ga.recombine("nca/linear", pair=pair)) for pair in pairs)
         >>> linear.same_as(twice), linear.same_as(constant)
         (True, False)
         """

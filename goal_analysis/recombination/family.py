@@ -5,7 +5,7 @@ The published grid is its beginning, on the hardest negatives; pair weights of l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import permutations, product
@@ -91,7 +91,9 @@ def combinations(
         ValueError: a name among ``twinned`` that is not among the parts.
     """
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
-    heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
+    heads = [t.name for t in parts.triplet_weights] + [
+        t.name + TWIN for t in parts.triplet_weights if t.name in TWINNED
+    ]
     resolved = lru_cache(maxsize=None)(lambda t, p: _resolved(parts, t, p))
     for mining in minings:
         mined = mining_text(mining)
@@ -99,26 +101,24 @@ def combinations(
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
-            if isinstance(found, str):
-                yield LeftOut(name, found)
-            else:
-                yield _member((head, pair), partial(composed, *found, mining, name=name))
+            made = found if isinstance(found, str) else partial(composed, *found, mining, name=name)
+            yield _member(name, (head, pair), made)
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
-            if loss.similarity == COSINE:
-                yield _member((loss.name, pair.name), partial(recombine, loss, pair=pair, mining=mining, name=name))
-            else:
-                yield LeftOut(name, "its scores are distances")
+            exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
+            made = exchanged if loss.similarity == COSINE else "its scores are distances"
+            yield _member(name, (loss.name, pair.name), made)
 
 
-def _member(of: tuple[str, str], make: partial[Objective]) -> Member | LeftOut:
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective] | str) -> Member | LeftOut:
+    if isinstance(make, str):
+        return LeftOut(name, make)
     try:
         objective = make()
-        if refused := refusal(objective):
-            raise ValueError(refused)
-        return Member(objective, of)
     except ValueError as problem:
-        return LeftOut(make.keywords["name"], str(problem))
+        return LeftOut(name, str(problem))
+    refused = refusal(objective)
+    return Member(objective, of) if refused is None else LeftOut(name, refused)
 
 
 def family(

@@ -37,11 +37,8 @@ class Parts:
 
     def __post_init__(self) -> None:
         of_losses = {loss.name for loss in self.losses}
-        for kind, values in (
-            ("triplet weights", self.triplet_weights),
-            ("pair weights", self.pair_weights),
-            ("losses", self.losses),
-        ):
+        kinds = {"triplet weights": self.triplet_weights, "pair weights": self.pair_weights, "losses": self.losses}
+        for kind, values in kinds.items():
             names = [value.name for value in values]
             for name in names:
                 if names.count(name) > 1 or name.endswith(TWIN):
@@ -134,16 +131,11 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
     if not renamed:
         return triplet, pair
     symbols = {old.symbol: new.symbol for old, new in renamed.items()}
-    relative = tuple(
-        replace(r, contribution=r.contribution.xreplace(symbols), member=r.member.xreplace(symbols))
-        for r in pair.relative
-    )
+    hyperparameters = tuple(renamed.get(h, h) for h in pair.hyperparameters)
+    positive, negative = pair.positive.xreplace(symbols), pair.negative.xreplace(symbols)
+    relative = tuple(r.map(lambda e: e.xreplace(symbols)) for r in pair.relative)
     return triplet, replace(
-        pair,
-        positive=pair.positive.xreplace(symbols),
-        negative=pair.negative.xreplace(symbols),
-        hyperparameters=tuple(renamed.get(h, h) for h in pair.hyperparameters),
-        relative=relative,
+        pair, positive=positive, negative=negative, hyperparameters=hyperparameters, relative=relative
     )
 
 

@@ -205,7 +205,7 @@ def refusal(objective: Objective) -> str | None:
     below 0. Soft aggregates of similarities leave the range, x_n above and x_p below: T has to be real there. And soft
     aggregates make no triplets, which relative similarities would compare.
     """
-    values, relative = objective.values(), {r.symbol for r in objective.relative}
+    values = objective.values()
     low, high = map(float, objective.similarity.window)
     inside = [low + (high - low) * share for share in INSIDE]
     below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
@@ -226,7 +226,7 @@ def refusal(objective: Objective) -> str | None:
                 )
         if SOFT.isdisjoint(side.aggregator.name for side in term.sides):
             continue
-        if relative:
+        if objective.relative:
             return (
                 f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
                 "read other pairs, but expected another mining, such as hardest or top_k:5"

@@ -20,6 +20,7 @@ share an anchor of one axis share none of the other: so one anchor tells, for bo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -48,7 +49,6 @@ from goal_analysis.symbolic.analysis.integrability import (
     in_words,
     integrability,
     reach,
-    several_pairs,
     tried_ranges,
     witness_against,
 )
@@ -165,9 +165,7 @@ def loss_of(objective: Objective) -> Objective | None:
 
 def _at_values(objective: Objective) -> Objective:
     values = objective.values()
-    relative = tuple(
-        replace(r, contribution=r.contribution.subs(values), member=r.member.subs(values)) for r in objective.relative
-    )
+    relative = tuple(r.map(lambda e: e.subs(values)) for r in objective.relative)
     return objective.of_terms([term.map(lambda e: e.subs(values)) for term in objective.terms], relative=relative)
 
 
@@ -215,10 +213,17 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
             if getattr(only, "epsilon", None) is not None:
                 return _exchanging(objective, field, only.epsilon)
         unknown = f"nothing is known of what happens at the threshold of the selection {names}, and no path showed it"
-    against = work_witness(objective, random_rectangles(objective))
-    if against is not None:
-        return Integrability(False, f"with the selection {names}, {against[0]}", witness=against[1])
-    return Integrability(None, f"open: {unknown}", potential=known)
+    return _by_work(objective, random_rectangles(objective), f"with the selection {names}, ", unknown, known)
+
+
+def _by_work(
+    objective: Objective, rectangles: Iterator, said: str, unknown: str, potential: sp.Expr | None
+) -> Integrability:
+    """No, with the work around one of the rectangles; else open."""
+    against = work_witness(objective, rectangles)
+    if against is None:
+        return Integrability(None, f"open: {unknown}", potential=potential)
+    return Integrability(False, said + against[0], potential=potential, witness=against[1])
 
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
@@ -234,15 +239,13 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     if objective.reduction is Reduction.MEAN or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
-        against = work_witness(objective, selected_mean(float(getattr(selection, "margin", 0.4))))
-        if against is None:
-            why = "open: the mean is over the anchors with a selected triplet, and no path was found that shows it"
-            return Integrability(None, why, potential=whole.potential)
+        rectangles = selected_mean(float(getattr(selection, "margin", 0.4)))
         why = (
             "the mean is over the anchors with a selected triplet: where one anchor's last triplet is no longer "
-            f"selected, the weights of the others jump, and {against[0]}"
+            "selected, the weights of the others jump, and "
         )
-        return Integrability(False, why, potential=whole.potential, witness=against[1])
+        unknown = "the mean is over the anchors with a selected triplet, and no path was found that shows it"
+        return _by_work(objective, rectangles, why, unknown, whole.potential)
     why = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes between the kinks and at the selection's bounds"
     margin = getattr(selection, "margin", None)
     loss = None if margin is None else _clipped(whole.loss, exact(margin))
@@ -268,12 +271,9 @@ def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Int
         return as_hardest
     if proves_zero(field.negative * step(s_p + exact(epsilon) - s_n), field.region):
         return as_hardest
-    against = work_witness(objective, exchanged(epsilon))
     why = f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump"
-    if against is None:
-        why = f"open: {why}, and no closed path was found that shows it"
-        return Integrability(None, why, potential=as_hardest.potential)
-    return Integrability(False, f"{why}, and {against[0]}", potential=as_hardest.potential, witness=against[1])
+    unknown = f"{why}, and no closed path was found that shows it"
+    return _by_work(objective, exchanged(epsilon), f"{why}, and ", unknown, as_hardest.potential)
 
 
 def _drawn(objective: Objective) -> Integrability:
@@ -403,7 +403,7 @@ def _against_several_pairs(objective: Objective, field: WeightField) -> Integrab
     taken_apart, tried = decompose(objective), ""
     counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
     for positives, negatives, what in counts:
-        gradient = gradient_of_several(taken_apart, *several_pairs(positives, negatives))
+        gradient = gradient_of_several(taken_apart, positives, negatives)
         found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
         if found.witness:
             why = f"with {what} of an anchor {in_words(found)} is {found.witness}"

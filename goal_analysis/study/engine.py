@@ -138,18 +138,22 @@ class LocalProcesses:
 
     def submit(self, job: Job) -> None:
         """Begin the job now."""
-        self._begun[job] += 1
         seen = Counter(dict.fromkeys(self.devices, 0))
         seen.update(device for _, device in self._running.values() if device)
         device = min(seen, key=lambda one: seen[one]) if seen else ""
-        process = self._server.Process(target=_work, args=(job, self.threads, device), name=job.name)
-        try:
-            process.start()
-        except (OSError, EOFError) as problem:  # the server was just killed, and a new one begins when it has ended
-            time.sleep(PAUSE)
-            self._again(job, f"could not be begun: {problem!r}")
-        else:
-            self._running[job] = process, device
+        while True:
+            self._begun[job] += 1
+            process = self._server.Process(target=_work, args=(job, self.threads, device), name=job.name)
+            try:
+                process.start()
+            except (OSError, EOFError) as problem:  # the server was just killed, and a new one begins when it has ended
+                time.sleep(PAUSE)
+                if self._begun[job] >= ATTEMPTS:
+                    self._lost[job] = f"could not be begun: {problem!r}"
+                    return
+            else:
+                self._running[job] = process, device
+                return
 
     def wait(self, seconds: float) -> dict[Job, str]:
         """The jobs that have ended, and how."""
@@ -159,11 +163,10 @@ class LocalProcesses:
             if (code := process.exitcode) is not None:
                 del self._running[job]
                 process.close()  # ends the process if it was the server that died
-                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-                if job.done or 0 <= code != LOST:
-                    ended[job] = how
-                else:
-                    self._again(job, how)
+                ended[job] = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+                if not job.done and (code < 0 or code == LOST) and self._begun[job] < ATTEMPTS:
+                    del ended[job]
+                    self.submit(job)
         ended |= self._lost
         self._lost.clear()
         return ended
@@ -182,12 +185,6 @@ class LocalProcesses:
             process.join(PATIENCE)
             process.kill()
         self._running.clear()
-
-    def _again(self, job: Job, how: str) -> None:
-        if self._begun[job] < ATTEMPTS:
-            self.submit(job)
-        else:
-            self._lost[job] = how
 
 
 def _devices() -> tuple[str, ...]:

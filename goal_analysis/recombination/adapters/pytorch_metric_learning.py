@@ -163,11 +163,8 @@ def _given(
         counts = times(anchor[own], negative[own])
         p = own_positive(term.positives, s, column, present, torch.ones_like(s), middle)
         n = handed(term.negatives, s, counts > 0, middle, p.x)
-        yield (
-            p,
-            replace(n, factor=n.factor * counts),
-            lambda pull, push, column=column: push.scatter_add(1, column, pull),
-        )
+        n = replace(n, factor=n.factor * counts)
+        yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
 
 
 def _matches(
@@ -187,10 +184,8 @@ def _matches(
     negative_pairs = (indices[0], indices[2]) if len(indices) == 3 else (indices[2], indices[3])
     positives, negatives = (_mask(pairs, shape) for pairs in ((indices[0], indices[1]), negative_pairs))
     if every is not None:
-        for what, given, allowed in (
-            ("positive", positives, every.positives),
-            ("negative", negatives, every.negatives),
-        ):
+        pairs = (("positive", positives, every.positives), ("negative", negatives, every.negatives))
+        for what, given, allowed in pairs:
             for pair in (given & ~allowed).nonzero()[:1].tolist():
                 raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
         if len(indices) == 3:

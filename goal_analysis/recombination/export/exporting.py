@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -176,27 +177,19 @@ class _File:
 
 def _laid_out(head: str, parts: list[str]) -> str:
     text = f"{head}({', '.join(parts)}{'' if head else ','})"
-    return (
-        text
-        if len(text) <= LONG
-        else f"{head}(\n{textwrap.indent(f'{chr(10)}'.join(f'{p},' for p in parts), '    ')}\n)"
-    )
+    inner = "".join(f"{part},\n" for part in parts)
+    return text if len(text) <= LONG else f"{head}(\n{textwrap.indent(inner, '    ')})"
 
 
 def _known(functions: Functions) -> dict[str, Any]:
     terms = functions.terms
     sides = [side for term in terms for side in (term.positives, term.negatives)]
+    negatives = [term.negatives for term in terms if term.negatives is not None]
     there = [side for side in sides if side is not None]
-    values = {
-        "side": sides,
-        "side.selection": [side.selection for side in there],
-        "side.aggregator.enumerates": [side.aggregator.enumerates for side in there],
-        "term.positives": [term.positives for term in terms],
-        "term.negatives": [term.negatives for term in terms],
-        "term.negatives.pool": [term.negatives.pool for term in terms if term.negatives is not None],
-        "term.relative": [term.relative for term in terms],
-        **{f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "mean")},
-    }
+    values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
+    values |= {f"side.{path}": [attrgetter(path)(s) for s in there] for path in ("selection", "aggregator.enumerates")}
+    values |= {f"term.{name}": [getattr(t, name) for t in terms] for name in ("positives", "negatives", "relative")}
+    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "mean")}
     kinds = {
         name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
         for name, found in values.items()
@@ -216,21 +209,18 @@ def _docstring(module: GradientObjective, name: str) -> str:
     value, found = module.objective, module.describe()
     settings = ", ".join(f"{h} = {number:g}" for h, number in found.settings.items())
     paragraphs = [
-        _filled(
-            f"{_one_line(value.name)}: an objective by its gradient, for pairs of embeddings such as images and texts."
-        ),
+        f"{_one_line(value.name)}: an objective by its gradient, for pairs of embeddings such as images and texts.",
         "    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]      q = ∂A\n"
         "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
         "\n".join(_formulas(value)),
-        *([settings] if settings else []),
-        _filled(f"{value.reduction.value} over the anchors, which are {value.anchors.value}; {found.mining}."),
-        _filled(f"W is {found.verdict.said}: {_one_line(found.reason)}."),
-        *([f"The loss, in LaTeX: {latex(found.loss)}"] if found.loss is not None else []),
-        _filled(
-            f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}."
-        ),
+        settings,
+        f"{value.reduction.value} over the anchors, which are {value.anchors.value}; {found.mining}.",
+        f"W is {found.verdict.said}: {_one_line(found.reason)}.",
+        "" if found.loss is None else f"    The loss, in LaTeX: {latex(found.loss)}",
+        f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}.",
     ]
-    return f'r"""{_harmless(chr(10).join(p + chr(10) for p in paragraphs)).rstrip()}\n"""'
+    filled = (p if p.startswith("    ") else "\n".join(textwrap.wrap(p, WIDTH)) for p in paragraphs if p)
+    return f'r"""{_harmless((chr(10) * 2).join(filled))}\n"""'
 
 
 def _formulas(value: Objective) -> Iterator[str]:
@@ -252,10 +242,6 @@ def _class_name(name: str) -> str:
     words = re.findall(r"[A-Za-z0-9]+", name)
     made = "".join(word[:1].upper() + word[1:] for word in words)
     return made if made.isidentifier() and not keyword.iskeyword(made) else f"Objective{made}"
-
-
-def _filled(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, WIDTH))
 
 
 def _harmless(text: str) -> str:

@@ -100,8 +100,8 @@ def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query,
 def gallery_frame(of_images: Sequence[Query], of_captions: Sequence[Query]) -> pd.DataFrame:
     """Queries of `queries_of` as `goal_analysis.pictures.run_figures.gallery_figure` reads them."""
     rows = []
-    asked = [*((query, True) for query in of_images), *((query, False) for query in of_captions)]
-    for number, (query, of_image) in enumerate(asked):
+    for number, query in enumerate((*of_images, *of_captions)):
+        of_image = number < len(of_images)
         rows.append((number, 0, _item(query.asked, of_image), False, np.nan))
         places = enumerate(query.found, start=1)
         rows += [(number, place, _item(one, not of_image), one.right, one.score) for place, one in places]

@@ -77,11 +77,9 @@ def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> lis
     parts: list[list[Group]] = []
     for group in sorted(groups, key=lambda one: one.label != baseline):
         alike = (p for p in parts if p[0].data.fingerprint == group.data.fingerprint and _same_study(p[0], group))
-        part = next(alike, None)
-        if part is None:
-            parts.append([group])
-        else:
-            part.append(group)
+        if (part := next(alike, None)) is None:
+            parts.append(part := [])
+        part.append(group)
     return [sorted(part, key=groups.index) for part in parts]
 
 

@@ -234,19 +234,9 @@ def _witnessed(
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
     for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) and loss.detaches else ())):
-        positives, negatives = several_pairs(*counts)
-        several = gradient_of_several(objective, positives, negatives)
+        several = gradient_of_several(objective, *counts)
         ends = dict.fromkeys(several, field.region[s_n])
         yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
-
-
-def several_pairs(positives: int, negatives: int) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
-    """The similarities of so many pairs of an anchor."""
-    of_p, of_n = (
-        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
-        for s, count in (("s_p", positives), ("s_n", negatives))
-    )
-    return of_p, of_n
 
 
 def grows(objective: Objective) -> bool:
@@ -255,10 +245,14 @@ def grows(objective: Objective) -> bool:
     return any(side.aggregator.name not in ("each", "each_mean", "max", "min", "mean") for side in sides)
 
 
-def gradient_of_several(decomposition: Decomposition, positives, negatives) -> dict[sp.Symbol, sp.Expr]:
-    """∂L/∂s of every positive and negative of one anchor."""
-    weights_p, weights_n = decomposition.weights(positives, negatives)
-    return dict(zip((*positives, *negatives), (*(-w for w in weights_p), *weights_n), strict=True))
+def gradient_of_several(decomposition: Decomposition, positives: int, negatives: int) -> dict[sp.Symbol, sp.Expr]:
+    """∂L/∂s of so many positives and negatives of one anchor."""
+    of_p, of_n = (
+        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
+        for s, count in (("s_p", positives), ("s_n", negatives))
+    )
+    weights_p, weights_n = decomposition.weights(of_p, of_n)
+    return dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
 
 
 # --- proofs --------------------------------------------------------------------------------------
@@ -485,7 +479,7 @@ def _unproved(
     if grows(objective.loss):
         yield "the asymmetry of ever more pairs"
         return
-    several = gradient_of_several(objective, *several_pairs(2, 2))
+    several = gradient_of_several(objective, 2, 2)
     if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
         yield "the asymmetry of several pairs, whose formula is too long,"
         return

@@ -5,7 +5,8 @@ The gradient of a similarity is the direction that a weight multiplies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -88,3 +89,7 @@ class RelativeSimilarity:
     other: sp.Symbol
     member: sp.Expr
     counting: Counting = Counting.ALL
+
+    def map(self, change: Callable[[sp.Expr], sp.Expr]) -> RelativeSimilarity:
+        """The same with its formulas changed."""
+        return replace(self, contribution=change(self.contribution), member=change(self.member))

@@ -38,7 +38,7 @@ from goal_analysis.recombination.closed_paths import (
     selected_mean,
     work_witness,
 )
-from goal_analysis.recombination.directions import LINEAR, SOFT, along_similarity, has_constant_weights, rate_of
+from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights, rate_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,

@@ -1,5 +1,255 @@
-"""Objectives as one Python file that needs torch alone, cut from the engine's own source."""
+"""Objectives as one Python file that needs torch alone: what it is, its formulas, the engine's own source, a check."""
 
-from goal_analysis.recombination.export.exporting import export
+from __future__ import annotations
 
-__all__ = ["export"]
+import inspect
+import keyword
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import torch
+
+from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.formula import Formula
+from goal_analysis.numeric.functions import functions_of
+from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import scores
+from goal_analysis.recombination.export.cutting import TEMPLATE, VALUES, Cutting
+from goal_analysis.recombination.export.module import checked_batch
+from goal_analysis.recombination.export.printing import tensor_lines
+from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.symbolic.language.primitives import s_p
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.typesetting import latex, plain
+
+WIDTH, LONG = 116, 160
+WAYS = ("dense", "tiled")
+
+LETTERS = {"positive_inner": "k", "negative_inner": "h", "positive_weight": "P⁺", "negative_weight": "P⁻"}
+LETTERS |= {"pull": "T⁺", "push": "T⁻", "outer": "Φ"}
+"""What formulas are in the notation of papers."""
+
+
+def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
+    """The text of a Python file that trains with an objective and needs torch alone.
+
+    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way,
+    to the last bit. Run as a program it checks itself.
+
+    Args:
+        objective: any whose selections and direction have a source that can be read.
+        name: of the class, an identifier; by default made of the objective's name.
+        way: "dense", which is short and goes through the whole matrix of scores; or "tiled", with the ways that keep no
+            matrix of scores too.
+
+    Raises:
+        ValueError: a name that is no identifier; another way; a selection or direction without a source that can be
+            read, or one that needs more than torch.
+
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> "class InfoNce(nn.Module):" in export(info_nce_loss)
+    True
+    """
+    module = objective if isinstance(objective, GradientObjective) else GradientObjective(objective)
+    value = module.objective
+    class_name = _class_name(value.name) if name is None else name
+    if not class_name.isidentifier() or keyword.iskeyword(class_name):
+        raise ValueError(f"name: got {name!r} but expected an identifier, such as NcaLinear")
+    if way not in WAYS:
+        raise ValueError(f"way: got {way!r} but expected one of {', '.join(WAYS)}")
+    file = _File(value, way)
+    stated = [*file.stated(), f"RECORDED = {_recorded(module)}"]
+    imports, engine, own = file.cutting.text()
+    parts = [
+        _docstring(module, class_name),
+        f"from __future__ import annotations\n\n{imports}",
+        *file.formulas,
+        engine,
+        *stated,
+        re.sub(r"\bExported\b", class_name, own),
+        'if __name__ == "__main__":\n    check()',
+    ]
+    return "\n".join(line.rstrip() for line in "\n\n".join(parts).splitlines()) + "\n"
+
+
+class _File:
+    def __init__(self, value: Objective, way: str) -> None:
+        self.value, self.functions = value, functions_of(value)
+        own_scores = value.similarity.tensors is not None
+        facts = {
+            "UNIT": value.similarity == COSINE,
+            "MOVED": value.direction is not None,
+            "QUICK": way == "tiled" and value.direction is None and not own_scores,
+            "VALUED": value.is_loss and value.direction is None,
+            "DRAWN": any(side.selection is not None for term in value.terms for side in term.sides),
+        }
+        self.known = facts | (_known(self.functions) if way == "dense" else {})
+
+    def stated(self) -> list[str]:
+        """The constants. What the code reads decides what is stated, which brings more code, until nothing is new."""
+        self.read: frozenset[str] = frozenset()
+        while True:
+            self.cutting, self.formulas, self._named = Cutting(self.known, self.read), [], {}
+            functions = self.said(self.functions, ()) if self.read else ""
+            scored = self._scores()
+            moved = self.said(self.value.direction.gradients, ()) if self.value.direction is not None else None
+            if self.known["VALUED"]:
+                self.cutting.take(TEMPLATE, "loss")  # which a method is called, too
+            for name in ("Exported", "check"):
+                self.cutting.take(TEMPLATE, name)
+            if self.cutting.fields == self.read:
+                break
+            self.read = self.cutting.fields
+        self.formulas.append(f'def scores_of(x: Tensor, y: Tensor) -> Tensor:\n    """S."""\n    return {scored}')
+        kind = "dot" if self.value.similarity == COSINE else self.value.similarity.name
+        stated = {"FUNCTIONS": functions, "DIRECTION": moved, "SIMILARITY": repr(kind) if self.known["QUICK"] else None}
+        return [f"{name} = {text}" for name, text in stated.items() if text is not None]
+
+    def said(self, value: Any, place: tuple[str, ...]) -> str:
+        """A value as Python states it; ``place`` says where it stands among the functions."""
+        if isinstance(value, Formula):
+            return self._formula(value, place)
+        if isinstance(value, tuple):
+            return _laid_out("", [self.said(one, (*place, str(i))) for i, one in enumerate(value, 1)])
+        if isinstance(value, partial):
+            self.cutting.imports.add(("functools", "partial"))
+            given = [self.said(one, place) for one in value.args]
+            given += [f"{name}={self.said(one, place)}" for name, one in value.keywords.items()]
+            return f"partial({', '.join([self.said(value.func, place), *given])})"
+        if inspect.isfunction(value) and value.__qualname__ == value.__name__:
+            return self._taken(value)
+        if is_dataclass(value):
+            kind = self._taken(type(value))
+            named = {f.name: getattr(value, f.name) for f in fields(value) if kind not in VALUES or f.name in self.read}
+            given = {name: one for name, one in named.items() if not isinstance(one, torch.Generator)}
+            return _laid_out(kind, [f"{name}={self.said(one, (*place, name))}" for name, one in given.items()])
+        if callable(value):
+            raise ValueError(f"export: got {value!r} but expected a function of a module, or a dataclass")
+        return "float('inf')" if value == float("inf") else repr(value)
+
+    def _taken(self, one: Any) -> str:
+        self.cutting.own |= {one.__module__}
+        self.cutting.take(one.__module__, one.__name__)
+        return one.__name__
+
+    def _formula(self, formula: Formula, place: tuple[str, ...]) -> str:
+        _, term, *inner, field = place
+        side = {"positives": "positive_", "negatives": "negative_"}.get(inner[0] if inner else "", "")
+        name = side + field + (term if len(self.functions.terms) > 1 else "")
+        if side:
+            read = range(1, len(formula.stopped.program.inputs))
+            arguments = ("s_p" if side == "positive_" else "s_n", *(f"r{i}" for i in read))
+        elif inner:  # of what weights read from other pairs
+            name, arguments = f"{name}_{inner[-1]}", ("s_p", "s_n", "o_p", "o_n", "l_p")
+        else:
+            arguments = ("x_p", "x_n")
+        said = f"{LETTERS.get(side + field, field)}({', '.join(arguments)})"
+        lines, value = tensor_lines(formula, arguments, arguments[0])
+        if not lines and (value,) == arguments:
+            name, arguments, value, said = "same", ("s",), "s", "The similarity itself"
+        if len(arguments) > 1 and not all(a in value + "".join(lines) for a in arguments):
+            shapes = ", ".join(f"{a}.shape" for a in arguments)
+            value = f"({value}).expand(torch.broadcast_shapes({shapes}))"
+        head = f"({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
+        body = [*(f"    {line}" for line in lines), f"    return {value}"]
+        known = self._named.setdefault((head, *body), name)
+        if known == name and not any(text.startswith(f"def {name}(") for text in self.formulas):
+            self.formulas.append("\n".join([f"def {name}{head}", f'    """{said}."""', *body]))
+        return known
+
+    def _scores(self) -> str:
+        similarity = self.value.similarity
+        if similarity.tensors is not None:
+            return f"{self.said(similarity.tensors, ())}(x, y)"
+        if similarity in (COSINE, DOT):
+            return "x @ y.T"
+        name = "_distances" if similarity.name == "negative_euclidean" else "_squared_distances"
+        self.cutting.take("goal_analysis.numeric.similarity", name)
+        return f"-{name}(x, y)"
+
+
+def _laid_out(head: str, parts: list[str]) -> str:
+    text = f"{head}({', '.join(parts)}{'' if head else ','})"
+    inner = "".join(f"{part},\n" for part in parts)
+    return text if len(text) <= LONG else f"{head}(\n{textwrap.indent(inner, '    ')})"
+
+
+def _known(functions: Functions) -> dict[str, Any]:
+    terms = functions.terms
+    sides = [side for term in terms for side in (term.positives, term.negatives)]
+    negatives = [term.negatives for term in terms if term.negatives is not None]
+    there = [side for side in sides if side is not None]
+    values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
+    values |= {f"side.{path}": [attrgetter(path)(s) for s in there] for path in ("selection", "aggregator.enumerates")}
+    values |= {f"term.{name}": [getattr(t, name) for t in terms] for name in ("positives", "negatives", "relative")}
+    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "mean")}
+    kinds = {
+        name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
+        for name, found in values.items()
+    }
+    return {name: found.pop() for name, found in kinds.items() if len(found) == 1}
+
+
+def _recorded(module: GradientObjective) -> str:
+    x, y, ids = checked_batch()
+    torch.manual_seed(0)
+    s = scores(DOT if module.similarity == COSINE else module.similarity, x, y)
+    rows = module.weight_matrix(s, Matches.of_image_ids(ids)).tolist()
+    return _laid_out("", [f"({', '.join(f'{v:.10g}' for v in row)})" for row in rows])
+
+
+def _docstring(module: GradientObjective, name: str) -> str:
+    value, found = module.objective, module.describe()
+    settings = ", ".join(f"{h} = {number:g}" for h, number in found.settings.items())
+    paragraphs = [
+        f"{_one_line(value.name)}: an objective by its gradient, for pairs of embeddings such as images and texts.",
+        "    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]      q = ∂A\n"
+        "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
+        "\n".join(_formulas(value)),
+        settings,
+        f"{value.reduction.value} over the anchors, which are {value.anchors.value}; {found.mining}.",
+        f"W is {found.verdict.said}: {_one_line(found.reason)}.",
+        "" if found.loss is None else f"    The loss, in LaTeX: {latex(found.loss)}",
+        f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}.",
+    ]
+    filled = (p if p.startswith("    ") else "\n".join(textwrap.wrap(p, WIDTH)) for p in paragraphs if p)
+    return f'r"""{_harmless((chr(10) * 2).join(filled))}\n"""'
+
+
+def _formulas(value: Objective) -> Iterator[str]:
+    for i, term in enumerate(value.terms, 1):
+        tail = str(i) if len(value.terms) > 1 else ""
+        pull, push = term.triplet_weights
+        if term.outer is not None:
+            yield f"    Φ{tail} = {plain(term.effective_outer)}"
+        yield f"    T⁺{tail} = {plain(pull)}" if pull != push else f"    T{tail} = T⁺{tail} = T⁻{tail} = {plain(pull)}"
+        if pull != push:
+            yield f"    T⁻{tail} = {plain(push)}"
+        for _, s, side in term.named_sides:
+            label, inner = ("P⁺", "k") if s == s_p else ("P⁻", "h")
+            derived = "prescribed" if side.weight is not None else f"{inner}{tail}′"
+            yield f"    {inner}{tail} = {plain(side.inner)}      {label}{tail} = {plain(side.slope(s))} ({derived})"
+
+
+def _class_name(name: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    made = "".join(word[:1].upper() + word[1:] for word in words)
+    return made if made.isidentifier() and not keyword.iskeyword(made) else f"Objective{made}"
+
+
+def _harmless(text: str) -> str:
+    """Text that cannot end a docstring or show as what it is not: no double quote, no character without a shape."""
+    shapeless = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    seen = (" " if c != "\n" and unicodedata.category(c) in shapeless else c for c in text)
+    return "".join(seen).replace('"', "'")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_harmless(text).replace("\\", "/").split())

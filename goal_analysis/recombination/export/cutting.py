@@ -100,7 +100,9 @@ class Cutting:
             names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
             uses = Counter(n.id for n in names)
             stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-            empty = [ast.unparse(n.targets) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)]
+            empty = [
+                ast.unparse(n.targets[0]) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)
+            ]
             facts = {**self.known, **{name: False for name in empty if stored[name] == 1}}
             decided = _Decided(facts, {name for name in empty if uses[name] == 1})
             node = decided.visit(node)
@@ -124,7 +126,8 @@ class Cutting:
         pieces = ["", ""]
         for (module, _), piece in self._pieces.items():
             pieces[module == TEMPLATE] += ast.unparse(piece) + "\n\n"
-        return "\n".join(f"{head} {', '.join(names)}" for head, names in grouped.items()), *map(str.rstrip, pieces)
+        imports = (f"{head} {', '.join(names)}" for head, names in grouped.items())
+        return "\n".join(imports), pieces[0].rstrip(), pieces[1].rstrip()
 
 
 class _Shortened(ast.NodeTransformer):
@@ -188,7 +191,7 @@ class _Decided(ast.NodeTransformer):
         return self.generic_visit(node) if len(node.values) > 1 else node.values[0]
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        unread = ast.unparse(node.targets) in self.unread
+        unread = ast.unparse(node.targets[0]) in self.unread
         self.changed |= unread
         return None if unread else self.generic_visit(node)
 

@@ -1,9 +1,173 @@
 """Training runs as one page of HTML: what was run, with which objectives, and what came of it.
 
-`runs` reads the runs; `objectives` and `gallery` say what the page says of them; `page` puts it all into the templates,
-with the charts of `goal_analysis.pictures`.
+`runs` reads the runs; `objectives` and `gallery` say what the page says of them. Here the templates are filled in, with
+the charts of `goal_analysis.pictures`, as one file that needs no network.
 """
 
-from goal_analysis.study.report.page import report
+from __future__ import annotations
 
-__all__ = ["report"]
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from goal_analysis.pictures.charts import Chart, training_chart
+from goal_analysis.pictures.run_frames import log_frame
+from goal_analysis.study.comparison import Comparison, compare
+from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
+from goal_analysis.study.report.objectives import ObjectiveOf, cells, objective_sections
+from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
+from goal_analysis.vse.data.split import RetrievalData
+from goal_analysis.vse.loop.experiment import Experiment
+
+QUERIES = 6  # images, and captions, in a gallery
+
+
+@dataclass(frozen=True)
+class Results:
+    """The table of runs that are compared, and the means of all measures by label, at each run's best epoch."""
+
+    comparison: Comparison
+    means: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class OnData:
+    """The groups that are compared, all on the same data, and what came of them."""
+
+    name: str
+    fingerprint: str
+    groups: tuple[Group, ...]
+    results: Results | None
+    training: Chart | None
+    galleries: tuple[tuple[str, Gallery | str], ...]  # by the group's label, or why there is none
+
+
+def report(
+    paths: Sequence[Path],
+    objective_of: ObjectiveOf,
+    load: LoadData,
+    baseline: str | None = None,
+    queries: int = QUERIES,
+    command: Sequence[str] = (),
+) -> str:
+    """The page on the runs in these folders, or in folders below them.
+
+    The baseline that differences are to is the label of a group, or the name that its experiment alone has, which in a
+    study is the objective's before it was tuned; by default the first. 0 queries make no gallery; the command is what
+    made the page. A ValueError says what is wrong where no run can be read, or that no group is called as the baseline.
+    """
+    groups, faults = gather_runs(paths)
+    if not groups:
+        raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
+    baseline = _labelled(groups, baseline)
+    load = _once(load)
+    return _written(
+        groups=groups,
+        faults=faults,
+        data=[_on_data(alike, load, baseline, queries) for alike in compared_groups(groups, baseline)],
+        objectives=objective_sections((group.objective for group in groups), objective_of),
+        versions=_versions(groups),
+        command=said(command),
+    )
+
+
+def said(command: Sequence[str]) -> str:
+    """A command as it is typed, by the name under which it is installed."""
+    return shlex.join(["goal-analyze", *command[1:]]) if command else ""
+
+
+def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
+    labels = [group.label for group in groups]
+    named = [group.label for group in groups if group.runs[0].experiment.name == baseline]
+    if baseline is None or baseline in labels:
+        return baseline
+    if len(named) != 1:
+        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+    return named[0]
+
+
+def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
+    return OnData(
+        name=groups[0].data.name,
+        fingerprint=groups[0].data.fingerprint,
+        groups=tuple(groups),
+        results=_results(groups, baseline),
+        training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
+        galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
+    )
+
+
+def _results(groups: Sequence[Group], baseline: str | None) -> Results | None:
+    """None where no run has a result; where the baseline has none, the first group that has one stands in."""
+    best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
+    if not best:
+        return None
+    first = baseline if baseline in best else next(iter(best))
+    rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
+    means = {label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()}
+    return Results(compare(rsum, first), means)
+
+
+def _once(load: LoadData) -> LoadData:
+    loaded: dict[str, RetrievalData] = {}
+
+    def remembered(experiment: Experiment) -> RetrievalData:
+        key = json.dumps(experiment.data, sort_keys=True, default=str)
+        if key not in loaded:
+            loaded[key] = load(experiment)
+        return loaded[key]
+
+    return remembered
+
+
+def _gallery(group: Group, load: LoadData, queries: int) -> Gallery | str:
+    """The gallery of the first seed: the best one would flatter."""
+    try:
+        return gallery((group.finished or group.runs)[0], load, queries)
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        return str(problem)
+
+
+def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
+    found: dict[str, dict[str, None]] = {}
+    for run in (run for group in groups for run in group.runs):
+        for name, version in {**run.record.versions, "git revision": run.record.revision or "none"}.items():
+            found.setdefault(name, {})[version] = None
+    return [(name, list(versions)) for name, versions in found.items()]
+
+
+def _declared(group: Group) -> str:
+    return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
+
+
+def _written(**values: Any) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"said": said, "declared": _declared, "cells": cells}
+    scripts = [Markup(script) for script in (get_plotlyjs(), _template("page.js"))]
+    allowed = " ".join(map(_hash, scripts))
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    template = environment.from_string(_template("page.html"))
+    return template.render(scripts=scripts, policy=policy, style=Markup(_template("page.css")), **values)
+
+
+def _hash(script: str) -> str:
+    """How the page's policy names a script: no other may run, whatever a caption holds."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _template(name: str) -> str:
+    return (resources.files("goal_analysis.study.report") / "templates" / name).read_text("utf-8")

@@ -15,17 +15,9 @@ from goal_analysis.pictures.weight_frames import moved_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.typesetting import latex
-from goal_analysis.symbolic.typesetting.pages import Row, latex_label
+from goal_analysis.symbolic.typesetting.pages import Page, Row, latex_label
 
 ObjectiveOf = Callable[[str], GradientObjective]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A heading over labels and values, in HTML."""
-
-    title: str
-    rows: tuple[tuple[Markup, Markup], ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class ObjectiveSection:
 
     text: str
     verdict: str = "not known"
-    tables: tuple[Table, ...] = ()
+    pages: tuple[Page, ...] = ()
     chart: Chart | None = None  # of its weights, where they can be drawn
     relative: tuple[str, ...] = ()  # the relative similarities, which the chart takes to be 0
     trouble: str = ""  # why there is less than there should be
@@ -50,7 +42,6 @@ def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
         description = objective_of(text).describe()
     except (OSError, ValueError) as problem:
         return ObjectiveSection(text, trouble=f"its formulas are not known: {problem}")
-    tables = tuple(Table(page.title, tuple(map(_row, page.rows))) for page in description.pages)
     relative = tuple(r.symbol.name for r in description.weights.relative)
     try:
         field = description.weights
@@ -58,7 +49,7 @@ def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
         drawn, trouble = weight_chart(text, moved_frame(field, settings), field.similarity), ""
     except UnsupportedFunction as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
-    return ObjectiveSection(text, description.verdict.said, tables, drawn, relative, trouble)
+    return ObjectiveSection(text, description.verdict.said, description.pages, drawn, relative, trouble)
 
 
 def mathml(formula: sp.Expr | str) -> Markup:
@@ -73,7 +64,8 @@ def mathml(formula: sp.Expr | str) -> Markup:
     return Markup(converted.replace('<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>"))
 
 
-def _row(row: Row) -> tuple[Markup, Markup]:
+def cells(row: Row) -> tuple[Markup, Markup]:
+    """A label and its value."""
     if isinstance(row.value, sp.Expr):
         return mathml(latex_label(row)), mathml(row.value)
     if isinstance(row.value, bool):

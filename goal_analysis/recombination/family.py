@@ -91,9 +91,7 @@ def combinations(
         ValueError: a name among ``twinned`` that is not among the parts.
     """
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
-    heads = [t.name for t in parts.triplet_weights] + [
-        t.name + TWIN for t in parts.triplet_weights if t.name in TWINNED
-    ]
+    heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     resolved = lru_cache(maxsize=None)(lambda t, p: _resolved(parts, t, p))
     for mining in minings:
         mined = mining_text(mining)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ ALONE = frozenset(("torch", *sys.stdlib_module_names))
 SHAPES = frozenset(("Float", "Int", "Bool"))
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A definition that was cut: its text, the names that it uses, and the fields that it reads."""
+
+    text: str
+    used: tuple[str, ...]
+    fields: frozenset[str]
+
+
 @dataclass
 class Cutting:
     """Definitions that were cut so far.
@@ -49,7 +58,7 @@ class Cutting:
     read: frozenset[str]
     own: set[str] = field(default_factory=set)
     imports: set[tuple[str, str]] = field(default_factory=set)
-    _pieces: dict[tuple[str, str], ast.stmt] = field(default_factory=dict)
+    _pieces: dict[tuple[str, str], Piece] = field(default_factory=dict)
 
     def take(self, module: str, name: str) -> None:
         """Cut a definition and all that it uses.
@@ -68,17 +77,16 @@ class Cutting:
             return
         for other in (m for m, known in self._pieces if known == name):
             raise ValueError(f"export: got {name!r} of {other} and of {module} but expected one of that name")
-        self._pieces[module, name] = node  # it may use itself
-        is_engine = module.startswith(ENGINE)
-        node = _Shortened(self.read if is_engine else None).visit(deepcopy(node))
-        node = self._decided(node) if is_engine or module == TEMPLATE else node
-        for used in _used(node):
+        known = frozenset(self.known.items()) if module.startswith(ENGINE) or module == TEMPLATE else frozenset()
+        piece = _cut(module, name, known, self.read if module.startswith(ENGINE) and name in VALUES else None)
+        self._pieces[module, name] = piece  # it may use itself
+        for used in piece.used:
             if used in names:
                 self.take(module, used)
             elif not hasattr(builtins, used):
                 raise ValueError(f"export: {name}: got {used!r}, which {module} does not define")
         del self._pieces[module, name]
-        self._pieces[module, name] = node
+        self._pieces[module, name] = piece
 
     def _take_import(self, module: str, node: ast.Import | ast.ImportFrom, name: str) -> None:
         alias = next(a for a in node.names if (a.asname or a.name).split(".")[0] == name)
@@ -95,26 +103,10 @@ class Cutting:
         said = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
         self.imports.add((source if isinstance(node, ast.ImportFrom) else "", said))
 
-    def _decided(self, node: Any) -> ast.stmt:
-        while True:
-            names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
-            uses = Counter(n.id for n in names)
-            stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-            empty = [
-                ast.unparse(n.targets[0]) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)
-            ]
-            facts = {**self.known, **{name: False for name in empty if stored[name] == 1}}
-            decided = _Decided(facts, {name for name in empty if uses[name] == 1})
-            node = decided.visit(node)
-            if not decided.changed:
-                return node
-
     @property
     def fields(self) -> frozenset[str]:
         """The fields that the definitions read."""
-        return frozenset(
-            n.attr for piece in self._pieces.values() for n in ast.walk(piece) if isinstance(n, ast.Attribute)
-        )
+        return frozenset().union(*(piece.fields for piece in self._pieces.values()))
 
     def text(self) -> tuple[str, str, str]:
         """The imports, the definitions of the engine, and those of the file's own module."""
@@ -125,7 +117,7 @@ class Cutting:
             )
         pieces = ["", ""]
         for (module, _), piece in self._pieces.items():
-            pieces[module == TEMPLATE] += ast.unparse(piece) + "\n\n"
+            pieces[module == TEMPLATE] += piece.text + "\n\n"
         imports = (f"{head} {', '.join(names)}" for head, names in grouped.items())
         return "\n".join(imports), pieces[0].rstrip(), pieces[1].rstrip()
 
@@ -198,6 +190,23 @@ class _Decided(ast.NodeTransformer):
 
 def _is_empty(value: ast.expr) -> bool:
     return isinstance(value, ast.Tuple) and not value.elts
+
+
+@lru_cache(maxsize=4096)
+def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozenset[str] | None) -> Piece:
+    """A definition without the branches that never run, and without names that are always empty."""
+    node: Any = _Shortened(read).visit(deepcopy(_names_of(module)[name]))
+    changed = bool(known)
+    while changed:
+        names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+        uses = Counter(n.id for n in names)
+        stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
+        empty = [ast.unparse(n.targets[0]) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)]
+        facts = {**dict(known), **{name: False for name in empty if stored[name] == 1}}
+        decided = _Decided(facts, {name for name in empty if uses[name] == 1})
+        node, changed = decided.visit(node), decided.changed
+    fields = frozenset(n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
+    return Piece(ast.unparse(node), tuple(_used(node)), fields)
 
 
 @cache

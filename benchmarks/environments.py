@@ -66,16 +66,19 @@ def install(folder: Path, kind: str, python: str) -> Path:
 
 
 def outcomes(folder: Path) -> dict[str, str]:
-    """How each test ended when it ran last, by its name."""
-    notes = folder / "ran.jsonl"
+    """How each test ended when it ran last, by its name; those that are no more are left out."""
+    notes, names = folder / "ran.jsonl", folder / "collected.txt"
     ended = dict(map(json.loads, notes.read_text().splitlines())) if notes.exists() else {}
-    read = {name.partition("::")[0] for name in ended if "::" in name}
-    return {name: outcome for name, outcome in ended.items() if name not in read}  # files that could not be read before
+    known = set(names.read_text().splitlines()) if names.exists() else ended.keys()
+    return {name: outcome for name, outcome in ended.items() if name in known}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what ended well before, and put two cases of each test first: an interrupted run has seen all tests."""
-    ended, cases = outcomes(Path(os.environ[RAN]).parent), Counter[str]()
+    folder = Path(os.environ[RAN]).parent
+    ended, cases = outcomes(folder), Counter[str]()
+    if config.args == config.getini("testpaths"):
+        (folder / "collected.txt").write_text("\n".join(item.nodeid for item in items))
     first, later = [], []
     for item in items:
         test = item.nodeid.partition("[")[0]

@@ -23,9 +23,10 @@ from torch import Tensor, distributed, nn
 
 try:
     from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
 except ImportError:  # before torch 2.6
     from torch.distributed._composable.fsdp import fully_shard  # pyright: ignore
-from torch.distributed.tensor import DTensor
+    from torch.distributed._tensor import DTensor  # pyright: ignore
 from torch.nn.parallel import DistributedDataParallel
 
 from goal_analysis.numeric.caching import GradientCache

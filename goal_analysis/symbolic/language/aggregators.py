@@ -128,11 +128,13 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
     """Σ wᵢ·[xᵢ]₊ with w the softmax of ``temperature``·x over the values above zero, its gradient stopped."""
 
     def combine(values: Sequence[sp.Expr]) -> sp.Expr:
-        def weight(i: int) -> sp.Expr:
-            others = (step(x) * sp.exp(temperature * (x - values[i])) for x in (*values[:i], *values[i + 1 :]))
-            return step(values[i]) / (1 + sp.Add(*others))
-
-        return sp.Add(*(detach(weight(i)) * hinge(x) for i, x in enumerate(values)))
+        if len(values) == 1:
+            return hinge(values[0])
+        total = logsumexp(*(temperature * x for x in values))
+        shares = [step(x) * sp.exp(temperature * x - total) for x in values]
+        # The largest has 1/count of the softmax at least, so half of that is reached where any value is active.
+        active = maximum(sp.Add(*shares), sp.Rational(1, 2 * len(values)))
+        return sp.Add(*(detach(share / active) * hinge(x) for share, x in zip(shares, values, strict=True)))
 
     return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
 

@@ -7,8 +7,8 @@ Optimization Algorithms with and for Large Language Models (2024), https://arxiv
 
 s is the logarithm of a completion's probability over its reference model's, which has no range: hand these
 numbers over as scores, the prompts as rows, the chosen completions as positives. tau = 0.05 is the
-paper's, beta = 0.1 the default of TRL. A language model found the loss; it is not convex: around
-r = 0 it rises.
+paper's, beta = 0.1 the default of TRL. A language model found the loss; it is not convex, and rises around
+r = 0.
 """
 
 import sympy as sp

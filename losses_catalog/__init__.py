@@ -18,7 +18,6 @@ from losses_catalog.contrastive_cosine_squared import contrastive_cosine_squared
 from losses_catalog.cos_face import cos_face_loss
 from losses_catalog.cosent import cosent_loss
 from losses_catalog.dcl import dcl_loss
-from losses_catalog.discopop import discopop_loss
 from losses_catalog.dpo import dpo_loss
 from losses_catalog.generalised_lifted_structure import generalised_lifted_structure_loss
 from losses_catalog.hardness_weighted_info_nce import hardness_weighted_info_nce_loss
@@ -115,5 +114,4 @@ catalog: tuple[Objective, ...] = (
     ipo_loss,
     slic_loss,
     simpo_loss,
-    discopop_loss,
 )

@@ -425,12 +425,6 @@ def by_triplet(of_difference: Callable[[Tensor], Tensor]) -> Written:
     return by_anchor(lambda p, n: of_difference(p[:, None] - n).sum())
 
 
-def discovered(d: Tensor) -> Tensor:
-    r = 0.1 * d
-    blend = torch.sigmoid(r / 0.05)
-    return (1 - blend) * softplus(-r) + blend * torch.exp(-r)
-
-
 def poly_1(s: Tensor, m: Matches) -> Tensor:
     own = m.positives.int().argmax(1)
     probability = torch.softmax(20 * s, 1)[torch.arange(len(s)), own]
@@ -456,7 +450,6 @@ WRITTEN_OUT: dict[str, Written] = {
     "ipo": by_triplet(lambda d: (d - 1 / (2 * 0.1)) ** 2),
     "slic": by_triplet(lambda d: torch.relu(1 - 0.1 * d)),
     "simpo": by_triplet(lambda d: -torch.nn.functional.logsigmoid(2 * (d - 0.25))),
-    "discopop": by_triplet(discovered),
     "lmnn": by_anchor(large_margin),
     "selectively_hard_triplet": by_anchor(selectively_hard),
     "binomial_deviance": by_anchor(deviance),

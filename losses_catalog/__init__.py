@@ -8,28 +8,43 @@ Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
 
 from goal_analysis.symbolic.objective import Objective
 from losses_catalog.arc_face import arc_face_loss
+from losses_catalog.batch_hard_triplet import batch_hard_triplet_loss
 from losses_catalog.binomial_deviance import binomial_deviance_loss
 from losses_catalog.circle import circle_loss
 from losses_catalog.circle_undetached import circle_undetached_loss
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.contrastive_cosine import contrastive_cosine_loss
+from losses_catalog.contrastive_cosine_squared import contrastive_cosine_squared_loss
 from losses_catalog.cos_face import cos_face_loss
+from losses_catalog.cosent import cosent_loss
 from losses_catalog.dcl import dcl_loss
+from losses_catalog.dpo import dpo_loss
 from losses_catalog.generalised_lifted_structure import generalised_lifted_structure_loss
+from losses_catalog.hardness_weighted_info_nce import hardness_weighted_info_nce_loss
+from losses_catalog.hinge_embedding import hinge_embedding_loss
 from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.ipo import ipo_loss
 from losses_catalog.lifted_structure import lifted_structure_loss
 from losses_catalog.lmnn import lmnn_loss
 from losses_catalog.margin import margin_loss
+from losses_catalog.mega_batch_margin import mega_batch_margin_loss
 from losses_catalog.multi_similarity import multi_similarity_loss
 from losses_catalog.n_pair import n_pair_loss
+from losses_catalog.negative_sampling import negative_sampling_loss
 from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
+from losses_catalog.p2s_grad import p2s_grad_loss
+from losses_catalog.poly_1 import poly_1_loss
 from losses_catalog.proxy_anchor import proxy_anchor_loss
 from losses_catalog.proxy_nca import proxy_nca_loss
 from losses_catalog.proxy_nca_pp import proxy_nca_pp_loss
 from losses_catalog.ranked_list import ranked_list_loss
 from losses_catalog.selectively_hard_triplet import selectively_hard_triplet_loss
 from losses_catalog.siglip import siglip_loss
+from losses_catalog.simpo import simpo_loss
+from losses_catalog.slic import slic_loss
+from losses_catalog.soft_nearest_neighbour import soft_nearest_neighbour_loss
+from losses_catalog.spectral_contrastive import spectral_contrastive_loss
 from losses_catalog.sup_con import sup_con_loss
 from losses_catalog.sup_con_in import sup_con_in_loss
 from losses_catalog.triplet import triplet_loss
@@ -53,27 +68,36 @@ catalog: tuple[Objective, ...] = (
     vse0_loss,
     vse_pp_loss,
     selectively_hard_triplet_loss,
+    batch_hard_triplet_loss,
     # pairs
     contrastive_loss,
     contrastive_cosine_loss,
+    contrastive_cosine_squared_loss,
+    hinge_embedding_loss,
     margin_loss,
     binomial_deviance_loss,
     siglip_loss,
+    negative_sampling_loss,
     universal_weighting_loss,
+    mega_batch_margin_loss,
     ranked_list_loss,
     # softmax over the negatives
     n_pair_loss,
     info_nce_loss,
+    hardness_weighted_info_nce_loss,
     unified_loss,
     dcl_loss,
+    spectral_contrastive_loss,
     sup_con_loss,
     sup_con_in_loss,
     neighbourhood_components_loss,
+    soft_nearest_neighbour_loss,
     tuplet_margin_loss,
     # all positives against all negatives
     lifted_structure_loss,
     generalised_lifted_structure_loss,
     multi_similarity_loss,
+    cosent_loss,
     circle_loss,
     circle_undetached_loss,
     # proxies
@@ -81,6 +105,13 @@ catalog: tuple[Objective, ...] = (
     proxy_nca_pp_loss,
     proxy_anchor_loss,
     normalised_softmax_loss,
+    poly_1_loss,
     cos_face_loss,
     arc_face_loss,
+    p2s_grad_loss,
+    # preferences, as triplets of log-ratios
+    dpo_loss,
+    ipo_loss,
+    slic_loss,
+    simpo_loss,
 )

@@ -26,6 +26,7 @@ def test_the_list_as_data():
     assert [record["name"] for record in records] == [loss.name for loss in catalog]
     assert {record["name"] for record in records if not record["integrable"]} == {
         "circle",
+        "hardness_weighted_info_nce",
         "ranked_list",
         "selectively_hard_triplet",
     }

@@ -174,6 +174,7 @@ def oracles() -> dict[str, Oracle]:
             ours("contrastive_cosine", **summed),
             one_set(losses.ContrastiveLoss(pos_margin=1, neg_margin=0, distance=cosine, reducer=every)),
         ),
+        "hinge_embedding": Oracle(ours("hinge_embedding", **summed), one_set(losses.ContrastiveLoss(reducer=every))),
         "margin": Oracle(margin_counting_pairs_as_triplets(), one_set(losses.MarginLoss(reducer=every))),
         "n_pair": Oracle(ours("n_pair"), n_pairs, columns="others"),
         "info_nce": Oracle(ours("info_nce"), two_sets(losses.NTXentLoss(temperature=0.1)), factor=2, columns="others"),
@@ -191,6 +192,9 @@ def oracles() -> dict[str, Oracle]:
         "sup_con_in": Oracle(ours("sup_con_in"), one_set(losses.NCALoss(softmax_scale=5))),
         "neighbourhood_components": Oracle(
             ours("neighbourhood_components", reduction=Reduction.MEAN), one_set(losses.NCALoss(softmax_scale=1))
+        ),
+        "soft_nearest_neighbour": Oracle(
+            ours("soft_nearest_neighbour"), one_set(losses.NCALoss(softmax_scale=0.5)), {"temperature": 2}
         ),
         "tuplet_margin": Oracle(
             ours("tuplet_margin"), one_set(losses.TupletMarginLoss(margin=math.degrees(0.1), scale=64))
@@ -416,7 +420,36 @@ def sigmoids(s: Tensor, m: Matches) -> Tensor:
     return -torch.nn.functional.logsigmoid(sign * (10 * s - 10))[sign != 0].sum() / len(s)
 
 
+def by_triplet(of_difference: Callable[[Tensor], Tensor]) -> Written:
+    """The mean over the rows of the sum over their triplets of a loss of s_p − s_n."""
+    return by_anchor(lambda p, n: of_difference(p[:, None] - n).sum())
+
+
+def poly_1(s: Tensor, m: Matches) -> Tensor:
+    own = m.positives.int().argmax(1)
+    probability = torch.softmax(20 * s, 1)[torch.arange(len(s)), own]
+    return (torch.nn.functional.cross_entropy(20 * s, own, reduction="none") + 1 - probability).mean()
+
+
+def squared_errors(s: Tensor, m: Matches) -> Tensor:
+    return torch.nn.functional.mse_loss(s, 1.0 * m.positives, reduction="sum") / len(s)
+
+
+def binary_cross_entropy(s: Tensor, m: Matches) -> Tensor:
+    pairs = m.positives | m.negatives
+    every = torch.nn.functional.binary_cross_entropy_with_logits(s, 1.0 * m.positives, reduction="none")
+    return every[pairs].sum() / len(s)
+
+
 WRITTEN_OUT: dict[str, Written] = {
+    "spectral_contrastive": by_anchor(lambda p, n: -2 * p.sum() + (n**2).mean()),
+    "negative_sampling": binary_cross_entropy,
+    "poly_1": poly_1,
+    "p2s_grad": squared_errors,
+    "dpo": by_triplet(lambda d: -torch.nn.functional.logsigmoid(0.1 * d)),
+    "ipo": by_triplet(lambda d: (d - 1 / (2 * 0.1)) ** 2),
+    "slic": by_triplet(lambda d: torch.relu(1 - 0.1 * d)),
+    "simpo": by_triplet(lambda d: -torch.nn.functional.logsigmoid(2 * (d - 0.25))),
     "lmnn": by_anchor(large_margin),
     "selectively_hard_triplet": by_anchor(selectively_hard),
     "binomial_deviance": by_anchor(deviance),
@@ -443,4 +476,11 @@ def test_losses_that_only_we_have_are_their_formulas(name: str) -> None:
 def test_every_loss_is_compared_with_something() -> None:
     compared = {oracle.loss.name for oracle in oracles().values()} | set(WRITTEN_OUT)
     with_a_test_of_their_own = {"contrastive", "ranked_list"}
-    assert {loss.name for loss in catalog} - compared == with_a_test_of_their_own
+    with_sentence_transformers = {
+        "batch_hard_triplet",
+        "contrastive_cosine_squared",
+        "cosent",
+        "hardness_weighted_info_nce",
+        "mega_batch_margin",
+    }
+    assert {loss.name for loss in catalog} - compared == with_a_test_of_their_own | with_sentence_transformers

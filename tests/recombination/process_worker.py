@@ -24,9 +24,8 @@ from torch import Tensor, distributed, nn
 try:
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
-except ImportError:  # before torch 2.6
-    from torch.distributed._composable.fsdp import fully_shard  # pyright: ignore
-    from torch.distributed._tensor import DTensor  # pyright: ignore
+except ImportError:  # before torch 2.6, where it needs a GPU
+    fully_shard = DTensor = None
 from torch.nn.parallel import DistributedDataParallel
 
 from goal_analysis.numeric.caching import GradientCache
@@ -222,7 +221,9 @@ def of_rank(rank: int, ranks: int) -> dict:
     return found
 
 
-WAYS = {"ddp around the cache": 1, "cache around ddp": 1, "ddp, accumulated": 2, "fsdp": 1, "fsdp, accumulated": 2}
+WAYS = {"ddp around the cache": 1, "cache around ddp": 1, "ddp, accumulated": 2}
+if fully_shard is not None:
+    WAYS |= {"fsdp": 1, "fsdp, accumulated": 2}
 """How parallel training and a gradient cache go together, and how many batches make a step."""
 
 
@@ -233,6 +234,7 @@ def in_chunks(way: str, own: slice, number: int) -> list[Tensor]:
     if way.startswith("ddp"):
         wrapped = DistributedDataParallel(wrapped)
     elif way.startswith("fsdp"):
+        assert fully_shard is not None
         fully_shard(model.images)
         fully_shard(model)
     across = AcrossProcesses(CASES["hardest"].objective())
@@ -241,7 +243,7 @@ def in_chunks(way: str, own: slice, number: int) -> list[Tensor]:
             model.set_requires_gradient_sync(last == 0)
         with wrapped.no_sync() if way.startswith("ddp") and last else nullcontext():
             across(*wrapped(images[own], texts[own])).backward()
-    return [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients(model)]
+    return [g.full_tensor() if DTensor and isinstance(g, DTensor) else g for g in gradients(model)]
 
 
 SENTENCES = {

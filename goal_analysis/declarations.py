@@ -142,9 +142,11 @@ def number_text(value: float) -> str:
 
 
 def one_of(names: Iterable[str], given: object = "") -> str:
-    """Names for an error, those that resemble what was given first."""
+    """Names for an error, those that resemble what was given first, whatever its case and what joins its words."""
     names = sorted(names)
-    near = get_close_matches(given, names, n=3) if isinstance(given, str) else []
+    letters = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(names)}
+    near = get_close_matches(re.sub(r"[\W_]", "", str(given)).lower(), letters, n=3)
+    near = [letters[name] for name in near]
     return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
 
 

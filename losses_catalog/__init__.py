@@ -6,6 +6,9 @@
 Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
 """
 
+import json
+from pathlib import Path
+
 from goal_analysis.symbolic.objective import Objective
 from losses_catalog.arc_face import arc_face_loss
 from losses_catalog.batch_hard_triplet import batch_hard_triplet_loss
@@ -57,7 +60,10 @@ from losses_catalog.vse0 import vse0_loss
 from losses_catalog.vse_pp import vse_pp_loss
 from losses_catalog.weights import pair_weights, triplet_weights
 
-__all__ = ["catalog", "pair_weights", "triplet_weights"]
+__all__ = ["catalog", "library_classes", "pair_weights", "triplet_weights"]
+
+library_classes: dict[str, str] = json.loads(Path(__file__).with_name("libraries.json").read_text("utf-8"))
+"""What libraries call losses, and what they are called here."""
 
 catalog: tuple[Objective, ...] = (
     # triplets

@@ -15,20 +15,36 @@ RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
 
 MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
 _CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
-LINE = re.compile(_CALL.format(rf"{MODULE}|[^\W\d]\w*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
+LINE = re.compile(_CALL.format(rf"{MODULE}|[^\W\d][\w-]*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
 """A loss or a triplet weight with its settings, pair weights with theirs, and a mining."""
 
 
 def check_names(
-    head: str, pair: str | None, losses: Collection[str], triplets: Collection[str], pairs: Collection[str]
+    head: str,
+    pair: str | None,
+    losses: Collection[str],
+    triplets: Collection[str],
+    pairs: Collection[str],
+    classes: Collection[tuple[str, str]] = (),
 ) -> None:
     """Refuse a line whose head is no loss, no triplet weight and nothing of a module, or whose pair weights are none.
+
+    Args:
+        head: of a loss, or of a triplet weight.
+        pair: of pair weights, or None.
+        losses: the names that are known.
+        triplets: the same.
+        pairs: the same.
+        classes: what libraries call losses, and what they are called here.
 
     Raises:
         ValueError: what was given, and the names that are known.
     """
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:
+        here = dict(classes).get(head)
+        if here in losses:
+            raise ValueError(f"got {head!r} but expected {here}, as that loss is called here")
         raise ValueError(f"got {head!r} but expected one of {one_of((*losses, *triplets), head)}")
     if pair is None:
         if not alone:

@@ -26,6 +26,7 @@ class Parts:
         triplet_weights: by name.
         pair_weights: by name.
         losses: by name; one that separates also gives its pair weights under its name.
+        classes: what libraries call losses, and what they are called here.
 
     Raises:
         ValueError: a name twice, one that ends in ``_twin``, or a loss and a weight of one name.
@@ -34,6 +35,7 @@ class Parts:
     triplet_weights: tuple[TripletWeight, ...] = ()
     pair_weights: tuple[PairWeights, ...] = ()
     losses: tuple[Objective, ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         of_losses = {loss.name for loss in self.losses}

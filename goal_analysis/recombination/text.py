@@ -107,7 +107,8 @@ def parse_objective(
 
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
     losses = {loss.name: loss for loss in parts.losses}
-    check_names(head, pair, losses, [t.name for t in parts.triplet_weights], [p.name for p in parts.pair_weights])
+    triplets, pairs = ([weight.name for weight in of] for of in (parts.triplet_weights, parts.pair_weights))
+    check_names(head, pair, losses, triplets, pairs, parts.classes)
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if ":" in head or head in losses:

@@ -14,7 +14,7 @@ from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.objective import Reduction
 from losses_catalog import catalog
 
-losses = pytest.importorskip("sentence_transformers.losses", reason="needs sentence-transformers")
+losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses", reason="of newer versions of it")
 
 LABELS = torch.arange(4).repeat_interleave(3)
 OF_CLASSES, OF_PAIRS = Matches.of_labels(LABELS), Matches.of_pairs(12)

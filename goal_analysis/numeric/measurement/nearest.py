@@ -219,7 +219,7 @@ class Target:
 
 
 def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neighbour, ...]:
-    """The losses by their distance from a measurement; of ties, first that with the fewest knobs.
+    """The losses by their distance from a measurement; of ties, first those with the fewest knobs, as they were given.
 
     Degenerate fits are left out. Those that failed come last, with their problem.
 
@@ -274,7 +274,7 @@ def _rank(n: Neighbour, of_proxies: bool = False) -> tuple:
     """Distances that only rounding tells apart are one, so that fewer knobs come first."""
     unmeasured = np.isnan(n.on_batches) and not np.isnan(n.distance)
     place = round(n.best / TIE) if np.isfinite(n.best) else 0
-    return bool(n.problem), unmeasured, place, len(n.settings), n.loss.proxies != of_proxies, n.loss.name
+    return bool(n.problem), unmeasured, place, len(n.settings), n.loss.proxies != of_proxies
 
 
 def _tie(one: Neighbour, other: Neighbour) -> bool:

@@ -99,18 +99,22 @@ def _anchors(
         own = [j for j, is_positive in enumerate(positives[i]) if is_positive]
         counts = [of_positives.new_tensor(float(sum(table[i]))) for table in (positives, negatives)]
         handed_p = _handed(term.positives, s_p, of_positives, [(i, j) for j in own], values)
+        if handed_p is None:
+            continue
+        factors_p, of_p = handed_p
         factors, evaluated = [], []
-        for some, ends in _sharing_negatives(term, own) if handed_p is not None else []:
+        for some, ends in _sharing_negatives(term, own):
             mine = of_positives[i, ends[0]] if len(ends) == 1 else None
             handed = [
                 _handed(side, s_n, of_negatives, _pairs(side, i, ends, positives, negatives), values, mine)
                 for side in (term.negatives, *(one.side for one in term.named))
             ]
-            if None not in handed:
-                (factors_n, x), *named = handed
-                factors.append((handed_p[0][some, None] * factors_n).flatten())
-                phi = outer(handed_p[1][some, None], x, *(z for _, z in named), *counts)
-                evaluated.append(phi.expand(len(handed_p[1][some]), len(x)).flatten())
+            there = [one for one in handed if one is not None]
+            if len(there) == len(handed):
+                (factors_n, x), *named = there
+                factors.append((factors_p[some, None] * factors_n).flatten())
+                phi = outer(of_p[some, None], x, *(z for _, z in named), *counts)
+                evaluated.append(phi.expand(len(of_p[some]), len(x)).flatten())
         if evaluated:
             yield torch.cat(factors), torch.cat(evaluated)
 

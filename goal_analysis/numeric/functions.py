@@ -145,9 +145,7 @@ def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
 def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFunctions:
     """A term whose loss autograd differentiates, with inner functions that are finite at the ends."""
 
-    def side(of: Side | None, *reads: sp.Symbol) -> SideFunctions | None:
-        if of is None:
-            return None
+    def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
         reads = reads if of.inner.has(reads[-1]) else reads[:1]
         inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
         return SideFunctions(
@@ -161,8 +159,8 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
 
     read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n)
     return TermFunctions(
-        positives=side(term.positives, s_p),
-        negatives=side(term.negatives, s_n, s_p),
+        positives=term.positives and side(term.positives, s_p),
+        negatives=term.negatives and side(term.negatives, s_n, s_p),
         pull=None,
         push=None,
         meet=by_name,

@@ -258,8 +258,8 @@ formula = "s_n"; negatives.temperature = "2" => got a temperature but expected i
 formula = "s_n"; negatives = "softmax_active" => negatives: got no temperature but expected a formula
 formula = "s_n"; similarity = "cosin" => similarity: got 'cosin' but expected one of cosine,
 formula = "s_n"; anchors = "row" => anchors: got 'row' but expected one of rows,
-formula = "s_n"; reduction = 3 => reduction: got 3 but expected one of mean, sum
-formula = "s_n"; reduction = "max" => reduction: got 'max' but expected one of mean, sum
+formula = "s_n"; reduction = 3 => reduction: got 3 but expected one of mean, mean_active, mean_each, sum
+formula = "s_n"; reduction = "max" => reduction: got 'max' but expected one of mean, mean_active, mean_each, sum
 formula = "s_n"; proxies = "yes" => proxies: got 'yes' but expected true or false
 formula = "s_n"; title = 1 => title: got 1 but expected text
 formula = "s_n"; reference = [1] => reference: got [1] but expected text or a list of texts

@@ -75,8 +75,8 @@ class Term:
 
     positives: Side | None
     negatives: Side | None
-    pull: Callable[[Tensor, Tensor], Tensor] | None
-    push: Callable[[Tensor, Tensor], Tensor] | None
+    pull: Any
+    push: Any
     meet: Callable[..., Any]
     outer: Callable[..., Tensor] | None = None
     relative: Callable[..., tuple[Tensor, ...]] | None = None

@@ -113,7 +113,7 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
 
 def _short_term(table: Table, symbols: Symbols) -> Term:
     outer = _formula(table, "formula", {**symbols, **_COUNTS, "s_p": x_p, "s_n": x_n, "gap": gap})
-    sides: dict[str, Side] = {}
+    sides: dict[str, Any] = {}
     for side, (variable, aggregated) in _SIDES.items():
         if aggregated in outer.free_symbols:
             sides[side] = _side(table, side, symbols, keys=()) if side in table else EACH(variable)
@@ -136,7 +136,8 @@ def _long_term(table: Table, symbols: Symbols) -> Term:
     named = tuple(Named(name, _side(others, name, symbols)) for name in others)
     reads = {str(x): x for x in (x_p, x_n, *(one.symbol for one in named))}
     outer = _formula(table, "outer", {**symbols, **_COUNTS, "gap": gap, **reads})
-    return Term(outer=outer, named=named, **{side: _side(table, side, symbols) for side in _SIDES if side in table})
+    sides: dict[str, Any] = {side: _side(table, side, symbols) for side in _SIDES if side in table}
+    return Term(outer=outer, named=named, **sides)
 
 
 def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:

@@ -349,7 +349,7 @@ class Objective(Displayed):
             _check_symbols(one.side.inner, {s_n, s_p} | declared, what)
             for parameter in one.side.aggregator.parameters:
                 _check_symbols(parameter, declared, f"{what}: parameter of {one.side.aggregator.name}")
-        unread = {one.name for one in term.named} - {str(symbol) for symbol in term.effective_outer.free_symbols}
+        unread = {one.name for one in term.named} - {str(symbol) for symbol in getattr(term.outer, "free_symbols", ())}
         if unread:
             raise ValueError(f"{where}.named: got {', '.join(sorted(unread))} but expected aggregates that Φ reads")
         return {one.symbol for one in term.named}

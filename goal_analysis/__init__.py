@@ -18,7 +18,7 @@ _NAMES = {
     "goal_analysis.api.runs": "plot train load_run compare tune Run",
     "goal_analysis.recombination.objective": "GradientObjective",
     "goal_analysis.numeric.caching": "GradientCache",
-    "goal_analysis.symbolic.objective": "Objective Term Anchors Reduction",
+    "goal_analysis.symbolic.objective": "Objective Term Named Anchors Reduction",
     "goal_analysis.symbolic.language.aggregators": (
         "Side Pool Aggregator EACH EACH_MEAN MAX MIN MEAN SUM LOGSUMEXP SOFTMIN soft_max soft_min"
     ),
@@ -27,7 +27,9 @@ _NAMES = {
     "goal_analysis.symbolic.weight": "TripletWeight PairWeights",
     "goal_analysis.symbolic.language.similarity": "Similarity",
     "goal_analysis.numeric.similarity": "Direction",
-    "goal_analysis.symbolic.language.primitives": "s_p s_n x_p x_n gap hinge step sigmoid softplus logsumexp detach",
+    "goal_analysis.symbolic.language.primitives": (
+        "s_p s_n x_p x_n count_p count_n gap hinge step sigmoid softplus logsumexp detach"
+    ),
     "goal_analysis.symbolic.analysis.decomposition": "Decomposition",
     "goal_analysis.symbolic.analysis.integrability": "Integrability",
     "goal_analysis.recombination.description": "Description",
@@ -69,12 +71,13 @@ if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
     from goal_analysis.symbolic.language.aggregators import soft_max as soft_max, soft_min as soft_min
     from goal_analysis.symbolic.language.hyperparameter import Hyperparameter as Hyperparameter
     from goal_analysis.symbolic.language.primitives import s_p as s_p, s_n as s_n, x_p as x_p, x_n as x_n, gap as gap
+    from goal_analysis.symbolic.language.primitives import count_p as count_p, count_n as count_n
     from goal_analysis.symbolic.language.primitives import hinge as hinge, step as step, sigmoid as sigmoid
     from goal_analysis.symbolic.language.primitives import softplus as softplus, logsumexp as logsumexp
     from goal_analysis.symbolic.language.primitives import detach as detach
     from goal_analysis.symbolic.language.similarity import Similarity as Similarity
-    from goal_analysis.symbolic.objective import Objective as Objective, Term as Term, Anchors as Anchors
-    from goal_analysis.symbolic.objective import Reduction as Reduction
+    from goal_analysis.symbolic.objective import Objective as Objective, Term as Term, Named as Named
+    from goal_analysis.symbolic.objective import Anchors as Anchors, Reduction as Reduction
     from goal_analysis.symbolic.parsing import FormulaError as FormulaError
     from goal_analysis.symbolic.weight import TripletWeight as TripletWeight, PairWeights as PairWeights
     # fmt: on

@@ -168,7 +168,11 @@ def test_a_measured_loss_has_its_nearest() -> None:
     ("given", "keywords", "said"),
     [
         ("cricle", {}, "got 'cricle' but expected one of circle"),
-        ("circle", {"reduction": "meen"}, "reduction: got 'meen' but expected one of sum, mean"),
+        (
+            "circle",
+            {"reduction": "meen"},
+            "reduction: got 'meen' but expected one of sum, mean, mean_each, mean_active",
+        ),
         ("circle", {"anchors": "row"}, "anchors: got 'row' but expected one of rows, columns, both"),
         ("circle", {"similarity": "cos"}, "similarity: got 'cos' but expected one of cosine, dot"),
         ("circle", {"direction": "tangent"}, "direction: got 'tangent' but expected one of"),

@@ -17,7 +17,7 @@ from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Aggregator, Pool, Side
-from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 
 DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
@@ -57,7 +57,7 @@ def anchor_by_anchor(
     copies: list[Tensor] = []
     total = torch.zeros((), dtype=torch.float64)
     for term in loss.terms:
-        anchors: list[Tensor] = []
+        anchors: list[Handed] = []
         for by_columns in DIRECTIONS[loss.anchors]:
             tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
             # The two sides read copies, so that their shares of the gradient are told apart.
@@ -65,8 +65,8 @@ def anchor_by_anchor(
             copies += own
             of_positives, of_negatives = (copy.T if by_columns else copy for copy in own)
             anchors += _anchors(term, of_positives, of_negatives, tables[0], tables[1], values)
-        count = len(anchors) if loss.reduction is Reduction.MEAN else 1
-        total = total + sum(anchors, torch.zeros_like(total)) / max(count, 1)
+        summed = sum((factors @ phi for factors, phi in anchors), torch.zeros_like(total))
+        total = total + summed / max(_count(loss.reduction, [phi for _, phi in anchors]), 1)
     if total.requires_grad:
         shares = torch.stack(torch.autograd.grad(total, copies, materialize_grads=True))
     else:
@@ -80,56 +80,85 @@ def anchor_by_anchor(
     )
 
 
+def _count(reduction: Reduction, values: list[Tensor]) -> int:
+    """What the sum of a term is divided by, from the values of Φ of every anchor."""
+    every = {Reduction.SUM: 1, Reduction.MEAN: len(values), Reduction.MEAN_EACH: sum(map(len, values))}
+    return every[reduction] if reduction in every else sum(int((phi > 0).sum()) for phi in values)
+
+
 def _turned(table: Table, columns: int) -> Table:
     return [[row[j] for row in table] for j in range(columns)]
 
 
 def _anchors(
     term: Term, of_positives: Tensor, of_negatives: Tensor, positives: Table, negatives: Table, values: Values
-) -> Iterator[Tensor]:
-    outer = formula(term.effective_outer, (x_p, x_n), values)
+) -> Iterator[Handed]:
+    """The factors and the values of Φ of every anchor that has some."""
+    outer = formula(term.effective_outer, (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n), values)
     for i in range(len(positives)):
         own = [j for j, is_positive in enumerate(positives[i]) if is_positive]
+        counts = [of_positives.new_tensor(float(sum(table[i]))) for table in (positives, negatives)]
         handed_p = _handed(term.positives, s_p, of_positives, [(i, j) for j in own], values)
-        evaluated = []
-        if handed_p is not None:
-            for some, ends in _sharing_negatives(term, own):
-                pairs = [] if term.negatives is None else _pairs(term.negatives.pool, i, ends, positives, negatives)
-                handed_n = _handed(term.negatives, s_n, of_negatives, pairs, values)
-                if handed_n is not None:
-                    factors = handed_p[0][some, None] * handed_n[0]
-                    evaluated.append((factors * outer(handed_p[1][some, None], handed_n[1])).sum())
+        if handed_p is None:
+            continue
+        factors_p, of_p = handed_p
+        factors, evaluated = [], []
+        for some, ends in _sharing_negatives(term, own):
+            mine = of_positives[i, ends[0]] if len(ends) == 1 else None
+            handed = [
+                _handed(side, s_n, of_negatives, _pairs(side, i, ends, positives, negatives), values, mine)
+                for side in (term.negatives, *(one.side for one in term.named))
+            ]
+            there = [one for one in handed if one is not None]
+            if len(there) == len(handed):
+                (factors_n, x), *named = there
+                factors.append((factors_p[some, None] * factors_n).flatten())
+                phi = outer(of_p[some, None], x, *(z for _, z in named), *counts)
+                evaluated.append(phi.expand(len(of_p[some]), len(x)).flatten())
         if evaluated:
-            yield torch.stack(evaluated).sum()
+            yield torch.cat(factors), torch.cat(evaluated)
 
 
 def _sharing_negatives(term: Term, own: list[int]) -> list[tuple[slice, list[int]]]:
     """Which of what the positives hand to Φ meet the same negatives, and the positives whose ends those are."""
-    both_ends = term.negatives is not None and term.negatives.pool is Pool.BOTH_ENDS
-    if both_ends and term.positives is not None and term.positives.aggregator.enumerates:
+    apart = not term.plain or (term.negatives is not None and term.negatives.pool is Pool.BOTH_ENDS)
+    if apart and term.positives is not None and term.positives.aggregator.enumerates:
         return [(slice(place, place + 1), [j]) for place, j in enumerate(own)]
     return [(slice(None), own)]
 
 
-def _pairs(pool: Pool, i: int, ends: list[int], positives: Table, negatives: Table) -> list[tuple[int, int]]:
-    pairs = [(i, j) for j, is_negative in enumerate(negatives[i]) if is_negative]
-    if pool is Pool.ALL:
+def _pairs(side: Side | None, i: int, ends: list[int], positives: Table, negatives: Table) -> list[tuple[int, int]]:
+    if side is None:
+        return []
+    pairs = []
+    if side.pool is not Pool.POSITIVES:
+        pairs += [(i, j) for j, is_negative in enumerate(negatives[i]) if is_negative]
+    if side.pool in (Pool.ALL, Pool.POSITIVES):
         pairs += [(i, j) for j, is_positive in enumerate(positives[i]) if is_positive]
-    if pool is Pool.BOTH_ENDS:
+    if side.pool is Pool.BOTH_ENDS:
         pairs += [(k, j) for j in ends for k, row in enumerate(negatives) if row[j]]
     return pairs
 
 
 def _handed(
-    side: Side | None, variable: sp.Symbol, scores: Tensor, pairs: list[tuple[int, int]], values: Values
+    side: Side | None,
+    variable: sp.Symbol,
+    scores: Tensor,
+    pairs: list[tuple[int, int]],
+    values: Values,
+    own: Tensor | None = None,
 ) -> Handed | None:
-    """What the side hands to Φ with the factors that Φ counts for; None where it has no pairs."""
+    """The factors that Φ counts for with what the side hands to it; None where it has no pairs."""
     if side is None:
         return scores.new_ones(1), scores.new_zeros(1)
     if not pairs:
         return None
     rows, columns = zip(*pairs, strict=True)
-    of_pairs = formula(side.inner, (variable,), values)(scores[list(rows), list(columns)])
+    read = scores[list(rows), list(columns)]
+    if own is not None and side.inner.has(s_p):
+        of_pairs = formula(side.inner, (variable, s_p), values)(read, own)
+    else:
+        of_pairs = formula(side.inner, (variable,), values)(read)
     aggregator = side.aggregator
     if aggregator.enumerates:
         with torch.no_grad():

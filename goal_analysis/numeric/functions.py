@@ -10,7 +10,15 @@ from torch import Tensor
 
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
-from goal_analysis.numeric.engine.dense import loss, one_by_one, together, weight_matrix, with_all_ends, with_both_ends
+from goal_analysis.numeric.engine.dense import (
+    by_name,
+    loss,
+    one_by_one,
+    together,
+    weight_matrix,
+    with_all_ends,
+    with_both_ends,
+)
 from goal_analysis.numeric.engine.functions import Functions, Hints
 from goal_analysis.numeric.engine.functions import Side as SideFunctions
 from goal_analysis.numeric.engine.functions import Term as TermFunctions
@@ -19,7 +27,7 @@ from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
-from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
     RelativeSimilarity,
     Similarity,
@@ -27,7 +35,7 @@ from goal_analysis.symbolic.language.similarity import (
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
 READ = (s_p, s_n, other_positive, other_negative, least_positive)
@@ -51,16 +59,16 @@ def functions_of(objective: Objective) -> Functions:
         terms=tuple(_term(term, objective, values) for term in objective.terms),
         rows=objective.anchors is not Anchors.COLUMNS,
         columns=objective.anchors is not Anchors.ROWS,
-        mean=objective.reduction is Reduction.MEAN,
+        reduction=objective.reduction.value,
         middle=(low + high) / 2,
     )
 
 
 def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
-    """The loss of a batch: the mean, or the sum, over the anchors of every term.
+    """The loss of a batch: every term as the objective's reduction says, added up.
 
-    A mean of a term is over the anchors, of both axes where both are, that have what the term needs. Autograd
-    differentiates the value, and stops at every `detach`.
+    A mean of a term is over the anchors, pairs or triplets, of both axes where both are, that have what the term needs.
+    Autograd differentiates the value, and stops at every `detach`.
 
     Args:
         objective: one in which nothing is prescribed.
@@ -120,6 +128,8 @@ def _wide(scores: Tensor) -> Tensor:
 
 def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
     similarity, relative = objective.similarity, objective.relative
+    if not term.plain:
+        return _general_term(term, similarity, values)
     pull, push = (_of_triplet(weight, similarity, values) for weight in term.triplet_weights)
     return TermFunctions(
         positives=term.positives and _side(term.positives, s_p, similarity, relative, values),
@@ -129,6 +139,33 @@ def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
         meet=_meeting(term),
         outer=formula(term.effective_outer, (x_p, x_n), values) if term.is_loss else None,
         relative=Relatives(tuple(_relative(r, values) for r in relative)) if relative else None,
+    )
+
+
+def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFunctions:
+    """A term whose loss autograd differentiates, with inner functions that are finite at the ends."""
+
+    def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
+        reads = reads if of.inner.has(reads[-1]) else reads[:1]
+        inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
+        return SideFunctions(
+            aggregator=on_tensors(of.aggregator, values),
+            inner=inner,
+            weight=inner,
+            pool=of.pool.value,
+            selection=of.selection,
+            compares=len(reads) > 1,
+        )
+
+    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n)
+    return TermFunctions(
+        positives=term.positives and side(term.positives, s_p),
+        negatives=term.negatives and side(term.negatives, s_n, s_p),
+        pull=None,
+        push=None,
+        meet=by_name,
+        outer=formula(term.effective_outer, read, values),
+        named=tuple(side(one.side, s_n, s_p) for one in term.named),
     )
 
 

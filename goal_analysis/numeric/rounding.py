@@ -31,16 +31,16 @@ def safe_loss(objective: Objective) -> Objective:
     """A loss whose value, too, is finite at the ends."""
     similarity, values = objective.similarity, tuple(objective.values().items())
 
-    def safe(side: Side | None) -> Side | None:
-        return side and replace(side, inner=safe_at_the_ends(side.inner, similarity, values))
+    def safe(side: Side, _: sp.Symbol) -> Side:
+        return replace(side, inner=safe_at_the_ends(side.inner, similarity, values))
 
     terms = []
     for term in objective.terms:
         outer = sp.sympify(term.outer)
-        if all(side.inner in (s_p, s_n) for side in term.sides):  # Φ reads similarities
+        if term.plain and all(side.inner in (s_p, s_n) for side in term.sides):  # Φ reads similarities
             of_similarities = outer.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
             outer = safe_at_the_ends(of_similarities, similarity, values).subs({s_p: x_p, s_n: x_n}, simultaneous=True)
-        terms.append(replace(term, outer=outer, positives=safe(term.positives), negatives=safe(term.negatives)))
+        terms.append(term.with_sides(safe, outer=outer))
     return replace(objective, terms=tuple(terms))
 
 

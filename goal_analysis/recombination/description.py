@@ -14,7 +14,7 @@ from goal_analysis.numeric.characteristics import Characteristics, Effect, chara
 from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
-from goal_analysis.symbolic.language.primitives import s_p
+from goal_analysis.symbolic.language.primitives import x_n, x_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import (
@@ -138,7 +138,7 @@ class Description:
         rows = [
             Row("mining", "mining", self.mining),
             Row("direction", "direction", self.direction),
-            Row("reduction", "reduction", f"{self.objective.reduction.value} over the anchors"),
+            Row("reduction", "reduction", self.objective.reduction.words),
             Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
         ]
@@ -181,9 +181,9 @@ def mining_words(objective: Objective) -> str:
 
 def _aggregators(term: Term) -> str:
     said = []
-    for _, s, side in term.named_sides:
+    for x, _, side in term.aggregates:
         numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
         kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-        what = "positives" if s == s_p else "negatives"
-        said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{kept}")
+        what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
+        said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
     return ", ".join(said)

@@ -187,7 +187,9 @@ def mining_in(objective: Objective) -> Mining | None:
     """The mining of an objective all of whose terms aggregate similarities in one way; None of another one."""
     found = set()
     for term in objective.terms:
-        if len(term.sides) < 2 or any(side.inner != s or side.pool.name != "OWN" for _, s, side in term.named_sides):
+        if len(term.sides) < 2 or not term.plain:
+            return None
+        if any(side.inner != s or side.pool.name != "OWN" for _, s, side in term.aggregates):
             return None
         p, n = term.sides
         if p.selection is not None:

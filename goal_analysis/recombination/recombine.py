@@ -122,6 +122,11 @@ def recombine(
     s_n
     """
     terms, hyperparameters = objective.terms, objective.hyperparameters
+    if not all(term.plain for term in terms) and (triplet or pair or mining) is not None:
+        raise ValueError(
+            f"{objective.name}: got a loss of named aggregates, counts or compared pairs but expected one of the form "
+            "Φ(A⁺[k(s_p)], A⁻[h(s_n)]), whose parts can be exchanged"
+        )
     relative = objective.relative
     if mining is not None:
         mined = mining_of(mining)
@@ -157,9 +162,9 @@ def _mined(term: Term, mining: Mining) -> Term:
             return changed if s == s_p else replace(changed, selection=selection, pool=Pool.OWN)
 
         return term.with_sides(others)
-    read = {x: side.inner.subs(s, x) for x, s, side in term.named_sides}
+    read = {x: side.inner.subs(s, x) for x, s, side in term.aggregates}
     # A pair weight c of a line k = c·s + d is in Φ(k(x)) already; all others stand beside T.
-    inside = term.is_loss and all(_is_line(side.inner, s) for _, s, side in term.named_sides)
+    inside = term.is_loss and all(_is_line(side.inner, s) for _, s, side in term.aggregates)
 
     def of_similarities(side: Side, s: sp.Symbol) -> Side:
         aggregator, selection = chosen[s]
@@ -173,7 +178,7 @@ def _mined(term: Term, mining: Mining) -> Term:
 
 
 def _with_triplet(term: Term, triplet: TripletWeight, owner: str) -> Term:
-    sides = term.named_sides
+    sides = term.aggregates
     if len(sides) < 2 or not all(_is_line(side.inner, s) for _, s, side in sides):
         raise ValueError(
             f"{owner}: got the triplet weight {triplet.name}, which reads similarities, but expected a mining "
@@ -233,7 +238,7 @@ def refusal(objective: Objective) -> str | None:
     below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
     for term in objective.terms:
-        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.named_sides]
+        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
         named = [(where, weight) for where, weight in named if weight is not None]
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
@@ -298,7 +303,7 @@ def along_similarity(objective: Objective) -> Objective | None:
     gradient of another similarity multiplies the weight of every pair by a function of its score.
     """
     rate = rate_of(objective)
-    if rate is None:
+    if rate is None or not (rate.is_number or objective.plain):
         return None
     own = replace(objective, direction=None)
     if rate == 1:
@@ -315,9 +320,13 @@ def along_similarity(objective: Objective) -> Objective | None:
 
 def has_constant_weights(objective: Objective) -> bool:
     """Whether W does not depend on the scores."""
-    return not objective.relative and all(
-        not any(t.has(x_p, x_n) for t in term.triplet_weights)
-        and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
-        and not any(side.slope(s).has(s) for _, s, side in term.named_sides)
-        for term in objective.terms
+    return (
+        objective.plain
+        and not objective.relative
+        and all(
+            not any(t.has(x_p, x_n) for t in term.triplet_weights)
+            and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
+            and not any(side.slope(s).has(s) for _, s, side in term.aggregates)
+            for term in objective.terms
+        )
     )

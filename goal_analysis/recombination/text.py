@@ -402,7 +402,7 @@ def _as_weights(objective: Objective):
     if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
         return None
     (term,) = objective.terms
-    positive, negative = (side.slope(s) for _, s, side in term.named_sides)
+    positive, negative = (side.slope(s) for _, s, side in term.aggregates)
     t = sp.sympify(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]
     of_t = tuple(h for h in objective.hyperparameters if t.has(h.symbol))

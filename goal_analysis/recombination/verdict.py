@@ -136,6 +136,11 @@ def _decided(objective: Objective) -> Integrability:
         return _selected(objective, field, selections)
     if objective.is_loss:
         return integrability(decompose(objective))
+    if objective.reduction is Reduction.MEAN_ACTIVE:
+        why = (
+            "open: the mean is over the triplets with a weight, and nothing is known of what happens where one loses it"
+        )
+        return Integrability(None, why)
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
         return _chosen(objective, field)
@@ -174,7 +179,7 @@ def _chosen(objective: Objective, field: WeightField) -> Integrability:
     if of_one.integrable is not True:
         return of_one
     for term in objective.terms:
-        for _, s, side in term.named_sides:
+        for _, s, side in term.aggregates:
             if side.aggregator in (MAX, MIN) and not sign_over(sp.diff(side.inner, s), field.region):
                 against = _against_several_pairs(objective, field)
                 why = f"open: two pairs may be alike in {side.inner} and differ in their weights"
@@ -238,7 +243,7 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     whole = integrability(field)
     if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
-    if objective.reduction is Reduction.MEAN or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
+    if objective.reduction is not Reduction.SUM or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
         rectangles = selected_mean(float(getattr(selection, "margin", 0.4)))
         why = (
             "the mean is over the anchors with a selected triplet: where one anchor's last triplet is no longer "
@@ -312,7 +317,7 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
     if of_one.integrable is False:
         return replace(of_one, reason=f"with one positive and one negative {of_one.reason}")
     (term,) = objective.terms
-    region = {x: reach(side, field.similarity) for x, _, side in term.named_sides}
+    region = {x: reach(side, field.similarity) for x, _, side in term.aggregates}
     term = replace(term, triplet=term.triplet and settled(term.triplet, region))
     objective = objective.of_terms((term,))
     linear = _linear_parts(objective)
@@ -321,7 +326,7 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
         loss = outer.subs({x_p: inner.get(s_p, 0), x_n: inner.get(s_n, 0)}, simultaneous=True)
         why = "T is constant, and the weights of each side are the gradient of an aggregate of ∫P"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
-    multiples = {s: sp.simplify(side.slope(s) / sp.diff(side.inner, s)) for _, s, side in term.named_sides}
+    multiples = {s: sp.simplify(side.slope(s) / sp.diff(side.inner, s)) for _, s, side in term.aggregates}
     if not any(ratio.has(s_p, s_n) for ratio in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
         return _of_aggregates(objective, field, of_one, multiples)
     against = _against_several_pairs(objective, field)
@@ -344,7 +349,7 @@ def _linear_parts(objective: Objective) -> tuple[sp.Expr, dict[sp.Symbol, sp.Exp
     if t.has(x_p, x_n):
         return None
     inner = {}
-    for _, s, side in term.named_sides:
+    for _, s, side in term.aggregates:
         chosen = side.aggregator in (MAX, MIN) and side.inner == s and sign_over(side.slope(s), field.region) > 0
         found = antiderivative(side.slope(s), s, field.ranges) if chosen or side.aggregator.name in LINEAR else None
         if found is None:
@@ -362,8 +367,8 @@ def _of_aggregates(
     term = objective.terms[0]
     t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
     nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
-    region = nothing | {s: reach(side, field.similarity) for _, s, side in term.named_sides}
-    near = nothing | {s: attained(side, field) or field.similarity.window for _, s, side in term.named_sides}
+    region = nothing | {s: reach(side, field.similarity) for _, s, side in term.aggregates}
+    near = nothing | {s: attained(side, field) or field.similarity.window for _, s, side in term.aggregates}
     ranges = {**tried_ranges(field), **near}
     pull, push = multiples.get(s_p, sp.S.Zero), multiples.get(s_n, sp.S.Zero)
     gradient = {s_p: -t * pull, s_n: t * push}
@@ -382,7 +387,7 @@ def _of_aggregates(
 
 
 def _symmetric(term: Term, field: WeightField) -> bool:
-    t, sides = term.triplet_weights[0], term.named_sides
+    t, sides = term.triplet_weights[0], term.aggregates
     if len(sides) < 2 or any(side.inner != s for _, s, side in sides) or in_steps_alone(t).has(step):
         return False
     (_, _, p), (_, _, n) = sides

@@ -22,7 +22,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
-from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, detach, maximum, s_n, s_p, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, RelativeSimilarity, Similarity
 
 TEXT = frozenset("/@:(*+-<>")
@@ -38,10 +38,21 @@ class Anchors(Enum):
 
 
 class Reduction(Enum):
-    """How the losses of the anchors become the loss of a batch."""
+    """How the values of a term become the loss of a batch: one an anchor, pair or triplet, where Φ is applied."""
 
     SUM = "sum"
     MEAN = "mean"
+    """Summed for every anchor, and averaged over the anchors that have what the term needs."""
+    MEAN_EACH = "mean_each"
+    """Averaged over all values of Φ of the batch."""
+    MEAN_ACTIVE = "mean_active"
+    """Averaged over the values of Φ above zero, or of T where that is prescribed; the count is not differentiated."""
+
+    @property
+    def words(self) -> str:
+        """What the values of a term are made to."""
+        each = {Reduction.MEAN_EACH: "mean of each value", Reduction.MEAN_ACTIVE: "mean of the values above zero"}
+        return f"{each.get(self, self.value)} over the anchors"
 
 
 WORDS: dict[str, Mapping[str, Any]] = {
@@ -52,38 +63,69 @@ WORDS: dict[str, Mapping[str, Any]] = {
 """The words of fields of an objective."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """One more aggregate that Φ reads by its name.
+
+    Args:
+        name: an identifier.
+        side: the aggregator with an inner function of ``s_n``, as on the side of the negatives; its pool says which
+            pairs it gathers.
+    """
+
+    name: str
+    side: Side
+
+    @property
+    def symbol(self) -> sp.Symbol:
+        """What stands for it in Φ."""
+        return sp.Symbol(self.name, real=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Term:
     """One summand of an anchor's objective: Φ(A⁺[k(s_p)], A⁻[h(s_n)]), mostly φ(gap) with gap = A⁻ − A⁺.
 
     Args:
-        outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart) and hyperparameters; None where the triplet
-            weight is prescribed.
+        outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart), the names of further aggregates, the
+            counts ``count_p`` and ``count_n``, and hyperparameters; None where the triplet weight is prescribed.
         positives: the aggregator with k, an expression of ``s_p``; None where the term has no positives.
         negatives: the aggregator with h, an expression of ``s_n``; None where the term has no negatives.
         triplet: T, prescribed, an expression of ``x_p`` and ``x_n``; None where it is derived from Φ.
+        named: further aggregates that Φ reads.
     """
 
     outer: sp.Expr | None = None
     positives: Side | None = None
     negatives: Side | None = None
     triplet: sp.Expr | None = None
+    named: tuple[Named, ...] = ()
+
+    @property
+    def aggregates(self) -> tuple[tuple[sp.Symbol, sp.Symbol, Side], ...]:
+        """What Φ reads: (x_p, s_p, positives), (x_n, s_n, negatives) and (its symbol, s_n, side) of every named one."""
+        both = ((x_p, s_p, self.positives), (x_n, s_n, self.negatives))
+        named = tuple((one.symbol, s_n, one.side) for one in self.named)
+        return (*((x, s, side) for x, s, side in both if side is not None), *named)
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """Those that the term has."""
-        return tuple(side for side in (self.positives, self.negatives) if side is not None)
+        """Those that the term has, with the named aggregates last."""
+        return tuple(side for _, _, side in self.aggregates)
 
     @property
-    def named_sides(self) -> tuple[tuple[sp.Symbol, sp.Symbol, Side], ...]:
-        """(x_p, s_p, positives) and (x_n, s_n, negatives), of those that the term has."""
-        both = ((x_p, s_p, self.positives), (x_n, s_n, self.negatives))
-        return tuple((x, s, side) for x, s, side in both if side is not None)
+    def plain(self) -> bool:
+        """Whether Φ reads x_p and x_n alone, and every inner function its own pair: T, q and P make all weights."""
+        n = self.negatives
+        compares = n is not None and (n.inner.has(s_p) or n.pool is Pool.POSITIVES)
+        return not (self.named or compares or (self.outer is not None and self.outer.has(count_p, count_n)))
 
     def with_sides(self, change: Callable[[Side, sp.Symbol], Side], **fields: Any) -> Term:
-        """The term with every side that it has changed, by its similarity s, and with other fields."""
-        names = {s_p: "positives", s_n: "negatives"}
-        return replace(self, **{names[s]: change(side, s) for _, s, side in self.named_sides}, **fields)
+        """The term with every side changed, by the similarity s that it reads, and with other fields."""
+        both = {"positives": (s_p, self.positives), "negatives": (s_n, self.negatives)}
+        changed = {name: change(side, s) for name, (s, side) in both.items() if side is not None}
+        named = tuple(replace(one, side=change(one.side, s_n)) for one in self.named)
+        return replace(self, **changed, named=named, **fields)
 
     @property
     def is_loss(self) -> bool:
@@ -133,27 +175,38 @@ class Term:
 
     def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
         """The term on an anchor with these similarities, as an expression of them."""
-        aggregated = self._aggregate(positives, negatives)
-        return sp.Add(*(weight * self.effective_outer.subs(xs, simultaneous=True) for weight, xs in aggregated))
+        return sp.Add(*(weight * value for weight, value in self.values(positives, negatives)))
+
+    def values(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> list[tuple[sp.Expr, sp.Expr]]:
+        """Every value of Φ on an anchor with these similarities, with the factor that it is summed with."""
+        return [
+            (weight, self.effective_outer.subs(xs, simultaneous=True))
+            for weight, xs in self._aggregate(positives, negatives)
+        ]
 
     def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
-        """Every (x_p, x_n) that Φ is applied to, with the factor that it is summed with."""
-        gathered_p = _gather(self.positives, s_p, positives, negatives, positives)
-        gathered_n = _gather(self.negatives, s_n, negatives, negatives, positives)
-        for factor_p, value_p in gathered_p:
-            for factor_n, value_n in gathered_n:
-                yield factor_p * factor_n, {x_p: value_p, x_n: value_n}
+        """Everything that Φ is applied to, with the factor that it is summed with."""
+        pools = {Pool.ALL: (*positives, *negatives), Pool.POSITIVES: positives}
+        counts = {count_p: sp.Integer(len(positives)), count_n: sp.Integer(len(negatives))}
+        for factor_p, value_p, own in _gather(self.positives, s_p, positives):
+            at = counts | {x_p: value_p}
+            for one in self.named:
+                ((_, at[one.symbol], _),) = _gather(one.side, s_n, pools.get(one.side.pool, negatives), own)
+            pool = () if self.negatives is None else pools.get(self.negatives.pool, negatives)
+            for factor_n, value_n, _ in _gather(self.negatives, s_n, pool, own):
+                yield factor_p * factor_n, at | {x_n: value_n}
 
 
-def _gather(side, variable, own, negatives, positives) -> list[tuple[sp.Expr, sp.Expr]]:
+def _gather(side, variable, pool, own=None) -> list[tuple[sp.Expr, sp.Expr, sp.Symbol | None]]:
+    """What a side hands to Φ: its factor, its value, and the pair where each has its own."""
     if side is None:
-        return [(sp.S.One, sp.S.Zero)]
-    pool = (*positives, *negatives) if side.pool is Pool.ALL else own
-    values = [side.inner.subs(variable, s) for s in pool]
+        return [(sp.S.One, sp.S.Zero, None)]
+    inner = side.inner if own is None else side.inner.subs({s_p: own, s_n: s_n}, simultaneous=True)
+    values = [inner.subs(variable, s) for s in pool]
     if not side.aggregator.enumerates:
-        return [(sp.S.One, side.aggregator.combine(values))]
+        return [(sp.S.One, side.aggregator.combine(values), None)]
     places = [sp.Dummy() for _ in values]
-    return list(zip(side.aggregator.weights(places), values, strict=True))
+    return list(zip(side.aggregator.weights(places), values, pool, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -168,7 +221,8 @@ class Objective(Displayed):
         reference: keys of the bibliography; the first is the source of the formula.
         similarity: what s_p and s_n measure.
         anchors: which axis of the score matrix is the query.
-        reduction: sum or mean over the anchors. A mean of a term is over the anchors that have what the term needs.
+        reduction: how the values of every term become one number; see `Reduction`. A mean is over what is there: the
+            anchors, pairs or triplets that have what the term needs.
         direction: along what the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
@@ -237,7 +291,10 @@ class Objective(Displayed):
         declared = {h.symbol for h in self.hyperparameters}
         relative = {r.symbol for r in self.relative}
         given, what = (term.outer, "outer") if term.triplet is None else (term.triplet, "triplet")
-        _check_symbols(given, {x_p, x_n} | declared, f"{where}.{what}")
+        reads = {x_p, x_n} | declared
+        if term.triplet is None:
+            reads |= {count_p, count_n} | self._check_named(term, declared, where)
+        _check_symbols(given, reads, f"{where}.{what}")
         for what, side, variable, other in (
             ("positives", term.positives, s_p, "negatives"),
             ("negatives", term.negatives, s_n, "positives"),
@@ -248,7 +305,9 @@ class Objective(Displayed):
                 raise TypeError(
                     f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({variable})"
                 )
-            _check_symbols(side.inner, {variable} | declared, f"{where}.{what}")
+            _check_symbols(side.inner, {variable, s_p} | declared, f"{where}.{what}")
+            if side is term.negatives:
+                _check_comparison(term, side, f"{where}.{what}")
             if side.weight is not None:
                 _check_symbols(side.weight, {variable} | declared | relative, f"{where}.{what}.weight")
             if side.selection is not None and not callable(side.selection):
@@ -265,6 +324,35 @@ class Objective(Displayed):
                     f"{where}.{what}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside "
                     "positives can gather more"
                 )
+        if not term.plain and not term.is_loss:
+            raise ValueError(
+                f"{where}: got prescribed weights beside named aggregates, counts or inner functions that read the own "
+                "positive, but expected a loss: what these read has no triplet weight of its own"
+            )
+
+    def _check_named(self, term: Term, declared: set[sp.Symbol], where: str) -> set[sp.Symbol]:
+        """The symbols of the named aggregates, once they are found to be right."""
+        taken = {x_p, x_n, s_p, s_n, count_p, count_n} | declared
+        for one in term.named:
+            what = f"{where}.named"
+            if not isinstance(one, Named) or not isinstance(one.side, Side):
+                raise TypeError(f"{what}: got {one!r} but expected Named('z', MEAN(s_n)), a name and an aggregate")
+            if not one.name.isidentifier() or one.name in {str(symbol) for symbol in taken}:
+                raise ValueError(f"{what}: got the name {one.name!r} but expected a free identifier")
+            taken = taken | {one.symbol}
+            what = f"{what}.{one.name}"
+            if one.side.aggregator.enumerates or one.side.weight is not None or one.side.selection is not None:
+                raise ValueError(f"{what}: got {one.side!r} but expected an aggregate of all pairs, such as MEAN(s_n)")
+            if term.positives is None and one.side.pool is not Pool.OWN:
+                raise ValueError(f"{what}: got the pool {one.side.pool.value!r} but expected 'own' without positives")
+            _check_comparison(term, one.side, what)
+            _check_symbols(one.side.inner, {s_n, s_p} | declared, what)
+            for parameter in one.side.aggregator.parameters:
+                _check_symbols(parameter, declared, f"{what}: parameter of {one.side.aggregator.name}")
+        unread = {one.name for one in term.named} - {str(symbol) for symbol in getattr(term.outer, "free_symbols", ())}
+        if unread:
+            raise ValueError(f"{where}.named: got {', '.join(sorted(unread))} but expected aggregates that Φ reads")
+        return {one.symbol for one in term.named}
 
     @property
     def is_loss(self) -> bool:
@@ -309,11 +397,17 @@ class Objective(Displayed):
     @property
     def detaches(self) -> bool:
         """Whether a gradient is stopped somewhere, so that the weights need not be the gradient of any loss."""
-        return self.expression(_PLACES[:2], _PLACES[2:]).has(detach)
+        stops = self.reduction is Reduction.MEAN_ACTIVE
+        return stops or self.expression(_PLACES[:2], _PLACES[2:]).has(detach)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every term is, and is summed for every anchor."""
+        return all(term.plain for term in self.terms) and self.reduction in (Reduction.SUM, Reduction.MEAN)
 
     def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
         """The loss of one anchor with these positives and negatives, by default of one triplet."""
-        return _sum(self.terms, tuple(positives), tuple(negatives))
+        return _sum(self.terms, tuple(positives), tuple(negatives), self.reduction)
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
@@ -325,9 +419,23 @@ _PLACES = tuple(sp.Dummy() for _ in range(4))
 
 
 @lru_cache(maxsize=1024)
-def _sum(terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: tuple[sp.Symbol, ...]) -> sp.Expr:
+def _sum(
+    terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: tuple[sp.Symbol, ...], reduction: Reduction
+) -> sp.Expr:
     """The loss of one anchor, remembered: every question about a loss begins with it."""
-    return sp.Add(*(term.value(positives, negatives) for term in terms))
+    return sp.Add(*(reduced(term.values(positives, negatives), reduction) for term in terms))
+
+
+def reduced(values: Sequence[tuple[sp.Expr, sp.Expr]], reduction: Reduction) -> sp.Expr:
+    """The loss of these values of Φ, each with its factor, where they are all that a batch has of one anchor or more;
+    a mean over anchors is left to who knows them.
+    """
+    total = sp.Add(*(factor * value for factor, value in values))
+    if len(values) == 1 or reduction in (Reduction.SUM, Reduction.MEAN):
+        return total
+    if reduction is Reduction.MEAN_EACH:
+        return total / len(values)
+    return total / detach(maximum(sp.Add(*(step(value) for _, value in values)), sp.S.One))
 
 
 def used_symbols(terms: Sequence[Term], relative: Sequence[RelativeSimilarity] = ()) -> set[sp.Symbol]:
@@ -351,6 +459,15 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
     stray = formula.free_symbols - allowed
     if stray:
         raise ValueError(f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}")
+
+
+def _check_comparison(term: Term, side: Side, where: str) -> None:
+    """That what reads a positive meets one positive at a time."""
+    if side.inner.has(s_p) and (term.positives is None or not term.positives.aggregator.enumerates):
+        raise ValueError(
+            f"{where}: got s_p in {side.inner} but expected positives that are enumerated (each or each_mean), of "
+            "which one meets the others at a time"
+        )
 
 
 def _names(symbols: set[sp.Symbol]) -> str:

@@ -118,7 +118,10 @@ def test_direction_reduction_anchors_and_similarity() -> None:
         (["compose", "nca/linear", "--set", "tua=1"], "got a value for 'tua' but expected one of tau"),
         (["compose", "nca(tau=1)/linear", "--set", "tau=1"], "got tau 2 times"),
         (["compose", "nca/linear", "--direction", "up"], "direction: got 'up' but expected one of"),
-        (["compose", "nca/linear", "--reduction", "max"], "reduction: got 'max' but expected one of sum, mean"),
+        (
+            ["compose", "nca/linear", "--reduction", "max"],
+            "reduction: got 'max' but expected one of sum, mean, mean_each, mean_active",
+        ),
         (["compose", "nca/linear", "--similarity", "cos"], "similarity: got 'cos' but expected one of"),
         (["compose", "nca/linear", "--json", "--as-toml"], "at most one"),
         (["compose", "--pair", "linear"], "got neither --triplet nor --triplet-formula"),

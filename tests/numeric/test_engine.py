@@ -35,7 +35,7 @@ from goal_analysis.symbolic.language.aggregators import (
     soft_min,
     softmax_active,
 )
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, x_n, x_p
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, step, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from losses_catalog import catalog
@@ -328,17 +328,33 @@ def either_axis(loss: Objective) -> bool:
     return apart or any(side.pool is Pool.BOTH_ENDS for side in sides)
 
 
+def counted(loss: Objective, s: Tensor, matches: Matches) -> Tensor | int:
+    """What the sum of the only term is divided by, counted by a loss that is 1 where the term counts."""
+    (term,) = loss.terms
+    if loss.reduction in (Reduction.SUM, Reduction.MEAN):
+        return 1 if loss.reduction is Reduction.SUM else len(s)
+    above_zero = step(sp.sympify(term.outer) - sp.Rational(1, 10**30))
+    counts = term.with_sides(
+        lambda side, _: replace(side, aggregator=EACH) if side.aggregator.enumerates else side,
+        outer=sp.S.One if loss.reduction is Reduction.MEAN_EACH else above_zero,
+    )
+    return loss_value(loss.of_terms((counts,), reduction=Reduction.SUM), s, matches).clamp(min=1)
+
+
 @pytest.mark.parametrize("reduction", Reduction, ids=lambda reduction: reduction.value)
 @every_loss
 def test_the_value_is_that_of_its_anchors(loss: Objective, reduction: Reduction) -> None:
     if any(side.pool is Pool.BOTH_ENDS for term in loss.terms for side in term.sides):
         return
     s, every = similarities(loss, SEVERAL_CAPTIONS), SEVERAL_CAPTIONS.matches
-    by_row = replace(loss, anchors=Anchors.ROWS, reduction=Reduction.SUM)
+    loss = replace(loss, anchors=Anchors.ROWS, reduction=reduction)
     rows = [Matches(every.positives[i, None], every.negatives[i, None]) for i in range(len(s))]
-    total = sum(loss_value(by_row, s[i, None], row) for i, row in enumerate(rows))
-    value = loss_value(replace(by_row, reduction=reduction), s, every)
-    torch.testing.assert_close(value, total / (1 if reduction is Reduction.SUM else len(s)))
+    total = torch.zeros(())
+    for of_term in (loss.of_terms((term,)) for term in loss.terms):
+        summed = replace(of_term, reduction=Reduction.SUM)
+        of_rows = sum(loss_value(summed, s[i, None], row) for i, row in enumerate(rows))
+        total = total + of_rows / counted(of_term, s, every)
+    torch.testing.assert_close(loss_value(loss, s, every), total)
 
 
 @pytest.mark.parametrize("of_positives", [EACH_MEAN, MEAN], ids=lambda a: a.name)

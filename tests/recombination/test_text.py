@@ -293,7 +293,7 @@ NAMED = "triplet = 'nca'\npair = 'linear'\n"
         ("pair = 'linear'", "objective: got no triplet but expected a name or a table of formulas"),
         ("objective = 'circle'\ntriplet = 'nca'", "got triplet beside objective but expected it in the line"),
         (NAMED + "minig = 'all'", "got the key 'minig' but expected one of mining"),
-        (NAMED + "reduction = 'max'", "reduction: got 'max' but expected one of mean, sum"),
+        (NAMED + "reduction = 'max'", "reduction: got 'max' but expected one of mean, mean_active, mean_each, sum"),
         (NAMED + "anchors = 'all'", "anchors: got 'all' but expected one of"),
         (NAMED + "similarity = 'cos'", "similarity: got 'cos' but expected one of cosine"),
         (NAMED + "direction = 'up'", "direction: got 'up' but expected one of"),

@@ -254,12 +254,12 @@ formula = "s_n"; negatives = 1 => negatives: got 1 but expected a table of aggre
 formula = "s_n"; negatives.inner = "s_n" => negatives: got the key 'inner' but expected one of aggregator,
 formula = "s_n"; negatives.pool = "al" => negatives: pool: got 'al' but expected one of all, both_ends, own
 formula = "s_n"; negatives.pool = "all" => got the pool 'all' but expected 'own'
-formula = "s_n"; negatives.temperature = "2" => got a temperature but expected it for softmax_active alone
+formula = "s_n"; negatives.temperature = "2" => got a temperature but expected it for softmax_active, soft_max,
 formula = "s_n"; negatives = "softmax_active" => negatives: got no temperature but expected a formula
 formula = "s_n"; similarity = "cosin" => similarity: got 'cosin' but expected one of cosine,
 formula = "s_n"; anchors = "row" => anchors: got 'row' but expected one of rows,
-formula = "s_n"; reduction = 3 => reduction: got 3 but expected one of mean, sum
-formula = "s_n"; reduction = "max" => reduction: got 'max' but expected one of mean, sum
+formula = "s_n"; reduction = 3 => reduction: got 3 but expected one of mean, mean_active, mean_each, sum
+formula = "s_n"; reduction = "max" => reduction: got 'max' but expected one of mean, mean_active, mean_each, sum
 formula = "s_n"; proxies = "yes" => proxies: got 'yes' but expected true or false
 formula = "s_n"; title = 1 => title: got 1 but expected text
 formula = "s_n"; reference = [1] => reference: got [1] but expected text or a list of texts
@@ -276,7 +276,7 @@ formula = "s_n"; hyperparameters.lambda = 2 => got the name 'lambda' but expecte
 formula = "s_n"; hyperparameters.s_n = 2 => got the name 's_n' but expected an identifier
 terms.outer = "gap" => loss 'mine': terms: got {'outer': 'gap'} but expected a list of tables
 terms = [] => loss 'mine': got no terms but expected at least one
-terms = ["gap"] => loss 'mine': terms[0]: got 'gap' but expected a table of outer, positives, negatives
+terms = ["gap"] => loss 'mine': terms[0]: got 'gap' but expected a table of outer, named, positives, negatives
 terms = [{positives = "max"}] => loss 'mine': terms[0]: got no outer but expected a formula
 terms = [{outer = "gap"}] => loss 'mine': terms[0]: got neither positives nor negatives
 terms = [{outer = "gap", negatives = {iner = ""}}] => loss 'mine': terms[0]: negatives: got the key 'iner'
@@ -314,12 +314,12 @@ def test_a_document_holds_losses() -> None:
 
 SHOWN = """
 formula = "softplus(s_n - s_q)"
-loss 'mine': formula: got the unknown name 's_q' but expected one of s_p, s_n, gap, pi
+loss 'mine': formula: got the unknown name 's_q' but expected one of s_p, s_n, count_n, count_p, gap, pi
   softplus(s_n - s_q)
                  ^^^
 
 terms = [{outer = "gap + s_p", positives = "max"}]
-loss 'mine': terms[0]: outer: got the unknown name 's_p' but expected one of x_p, gap, pi, x_n
+loss 'mine': terms[0]: outer: got the unknown name 's_p' but expected one of x_p, count_n, count_p, gap, pi, x_n
   gap + s_p
         ^^^
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import sympy as sp
 
-from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, Pool, Side
+from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MEAN, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
 from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p, softplus
 from goal_analysis.symbolic.objective import Objective, Term
@@ -31,15 +31,15 @@ def term(outer=gap, positives=every_positive, negatives=every_negative):
         (
             [term(outer=softplus(gap) + stray)],
             (),
-            r"loss 'mine': terms\[0\]\.outer: got the symbol q .* allowed are x_n, x_p",
+            r"loss 'mine': terms\[0\]\.outer: got the symbol q .* allowed are count_n, count_p, x_n, x_p",
         ),
         (
-            [term(), term(negatives=EACH(s_n * s_p))],
+            [term(), term(positives=MEAN(s_p), negatives=EACH(s_n * s_p))],
             (),
-            r"terms\[1\]\.negatives: got the symbol s_p .* allowed are s_n",
+            r"terms\[1\]\.negatives: got s_p in .* but expected positives that are enumerated",
         ),
         ([term(positives=EACH(s_n))], (), r"terms\[0\]\.positives: got the symbol s_n .* allowed are s_p"),
-        ([term(outer=softplus(tau.symbol * gap))], (), r"got the symbol tau .* allowed are x_n, x_p"),
+        ([term(outer=softplus(tau.symbol * gap))], (), r"got the symbol tau .* allowed are count_n, count_p, x_n, x_p"),
         ([term()], (tau,), "hyperparameters: got tau, which no term uses"),
         ([term(outer=tau.symbol * gap)], (tau, tau), "expected every name once"),
         ([], (), "got no terms but expected at least one"),

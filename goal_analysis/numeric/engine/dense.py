@@ -31,6 +31,7 @@ class Handed:
         mining: q over the gathered pairs; None where they are enumerated, and for a side that the term does not have.
         similarities: of the gathered pairs, shape ``(anchors, pairs)``; the middle of the range where there is none.
         members: which of the gathered pairs count.
+        more: what Φ reads besides x_p and x_n.
     """
 
     x: Tensor
@@ -39,6 +40,7 @@ class Handed:
     mining: Tensor | None = None
     similarities: Tensor | None = None
     members: Tensor | None = None
+    more: tuple[Tensor, ...] = ()
 
 
 def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -52,32 +54,49 @@ def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negat
     """
     result = torch.zeros_like(scores)
     for term in functions.terms:
-        parts, anchors = [], scores.new_zeros(())
+        if term.pull is None:
+            with torch.enable_grad():
+                s = scores.detach().requires_grad_()
+                value = loss(replace(functions, terms=(term,)), s, positives, negatives)
+            result = result + torch.autograd.grad(value, s)[0]
+            continue
+        parts, count = [], scores.new_zeros(())
         for turned, s, positive, negative in axes(functions, scores, positives, negatives):
             w, present = torch.zeros_like(s), torch.zeros_like(positive[:, :1])
             for p, n, spread in term.meet(term, s, positive, negative, functions.middle):
                 w = w + spread(*weights_of(term, p, n, s, negative))
-                present = present | (p.present & n.present).any(1, keepdim=True)
+                there = p.present & n.present
+                if functions.reduction == "mean":
+                    present = present | there.any(1, keepdim=True)
+                elif functions.reduction != "sum":
+                    values = (term.outer or term.pull)(p.x, n.x)
+                    count = count + (there & (values > 0) if functions.reduction == "mean_active" else there).sum()
             parts.append(w.T if turned else w)
-            anchors = anchors + present.sum()
-        result = result + sum(parts) / (anchors.clamp(min=1) if functions.mean else 1)
+            count = count + present.sum()
+        result = result + sum(parts) / (1 if functions.reduction == "sum" else count.clamp(min=1))
     return result
 
 
 def loss(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """The loss of the batch, differentiable: the mean, or the sum, over the anchors of every term, added up."""
+    """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
     result = 0 * scores.sum()
     for term in functions.terms:
-        value, anchors = scores.new_zeros(()), scores.new_zeros(())
+        value, count = scores.new_zeros(()), scores.new_zeros(())
         for _, s, positive, negative in axes(functions, scores, positives, negatives):
             present = torch.zeros_like(positive[:, :1])
             for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle):
                 there = p.present & n.present
-                x_p, x_n, factor = (e.expand(there.shape)[there] for e in (p.x, n.x, (p.factor * n.factor).detach()))
-                value = value + (factor * term.outer(x_p, x_n)).sum()
-                present = present | there.any(1, keepdim=True)
-            anchors = anchors + present.sum()
-        result = result + value / (anchors.clamp(min=1) if functions.mean else 1)
+                factor, *read = (
+                    e.expand(there.shape)[there] for e in ((p.factor * n.factor).detach(), p.x, n.x, *n.more)
+                )
+                values = term.outer(*read)
+                value = value + (factor * values).sum()
+                if functions.reduction == "mean":
+                    present = present | there.any(1, keepdim=True)
+                elif functions.reduction != "sum":
+                    count = count + (values.detach() > 0 if functions.reduction == "mean_active" else there).sum()
+            count = count + present.sum()
+        result = result + value / (1 if functions.reduction == "sum" else count.clamp(min=1))
     return result
 
 
@@ -161,14 +180,48 @@ def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, m
     yield p, n, spread
 
 
-def handed(side: Side | None, s: Tensor, members: Tensor, middle: float, other: Tensor | None = None) -> Handed:
-    """What a side makes of the members of every row."""
+def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+    """Every positive of an anchor, or all of them aggregated, meets the negatives and the named aggregates."""
+    counts = [pairs.sum(1, keepdim=True).to(s.dtype) for pairs in (positives, negatives)]
+    whole = [negatives, negatives | positives, positives]
+    pools = dict(zip(("own", "all", "positives"), whole, strict=True))
+    enumerates = term.positives is not None and term.positives.aggregator.enumerates
+    weight = term.positives.aggregator.weights(s, positives) if enumerates else None
+    ends = list(slots(positives)) if term.positives is not None else []
+    for at in [[end] for end in ends] if enumerates else [ends]:
+        if enumerates:
+            p = own_positive(term.positives, s, *at[0], weight, middle)
+        else:
+            p = handed(term.positives, s, positives, middle)
+        gathered = {pool: (s, members & p.present) for pool, members in pools.items()}
+        beyond = [(s[:, column[:, 0]].T, negatives[:, column[:, 0]].T & present) for column, present in at]
+        gathered["both ends"] = tuple(torch.cat(e, 1) for e in zip((s, negatives & p.present), *beyond, strict=True))
+
+        def hand(side: Side | None, p: Handed = p, gathered: dict = gathered) -> Handed:
+            return handed(side, *gathered["own" if side is None else side.pool], middle, p.x, p.similarities)
+
+        n, *named = map(hand, (term.negatives, *term.named))
+        present = n.present
+        for one in named:
+            present = present & one.present
+        yield p, replace(n, present=present, more=(*(one.x for one in named), *counts)), None
+
+
+def handed(
+    side: Side | None,
+    s: Tensor,
+    members: Tensor,
+    middle: float,
+    other: Tensor | None = None,
+    own: Tensor | None = None,
+) -> Handed:
+    """What a side makes of the members of every row; ``own`` is the positive that it may compare them with."""
     if side is None:
         return Handed(s.new_zeros((len(s), 1)), s.new_ones((len(s), 1)), members.new_ones((len(s), 1)))
     if side.selection is not None:
         members = side.selection(s, members, other) & members
     similarities = s.masked_fill(~members, middle)
-    values = side.inner(similarities)
+    values = side.inner(similarities, own) if side.compares else side.inner(similarities)
     weights = side.aggregator.weights(values, members)
     if side.aggregator.enumerates:
         return Handed(values, weights, members, None, similarities, members)
@@ -193,7 +246,8 @@ def slots(positives: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def valued(term: Term) -> Term:
     """The term with inner functions that autograd differentiates as they are meant."""
-    positives, negatives = (
-        side and replace(side, inner=side.valued or side.inner) for side in (term.positives, term.negatives)
+    positives, negatives, *named = (
+        side and replace(side, inner=side.valued or side.inner)
+        for side in (term.positives, term.negatives, *term.named)
     )
-    return replace(term, positives=positives, negatives=negatives)
+    return replace(term, positives=positives, negatives=negatives, named=tuple(named))

@@ -37,22 +37,24 @@ class Side:
 
     Args:
         aggregator: A.
-        inner: k or h, elementwise.
+        inner: k or h, elementwise; where ``compares``, of (s_n, s_p) with the own positive of the term.
         weight: P, elementwise; of relative similarities besides, where the term has some.
-        pool: which pairs are gathered: "own", "all" (positives too) or "both ends".
+        pool: which pairs are gathered: "own", "all" (positives too), "both ends" or "positives".
         selection: keeps some of these pairs; called with the similarities, the members, and what the other side hands
             over (None for the positives).
         valued: k or h as autograd is to differentiate it, through everything but what is detached.
         hints: for the tiled way.
+        compares: whether the inner function reads the own positive too.
     """
 
     aggregator: Aggregator
-    inner: Callable[[Tensor], Tensor]
+    inner: Callable[..., Tensor]
     weight: Callable[..., Tensor]
     pool: str = "own"
     selection: Callable[..., Tensor] | None = None
-    valued: Callable[[Tensor], Tensor] | None = None
+    valued: Callable[..., Tensor] | None = None
     hints: Any = None
+    compares: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,23 @@ class Term:
     Args:
         positives: the side of the positives; None where the term has none.
         negatives: the side of the negatives.
-        pull: T⁺(x_p, x_n) = −∂Φ/∂x_p, or what is prescribed instead.
-        push: T⁻(x_p, x_n) = ∂Φ/∂x_n, or what is prescribed instead.
+        pull: T⁺(x_p, x_n) = −∂Φ/∂x_p, or what is prescribed instead; None where autograd differentiates the loss.
+        push: T⁻(x_p, x_n) = ∂Φ/∂x_n, or what is prescribed instead; None like ``pull``.
         meet: which positives meet the negatives at a time; see `dense`.
-        outer: Φ(x_p, x_n), differentiable; None where the term is no loss.
+        outer: Φ(x_p, x_n), differentiable; None where the term is no loss. Where the term meets `by_name`, it reads the
+            named aggregates and the counts of positives and negatives besides.
         relative: what the pair weights read from other pairs of the batch; see `relative`.
+        named: the further aggregates that Φ reads.
     """
 
     positives: Side | None
     negatives: Side | None
-    pull: Callable[[Tensor, Tensor], Tensor]
-    push: Callable[[Tensor, Tensor], Tensor]
+    pull: Any
+    push: Any
     meet: Callable[..., Any]
-    outer: Callable[[Tensor, Tensor], Tensor] | None = None
+    outer: Callable[..., Tensor] | None = None
     relative: Callable[..., tuple[Tensor, ...]] | None = None
+    named: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,13 @@ class Functions:
         terms: the summands.
         rows: whether the rows of the scores are anchors.
         columns: whether the columns are.
-        mean: whether a term is averaged over the anchors, of both axes, that have what it needs; otherwise summed.
+        reduction: "sum"; "mean" of a term over the anchors, of both axes, that have what it needs; "mean_each" over
+            all values of Φ; "mean_active" over those above zero.
         middle: a similarity in the middle of the range; it stands where there is no pair.
     """
 
     terms: tuple[Term, ...]
     rows: bool = True
     columns: bool = True
-    mean: bool = True
+    reduction: str = "mean"
     middle: float = 0.0

@@ -22,7 +22,11 @@ LINEAR = frozenset(("mean", "sum"))
 def kind_of(term: Term) -> str | None:
     """How the negatives of a term are looked at; None where there is no tiled way."""
     p, n = term.positives, term.negatives
-    if term.relative is not None or any(side is not None and side.selection is not None for side in (p, n)):
+    if (
+        term.pull is None
+        or term.relative is not None
+        or any(side is not None and side.selection is not None for side in (p, n))
+    ):
         return None
     if n is None:
         return "none"

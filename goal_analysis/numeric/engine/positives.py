@@ -32,7 +32,7 @@ def present(term: Term, pairs: Pairs, axis: int) -> Tensor | None:
 
 def divisor(functions: Functions, term: Term, pairs: Pairs) -> Tensor | float:
     """What a term is divided by: how many anchors have what it needs."""
-    if not functions.mean:
+    if functions.reduction == "sum":
         return 1.0
     there, every = [], 0
     for axis in anchors(functions):

@@ -210,7 +210,7 @@ def _weights(
     """What the negatives of a term get, as a matrix, and what its positives lose, in their slots."""
     p, n, kind, there = term.positives, term.negatives, kind_of(term), slots.present(term, s)
     share = 1.0
-    if functions.mean:
+    if functions.reduction == "mean":
         share = float(sum(slots.anchors)) if there is None else there.sum().clamp(min=1).double()
     x_p, factor, q = positives[:, :1] * 0, 1.0, None
     if p is not None:

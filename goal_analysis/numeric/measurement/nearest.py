@@ -285,7 +285,7 @@ def _tie(one: Neighbour, other: Neighbour) -> bool:
 def _variants(near: Neighbour) -> list[Neighbour]:
     """The loss with other minings, where they are others."""
     found = []
-    for words, aggregators in MININGS.items():
+    for words, aggregators in MININGS.items() if near.loss.plain else ():
         terms = []
         for term in near.loss.terms:
             sides = zip(("positives", "negatives"), (term.positives, term.negatives), aggregators, strict=True)

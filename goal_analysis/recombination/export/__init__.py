@@ -140,16 +140,20 @@ class _File:
         return one.__name__
 
     def _formula(self, formula: Formula, place: tuple[str, ...]) -> str:
-        _, term, *inner, field = place
-        side = {"positives": "positive_", "negatives": "negative_"}.get(inner[0] if inner else "", "")
-        name = side + field + (term if len(self.functions.terms) > 1 else "")
+        _, number, *inner, field = place
+        term = self.functions.terms[int(number) - 1]
+        sides = {"positives": "positive_", "negatives": "negative_", "named": f"named_{''.join(inner[1:])}_"}
+        side = sides.get(inner[0] if inner else "", "")
+        name = side + field + (number if len(self.functions.terms) > 1 else "")
         if side:
-            read = range(1, len(formula.stopped.program.inputs))
-            arguments = ("s_p" if side == "positive_" else "s_n", *(f"r{i}" for i in read))
+            more = range(1, len(formula.stopped.program.inputs))
+            compared = ["s_p" for _ in more] if term.pull is None else [f"r{i}" for i in more]
+            arguments = ("s_p" if side == "positive_" else "s_n", *compared)
         elif inner:  # of what weights read from other pairs
             name, arguments = f"{name}_{inner[-1]}", ("s_p", "s_n", "o_p", "o_n", "l_p")
         else:
-            arguments = ("x_p", "x_n")
+            named = [f"named_{i}" for i in range(1, len(term.named) + 1)]
+            arguments = ("x_p", "x_n", *([] if term.pull is not None else [*named, "count_p", "count_n"]))
         said = f"{LETTERS.get(side + field, field)}({', '.join(arguments)})"
         lines, value = tensor_lines(formula, arguments, arguments[0])
         if not lines and (value,) == arguments:
@@ -176,20 +180,25 @@ class _File:
 
 
 def _laid_out(head: str, parts: list[str]) -> str:
-    text = f"{head}({', '.join(parts)}{'' if head else ','})"
+    text = f"{head}({', '.join(parts)}{',' if parts and not head else ''})"
     inner = "".join(f"{part},\n" for part in parts)
     return text if len(text) <= LONG else f"{head}(\n{textwrap.indent(inner, '    ')})"
 
 
 def _known(functions: Functions) -> dict[str, Any]:
     terms = functions.terms
-    sides = [side for term in terms for side in (term.positives, term.negatives)]
+    sides = [side for term in terms for side in (term.positives, term.negatives, *term.named)]
     negatives = [term.negatives for term in terms if term.negatives is not None]
     there = [side for side in sides if side is not None]
     values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
-    values |= {f"side.{path}": [attrgetter(path)(s) for s in there] for path in ("selection", "aggregator.enumerates")}
-    values |= {f"term.{name}": [getattr(t, name) for t in terms] for name in ("positives", "negatives", "relative")}
-    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "mean")}
+    values |= {
+        f"side.{path}": [attrgetter(path)(s) for s in there]
+        for path in ("selection", "compares", "aggregator.enumerates")
+    }
+    values |= {
+        f"term.{name}": [getattr(t, name) for t in terms] for name in ("positives", "negatives", "pull", "relative")
+    }
+    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction")}
     kinds = {
         name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
         for name, found in values.items()
@@ -214,7 +223,7 @@ def _docstring(module: GradientObjective, name: str) -> str:
         "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
         "\n".join(_formulas(value)),
         settings,
-        f"{value.reduction.value} over the anchors, which are {value.anchors.value}; {found.mining}.",
+        f"{value.reduction.words}, which are {value.anchors.value}; {found.mining}.",
         f"W is {found.verdict.said}: {_one_line(found.reason)}.",
         "" if found.loss is None else f"    The loss, in LaTeX: {latex(found.loss)}",
         f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}.",
@@ -226,13 +235,16 @@ def _docstring(module: GradientObjective, name: str) -> str:
 def _formulas(value: Objective) -> Iterator[str]:
     for i, term in enumerate(value.terms, 1):
         tail = str(i) if len(value.terms) > 1 else ""
-        pull, push = term.triplet_weights
         if term.outer is not None:
             yield f"    Φ{tail} = {plain(term.effective_outer)}"
+        if not term.plain:
+            yield from (f"    {x}{tail} = {side.aggregator.name} {plain(side.inner)}" for x, _, side in term.aggregates)
+            continue
+        pull, push = term.triplet_weights
         yield f"    T⁺{tail} = {plain(pull)}" if pull != push else f"    T{tail} = T⁺{tail} = T⁻{tail} = {plain(pull)}"
         if pull != push:
             yield f"    T⁻{tail} = {plain(push)}"
-        for _, s, side in term.named_sides:
+        for _, s, side in term.aggregates:
             label, inner = ("P⁺", "k") if s == s_p else ("P⁻", "h")
             derived = "prescribed" if side.weight is not None else f"{inner}{tail}′"
             yield f"    {inner}{tail} = {plain(side.inner)}      {label}{tail} = {plain(side.slope(s))} ({derived})"

@@ -30,12 +30,12 @@ PYTHON: Mapping[str, str] = {
     "erf": "torch.erf({})",
     "sigmoid": "torch.sigmoid({})",
     "hinge": "({}).clamp_min(0)",
-    "step": "torch.heaviside({0}, {0}.new_full((), 0.5))",
+    "step": "torch.heaviside({0}.detach(), {0}.new_full((), 0.5))",
     "softplus": f"torch.nn.functional.softplus({{}}, threshold={LINEAR_PAST})",
     "pow": "torch.pow({}, {})",
     "logsumexp": "torch.logaddexp({}, {})",
 }
-"""Arithmetic, and the functions of `goal_analysis.numeric.compilation.TORCH`, where nothing is differentiated."""
+"""Arithmetic, and the functions of `goal_analysis.numeric.compilation.TORCH`, but for their derivatives at a kink."""
 
 
 def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str], str]:
@@ -47,6 +47,7 @@ def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str]
         like: a tensor of the shape that a constant is to have.
     """
     lines, stopped = _lines(f.stopped.program, list(names), "d")
+    stopped = [text if _is_number(text) else f"({text}).detach()" for text in stopped]
     more, (value,) = _lines(f.whole.program, [*names, *stopped], "z")
     (place,) = f.whole.program.outputs
     is_constant = place >= len(f.whole.program.inputs) and f.whole.program.steps[place - len(f.whole.program.inputs)]

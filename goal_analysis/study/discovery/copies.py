@@ -39,10 +39,20 @@ class Signature:
     def of(cls, objective: Objective) -> Signature:
         """The signature of an objective, at its own values."""
         values = objective.values()
-        weights = tuple(w for term in objective.terms for w in _weights(term, values))
+        plain = all(term.plain for term in objective.terms)
+        weights = tuple(w for term in objective.terms for w in _weights(term, values)) if plain else ()
         direction = None if objective.direction is None else objective.direction.formula
         sides = tuple(_aggregates(side, values) for t in objective.terms for side in (t.positives, t.negatives))
-        rest = (*sides, objective.relative, direction, objective.similarity, objective.reduction, objective.anchors)
+        whole = () if plain else tuple(term.map(lambda e: e.subs(values)) for term in objective.terms)
+        rest = (
+            *sides,
+            *whole,
+            objective.relative,
+            direction,
+            objective.similarity,
+            objective.reduction,
+            objective.anchors,
+        )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
         return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})
 
@@ -58,6 +68,8 @@ class Signature:
         """
         if self.rest != other.rest or len(self.weights) != len(other.weights):
             return False
+        if not self.weights:  # terms that are compared as a whole
+            return True
         if not all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True)):
             return False
         (point,) = random_points(tuple(self.ranges), self.ranges, 1)
@@ -81,11 +93,11 @@ class Signature:
 def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
     of_one_pair = {
         x: undetach(side.inner)
-        for x, _, side in term.named_sides
+        for x, _, side in term.aggregates
         if side.aggregator.enumerates or side.aggregator in (MAX, MIN)
     }
     pull, push = (undetach(weight).subs(of_one_pair, simultaneous=True) for weight in term.triplet_weights)
-    for _, s, side in term.named_sides:
+    for _, s, side in term.aggregates:
         yield sp.sympify((pull if s == s_p else push) * undetach(side.slope(s))).subs(values)
 
 

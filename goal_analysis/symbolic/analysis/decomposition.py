@@ -100,6 +100,10 @@ def anchor_weights(
     loss: Objective, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
 ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
     """`Decomposition.weights` of a loss that is not decomposed: nothing is simplified or separated."""
+    if loss.is_loss and not loss.plain:
+        value = loss.expression(positives, negatives)
+        found = {s: undetach(sp.diff(value, s)) for s in (*positives, *negatives)}
+        return tuple(sp.Mul(-1, found[s]) for s in positives), tuple(found[s] for s in negatives)
     total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
     for parts in map(_parts, loss.terms):
         for s, share in _term_gradient(parts, positives, negatives):
@@ -164,7 +168,7 @@ def _prescribed(objective: Objective) -> Decomposition:
     bare = Decomposition(objective, field, parts, None)
     (positive,), (negative,) = bare.weights((s_p,), (s_n,))
     only = parts[0]
-    if len(parts) == 1 and only.outer_positive == only.outer_negative:
+    if len(parts) == 1 and objective.plain and only.outer_positive == only.outer_negative:
         factors = _own_factors(only)
         return replace(bare, field=replace(field, positive=positive, negative=negative, factors=factors))
     factors, contradiction = separate(positive, negative, _own_ranges(field))

@@ -37,9 +37,9 @@ from goal_analysis.symbolic.analysis.recovery import potential, profiles, recove
 from goal_analysis.symbolic.analysis.witnesses import Search, search
 from goal_analysis.symbolic.language.aggregators import MAX, MEAN, MEAN_ACTIVE, MIN, SUM, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, step, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, detach, s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
-from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.objective import Objective, Reduction, Term, reduced
 from goal_analysis.symbolic.proof.enclosures import Region, enclosure, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import (
@@ -221,13 +221,19 @@ def _witnessed(
     if not isinstance(objective, Decomposition):
         return
     loss = objective.loss
+    if loss.reduction is Reduction.MEAN_ACTIVE:
+        anchors = [_several_pairs(1, 1, f"_{i}") for i in (1, 2)]
+        values = [[value for anchor in anchors for value in term.values(*anchor)] for term in loss.terms]
+        value = sp.Add(*(reduced(of_term, loss.reduction) for of_term in values))
+        of_two = {s: undetach(sp.diff(value, s)) for anchor in anchors for side in anchor for s in side}
+        yield "with two anchors, ", of_two, tried_ranges(field, tuple(of_two)), dict.fromkeys(of_two, field.region[s_n])
     for term in loss.terms if len(loss.terms) == 1 and not loss.detaches else ():
         similarity = loss.similarity
         plane = _plane(term, similarity)
         apart = all(side.pool is Pool.OWN for side in term.sides)  # else one side's pairs bound the other's aggregate
         if plane is not None and apart and len(plane[1]) == 2 and not {s_p, s_n} >= set(plane[1]):
             value, region = plane
-            sides = {x: side for x, _, side in term.named_sides}
+            sides = {x: side for x, _, side in term.aggregates}
             ends = {x: attained(sides[x], field) if x in sides else similarity.window for x in region}
             ranges = {x: span for x, span in ends.items() if span is not None and span[0] < span[1]}
             if len(ranges) == len(ends):
@@ -245,12 +251,16 @@ def grows(objective: Objective) -> bool:
     return any(side.aggregator.name not in ("each", "each_mean", "max", "min", "mean") for side in sides)
 
 
+def _several_pairs(positives: int, negatives: int, anchor: str = "") -> list[tuple[sp.Symbol, ...]]:
+    return [
+        tuple(sp.Symbol(f"{s}{i}{anchor}", real=True) for i in range(1, count + 1))
+        for s, count in (("s_p", positives), ("s_n", negatives))
+    ]
+
+
 def gradient_of_several(decomposition: Decomposition, positives: int, negatives: int) -> dict[sp.Symbol, sp.Expr]:
     """∂L/∂s of so many positives and negatives of one anchor."""
-    of_p, of_n = (
-        tuple(sp.Symbol(f"{s}{i}", real=True) for i in range(1, count + 1))
-        for s, count in (("s_p", positives), ("s_n", negatives))
-    )
+    of_p, of_n = _several_pairs(positives, negatives)
     weights_p, weights_n = decomposition.weights(of_p, of_n)
     return dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
 
@@ -260,6 +270,10 @@ def gradient_of_several(decomposition: Decomposition, positives: int, negatives:
 
 def _with_active(loss: Objective) -> Objective:
     """The loss with a mean over active values written as a mean where all are."""
+    if loss.reduction is Reduction.MEAN_ACTIVE and all(
+        sign_over(term.effective_outer, _handed(term, loss.similarity)) > 0 for term in loss.terms
+    ):
+        loss = replace(loss, reduction=Reduction.MEAN_EACH)
     ends = dict.fromkeys((s_p, s_n), (loss.similarity.opposite, loss.similarity.identical))
 
     def read(side: Side, _: sp.Symbol) -> Side:
@@ -277,8 +291,7 @@ def is_continuous_loss(loss: Objective) -> bool:
     if loss.detaches:
         return False
     for term in loss.terms:
-        region = {x: reach(side, loss.similarity) for x, _, side in term.named_sides}
-        if not is_continuous(term.effective_outer, region):
+        if not is_continuous(term.effective_outer, _handed(term, loss.similarity)):
             return False
         if not all(_is_continuous_side(side, loss.similarity) for side in term.sides):
             return False
@@ -310,7 +323,7 @@ def _summands(loss: Objective) -> Iterator[Objective]:
     for term in loss.terms:
         p, n = term.positives, term.negatives
         rest, of_n = sp.expand(term.effective_outer).as_independent(x_n, as_Add=True)
-        if p is None or n is None or n.pool is not Pool.OWN or of_n.has(x_p):
+        if p is None or n is None or n.pool is not Pool.OWN or of_n.has(x_p) or not term.plain:
             yield loss.of_terms((term,))
         else:
             yield loss.of_terms((Term(outer=rest, positives=p),))
@@ -322,9 +335,9 @@ def _is_univariate(part: Objective) -> bool:
     pairs one function of their aggregate.
     """
     (term,), similarity = part.terms, part.similarity
-    if len(term.sides) > 1:
+    if len(term.sides) > 1 or not part.plain:
         return False
-    ((x, _, side),) = term.named_sides
+    ((x, _, side),) = term.aggregates
     if side.aggregator.enumerates or _adds(term, x) or _chooses_extremes(side, similarity):
         field = decompose(part).field
         return not poles(field.positive + field.negative, field.region)
@@ -349,13 +362,21 @@ def _adds(term: Term, x: sp.Symbol) -> bool:
 def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
     """c where the weights are c times those of the loss when it stops no gradient, and that is continuous."""
     (term,) = loss.terms
+    if not loss.plain:
+        return None
     factors = set()
-    for _, s, side in term.named_sides:
+    for _, s, side in term.aggregates:
         inner = undetach(side.inner)
         factors.add(sp.cancel(undetach(side.slope(s)) / sp.diff(inner, s)) if inner.has(s) else sp.S.One)
     factor = factors.pop()
     plain = term.with_sides(lambda side, _: replace(side, inner=undetach(side.inner)))
     return factor if not factors and factor.is_number and is_continuous_loss(loss.of_terms((plain,))) else None
+
+
+def _handed(term: Term, similarity: Similarity) -> Region:
+    """Between which numbers everything lies that Φ reads."""
+    counts = dict.fromkeys((count_p, count_n), (sp.S.Zero, sp.oo))
+    return counts | {x: reach(side, similarity) for x, _, side in term.aggregates}
 
 
 _PLACES = tuple(sp.Dummy(real=True) for _ in range(2))
@@ -419,9 +440,11 @@ def _plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
     """A term as a function of what its two sides hand over, and where they lie: the similarity of each pair, or an
     aggregate that is continuous; None where an aggregate may jump.
     """
+    if not term.plain:
+        return None
     at: dict[sp.Symbol, sp.Expr] = {}
     region = {}
-    for x, s, side in term.named_sides:
+    for x, s, side in term.aggregates:
         if side.aggregator.enumerates or _adds(term, x):
             at[x], region[s] = side.inner, (similarity.opposite, similarity.identical)
         elif _is_continuous_side(side, similarity):
@@ -437,9 +460,13 @@ def reach(side: Side, similarity: Similarity) -> tuple[sp.Expr, sp.Expr]:
     name = side.aggregator.name
     if name in ("each", "each_mean", "max", "min", "mean"):
         return low, high
-    if name in ("logsumexp", "soft_max"):
+    if name in ("logsumexp", "soft_max") or (name == "sum" and low.is_nonnegative):
         return low, sp.oo
-    return (-sp.oo, high) if name in ("softmin", "soft_min") else (-sp.oo, sp.oo)
+    if name == "sum" and side.inner.is_nonnegative:
+        return sp.S.Zero, sp.oo
+    if name in ("softmin", "soft_min") or (name == "sum" and high.is_nonpositive):
+        return -sp.oo, high
+    return -sp.oo, sp.oo
 
 
 def attained(side: Side, field: WeightField) -> tuple[sp.Expr, sp.Expr] | None:

@@ -26,6 +26,8 @@ class Pool(Enum):
     """Positives and negatives alike: a denominator that holds the positives too."""
     BOTH_ENDS = "both ends"
     """The negatives of the anchor and, for each positive, the negatives of that positive."""
+    POSITIVES = "positives"
+    """The positives, on the side of the negatives: for an inner function that compares them with the term's own."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Side:
 
     Args:
         aggregator: A.
-        inner: k or h, an expression of the pair's similarity.
+        inner: k or h, an expression of the pair's similarity; h may read ``s_p`` too, the similarity of the positive
+            that a term meets the negatives with.
         pool: which pairs are gathered.
         weight: the pair weight where it is prescribed; by default it is the derivative of the inner function.
         selection: keeps some of the pairs, called on tensors; see `goal_analysis.numeric.engine.selections`. What it

@@ -22,6 +22,12 @@ x_p = sp.Symbol("x_p", real=True)
 x_n = sp.Symbol("x_n", real=True)
 """The aggregated negatives A⁻[h(s_n)] inside an outer function φ."""
 
+count_p = sp.Symbol("count_p", positive=True)
+"""How many positives the anchor has."""
+
+count_n = sp.Symbol("count_n", positive=True)
+"""How many negatives the anchor has."""
+
 gap = x_n - x_p
 """A⁻[h(s_n)] − A⁺[k(s_p)]; a side that a term does not have counts as zero."""
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar
 import sympy as sp
 
 from goal_analysis.declarations import Table, Words
-from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, Aggregator, Pool, Side, softmax_active
+from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, SCALED, Aggregator, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, gap, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import (
     Counting,
     RelativeSimilarity,
@@ -21,7 +21,7 @@ from goal_analysis.symbolic.language.similarity import (
     other_negative,
     other_positive,
 )
-from goal_analysis.symbolic.objective import WORDS, Objective, Term
+from goal_analysis.symbolic.objective import WORDS, Named, Objective, Term
 from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
 from goal_analysis.symbolic.parsing.errors import FormulaError
 from goal_analysis.symbolic.parsing.formula import parse
@@ -32,10 +32,10 @@ Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
+_COUNTS = {"count_p": count_p, "count_n": count_n}
 _KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
-_SOFTMAX_ACTIVE = "softmax_active"
 _OTHERS = {"positive": other_positive, "negative": other_negative}
 _COUNTINGS = {counting.name.lower(): counting for counting in Counting}
 _RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_negative, least_positive)}
@@ -53,10 +53,12 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[Objective, ...]:
 def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     """Read the declaration of a loss.
 
-    The short form is a ``formula`` of s_p and s_n. The formula is applied to each triplet, or to the aggregates that
-    ``positives`` and ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap, x_p and
-    x_n, and the sides ``positives`` and ``negatives``, each an aggregator's name or a table of ``aggregator``,
-    ``inner``, ``pool`` and, for softmax_active, ``temperature``.
+    The short form is a ``formula`` of s_p and s_n. The formula is applied to each triplet, or to the aggregates
+    that ``positives`` and ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap,
+    x_p and x_n, of the counts count_p and count_n and of further aggregates, and the sides ``positives`` and
+    ``negatives``, each an aggregator's name or a table of ``aggregator``, ``inner``, ``pool`` and, for those that
+    take one, ``temperature``. The table ``named`` holds such tables of the further aggregates, by the names that Φ
+    reads. Inner functions read s_p on the side of the positives, and s_n, or s_n with the own s_p, everywhere else.
 
     Args:
         name: an identifier.
@@ -110,8 +112,8 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
 
 
 def _short_term(table: Table, symbols: Symbols) -> Term:
-    outer = _formula(table, "formula", {**symbols, "s_p": x_p, "s_n": x_n, "gap": gap})
-    sides: dict[str, Side] = {}
+    outer = _formula(table, "formula", {**symbols, **_COUNTS, "s_p": x_p, "s_n": x_n, "gap": gap})
+    sides: dict[str, Any] = {}
     for side, (variable, aggregated) in _SIDES.items():
         if aggregated in outer.free_symbols:
             sides[side] = _side(table, side, symbols, keys=()) if side in table else EACH(variable)
@@ -126,35 +128,41 @@ def _long_terms(table: Table, symbols: Symbols) -> tuple[Term, ...]:
     for side in _SIDES:
         if side in table:
             raise ValueError(f"{table.where}: got {side} beside terms but expected it in each of the terms")
-    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", *_SIDES)))
+    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", "named", *_SIDES)))
 
 
 def _long_term(table: Table, symbols: Symbols) -> Term:
-    outer = _formula(table, "outer", {**symbols, "x_p": x_p, "x_n": x_n, "gap": gap})
-    return Term(outer=outer, **{side: _side(table, side, symbols) for side in _SIDES if side in table})
+    others = table.table("named")
+    named = tuple(Named(name, _side(others, name, symbols)) for name in others)
+    reads = {str(x): x for x in (x_p, x_n, *(one.symbol for one in named))}
+    outer = _formula(table, "outer", {**symbols, **_COUNTS, "gap": gap, **reads})
+    sides: dict[str, Any] = {side: _side(table, side, symbols) for side in _SIDES if side in table}
+    return Term(outer=outer, named=named, **sides)
 
 
 def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
-    value, variable = table[side], _SIDES[side][0]
+    value, variable = table[side], _SIDES.get(side, (s_n,))[0]
     given = {"aggregator": value} if isinstance(value, str) else value
     this = Table(given, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
-    inner = _formula(this, "inner", {**symbols, variable.name: variable}) if "inner" in this else variable
+    reads = {**symbols, "s_p": s_p, variable.name: variable}
+    inner = _formula(this, "inner", reads) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
 
 
 def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
-    aggregator = table.choice("aggregator", {**_AGGREGATORS, _SOFTMAX_ACTIVE: None}, EACH)
-    if aggregator is None:
-        return softmax_active(_formula(table, "temperature", symbols))
+    aggregator = table.choice("aggregator", _AGGREGATORS | SCALED, EACH)
+    if not isinstance(aggregator, Aggregator):
+        return aggregator(_formula(table, "temperature", symbols))
     if "temperature" in table:
-        raise ValueError(f"{table.where}: got a temperature but expected it for {_SOFTMAX_ACTIVE} alone")
+        raise ValueError(f"{table.where}: got a temperature but expected it for {', '.join(SCALED)} alone")
     return aggregator
 
 
 def _term_to_mapping(term: Term) -> dict[str, Any]:
     sides = {"positives": term.positives, "negatives": term.negatives}
     given = {name: _side_to_mapping(side) for name, side in sides.items() if side is not None}
-    return {"outer": plain(term.outer), **given}
+    named = {one.name: _side_to_mapping(one.side) for one in term.named}
+    return {"outer": plain(term.outer), **given, **({"named": named} if named else {})}
 
 
 def _side_to_mapping(side: Side) -> dict[str, Any]:

@@ -57,9 +57,9 @@ def _sign_of_factor(x: sp.Expr, region: Region) -> int:
         for s in variables:
             corners = [corner.subs(s, end) for corner in corners for end in region[s]]
         if any(corner.is_zero is not True for corner in corners):
-            if all(corner.is_nonnegative for corner in corners):
+            if all(corner.is_extended_nonnegative for corner in corners):
                 return 1
-            if all(corner.is_nonpositive for corner in corners):
+            if all(corner.is_extended_nonpositive for corner in corners):
                 return -1
         return 0
     if not variables or x.free_symbols - set(region):

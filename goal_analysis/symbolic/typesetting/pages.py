@@ -54,7 +54,7 @@ def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> P
     rows += [
         Row("similarity", "similarity", f"{loss.similarity.name}, {loss.similarity.formula}"),
         Row("anchors", "anchors", loss.anchors.value),
-        Row("reduction", "reduction", f"{loss.reduction.value} over the anchors"),
+        Row("reduction", "reduction", loss.reduction.words),
         Row("reference", "reference", ", ".join(loss.reference) or "none"),
     ]
     if loss.note:
@@ -72,6 +72,9 @@ def shape(loss: Objective) -> str:
 def _term_shape(term: Term) -> str:
     positives = f"{_aggregator_text(term.positives)}⁺" if term.positives else ""
     negatives = f"{_aggregator_text(term.negatives)}⁻" if term.negatives else ""
+    if term.named or (positives and negatives and not term.plain):
+        named = (f"{one.name} = {_aggregator_text(one.side)}" for one in term.named)
+        return f"Φ({', '.join((*filter(None, (positives, negatives)), *named))})"
     if not positives or not negatives:
         return f"φ({positives or negatives})"
     return f"φ({negatives} − {positives})" if term.reads_gap_alone else f"Φ({positives}, {negatives})"
@@ -96,6 +99,11 @@ def _term_rows(term: Term, index: str) -> Iterable[Row]:
                 f"mining weight of {name}{index and ' ' + index}",
                 side.aggregator.mining,
             )
+    for one in term.named:
+        over = f"{one.name}{index}: {_aggregator_text(one.side)} over pairs of"
+        name = one.side.aggregator.name.replace("_", " ")
+        label = rf"{latex(one.symbol)} = \operatorname{{{name}}}\, h, \quad h"
+        yield Row(f"{one.name}{index}", over, one.side.inner, label)
 
 
 def weights_page(objective: Decomposition | WeightField) -> Page:

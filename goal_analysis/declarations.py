@@ -145,8 +145,8 @@ def one_of(names: Iterable[str], given: object = "") -> str:
     """Names for an error, those that resemble what was given first, whatever its case and what joins its words."""
     names = sorted(names)
     letters = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(names)}
-    near = get_close_matches(re.sub(r"[\W_]", "", str(given)).lower(), letters, n=3)
-    near = [letters[name] for name in near]
+    alike = get_close_matches(re.sub(r"[\W_]", "", str(given)).lower(), letters, n=3)
+    near = list(dict.fromkeys([*get_close_matches(str(given), names, n=3), *(letters[name] for name in alike)]))
     return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
 
 

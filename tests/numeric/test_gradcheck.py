@@ -63,7 +63,7 @@ def test_with_one_it_is_not(loss: Objective) -> None:
 
 
 def test_the_losses_with_a_stopped_gradient_are_known() -> None:
-    assert [loss.name for loss in WITH_DETACH] == ["ranked_list", "circle"]
+    assert [loss.name for loss in WITH_DETACH] == ["ranked_list", "hardness_weighted_info_nce", "circle"]
 
 
 @pytest.mark.parametrize("loss", WITHOUT_DETACH, ids=called)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.pairs import Rank
 from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
@@ -101,6 +102,7 @@ class GradientObjective(nn.Module):
         text_embeddings: Float[Tensor, "texts dim"],
         image_ids: Int[Tensor, " images"] | None = None,
         text_ids: Int[Tensor, " texts"] | None = None,
+        rank: Rank | None = None,
     ) -> Float[Tensor, ""]:
         """The surrogate of a batch of embeddings.
 
@@ -110,13 +112,14 @@ class GradientObjective(nn.Module):
             image_ids: of the images: texts of one image match it and are no negatives of it. By default text i
                 matches image i alone.
             text_ids: the image that each text describes; by default text i comes with image i.
+            rank: what `AcrossProcesses` has this rank do of a batch that several have.
 
         Raises:
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         if self._measured is not None:
-            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids)
+            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
         return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))

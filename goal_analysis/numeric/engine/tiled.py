@@ -240,7 +240,8 @@ class _Scores:
         if self.single or not self.keep or self.size[1] < self.pairs.shape[1]:
             return self.single
         if self.part is not None:
-            return (self.part[0].stop - self.part[0].start) * self.pairs.shape[1] <= max(PART, self.geometry.y.numel())
+            embeddings = self.geometry.x.numel() + self.geometry.y.numel()
+            return (self.part[0].stop - self.part[0].start) * self.pairs.shape[1] <= max(PART, embeddings)
         return max(self.pairs.shape) <= WHOLE
 
     @property

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from goal_analysis.cli import app
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
+from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.loop.training import surrogate
 from goal_analysis.vse.models import dual_encoder
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest
+from goal_analysis.vse.models.exporting import export_model
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.retrieval.scoring import Ways, all_scores, record_of
 from losses_catalog.weights import linear_pair, nca_triplet
@@ -138,7 +142,7 @@ def test_a_model_of_sentence_transformers_embeds_as_it_does_itself(
     mode: str, dense: bool, checkpoint, tmp_path: Path
 ) -> None:
     sentence = pytest.importorskip("sentence_transformers")
-    modules = pytest.importorskip("sentence_transformers.models")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
     parts = [modules.Transformer(str(checkpoint("bert"))), modules.Pooling(16, pooling_mode=mode)]
     if dense:
         parts.append(modules.Dense(16, 6, activation_function=torch.nn.Identity()))
@@ -321,3 +325,115 @@ def test_nothing_is_unpickled(checkpoint, tmp_path: Path) -> None:
     config = {"checkpoint": f"hf:{tmp_path / 'clip'}"}
     with pytest.raises(ValueError, match=r"expected a folder with config.json and model.safetensors"):
         build_model(config, SHAPE, build_tokenizer(config, CAPTIONS))
+
+
+# --- saved, and read by those who wrote the class ---------------------------------------------------
+
+
+def moved(model: torch.nn.Module) -> None:
+    """As if it had been trained: all weights that are trained are others."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("kind", DUAL)
+def test_a_trained_dual_encoder_goes_back(kind: str, checkpoint, tmp_path: Path) -> None:
+    config = {"checkpoint": f"hf:{checkpoint(kind)}"}
+    tokenizer = build_tokenizer(config, CAPTIONS)
+    model = build_model(config, SHAPE, tokenizer).eval()
+    before = model.embed_images(pictures())
+    moved(model)
+    model = model.eval()
+    assert not model.embed_images(pictures()).allclose(before)
+    assert export_model(model, tokenizer, tmp_path / "out") == [
+        f"{tmp_path / 'out'}: a dual encoder, for transformers.AutoModel.from_pretrained"
+    ]
+    own = transformers.AutoModel.from_pretrained(tmp_path / "out").eval()
+    text = said(tmp_path / "out", CAPTIONS, **({"padding": "max_length"} if "siglip" in kind else {}))
+    if "siglip" in kind:
+        del text["attention_mask"]
+    images = pictures()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            unit(own.get_image_features(**told(tmp_path / "out", images))), model.embed_images(images)
+        )
+        torch.testing.assert_close(unit(own.get_text_features(**text)), model.embed_texts(tokenizer(CAPTIONS)))
+    if kind in ("clip", "siglip"):
+        assert own.logit_scale.equal(transformers.AutoModel.from_pretrained(checkpoint(kind)).logit_scale)
+    again = build_model({"checkpoint": f"hf:{tmp_path / 'out'}"}, SHAPE, tokenizer).eval()
+    assert again.embed_images(images).equal(model.embed_images(images))
+
+
+@pytest.mark.parametrize(("dim", "pooling"), [(0, "own"), (0, "max"), (6, "mean"), (6, "first"), (6, "last")])
+def test_a_trained_text_tower_goes_back(dim: int, pooling: str, checkpoint, tmp_path: Path) -> None:
+    sentence = pytest.importorskip("sentence_transformers")
+    text = {"name": "hugging_face", "path": str(checkpoint("bert")), "dim": dim, "pooling": pooling}
+    config = {"image": {"name": "linear"}, "text": text}
+    tokenizer = build_tokenizer(config, CAPTIONS)
+    model = build_model(config, (10,), tokenizer).eval()
+    moved(model)
+    export_model(model, tokenizer, tmp_path / "out")
+    found = sentence.SentenceTransformer(str(tmp_path / "out" / "text"), device="cpu")
+    expected = model.embed_texts(tokenizer(CAPTIONS))
+    torch.testing.assert_close(found.encode(CAPTIONS, convert_to_tensor=True), expected, atol=1e-5, rtol=1e-4)
+    again = build_model({**config, "text": f"hf:{tmp_path / 'out' / 'text'}"}, (10,), tokenizer).eval()
+    torch.testing.assert_close(again.embed_texts(tokenizer(CAPTIONS)), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", MATCHED)
+def test_a_trained_head_goes_back(kind: str, checkpoint, tmp_path: Path) -> None:
+    shape, score = MATCHED[kind]
+    config = {"scorer": f"hf:{checkpoint(kind)}"}
+    tokenizer = build_tokenizer(config, CAPTIONS)
+    model = build_model(config, shape, tokenizer).eval()
+    moved(model)
+    export_model(model, tokenizer, tmp_path / "out")
+    own = getattr(transformers, CLASSES[kind]).from_pretrained(tmp_path / "out" / "matching").eval()
+    images = images_of(shape)
+    read = told(tmp_path / "out" / "matching", images) if len(shape) == 3 else {"regions": images}
+    text = said(tmp_path / "out" / "matching", CAPTIONS)
+    with torch.no_grad():
+        found = score(own, {name: value[:1].expand(3, -1) for name, value in text.items()}, read)
+    torch.testing.assert_close(found, model.score(images, tokenizer(CAPTIONS))[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_is_exported_whole_or_not_at_all(checkpoint, trained_small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    path = str(checkpoint("bert"))
+    trained_small(run, "training.epochs=1", f"model.text=hf:{path}", f"model.tokenizer=hf:{path}")
+    before = load_model(run)
+    result = CliRunner().invoke(app, ["export", str(run), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "/text: captions, for sentence_transformers.SentenceTransformer" in result.output
+    assert (tmp_path / "out" / "text" / "modules.json").is_file()
+    expected = before.model.embed_texts(before.tokenizer(CAPTIONS))
+    config = {"image": {"name": "linear"}, "text": f"hf:{tmp_path / 'out' / 'text'}"}
+    again = build_model(config, (10,), build_tokenizer(config, CAPTIONS)).eval()
+    torch.testing.assert_close(again.embed_texts(before.tokenizer(CAPTIONS)), expected, atol=1e-5, rtol=1e-4)
+    result = CliRunner().invoke(app, ["export", str(run), "-o", "-"])
+    assert result.exit_code == 2
+    assert "got - but expected a folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"image": {"name": "linear"}, "text": {"name": "recurrent"}}, "got a model without a checkpoint"),
+        ({"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "gpo"}}, "the pooling Generalised"),
+        (
+            {"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "max", "dim": 6}},
+            "Max behind a pro",
+        ),
+    ],
+)
+def test_what_is_not_exported(tables: dict, message: str, checkpoint, tmp_path: Path) -> None:
+    config = json.loads(json.dumps(tables))
+    if config["text"]["name"] == "hugging_face":
+        config["text"]["path"] = str(checkpoint("bert"))
+    config["tokenizer"] = f"hf:{checkpoint('bert')}"
+    tokenizer = build_tokenizer(config, CAPTIONS)
+    with pytest.raises(ValueError, match=message):
+        export_model(build_model(config, (10,), tokenizer), tokenizer, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

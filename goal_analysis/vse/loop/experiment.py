@@ -28,6 +28,32 @@ if TYPE_CHECKING:  # an experiment is read before torch is loaded
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
 Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
+Rate = Annotated[float | int, Gt(0), Lt(math.inf)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """How the parameters of some names are trained, where that is not as all others are.
+
+    Args:
+        match: a pattern of names such as ``text.model.*``, in which ``*`` stands for any characters. A parameter is in
+            the first group whose pattern it matches; those of the parts of a name are in
+            `goal_analysis.vse.loop.optimizer.parameter_names`.
+        learning_rate: the highest; it rises and falls in time as that of all others does.
+        weight_decay: of AdamW.
+        frozen: whether they stay as they are.
+
+    Raises:
+        ValueError: a value of another type or out of its range; says what is accepted.
+    """
+
+    match: Annotated[str, MinLen(1), Words("a pattern of names, such as text.model.*")]
+    learning_rate: Rate | None = None
+    weight_decay: Amount | None = None
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +70,7 @@ class TrainingOptions:
         image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.
+        groups: parameters that are trained in another way, by their names, see `ParameterGroup`.
         schedule: of the learning rate after its warm-up: ``cosine`` down to 0, ``step`` or ``constant``.
         warm_up_steps: the learning rate rises linearly from 0 over so many steps.
         step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
@@ -71,8 +98,9 @@ class TrainingOptions:
     captions_per_image: Whole = 1
     text_text: Amount = 0.0
     image_image: Amount = 0.0
-    learning_rate: Annotated[float | int, Gt(0), Lt(math.inf)] = 5e-4
+    learning_rate: Rate = 5e-4
     weight_decay: Amount = 1e-4
+    groups: tuple[ParameterGroup, ...] = ()
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warm_up_steps: Count = 0
     step_epochs: Whole = 15

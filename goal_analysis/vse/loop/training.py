@@ -6,7 +6,6 @@ several processes every one has its share of every batch, and the objective sees
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -33,6 +32,7 @@ from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
+from goal_analysis.vse.loop.optimizer import learning_rate
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
 from goal_analysis.vse.retrieval.scoring import record_of
@@ -45,6 +45,7 @@ def train(
     experiment: Experiment,
     objective: GradientObjective,
     model: RetrievalModel,
+    optimizer: Any,
     tokenizer: Tokenizer,
     data: RetrievalData,
     folder: Path,
@@ -58,9 +59,6 @@ def train(
     ``on_trouble`` is ``stop``; OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
-    )
     called = _OnTensors(model)
     wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
     progress, problems = resume(folder / CHECKPOINTS, model, optimizer)
@@ -101,7 +99,7 @@ def train(
         while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
             outputs, ids = None, torch.empty(0)
@@ -145,26 +143,6 @@ def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
         given = f"training: got {pairs} pairs for steps of {size}"
         raise ValueError(f"{given} but expected one step an epoch at least: lower training.batch_size")
     return pairs // size
-
-
-def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
-    """The learning rate of a step, counted from 0.
-
-    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows ½(1 +
-    cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
-
-    >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
-    >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
-    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
-    """
-    if step < options.warm_up_steps:
-        return options.learning_rate * (step + 1) / options.warm_up_steps
-    if options.schedule == "constant":
-        return float(options.learning_rate)
-    if options.schedule == "step":
-        return options.learning_rate * options.step_factor ** (step // epoch_steps // options.step_epochs)
-    after, last = step - options.warm_up_steps, options.epochs * epoch_steps - options.warm_up_steps
-    return options.learning_rate * (1 + math.cos(math.pi * after / max(last, 1))) / 2
 
 
 def on_all_negatives(objective: GradientObjective) -> GradientObjective:

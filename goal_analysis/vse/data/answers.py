@@ -45,11 +45,17 @@ class Answers:
     judged: Int64[np.ndarray, "2 pairs"] | None = None
 
     @classmethod
-    def of(cls, captions: Sequence[str], image_of: Int64[np.ndarray, " captions"], equal: Equal) -> Answers:
+    def of(
+        cls,
+        captions: Sequence[str],
+        image_of: Int64[np.ndarray, " captions"],
+        equal: Equal,
+        judged: Int64[np.ndarray, "2 pairs"] | None = None,
+    ) -> Answers:
         """Those of captions, whose words decide which are equal."""
         folded = [" ".join(caption.casefold().split()) for caption in captions]
         numbers = {text: number for number, text in enumerate(dict.fromkeys(folded))}
-        return cls(image_of, np.array([numbers[text] for text in folded], dtype=np.int64), equal)
+        return cls(image_of, np.array([numbers[text] for text in folded], dtype=np.int64), equal, judged)
 
     @property
     def equal_captions(self) -> int:

@@ -227,8 +227,8 @@ class Split:
 
     ``image_of`` is the row of the image that each caption describes, never decreasing. ``names`` of the images and
     ``keys`` of the captions are what the data call them, where they do; ``layout`` is what they were read as. ``equal``
-    says what a caption is to an image of which another caption has the same words, see `Answers`. A DataError names
-    the first row that does not fit.
+    says what a caption is to an image of which another caption has the same words, see `Answers`, and ``judged`` are
+    other right pairs by their names and keys. A DataError names the first row that does not fit.
     """
 
     name: str
@@ -239,6 +239,7 @@ class Split:
     keys: tuple[str, ...] = ()
     layout: str = ""
     equal: Equal = "negatives"
+    judged: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.captions) != len(self.image_of):
@@ -288,7 +289,9 @@ class Split:
     @cached_property
     def answers(self) -> Answers:
         """Which captions are right for which images."""
-        return Answers.of(self.captions, self.image_of, self.equal)
+        rows, places = ({name: k for k, name in enumerate(names)} for names in (self.names, self.keys))
+        pairs = [(rows[name], places[key]) for name, key in self.judged if name in rows and key in places]
+        return Answers.of(self.captions, self.image_of, self.equal, np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
 
     def fingerprint(self) -> str:
         """A hash of images and captions."""

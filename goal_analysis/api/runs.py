@@ -280,8 +280,8 @@ def tune(
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    values, rate = {name: value_of(one) for name, one in named.items()}, float(base.training.learning_rate)
-    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
+    values = {name: value_of(one) for name, one in named.items()}
+    candidates = [Candidate(name, value, scales_of(value, base.training), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
         return tuned_comparison(driver, base, candidates, budget, seeds)
 

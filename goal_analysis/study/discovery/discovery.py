@@ -1,29 +1,32 @@
 """The whole of a discovery: searches with equal budgets, then the best few against the baselines over fresh seeds.
 
-What is found is chosen on dev with one seed, so its score there flatters it; what counts is the comparison over seeds
-that no search has seen, and that on other data which nothing was chosen on. The report says better, worse or within
-noise, and all formulas.
+What is found is chosen with one seed on a fold of the training images, so its score there flatters it; what counts is
+the comparison on dev over seeds that no search has seen, and that on other data which nothing was chosen on. The report
+says better, worse or within noise, and all formulas.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from optuna.trial import FrozenTrial
 
-from goal_analysis.files import folder_name, write_whole
+from goal_analysis.files import folder_name, json_value, write_whole
 from goal_analysis.recombination.description import described
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.recombination.verdict import verdict
-from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.discovery.search import Search
+from goal_analysis.study.comparison import Comparison
+from goal_analysis.study.discovery.search import PREDICTS, Search
+from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import declare, run_over_seeds
-from goal_analysis.study.tuning import COMPARISON, TRIALS
+from goal_analysis.study.runs import Data, compared_on, declare
+from goal_analysis.study.tuning import TRIALS
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import RunError, identity
 from goal_analysis.vse.loop.experiment import Experiment
@@ -55,13 +58,15 @@ class Discovery:
     """What a discovery found.
 
     Args:
-        contenders: the best few of the search, and the best of every baseline's.
+        contenders: the best few of the search, the best made simple, and the best of every baseline's.
+        steps: of making it simple.
         comparisons: by the name of the data, over fresh seeds.
         trials: of all searches, a row each.
         failures: runs of the comparison that did not come to an end.
     """
 
     contenders: tuple[Contender, ...]
+    steps: tuple[Step, ...]
     comparisons: Mapping[str, Comparison]
     trials: pd.DataFrame
     failures: tuple[Failure, ...]
@@ -73,7 +78,7 @@ def discover(
     baselines: Sequence[Search],
     finalists: int,
     seeds: int,
-    also_on: Mapping[str, Mapping[str, object]],
+    also_on: Data,
 ) -> Discovery:
     """Search, compare, and write what was found into the driver's folder.
 
@@ -92,46 +97,40 @@ def discover(
         ValueError: a search without a trial that came to an end.
     """
     folder, base, every = driver.folder, search.base, [search, *baselines]
-    _begin(folder, base, {s.name: s.budget for s in every})
-    compared = (1 + len(also_on)) * seeds * (finalists + len(baselines))
-    driver.expect(sum(s.budget for s in every) + compared, done=sum(s.pruned for s in every))
+    _begin(folder, base, {s.name: s.budget for s in every}, search.data)
+    compared = {**search.data, **also_on}
+    runs = sum(s.budget for s in every) * len(search.data) + len(compared) * seeds * (finalists + len(baselines))
+    driver.expect(runs, done=sum(s.pruned for s in every))
     owner: dict[Job, Search] = {}
     driver.run(
         _in_turn(every, owner),
         ended=lambda job, failure: owner[job].ended(job, failure),
         watch=lambda job: owner[job].watch(job),
     )
-    contenders = (
-        *_contenders(search, finalists),
-        *(replace(c, name=b.name) for b in baselines for c in _contenders(b)),
-    )
+    best = search.best(finalists)
+    steps, simple = simplify(driver, search, best[0])
+    named = {f"{search.name} {place}": (search, trial) for place, trial in enumerate(best, 1)}
+    if simple.number not in [trial.number for trial in best]:
+        named[f"{search.name} 1, simplified"] = search, simple
+    named |= {baseline.name: (baseline, *baseline.best(1)) for baseline in baselines}
+    contenders = tuple(_contender(name, *of) for name, of in named.items())
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    comparisons: dict[str, Comparison] = {}
-    failures: list[Failure] = []
-    for name, data in {base.data_name: base.data, **also_on}.items():
-        # By trial, for the best of a search that went on is another.
-        experiments = {c.experiment.name: replace(c.experiment, data=dict(data)) for c in contenders}
-        reached, failed = run_over_seeds(driver, folder / COMPARISON / folder_name(name), experiments, seeds)
-        by_name = {c.name: reached[c.experiment.name] for c in contenders if c.experiment.name in reached}
-        comparisons[name] = compare(by_name, baselines[0].name)
-        failures += failed
-    outcome = Discovery(contenders, comparisons, trials, tuple(failures))
+    # By trial, for the best of a search that went on is another.
+    experiments = {c.name: c.experiment for c in contenders}
+    comparisons, failures = compared_on(driver, experiments, compared, seeds, baselines[0].name)
+    outcome = Discovery(contenders, tuple(steps), comparisons, trials, tuple(failures))
     for contender in contenders:
         stem = folder / folder_name(contender.name)
         write_whole(stem.with_suffix(".toml"), to_toml(contender.objective))
         write_whole(stem.with_suffix(".py"), export(contender.objective, contender.name.replace(" ", "_")))
-    write_whole(folder / TEXT, text_of(outcome, base, seeds))
+    write_whole(folder / TEXT, text_of(outcome, every, seeds))
     return outcome
 
 
-def _contenders(search: Search, count: int = 1) -> Iterator[Contender]:
-    best = search.best(count)
-    if not best:
-        raise ValueError(f"{search.name}: got no trial that came to an end but expected one of {search.budget}")
-    for place, (experiment, rsum) in enumerate(best, 1):
-        objective = search.read(experiment.objective)
-        yield Contender(f"{search.name} {place}", search.name, experiment, objective, rsum)
+def _contender(name: str, search: Search, trial: FrozenTrial) -> Contender:
+    experiment = search.experiment_of(trial)
+    return Contender(name, search.name, experiment, search.read(experiment.objective), float(trial.value or 0.0))
 
 
 def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
@@ -146,25 +145,29 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
                 yield job
 
 
-def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int]) -> None:
+def _begin(folder: Path, base: Experiment, budgets: Mapping[str, int], data: Data) -> None:
     def going_on(before: dict) -> dict:
         begun = before["budgets"]
         smaller = begun.keys() != budgets.keys() or any(begun[name] > budget for name, budget in budgets.items())
-        if before["experiment"] != identity(base) or smaller:
-            raise RunError(f"{folder}: got another experiment or smaller budgets than this discovery was begun with")
+        if before["experiment"] != identity(base) or smaller or before["data"] != given["data"]:
+            raise RunError(
+                f"{folder}: got another experiment, other data or smaller budgets than this discovery was begun with"
+            )
         return given
 
-    given = {"budgets": budgets}
-    declare(folder / DECLARED, base, given, {"budgets": dict}, going_on)
+    given = json_value({"budgets": budgets, "data": data})
+    declare(folder / DECLARED, base, given, {"budgets": dict, "data": dict}, going_on)
 
 
-def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
+def text_of(found: Discovery, searches: Sequence[Search], seeds: int) -> str:
     """The discovery as Markdown: what was searched, the tables, and what is known of every contender."""
+    base, data = searches[0].base, searches[0].data
     lines = [
-        f"{base.name} on {base.data_name}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
-        "drawn by the tree-structured Parzen estimator and ended early by successive halving; chosen by dev RSUM.",
+        f"{base.name} on {' and '.join(data)}, at most {base.training.epochs} epochs a run. Trials have one seed, are "
+        "drawn by the tree-structured Parzen estimator and ended early by successive halving; chosen by the RSUM on a "
+        f"fifth of the training images{', the mean over the data' if len(data) > 1 else ''}.",
         "",
-        "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best dev RSUM |",
+        "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best RSUM |",
         "|---|---|---|---|---|---|---|---|",
     ]
     ended: dict[object, str] = {}
@@ -176,24 +179,47 @@ def text_of(found: Discovery, base: Experiment, seeds: int) -> str:
         best = ran[ran["state"] == "complete"]["rsum"].max()
         lines.append(f"| {name} | {' | '.join(map(str, [len(ran), *counts, *idle]))} | {best:.1f} |")
         ended[name] = f"chosen of {counts[0]} that came to an end, of {len(ran)} that were run"
+    lines += ["", *_rungs(searches)]
     for name, comparison in found.comparisons.items():
-        own = name == base.data_name
+        own = name in data
         lines += ["", f"## {name}: {seeds} fresh seeds" + ("" if own else ", on which nothing was chosen"), ""]
         lines += [comparison.caption, "", *comparison.markdown()]
-        if own:
-            lines += ["", _LUCK, ""]
-            means = comparison.table.set_index("objective")["mean"]
-            for c in found.contenders:
-                mean = means.get(c.name, float("nan"))
-                fresh = f"{mean:.1f} over fresh seeds ({mean - c.rsum:+.1f})"
-                lines.append(f"- {c.name}: {c.rsum:.1f} in the trial, {ended[c.search]}; {fresh}")
     lines += [f"- did not come to an end: {failure}" for failure in found.failures]
+    lines += ["", "## What choosing did", "", _LUCK, ""]
+    for c in found.contenders:
+        means = [found.comparisons[name].table.set_index("objective")["mean"].get(c.name, math.nan) for name in data]
+        fresh = f"{sum(means) / len(means):.1f} on dev over fresh seeds"
+        lines.append(f"- {c.name}: {c.rsum:.1f} in the trial, {ended[c.search]}; {fresh}")
+    lines += ["", f"## {found.contenders[0].name}, made simple", "", *_steps(found.steps)]
     for contender in found.contenders:
         lines += ["", f"## {contender.name}", "", *_known(contender, base)]
     return "\n".join(lines) + "\n"
 
 
-_LUCK = "The best of many trials is so partly by luck. Its number there is no estimate; the mean over fresh seeds is:"
+_LUCK = (
+    "The best of many trials is so partly by luck, and the fold is another set of images than dev. A trial's number is "
+    "no estimate; what is compared is the mean over fresh seeds."
+)
+
+
+def _rungs(searches: Sequence[Search]) -> Iterator[str]:
+    yield "Whether an early epoch predicts the end, by trials that no rung has ended. A rung is used where the rank "
+    yield f"correlation of its RSUM with the end's is {PREDICTS} or more."
+    yield from ("", "| search | epoch | rank correlation | trials | used |", "|---|---|---|---|---|")
+    for search in searches:
+        for rung in search.rungs:
+            correlation = "–" if math.isnan(rung.correlation) else f"{rung.correlation:.2f}"
+            used = "yes" if rung.is_used else "no"
+            yield f"| {search.name} | {rung.epoch} | {correlation} | {rung.trials} | {used} |"
+
+
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    yield "What was left out, fitted again or rounded, in this order, by single trials on the fold. A step is kept if it "
+    yield f"costs at most {TOLERANCE} of RSUM against what the kept ones before have left."
+    yield from ("", "| step | RSUM | cost against the winner | kept |", "|---|---|---|---|")
+    for step in steps:
+        numbers = "– | –" if step.rsum is None else f"{step.rsum:.1f} | {step.cost:+.1f}"
+        yield f"| {step.what} | {numbers} | {'yes' if step.is_kept else 'no'} |"
 
 
 def _known(contender: Contender, base: Experiment) -> Iterator[str]:

@@ -12,7 +12,7 @@ from goal_analysis.declarations import read_options
 from goal_analysis.vse.data.precomp import load_precomp, precomp_splits
 from goal_analysis.vse.data.rows import load_karpathy
 from goal_analysis.vse.data.scenes import load_scenes
-from goal_analysis.vse.data.split import DataError, RetrievalData, Split
+from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 from goal_analysis.vse.data.table import SUFFIXES, load_table
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
@@ -63,19 +63,31 @@ class DataSet:
         return (FOLDER if path.is_dir() else path.suffix) in self.suffixes
 
 
-def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False, **options: Any) -> RetrievalData:
+def load(
+    source: str | Path, *, kind: str | None = None, skip_bad: bool = False, fold: int | None = None, **options: Any
+) -> RetrievalData:
     """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
 
     A folder is one of features computed beforehand, a ``.json`` file Karpathy's, and a ``.csv``, ``.tsv`` or
     ``.parquet`` file a table; ``kind`` is a name in `DATASETS`, where the source does not tell it. ``skip_bad`` leaves
-    out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
+    out bad rows, with a `DataWarning` that counts them; without it they are a DataError. ``fold``, from 0 to 4, gives
+    the training split alone, a fifth of its images as dev: what is chosen there leaves dev for the report.
     """
+    if fold is not None and (type(fold) is not int or fold not in range(FOLDS)):
+        raise DataError(f"data: fold: got {fold!r} but expected a whole number from 0 to {FOLDS - 1}")
     dataset, options = _checked(source, kind, options)
-    return dataset.load(source, skip_bad=skip_bad, **options)
+    data = dataset.load(source, skip_bad=skip_bad, **options)
+    return data if fold is None else data.fold(fold)
 
 
 def load_split(
-    source: str | Path, name: str, *, kind: str | None = None, skip_bad: bool = False, **options: Any
+    source: str | Path,
+    name: str,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    fold: int | None = None,
+    **options: Any,
 ) -> Split:
     """One split of a data set of `load`; of features computed beforehand the others may be missing, and are
     not read.
@@ -83,10 +95,10 @@ def load_split(
     It is ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` of features names.
     """
     dataset, options = _checked(source, kind, options)
-    if dataset.splits is not None:
+    if dataset.splits is not None and fold is None:
         splits = dataset.splits(source, skip_bad=skip_bad, **options)
     else:
-        data = dataset.load(source, skip_bad=skip_bad, **options)
+        data = load(source, kind=kind, skip_bad=skip_bad, fold=fold, **options)
         splits = {split.name: (lambda split=split: split) for split in data.splits()}
     if name not in splits:
         raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")

@@ -275,15 +275,16 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.scales import scales_of
-    from goal_analysis.study.tuning import Candidate, tuned_comparison
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import run_study, tuning_of
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    values = {name: value_of(one) for name, one in named.items()}
-    candidates = [Candidate(name, value, scales_of(value, base.training), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
-        return tuned_comparison(driver, base, candidates, budget, seeds)
+        setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
+        return run_study(
+            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
+        )
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:

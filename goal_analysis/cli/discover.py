@@ -56,11 +56,9 @@ def discover(
     check_names([base.preset] if base.preset else [], baselines or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
-    from goal_analysis.study.discovery.discovery import TEXT
-    from goal_analysis.study.discovery.discovery import discover as discovered
-    from goal_analysis.study.discovery.grammar import any_objective, first_trials, losses_of_retrieval, scaled_baseline
-    from goal_analysis.study.discovery.search import Search, storage
-    from goal_analysis.study.tuning import joined
+    from goal_analysis.study.discovery.grammar import any_objective, first_trials, losses_of_retrieval
+    from goal_analysis.study.search import Search, Setting, scaled_objective, storage
+    from goal_analysis.study.tuning import DISCOVERY, run_study
     from losses_catalog import catalog
 
     own, data = base.experiments()
@@ -76,17 +74,18 @@ def discover(
     losses = losses_of_retrieval(catalog)
     first = tuple(first_trials(losses, own.training))[: max(1, budget // 2)]
     with driving(output, engines) as driver:
-        store = storage(driver)
-        of = (output, store, own, data)
-        search = Search("found", any_objective(losses), *of, budget, text_of, objective_of, accepts, first)
-        equal = (baseline_budget or budget, text_of, objective_of)
-        searched = [Search(name, scaled_baseline(value), *of, *equal) for name, value in named.items()]
-        found = discovered(driver, search, searched, finalists, seeds, also_on)
+        setting = Setting(output, storage(driver), own, data, text_of, objective_of)
+        search = Search("found", any_objective(losses), setting, budget, first, accepts=accepts, space=str(integrable))
+        searches = [
+            Search(name, scaled_objective(value), setting, baseline_budget or budget, space=name)
+            for name, value in named.items()
+        ]
+        found = run_study(driver, searches, seeds, also_on, found=search, finalists=finalists)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)
     if engines.as_json:
-        typer.echo(joined(found.comparisons).to_json(orient="records", indent=2))
+        typer.echo(found.table.to_json(orient="records", indent=2))
     else:
-        typer.echo((output / TEXT).read_text("utf-8"), nl=False)
+        typer.echo((output / DISCOVERY).read_text("utf-8"), nl=False)
         typer.echo(f"Written to {output}/")
     raise typer.Exit(1 if found.failures else 0)

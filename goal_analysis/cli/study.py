@@ -11,7 +11,7 @@ import typer
 
 import goal_analysis as ga
 from goal_analysis.cli.driving import Base, ConfirmOption, Engines, driving
-from goal_analysis.cli.options import BASELINES, KNOWN, check_names, refuse, taking
+from goal_analysis.cli.options import BASELINES, KNOWN, check_names, objective_of, refuse, taking
 from goal_analysis.study import TUNED
 
 if TYPE_CHECKING:
@@ -77,23 +77,24 @@ def study(
     experiment, data = base.experiments()
     also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.files import write_whole
-    from goal_analysis.study.scales import scales_of
-    from goal_analysis.study.tuning import COMPARISON, TEXT, Candidate, joined, tuned_comparison
+    from goal_analysis.files import folder_names, write_whole
+    from goal_analysis.study.runs import COMPARISON
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import TEXT, run_study, tuning_of
     from goal_analysis.vse.loop.experiment import Experiment
 
     probe_steps = experiment.training.probe_steps or _between_probes(experiment, len(experiment.load_data().train))
     values = {name: ga.objective(name).objective for name in (BASELINES[1], BASELINES[0], *more)}
-    candidates = [
-        Candidate(n, value, scales_of(value, experiment.training, tuned or TUNED), text_of)
-        for n, value in values.items()
-    ]
     with driving(output, engines) as driver:
-        outcome = tuned_comparison(driver, experiment, candidates, budget, seeds, probe_steps, data, also_on)
-        shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
-        write_whole(output / REPORT, shown)
+        setting = Setting(output, storage(driver), experiment, data, text_of, objective_of)
+        searches = [tuning_of(name, value, setting, budget, tuned or TUNED) for name, value in values.items()]
+        outcome = run_study(driver, searches, seeds, also_on, probe_steps)
+        for place, inner in enumerate(folder_names(outcome.comparisons).values()):
+            runs = [output / COMPARISON / inner]
+            shown = page(runs, ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
+            write_whole(output / (f"report-{inner}.html" if place else REPORT), shown)
     if engines.as_json:
-        typer.echo(joined(outcome.comparisons).to_json(orient="records", indent=2))
+        typer.echo(outcome.table.to_json(orient="records", indent=2))
     else:
         typer.echo((output / TEXT).read_text("utf-8"), nl=False)
         typer.echo(f"Written to {output}/, with the page {output / REPORT}")

@@ -66,21 +66,25 @@ def mean_rsum(jobs: Iterable[Job]) -> float | None:
 
 
 def compared_on(
-    driver: Driver, experiments: Mapping[str, Experiment], data: Data, seeds: int, baseline: str
+    driver: Driver, experiments: Mapping[str, tuple[str, Experiment]], data: Data, seeds: int, baseline: str
 ) -> tuple[dict[str, Comparison], list[Failure]]:
     """Run what of the experiments on these data over seeds is not done, and compare them by dev RSUM.
 
-    Tables call an experiment as ``experiments`` do, and its runs lie where its own name says: what a search that went
-    on has left is another.
+    Args:
+        driver: of the study.
+        experiments: by the name that tables have, with the name of the folder of their runs.
+        data: that each is run on.
+        seeds: 0 to ``seeds`` − 1.
+        baseline: that differences are to.
 
     Raises:
         ValueError: no run of the baseline came to an end; or as `run_over_seeds`.
     """
     comparisons, failures = {}, []
     for name, inner in folder_names(data).items():
-        of_data = {e.name: replace(e, data=dict(data[name])) for e in experiments.values()}
+        of_data = {key: replace(experiment, data=dict(data[name])) for key, experiment in experiments.values()}
         reached, failed = run_over_seeds(driver, driver.folder / COMPARISON / inner, of_data, seeds)
-        found = {one: reached[e.name] for one, e in experiments.items() if e.name in reached}
+        found = {one: reached[key] for one, (key, _) in experiments.items() if key in reached}
         if baseline not in found:
             raise ValueError(f"{driver.folder}: got no run of the baseline {baseline!r} that came to an end")
         comparisons[name] = compare(found, baseline)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import sympy as sp
 import torch
@@ -19,6 +20,9 @@ from goal_analysis.recombination.recombine import recombine
 from goal_analysis.study import OBJECTIVE, TRAINING, TUNED
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.loop.experiment import TrainingOptions
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 OF_TRAINING, OF_MINING = "training.", "mining."
 MINING_SCALE, MINING_MARGIN, MINING_K = "mining.scale", "mining.margin", "mining.k"
@@ -56,7 +60,13 @@ class Scale:
         """
         low, high = self.low, self.high
         value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
-        return float(round(value) if self.whole else float(f"{value:.4g}"))
+        return round(value) if self.whole else float(f"{value:.4g}")
+
+    def suggest(self, trial: BaseTrial, prefix: str = "") -> float:
+        """The value that a trial suggests."""
+        if self.whole:
+            return trial.suggest_int(prefix + self.name, int(self.low), int(self.high))
+        return float(f"{trial.suggest_float(prefix + self.name, self.low, self.high, log=self.logarithmic):.4g}")
 
 
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
@@ -98,7 +108,6 @@ def training_scales(training: TrainingOptions, tuned: Collection[str] = TRAINING
 def trained_with(training: TrainingOptions, values: Mapping[str, float]) -> TrainingOptions:
     """The options with these values of `scales_of`; terms of captions or images need two captions of an image."""
     options = {name: values[OF_TRAINING + name] for name in TRAINING if OF_TRAINING + name in values}
-    options |= {name: int(options[name]) for name in ("captions_per_image", "epochs") if name in options}
     if options.get("captions_per_image", training.captions_per_image) < 2:
         options |= {"text_text": 0.0, "image_image": 0.0}
     return replace(training, **options)
@@ -178,7 +187,7 @@ def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float]]:
 
     They are of one scrambled Sobol sequence, so that objectives try the same values of the scales that they share.
     """
-    own = {s.name: float(s.own) for s in scales}
+    own = {s.name: s.own for s in scales}
     if budget == 1:
         return [own]
     sobol = torch.quasirandom.SobolEngine(max(MOST_SCALES, len(scales)), scramble=True, seed=SOBOL_SEED).draw(

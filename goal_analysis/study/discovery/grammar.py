@@ -12,7 +12,7 @@ ones equal. Hardness-weighted InfoNCE is T with scales apart beside constant pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from goal_analysis.numeric.similarity import Direction, direction, direction_reg
 from goal_analysis.recombination.minings import Mining, every, hardest, mean, numbers_of, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.recombine import composed, refusal
-from goal_analysis.study.scales import Scale, own_scales, scaled, scales_of, trained_with, training_scales
+from goal_analysis.study.scales import own_scales, scaled, trained_with, training_scales
+from goal_analysis.study.search import Grammar, Proposal
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Anchors, Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -50,23 +51,6 @@ FIRST = (
 """Where a search begins: InfoNCE, hardness-weighted InfoNCE, and linear pair weights of both minings."""
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """The objective and the options that a trial trains with.
-
-    Args:
-        objective: that it trains with.
-        training: of the experiment.
-    """
-
-    objective: Objective
-    training: TrainingOptions
-
-
-Grammar = Callable[[BaseTrial, TrainingOptions], Proposal]
-"""Draws a proposal by a trial, around the options of the experiment."""
-
-
 def any_objective(losses: Mapping[str, Objective]) -> Grammar:
     """The whole space: the losses with their scales, and all that formulas, a mining and a direction make.
 
@@ -80,10 +64,11 @@ def any_objective(losses: Mapping[str, Objective]) -> Grammar:
 
     def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
         draw = _Draw(trial)
-        trained = trained_with(training, draw.values(training_scales(training)))
+        trained = trained_with(training, {s.name: s.suggest(trial) for s in training_scales(training)})
         name = draw.choice("loss", (DRAWN, *losses))
         if name != DRAWN:
-            return Proposal(scaled(losses[name], draw.values(scales[name], f"{name}.")), trained)
+            own = {s.name: s.suggest(trial, f"{name}.") for s in scales[name]}
+            return Proposal(scaled(losses[name], own), trained)
         pair = PairWeights(name=FOUND, positive=_shape(draw, "positive", -s_p), negative=_shape(draw, "negative", s_n))
         mining = _mining(draw)
         triplet = _triplet(draw, pair, mining)
@@ -91,16 +76,6 @@ def any_objective(losses: Mapping[str, Objective]) -> Grammar:
         if refused := refusal(objective):
             raise ValueError(refused)
         return Proposal(objective, trained)
-
-    return grammar
-
-
-def scaled_baseline(objective: Objective) -> Grammar:
-    """The space of a baseline: the scales that a study tunes, the same of the training as of the whole space."""
-
-    def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
-        values = _Draw(trial).values(scales_of(objective, training))
-        return Proposal(scaled(objective, values), trained_with(training, values))
 
     return grammar
 
@@ -134,14 +109,6 @@ class _Draw:
 
     def quarters(self, name: str) -> sp.Rational:
         return sp.Rational(self.trial.suggest_int(name, 1, 16, log=True), 4)
-
-    def values(self, scales: Iterable[Scale], prefix: str = "") -> dict[str, float]:
-        return {
-            s.name: float(self.trial.suggest_int(prefix + s.name, int(s.low), int(s.high)))
-            if s.whole
-            else self.number(prefix + s.name, s.low, s.high, s.logarithmic)
-            for s in scales
-        }
 
 
 def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from goal_analysis.study.discovery.search import Search
 from goal_analysis.study.driver import Driver
+from goal_analysis.study.search import Search
 
 TOLERANCE = 0.5
 

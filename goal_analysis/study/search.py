@@ -20,7 +20,7 @@ import json
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,18 +30,19 @@ import optuna
 import pandas as pd
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
 from goal_analysis.files import folder_name
-from goal_analysis.study.discovery.copies import Signature
-from goal_analysis.study.discovery.grammar import Grammar, Proposal
+from goal_analysis.study import TUNED
+from goal_analysis.study.copies import Signature
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import Data, mean_rsum, trial_jobs
+from goal_analysis.study.scales import scaled, scales_of, trained_with
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.vse.folder.run_folder import LOG, RunError, read_log
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions, experiment_from_mapping
 
 JOURNAL = "trials.journal"
 
@@ -82,6 +83,54 @@ class Rung:
         return self.correlation >= PREDICTS
 
 
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """The objective and the options that a trial trains with.
+
+    Args:
+        objective: that it trains with.
+        training: of the experiment.
+    """
+
+    objective: Objective
+    training: TrainingOptions
+
+
+Grammar = Callable[[BaseTrial, TrainingOptions], Proposal]
+"""Draws a proposal by a trial, around the options of the experiment."""
+
+
+def scaled_objective(objective: Objective, tuned: Collection[str] = TUNED) -> Grammar:
+    """The space of one objective: its scales, and those of the training that are the same for all."""
+
+    def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
+        values = {s.name: s.suggest(trial) for s in scales_of(objective, training, tuned)}
+        return Proposal(scaled(objective, values), trained_with(training, values))
+
+    return grammar
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all searches of a study have in common.
+
+    Args:
+        folder: of the study; the runs of the trials are there.
+        store: the journal of the trials, see `storage`.
+        base: model and training.
+        data: that are searched on.
+        write: the text that an experiment names an objective by.
+        read: the objective of that text.
+    """
+
+    folder: Path
+    store: JournalStorage
+    base: Experiment
+    data: Data
+    write: Callable[[Objective], str]
+    read: Callable[[str], Objective]
+
+
 @dataclass(eq=False)
 class Search:
     """The trials of one grammar.
@@ -89,36 +138,26 @@ class Search:
     Args:
         name: of the search.
         grammar: draws the trials.
-        folder: of the discovery; the runs of the trials are there.
-        store: the journal of the trials.
-        base: model and training.
-        data: that are searched on.
+        setting: where it searches.
         budget: trials that are run.
-        write: the text that an experiment names an objective by.
-        read: the objective of that text.
-        accepts: why an objective was not asked for; empty where it may run.
         first: the parameters of trials that are run before any that is drawn.
+        samples: whether more than the first are drawn, and some of them ended early.
+        accepts: why an objective was not asked for; empty where it may run.
+        space: what the grammar draws from, as a study declares it.
     """
 
     name: str
     grammar: Grammar
-    folder: Path
-    store: JournalStorage
-    base: Experiment
-    data: Data
+    setting: Setting
     budget: int
-    write: Callable[[Objective], str]
-    read: Callable[[str], Objective]
+    first: Sequence[Mapping[str, Any]] = ()
+    samples: bool = True
     accepts: Callable[[Objective], str] = lambda objective: ""
-    first: tuple[dict[str, Any], ...] = ()
+    space: str = ""
 
     def __post_init__(self) -> None:
-        self.study = optuna.create_study(
-            storage=self.store,
-            study_name=self.name,
-            direction="maximize",
-            load_if_exists=True,
-        )
+        self.base, store = self.setting.base, self.setting.store
+        self.study = optuna.create_study(storage=store, study_name=self.name, direction="maximize", load_if_exists=True)
         self.at_random = max(10, self.budget // RANDOM_SHARE)
         self._jobs: dict[Job, Trial] = {}
         self._trials: dict[int, tuple[Job, ...]] = {}
@@ -136,13 +175,18 @@ class Search:
         """How many trials have been ended before their time."""
         return sum(t.state is TrialState.PRUNED for t in self.trials)
 
+    @property
+    def has_ended_any(self) -> bool:
+        """Whether a trial has come to its end."""
+        return any(t.state is TrialState.COMPLETE for t in self.trials)
+
     def jobs(self) -> Iterator[Job]:
         """Every trial that was not pruned, as a job: first those that have begun, then new ones that are drawn.
 
         Each has a sampler of its own, so that a search that goes on draws as if it had not been interrupted.
         """
         for parameters in self.first:
-            self.study.enqueue_trial(parameters, skip_if_exists=True)
+            self.study.enqueue_trial(dict(parameters), skip_if_exists=True)
         for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
             if VARIANT in begun.user_attrs:
                 continue
@@ -151,11 +195,13 @@ class Search:
             elif not begun.state.is_finished():
                 yield from self._drawn(begun.number, begun._trial_id)
         rejected = 0
-        while len(self.trials) < self.budget and rejected < MOST_REJECTED:
-            number = sum(t.state is not TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
-            jobs = list(self._drawn(number))
-            rejected = 0 if jobs else rejected + 1
-            yield from jobs
+        while (ran := len(self.trials)) < self.budget and rejected < MOST_REJECTED:
+            every = self.study.get_trials(deepcopy=False)
+            waiting = sum(t.state is TrialState.WAITING for t in every)
+            if not (waiting or self.samples):
+                return
+            yield from self._drawn(len(every) - waiting)
+            rejected = 0 if len(self.trials) > ran else rejected + 1
 
     def variant(self, what: str, parameters: Mapping[str, Any]) -> Iterator[Job]:
         """The jobs of one more trial, with these parameters, which counts neither as drawn nor among the best."""
@@ -178,7 +224,7 @@ class Search:
         """Every rung, by the first trials, which none has ended."""
         whole = [t for t in self.trials[: self.at_random] if t.state is TrialState.COMPLETE]
         found, epoch = [], FIRST_RUNG
-        while epoch < self.base.training.epochs:
+        while self.samples and epoch < self.base.training.epochs:
             pairs = [(t.intermediate_values[epoch], t.value) for t in whole if epoch in t.intermediate_values]
             ranks = pd.DataFrame(pairs, columns=["rung", "end"]).rank()
             correlation = float(ranks["rung"].corr(ranks["end"])) if len(pairs) > 2 else math.nan
@@ -242,7 +288,7 @@ class Search:
         return found
 
     def experiment_of(self, trial: FrozenTrial) -> Experiment:
-        """The experiment of a trial, named after it, with as many workers as this call has, whoever drew it."""
+        """The experiment of a trial, with as many workers as this call has, whoever drew it."""
         declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
         workers = self.base.training.workers
         return replace(declared, training=replace(declared.training, workers=workers))
@@ -283,8 +329,8 @@ class Search:
             return None
         experiment = replace(
             self.base,
-            name=f"{self.name} trial {trial.number}",
-            objective=self.write(proposal.objective),
+            name=self.name,
+            objective=self.setting.write(proposal.objective),
             training=proposal.training,
         )
         trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
@@ -301,15 +347,15 @@ class Search:
             if declared["training"] != asdict(replace(proposal.training, workers=declared["training"]["workers"])):
                 continue
             if trial.number not in self._signatures:
-                self._signatures[trial.number] = Signature.of(self.read(declared["objective"]))
+                self._signatures[trial.number] = Signature.of(self.setting.read(declared["objective"]))
             if new.same_as(self._signatures[trial.number]):
                 return trial
         return None
 
     def _run(self, trial: Trial, experiment: Experiment) -> Iterator[Job]:
         """The jobs of a trial, one after the other, while it has not been ended."""
-        folder = self.folder / "trials" / folder_name(self.name) / str(trial.number)
-        jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.data, folder)
+        folder = self.setting.folder / "tuning" / folder_name(self.name) / str(trial.number)
+        jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.setting.data, folder)
         self._trials[trial.number] = jobs
         self._jobs |= dict.fromkeys(jobs, trial)
         for job in jobs:

@@ -15,6 +15,7 @@ from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
 from goal_analysis.declarations import one_of
 from goal_analysis.files import folder_name
+from goal_analysis.study import TUNED
 from goal_analysis.symbolic.analysis.decomposition import decompose
 
 if TYPE_CHECKING:  # torch, pandas and matplotlib are loaded by the doors that need them
@@ -255,6 +256,7 @@ def tune(
     preset: str | Path = "bag_of_words",
     budget: int = 8,
     seeds: int = 5,
+    tuned: Sequence[str] = TUNED,
     output: str | Path = "study",
     jobs: int = 1,
     **settings: Any,
@@ -267,6 +269,8 @@ def tune(
         preset: as for `train`.
         budget: trials of each objective.
         seeds: of the comparison.
+        tuned: what of them is tuned, among ``objective`` (its own scales), ``learning_rate``, ``weight_decay``,
+            ``captions_per_image``, ``text_text``, ``image_image`` and ``epochs``.
         output: the folder of the study.
         jobs: runs at once, each on one thread.
         settings: as for `train`.

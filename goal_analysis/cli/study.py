@@ -70,6 +70,9 @@ def study(
     """
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
+    for name in tuned or ():
+        if name not in TUNED:
+            refuse(f"--tune: got {name!r} but expected one of {', '.join(TUNED)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     check_names([base.preset] if base.preset else [], more)
     from goal_analysis.study.report import report as page  # first: its extra holds the others

@@ -52,7 +52,7 @@ class Scale:
     logarithmic: bool = True
     whole: bool = False
 
-    def at(self, share: float) -> float:
+    def at(self, share: float) -> float | int:
         """The value at a share of the range, from 0 to 1.
 
         >>> Scale("tau", 10, 1, 100).at(0.5)
@@ -62,7 +62,7 @@ class Scale:
         value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
         return round(value) if self.whole else float(f"{value:.4g}")
 
-    def suggest(self, trial: BaseTrial, prefix: str = "") -> float:
+    def suggest(self, trial: BaseTrial, prefix: str = "") -> float | int:
         """The value that a trial suggests."""
         if self.whole:
             return trial.suggest_int(prefix + self.name, int(self.low), int(self.high))
@@ -105,7 +105,7 @@ def training_scales(training: TrainingOptions, tuned: Collection[str] = TRAINING
     )
 
 
-def trained_with(training: TrainingOptions, values: Mapping[str, float]) -> TrainingOptions:
+def trained_with(training: TrainingOptions, values: Mapping[str, float | int]) -> TrainingOptions:
     """The options with these values of `scales_of`; terms of captions or images need two captions of an image."""
     options = {name: values[OF_TRAINING + name] for name in TRAINING if OF_TRAINING + name in values}
     if options.get("captions_per_image", training.captions_per_image) < 2:
@@ -182,7 +182,7 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
     return objective.with_settings(settings)
 
 
-def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float]]:
+def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float | int]]:
     """So many trials' values of one scale or more: an objective's own, then such as fill the ranges.
 
     They are of one scrambled Sobol sequence, so that objectives try the same values of the scales that they share.

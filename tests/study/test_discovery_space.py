@@ -31,7 +31,7 @@ LOSSES = losses_of_retrieval(catalog)
 OWN = {s.name: s.own for s in training_scales(TRAINING)}
 PLAIN = {
     **OWN,
-    "loss": "drawn",
+    "weights": "drawn",
     "positive": "constant",
     "negative": "constant",
     "triplet": "sigmoid",

@@ -32,13 +32,19 @@ from goal_analysis.vse.loop.experiment import TrainingOptions
 
 DIGITS = 3
 FOUND = "found"  # what weights of the grammar are called
-DRAWN = "drawn"  # what a trial takes for a loss that draws its weights
+WEIGHTS = ("drawn", "loss")
 SHAPES = ("constant", "power", "signed_power", "sigmoid", "exponential", "polynomial")
 TRIPLETS = ("constant", "sigmoid", "exponential", "apart", "twin")
 MININGS = ("softmax", "hardest", "top_k", "semi_hard", "all", "mean")
 DIRECTIONS = ("cosine", "tangential", "negative_euclidean", "regularized")
 
-PLAIN = {"loss": DRAWN, "triplet": "constant", "positive": "constant", "negative": "constant", "direction": "cosine"}
+PLAIN = {
+    "weights": "drawn",
+    "triplet": "constant",
+    "positive": "constant",
+    "negative": "constant",
+    "direction": "cosine",
+}
 SCALES = {"mining": "softmax", "mining.positive_scale": 12.0, "mining.negative_scale": 12.0}
 FIRST = (
     PLAIN | SCALES | {"triplet": "sigmoid", "triplet.tau": 12.0, "triplet.margin": 0.0},
@@ -65,8 +71,8 @@ def any_objective(losses: Mapping[str, Objective]) -> Grammar:
     def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
         draw = _Draw(trial)
         trained = trained_with(training, {s.name: s.suggest(trial) for s in training_scales(training)})
-        name = draw.choice("loss", (DRAWN, *losses))
-        if name != DRAWN:
+        if draw.choice("weights", WEIGHTS) == "loss":
+            name = draw.choice("loss", tuple(losses))
             own = {s.name: s.suggest(trial, f"{name}.") for s in scales[name]}
             return Proposal(scaled(losses[name], own), trained)
         pair = PairWeights(name=FOUND, positive=_shape(draw, "positive", -s_p), negative=_shape(draw, "negative", s_n))
@@ -91,7 +97,7 @@ def first_trials(losses: Mapping[str, Objective], training: TrainingOptions) -> 
     own = {s.name: s.own for s in training_scales(training)}
     yield from ({**parameters, **own} for parameters in FIRST)
     for name, loss in losses.items():
-        yield {"loss": name, **{f"{name}.{s.name}": s.own for s in own_scales(loss)}, **own}
+        yield {"weights": "loss", "loss": name, **{f"{name}.{s.name}": s.own for s in own_scales(loss)}, **own}
 
 
 @dataclass(frozen=True)

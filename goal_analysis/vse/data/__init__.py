@@ -13,7 +13,7 @@ from goal_analysis.vse.data.answers import Equal
 from goal_analysis.vse.data.precomp import precomp_splits
 from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
 from goal_analysis.vse.data.scenes import load_scenes
-from goal_analysis.vse.data.split import DataError, RetrievalData, Split
+from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options"]
 
@@ -65,7 +65,13 @@ class DataSet:
 
 
 def load(
-    source: Any, *, kind: str | None = None, skip_bad: bool = False, equal_captions: Equal = NEGATIVES, **options: Any
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
 ) -> RetrievalData:
     """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
 
@@ -73,8 +79,13 @@ def load(
     file has captions in one of the `LAYOUTS`. ``kind`` is a name in `DATASETS`, where the source does not tell it.
     ``skip_bad`` leaves out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
     ``equal_captions`` is what a caption is to an image that another caption with the same words describes, see
-    `Answers`.
+    `Answers`. ``fold``, from 0 to 4, gives the training split alone, a fifth of its images as dev: what is chosen there
+    leaves dev for the report.
     """
+    if fold is not None:
+        if type(fold) is not int or fold not in range(FOLDS):
+            raise DataError(f"data: fold: got {fold!r} but expected a whole number from 0 to {FOLDS - 1}")
+        return load(source, kind=kind, skip_bad=skip_bad, equal_captions=equal_captions, **options).fold(fold)
     found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
     if isinstance(found, RetrievalData):
         return replace(found, **{split.name: replace(split, equal=equal) for split in found.splits()})
@@ -89,14 +100,24 @@ def load(
 
 
 def load_splits(
-    source: Any, *, kind: str | None = None, skip_bad: bool = False, equal_captions: Equal = NEGATIVES, **options: Any
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
 ) -> dict[str, Callable[[], Split]]:
     """Every split of a data set of `load` as a function that loads it alone; others may be missing, and are not read.
 
     They are ``train``, ``dev``, ``test`` or ``testall``, what the option ``test`` of features names, and ``all`` for
     captions in no split.
     """
-    found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
+    equal = _equal(equal_captions)
+    if fold is None:
+        found = _found(source, kind, skip_bad, options)
+    else:
+        found = load(source, kind=kind, skip_bad=skip_bad, fold=fold, **options)
     if isinstance(found, RetrievalData):
         found = {split.name: (lambda split=split: split) for split in found.splits()}
     return {name: (lambda get=get: replace(get(), equal=equal)) for name, get in found.items()}

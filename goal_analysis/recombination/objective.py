@@ -109,6 +109,7 @@ class GradientObjective(nn.Module):
         text_embeddings: Float[Tensor, "texts dim"],
         image_ids: Int[Tensor, " images"] | None = None,
         text_ids: Int[Tensor, " texts"] | None = None,
+        carried: Float[Tensor, "images texts"] | None = None,
         rank: Rank | None = None,
     ) -> Float[Tensor, ""]:
         """The surrogate of a batch of embeddings.
@@ -119,6 +120,7 @@ class GradientObjective(nn.Module):
             image_ids: of the images: texts of one image match it and are no negatives of it. By default text i
                 matches image i alone.
             text_ids: the image that each text describes; by default text i comes with image i.
+            carried: what every pair carries, which formulas read as ``y_p`` and ``y_n``; see `Matches`.
             rank: what `AcrossProcesses` has this rank do of a batch that several have.
 
         Raises:
@@ -129,7 +131,7 @@ class GradientObjective(nn.Module):
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
-        return self._through_scores(x, y, self._matches(x, image_ids, text_ids))
+        return self._through_scores(x, y, self._matches(x, image_ids, text_ids, carried))
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -156,6 +158,7 @@ class GradientObjective(nn.Module):
         text_embeddings: Float[Tensor, "texts dim"],
         image_ids: Int[Tensor, " images"] | None = None,
         text_ids: Int[Tensor, " texts"] | None = None,
+        carried: Float[Tensor, "images texts"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss whose gradient trains, up to a constant; differentiable, and fit for a curve.
 
@@ -175,8 +178,7 @@ class GradientObjective(nn.Module):
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        matches = self._matches(x, image_ids, text_ids)
-        return loss(functions, s, matches.positives, matches.negatives)
+        return loss(functions, s, *self._matches(x, image_ids, text_ids, carried).tables)
 
     @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -191,13 +193,13 @@ class GradientObjective(nn.Module):
         functions = self._loss(verdict_on_scores(self.objective), self.objective)
         self._check_scores(scores, matches)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return loss(functions, scores, matches.positives, matches.negatives)
+        return loss(functions, scores, *matches.tables)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
         with torch.no_grad():
             s = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
-            return weight_matrix(self.functions, s, matches.positives, matches.negatives)
+            return weight_matrix(self.functions, s, *matches.tables)
 
     def verdict(self) -> Integrability:
         """Whether what trains is the gradient of a loss of the embeddings."""
@@ -251,20 +253,26 @@ class GradientObjective(nn.Module):
                 raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
         return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
 
-    def _matches(self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> Matches:
-        if image_ids is None:
-            return Matches.of_pairs(len(images), images.device)
-        return self.match(image_ids, image_ids if text_ids is None else text_ids)
-
     def _check_scores(self, scores: Tensor, matches: object) -> None:
         if not isinstance(matches, Matches):
             raise TypeError(
                 f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
                 "or Matches.of_image_ids(images, texts)"
             )
-        matches.check(scores, self.name)
+        matches.check(scores, self.name, self.objective.reads_carried)
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
+
+    def _matches(
+        self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None, carried: Tensor | None
+    ) -> Matches:
+        if image_ids is None:
+            found = Matches.of_pairs(len(images), images.device)
+        else:
+            found = self.match(image_ids, image_ids if text_ids is None else text_ids)
+        found = replace(found, carried=carried)
+        found.check(found.positives, self.name, self.objective.reads_carried)
+        return found
 
     def _accepted(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None

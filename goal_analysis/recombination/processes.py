@@ -111,7 +111,7 @@ class AcrossProcesses(nn.Module):
         else:
             of_images = self._joined(image_ids.long(), images)
             of_texts = of_images if text_ids is None else self._joined(text_ids.long(), texts)
-            value = self.objective(joined_images, joined_texts, of_images, of_texts, own)
+            value = self.objective(joined_images, joined_texts, of_images, of_texts, rank=own)
         return value + (ranks - 1) * (value - value.detach())  # the value, and its gradient times the ranks
 
     def _exchanged_statements(

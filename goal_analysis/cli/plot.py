@@ -72,14 +72,14 @@ def plot(
             refuse("got --run and losses but expected one of them")
         written = plot_runs(runs, data, output, form)
     else:
-        chosen = _chosen(names or [], every, formula, settings_of(assignments), own)
+        chosen = chosen_objectives(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
-def _chosen(
+def chosen_objectives(
     names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
 ) -> list[ga.Objective]:
     """The objectives to draw, each with its own settings."""

@@ -49,6 +49,7 @@ html_title = "goal-analysis"
 html_math_renderer = "mathml"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
+html_js_files = ["sorting.js"]
 html_copy_source = False
 html_show_sourcelink = False
 

@@ -11,6 +11,7 @@ from generating.command_line_page import command_line_page
 from generating.notebook_pages import notebook_pages
 from generating.results_pages import results_pages
 from goal_analysis.files import write_whole
+from losses_catalog import catalog
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ def pages() -> dict[str, str]:
 def write_pages(folder: Path) -> None:
     """Write the pages and draw the losses, and remove pages of an earlier build that are there no more."""
     found = pages()
-    draw_catalog(folder / "catalog")
+    draw_catalog(folder / "catalog", catalog)
     for name, text in found.items():
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:

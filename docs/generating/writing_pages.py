@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from generating.api_pages import api_pages
-from generating.catalog_pages import catalog_pages
+from generating.catalog_pages import Near, catalog_pages
 from generating.catalog_pictures import draw_catalog
 from generating.command_line_page import command_line_page
+from generating.neighbours import neighbours
 from generating.notebook_pages import notebook_pages
 from generating.results_pages import results_pages
 from goal_analysis.files import write_whole
@@ -16,10 +17,14 @@ from losses_catalog import catalog
 ROOT = Path(__file__).parents[2]
 
 
-def pages() -> dict[str, str]:
-    """The text of every generated page, by its path below ``generated/``."""
+def pages(near: Near = neighbours) -> dict[str, str]:
+    """The text of every generated page, by its path below ``generated/``.
+
+    Args:
+        near: what finds the nearest losses of a loss.
+    """
     return {
-        **catalog_pages(),
+        **catalog_pages(near=near),
         **api_pages(),
         **notebook_pages(ROOT / "notebooks"),
         **results_pages(ROOT / "benchmarks" / "results"),

@@ -239,9 +239,9 @@ class OfColumns(torch.nn.Module):
     One that caches gradients is asked for what it caches those of. Where it wants a teacher's margins, they are 0.
     """
 
-    def __init__(self, loss: torch.nn.Module) -> None:
+    def __init__(self, loss: Any) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss: Any = loss
 
     def forward(self, *arguments: Tensor) -> Any:
         """Columns first, and the labels last if there are any."""
@@ -264,8 +264,8 @@ def stand_in() -> torch.nn.Module:
         def get_vocab(self) -> dict[str, int]:
             return {}
 
-    model = torch.nn.Sequential(torch.nn.Identity())
-    model.tokenizer, model.max_seq_length = Tokenizer(), 0  # pyright: ignore[reportAttributeAccessIssue]
+    model: Any = torch.nn.Sequential(torch.nn.Identity())
+    model.tokenizer, model.max_seq_length = Tokenizer(), 0
     return model
 
 

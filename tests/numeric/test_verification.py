@@ -27,7 +27,7 @@ from goal_analysis.numeric.similarity import embedding_gradients
 from goal_analysis.numeric.verification import BOUND, ROWS, VerificationError, bound, verify
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.language.aggregators import MEAN, Pool
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from losses_catalog import catalog
 
@@ -277,10 +277,10 @@ def test_a_typed_in_weight_that_is_wrong_is_found() -> None:
 
 
 def test_a_weight_that_overflows_is_found() -> None:
-    """exp(γ·gap) over 1 + exp(γ·gap) is a sigmoid on paper, and NaN in float32 past 89."""
+    """[exp(γ·gap)]₊ over 1 + exp(γ·gap) is a sigmoid on paper, and NaN in float32 past 89."""
     field, gamma = named("info_nce").field, sp.Symbol("tau", positive=True)
     gap = gamma * (s_n - s_p)
-    unstable = gamma * sp.exp(gap) / (1 + sp.exp(gap))
+    unstable = gamma * hinge(sp.exp(gap)) / (1 + sp.exp(gap))
     typed = replace(named("info_nce"), field=replace(field, positive=unstable, factors=None))
     verify(typed, [IDENTICAL_AND_OPPOSITE], [torch.float32])
     message = "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"

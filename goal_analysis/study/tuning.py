@@ -96,6 +96,9 @@ class Outcome:
     trials: pd.DataFrame
     failures: tuple[Failure, ...]
 
+    def __repr__(self) -> str:
+        return f"Outcome({len(self.trials)} trials, {len(self.failures)} failed; {self.comparison!r})"
+
 
 def tuned_comparison(
     driver: Driver, base: Experiment, candidates: Sequence[Candidate], budget: int, seeds: int, probe_steps: int = 0

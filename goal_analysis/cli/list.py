@@ -9,7 +9,7 @@ import typer
 
 import goal_analysis as ga
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table
+from goal_analysis.cli.options import CatalogOption, JsonOption, losses, print_json, print_table, with_progress
 
 COLUMNS = ("name", "shape", "separable", "integrable", "reference")
 
@@ -22,7 +22,7 @@ def list_losses(own: CatalogOption = None, as_json: JsonOption = False) -> None:
     goal-analyze list --catalog my_losses.toml
     goal-analyze list --json | jq '.[] | select(.integrable | not) | .name'
     """
-    records = kept(lambda: list(summaries(losses(own))), "list", own)
+    records = kept(lambda: list(with_progress(summaries(losses(own)), "deriving", len(losses(own)))), "list", own)
     if as_json:
         print_json(records)
     else:

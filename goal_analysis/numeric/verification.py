@@ -74,6 +74,11 @@ class Verification:
         """The largest errors over the batches, per dtype and quantity."""
         return self.frame.groupby(["dtype", "quantity"], sort=False)[["absolute", "relative"]].max()
 
+    def __repr__(self) -> str:
+        worst = self.frame.groupby("dtype", sort=False)["relative"].max()
+        said = ", ".join(f"{error:.1g} in {dtype}" for dtype, error in worst.items())
+        return f"Verification({', '.join(self.frame['loss'].unique())}: largest relative errors {said})"
+
     def _repr_html_(self) -> str:
         return self.worst.to_html()
 

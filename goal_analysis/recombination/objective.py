@@ -244,6 +244,10 @@ class GradientObjective(nn.Module):
     def _repr_markdown_(self) -> str:
         return self.describe()._repr_markdown_()
 
+    def plot(self, kind: str | None = None) -> Any:
+        """Its picture, a matplotlib figure; see `goal_analysis.plot`."""
+        return self.objective.plot(kind)
+
     def replaced(self, **changes: Any) -> GradientObjective:
         """The objective with other fields of its value, or other ``settings``.
 

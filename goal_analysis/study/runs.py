@@ -106,7 +106,11 @@ def _check_same_data(folders: Iterable[Path]) -> None:
 
 
 def run_over_seeds(
-    driver: Driver, folder: Path, experiments: Mapping[str, Experiment], seeds: int
+    driver: Driver,
+    folder: Path,
+    experiments: Mapping[str, Experiment],
+    seeds: int,
+    measured: Callable[[Path], float] = best_rsum,
 ) -> tuple[dict[str, dict[int, float]], list[Failure]]:
     """Run what of the experiments over seeds is not done.
 
@@ -115,9 +119,10 @@ def run_over_seeds(
         folder: where every experiment has a folder, and every seed one in that.
         experiments: by name; their own seeds do not matter.
         seeds: 0 to ``seeds`` − 1.
+        measured: the number of a run in its folder; by default its best dev RSUM.
 
     Returns:
-        The best dev RSUM, by name and seed of the runs that are done, without names that have none; and what failed.
+        What was measured, by name and seed of the runs that are done, without names that have none; and what failed.
 
     Raises:
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
@@ -125,7 +130,7 @@ def run_over_seeds(
     """
     jobs = seed_jobs(folder, experiments, seeds)
     failures = driver.run(jobs.values())
-    return by_seed(jobs), failures
+    return by_seed(jobs, measured), failures
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:

@@ -45,11 +45,25 @@ REFUSED = (
     ("discover", "--preset", "bag_of_wrods"),
     ("evaluate", "nowhere"),
     ("retrieve", "nowhere", "--image", "1"),
+    ("report", "nowhere"),
+    ("plot", "--run", "nowhere"),
+    ("SHOW", "Circel"),
+    ("show", "nca/linear@softmx:12"),
+    ("compose", "nca/linear", "--mining", "softmx"),
+    ("train", "--preset", "scenes", "--objective", "info_nce:tau=12@hardset"),
+    ("explore", "circel"),
+)
+IN_SYMPY = (
+    ("show", "circle:gama=80"),
+    ("compose", "nca(tua=12)/linear"),
+    ("compose", "circle/sigmoid:alfa=3"),
+    ("train", "--preset", "scenes", "--objective", "circle(gamma=-1)"),
+    ("explore", "circle:gamma=much"),
 )
 
 
-@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), *REFUSED], ids=" ".join)
-def test_what_is_only_read_and_refused_loads_neither_sympy_nor_torch(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), *REFUSED, *IN_SYMPY], ids=" ".join)
+def test_what_is_only_read_and_refused_loads_no_torch_and_for_settings_alone_sympy(words: tuple[str, ...]) -> None:
     script = (
         "import sys\n"
         "from goal_analysis.cli import app\n"
@@ -58,7 +72,8 @@ def test_what_is_only_read_and_refused_loads_neither_sympy_nor_torch(words: tupl
         "print(code, sorted({'numpy', 'sympy', 'torch', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == ("0 []" if "--help" in words else "2 []")
+    loaded = "['sympy']" if words in IN_SYMPY else "[]"
+    assert done.stdout.splitlines()[-1] == f"{0 if '--help' in words else 2} {loaded}"
     assert "--help" in words or "but expected" in done.stderr
 
 

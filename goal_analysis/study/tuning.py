@@ -53,21 +53,22 @@ class Contender:
     Args:
         name: how tables call it.
         search: that chose it.
-        trial: of the search.
-        experiment: as its search left it.
-        objective: that it trains with.
+        trial: of the search; its value is the RSUM on the fold.
     """
 
     name: str
     search: Search
     trial: FrozenTrial
-    experiment: Experiment
-    objective: Objective
 
     @property
-    def rsum(self) -> float:
-        """The RSUM of the trial, on the fold."""
-        return float(self.trial.value or 0.0)
+    def experiment(self) -> Experiment:
+        """As its search left it."""
+        return self.search.experiment_of(self.trial)
+
+    @property
+    def objective(self) -> Objective:
+        """What it trains with."""
+        return self.search.setting.read(self.experiment.objective)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -176,19 +177,18 @@ def _probed(experiment: Experiment, steps: int) -> Experiment:
 def _contenders(
     driver: Driver, searches: Sequence[Search], found: Search | None, finalists: int
 ) -> tuple[tuple[Contender, ...], tuple[Step, ...]]:
-    chosen: list[tuple[str, Search, FrozenTrial]] = []
+    chosen: list[Contender] = []
     steps: list[Step] = []
-    if found:
-        best = found.best(finalists)
+    if found and (best := found.best(finalists)):
         steps, simple = simplify(driver, found, best[0])
-        chosen += [(f"{found.name} {place}", found, trial) for place, trial in enumerate(best, 1)]
+        chosen += [Contender(f"{found.name} {place}", found, trial) for place, trial in enumerate(best, 1)]
         if simple.number not in [trial.number for trial in best]:
-            chosen.append((f"{found.name} 1, simplified", found, simple))
-    for search in searches:
-        if search is searches[0] or search.has_ended_any:
-            chosen.append((search.name, search, search.best(1)[0]))
-    experiments = [(*of, of[1].experiment_of(of[2])) for of in chosen]
-    return tuple(Contender(*of, of[1].setting.read(of[3].objective)) for of in experiments), tuple(steps)
+            chosen.append(Contender(f"{found.name} 1, simplified", found, simple))
+    chosen += [Contender(search.name, search, trial) for search in searches for trial in search.best(1)]
+    for search in [*([found] if found else []), searches[0]]:
+        if search not in [contender.search for contender in chosen]:
+            raise ValueError(f"{search.name}: got no trial that came to an end but expected one of {search.budget}")
+    return tuple(chosen), tuple(steps)
 
 
 def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
@@ -251,7 +251,7 @@ def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
         means = outcome.table[outcome.table["data"].isin(list(data))].groupby("objective")["mean"].mean()
         for c in outcome.contenders:
             fresh = f"{means.get(c.name, math.nan):.1f} on dev over fresh seeds"
-            lines.append(f"- {c.name}: {c.rsum:.1f} in the trial, the best of {c.search.budget}; {fresh}")
+            lines.append(f"- {c.name}: {c.trial.value:.1f} in the trial, the best of {c.search.budget}; {fresh}")
     if outcome.steps:
         lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
     for c in outcome.contenders if found else ():

@@ -19,19 +19,19 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from goal_analysis.files import folder_names, json_text, json_value, write_whole
+from goal_analysis.files import folder_names, json_text, json_value, write_json, write_whole
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison
 from goal_analysis.study.discovery.finding import known_of, write_finding
 from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, compared_on, declare
+from goal_analysis.study.runs import Data, compared_on
 from goal_analysis.study.scales import OF_TRAINING, points, scales_of
 from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.vse.folder.run_folder import RunError, identity
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.folder.run_folder import RunError, identity, read_record
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
 DISCOVERY = "discovery.md"
@@ -59,6 +59,11 @@ class Contender:
     name: str
     search: Search
     trial: FrozenTrial
+
+    @property
+    def runs(self) -> str:
+        """What the folder of its runs is called: after the trial, for the best of a search that went on is another."""
+        return f"{self.search.name} trial {self.trial.number}"
 
     @property
     def experiment(self) -> Experiment:
@@ -117,7 +122,7 @@ def run_study(
     searches: Sequence[Search],
     seeds: int,
     also_on: Data | None = None,
-    probe_steps: int = 0,
+    probe_steps: int | None = None,
     found: Search | None = None,
     finalists: int = 1,
 ) -> Outcome:
@@ -131,8 +136,8 @@ def run_study(
         searches: of one setting, one an objective; differences are to the first.
         seeds: of the comparison, 0 to ``seeds`` − 1, none of which a search has used.
         also_on: other data that the same are compared on, where nothing was chosen.
-        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none. A study that
-            was begun goes on with its own.
+        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none, and by default
+            as the experiment says. A study that was begun goes on with its own.
         found: a search in a space of objectives.
         finalists: how many of it are compared.
 
@@ -142,7 +147,7 @@ def run_study(
     """
     setting, folder = searches[0].setting, driver.folder
     every = [*([found] if found else []), *searches]
-    steps = _begin(setting, every, probe_steps)
+    steps = _begin(setting, every, setting.base.training.probe_steps if probe_steps is None else probe_steps)
     compared = {**setting.data, **(also_on or {})}
     of_trials, of_seeds = sum(s.budget for s in every), len(searches) + (finalists if found else 0)
     driver.expect(of_trials * len(setting.data) + of_seeds * seeds * len(compared), done=sum(s.pruned for s in every))
@@ -156,10 +161,7 @@ def run_study(
     contenders, simplified = _contenders(driver, searches, found, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    # By trial, for the best of a search that went on is another.
-    experiments = {
-        c.name: (f"{c.search.name} trial {c.trial.number}", _probed(c.experiment, steps)) for c in contenders
-    }
+    experiments = {c.name: (c.runs, _probed(c.experiment, steps)) for c in contenders}
     comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
     outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
     if found:
@@ -204,15 +206,17 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 
 
 def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> int:
-    folder, base = setting.folder, setting.base
+    """Write down what the study is, or refuse what is another one than was begun; the steps between two probes."""
+    folder, path = setting.folder, setting.folder / STUDY
+    experiment = replace(setting.base, seed=0, objective="")
     declared = {s.name: {"budget": s.budget, "space": s.space} for s in searches}
     given = json_value({"probe_steps": probe_steps, "searches": declared, "data": setting.data})
-    experiment = replace(base, seed=0, objective="")
-
-    def going_on(before: dict) -> dict:
-        for name, value in (("experiment", identity(experiment)), ("data", given["data"])):
-            if before[name] != value:
-                raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
+    if path.exists():
+        before = read_record(path, "what a study writes", _checked)
+        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
+        if identity(began_with) != identity(experiment) or before["data"] != given["data"]:
+            what = "data" if before["data"] != given["data"] else "experiment"
+            raise RunError(f"{folder}: got another {what} than this study was begun with; expected an empty folder")
         for name, one in given["searches"].items():
             begun = before["searches"].get(name, one)
             if begun["space"] != one["space"]:
@@ -222,13 +226,17 @@ def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> in
                     f"{folder}: {name}: got a budget of {one['budget']} but expected {begun['budget']} at least, which "
                     "this study was begun with"
                 )
-        every = before["searches"] | given["searches"]
-        folder_names(every)
-        return given | {"probe_steps": before["probe_steps"], "searches": every}
+        given |= {"probe_steps": before["probe_steps"], "searches": before["searches"] | given["searches"]}
+    folder_names(given["searches"])  # refused before the first has run
+    write_json(path, {"experiment": experiment.mapping(), **given})
+    return given["probe_steps"]
 
-    folder_names(declared)  # refused before the first has run
-    kinds = {"searches": dict, "data": dict, "probe_steps": int}
-    return declare(folder / STUDY, experiment, given, kinds, going_on)["probe_steps"]
+
+def _checked(found: Any) -> dict[str, Any]:
+    expected = {"experiment": dict, "searches": dict, "data": dict, "probe_steps": int}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
+        raise ValueError(f"no {', '.join(expected)}")
+    return found
 
 
 def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:

@@ -122,7 +122,7 @@ def predicted(known: Sequence[World], new: World) -> np.ndarray:
 
 
 def trials(worlds: Sequence[World]) -> Iterator[tuple[World, list[World]]]:
-    """Every world with those that it is predicted by: of other data, or of another batch where there is one data set."""
+    """Every world with those that it is predicted by: of other data, or of other batches of the only data set."""
     several = len({one.data for one in worlds}) > 1
     for one in worlds:
         yield one, [w for w in worlds if (w.data != one.data if several else w is not one)]

@@ -1,8 +1,8 @@
 """The winner of a search made simple: parts and constants left out, numbers fitted again and rounded.
 
-Every step is a trial of the search's own kind, of the same seed on the same fold, and is kept if it costs at most
-`TOLERANCE` of RSUM against what the steps before have left, a refit if it gains. So the whole costs more than one step; how much is measured
-over fresh seeds, where what is left stands beside the winner.
+Every step is a trial of the search's own kind, of the same seed on the same fold. It is kept if it costs at most
+`TOLERANCE` of RSUM against what the steps before have left, a refit if it gains. So the whole costs more than one step;
+how much is measured over fresh seeds, where what is left stands beside the winner.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ def _measurable(target: str) -> Callable[..., Any]:
     from goal_analysis.recombination.text import imported
 
     module, colon, name = target.rpartition(":")
-    if not colon or re.search(r"[@(]", target):
+    if not colon or re.search(r"[@(=]", target):
         return _of_embeddings(target)
     if not (module and name):
         raise ValueError(f"{target}: got no name on both sides of the colon but expected MODULE:NAME or FILE.py:NAME")

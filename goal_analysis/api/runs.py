@@ -324,7 +324,8 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         if kind not in drawn:
             raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
         return drawn[kind]
-    from goal_analysis.pictures.weight_figures import KINDS, comparison_figure, figures
+    from goal_analysis.pictures import KINDS
+    from goal_analysis.pictures.objective_figures import comparison_figure, figures
 
     values = [value_of(one, **keywords) for one in given]
     if len(values) == 1:

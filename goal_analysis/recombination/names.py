@@ -14,9 +14,9 @@ RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
 """Names that a weight and a loss once shared, and what the other of them is called now."""
 
 MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
-_CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
+_CALL = r"\s*({})\s*(\([^()]*\)|:\s*\w+\s*=[^()@]*?)?\s*"
 LINE = re.compile(_CALL.format(rf"{MODULE}|[^\W\d][\w-]*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
-"""A loss or a triplet weight with its settings, pair weights with theirs, and a mining."""
+"""A loss or a triplet weight and its settings, in parentheses or behind a colon; pair weights and theirs; a mining."""
 
 
 def check_names(

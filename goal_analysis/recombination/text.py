@@ -3,8 +3,9 @@
     LOSS[(name=value, …)][/PAIR[(name=value, …)]][@MINING]          circle(gamma=80)    circle(gamma=80)/linear
     TRIPLET[(name=value, …)]/PAIR[(name=value, …)][@MINING]         nca(tau=12)/linear@softmax:12
 
-Among the values of the first may be which axes are anchors and what their losses are reduced to, as in
-``circle(gamma=80, anchors=both, reduction=sum)``. A loss stands for itself; with pair weights or a mining behind it,
+Settings behind a colon, as in ``nca:tau=12/linear@softmax:12``, are the same and need no quotes in a shell. Among those
+of the first may be which axes are anchors and what their losses are reduced to, as in ``circle(gamma=80, anchors=both,
+reduction=sum)``. A loss stands for itself; with pair weights or a mining behind it,
 these take the place of its own. A triplet weight needs pair weights, and without a mining it is ``hardest``; its name
 with ``_twin`` at the end is its integrable twin beside them. Pair weights may be those of a loss, by its name. A
 formula of s_p and s_n is a loss of every triplet. What a Python module has is named ``module:name`` or
@@ -160,7 +161,7 @@ def _module_of(path: Path) -> Any:
 
 def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
     said = []
-    for assignment in text.split(",") if text and text.strip() else ():
+    for assignment in text.strip(": ()").split(",") if text and text.strip(": ()") else ():
         name, equals, value = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise ValueError(f"{owner}: got {assignment.strip()!r} but expected NAME=VALUE, such as tau=12")

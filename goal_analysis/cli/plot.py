@@ -192,7 +192,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         split = model.load_split("dev", data)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
     figures = {"batch": _batch(model, split, scores)}
     figure, [[ax]] = panels()
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}

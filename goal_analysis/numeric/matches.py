@@ -91,6 +91,12 @@ class Matches:
         return Matches(self.positives.T, self.negatives.T)
 
     @property
+    def within(self) -> Matches:
+        """The embeddings of one side among themselves: they match where either pair does, and none with itself."""
+        itself = torch.eye(len(self.positives), dtype=torch.bool, device=self.positives.device)
+        return Matches((self.positives | self.positives.T) & ~itself, self.negatives & self.negatives.T & ~itself)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """``(anchors, candidates)``."""
         anchors, candidates = self.positives.shape

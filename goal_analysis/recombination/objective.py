@@ -9,7 +9,7 @@ gradient of a loss, `GradientObjective.value` is that loss.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of
-from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
@@ -49,6 +49,7 @@ class GradientObjective(nn.Module):
     Args:
         objective: the value: a loss, or a recombination.
         refuse_nonfinite: whether NaN and infinities in the input raise an error instead of passing through.
+        match: what makes the matches of a batch from the ids of its images and texts; by default those of equal ids.
 
     Raises:
         TypeError: what was given is no `Objective`.
@@ -63,7 +64,12 @@ class GradientObjective(nn.Module):
             [ 0.1830, -0.1773]])
     """
 
-    def __init__(self, objective: Objective, refuse_nonfinite: bool = True) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        refuse_nonfinite: bool = True,
+        match: Callable[[Tensor, Tensor], Matches] = Matches.of_image_ids,
+    ) -> None:
         super().__init__()
         if not isinstance(objective, Objective):
             raise TypeError(
@@ -74,10 +80,11 @@ class GradientObjective(nn.Module):
         if refused:
             raise ValueError(refused)
         self.objective = objective
-        self.refuse_nonfinite = refuse_nonfinite
+        self.refuse_nonfinite, self.match = refuse_nonfinite, match
         self._warned = False
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
-        self._measured = name if objective.direction is None and name in SCORES else None
+        quick = objective.direction is None and name in SCORES and match == Matches.of_image_ids
+        self._measured = name if quick else None
 
     @cached_property
     def functions(self) -> Functions:
@@ -119,7 +126,7 @@ class GradientObjective(nn.Module):
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids)
             if value is not None:
                 return value
-        return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))
+        return self._through_scores(x, y, self._matches(x, image_ids, text_ids))
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -165,7 +172,7 @@ class GradientObjective(nn.Module):
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        matches = matches_of(len(x), x.device, image_ids, text_ids)
+        matches = self._matches(x, image_ids, text_ids)
         return loss(functions, s, matches.positives, matches.negatives)
 
     @uncompiled
@@ -228,18 +235,23 @@ class GradientObjective(nn.Module):
         """The objective with other fields of its value, or other ``settings``.
 
         Args:
-            changes: by the names of the fields of `Objective`, ``settings`` or ``refuse_nonfinite``.
+            changes: by the names of the fields of `Objective`, ``settings``, ``refuse_nonfinite`` or ``match``.
 
         Raises:
             ValueError: as the construction.
         """
         settings: Mapping[str, float] = changes.pop("settings", {})
-        refuse = changes.pop("refuse_nonfinite", self.refuse_nonfinite)
+        refuse, match = (changes.pop(name, getattr(self, name)) for name in ("refuse_nonfinite", "match"))
         known = sorted(f.name for f in fields(Objective))
         for name in changes:
             if name not in known:
                 raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
-        return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse)
+        return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
+
+    def _matches(self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> Matches:
+        if image_ids is None:
+            return Matches.of_pairs(len(images), images.device)
+        return self.match(image_ids, image_ids if text_ids is None else text_ids)
 
     def _check_scores(self, scores: Tensor, matches: object) -> None:
         if not isinstance(matches, Matches):

@@ -57,9 +57,11 @@ class TrainedModel:
     step: int
     shape: tuple[int, ...]
 
-    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+    def load_split(
+        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
+    ) -> Split:
         """A split of the run's data, or of others that are read as those are."""
-        found = self.experiment.load_split(name, data, skip_bad)
+        found = self.experiment.load_split(name, data, skip_bad, equal_captions)
         self.check_images(found.images)
         return found
 

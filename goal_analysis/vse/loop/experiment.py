@@ -153,6 +153,7 @@ class Experiment:
         data = Table(self.data, "data")
         data.read("name", Annotated[str, MinLen(1), Words("the name of a data set or a path")])
         data.read("skip_bad", bool, False)
+        data.read("equal_captions", Literal["positives", "masked", "negatives"], "negatives")
         if self.training.chunk and not {"scorer", "reranker"}.isdisjoint(self.model):
             given = f"training: chunk: got {self.training.chunk} beside a model that scores pairs of a whole batch"
             raise ValueError(f"{given} but expected 0: only embeddings can be made in chunks")
@@ -173,13 +174,15 @@ class Experiment:
         options = dict(self.data)
         return load(options.pop("name"), **options)
 
-    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+    def load_split(
+        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
+    ) -> Split:
         """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
-        if skip_bad:
-            options["skip_bad"] = True
+        options |= {"skip_bad": True} if skip_bad else {}
+        options |= {"equal_captions": equal_captions} if equal_captions else {}
         return load_split(options.pop("name"), name, **options)
 
 

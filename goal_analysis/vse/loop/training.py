@@ -73,6 +73,7 @@ def train(
     if model.embeds and model.dual is model:
         fewer += f", or training.chunk={max(1, (options.chunk or options.batch_size) // 2)}"
     one_kind = (float(options.image_image), float(options.text_text))
+    match = Matches.of_image_ids if data.train.equal == "negatives" else data.train.answers.matches
     start = time.perf_counter()
 
     def write(kind: str, **record: Any) -> None:
@@ -91,7 +92,7 @@ def train(
         if progress.stopped:
             break
         trained = on_all_negatives(objective) if epoch < options.epochs_on_all else objective
-        trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
+        trained = trained.replaced(refuse_nonfinite=False, match=match)  # what is not finite is found in the gradient
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
         first = done * options.accumulate
@@ -102,13 +103,14 @@ def train(
                 group["lr"] = rate * group["share"]
             _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
-            outputs, ids = None, torch.empty(0)
+            outputs, ids, texts = None, torch.empty(0), torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
                 batch = fabric.to_device(next(batches))
                 silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if ranks > 1 else nullcontext()
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
-                    fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
+                    texts = batch.texts
+                    fabric.backward(surrogate(joined, outputs, ids, one_kind, texts) / options.accumulate)
             norm = _clip(model, float(options.clip))
             progress.step, done = progress.step + 1, done + 1
             progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
@@ -125,7 +127,7 @@ def train(
             if due:
                 write("step", learning_rate=rate, gradient_norm=norm)
             if options.probe_steps and progress.step % options.probe_steps == 0:
-                write("probe", **probe_weights(trained, outputs, ids))
+                write("probe", **probe_weights(trained, outputs, ids, texts))
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
         batches.close()
@@ -174,37 +176,45 @@ def _chooses(side: Side | None) -> bool:
 
 
 def surrogate(
-    objective: GradientObjective | AcrossProcesses, outputs: Any, ids: Tensor, within: tuple[float, float] = (0.0, 0.0)
+    objective: GradientObjective | AcrossProcesses,
+    outputs: Any,
+    ids: Tensor,
+    within: tuple[float, float] = (0.0, 0.0),
+    texts: Tensor | None = None,
 ) -> Tensor:
     """The objective on what a model gives: embeddings of images and texts, or scores of shape ``(images, texts)``.
 
             objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
 
-    ``ids`` of shape ``(pairs,)`` is the image of every pair: among embeddings of one kind, others of the same image are
-    positives, and none is compared with itself. On `Mined` the objective acts twice, and the sum trains: on the
-    embeddings, and on the scores of the chosen pairs. The other pairs are neither positives nor negatives there.
-    Scores, and the terms within one kind, are those of a process's own share of the batch.
+    ``ids`` of shape ``(pairs,)`` is the image of every pair, and ``texts`` what the objective matches with it, by
+    default the same. Among embeddings of one kind, those whose pairs match are positives, and none is compared with
+    itself. On `Mined` the objective acts twice, and the sum trains: on the embeddings, and on the scores of the chosen
+    pairs. The other pairs are neither positives nor negatives there. Scores, and the terms within one kind, are those
+    of a process's own share of the batch.
     """
-    from_scores: Any = (objective.objective if isinstance(objective, AcrossProcesses) else objective).from_scores
+    own: GradientObjective = objective.objective if isinstance(objective, AcrossProcesses) else objective
+    texts = ids if texts is None else texts
     if isinstance(outputs, Tensor):
         if any(within):
             raise ValueError(f"image_image, text_text: got {within} but expected 0, for the model gives no embeddings")
-        return from_scores(outputs, Matches.of_image_ids(ids, ids))
-    total = objective(outputs[0], outputs[1], ids, ids)
+        return own.from_scores(outputs, own.match(ids, texts))
+    total = objective(outputs[0], outputs[1], ids, texts)
     if isinstance(outputs, Mined):
-        matches = Matches.of_image_ids(ids, ids)
-        total = total + from_scores(outputs.scores, Matches(matches.positives, matches.negatives & outputs.chosen))
+        matches = own.match(ids, texts)
+        total = total + own.from_scores(outputs.scores, Matches(matches.positives, matches.negatives & outputs.chosen))
     for factor, e in zip(within, outputs[:2], strict=True):
         if factor:
-            total = total + factor * from_scores(e @ e.T, Matches.of_labels(ids))
+            total = total + factor * own.from_scores(e @ e.T, own.match(ids, texts).within)
     return total
 
 
-def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> dict[str, float]:
+def probe_weights(
+    objective: GradientObjective, outputs: Any, ids: Tensor, texts: Tensor | None = None
+) -> dict[str, float]:
     """The objective's weights on this batch, by the names of the probe's columns; of `Mined`, on the embeddings."""
     with torch.no_grad():
         scores = (outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T).float()
-    matches = Matches.of_image_ids(ids, ids)
+    matches = objective.match(ids, ids if texts is None else texts)
     return statistics(scores, objective.weight_matrix(scores, matches), matches)
 
 

@@ -244,7 +244,8 @@ def captions_of_image(
 def _ranks(ways: Ways, split: Split) -> Ranks:
     doing = f"ranking {len(split)} captions of {split.name} by {TILE} images at a time"
     with within_memory(doing, f"a tile of {TILE // 4} images (goal_analysis.vse.retrieval.metrics.TILE)"):
-        found = ranks(ways.of_captions, split.image_of, len(split.images))
+        found = ranks(ways.of_captions, split.image_of, len(split.images), answers=split.answers)
         if ways.of_images is ways.of_captions:
             return found
-        return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)
+        of_images = ranks(ways.of_images, split.image_of, len(split.images), answers=split.answers).of_images
+        return Ranks(found.of_captions, of_images)

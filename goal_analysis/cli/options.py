@@ -181,12 +181,13 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> 
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
     losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
-    classes = json.loads((folder / "libraries.json").read_text("utf-8"))
+    libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
+    classes = [named for of_library in libraries.values() for named in of_library.items()]
     for text in objectives:
         match = None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text)
         if match is not None:
             try:
-                names.check_names(match[1], match[3], losses, triplets, pairs, classes.items())
+                names.check_names(match[1], match[3], losses, triplets, pairs, classes)
             except ValueError as problem:
                 raise ValueError(f"objective {text!r}: {problem}") from problem
 

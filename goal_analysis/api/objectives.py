@@ -23,7 +23,7 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.integrability import integrability as integrability_of_weights
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
-from losses_catalog import catalog, library_classes, pair_weights, triplet_weights
+from losses_catalog import catalog, libraries, pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from torch import Tensor
@@ -48,7 +48,12 @@ NEIGHBOURS = 5
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
     """What names stand for: the weights of the catalog, and losses."""
-    return Parts(triplet_weights, pair_weights, losses, tuple(library_classes.items()))
+    return Parts(
+        triplet_weights,
+        pair_weights,
+        losses,
+        tuple(named for classes in libraries.values() for named in classes.items()),
+    )
 
 
 def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:

@@ -44,8 +44,8 @@ def named(name: str) -> Decomposition:
 NARROW = (RANDOM_PAIRS, SEVERAL_CAPTIONS, IDENTICAL_AND_OPPOSITE)
 """What is computed in few digits too: ordinary scores, several positives, and the ends of the scale."""
 
-SINGULAR = {"arc_face", "tuplet_margin"}
-"""Losses with a margin on the angle, whose weights are infinite where the angle is 0 or π."""
+SINGULAR = {"arc_face", "tuplet_margin", "temperature_free_info_nce"}
+"""Losses of the angle, or of log-odds, whose weights are infinite where the angle is 0 or π."""
 
 
 @every_loss
@@ -84,7 +84,7 @@ def other(loss: Objective, what: str) -> Objective | None:
         changed = replace(loss, anchors=Anchors.ROWS)
     else:  # a sum or a soft maximum instead of every one
         changed = None
-        if not loss.proxies and any(side.aggregator.enumerates for side in sides):
+        if loss.plain and not loss.proxies and any(side.aggregator.enumerates for side in sides):
             terms = tuple(_meant(term) for term in loss.terms)
             changed = replace(loss, terms=terms)
     return None if changed is None or changed == loss else changed

@@ -88,7 +88,7 @@ def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query,
         return Shown(split.captions[c], int(split.image_of[c]))
 
     def image(row: int) -> Shown:
-        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, _pixels(split, row))
+        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, pixels(split, row))
 
     first = [int(split.image_of.searchsorted(row)) for row in rows]
     return (
@@ -123,7 +123,8 @@ def _query(asked: Shown, scores: Tensor, right: Tensor, shown: Callable[[int], S
     return Query(asked, tuple(found), rank)
 
 
-def _pixels(split: Split, row: int) -> np.ndarray | None:
+def pixels(split: Split, row: int) -> np.ndarray | None:
+    """A picture's pixels, shape ``(height, width, 3)`` from 0 to 255; None of features, or of a broken picture."""
     shape = split.images.shape
     if len(shape) != 4 or shape[1] != 3:
         return None

@@ -52,6 +52,7 @@ class Signature:
             objective.similarity,
             objective.reduction,
             objective.anchors,
+            objective.grouped,
         )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
         return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})

@@ -15,6 +15,7 @@ from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
 from goal_analysis.declarations import one_of
 from goal_analysis.files import folder_name
+from goal_analysis.study import TUNED
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
 
@@ -269,6 +270,7 @@ def tune(
     preset: str | Path = "bag_of_words",
     budget: int = 8,
     seeds: int = 5,
+    tuned: Sequence[str] = TUNED,
     output: str | Path = "study",
     jobs: int = 1,
     **settings: Any,
@@ -281,6 +283,8 @@ def tune(
         preset: as for `train`.
         budget: trials of each objective.
         seeds: of the comparison.
+        tuned: what of them is tuned, among ``objective`` (its own scales), ``learning_rate``, ``weight_decay``,
+            ``captions_per_image``, ``text_text``, ``image_image`` and ``epochs``.
         output: the folder of the study.
         jobs: runs at once, each on one thread.
         settings: as for `train`.
@@ -289,15 +293,16 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.scales import scales_of
-    from goal_analysis.study.tuning import Candidate, tuned_comparison
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import run_study, tuning_of
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    values, rate = {name: value_of(one) for name, one in named.items()}, float(base.training.learning_rate)
-    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
-        return tuned_comparison(driver, base, candidates, budget, seeds)
+        setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
+        return run_study(
+            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
+        )
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
@@ -333,7 +338,8 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         if kind not in drawn:
             raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
         return drawn[kind]
-    from goal_analysis.pictures.weight_figures import KINDS, comparison_figure, figures
+    from goal_analysis.pictures import KINDS
+    from goal_analysis.pictures.objective_figures import comparison_figure, figures
 
     values = [_drawable(one, keywords) for one in given]
     if len(values) == 1:

@@ -27,6 +27,17 @@ if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 WIDTH = 120  # characters a line where neither a terminal nor COLUMNS says how many
 BASELINES = ("vse_pp", "info_nce(tau=12)")  # the triplet loss on hardest negatives, and InfoNCE
+KNOWN = (
+    "info_nce(tau=12)",
+    "dcl(scale=12, anchors=both)",
+    "hardness_weighted_info_nce(scale=9, strength=5, anchors=both)",
+    "siglip(scale=12, bias=-6)",
+    "vse_pp",
+    "multi_similarity(beta=20, lam=0.3, anchors=both)",
+    "circle(gamma=32, anchors=both)",
+    "sup_con(scale=12, anchors=both)",
+)
+"""What people train with: where every objective's tuning begins, at the scales of about 12 that small models like."""
 DISTRIBUTIONS = {"PIL": "pillow"}
 """Distributions that are not called as what they are imported as."""
 

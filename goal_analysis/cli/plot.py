@@ -44,7 +44,7 @@ def plot(
         list[str] | None,
         typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
-    kind: Annotated[str, typer.Option(help="pair, triplet, field, portrait, compare or all.")] = ALL,
+    kind: Annotated[str, typer.Option(help="pair, triplet, field, flow, portrait, compare or all.")] = ALL,
     every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
         str | None,
@@ -137,7 +137,7 @@ def draw_kinds(
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import figures
+    from goal_analysis.pictures.objective_figures import figures
 
     written = []
     for kind, figure in figures(ga.decompose(objective), objective.title, kinds):
@@ -188,7 +188,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import pandas as pd
     import torch
 
-    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.canvas import fit, panels
     from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
@@ -204,13 +204,13 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         split = model.load_split("dev", data)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
     figures = {"batch": _batch(model, split, scores)}
-    figure, [[ax]] = panels()
+    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
     places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
     draw_recall(places, ax, min(100, len(split.images)))
-    figures["recall"] = figure
+    figures["recall"] = fit(figure, f"{model.experiment.objective}: what is right among the first K, on {split.name}")
     return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
 
 
@@ -222,7 +222,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.pictures import batch_figures
     from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
-    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.canvas import fit, panels
     from goal_analysis.pictures.weight_frames import span_of, surface_frame
 
     objective = ga.objective(model.experiment.objective)
@@ -234,10 +234,9 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     anchors, weights = anchors_frame(pairs), ga.decompose(objective)
     weight = "T" if weights.separable else "w_n"
     surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
-    figure, axes = panels(2, 2, 3.8, 3.2)
+    figure, axes = panels(2, 2, 2.6, 2.6)
     batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
     batch_figures.draw_weight_distribution(pairs, axes[0, 1])
     batch_figures.draw_shares(anchors, axes[1, 0])
     batch_figures.draw_effective_negatives(anchors, axes[1, 1])
-    figure.suptitle(f"{model.experiment.objective} on {len(rows)} pairs of {split.name}", x=0.02, ha="left")
-    return figure
+    return fit(figure, f"{model.experiment.objective} on {len(rows)} pairs of {split.name}")

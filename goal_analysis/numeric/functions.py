@@ -27,7 +27,7 @@ from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
-from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, total, undetach, x_n, x_p, y_n, y_p
 from goal_analysis.symbolic.language.similarity import (
     RelativeSimilarity,
     Similarity,
@@ -89,9 +89,9 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
-    matches.check(scores, objective.owner)
+    matches.check(scores, objective.owner, objective.reads_carried)
     functions = functions_of(objective.with_settings(settings or {}))
-    return loss(functions, _wide(scores), matches.positives, matches.negatives)
+    return loss(functions, _wide(scores), *matches.tables)
 
 
 def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
@@ -117,9 +117,9 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     tensor([[-0.1661,  0.1605],
             [ 0.1830, -0.1773]])
     """
-    matches.check(scores, objective.owner)
+    matches.check(scores, objective.owner, objective.reads_carried)
     functions = functions_of(objective.with_settings(settings or {}))
-    return weight_matrix(functions, _wide(scores), matches.positives, matches.negatives)
+    return weight_matrix(functions, _wide(scores), *matches.tables)
 
 
 def _wide(scores: Tensor) -> Tensor:
@@ -146,7 +146,6 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
     """A term whose loss autograd differentiates, with inner functions that are finite at the ends."""
 
     def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
-        reads = reads if of.inner.has(reads[-1]) else reads[:1]
         inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
         return SideFunctions(
             aggregator=on_tensors(of.aggregator, values),
@@ -154,18 +153,21 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
             weight=inner,
             pool=of.pool.value,
             selection=of.selection,
-            compares=len(reads) > 1,
+            by_name=True,
         )
 
-    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n)
+    enumerates = term.positives is not None and term.positives.aggregator.enumerates
+    of_negatives = (s_n, y_n, s_p, y_p) if enumerates else (s_n, y_n)
+    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n, y_p, y_n)
     return TermFunctions(
-        positives=term.positives and side(term.positives, s_p),
-        negatives=term.negatives and side(term.negatives, s_n, s_p),
+        positives=term.positives and side(term.positives, s_p, y_p),
+        negatives=term.negatives and side(term.negatives, *of_negatives),
         pull=None,
         push=None,
         meet=by_name,
         outer=formula(term.effective_outer, read, values),
-        named=tuple(side(one.side, s_n, s_p) for one in term.named),
+        whole=None if term.total is None else formula(term.total, (total,), values),
+        named=tuple(side(one.side, *of_negatives) for one in term.named),
     )
 
 

@@ -1,4 +1,4 @@
-"""Training runs as jobs of a study, alone or over several seeds, and the declaration that a study begins with."""
+"""Training runs as jobs of a study: trials, comparisons over seeds, and the declaration that a study begins with."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.files import folder_names, json_text, write_json, write_whole
+from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
 from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 DECLARED = "experiment.json"
+
+COMPARISON = "comparison"
+
+TRIAL_SEED, TRIAL_FOLD = 1000, 0
+"""Of the trials' runs: the comparison's seeds count from 0, and the fold leaves dev for it."""
+
+Data = Mapping[str, Mapping[str, Any]]
+"""Tables ``[data]`` of experiments, by the name that tables have of them."""
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
@@ -34,6 +43,53 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     if not declared.exists() or declared.read_text("utf-8") != text:
         write_whole(declared, text)
     return Job(name, folder, ("train", str(declared), "-o", str(folder)))
+
+
+def trial_jobs(name: str, experiment: Experiment, data: Data, folder: Path) -> tuple[Job, ...]:
+    """The jobs of a trial, one a data set: on a fold of the training images, by which objectives are chosen."""
+    where = {one: folder if len(data) == 1 else folder / inner for one, inner in folder_names(data).items()}
+    trial = replace(experiment, seed=TRIAL_SEED)
+    return tuple(
+        run_job(
+            name if len(data) == 1 else f"{name} on {one}",
+            replace(trial, data={**of, "fold": TRIAL_FOLD}),
+            where[one],
+        )
+        for one, of in data.items()
+    )
+
+
+def mean_rsum(jobs: Iterable[Job]) -> float | None:
+    """The mean of the best RSUM of the jobs of a trial; None before all have come to an end."""
+    jobs = tuple(jobs)
+    return sum(best_rsum(job.folder) for job in jobs) / len(jobs) if all(job.done for job in jobs) else None
+
+
+def compared_on(
+    driver: Driver, experiments: Mapping[str, tuple[str, Experiment]], data: Data, seeds: int, baseline: str
+) -> tuple[dict[str, Comparison], list[Failure]]:
+    """Run what of the experiments on these data over seeds is not done, and compare them by dev RSUM.
+
+    Args:
+        driver: of the study.
+        experiments: by the name that tables have, with the name of the folder of their runs.
+        data: that each is run on.
+        seeds: 0 to ``seeds`` − 1.
+        baseline: that differences are to.
+
+    Raises:
+        ValueError: no run of the baseline came to an end; or as `run_over_seeds`.
+    """
+    comparisons, failures = {}, []
+    for name, inner in folder_names(data).items():
+        of_data = {key: replace(experiment, data=dict(data[name])) for key, experiment in experiments.values()}
+        reached, failed = run_over_seeds(driver, driver.folder / COMPARISON / inner, of_data, seeds)
+        found = {one: reached[key] for one, (key, _) in experiments.items() if key in reached}
+        if baseline not in found:
+            raise ValueError(f"{driver.folder}: got no run of the baseline {baseline!r} that came to an end")
+        comparisons[name] = compare(found, baseline)
+        failures += failed
+    return comparisons, failures
 
 
 def _check_same_data(folders: Iterable[Path]) -> None:

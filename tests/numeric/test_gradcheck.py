@@ -10,6 +10,7 @@ from torch.autograd.gradcheck import GradcheckError
 
 from goal_analysis.numeric.batches import SEVERAL_CAPTIONS
 from goal_analysis.numeric.functions import loss_value, weights_of_scores
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
@@ -35,8 +36,9 @@ def a_few(loss: Objective) -> Tensor:
     return scores(loss.similarity, batch.rows[:6], batch.columns[:6]).detach().requires_grad_()
 
 
-def few_matches():
-    return type(SEVERAL_CAPTIONS.matches)(*(m[:6, :6] for m in vars(SEVERAL_CAPTIONS.matches).values()))
+def few_matches() -> Matches:
+    of_all = SEVERAL_CAPTIONS.matches
+    return Matches(of_all.positives[:6, :6], of_all.negatives[:6, :6])
 
 
 def jacobian(loss: Objective) -> Tensor:

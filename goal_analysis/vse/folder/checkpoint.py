@@ -74,8 +74,9 @@ class Checkpoint:
             given = f"step {self.progress.step}: got {' '.join(str(problem).split())[:300]}"
             raise CheckpointError(f"{given} but expected the tensors of this model") from problem
 
-    def restore_optimizer(self, optimizer: Any, parameters: list[nn.Parameter]) -> None:
-        """Put the moments into an AdamW of these parameters."""
+    def restore_optimizer(self, optimizer: Any) -> None:
+        """Put the moments into an AdamW of the same groups of parameters."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in self.optimizer.items():
             number, _, key = name.partition(".")
@@ -105,7 +106,7 @@ def resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[Progress, li
         return Progress(), []
     try:
         found.restore_model(model)
-        found.restore_optimizer(optimizer, list(model.parameters()))
+        found.restore_optimizer(optimizer)
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
     return found.progress, problems

@@ -16,7 +16,7 @@ import sympy as sp
 import goal_analysis as ga
 from generating.catalog_formulas import block, to_latex
 from generating.catalog_index import gallery_page, table_page
-from generating.catalog_pictures import KINDS
+from generating.catalog_pictures import KINDS, kinds_of
 from generating.neighbours import neighbours
 from generating.shipped import comparisons
 from goal_analysis.numeric.characteristics import (
@@ -125,7 +125,8 @@ def loss_text(entry: Entry, near: Sequence[Mapping[str, Any]]) -> str:
     written = block(docstring)
     before, _, after = docstring.partition(written)
     of_names = [f"`{loss.name}`", *(f"`{name}`" for name in entry.classes)]
-    pictures = "\n\n".join(f"![{said}: {loss.title}]({loss.name}-{kind}.png)" for kind, said in KINDS.items())
+    shown = [kind for kind in kinds_of(loss) if kind != "small"]
+    pictures = "\n\n".join(f"![{KINDS[kind]}: {loss.title}]({loss.name}-{kind}.png)" for kind in shown)
     sections = [
         f"# {loss.title}",
         " · ".join([*of_names, entry.family, entry.year]),

@@ -196,7 +196,8 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = (), min
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
     losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
-    classes = json.loads((folder / "libraries.json").read_text("utf-8"))
+    libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
+    classes = [named for of_library in libraries.values() for named in of_library.items()]
     if mining is not None:
         _check_mining(mining)
     for text in objectives:
@@ -204,7 +205,7 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = (), min
         if match is not None:
             head, of_head, pair, of_pair, mined = match.groups()
             try:
-                names.check_names(head, pair, losses, triplets, pairs, classes.items())
+                names.check_names(head, pair, losses, triplets, pairs, classes)
                 if mined is not None:
                     _check_mining(mined)
                 if (of_head or of_pair) and ":" not in head:

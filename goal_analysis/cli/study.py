@@ -80,7 +80,7 @@ def study(
     experiment, data = base.experiments()
     also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.files import folder_names, write_whole
+    from goal_analysis.files import folder_name, folder_names, write_whole
     from goal_analysis.study.runs import COMPARISON
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import TEXT, run_study, tuning_of
@@ -93,7 +93,7 @@ def study(
         searches = [tuning_of(name, value, setting, budget, tuned or TUNED) for name, value in values.items()]
         outcome = run_study(driver, searches, seeds, also_on, probe_steps)
         for place, inner in enumerate(folder_names(outcome.comparisons).values()):
-            runs = [output / COMPARISON / inner]
+            runs = [output / COMPARISON / inner / folder_name(one.runs) for one in outcome.contenders]
             shown = page(runs, ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
             write_whole(output / (f"report-{inner}.html" if place else REPORT), shown)
     if engines.as_json:

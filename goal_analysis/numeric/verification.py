@@ -215,6 +215,9 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
     w = weights_of_scores(loss, similarities, matches, settings)
     yield _Compared("W", w, reference, summed=summed)
 
+    inner = [side.inner for term in loss.terms for side in term.sides]
+    if dtype.itemsize < 4 and any(e.has(step) and e.has(s_n) and e.has(s_p) for e in inner):
+        return  # which pairs count is told by comparing two scores, otherwise where digits are few
     leaves = [_leaf(e) for e in embeddings]
     value = loss_value(loss, scores(loss.similarity, *leaves), batch.matches, settings)
     found = embedding_gradients(loss.similarity, w, *(e.to(w.dtype) for e in embeddings))

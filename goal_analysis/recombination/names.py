@@ -8,7 +8,7 @@ from typing import Any
 
 from goal_analysis.declarations import number_of, one_of
 
-IN_LINE = ("anchors", "reduction")
+IN_LINE = ("anchors", "reduction", "learned")
 """Fields of an objective that a line says among the values."""
 
 OF_PAIR = "_pair"
@@ -49,9 +49,9 @@ def check_names(
     """
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:
-        here = dict(classes).get(head)
-        if here in losses:
-            raise ValueError(f"got {head!r} but expected {here}, as that loss is called here")
+        here = dict.fromkeys(name for kind, name in classes if kind.lower() == head.lower() and name in losses)
+        if here:
+            raise ValueError(f"got {head!r} but expected {' or '.join(here)}, as that loss is called here")
         raise ValueError(f"got {head!r} but expected one of {one_of((*losses, *triplets), head)}")
     if pair is None:
         if not alone:

@@ -56,7 +56,8 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
+OF_FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
+KEYS = ("objective", "triplet", "pair", "mining", *OF_FIELDS, "settings")
 
 
 def parse_objective(
@@ -161,9 +162,9 @@ def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
     for name, word in said:
         if name in found:
             raise ValueError(f"{owner}: got {name} twice but expected it once")
-        if word not in WORDS[name]:
+        if word not in WORDS.get(name, (word,)):
             raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
-        found[name] = WORDS[name][word]
+        found[name] = WORDS[name][word] if name in WORDS else word
     return found
 
 
@@ -220,8 +221,10 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     if _plain(same) != _plain(objective):
         return None
     said = [f"{name}={number_text(value)}" for name, value in settings.items()]
-    for name, field in of_line.items():
-        said += [f"{name}={word}" for word, value in WORDS[name].items() if value is field is not getattr(base, name)]
+    if objective.learned != base.learned:
+        said.append(f"learned={'+'.join(objective.learned)}")
+    for name, words in ((name, WORDS[name]) for name in IN_LINE if name in WORDS):
+        said += [f"{name}={word}" for word, v in words.items() if v is of_line[name] is not getattr(base, name)]
     inside = ", ".join(said)
     if not inside:
         return objective.name
@@ -309,6 +312,8 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
+    if "learned" in table:
+        fields["learned"] = table.read("learned", str | list[str])
     if "direction" in table:
         fields["direction"] = direction_of(table.text("direction"))
     numbers = {name: float(settings.number(name)) for name in settings}
@@ -370,6 +375,7 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
         "direction": None if objective.direction is None else direction_text(objective.direction),
         "reduction": objective.reduction.value,
         "anchors": objective.anchors.name.lower(),
+        "learned": list(objective.learned),
     }
     document |= {k: v for k, v in written.items() if v is not None and getattr(plain, k) != getattr(objective, k)}
     return toml_text(document)

@@ -1,4 +1,4 @@
-"""Training runs as jobs of a study: trials, comparisons over seeds, and the declaration that a study begins with."""
+"""Training runs as jobs of a study: trials, and comparisons over seeds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.files import folder_names, json_text, write_json, write_whole
+from goal_analysis.files import folder_names, json_text, write_whole
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
-from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, read_run
+from goal_analysis.vse.loop.experiment import Experiment
 
 DECLARED = "experiment.json"
 
@@ -153,41 +153,3 @@ def by_seed(
     for (name, seed), where in done.items():
         found.setdefault(name, {})[seed] = measured(where)
     return found
-
-
-def declare(
-    path: Path,
-    experiment: Experiment,
-    given: Mapping[str, Any],
-    kinds: Mapping[str, type],
-    going_on: Callable[[dict[str, Any]], Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Write down what a study is begun with, so the same command goes on there and another one is refused.
-
-    Args:
-        path: of the declaration.
-        experiment: data, model and training.
-        given: what is declared besides.
-        kinds: the names that an earlier declaration has besides ``experiment``, and the types of their values.
-        going_on: from an earlier declaration, with the `identity` of its experiment, what is declared now; it raises
-            where it was another study. An option that is newer than the study has its default there.
-
-    Returns:
-        What is declared.
-
-    Raises:
-        RunError: the file is not what was written; or as ``going_on``.
-    """
-
-    def checked(found: Any) -> dict[str, Any]:
-        expected = {"experiment": dict, **kinds}
-        if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
-            raise ValueError(f"no {', '.join(expected)}")
-        return found
-
-    if path.exists():
-        before = read_record(path, "what a study writes", checked)
-        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
-        given = going_on(before | {"experiment": identity(began_with)})
-    write_json(path, {"experiment": experiment.mapping(), **given})
-    return dict(given)

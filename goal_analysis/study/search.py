@@ -83,29 +83,16 @@ class Rung:
         return self.correlation >= PREDICTS
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """The objective and the options that a trial trains with.
-
-    Args:
-        objective: that it trains with.
-        training: of the experiment.
-    """
-
-    objective: Objective
-    training: TrainingOptions
-
-
-Grammar = Callable[[BaseTrial, TrainingOptions], Proposal]
-"""Draws a proposal by a trial, around the options of the experiment."""
+Grammar = Callable[[BaseTrial, TrainingOptions], tuple[Objective, TrainingOptions]]
+"""Draws by a trial what trains, and how, around the options of the experiment."""
 
 
 def scaled_objective(objective: Objective, tuned: Collection[str] = TUNED) -> Grammar:
     """The space of one objective: its scales, and those of the training that are the same for all."""
 
-    def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
+    def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
         values = {s.name: s.suggest(trial) for s in scales_of(objective, training, tuned)}
-        return Proposal(scaled(objective, values), trained_with(training, values))
+        return scaled(objective, values), trained_with(training, values)
 
     return grammar
 
@@ -174,11 +161,6 @@ class Search:
     def pruned(self) -> int:
         """How many trials have been ended before their time."""
         return sum(t.state is TrialState.PRUNED for t in self.trials)
-
-    @property
-    def has_ended_any(self) -> bool:
-        """Whether a trial has come to its end."""
-        return any(t.state is TrialState.COMPLETE for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
         """Every trial that was not pruned, as a job: first those that have begun, then new ones that are drawn.
@@ -261,14 +243,8 @@ class Search:
             trial.set_user_attr(TROUBLE, str(failure))
 
     def best(self, count: int) -> list[FrozenTrial]:
-        """The best trials that came to an end; best first.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """The best trials that came to an end; best first."""
         done = [t for t in self.trials if t.state is TrialState.COMPLETE]
-        if not done:
-            raise ValueError(f"{self.name}: got no trial that came to an end but expected one of {self.budget}")
         return sorted(done, key=lambda t: -(t.value or 0.0))[:count]
 
     def records(self) -> list[dict[str, Any]]:
@@ -317,12 +293,12 @@ class Search:
 
     def _draw(self, trial: Trial) -> Experiment | None:
         try:
-            proposal = self.grammar(trial, self.base.training)
+            objective, training = self.grammar(trial, self.base.training)
         except (NoTwin, ValueError) as problem:
             return self._reject(trial, str(problem))
-        if refused := self.accepts(proposal.objective):
+        if refused := self.accepts(objective):
             return self._reject(trial, refused)
-        if (copied := self._earlier_copy(proposal)) is not None:
+        if (copied := self._earlier_copy(objective, training)) is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
             self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
@@ -330,8 +306,8 @@ class Search:
         experiment = replace(
             self.base,
             name=self.name,
-            objective=self.setting.write(proposal.objective),
-            training=proposal.training,
+            objective=self.setting.write(objective),
+            training=training,
         )
         trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
         return experiment
@@ -340,11 +316,11 @@ class Search:
         trial.set_user_attr(REJECTED, why)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _earlier_copy(self, proposal: Proposal) -> FrozenTrial | None:
-        new = Signature.of(proposal.objective)
+    def _earlier_copy(self, objective: Objective, training: TrainingOptions) -> FrozenTrial | None:
+        new = Signature.of(objective)
         for trial in self.trials:
             declared = json.loads(trial.user_attrs[EXPERIMENT])
-            if declared["training"] != asdict(replace(proposal.training, workers=declared["training"]["workers"])):
+            if declared["training"] != asdict(replace(training, workers=declared["training"]["workers"])):
                 continue
             if trial.number not in self._signatures:
                 self._signatures[trial.number] = Signature.of(self.setting.read(declared["objective"]))

@@ -19,19 +19,19 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from goal_analysis.files import folder_names, json_text, json_value, write_whole
+from goal_analysis.files import folder_names, json_text, json_value, write_json, write_whole
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison
 from goal_analysis.study.discovery.finding import known_of, write_finding
 from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, compared_on, declare
+from goal_analysis.study.runs import Data, compared_on
 from goal_analysis.study.scales import OF_TRAINING, points, scales_of
 from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.vse.folder.run_folder import RunError, identity
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.folder.run_folder import RunError, identity, read_record
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
 DISCOVERY = "discovery.md"
@@ -53,21 +53,27 @@ class Contender:
     Args:
         name: how tables call it.
         search: that chose it.
-        trial: of the search.
-        experiment: as its search left it.
-        objective: that it trains with.
+        trial: of the search; its value is the RSUM on the fold.
     """
 
     name: str
     search: Search
     trial: FrozenTrial
-    experiment: Experiment
-    objective: Objective
 
     @property
-    def rsum(self) -> float:
-        """The RSUM of the trial, on the fold."""
-        return float(self.trial.value or 0.0)
+    def runs(self) -> str:
+        """What the folder of its runs is called: after the trial, for the best of a search that went on is another."""
+        return f"{self.search.name} trial {self.trial.number}"
+
+    @property
+    def experiment(self) -> Experiment:
+        """As its search left it."""
+        return self.search.experiment_of(self.trial)
+
+    @property
+    def objective(self) -> Objective:
+        """What it trains with."""
+        return self.search.setting.read(self.experiment.objective)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def run_study(
     searches: Sequence[Search],
     seeds: int,
     also_on: Data | None = None,
-    probe_steps: int = 0,
+    probe_steps: int | None = None,
     found: Search | None = None,
     finalists: int = 1,
 ) -> Outcome:
@@ -133,8 +139,8 @@ def run_study(
         searches: of one setting, one an objective; differences are to the first.
         seeds: of the comparison, 0 to ``seeds`` − 1, none of which a search has used.
         also_on: other data that the same are compared on, where nothing was chosen.
-        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none. A study that
-            was begun goes on with its own.
+        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none, and by default
+            as the experiment says. A study that was begun goes on with its own.
         found: a search in a space of objectives.
         finalists: how many of it are compared.
 
@@ -144,7 +150,7 @@ def run_study(
     """
     setting, folder = searches[0].setting, driver.folder
     every = [*([found] if found else []), *searches]
-    steps = _begin(setting, every, probe_steps)
+    steps = _begin(setting, every, setting.base.training.probe_steps if probe_steps is None else probe_steps)
     compared = {**setting.data, **(also_on or {})}
     of_trials, of_seeds = sum(s.budget for s in every), len(searches) + (finalists if found else 0)
     driver.expect(of_trials * len(setting.data) + of_seeds * seeds * len(compared), done=sum(s.pruned for s in every))
@@ -158,10 +164,7 @@ def run_study(
     contenders, simplified = _contenders(driver, searches, found, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    # By trial, for the best of a search that went on is another.
-    experiments = {
-        c.name: (f"{c.search.name} trial {c.trial.number}", _probed(c.experiment, steps)) for c in contenders
-    }
+    experiments = {c.name: (c.runs, _probed(c.experiment, steps)) for c in contenders}
     comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
     outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
     if found:
@@ -179,19 +182,18 @@ def _probed(experiment: Experiment, steps: int) -> Experiment:
 def _contenders(
     driver: Driver, searches: Sequence[Search], found: Search | None, finalists: int
 ) -> tuple[tuple[Contender, ...], tuple[Step, ...]]:
-    chosen: list[tuple[str, Search, FrozenTrial]] = []
+    chosen: list[Contender] = []
     steps: list[Step] = []
-    if found:
-        best = found.best(finalists)
+    if found and (best := found.best(finalists)):
         steps, simple = simplify(driver, found, best[0])
-        chosen += [(f"{found.name} {place}", found, trial) for place, trial in enumerate(best, 1)]
+        chosen += [Contender(f"{found.name} {place}", found, trial) for place, trial in enumerate(best, 1)]
         if simple.number not in [trial.number for trial in best]:
-            chosen.append((f"{found.name} 1, simplified", found, simple))
-    for search in searches:
-        if search is searches[0] or search.has_ended_any:
-            chosen.append((search.name, search, search.best(1)[0]))
-    experiments = [(*of, of[1].experiment_of(of[2])) for of in chosen]
-    return tuple(Contender(*of, of[1].setting.read(of[3].objective)) for of in experiments), tuple(steps)
+            chosen.append(Contender(f"{found.name} 1, simplified", found, simple))
+    chosen += [Contender(search.name, search, trial) for search in searches for trial in search.best(1)]
+    for search in [*([found] if found else []), searches[0]]:
+        if search not in [contender.search for contender in chosen]:
+            raise ValueError(f"{search.name}: got no trial that came to an end but expected one of {search.budget}")
+    return tuple(chosen), tuple(steps)
 
 
 def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
@@ -207,15 +209,17 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
 
 
 def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> int:
-    folder, base = setting.folder, setting.base
+    """Write down what the study is, or refuse what is another one than was begun; the steps between two probes."""
+    folder, path = setting.folder, setting.folder / STUDY
+    experiment = replace(setting.base, seed=0, objective="")
     declared = {s.name: {"budget": s.budget, "space": s.space} for s in searches}
     given = json_value({"probe_steps": probe_steps, "searches": declared, "data": setting.data})
-    experiment = replace(base, seed=0, objective="")
-
-    def going_on(before: dict) -> dict:
-        for name, value in (("experiment", identity(experiment)), ("data", given["data"])):
-            if before[name] != value:
-                raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
+    if path.exists():
+        before = read_record(path, "what a study writes", _checked)
+        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
+        if identity(began_with) != identity(experiment) or before["data"] != given["data"]:
+            what = "data" if before["data"] != given["data"] else "experiment"
+            raise RunError(f"{folder}: got another {what} than this study was begun with; expected an empty folder")
         for name, one in given["searches"].items():
             begun = before["searches"].get(name, one)
             if begun["space"] != one["space"]:
@@ -225,13 +229,17 @@ def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> in
                     f"{folder}: {name}: got a budget of {one['budget']} but expected {begun['budget']} at least, which "
                     "this study was begun with"
                 )
-        every = before["searches"] | given["searches"]
-        folder_names(every)
-        return given | {"probe_steps": before["probe_steps"], "searches": every}
+        given |= {"probe_steps": before["probe_steps"], "searches": before["searches"] | given["searches"]}
+    folder_names(given["searches"])  # refused before the first has run
+    write_json(path, {"experiment": experiment.mapping(), **given})
+    return given["probe_steps"]
 
-    folder_names(declared)  # refused before the first has run
-    kinds = {"searches": dict, "data": dict, "probe_steps": int}
-    return declare(folder / STUDY, experiment, given, kinds, going_on)["probe_steps"]
+
+def _checked(found: Any) -> dict[str, Any]:
+    expected = {"experiment": dict, "searches": dict, "data": dict, "probe_steps": int}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
+        raise ValueError(f"no {', '.join(expected)}")
+    return found
 
 
 def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
@@ -254,7 +262,7 @@ def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
         means = outcome.table[outcome.table["data"].isin(list(data))].groupby("objective")["mean"].mean()
         for c in outcome.contenders:
             fresh = f"{means.get(c.name, math.nan):.1f} on dev over fresh seeds"
-            lines.append(f"- {c.name}: {c.rsum:.1f} in the trial, the best of {c.search.budget}; {fresh}")
+            lines.append(f"- {c.name}: {c.trial.value:.1f} in the trial, the best of {c.search.budget}; {fresh}")
     if outcome.steps:
         lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
     for c in outcome.contenders if found else ():

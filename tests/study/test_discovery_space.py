@@ -45,7 +45,7 @@ PLAIN = {
 
 
 def space(trial) -> Objective:
-    return any_objective(LOSSES)(trial, TRAINING).objective
+    return any_objective(LOSSES)(trial, TRAINING)[0]
 
 
 def drawn(count: int) -> list[Objective]:
@@ -119,7 +119,7 @@ def test_the_space_begins_with_every_loss_that_trains_at_its_own_values() -> Non
 
 def test_how_it_is_trained_is_drawn_as_of_a_baseline() -> None:
     values = OWN | {"training.captions_per_image": 5, "training.text_text": 0.5, "training.image_image": 0.0}
-    trained = any_objective(LOSSES)(FixedTrial(PLAIN | values), TRAINING).training
+    trained = any_objective(LOSSES)(FixedTrial(PLAIN | values), TRAINING)[1]
     assert trained == replace(TRAINING, captions_per_image=5, text_text=0.5)
 
 

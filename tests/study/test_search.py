@@ -11,7 +11,8 @@ from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.study import search as search_module
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.runs import DECLARED, Data
-from goal_analysis.study.search import JOURNAL, REJECTED, Proposal, Search, Setting, storage
+from goal_analysis.study.search import JOURNAL, REJECTED, Search, Setting, storage
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import LOG, RunError
@@ -27,7 +28,7 @@ BASE = {
 }
 
 
-def by_tau(trial, training: TrainingOptions) -> Proposal:
+def by_tau(trial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
     tau, times = (
         trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0, *range(10, 40))),
         trial.suggest_categorical("times", (1, 3)),
@@ -35,7 +36,7 @@ def by_tau(trial, training: TrainingOptions) -> Proposal:
     if tau == 8:
         raise ValueError("8 is too much")
     pair = PairWeights(name="p", positive=sp.Integer(times), negative=sp.Integer(times))
-    return Proposal(composed(nca_triplet, pair).with_settings({"tau": tau}), training)
+    return composed(nca_triplet, pair).with_settings({"tau": tau}), training
 
 
 def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:

@@ -24,7 +24,7 @@ from goal_analysis.recombination.minings import Mining, every, hardest, mean, nu
 from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.recombine import composed, refusal
 from goal_analysis.study.scales import own_scales, scaled, trained_with, training_scales
-from goal_analysis.study.search import Grammar, Proposal
+from goal_analysis.study.search import Grammar
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Anchors, Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -38,23 +38,14 @@ TRIPLETS = ("constant", "sigmoid", "exponential", "apart", "twin")
 MININGS = ("softmax", "hardest", "top_k", "semi_hard", "all", "mean")
 DIRECTIONS = ("cosine", "tangential", "negative_euclidean", "regularized")
 
-PLAIN = {
-    "weights": "drawn",
-    "triplet": "constant",
-    "positive": "constant",
-    "negative": "constant",
-    "direction": "cosine",
-}
-SCALES = {"mining": "softmax", "mining.positive_scale": 12.0, "mining.negative_scale": 12.0}
+PLAIN = {"weights": "drawn", "direction": "cosine", "positive": "constant", "negative": "constant"}
+LINEAR = {"negative": "polynomial", "negative.first": 1.0, "negative.second": 0.0, "triplet": "constant"}
 FIRST = (
-    PLAIN | SCALES | {"triplet": "sigmoid", "triplet.tau": 12.0, "triplet.margin": 0.0},
-    PLAIN
-    | SCALES
-    | {"mining.positive_scale": 9.0, "mining.negative_scale": 14.0, "triplet": "apart", "triplet.bias": 0.0},
-    PLAIN | SCALES | {"negative": "polynomial", "negative.first": 1.0, "negative.second": 0.0},
-    PLAIN | {"mining": "hardest", "positive": "polynomial", "positive.first": 1.0, "positive.second": 0.0},
+    {"mining": "softmax", "mining.positive_scale": 9.0, "mining.negative_scale": 14.0, "triplet": "apart"},
+    {"mining": "softmax", "mining.positive_scale": 12.0, "mining.negative_scale": 12.0, **LINEAR},
+    {"mining": "hardest", **LINEAR},
 )
-"""Where a search begins: InfoNCE, hardness-weighted InfoNCE, and linear pair weights of both minings."""
+"""Where a search begins besides the losses: hardness-weighted InfoNCE, and linear weights of negatives."""
 
 
 def any_objective(losses: Mapping[str, Objective]) -> Grammar:
@@ -68,20 +59,20 @@ def any_objective(losses: Mapping[str, Objective]) -> Grammar:
     """
     scales = {name: own_scales(loss) for name, loss in losses.items()}
 
-    def grammar(trial: BaseTrial, training: TrainingOptions) -> Proposal:
+    def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
         draw = _Draw(trial)
         trained = trained_with(training, {s.name: s.suggest(trial) for s in training_scales(training)})
         if draw.choice("weights", WEIGHTS) == "loss":
             name = draw.choice("loss", tuple(losses))
             own = {s.name: s.suggest(trial, f"{name}.") for s in scales[name]}
-            return Proposal(scaled(losses[name], own), trained)
+            return scaled(losses[name], own), trained
         pair = PairWeights(name=FOUND, positive=_shape(draw, "positive", -s_p), negative=_shape(draw, "negative", s_n))
         mining = _mining(draw)
         triplet = _triplet(draw, pair, mining)
         objective = composed(triplet, pair, mining, direction=_direction(draw))
         if refused := refusal(objective):
             raise ValueError(refused)
-        return Proposal(objective, trained)
+        return objective, trained
 
     return grammar
 
@@ -95,7 +86,7 @@ def losses_of_retrieval(losses: Iterable[Objective]) -> dict[str, Objective]:
 def first_trials(losses: Mapping[str, Objective], training: TrainingOptions) -> Iterator[dict[str, Any]]:
     """The parameters of trials that `any_objective` begins with: `FIRST`, and every loss at its own values."""
     own = {s.name: s.own for s in training_scales(training)}
-    yield from ({**parameters, **own} for parameters in FIRST)
+    yield from ({**PLAIN, **parameters, "triplet.bias": 0.0, **own} for parameters in FIRST)
     for name, loss in losses.items():
         yield {"weights": "loss", "loss": name, **{f"{name}.{s.name}": s.own for s in own_scales(loss)}, **own}
 

@@ -1,8 +1,8 @@
 """The winner of a search made simple: parts and constants left out, numbers fitted again and rounded.
 
-Every step is a trial of the search's own kind, of the same seed on the same fold, and is kept if it costs at most
-`TOLERANCE` of RSUM against what the steps before have left. So the whole costs more than one step; how much is measured
-over fresh seeds, where what is left stands beside the winner.
+Every step is a trial of the search's own kind, of the same seed on the same fold. It is kept if it costs at most
+`TOLERANCE` of RSUM against what the steps before have left, a refit if it gains. So the whole costs more than one step;
+how much is measured over fresh seeds, where what is left stands beside the winner.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[
         if parameters == left.params:
             continue
         trial = _tried(driver, search, f"{winner.number}: {what}", parameters)
-        rsum = None if trial is None else trial.value
-        is_refit = what.startswith("refit")
-        kept = trial is not None and rsum is not None and rsum >= (left.value or 0.0) - (0.0 if is_refit else TOLERANCE)
+        rsum, before = None if trial is None else trial.value, float(left.value or 0.0)
+        kept = rsum is not None and (rsum > before if what.startswith("refit") else rsum >= before - TOLERANCE)
         steps.append(Step(what, rsum, float("nan") if rsum is None else best - rsum, kept))
         if kept and trial is not None:
             left = trial
@@ -85,7 +84,10 @@ def _changes(winner: FrozenTrial) -> Iterator[tuple[str, Any]]:
         factors = {name: float(np.exp(SPREAD * rng.normal())) for name in sorted(winner.params)}
         yield f"refit {number + 1}", lambda given, by=factors: _mapped(winner, given, lambda n, x: x * by.get(n, 1.0))
     for digits in (2, 1):
-        yield f"{digits} digits", lambda given, d=digits: _mapped(winner, given, lambda n, x: float(f"{x:.{d}g}"))
+        yield (
+            f"{digits} digit{'s' if digits > 1 else ''}",
+            lambda given, d=digits: _mapped(winner, given, lambda n, x: float(f"{x:.{d}g}")),
+        )
 
 
 def _mapped(winner: FrozenTrial, given: Mapping[str, Any], change: Any) -> dict[str, Any]:

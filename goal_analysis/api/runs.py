@@ -279,16 +279,18 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
+    from goal_analysis.study.scales import scales_of
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
-    named = _by_name(objectives)
-    base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
+    values = {name: value_of(one) for name, one in _by_name(objectives).items()}
+    base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
+    for value in values.values():
+        scales_of(value, base.training, tuned)  # refused before a folder is made
     with Driver(Path(output), at_once=jobs) as driver:
         setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
-        return run_study(
-            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
-        )
+        searches = [tuning_of(name, value, setting, budget, tuned) for name, value in values.items()]
+        return run_study(driver, searches, seeds)
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:

@@ -237,16 +237,17 @@ def compare(
     """
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.runs import run_over_seeds
+    from goal_analysis.study.runs import by_seed, seed_jobs
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     with Driver(Path(output), at_once=jobs) as driver:
         driver.expect(len(named) * seeds)
-        found, failures = run_over_seeds(driver, Path(output), named, seeds)
+        jobs_of = seed_jobs(Path(output), named, seeds)
+        failures = driver.run(jobs_of.values())
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
-    return compared(found, next(iter(named)))
+    return compared(by_seed(jobs_of), next(iter(named)))
 
 
 def tune(

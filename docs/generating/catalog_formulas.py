@@ -98,7 +98,7 @@ def _line(line: str, knobs: set[str]) -> str:
 
 
 def _is_prose(token: str, knobs: set[str]) -> bool:
-    head = token.partition("_")[0]
+    head = token.rstrip("′").partition("_")[0]
     known = token in knobs or head in knobs or head in FUNCTIONS or head in WORDS
     return len(head) > 1 and head[0].isalpha() and not known and not set(head) & set(GREEK) and "_" not in token
 

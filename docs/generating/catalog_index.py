@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from generating.catalog_pictures import SMALL
+from generating.catalog_pictures import KINDS
 from losses_catalog.table import weights_tables
 
 if TYPE_CHECKING:
     from generating.catalog_pages import Entry
 
-COLUMNS = ("loss", "name", "family", "year", "integrable", "separable", "proxies", "in libraries")
+COLUMNS = ("loss", "family", "year", "integrable", "separable", "proxies", "in libraries")
 VERDICTS = {"yes": "gradient of a loss", "no": "gradient of no loss", "open": "undecided"}
 
 
@@ -36,12 +36,9 @@ def gallery_page(entries: Sequence[Entry]) -> str:
 
 
 def _shown(entry: Entry) -> str:
-    picture = f"[![{SMALL}: {entry.loss.title}]({entry.name}-small.png)]({entry.name}.md)"
+    picture = f"[![{KINDS['small']}: {entry.loss.title}]({entry.name}-small.png)]({entry.name}.md)"
     title = f"[{entry.loss.title}]({entry.name}.md)"
-    return (
-        f"```{{container}} one\n{picture}\n\n{title}\n\n"
-        f"*{VERDICTS[entry.integrable]}*\n```"
-    )
+    return f"```{{container}} one\n{picture}\n\n{title}\n\n*{VERDICTS[entry.integrable]}*\n```"
 
 
 def table_page(entries: Sequence[Entry]) -> str:
@@ -59,8 +56,7 @@ def table_page(entries: Sequence[Entry]) -> str:
 
 def _row(entry: Entry) -> str:
     cells = [
-        f"[{entry.loss.title}]({entry.name}.md)",
-        f"`{entry.name}`",
+        f"[{entry.loss.title}]({entry.name}.md) `{entry.name}`",
         entry.family,
         entry.year,
         entry.integrable,

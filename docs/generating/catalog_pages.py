@@ -16,7 +16,7 @@ import sympy as sp
 import goal_analysis as ga
 from generating.catalog_formulas import block, to_latex
 from generating.catalog_index import gallery_page, table_page
-from generating.catalog_pictures import KINDS
+from generating.catalog_pictures import KINDS, kinds_of
 from generating.neighbours import neighbours
 from generating.shipped import comparisons
 from goal_analysis.numeric.characteristics import (
@@ -31,7 +31,13 @@ from goal_analysis.numeric.characteristics import (
 from goal_analysis.numeric.measurement.measurement import DEAD
 from goal_analysis.pictures.weight_frames import field_frame, surface_frame
 from goal_analysis.symbolic.typesetting import latex, plain
-from goal_analysis.symbolic.typesetting.pages import integrability_page, latex_label, loss_page, to_markdown, weights_page
+from goal_analysis.symbolic.typesetting.pages import (
+    integrability_page,
+    latex_label,
+    loss_page,
+    to_markdown,
+    weights_page,
+)
 from losses_catalog import catalog, library_classes
 from losses_catalog.table import BIBLIOGRAPHY
 
@@ -119,7 +125,8 @@ def loss_text(entry: Entry, near: Sequence[Mapping[str, Any]]) -> str:
     written = block(docstring)
     before, _, after = docstring.partition(written)
     of_names = [f"`{loss.name}`", *(f"`{name}`" for name in entry.classes)]
-    pictures = "\n\n".join(f"![{said}: {loss.title}]({loss.name}-{kind}.png)" for kind, said in KINDS.items())
+    shown = [kind for kind in kinds_of(loss) if kind != "small"]
+    pictures = "\n\n".join(f"![{KINDS[kind]}: {loss.title}]({loss.name}-{kind}.png)" for kind in shown)
     sections = [
         f"# {loss.title}",
         " · ".join([*of_names, entry.family, entry.year]),
@@ -184,8 +191,12 @@ def _verdict(entry: Entry) -> Iterator[str]:
 
 def troubles(entry: Entry) -> dict[str, str]:
     """Where a loss attracts what it should repel, saturates, explodes, and where both of its weights vanish."""
-    said = {row.key: (row.label, str(row.value).split("; ")) for row in characteristics_page(entry.characteristics).rows}
-    wrong = [f"{label} {said[key][1][0]}" for label, key, action in _actions(entry) if action.effect is not Effect.RIGHT]
+    said = {
+        row.key: (row.label, str(row.value).split("; ")) for row in characteristics_page(entry.characteristics).rows
+    }
+    wrong = [
+        f"{label} {said[key][1][0]}" for label, key, action in _actions(entry) if action.effect is not Effect.RIGHT
+    ]
     flat, unbounded = ([], [])
     for key in ("triplet", "positive", "negative"):
         label, texts = said.get(key, ("", []))
@@ -307,9 +318,7 @@ def bibliography() -> dict[str, dict[str, str]]:
     >>> bibliography()["sun2020circle"]["year"]
     '2020'
     """
-    return {
-        key: dict(re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?$", text, re.MULTILINE)) for key, text in bibtex().items()
-    }
+    return {key: dict(re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?$", text, re.MULTILINE)) for key, text in bibtex().items()}
 
 
 def _linked(prose: str, loss: ga.Objective) -> str:

@@ -25,34 +25,37 @@ def comparisons(loss: ga.Objective, classes: Sequence[str]) -> list[str]:
         if title.partition("(")[0] in classes:
             anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
             found.append(
-                f"- [`{title}`](../../{SHIPPED.name}#{anchor}) of {library}, measured as a black box: {said['integrable']}. "
-                f"Nearest is {said['nearest']}."
+                f"- [`{title}`](../../{SHIPPED.name}#{anchor}) of {library}, measured as a black box. "
+                f"Integrable: {said['integrable']}. Nearest is {_unlinked(said['nearest'])}."
             )
-    for row in compared():
-        if row[0] == loss.name:
-            options = f" with {row[3]}" if row[3] else ""
-            ours = f"; ours with {row[1]}" if row[1] else ""
-            found.append(f"- {row[2]}{options} is [the same to 10⁻⁹](../../{ORACLES.name}) on {row[4]}{ours}.")
+    for name, ours, theirs, batch in compared():
+        if name.startswith(f"[{loss.name}]"):
+            settings = f"; ours with {ours}" if ours else ""
+            found.append(f"- {theirs} is [the same to 10⁻⁹](../../{ORACLES.name}) on {batch}{settings}.")
     if not found and classes:
         return [f"Libraries call it {', '.join(f'`{name}`' for name in classes)}, which was not compared."]
     return found or ["No library that was compared ships it."]
+
+
+def _unlinked(text: str) -> str:
+    return re.sub(r"\[(\w+)\]\([^)]*\)", r"\1", text)
 
 
 @cache
 def measured() -> list[tuple[str, str, dict[str, str]]]:
     """The library, the title and what was found of every section of the page of losses as they are shipped."""
     found, library = [], ""
-    for part in re.split(r"\n(?=## |\*[a-z])", SHIPPED.read_text("utf-8")):
-        if part.startswith("*"):
-            library = part.strip().strip("*").partition(",")[0]
-        elif part.startswith("## "):
-            title = part.splitlines()[0].removeprefix("## ")
+    for part in re.split(r"\n(?=##)", SHIPPED.read_text("utf-8")):
+        title = part.splitlines()[0].lstrip("# ")
+        if part.startswith("## "):
+            library = title.partition(",")[0]
+        elif part.startswith("### "):
             found.append((library, title, dict(re.findall(r"^- (\w+): (.*)$", part, re.MULTILINE))))
     return found
 
 
 @cache
 def compared() -> list[list[str]]:
-    """The rows of the tables of what has to be set for a library's class to be a loss: loss, ours, class, options, batch."""
+    """The rows of the tables of what has to be set for a library's class to be a loss: loss, ours, class, batch."""
     rows = re.findall(r"^\| (.*) \|$", ORACLES.read_text("utf-8"), re.MULTILINE)
-    return [[cell.strip() for cell in row.split("|")] for row in rows if row.count("|") == 4]
+    return [[cell.strip() for cell in row.split("|")] for row in rows if row.count("|") == 3 and row.startswith("[")]

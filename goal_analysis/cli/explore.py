@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import CatalogOption, SetOption, refuse, settings_of
+from goal_analysis.cli.options import CatalogOption, SetOption, progress_bar, refuse, settings_of
 from goal_analysis.cli.plot import chosen_objectives
 
 
@@ -55,5 +55,11 @@ def explore(
     from goal_analysis.study.report.exploring import explore as page
 
     shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
-    write_whole(output, page(shown, batch or (), labels, sys.argv))
+    with progress_bar("deriving", len(shown)) as advance:
+
+        def objective_of(text: str) -> ga.GradientObjective:
+            advance(text)
+            return shown[text]
+
+        write_whole(output, page(shown, objective_of, batch or (), labels, sys.argv))
     typer.echo(f"written to {output}")

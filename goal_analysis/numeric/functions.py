@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 import torch
@@ -53,7 +55,41 @@ def functions_of(objective: Objective) -> Functions:
         ValueError: an aggregator without a form on tensors.
         UnsupportedFunction: naming a function that programs do not know.
     """
-    values = tuple(objective.values().items())
+    return _functions(objective, tuple(objective.values().items()))
+
+
+def functions_with(objective: Objective, learned: tuple[Tensor, ...]) -> Functions:
+    """The functions of an objective that reads its learned hyperparameters from these numbers, in their order; they are
+    differentiable by them, and are for the dense way alone.
+    """
+    symbols = {h.symbol for h in objective.most_learned}
+    values = tuple((symbol, symbol if symbol in symbols else value) for symbol, value in objective.values().items())
+    return _with(_functions(objective, values), learned)
+
+
+def _with(part: Any, learned: tuple[Tensor, ...]) -> Any:
+    if isinstance(part, Formula):
+        return replace(part, learned=learned)
+    if isinstance(part, _Scaled):
+        return AGGREGATORS[part.name](*(_with(parameter, learned)() for parameter in part.parameters))
+    if isinstance(part, tuple):
+        return tuple(_with(one, learned) for one in part)
+    if isinstance(part, Functions | TermFunctions | SideFunctions | Relatives | Relative):
+        return replace(part, **{f.name: _with(getattr(part, f.name), learned) for f in fields(part)})
+    return part
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """An aggregator whose parameters are learned."""
+
+    name: str
+    parameters: tuple[Formula, ...]
+    enumerates: bool = False
+
+
+@lru_cache(maxsize=1024)
+def _functions(objective: Objective, values: Values) -> Functions:
     low, high = map(float, objective.similarity.window)
     return Functions(
         terms=tuple(_term(term, objective, values) for term in objective.terms),
@@ -193,10 +229,10 @@ def _side(
 ) -> SideFunctions:
     inner = undetach(side.inner)
     weight = safe_at_the_ends(undetach(side.slope(variable)), similarity, values)
-    at = dict(values)
+    at = {symbol: value for symbol, value in values if symbol != value}
     exact_inner, exact_weight = inner.subs(at), sp.sympify(weight).subs(at)
-    line = None
-    if exact_inner.is_polynomial(variable) and sp.degree(exact_inner, variable) == 1:
+    line, learned = None, len(at) < len(values)
+    if not learned and exact_inner.is_polynomial(variable) and sp.degree(exact_inner, variable) == 1:
         line = float(sp.diff(exact_inner, variable)), float(exact_inner.subs(variable, 0))
     return SideFunctions(
         aggregator=on_tensors(side.aggregator, values),
@@ -205,7 +241,9 @@ def _side(
         pool=side.pool.value,
         selection=side.selection,
         valued=formula(side.inner, (variable,), values),
-        hints=Hints(
+        hints=None
+        if learned
+        else Hints(
             rises=line is not None and line[0] > 0,
             constant=float(exact_weight) if exact_weight.is_number else None,
             line=line,
@@ -214,7 +252,7 @@ def _side(
     )
 
 
-def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
+def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors | Any:
     """An aggregator as tensors work it out.
 
     Raises:
@@ -227,6 +265,8 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
             f"aggregator: got {aggregator.name!r} without tensors but expected one of {', '.join(AGGREGATORS)}, or the "
             "same on tensors besides"
         )
+    if any(s == value and p.has(s) for s, value in values for p in aggregator.parameters):
+        return _Scaled(aggregator.name, tuple(formula(p, (), values) for p in aggregator.parameters))
     return AGGREGATORS[aggregator.name](*(float(p.subs(dict(values))) for p in aggregator.parameters))
 
 

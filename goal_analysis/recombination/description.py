@@ -155,6 +155,9 @@ class Description:
             characteristics_page(self.characteristics),
         )
 
+    def __repr__(self) -> str:
+        return f"Description({self.name}: {self.verdict.said}; {self.sign})"
+
     def _repr_markdown_(self) -> str:
         return to_markdown(self.pages)
 

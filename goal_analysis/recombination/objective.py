@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,12 +22,13 @@ from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.pairs import Rank
 from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
-from goal_analysis.numeric.functions import functions_of
+from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description, described
+from goal_analysis.recombination.learned import Learned
 from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -46,6 +46,8 @@ class GradientObjective(nn.Module):
 
     Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
     go through a module.
+
+    ``learned`` holds the hyperparameters that training moves, as parameters, see `Learned`; None where there are none.
 
     Args:
         objective: the value: a loss, or a recombination.
@@ -82,15 +84,19 @@ class GradientObjective(nn.Module):
             raise ValueError(refused)
         self.objective = objective
         self.refuse_nonfinite, self.match = refuse_nonfinite, match
+        self.learned = Learned(objective) if objective.learned else None
         self._warned = False
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
         quick = objective.direction is None and name in SCORES and match == Matches.of_image_ids
         self._measured = name if quick else None
 
-    @cached_property
+    @property
     def functions(self) -> Functions:
-        """The objective as the engine reads it."""
-        return functions_of(self.objective)
+        """The objective as the engine reads it, with what is learned as it is now."""
+        return self._functions(self.objective)
+
+    def _functions(self, objective: Objective) -> Functions:
+        return functions_of(objective) if self.learned is None else functions_with(objective, self.learned.numbers())
 
     @property
     def similarity(self) -> Similarity:
@@ -127,7 +133,7 @@ class GradientObjective(nn.Module):
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        if self._measured is not None:
+        if self._measured is not None and self.learned is None:
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
@@ -149,7 +155,8 @@ class GradientObjective(nn.Module):
         with torch.no_grad():
             w = self.weight_matrix(scores, matches)
             value = (w * scores).sum()
-        return Prescribed.apply(scores, None, w, None, value)
+        value = Prescribed.apply(scores, None, w, None, value)
+        return value if self.learned is None else value + self.learned.surrogate(scores, matches)
 
     @uncompiled
     def value(
@@ -225,16 +232,21 @@ class GradientObjective(nn.Module):
         of = loss_of(objective)
         if of is None:
             raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
-        return functions_of(safe_loss(of))
+        return self._functions(safe_loss(of))
 
     def extra_repr(self) -> str:
         """The objective in a line."""
         o = self.objective
         parts = [o.name, f"{o.reduction.value} over {o.anchors.value}", (o.direction or o.similarity).name]
-        return ", ".join([*parts, *(f"{h.name}={float(h.default):g}" for h in o.hyperparameters)])
+        values = {h.name: float(h.default) for h in o.hyperparameters} | (self.learned.values if self.learned else {})
+        return ", ".join([*parts, *(f"{name}={value:g}" for name, value in values.items())])
 
     def _repr_markdown_(self) -> str:
         return self.describe()._repr_markdown_()
+
+    def plot(self, kind: str | None = None) -> Any:
+        """Its picture, a matplotlib figure; see `goal_analysis.plot`."""
+        return self.objective.plot(kind)
 
     def replaced(self, **changes: Any) -> GradientObjective:
         """The objective with other fields of its value, or other ``settings``.
@@ -251,7 +263,11 @@ class GradientObjective(nn.Module):
         for name in changes:
             if name not in known:
                 raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
-        return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
+        found = GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
+        if self.learned is not None and found.learned is not None and found.learned.most == self.learned.most:
+            for name, parameter in self.learned.named_parameters():
+                found.learned.register_parameter(name, parameter)
+        return found
 
     def _check_scores(self, scores: Tensor, matches: object) -> None:
         if not isinstance(matches, Matches):
@@ -293,12 +309,14 @@ class GradientObjective(nn.Module):
             if moved is None:
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
-                return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
-            with torch.no_grad():
-                s = pairwise(similarity, x, y)
-                w = self.weight_matrix(s, matches)
-                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            return Prescribed.apply(x, y, *made)
+                value = Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
+            else:
+                with torch.no_grad():
+                    s = pairwise(similarity, x, y)
+                    w = self.weight_matrix(s, matches)
+                    made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
+                value = Prescribed.apply(x, y, *made)
+            return value if self.learned is None else value + self.learned.surrogate(s, matches, self.learned.ranks)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

@@ -101,6 +101,8 @@ class AcrossProcesses(nn.Module):
         ranks = self.place[1]
         if ranks == 1:
             return self.objective(image_embeddings, text_embeddings, image_ids, text_ids)
+        if self.objective.learned is not None:
+            self.objective.learned.ranks = ranks  # on each of which its whole gradient is made
         stated = self._exchanged_statements(image_embeddings, text_embeddings, image_ids, text_ids)
         images, texts = [s[1] for s in stated], [s[2] for s in stated]
         joined_images = self._joined(image_embeddings, images)

@@ -139,7 +139,8 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
         if own == bound or h.symbol not in of_triplets | of_aggregates:
             continue
         if h.domain.start >= 0 and h.domain.left_open:
-            found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), 3 * own))
+            high = min(3 * own, float(h.domain.end))
+            found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), high))
         else:
             ends = sorted((0.0, 2 * own if own < 0 else max(2 * own, 0.2)))
             low, high = max(float(h.domain.start), ends[0]), min(float(h.domain.end), ends[1])

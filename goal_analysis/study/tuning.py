@@ -103,6 +103,9 @@ class Outcome:
     trials: pd.DataFrame
     failures: tuple[Failure, ...]
 
+    def __repr__(self) -> str:
+        return f"Outcome({len(self.trials)} trials, {len(self.failures)} failed; {self.comparison!r})"
+
     @property
     def comparison(self) -> Comparison:
         """That on the first data."""

@@ -11,6 +11,7 @@ prescribed instead. An objective in which nothing is prescribed is a loss.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -19,6 +20,7 @@ from typing import Any
 
 import sympy as sp
 
+from goal_analysis.declarations import number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
@@ -248,6 +250,8 @@ class Objective(Displayed):
         direction: along what the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
+        learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
+            positive is moved by its logarithm. Text is read too, with ``+`` between several.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
         note: what a reader has to know besides.
 
@@ -279,6 +283,7 @@ class Objective(Displayed):
     reduction: Reduction = Reduction.MEAN
     direction: Any = None
     relative: tuple[RelativeSimilarity, ...] = ()
+    learned: tuple[str, ...] = ()
     proxies: bool = False
     note: str = field(default="", compare=False)
 
@@ -293,6 +298,9 @@ class Objective(Displayed):
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
+        given = self.learned.split("+") if isinstance(self.learned, str) else self.learned
+        object.__setattr__(self, "learned", tuple(re.sub(r"\s", "", text) for text in given if text.strip()))
+        _ = self.most_learned
         for i, term in enumerate(self.terms):
             self._check_term(term, f"{owner}: terms[{i}]")
         unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative)
@@ -387,6 +395,25 @@ class Objective(Displayed):
         return all(term.is_loss for term in self.terms)
 
     @property
+    def most_learned(self) -> dict[Hyperparameter, float]:
+        """The hyperparameters that training moves, and the most that each becomes."""
+        known, found = {h.name: h for h in self.hyperparameters}, {}
+        for text in self.learned:
+            name, bounded, most = text.partition("<=")
+            where = f"{self.owner}: learned"
+            if name not in known or known[name] in found:
+                expected = f"one of {one_of(known, name)}, each once" if known else "none: it has no hyperparameters"
+                raise ValueError(f"{where}: got {name!r} but expected {expected}")
+            h = known[name]
+            try:
+                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end)
+            except ValueError as problem:
+                raise ValueError(f"{where}: {problem}") from None
+            if found[h] < h.default:
+                raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
+        return found
+
+    @property
     def reads_carried(self) -> bool:
         """Whether a formula reads what pairs carry, ``y_p`` or ``y_n``."""
         return bool(used_symbols(self.terms) & set(CARRIED))
@@ -424,6 +451,8 @@ class Objective(Displayed):
         given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
         used = used_symbols(terms, given["relative"])
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
+        names = {h.name for h in given["hyperparameters"]}
+        given.setdefault("learned", tuple(one for one in self.learned if one.partition("<=")[0] in names))
         return replace(self, terms=tuple(terms), **given)
 
     @property

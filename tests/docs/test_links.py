@@ -13,7 +13,7 @@ PAGES = [ROOT / "README.md", ROOT / "losses_catalog" / "README.md"]
 PAGES += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "generated" not in path.parts]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-PICTURE = re.compile(rf"({'|'.join(loss.name for loss in catalog)})-(field|triplet|pair|small)\.png")
+PICTURE = re.compile(rf"({'|'.join(loss.name for loss in catalog)})-(pair|triplet|field|flow|small)\.png")
 BLOCKS = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 

@@ -136,6 +136,9 @@ def test_any_aggregators_and_pools_combine(of_positives: Aggregator, pool: Pool)
 UNTILED = {"ranked_list"}
 """Its aggregator of negatives has no sum to be taken tile by tile."""
 
+every_plain_loss = pytest.mark.parametrize("loss", [loss for loss in catalog if loss.plain], ids=lambda loss: loss.name)
+"""The others, whose terms compare pairs or are counted over the batch, keep the matrix."""
+
 TILES = ((16, 12), (40, 7), (5, 60), (64, 64))
 N = 40
 IDS = {
@@ -248,7 +251,7 @@ def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str)
 
 
 @pytest.mark.parametrize("ids", IDS)
-@every_loss
+@every_plain_loss
 def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     if not quick_way(loss):
         return
@@ -268,7 +271,7 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
 
 
 @pytest.mark.parametrize("ids", IDS)
-@every_loss
+@every_plain_loss
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     of_rows, of_columns, _ = IDS[ids]
     x, y, pairs = embeddings(ids)
@@ -318,7 +321,7 @@ def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
 
 
-@every_loss
+@every_plain_loss
 def test_other_matches_are_seen(loss: Objective) -> None:
     functions = functions_of(loss)
     x, y, pairs = embeddings("captions")
@@ -329,7 +332,7 @@ def test_other_matches_are_seen(loss: Objective) -> None:
     assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
 
 
-@every_loss
+@every_plain_loss
 def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
     """Halves, so that equal pairs have exactly equal scores whatever the order of summing."""
     functions = functions_of(loss)
@@ -404,10 +407,10 @@ def counted(loss: Objective, s: Tensor, matches: Matches) -> Tensor | int:
     if loss.reduction in (Reduction.SUM, Reduction.MEAN):
         return 1 if loss.reduction is Reduction.SUM else len(s)
     above_zero = step(sp.sympify(term.outer) - sp.Rational(1, 10**30))
-    counts = term.with_sides(
-        lambda side, _: replace(side, aggregator=EACH) if side.aggregator.enumerates else side,
-        outer=sp.S.One if loss.reduction is Reduction.MEAN_EACH else above_zero,
-    )
+    counts = replace(term, outer=above_zero)
+    if loss.reduction is Reduction.MEAN_EACH:
+        counts = replace(term, outer=sp.S.One, named=())
+    counts = counts.with_sides(lambda side, _: replace(side, aggregator=EACH) if side.aggregator.enumerates else side)
     return loss_value(loss.of_terms((counts,), reduction=Reduction.SUM), s, matches).clamp(min=1)
 
 

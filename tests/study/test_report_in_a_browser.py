@@ -203,8 +203,7 @@ def exploring(started, drawn, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("explore")
     x = np.random.default_rng(0).normal(size=(2, 40, 6)).astype(np.float32)
     np.save(folder / "batch.npy", x)
-    objectives = {text: ga.objective(text) for text in EXPLORED}
-    (folder / "explore.html").write_text(explore(objectives, [folder / "batch.npy"]), "utf-8")
+    (folder / "explore.html").write_text(explore(EXPLORED, ga.objective, [folder / "batch.npy"]), "utf-8")
     return opened(started, (folder / "explore.html").as_uri()), x
 
 

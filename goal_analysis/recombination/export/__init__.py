@@ -59,6 +59,11 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     """
     module = objective if isinstance(objective, GradientObjective) else GradientObjective(objective)
     value = module.objective
+    if value.learned:
+        raise ValueError(
+            f"export: got {', '.join(value.learned)}, which is learned, but expected numbers: give learned=() to an "
+            "objective to have those that it begins with"
+        )
     class_name = _class_name(value.name) if name is None else name
     if not class_name.isidentifier() or keyword.iskeyword(class_name):
         raise ValueError(f"name: got {name!r} but expected an identifier, such as NcaLinear")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,24 @@ from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch_frames import pairs_frame, triplets_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.report import said, written
-from goal_analysis.study.report.objectives import Laid, objective_sections
+from goal_analysis.study.report.objectives import Laid, ObjectiveOf, objective_sections
 from goal_analysis.vse.data.precomp import open_features
 
 ROWS, DOTS = 2_000, 1_000  # embeddings of a batch that are read, and triplets that are drawn
 
 
 def explore(
-    objectives: Mapping[str, GradientObjective],
+    texts: Iterable[str],
+    objective_of: ObjectiveOf,
     files: Sequence[Path] = (),
     labels: Path | None = None,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on objectives, by their lines.
+    """The page on objectives.
 
     Args:
-        objectives: what is shown.
+        texts: their lines, or what they are called.
+        objective_of: what makes an objective of one of these.
         files: of a batch, as ``.npy``: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``,
             row i of the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels.
         labels: a ``.npy`` of whole numbers, or a text with a label a line.
@@ -41,7 +43,7 @@ def explore(
     laid = _batch(files, labels) if files else None
     return written(
         "explore.html",
-        objectives=objective_sections(objectives, objectives.__getitem__, laid),
+        objectives=objective_sections(texts, objective_of, laid),
         command=said(command),
     )
 

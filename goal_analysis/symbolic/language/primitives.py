@@ -102,6 +102,8 @@ class step(_Primitive):
         sign = _sign(x)
         if sign is not None:
             return sp.Rational(1 + sign, 2)
+        if isinstance(x, hinge):
+            return cls(x.args[0])
         if x.is_Mul:
             signed = [factor for factor in x.args if not factor.is_positive]
             return cls(sp.Mul(*signed)) if len(signed) < len(x.args) else None

@@ -45,7 +45,7 @@ Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _BESIDES = {symbol.name: symbol for symbol in (count_p, count_n, y_p, y_n)}
-_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
+_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "learned", "proxies", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _OTHERS = {"positive": other_positive, "negative": other_negative}
@@ -78,7 +78,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         name: an identifier.
         mapping: either form, with ``hyperparameters`` (a number, whose domain is ``(0, inf)`` if it is
             positive and else the reals, or a table of ``default``, ``domain`` and ``meaning``), ``title``,
-            ``reference``, ``similarity``, ``anchors``, ``reduction``, ``proxies`` and ``note``.
+            ``reference``, ``similarity``, ``anchors``, ``reduction``, ``learned``, ``proxies`` and ``note``.
 
     Raises:
         FormulaError: a formula is not understood; it shows the place.
@@ -100,6 +100,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         hyperparameters=hyperparameters,
         reference=_reference(table),
         **{name: table.choice(name, words) for name, words in WORDS.items() if name in table},
+        learned=table.read("learned", str | list[str], ()),
         proxies=table.read("proxies", bool, False),
         note=table.text("note", ""),
     )
@@ -119,6 +120,7 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
         "reduction": loss.reduction.value,
+        **({"learned": list(loss.learned)} if loss.learned else {}),
         "proxies": loss.proxies,
         "note": loss.note,
     }

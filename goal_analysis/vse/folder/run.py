@@ -23,6 +23,7 @@ from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load,
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
     LOG,
+    RESULT,
     RUN,
     RunData,
     RunError,
@@ -42,7 +43,7 @@ from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
 
-TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
+TOKENIZER, ARCHITECTURE = "tokenizer.json", "architecture.json"
 PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")  # whose versions are kept
 
 

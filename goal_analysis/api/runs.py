@@ -240,17 +240,18 @@ def compare(
     """
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.runs import run_over_seeds
+    from goal_analysis.study.runs import by_seed, seed_jobs
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     measured = measured_on(split, next(iter(named.values())))
     with Driver(Path(output), at_once=jobs) as driver:
         driver.expect(len(named) * seeds)
-        found, failures = run_over_seeds(driver, Path(output), named, seeds, measured)
+        jobs_of = seed_jobs(Path(output), named, seeds)
+        failures = driver.run(jobs_of.values())
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
-    return compared(found, next(iter(named)))
+    return compared(by_seed(jobs_of, measured), next(iter(named)))
 
 
 def measured_on(split: str, experiment: Experiment) -> Callable[[Path], float]:
@@ -293,16 +294,18 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
+    from goal_analysis.study.scales import scales_of
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
-    named = _by_name(objectives)
-    base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
+    values = {name: value_of(one) for name, one in _by_name(objectives).items()}
+    base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
+    for value in values.values():
+        scales_of(value, base.training, tuned)  # refused before a folder is made
     with Driver(Path(output), at_once=jobs) as driver:
         setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
-        return run_study(
-            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
-        )
+        searches = [tuning_of(name, value, setting, budget, tuned) for name, value in values.items()]
+        return run_study(driver, searches, seeds)
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:

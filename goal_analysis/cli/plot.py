@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
+from goal_analysis.cli.options import (
+    CatalogOption,
+    SetOption,
+    check_runs,
+    losses,
+    objective_of,
+    of_formula,
+    refuse,
+    settings_of,
+    with_progress,
+)
 from goal_analysis.files import folder_name
 from goal_analysis.pictures import FORMATS, KINDS
 
@@ -34,7 +44,7 @@ def plot(
         list[str] | None,
         typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
-    kind: Annotated[str, typer.Option(help="pair, triplet, field, portrait, compare or all.")] = ALL,
+    kind: Annotated[str, typer.Option(help="pair, triplet, field, flow, portrait, compare or all.")] = ALL,
     every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
         str | None,
@@ -70,16 +80,17 @@ def plot(
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
+        check_runs(runs)
         written = plot_runs(runs, data, output, form)
     else:
-        chosen = _chosen(names or [], every, formula, settings_of(assignments), own)
+        chosen = chosen_objectives(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
-def _chosen(
+def chosen_objectives(
     names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
 ) -> list[ga.Objective]:
     """The objectives to draw, each with its own settings."""
@@ -111,13 +122,14 @@ def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Pat
     tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
     tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
     if len(chosen) < SEVERAL:
-        return [path for task in tasks for path in task()]
+        return [path for task in with_progress(tasks, "drawing", len(tasks)) for path in task()]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(min(cores, 8), get_context("spawn")) as pool:
-        return [path for drawing in [pool.submit(task) for task in tasks] for path in drawing.result()]
+        drawings = with_progress([pool.submit(task) for task in tasks], "drawing", len(tasks))
+        return [path for drawing in drawings for path in drawing.result()]
 
 
 def draw_kinds(
@@ -125,7 +137,7 @@ def draw_kinds(
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
     from goal_analysis.pictures.canvas import save
-    from goal_analysis.pictures.weight_figures import figures
+    from goal_analysis.pictures.objective_figures import figures
 
     written = []
     for kind, figure in figures(ga.decompose(objective), objective.title, kinds):
@@ -176,7 +188,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     import pandas as pd
     import torch
 
-    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.canvas import fit, panels
     from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
@@ -194,11 +206,11 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
     figures = {"batch": _batch(model, split, scores)}
-    figure, [[ax]] = panels()
+    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
     places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
     draw_recall(places, ax, min(100, len(split.images)))
-    figures["recall"] = figure
+    figures["recall"] = fit(figure, f"{model.experiment.objective}: what is right among the first K, on {split.name}")
     return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
 
 
@@ -210,7 +222,7 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.pictures import batch_figures
     from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
-    from goal_analysis.pictures.canvas import panels
+    from goal_analysis.pictures.canvas import fit, panels
     from goal_analysis.pictures.weight_frames import span_of, surface_frame
 
     objective = ga.objective(model.experiment.objective)
@@ -222,10 +234,9 @@ def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
     anchors, weights = anchors_frame(pairs), ga.decompose(objective)
     weight = "T" if weights.separable else "w_n"
     surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
-    figure, axes = panels(2, 2, 3.8, 3.2)
+    figure, axes = panels(2, 2, 2.6, 2.6)
     batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
     batch_figures.draw_weight_distribution(pairs, axes[0, 1])
     batch_figures.draw_shares(anchors, axes[1, 0])
     batch_figures.draw_effective_negatives(anchors, axes[1, 1])
-    figure.suptitle(f"{model.experiment.objective} on {len(rows)} pairs of {split.name}", x=0.02, ha="left")
-    return figure
+    return fit(figure, f"{model.experiment.objective} on {len(rows)} pairs of {split.name}")

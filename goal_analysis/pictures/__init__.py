@@ -5,4 +5,4 @@ A module ``…_frames`` has functions that return pandas data frames. A module `
 """
 
 FORMATS = ("png", "svg", "pdf")  # of files
-KINDS = ("pair", "triplet", "field", "portrait")  # of pictures of one objective
+KINDS = ("pair", "triplet", "field", "flow", "portrait")  # of pictures of one objective

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -9,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from goal_analysis.pictures.batch_frames import CELLS, joint_frame
-from goal_analysis.pictures.style import INK, PULL, PUSH
-from goal_analysis.pictures.weight_figures import draw_surface
-from goal_analysis.pictures.weight_frames import reach
+from goal_analysis.pictures.style import INK, PULL, PUSH, weight_axis
+from goal_analysis.pictures.weight_figures import LETTERS, draw_surface
+from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
 
+COLOURS = {"positive": PULL, "negative": PUSH}
 SMALL = 8  # a weight this many powers of ten below the largest, or farther, is not drawn
 
 
@@ -38,11 +41,23 @@ def draw_joint(
     return ax
 
 
+def draw_pairs(pairs: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
+    """What every pair of a `pairs_frame` gets, over its similarity."""
+    colours = {f"{(pairs['kind'] == kind).sum():,} {kind}s": colour for kind, colour in COLOURS.items()}
+    kinds = pairs["kind"].map(dict(zip(COLOURS, colours, strict=True)))
+    looks = {"palette": colours, "hue_order": list(colours), "s": 4, "linewidth": 0, "alpha": 0.5, "rasterized": True}
+    sns.scatterplot(pairs, x="s", y="weight", hue=kinds, ax=ax, **looks)
+    weight_axis(ax, pairs["weight"], kinds, "weight in a batch")
+    ax.set_xlabel(fill(similarity_label("$s$", similarity, span_of(similarity, pairs["s"])), LETTERS))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), markerscale=3, handletextpad=0.1)
+    return ax
+
+
 def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
     """For every weight, the share of pairs that have at least this weight; positives beside negatives, log scales."""
     sizes = pairs["weight"].abs()
     floor = sizes.max() / 10**SMALL
-    for kind, symbol, colour in (("positive", "w^+", PULL), ("negative", "w^-", PUSH)):
+    for (kind, colour), symbol in zip(COLOURS.items(), ("w^+", "w^-"), strict=True):
         of_kind = sizes[pairs["kind"] == kind]
         left_out = (of_kind <= floor).mean() if len(of_kind) else 0.0
         below = "below" if of_kind.between(0, floor, inclusive="right").any() else "of them 0"
@@ -53,7 +68,7 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
         low, high = np.floor(shown.min()), np.ceil(shown.max())
         ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
     ax.set(
-        xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with at least it (log scale)"
+        xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with\nat least it (log scale)"
     )
     ax.set_ylim(10.0 ** min(np.floor(np.log10(ax.get_ylim()[0])), -1), 1.3)
     for axis in (ax.xaxis, ax.yaxis):

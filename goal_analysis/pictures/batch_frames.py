@@ -7,9 +7,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
+from goal_analysis.numeric.similarity import scores
+from goal_analysis.symbolic.objective import Objective
 
 TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
+PAIRS, DIM, NOISE = 256, 32, 1.0  # of a made-up batch; with so much noise a positive has a cosine around 0.7
 CELLS = 28  # cells of the joint histogram along each side of the square
 
 
@@ -35,6 +39,18 @@ def pairs_frame(
         columns = {"anchor": anchor, "candidate": candidate, "kind": kind, "s": s, "weight": sign * weight + 0.0}
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
+
+
+def made_up_pairs(objective: Objective, seed: int = 0) -> pd.DataFrame:
+    """What the pairs of a made-up batch get of an objective, its mining included: the `pairs_frame` of `PAIRS` random
+    unit vectors of `DIM` dimensions, each with a noisy copy of itself as its positive.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x, noise = torch.randn(2, PAIRS, DIM, generator=generator, dtype=torch.float64)
+    unit = torch.nn.functional.normalize
+    scored = scores(objective.similarity, unit(x), unit(x + NOISE * noise))
+    matches = Matches.of_pairs(PAIRS)
+    return pairs_frame(scored, weights_of_scores(objective, scored, matches), matches)
 
 
 def triplets_frame(pairs: pd.DataFrame) -> pd.DataFrame:

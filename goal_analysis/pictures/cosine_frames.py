@@ -79,6 +79,7 @@ OF_COSINES = {
     ),
 }
 
+DIFFERENCE = "difference"
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
 
 STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))  # of trajectories, as cosines
@@ -123,6 +124,20 @@ def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.Dat
     return pd.concat(found, ignore_index=True)
 
 
+def difference_frame(one: Objective, other: Objective) -> pd.DataFrame:
+    """The `comparison_frame` of two objectives, and as a third objective, `DIFFERENCE`, the first's shares minus the
+    second's, with the kinks of both.
+    """
+    frame = comparison_frame([one, other])
+    found = [frame]
+    for _, of in frame.groupby("weight", sort=False):
+        first, second = (part.reset_index(drop=True) for _, part in of.groupby("objective", sort=False))
+        kinks = second.filter(regex="^kink_").add_prefix("kink_of_other_")
+        both = pd.concat([first.drop(columns="value"), kinks], axis="columns")
+        found.append(both.assign(objective=DIFFERENCE, share=first["share"] - second["share"]))
+    return pd.concat(found, ignore_index=True)
+
+
 def gram_flow(
     weight_p: np.ndarray, weight_n: np.ndarray, u: np.ndarray, v: np.ndarray, c: np.ndarray
 ) -> Float64[np.ndarray, "3 count"]:
@@ -137,7 +152,7 @@ def gram_flow(
     return np.stack([du, dv, weight_p * (v - u * c) - weight_n * (u - v * c)])
 
 
-def portrait_frame(objective: Objective, rho: float = RHO, count: int = 121) -> pd.DataFrame:
+def flow_frame(objective: Objective, rho: float = RHO, count: int = 121) -> pd.DataFrame:
     """The velocity of (s_p, s_n) where ρ in [−1, 1] is one: ``s_p``, ``s_n``, ``ds_p``, ``ds_n``, and ``kink_0`` …."""
     if not -1 <= rho <= 1:
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")

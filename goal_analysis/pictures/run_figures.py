@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goal_analysis.numeric.student import mean_interval
-from goal_analysis.pictures.canvas import panels
+from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.run_frames import Records, log_frame
-from goal_analysis.pictures.style import FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style
+from goal_analysis.pictures.style import DASHES, FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style, weight_axis
 
 NAMES = {
     "rsum": "RSUM (of 600)",
@@ -28,17 +28,28 @@ NAMES = {
     **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
 }  # of columns of the log; others stand at an axis as they are
 
+SIDES = {"p": PULL, "n": PUSH}
+FOREMOST, LETTERS = 8, 56  # how many lines of a figure have colours of their own, and letters of a name in a line
+RETRIEVAL = "Retrieval on dev: mean over seeds, from four on with Student's 95 % interval"
 PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
 
 
-def draw_curves(frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch") -> Axes:
-    """A quantity along ``epoch`` or ``step``, a line an objective: its mean over seeds, the interval as a band."""
+def draw_curves(
+    frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch", foremost: Sequence[str] | None = None
+) -> Axes:
+    """A quantity along ``epoch`` or ``step``, a line an objective: its mean over seeds, the interval as a band.
+
+    Objectives that are not among the ``foremost``, if these are named, stand back without a name.
+    """
     found = frame[frame["quantity"] == quantity]
-    for place, (name, line) in enumerate(found.groupby("objective", sort=False)):
+    names = list(found["objective"].unique()) if foremost is None else list(foremost)
+    for name, line in ((str(name), line) for name, line in found.groupby("objective", sort=False)):
         seeds = int(line.groupby(along)["value"].count().max())
-        label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
-        mark = "o" if line[along].nunique() == 1 else None
-        _draw_line(line, ax, along, errorbar=mean_interval, label=label, marker=mark, **line_of(place))
+        looks: dict[str, Any] = {"color": FAINT, "linewidth": 0.6, "alpha": 0.6, "zorder": 1, "errorbar": None}
+        if name in names:
+            label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
+            looks = line_of(names.index(name)) | {"label": label, "errorbar": mean_interval}
+        _draw_line(line, ax, along, **looks)
     ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
     if quantity.endswith("_share"):  # what rounding makes of a share that never changes is no news
         ax.set_ylim(-0.02, 1.02)
@@ -53,21 +64,24 @@ def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
 
     The frame is a `log_frame` of the probes of one objective; of several seeds the mean of each quantile is shown.
     """
-    means = frame.groupby(["quantity", "step"], as_index=False)["value"].mean()
-    labels = {"s": ("$s_p$", "$s_n$"), "w": ("$|w^+|$", "$|w^-|$")}[quantity]
-    for side, colour, label in zip("pn", (PULL, PUSH), labels, strict=True):
-        line = means[means["quantity"].isin([f"{quantity}_{side}_q{level}" for level in (10, 50, 90)])]
-        mark = "o" if line["step"].nunique() == 1 else None
+    names = {f"{quantity}_{side}_q{level}": side for side in "pn" for level in (10, 50, 90)}
+    means = frame[frame["quantity"].isin(names)].groupby(["quantity", "step"], as_index=False)["value"].mean()
+    sides = means["quantity"].map(names)
+    for (side, colour), dash, kind in zip(SIDES.items(), DASHES, ("positives", "negatives"), strict=False):
         # Of three quantiles the middle one is their median, and the others are as far as they reach.
-        looks = {"estimator": "median", "errorbar": ("pi", 100), "label": label, "marker": mark, "color": colour}
-        _draw_line(line, ax, "step", **looks)
-    ax.set(xlabel="step", ylabel=f"{'similarity' if quantity == 's' else 'weight'}: median, 10 % to 90 %")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        looks = {"estimator": "median", "errorbar": ("pi", 100), "label": kind, "color": colour, "linestyle": dash}
+        _draw_line(means[sides == side], ax, "step", **looks)
+    ax.set_xlabel("step")
+    if quantity == "w":
+        weight_axis(ax, means["value"], means["quantity"].where(means["quantity"].str.endswith("q50")), "|weight|")
+    else:
+        ax.set_ylabel("similarity")
     return ax
 
 
 def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
-    sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, **looks)
+    mark = "o" if line[along].nunique() == 1 else None
+    sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, marker=mark, **looks)
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
@@ -76,7 +90,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
     The columns are ``objective`` and ``value``, a row a seed.
     """
     found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
-    labels = {name: f"{name} ({size})" for name, size in found["size"].items()}
+    labels = {name: textwrap.fill(f"{name}\u00a0({size})", LETTERS) for name, size in found["size"].items()}
     seeds = frame.assign(name=frame["objective"].map(labels))
     of = {"x": "value", "y": "name", "order": list(labels.values()), "ax": ax}
     sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
@@ -103,6 +117,70 @@ def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     return ax
 
 
+# --- whole figures --------------------------------------------------------------------------------
+
+
+@style()
+def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
+    """Whole figures of logs: ``retrieval`` and ``ranking`` of epochs, ``weights`` and ``quantiles`` of probes."""
+    figures: dict[str, Figure] = {}
+    epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
+    best = [(run.objective, best_rsum(run)) for run in runs]
+    best = pd.DataFrame(best, columns=["objective", "value"]).dropna()
+    ranked = list(best.groupby("objective")["value"].mean().sort_values(ascending=False).index)
+    if len(epochs):
+        figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch", ranked, RETRIEVAL)
+        lines = max(len(textwrap.wrap(name, LETTERS)) for name in ranked)
+        figure, [[ax]] = panels(1, 1, 3.6, 0.3 + (0.13 + 0.13 * lines) * len(ranked))
+        draw_ranking(best, ax)
+        figures["ranking"] = fit(figure, "The best epoch of every run")
+    if len(probes):
+        figures["weights"] = _curves(probes, PROBED, "step", ranked, "What a batch does, by the probe")
+        figures["quantiles"] = _quantiles(probes)
+    return figures
+
+
+def _curves(frame: pd.DataFrame, quantities: Sequence[str], along: str, ranked: Sequence[str], title: str) -> Figure:
+    """The quantities that change, side by side; the title names the others, and that lines stand back."""
+    spread = frame.groupby("quantity")["value"].agg(["min", "max"]).reindex(list(quantities)).dropna()
+    moves = spread["max"] - spread["min"] > 1e-6 * spread["max"].abs()
+    drawn = list(spread.index[moves]) or list(spread.index[:1])
+    still = [f"{NAMES[name]}: {spread['max'][name]:.3g} throughout" for name in spread.index if name not in drawn]
+    names = frame["objective"].unique()
+    foremost = [name for name in ranked if name in names][:FOREMOST] if len(names) > FOREMOST else None
+    if foremost:
+        still.append(f"in colour the best {FOREMOST} of {len(names)}, the others faint")
+    figure, [axes] = panels(1, len(drawn), 2.6, 2.1)
+    for ax, quantity in zip(axes, drawn, strict=True):
+        draw_curves(frame, ax, quantity, along, foremost)
+    _legend(figure, axes[0], 3.4 * len(drawn))
+    return fit(figure, "\n".join([title, *still]))
+
+
+def _quantiles(probes: pd.DataFrame) -> Figure:
+    names = list(dict.fromkeys(probes["objective"]))
+    beside = 1 if len(names) < FOREMOST / 2 else 2
+    figure, axes = panels(-(-len(names) // beside), 2 * beside, 2.3, 1.6)
+    for ax in axes.flat[2 * len(names) :]:
+        ax.set_visible(False)
+    for place, name in enumerate(names):
+        for quantity, ax in zip("sw", axes.flat[2 * place : 2 * place + 2], strict=True):
+            draw_quantiles(probes[probes["objective"] == name], ax, quantity)
+        axes.flat[2 * place].set_title(textwrap.fill(name, 40))
+    _legend(figure, axes[0, 0], 6.0)
+    return fit(figure, "What the pairs of a batch have and get, by the probe: median, and 10 % to 90 % as a band")
+
+
+def _legend(figure: Figure, ax: Axes, width: float) -> None:
+    """The legend below the figure, in as many columns as fit side by side."""
+    handles, labels = ax.get_legend_handles_labels()
+    longest = max(map(len, labels))
+    figure.legend(
+        handles, [textwrap.fill(label, 90) for label in labels], ncols=max(1, int(width / (0.6 + 0.07 * longest)))
+    )
+
+
+@style()
 def gallery_figure(frame: pd.DataFrame) -> Figure:
     """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
 
@@ -125,43 +203,7 @@ def gallery_figure(frame: pd.DataFrame) -> Figure:
             ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top")
         else:
             ax.imshow(np.clip(cell["item"], 0, 1), interpolation="nearest")
-    return figure
-
-
-# --- whole figures --------------------------------------------------------------------------------
-
-
-def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
-    """Whole figures of logs: ``retrieval`` and ``ranking`` of epochs, ``weights`` and ``quantiles`` of probes."""
-    figures: dict[str, Figure] = {}
-    with style():
-        epochs, probes = log_frame(runs, "epoch"), log_frame(runs, "probe")
-        if len(epochs):
-            figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch")
-            best = [(run.objective, best_rsum(run)) for run in runs]
-            best = pd.DataFrame(best, columns=["objective", "value"]).dropna()
-            figure, [[ax]] = panels(1, 1, 6.4, 1.2 + 0.32 * best["objective"].nunique())
-            draw_ranking(best, ax)
-            figures["ranking"] = figure
-        if len(probes):
-            figures["weights"] = _curves(probes, PROBED, "step")
-            names = list(dict.fromkeys(probes["objective"]))
-            figure, axes = panels(len(names), 2)
-            for row, name in zip(axes, names, strict=True):
-                for ax, quantity in zip(row, ("s", "w"), strict=True):
-                    draw_quantiles(probes[probes["objective"] == name], ax, quantity)
-                row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
-            figures["quantiles"] = figure
-    return figures
-
-
-def _curves(frame: pd.DataFrame, quantities: Sequence[str], along: str) -> Figure:
-    figure, axes = panels(1, len(quantities))
-    for ax, quantity in zip(axes[0], quantities, strict=True):
-        draw_curves(frame, ax, quantity, along)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2)
-    return figure
+    return fit(figure, "Queries with what was retrieved, most similar first: ✓ marks what is right")
 
 
 def best_rsum(run: Records) -> float | None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from numpy.typing import ArrayLike
 
-INK, FAINT = "#222222", "#8c8c8c"  # of text and axes, and of what stands back
+INK, FAINT, CALM = "#222222", "#8c8c8c", "#f2f2f2"  # of text and axes, of what stands back, and of an even ground
 PULL, PUSH = "#0072B2", "#D55E00"  # of what concerns positives, and of what concerns negatives
 RIGHT, WRONG = "#009E73", "#B3B3B3"  # of a retrieved item that matches, and of one that does not
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
@@ -26,6 +28,7 @@ SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negativ
 LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
 CONTOURS = 7  # of a linear scale
 DECADES = 4  # how many powers of ten a logarithmic scale shows
+SEEN = 20.0  # on a linear axis what stays below one part in so many of the largest cannot be told from zero
 PEAK = 3.0  # a largest value more than so many times as large as all but a hundredth of the values is clipped
 
 _SETTINGS: dict[str, Any] = {
@@ -174,3 +177,18 @@ def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
         note = f"symlog scale, linear within ±{floor:.2g}"
         return Scale(-top, top, "symlog", floor, (*-powers[::-1], *powers), "neither", note)
     return Scale(floor, top, "log", floor, tuple(powers), "min", f"log scale, clipped below {floor:.2g}")
+
+
+def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> None:
+    """The upright axis of weights of several kinds: linear, or logarithmic down to a floor, where one kind could not be
+    told from zero beside another.
+    """
+    tops = values.abs().groupby(kinds).max()
+    tops = tops[tops > 0]
+    if len(tops) and tops.max() > SEEN * tops.min():
+        floor = 10.0 ** np.floor(np.log10(tops.min() / SEEN))
+        ax.set_yscale("symlog", linthresh=floor)
+        if values.min() >= 0:
+            ax.set_ylim(-floor / 2, 2 * values.max())
+        label += f"\n(linear within ±{floor:.2g})"
+    ax.set_ylabel(label)

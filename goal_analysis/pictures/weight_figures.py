@@ -1,74 +1,34 @@
-"""An objective drawn: pair weights, surfaces, field, phase portrait; many beside each other; and whole figures."""
+"""An objective drawn on Axes: pair weights, surfaces, the field, and where descent carries triplets."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
-import sympy as sp
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 
-from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.canvas import panels
-from goal_analysis.pictures.cosine_frames import (
-    OF_COSINES,
-    RHO,
-    comparison_frame,
-    portrait_frame,
-    trajectories_frame,
-)
-from goal_analysis.pictures.style import DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, style, top_of
+from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
 from goal_analysis.pictures.weight_frames import (
-    Objective,
     arrow_frame,
-    curl_frame,
-    field_frame,
-    field_of,
     is_bounded,
     matrix,
-    pair_frame,
     reach,
     regions,
+    similarity_label,
     span_of,
-    surface_frame,
     thin_grid,
-    weights_of,
 )
-from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
-EVERY = 8  # of so many samples in a row of a portrait one has an arrow
-LETTERS, LINE = 13, 0.17  # letters of a title to an inch, and the height of its lines in inches
-PANEL, GAP = 1.0, 0.12  # of a comparison: the side of one panel, and the gap between w⁺ and w⁻, in inches
-BLOCK, ROW = 2 * PANEL + GAP + 0.4, PANEL + 0.25  # of a comparison: from pair to pair, and from row to row
-LEFT, SIDE, BELOW, ABOVE = 0.5, 1.0, 0.5, 0.4  # of a comparison: the margins
+LETTERS = 26  # of a label in a line
+EVERY = 8  # of so many samples in a row of a flow one has an arrow
 
 
 # --- the square of (s_p, s_n) ---------------------------------------------------------------------
-
-
-def similarity_label(
-    symbol: str, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
-) -> str:
-    r"""A similarity's symbol with its range, for an axis; where there is no range, with what is drawn of it.
-
-    >>> similarity_label("s_p")
-    '$s_p \\in [-1, 1]$'
-    >>> similarity_label("s", Similarity("log_ratio", "log p/q", -sp.oo, sp.oo), (-4.0, 4.0))
-    '$s \\in (-\\infty, \\infty)$, drawn from $-4$ to $4$'
-    """
-    ends = similarity.opposite, similarity.identical
-    if is_bounded(similarity):
-        return rf"${symbol} \in {list(ends)}${of}"
-    low, high = span or span_of(similarity)
-    interval = sp.latex(sp.Interval(*ends)).replace(r"\left", "").replace(r"\right", "")
-    return rf"${symbol} \in {interval}$, drawn from ${low:.3g}$ to ${high:.3g}${of}"
 
 
 def similarity_axes(
@@ -76,8 +36,8 @@ def similarity_axes(
 ) -> Axes:
     """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
     span = span or span_of(similarity)
-    ax.set(xlim=span, ylim=span, aspect="equal")
-    ax.set(xlabel=similarity_label("s_p", similarity, span, of), ylabel=similarity_label("s_n", similarity, span, of))
+    labels = [fill(similarity_label(symbol, similarity, span) + of, LETTERS) for symbol in ("$s_p$", "$s_n$")]
+    ax.set(xlim=span, ylim=span, aspect="equal", xlabel=labels[0], ylabel=labels[1])
     if is_bounded(similarity):
         ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
     return ax
@@ -98,10 +58,9 @@ def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> Sc
 
 
 def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
-    """The scale beside ``ax``, with its note after the label."""
-    room = " " if len(label) < 20 else "\n"
-    label += f"{room}({scale.note})" if scale.note else ""
-    bar = ax.figure.colorbar(colours, ax=ax, extend=scale.extend, label=label, fraction=0.05, pad=0.04)
+    """The scale beside ``ax``, as tall as that, with its note after the label."""
+    label += f"{' ' if len(label + scale.note) < LETTERS else chr(10)}({scale.note})" if scale.note else ""
+    bar = ax.figure.colorbar(colours, cax=ax.inset_axes((1.04, 0, 0.05, 1)), extend=scale.extend, label=label)
     bar.outline.set_visible(False)
     if scale.kind == "symlog":
         bar.set_ticks(list(scale.marks))
@@ -178,25 +137,35 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     if clipped:
         ax.set_ylim(-1.05 * top if (frame["value"] < 0).any() else -0.05 * top, 1.05 * top)
     label = f"weight (clipped at {top:.2g})" if clipped else "weight"
-    span = span_of(similarity)
-    ax.set(xlim=span, xlabel=similarity_label("s", similarity, span), ylabel=label)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.6, columnspacing=1.2)
+    span, sides = span_of(similarity), frame["weight"].str[-1].unique()
+    symbol = f"$s_{sides[0]}$" if len(sides) == 1 else "$s$"
+    ax.set(xlim=span, xlabel=fill(similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), handlelength=1.6, columnspacing=1.2)
     return ax
 
 
 def draw_surface(
-    frame: pd.DataFrame,
-    ax: Axes,
-    weight: str = "T",
-    similarity: Similarity = COSINE,
+    frame: pd.DataFrame, ax: Axes, weight: str | Sequence[str] = "T", similarity: Similarity = COSINE
 ) -> Axes:
-    """A `goal_analysis.pictures.weight_frames.surface_frame` in colours, with contours, and with its kinks dashed."""
-    scale = scale_of(frame["value"])
+    """A `goal_analysis.pictures.weight_frames.surface_frame` in colours, with contours, and with its kinks dashed.
+
+    The weight, or the weights that are equal, name it. Of a weight that is one number everywhere, the number is
+    written and no scale is drawn.
+    """
+    label = " = ".join(f"${LABELS[name]}$" for name in ([weight] if isinstance(weight, str) else weight))
+    similarity_axes(ax, similarity, reach(frame))
+    values = frame["value"]
+    if values.notna().all() and np.ptp(values) <= 1e-9 * values.abs().max():
+        ax.set_facecolor(CALM)
+        ax.text(
+            0.5, 0.5, f"{label} = {values.mean():.3g}\neverywhere", transform=ax.transAxes, ha="center", va="center"
+        )
+        return ax
+    scale = scale_of(values)
     colours = draw_colours(frame, "value", ax, scale)
     draw_contours(frame, "value", ax, scale.levels)
     draw_kinks(frame, ax)
-    similarity_axes(ax, similarity, reach(frame))
-    draw_colourbar(colours, ax, scale, f"${LABELS[weight]}$")
+    draw_colourbar(colours, ax, scale, label)
     return ax
 
 
@@ -229,8 +198,8 @@ def draw_field(
     return similarity_axes(ax, similarity)
 
 
-def draw_portrait(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
-    """Arrows of a `portrait_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
+def draw_flow(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
+    """Arrows of a `flow_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
     some = thin_grid(frame, EVERY)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
@@ -245,94 +214,3 @@ def draw_portrait(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, sim
     similarity_axes(ax, COSINE if similarity == DOT else similarity, of=", unit vectors" if similarity == DOT else "")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.4, columnspacing=1.0)
     return ax
-
-
-def comparison_figure(objectives: Sequence[Objective]) -> Figure:
-    """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, in columns that make the page even."""
-    frame = comparison_frame(objectives)
-    names = list(frame["objective"].unique())
-    blocks = max(1, round(math.sqrt(len(names) / 3)))
-    rows = math.ceil(len(names) / blocks)
-    low = -1.0 if (frame["share"] < 0).any() else 0.0
-    levels = tuple(level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if level > low)
-    scale = Scale(low, 1.0, levels=levels, extend="both" if low else "max", note=f"poles clipped at {'±' * bool(low)}1")
-    width, height = blocks * BLOCK + LEFT + SIDE, rows * ROW + BELOW + ABOVE
-    with style():
-        figure = Figure(figsize=(width, height))  # every place is known, so that no layout has to be searched for
-        for (name, weight), panel in frame.groupby(["objective", "weight"], sort=False):
-            place, column = names.index(name), int(weight == "w_n")
-            block, row = divmod(place, rows)
-            corner = (LEFT + block * BLOCK + column * (PANEL + GAP), height - ABOVE - row * ROW - PANEL)
-            ax = figure.add_axes((corner[0] / width, corner[1] / height, PANEL / width, PANEL / height))
-            own = panel.dropna(axis="columns", how="all").reset_index(drop=True)
-            draw_colours(own, "share", ax, scale)
-            draw_contours(own, "share", ax, scale.levels, width=0.35)
-            draw_kinks(own, ax)
-            ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-            last = row == rows - 1 or place == len(names) - 1
-            ax.tick_params(labelbottom=last, labelleft=column == 0, labelsize=6, length=2)
-            ax.text(0, 1.04, str(name) if column == 0 else "", transform=ax.transAxes, fontsize=6.5)
-            if row == 0:
-                ax.set_title(f"${LABELS[str(weight)]}$", fontsize=8, pad=12, loc="center")
-        tall = min(height - ABOVE - BELOW, 3.0)
-        beside = figure.add_axes((1 - (SIDE - 0.05) / width, 1 - (ABOVE + tall) / height, 0.1 / width, tall / height))
-        bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=beside, extend=scale.extend)
-        bar.set_label(f"share of the loss's largest weight\n({scale.note})", fontsize=7)
-        bar.outline.set_visible(False)
-        middle = (LEFT + (width - SIDE)) / 2 / width
-        figure.supxlabel(r"$\cos(a, p) \in [-1, 1]$", fontsize=8, x=middle, y=0.08 / height)
-        figure.supylabel(r"$\cos(a, n) \in [-1, 1]$", fontsize=8, x=0.05 / width)
-    return figure
-
-
-# --- whole figures --------------------------------------------------------------------------------
-
-
-def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a portrait needs a
-    similarity that is a function of the cosine. A kind that there is not is a ValueError.
-    """
-    field = field_of(objective)
-    values = [f"{h.name}\u00a0=\u00a0{float(field.values()[h.symbol]):g}" for h in field.hyperparameters]
-    values += [f"{relative.symbol} = 0" for relative in field.relative]
-    if kinds is None:
-        kinds = KINDS if field.similarity in OF_COSINES else KINDS[:-1]
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
-        with style():
-            figure, said = _figure(objective, kind)
-            width, height = figure.get_size_inches()
-            lines = [title, *textwrap.wrap(", ".join(values), int(LETTERS * width)), *said]
-            # The title grows upwards: the picture below it keeps its size.
-            figure.set_size_inches(width, height + LINE * len(lines))
-            share = height / figure.get_figheight()
-            figure.subplots_adjust(bottom=figure.subplotpars.bottom * share, top=figure.subplotpars.top * share)
-            figure.suptitle("\n".join(lines), x=0.1 / width, y=1 - 0.08 / figure.get_figheight(), ha="left")
-        yield kind, figure
-
-
-def _figure(objective: Objective, kind: str) -> tuple[Figure, list[str]]:
-    """A picture, and what its title says besides the values."""
-    field = field_of(objective)
-    if kind == "pair":
-        above = 0.85 if field.factors is None else 0.45
-        figure, [[ax]] = panels(1, 1, 3.4, 2.35 + above, (0.6, 0.15, 0.5, above))
-        draw_pair_weights(pair_frame(objective), ax, field.similarity)
-        return figure, []
-    if kind == "triplet":
-        weights = [name for name in ("T", "w_p", "w_n") if name in weights_of(objective)]
-        figure, [axes] = panels(1, len(weights), 3.7, 3.0, (0.65, 0.75, 0.5, 0.2))
-        for weight, ax in zip(weights, axes, strict=True):
-            draw_surface(surface_frame(objective, weight), ax, weight, field.similarity)
-        return figure, []
-    if kind == "field":
-        verdict = integrability(objective)
-        curl = curl_frame(objective, verdict=verdict)
-        scale_beside = 0.95 if curl["curl"].any() else 0.2
-        figure, [[ax]] = panels(1, 1, 3.25 + scale_beside, 3.55, (0.65, scale_beside, 0.5, 0.45))
-        draw_field(field_frame(objective), curl, ax, field.similarity)
-        return figure, [verdict.said]
-    figure, [[ax]] = panels(1, 1, 3.45, 3.65, (0.65, 0.2, 0.6, 0.45))
-    draw_portrait(portrait_frame(objective), trajectories_frame(objective), ax, field.similarity)
-    return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]

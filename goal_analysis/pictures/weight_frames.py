@@ -21,7 +21,6 @@ from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
 from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, kinks_of, vanishes_on_kink
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.weight import WeightField
@@ -29,7 +28,6 @@ from goal_analysis.symbolic.weight import WeightField
 Objective = Decomposition | WeightField
 
 CURVE, SURFACE, ARROWS = 401, 161, 15  # samples along a curve, along a side of a surface, and arrows along a side
-MOVED, STEPS = 33, 9  # samples along a side where a hyperparameter moves, and how many values it takes
 SLICES = (0.25, 0.5, 0.75)  # where on its range the other similarity is held, for weights that read both
 NOT_FINITE = [np.inf, -np.inf]
 OFF = (1e-7, 3e-7)  # by which shares of the range samples of s_p and of s_n are moved
@@ -95,6 +93,19 @@ def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None =
     return low, high if similarity.identical.is_finite else float(reached.max())
 
 
+def similarity_label(symbol: str, similarity: Similarity, span: tuple[float, float] | None = None) -> str:
+    r"""A similarity's symbol and name with its range, for an axis; where there is no range, with what is drawn of it.
+
+    >>> from goal_analysis.symbolic.language.similarity import COSINE, DOT
+    >>> similarity_label("$s_p$", COSINE), similarity_label("s_n", DOT, (-4.0, 4.0))
+    ('$s_p$, cosine in [−1, 1]', 's_n, dot, drawn from −4 to 4')
+    """
+    bounded = is_bounded(similarity)
+    low, high = (f"{end:.3g}".replace("-", "−") for end in (not bounded and span) or span_of(similarity))
+    reach = f" in [{low}, {high}]" if bounded else f", drawn from {low} to {high}"
+    return f"{symbol}, {similarity.name.replace('_', ' ')}{reach}"
+
+
 def centres(span: tuple[float, float], count: int, off: float = 0.0) -> Float64[np.ndarray, " count"]:
     """The middles of ``count`` equal cells, moved by a share ``off`` of the span."""
     low, high = span
@@ -143,10 +154,7 @@ def with_columns(at: pd.DataFrame, columns: Mapping[str, sp.Expr]) -> pd.DataFra
 
 
 def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
-    """P⁺ over s_p and P⁻ over s_n; where they do not exist, w⁺ and w⁻ at three values of the other similarity.
-
-    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN where the weight does not read it), ``piece``
-    (how many kinks lie below s), ``value``.
+    """P⁺ over s_p and P⁻ over s_n, as `sliced_frame` has them; where they do not exist, its w⁺ and w⁻.
 
     >>> from goal_analysis.symbolic.weight import Factors
     >>> linear = WeightField(
@@ -156,22 +164,45 @@ def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
     >>> frame[frame["weight"] == "P_p"]["value"].describe()[["min", "max"]].tolist()
     [0.0025, 1.9975]
     """
-    found, field = weights_of(objective), field_of(objective)
-    span = low, high = span_of(field.similarity)
-    parts = []
-    for side, s, other in (("p", s_p, s_n), ("n", s_n, s_p)):
-        curves = {np.nan: found.get(f"P_{side}")}
-        if field.factors is None:
-            slices = [low + share * (high - low) for share in SLICES]
-            curves = {held: found[f"w_{side}"].subs(other, sp.Float(held)) for held in slices}
-        for held, weight in curves.items():
+    return sliced_frame(objective, ("w_p", "w_n") if field_of(objective).factors is None else ("P_p", "P_n"), count)
+
+
+def sliced_frame(objective: Objective, weights: Sequence[str], count: int = CURVE) -> pd.DataFrame:
+    """``P_p`` over s_p, ``P_n`` over s_n, and ``w_p`` and ``w_n`` over the same, at three values of the other
+    similarity.
+
+    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN of P), ``piece`` (how many kinks lie below
+    s), ``value``.
+    """
+    found, span = weights_of(objective), span_of(field_of(objective).similarity)
+    low, high = span
+    slices, parts = [low + share * (high - low) for share in SLICES], []
+    for name in weights:
+        s, other = (s_p, s_n) if name.endswith("p") else (s_n, s_p)
+        for held in slices if name.startswith("w") else [np.nan]:
+            weight = found[name].subs(other, sp.Float(held)) if name.startswith("w") else found[name]
             at, beside = centres(span, count, OFF[0]), 1e-9 * (high - low)
             roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
             at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
             (value,), piece = compiled([weight], [s], NUMPY)(at), np.searchsorted(roots, at)
-            name = f"w_{side}" if field.factors is None else f"P_{side}"
             parts.append(pd.DataFrame({"weight": name, "s": at, "held": held, "piece": piece, "value": value}))
     return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
+
+
+def once(frames: Mapping[str, pd.DataFrame], column: str = "value") -> dict[tuple[str, ...], pd.DataFrame]:
+    """The frames that differ in a column by more than rounding, each with the names of all that are equal to it.
+
+    >>> one, other = pd.DataFrame({"value": [1.0]}), pd.DataFrame({"value": [2.0]})
+    >>> list(once({"T": one, "w_p": one, "w_n": other}))
+    [('T', 'w_p'), ('w_n',)]
+    """
+    found: dict[tuple[str, ...], pd.DataFrame] = {}
+    for name, frame in frames.items():
+        size = 1e-6 * frame[column].abs().max()
+        same = (n for n, f in found.items() if np.allclose(f[column], frame[column], rtol=0, atol=size, equal_nan=True))
+        before = next(same, ())
+        found[(*before, name)] = found.pop(before, frame)
+    return found
 
 
 def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
@@ -270,42 +301,8 @@ def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[st
     return {"curl": curl} | ({"potential": contoured} if of_a_triplet else {})
 
 
-def moved_frame(objective: Objective, count: int = MOVED) -> pd.DataFrame:
-    """The weights, their curl and their potential as one hyperparameter moves while the others stay.
-
-    The columns are ``moved`` (a hyperparameter that w⁺ or w⁻ reads; empty in the first rows, where none moves),
-    ``setting`` (its value), ``own`` (whether that is the objective's own), ``s_p``, ``s_n``, ``w_p``, ``w_n``,
-    ``curl``, and ``potential`` where there is one.
-    """
+def weights_and_curl(objective: Objective) -> dict[str, sp.Expr]:
+    """``w_p``, ``w_n``, ``curl``, and ``potential`` where there is one, of s_p, s_n and the hyperparameters."""
     field = field_of(objective)
     formulas = {"w_p": field.positive, "w_n": field.negative} | _curl_and_potential(objective, integrability(objective))
-    formulas = {name: numeric(formula, field, {}) for name, formula in formulas.items()}
-    values = field.values()
-    read = [h for h in field.hyperparameters if formulas["w_p"].has(h.symbol) or formulas["w_n"].has(h.symbol)]
-    own = {h.name: float(values[h.symbol]) for h in read}
-    known = {symbol: value for symbol, value in values.items() if symbol.name not in own}
-    symbols = (s_p, s_n, *(h.symbol for h in read))
-    function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
-    at = grid(span_of(field.similarity), count)
-    places = at["s_p"].to_numpy(), at["s_n"].to_numpy()
-    tried = {h.name: values_around(h, own[h.name]) for h in read}
-    steps = [("", np.nan), *((name, value) for name, some in tried.items() if len(some) > 1 for value in some)]
-    parts = []
-    for name, value in steps:
-        found = function(*places, *(own | {name: value} if name else own).values())
-        rows = at.assign(moved=name, setting=value, own=not name or value == own[name])
-        parts.append(rows.assign(**dict(zip(formulas, found, strict=True))))
-    return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
-
-
-def values_around(h: Hyperparameter, value: float) -> tuple[float, ...]:
-    """Values of its domain to try, the given one among them: from a quarter of it to four times it, or of 0 from −1 to
-    1.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import unit
-    >>> values_around(Hyperparameter("share", 0.5, unit), 0.5)
-    (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0)
-    """
-    exponents = np.linspace(-2, 2, STEPS)
-    tried = (float(f"{x:.3g}") for x in (value * 2**exponents if value else exponents / 2))
-    return tuple(sorted({value, *(x for x in tried if exact(x) in h.domain)}))
+    return {name: numeric(formula, field, {}) for name, formula in formulas.items()}

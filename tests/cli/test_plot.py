@@ -20,8 +20,8 @@ def names(folder):
 def test_a_loss_gets_a_file_a_kind(tmp_path):
     result = called("circle", "--set", "gamma=16", "--format", "svg", "-o", tmp_path)
     assert result.exit_code == 0, result.output
-    assert "4 pictures written" in result.output
-    assert names(tmp_path) == [f"circle-{kind}.svg" for kind in ("field", "pair", "portrait", "triplet")]
+    assert "5 pictures written" in result.output
+    assert names(tmp_path) == [f"circle-{kind}.svg" for kind in ("field", "flow", "pair", "portrait", "triplet")]
     text = (tmp_path / "circle-field.svg").read_text()
     assert "the gradient of no loss" in text
     assert "gamma\u00a0=\u00a016" in text
@@ -47,8 +47,9 @@ def test_settings_of_an_objective_are_its_defaults(tmp_path):
 def test_weights_that_read_other_pairs_are_drawn_without_any(name, tmp_path):
     result = called(name, "--format", "svg", "-o", tmp_path)
     assert result.exit_code == 0, result.output
-    assert "4 pictures written" in result.output
-    assert all("R_p = 0, R_n = 0" in path.read_text() for path in tmp_path.iterdir())
+    assert "5 pictures written" in result.output
+    for path in tmp_path.iterdir():
+        assert all(f"{symbol}\u00a0=\u00a00" in path.read_text("utf-8") for symbol in ("R_p", "R_n"))
 
 
 def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
@@ -65,7 +66,7 @@ def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
         (("circel",), "got 'circel' but expected one of circle"),
         (
             ("circle", "--kind", "curl"),
-            "--kind: got 'curl' but expected one of pair, triplet, field, portrait, compare",
+            "--kind: got 'curl' but expected one of pair, triplet, field, flow, portrait, compare",
         ),
         (("circle", "--kind", "compare"), "--kind compare: got 1 loss but expected two or more"),
         (("circle", "--format", "bmp"), "--format: got 'bmp' but expected one of png, svg, pdf"),

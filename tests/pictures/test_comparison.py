@@ -4,7 +4,7 @@ import pytest
 
 from goal_analysis.pictures.canvas import save
 from goal_analysis.pictures.cosine_frames import comparison_frame
-from goal_analysis.pictures.weight_figures import comparison_figure
+from goal_analysis.pictures.objective_figures import comparison_figure
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog import catalog
 
@@ -14,11 +14,14 @@ def test_thirty_losses_in_one_grid(taken_apart, tmp_path):
     frame = comparison_frame(losses, count=10)
     assert frame["share"].abs().groupby(frame["objective"]).quantile(0.99).between(0.5, 1.0001).all()
     figure = comparison_figure(losses)
-    *axes, _ = figure.axes
-    assert all(len(ax.collections) for ax in axes)
-    assert [ax.texts[0].get_text() for ax in axes[::2]] == [loss.name for loss in catalog[:30]]
-    boxes = [ax.get_position().bounds for ax in axes]
-    assert len(set(boxes)) == 60
+    drawn = [ax for ax in figure.axes if ax.get_visible()]
+    assert all(len(ax.collections) for ax in drawn)
+    titles = [ax.get_title(loc="left").split("\n")[0] for ax in drawn if ax.get_title(loc="left")]
+    assert sorted(titles) == sorted(loss.loss.name for loss in losses)
+    equal = sum(ax.texts[0].get_text() == "$w^+$ = $w^-$" for ax in drawn)
+    assert equal > 5
+    assert len(drawn) + equal == 60, "what is equal is drawn once"
+    assert len({ax.get_position().bounds for ax in drawn}) == len(drawn)
     save(figure, tmp_path / "grid.png")
     with pytest.raises(ValueError, match="expected every name once"):
         comparison_figure([losses[0], losses[0]])

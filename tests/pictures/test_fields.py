@@ -7,14 +7,16 @@ import pytest
 import sympy as sp
 import torch
 
+from goal_analysis.pictures import KINDS
 from goal_analysis.pictures.canvas import panels, save
 from goal_analysis.pictures.cosine_frames import (
+    flow_frame,
     gram_flow,
     of_cosine,
-    portrait_frame,
     trajectories_frame,
 )
-from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_portrait, figures
+from goal_analysis.pictures.objective_figures import figures
+from goal_analysis.pictures.weight_figures import draw_field, draw_flow, draw_pair_weights
 from goal_analysis.pictures.weight_frames import arrow_frame, curl_frame, field_frame, pair_frame
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
@@ -50,14 +52,14 @@ def test_a_stopped_gradient_leaves_a_curl(taken_apart, ax):
     curl = curl_frame(circle, count=40)
     assert curl["curl"].abs().max() > 1
     draw_field(field_frame(circle), curl, ax)
-    assert "curl" in ax.figure.axes[1].get_ylabel()
-    assert ax.get_xlabel() == r"$s_p \in [-1, 1]$"
+    assert "curl" in ax.child_axes[0].get_ylabel()
+    assert ax.get_xlabel() == "$s_p$, cosine in [−1, 1]"
 
 
 def test_without_a_curl_the_ground_is_white(taken_apart, ax):
     field = taken_apart("contrastive_cosine")
     draw_field(field_frame(field), curl_frame(field, count=20), ax)
-    assert len(ax.figure.axes) == 1
+    assert not ax.child_axes
     still = [line for line in ax.lines if line.get_marker() == "."]
     assert len(still[0].get_xdata()) == (field_frame(field)[["w_p", "w_n"]] == 0).all(axis=1).sum()
 
@@ -132,15 +134,15 @@ def test_the_flow_is_gradient_descent_on_unit_vectors(name, taken_apart):
     assert np.abs(flow).max() > 0.1
 
 
-def test_the_portrait_is_the_flow(nca_linear):
-    frame = portrait_frame(nca_linear, rho=0.0, count=8)
+def test_the_flow_of_a_slice(nca_linear):
+    frame = flow_frame(nca_linear, rho=0.0, count=8)
     t = 1 / (1 + np.exp(-10 * (frame["s_n"] - frame["s_p"])))
     np.testing.assert_allclose(frame["ds_p"], 2 * t * (1 - frame["s_p"]) * (1 - frame["s_p"] ** 2))
     np.testing.assert_allclose(frame["ds_n"], -2 * t * frame["s_n"] * (1 - frame["s_n"] ** 2))
-    pushed = portrait_frame(nca_linear, rho=1.0, count=8)
+    pushed = flow_frame(nca_linear, rho=1.0, count=8)
     assert not np.allclose(pushed["ds_p"], frame["ds_p"])
     with pytest.raises(ValueError, match=r"rho: got 1\.5 but expected a number in \[-1, 1\]"):
-        portrait_frame(nca_linear, rho=1.5)
+        flow_frame(nca_linear, rho=1.5)
 
 
 def test_a_trajectory_rests_where_nothing_pulls(hinge):
@@ -153,13 +155,13 @@ def test_a_trajectory_rests_where_nothing_pulls(hinge):
 
 
 @pytest.mark.parametrize("name", ["circle", "contrastive", "lmnn", "arc_face"])
-def test_portraits_at_extremes(name, taken_apart, ax):
+def test_flows_at_extremes(name, taken_apart, ax):
     decomposition = taken_apart(name)
     similarity = decomposition.field.similarity
     trajectories = trajectories_frame(decomposition)
     assert trajectories["trajectory"].nunique() == 9
     assert np.isfinite(trajectories.to_numpy()).all()
-    draw_portrait(portrait_frame(decomposition, count=60), trajectories, ax, similarity)
+    draw_flow(flow_frame(decomposition, count=60), trajectories, ax, similarity)
     assert "from ○ to ●" in [t.get_text() for t in ax.get_legend().get_texts()]
     assert ax.get_xlim() == tuple(map(float, similarity.window))
 
@@ -176,20 +178,20 @@ def test_text_stays_text(tmp_path, taken_apart):
         save(figure, tmp_path / "a.bmp")
 
 
-def test_a_similarity_without_a_range_or_of_no_cosine_is_drawn_but_for_its_portrait(ax):
+def test_a_similarity_without_a_range_or_of_no_cosine_is_drawn_but_for_its_flow(ax):
     odd = Similarity("log_ratio", "log p(a) − log p(b)", -sp.oo, sp.oo)
     field = WeightField(name="odd", positive=sigmoid(s_n - s_p), negative=sigmoid(s_n - s_p), similarity=odd)
-    assert [kind for kind, _ in figures(field, "odd")] == ["pair", "triplet", "field"]
+    assert [kind for kind, _ in figures(field, "odd")] == ["pair", "triplet", "field", "portrait"]
     draw_field(field_frame(field), curl_frame(field, count=20), ax, odd)
     assert ax.get_xlim() == tuple(map(float, odd.window))
-    assert ax.get_xlabel() == r"$s_p \in (-\infty, \infty)$, drawn from $-4$ to $4$"
+    assert ax.get_xlabel().replace("\n", " ") == "$s_p$, log ratio, drawn from −4 to 4"
     with pytest.raises(ValueError, match="got 'log_ratio' but expected a function of the cosine"):
-        portrait_frame(field)
+        flow_frame(field)
 
 
 def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
     verdict = replace(integrability(nca_linear), integrable=None)
-    monkeypatch.setattr("goal_analysis.pictures.weight_figures.integrability", lambda objective: verdict)
+    monkeypatch.setattr("goal_analysis.pictures.objective_figures.integrability", lambda objective: verdict)
     ((_, figure),) = figures(nca_linear, "nca / linear", ["field"])
     assert "neither proved nor refuted to be the gradient of a loss" in figure.get_suptitle()
     assert curl_frame(nca_linear, verdict=verdict, count=5)[["curl", "potential"]].notna().all(axis=None)
@@ -199,17 +201,17 @@ def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
 @pytest.mark.parametrize("pair", ["relative_linear", "relative_sigmoid"])
 def test_relative_pair_weights_are_drawn_with_every_triplet_weight(triplet, pair, composed):
     field = composed(f"{triplet.name}/{pair}")
-    assert [kind for kind, _ in figures(field, pair)] == ["pair", "triplet", "field", "portrait"]
+    assert [kind for kind, _ in figures(field, pair)] == list(KINDS)
     assert np.isfinite(curl_frame(field, count=12)[["curl", "potential"]]).all(axis=None)
 
 
-def test_a_portrait_of_dot_products_is_that_of_unit_vectors(nca_linear, ax):
+def test_a_flow_of_dot_products_is_that_of_unit_vectors(nca_linear, ax):
     field = replace(nca_linear, similarity=DOT)
-    frame = portrait_frame(field, count=40)
-    for own, expected in zip((frame, trajectories_frame(field)), (portrait_frame(nca_linear, count=40),
+    frame = flow_frame(field, count=40)
+    for own, expected in zip((frame, trajectories_frame(field)), (flow_frame(nca_linear, count=40),
                               trajectories_frame(nca_linear)), strict=True):  # fmt: skip
         assert (own == expected).all(axis=None)
-    draw_portrait(frame, trajectories_frame(field), ax, DOT)
+    draw_flow(frame, trajectories_frame(field), ax, DOT)
     assert ax.get_xlim() == (-1, 1)
     assert "unit vectors" in ax.get_xlabel()
 

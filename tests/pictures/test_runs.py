@@ -12,7 +12,6 @@ from goal_analysis.pictures.run_figures import (
     gallery_figure,
 )
 from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds
-from goal_analysis.pictures.weight_figures import KINDS, figures
 
 QUANTITIES = [f"{quantity}_{side}_q{level}" for quantity in "sw" for side in "pn" for level in (10, 50, 90)]
 
@@ -69,7 +68,7 @@ def test_quantiles_of_probes(quantity, runs, ax):
 def test_a_ranking(ax):
     frame = pd.DataFrame({"objective": ["worse", "worse", "better"], "value": [1.0, 2.0, 5.0]})
     draw_ranking(frame, ax)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["better (1)", "worse (2)"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["better\u00a0(1)", "worse\u00a0(2)"]
     assert "Student's 95 % interval" in ax.get_xlabel()
 
 
@@ -98,27 +97,3 @@ def test_a_gallery_marks_what_is_right():
     titles = [[ax.get_title(loc="left") for ax in row] for row in axes]
     assert titles == [["query", "✓ 0.90", "0.20"], ["query", "0.50", "✓ 0.40"]]
     assert axes[1, 2].texts[0].get_text().endswith("…")
-
-
-@pytest.mark.parametrize("name", ["circle", "universal_weighting", "lmnn"])
-def test_whole_figures_keep_apart(name, taken_apart):
-    """Titles stand above everything else, and nothing is cut off."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    seen = []
-    for kind, figure in figures(taken_apart(name), taken_apart(name).loss.title):
-        seen.append(kind)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        title = figure.get_suptitle()
-        assert title.startswith(taken_apart(name).loss.title)
-        above = figure._suptitle.get_window_extent()
-        page = figure.bbox
-        for ax in figure.axes:
-            box = ax.get_tightbbox(canvas.get_renderer())
-            assert not above.overlaps(box), (kind, above, box)
-            assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0, (kind, box)  # noqa: PT018
-        assert above.x1 <= page.x1
-    assert tuple(seen) == KINDS
-    with pytest.raises(ValueError, match="kind: got 'x' but expected one of pair, triplet, field, portrait"):
-        next(figures(taken_apart(name), "", ["x"]))

@@ -85,7 +85,7 @@ def test_curves_that_coincide_are_told_apart(ax, taken_apart):
     curves = [line for line in ax.lines if line.get_label().startswith("$")]
     assert {line.get_linestyle() for line in curves} == {"-", "--"}
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["$P^+(s_p)$", "$P^-(s_n)$"]
-    assert ax.get_xlabel() == r"$s \in [-1, 1]$"
+    assert ax.get_xlabel() == "$s$, cosine in [−1, 1]"
 
 
 def test_weights_that_do_not_separate_are_sliced(ax, taken_apart):
@@ -126,10 +126,9 @@ def test_contours_stop_at_kinks(ax, taken_apart):
 
 def test_a_surface_says_what_it_shows(ax, taken_apart):
     draw_surface(surface_frame(taken_apart("circle"), "T", count=40), ax, "T")
-    assert ax.get_xlabel() == r"$s_p \in [-1, 1]$"
-    assert ax.get_ylabel() == r"$s_n \in [-1, 1]$"
-    beside = [other for other in ax.figure.axes if other is not ax]
-    assert [a.get_ylabel() for a in beside] == ["$T$ (log scale, clipped below 0.026)"]
+    assert ax.get_xlabel() == "$s_p$, cosine in [−1, 1]"
+    assert ax.get_ylabel() == "$s_n$, cosine in [−1, 1]"
+    assert [bar.get_ylabel() for bar in ax.child_axes] == ["$T$\n(log scale, clipped below 0.026)"]
     shown = ax.collections[0].get_array()
     assert np.isfinite(shown).all()
     assert len(ax.collections) > 2, "colours, contours, and the kink"
@@ -138,7 +137,7 @@ def test_a_surface_says_what_it_shows(ax, taken_apart):
 def test_the_range_is_that_of_the_similarity(ax, taken_apart):
     decomposition = taken_apart("contrastive")
     draw_surface(surface_frame(decomposition, "w_p", count=20), ax, "w_p", decomposition.field.similarity)
-    assert ax.get_xlabel() == r"$s_p \in [-2, 0]$"
+    assert ax.get_xlabel().replace("\n", " ") == "$s_p$, negative euclidean in [−2, 0]"
 
 
 def test_relative_similarities_are_zero(composed):

@@ -13,9 +13,9 @@ from goal_analysis.vse.data.answers import Equal
 from goal_analysis.vse.data.precomp import precomp_splits
 from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
 from goal_analysis.vse.data.scenes import load_scenes
-from goal_analysis.vse.data.split import DataError, RetrievalData, Split
+from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
-__all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options"]
+__all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options", "kind_of"]
 
 NEGATIVES: Equal = "negatives"
 CAPTIONS = "captions"
@@ -65,7 +65,13 @@ class DataSet:
 
 
 def load(
-    source: Any, *, kind: str | None = None, skip_bad: bool = False, equal_captions: Equal = NEGATIVES, **options: Any
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
 ) -> RetrievalData:
     """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
 
@@ -73,8 +79,13 @@ def load(
     file has captions in one of the `LAYOUTS`. ``kind`` is a name in `DATASETS`, where the source does not tell it.
     ``skip_bad`` leaves out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
     ``equal_captions`` is what a caption is to an image that another caption with the same words describes, see
-    `Answers`.
+    `Answers`. ``fold``, from 0 to 4, gives the training split alone, a fifth of its images as dev: what is chosen there
+    leaves dev for the report.
     """
+    if fold is not None:
+        if type(fold) is not int or fold not in range(FOLDS):
+            raise DataError(f"data: fold: got {fold!r} but expected a whole number from 0 to {FOLDS - 1}")
+        return load(source, kind=kind, skip_bad=skip_bad, equal_captions=equal_captions, **options).fold(fold)
     found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
     if isinstance(found, RetrievalData):
         return replace(found, **{split.name: replace(split, equal=equal) for split in found.splits()})
@@ -89,14 +100,24 @@ def load(
 
 
 def load_splits(
-    source: Any, *, kind: str | None = None, skip_bad: bool = False, equal_captions: Equal = NEGATIVES, **options: Any
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
 ) -> dict[str, Callable[[], Split]]:
     """Every split of a data set of `load` as a function that loads it alone; others may be missing, and are not read.
 
     They are ``train``, ``dev``, ``test`` or ``testall``, what the option ``test`` of features names, and ``all`` for
     captions in no split.
     """
-    found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
+    equal = _equal(equal_captions)
+    if fold is None:
+        found = _found(source, kind, skip_bad, options)
+    else:
+        found = load(source, kind=kind, skip_bad=skip_bad, fold=fold, **options)
     if isinstance(found, RetrievalData):
         found = {split.name: (lambda split=split: split) for split in found.splits()}
     return {name: (lambda get=get: replace(get(), equal=equal)) for name, get in found.items()}
@@ -136,7 +157,7 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
     if _is_same(source, data.get("name")):
         return {**data, "name": str(source)}
     try:
-        known = DATASETS[_kind(source)].options
+        known = DATASETS[kind_of(source)].options
     except DataError:
         known = ()
     places = {place for dataset in DATASETS.values() for place in dataset.places}
@@ -158,7 +179,7 @@ def _is_name(source: str) -> bool:
 
 def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
     """The kind of a data set, and its checked options."""
-    chosen = _kind(source) if kind is None else kind
+    chosen = kind_of(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
     dataset = DATASETS[chosen]
@@ -168,7 +189,8 @@ def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple
         raise DataError(str(problem)) from problem
 
 
-def _kind(source: Any) -> str:
+def kind_of(source: Any) -> str:
+    """The name in `DATASETS` of the kind that a source is of; a DataError where there is none."""
     if not isinstance(source, str | Path):
         return CAPTIONS
     path = Path(source)

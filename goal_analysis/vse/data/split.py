@@ -22,6 +22,7 @@ from goal_analysis.vse.data.answers import Answers, Equal
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
 HASHED_WHOLE = 1 << 26  # up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
+FOLDS = 5  # of the training split, each of which may be dev in place of the data set's own
 
 
 class DataError(ValueError):
@@ -317,6 +318,18 @@ class RetrievalData:
     def splits(self) -> tuple[Split, ...]:
         """Those that are there."""
         return tuple(split for split in (self.train, self.dev, self.test) if split is not None)
+
+    def fold(self, number: int) -> RetrievalData:
+        """The training split alone, in which every fifth image, from this one on, is dev: one of five folds."""
+        rows = np.arange(len(self.train.images))
+        within = rows % FOLDS == number
+        if len(rows) < FOLDS:
+            raise DataError(
+                f"{self.name}: got {len(rows)} images of train but expected {FOLDS} at least for {FOLDS} folds"
+            )
+        return RetrievalData(
+            self.name, self.train.subset(rows[~within]), replace(self.train.subset(rows[within]), name=self.dev.name)
+        )
 
     def fingerprint(self) -> str:
         """A hash of the images and captions of all splits."""

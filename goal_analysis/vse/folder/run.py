@@ -25,6 +25,7 @@ from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load,
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
     LOG,
+    RESULT,
     RUN,
     RunData,
     RunError,
@@ -46,7 +47,7 @@ from goal_analysis.vse.models.model import build_model, build_tokenizer, portabl
 from goal_analysis.vse.models.text import Tokenizer
 from goal_analysis.vse.retrieval.scoring import embeddings
 
-TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
+TOKENIZER, ARCHITECTURE = "tokenizer.json", "architecture.json"
 PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")  # whose versions are kept
 
 

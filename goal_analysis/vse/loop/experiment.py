@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -226,6 +227,12 @@ def preset(name: str) -> dict[str, Any]:
     if name not in presets():
         raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
     return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))
+
+
+def about_preset(name: str) -> str:
+    """What the head of a preset's file says of it."""
+    lines = (_presets() / f"{name}.toml").read_text("utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
 
 
 def _presets() -> Any:

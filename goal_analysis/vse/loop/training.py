@@ -61,9 +61,15 @@ def train(
     OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
-    called = _OnTensors(model)
+    if objective.objective.reads_carried:
+        given = f"{objective.name}: got an objective that reads what pairs carry"
+        raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
+    learned = objective.learned or nn.Module()
+    if objective.learned is not None:  # scalars, which no weight decay draws to zero
+        optimizer.add_param_group({"params": learned.parameters(), "share": 1.0, "weight_decay": 0.0})
+    called = _OnTensors(model, learned)
     wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
-    progress, problems = resume(folder / CHECKPOINTS, model, optimizer)
+    progress, problems = resume(folder / CHECKPOINTS, model, optimizer, learned)
     for problem in problems if fabric.is_global_zero else ():
         cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
         report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})
@@ -86,6 +92,7 @@ def train(
 
     def checkpoint() -> None:
         if fabric.is_global_zero:
+            progress.learned = {name: float(value) for name, value in learned.state_dict().items()}
             save(folder / CHECKPOINTS, Checkpoint.of(model, optimizer, progress))
         fabric.barrier()
 
@@ -126,7 +133,7 @@ def train(
             if trouble is None or trouble.kind != "not finite":
                 optimizer.step()
             if due:
-                write("step", learning_rate=rate, gradient_norm=norm)
+                write("step", learning_rate=rate, gradient_norm=norm, **learned_of(trained))
             if options.probe_steps and progress.step % options.probe_steps == 0:
                 write("probe", **probe_weights(trained, outputs, ids, texts))
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
@@ -134,7 +141,7 @@ def train(
         batches.close()
         found = record_of(model, dev, tokenizer)
         progress = progress.after_epoch(found["rsum"], options.patience)
-        write("epoch", epoch=epoch + 1, **found)
+        write("epoch", epoch=epoch + 1, **found, **learned_of(objective))
         checkpoint()
     return progress
 
@@ -169,7 +176,9 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
         return replace(term, positives=positives, negatives=negatives)
 
     begun_value = value.of_terms([begun(term) for term in value.terms], relative=())
-    return objective.replaced(**{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative")})
+    return objective.replaced(
+        **{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative", "learned")}
+    )
 
 
 def _chooses(side: Side | None) -> bool:
@@ -209,6 +218,12 @@ def surrogate(
     return total
 
 
+def learned_of(objective: GradientObjective) -> dict[str, float]:
+    """What the objective learns as it is now, by the names of a log's columns."""
+    values = {} if objective.learned is None else objective.learned.values
+    return {f"learned_{name}": value for name, value in values.items()}
+
+
 def probe_weights(
     objective: GradientObjective, outputs: Any, ids: Tensor, texts: Tensor | None = None
 ) -> dict[str, float]:
@@ -220,11 +235,13 @@ def probe_weights(
 
 
 class _OnTensors(nn.Module):
-    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
+    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices; with
+    what the objective learns, whose gradients are averaged over the processes too.
+    """
 
-    def __init__(self, model: RetrievalModel) -> None:
+    def __init__(self, model: RetrievalModel, learned: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.learned = model, learned
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
         return self.model(images, Tokens(tokens, lengths), ids)

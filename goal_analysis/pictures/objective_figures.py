@@ -1,0 +1,249 @@
+"""Whole figures of objectives: pictures of one, several beside each other, and two with their difference."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+import pandas as pd
+import sympy as sp
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import MathTextParser
+
+from goal_analysis.pictures import KINDS
+from goal_analysis.pictures.batch_figures import draw_pairs, draw_weight_distribution
+from goal_analysis.pictures.batch_frames import made_up_pairs
+from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.cosine_frames import (
+    DIFFERENCE,
+    OF_COSINES,
+    RHO,
+    comparison_frame,
+    difference_frame,
+    flow_frame,
+    trajectories_frame,
+)
+from goal_analysis.pictures.style import LABELS, Scale, scale_of, style
+from goal_analysis.pictures.weight_figures import (
+    draw_colourbar,
+    draw_colours,
+    draw_contours,
+    draw_field,
+    draw_flow,
+    draw_kinks,
+    draw_pair_weights,
+    draw_surface,
+)
+from goal_analysis.pictures.weight_frames import (
+    Objective,
+    curl_frame,
+    field_frame,
+    field_of,
+    once,
+    pair_frame,
+    sliced_frame,
+    surface_frame,
+    weights_of,
+)
+from goal_analysis.symbolic.analysis.decomposition import Decomposition
+from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.typesetting import latex, plain
+from goal_analysis.symbolic.typesetting.pages import latex_label, weights_page
+
+SIDE = 1.5  # of a panel where several objectives stand beside each other, in inches
+PAGE = 7.0  # of a line of a portrait, in inches
+LETTERS = 32  # that fit above such a panel in a line
+BAR = "share of the\nlargest weight"
+
+
+def settings_of(objective: Objective) -> str:
+    """The hyperparameters with their values, and the similarities of other pairs, which are 0 in a picture."""
+    field = field_of(objective)
+    values = [f"{h.name}\u00a0=\u00a0{float(field.values()[h.symbol]):g}" for h in field.hyperparameters]
+    return ", ".join([*values, *(f"{relative.symbol}\u00a0=\u00a00" for relative in field.relative)])
+
+
+def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
+    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a flow needs a
+    similarity that is a function of the cosine. A kind that there is not is a ValueError.
+    """
+    if kinds is None:
+        kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in OF_COSINES]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
+        with style():
+            figure, said = _figure(objective, kind)
+            lines = [title, settings_of(objective), *said]
+            yield kind, fit(figure, "\n".join(line for line in lines if line))
+
+
+def _figure(objective: Objective, kind: str) -> tuple[Figure, list[str]]:
+    """A picture, and what its title says besides the values."""
+    similarity = field_of(objective).similarity
+    if kind == "pair":
+        figure, [[ax]] = panels()
+        draw_pair_weights(pair_frame(objective), ax, similarity)
+        return figure, []
+    if kind == "triplet":
+        surfaces = _surfaces(objective, ("T", "w_p", "w_n"))
+        figure, [axes] = panels(1, len(surfaces), 2.4, 2.4)
+        for (weights, frame), ax in zip(surfaces.items(), axes, strict=True):
+            draw_surface(frame, ax, weights, similarity)
+        return figure, []
+    if kind == "field":
+        verdict = integrability(objective)
+        figure, [[ax]] = panels(1, 1, 2.6, 2.6)
+        draw_field(field_frame(objective), curl_frame(objective, verdict=verdict), ax, similarity)
+        return figure, [verdict.said]
+    if kind == "portrait":
+        return _portrait(objective)
+    figure, [[ax]] = panels(1, 1, 2.6, 2.6)
+    draw_flow(flow_frame(objective), trajectories_frame(objective), ax, similarity)
+    return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]
+
+
+def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
+    """What a page says of an objective: its weights over the plane, the field, the weight of a negative at three
+    positives, what the pairs of a batch get, and how descent moves triplets; its formulas and the verdict.
+    """
+    similarity, verdict = field_of(objective).similarity, integrability(objective)
+    drawn: list[Any] = [
+        partial(draw_surface, frame, weight=names) for names, frame in _surfaces(objective, ("w_p", "w_n")).items()
+    ]
+    drawn.append(partial(draw_field, field_frame(objective), curl_frame(objective, verdict=verdict)))
+    drawn.append(partial(draw_pair_weights, sliced_frame(objective, ["w_n"])))
+    if similarity in OF_COSINES:
+        drawn.append(partial(draw_flow, flow_frame(objective), trajectories_frame(objective)))
+    if isinstance(objective, Decomposition):
+        with suppress(ValueError):  # a similarity that tensors do not work out
+            pairs = made_up_pairs(objective.loss)
+            drawn.insert(-1, partial(draw_pairs, pairs))
+            drawn.append(lambda ax, similarity: draw_weight_distribution(pairs, ax))
+    figure, axes = panels(2, 3, 1.8, 1.8)
+    for ax, draw in zip_longest(axes.flat, drawn[: axes.size]):
+        if draw is None:
+            ax.set_visible(False)
+        else:
+            draw(ax=ax, similarity=similarity)
+    return figure, [*_formulas(objective), f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")]
+
+
+def _formulas(objective: Objective) -> list[str]:
+    """The loss of one triplet and the weights, typeset where they fit on the page, or else as text."""
+    rows = [row for row in weights_page(objective).rows if isinstance(row.value, sp.Expr)]
+    found = [(latex_label(row), row.label, row.value) for row in rows]
+    if isinstance(objective, Decomposition) and objective.loss.is_loss:
+        found.insert(0, ("L(s_p, s_n)", "L(s_p, s_n)", objective.loss.expression()))
+    return [_typeset(f"{symbol} = {latex(value)}", f"{label} = {plain(value)}") for symbol, label, value in found]
+
+
+def _typeset(formula: str, text: str) -> str:
+    formula = re.sub(r"(\\mathrm\{\w+\}) ", r"\1\\,", formula)
+    formula = f"${formula.replace(' ', '{}')}$"  # in one word, so that no line is broken in it
+    try:
+        wide, *_ = MathTextParser("path").parse(formula, dpi=72, prop=FontProperties(size=10))
+    except ValueError:
+        return text
+    return formula if wide <= 72 * PAGE else text
+
+
+def _surfaces(objective: Objective, weights: Sequence[str]) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The surfaces of those of the weights that there are, equal ones once."""
+    found = weights_of(objective)
+    return once({weight: surface_frame(objective, weight) for weight in weights if weight in found})
+
+
+# --- objectives beside each other -----------------------------------------------------------------
+
+
+@style()
+def comparison_figure(objectives: Sequence[Objective]) -> Figure:
+    """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, or both in one where they are equal, in
+    columns that make the page even.
+    """
+    frame = comparison_frame(objectives)
+    surfaces = [_of_weights(of) for _, of in frame.groupby("objective", sort=False)]
+    wide, scale = max(map(len, surfaces)), _scale_of_shares(frame["share"])
+    blocks = max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
+    rows = math.ceil(len(surfaces) / blocks)
+    figure, axes = panels(rows, blocks * wide, SIDE, SIDE)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for place, (objective, of_weights) in enumerate(zip(objectives, surfaces, strict=True)):
+        block, row = divmod(place, rows)
+        beside = axes[row, block * wide : (block + 1) * wide]
+        last = row == rows - 1 or place == len(surfaces) - 1
+        colours = [
+            _draw_share(panel, ax, scale, weights, last, ax is axes[row, 0])
+            for ax, (weights, panel) in zip(beside, of_weights.items(), strict=False)
+        ]
+        if row == 0 and block == blocks - 1:
+            draw_colourbar(colours[-1], beside[len(colours) - 1], scale, BAR)
+        beside[0].set_title(_named(objective), fontsize=8)
+    return fit(figure)
+
+
+@style()
+def difference_figure(one: Objective, other: Objective) -> Figure:
+    """The weights of two objectives beside each other, each as a share of its own largest, and their difference."""
+    frame = difference_frame(one, other)
+    surfaces = _of_weights(frame)
+    figure, axes = panels(len(surfaces), 3, 1.9, 1.9)
+    differing = frame["objective"] == DIFFERENCE
+    scales = [_scale_of_shares(frame.loc[~differing, "share"])] * 2
+    scales.append(scale_of(frame.loc[differing, "share"], signed=True))
+    for row, (weights, of) in zip(axes, surfaces.items(), strict=True):
+        for place, (_, panel) in enumerate(of.groupby("objective", sort=False)):
+            colours = _draw_share(panel, row[place], scales[place], weights, row is axes[-1], place == 0)
+            if place:
+                draw_colourbar(colours, row[place], scales[place], BAR if place == 1 else "difference of the shares")
+    for ax, title in zip(axes[0], (_named(one), _named(other), "the first minus the second"), strict=True):
+        ax.set_title(title, fontsize=8)
+    return fit(figure)
+
+
+def _of_weights(frame: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The surfaces of w⁺ and w⁻, or one of both where they are equal."""
+    surfaces = {str(weight): of for weight, of in frame.groupby("weight", sort=False)}
+    return once(surfaces, "share")
+
+
+def _scale_of_shares(shares: pd.Series) -> Scale:
+    low, beyond = -1.0 if (shares < 0).any() else 0.0, bool((shares.abs() > 1 + 1e-9).any())
+    levels = tuple(level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if level > low)
+    extend = ("both" if low else "max") if beyond else "neither"
+    return Scale(low, 1.0, levels=levels, extend=extend, note="poles clipped" * beyond)
+
+
+def _draw_share(
+    panel: pd.DataFrame, ax: Axes, scale: Scale, weights: Sequence[str], lowest: bool, leftmost: bool
+) -> ScalarMappable:
+    own = panel.dropna(axis="columns", how="all").reset_index(drop=True)
+    ax.set_visible(True)
+    colours = draw_colours(own, "share", ax, scale)
+    draw_contours(own, "share", ax, scale.levels, width=0.35)
+    draw_kinks(own, ax)
+    ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    ax.set(xlabel="cos(a, p)" * lowest, ylabel="cos(a, n)" * leftmost)
+    ax.tick_params(labelbottom=lowest, labelleft=leftmost)
+    label = " = ".join(f"${LABELS[weight]}$" for weight in weights)
+    ground = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
+    ax.text(0.96, 0.04, label, transform=ax.transAxes, ha="right", va="bottom", bbox=ground)
+    return colours
+
+
+def _named(objective: Objective) -> str:
+    """The name, and the hyperparameters that it does not say, in lines as wide as a panel."""
+    name, values = field_of(objective).name, settings_of(objective)
+    unsaid = [one for one in values.split(", ") if one.replace("\u00a0", "") not in name]
+    return "\n".join(textwrap.wrap(name, LETTERS) + textwrap.wrap(", ".join(unsaid), LETTERS))

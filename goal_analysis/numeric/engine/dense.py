@@ -164,7 +164,7 @@ def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle
     """All positives of an anchor meet its negatives at once: where at most one side enumerates its pairs."""
     p = handed(term.positives, s, positives, middle)
     members = negatives | positives if term.negatives is not None and term.negatives.pool == "all" else negatives
-    n = handed(term.negatives, s, members, middle, p.x if term.positives else None)
+    n = handed(term.negatives, s, members, middle, met(term, p))
     yield p, n, lambda *parts: sum(part for part in parts if part is not None)
 
 
@@ -174,7 +174,7 @@ def one_by_one(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, midd
     members = negatives | positives if term.negatives.pool == "all" else negatives
     for column, present in slots(positives):
         p = own_positive(term.positives, s, column, present, weight, middle)
-        n = handed(term.negatives, s, members & present, middle, p.x)
+        n = handed(term.negatives, s, members & present, middle, met(term, p))
         yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
 
 
@@ -185,7 +185,7 @@ def with_both_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, 
         p = own_positive(term.positives, s, column, present, weight, middle)
         end = column[:, 0]
         members = torch.cat((negatives & present, negatives[:, end].T & present), 1)
-        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, p.x)
+        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, met(term, p))
 
         def spread(pull: Tensor, push: Tensor, column: Tensor = column, end: Tensor = end) -> Tensor:
             of_anchors, of_ends = push.split((s.shape[1], len(end)), 1)
@@ -200,7 +200,7 @@ def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, m
     ends = [(column[:, 0], present) for column, present in slots(positives)]
     gathered = torch.cat((s, *(s[:, end].T for end, _ in ends)), 1)
     members = torch.cat((negatives, *(negatives[:, end].T & present for end, present in ends)), 1)
-    n = handed(term.negatives, gathered, members, middle, p.x)
+    n = handed(term.negatives, gathered, members, middle, met(term, p))
 
     def spread(pull: Tensor, push: Tensor) -> Tensor:
         of_anchors, *of_ends = push.split((s.shape[1], *(len(end) for end, _ in ends)), 1)
@@ -233,7 +233,7 @@ def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle:
 
         def hand(side: Side | None, p: Handed = p, gathered: dict = gathered) -> Handed:
             s, members, carried = gathered["own" if side is None else side.pool]
-            return handed(side, s, members, middle, p.x, p if enumerates else None, carried)
+            return handed(side, s, members, middle, met(term, p), p if enumerates else None, carried)
 
         n, *named = map(hand, (term.negatives, *term.named))
         present = n.present
@@ -268,6 +268,16 @@ def handed(
         return Handed(values, weights, members, None, similarities, members, carried)
     x = side.aggregator.value(values, members).unsqueeze(1)
     return Handed(x, torch.ones_like(x), members.any(1, keepdim=True), weights, similarities, members)
+
+
+def met(term: Term, p: Handed) -> Tensor | None:
+    """The positive that a selection of the negatives compares with: of several, their mean by the mining weights."""
+    if term.positives is None or term.negatives is None or term.negatives.selection is None:
+        return None
+    if p.mining is None:
+        return p.similarities
+    total = p.mining.sum(1, keepdim=True)
+    return (p.mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
 
 
 def own_positive(

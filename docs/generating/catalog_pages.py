@@ -277,8 +277,8 @@ def _training(loss: ga.Objective) -> str:
     if "not of embeddings" in loss.note:
         scores = loss.note.partition(" of ")[0].removeprefix("scores are ")
         return (
-            f"Its scores are {scores} of completions, of which no embeddings are trained: `goal-analyze train` is not for "
-            "it. Hand the scores over, a prompt a row; the first completion is the chosen one, the second is not.\n\n"
+            f"Its scores are {scores} of completions, of which no embeddings are trained: `goal-analyze train` is not "
+            "for it. Hand the scores over, a prompt a row; the first completion is the chosen one.\n\n"
             "```python\nimport torch\nimport goal_analysis as ga\n\n"
             f'objective = ga.objective("{line}")\n'
             "scores = torch.tensor([[0.3, -0.1], [1.2, 1.4]], requires_grad=True)\n"

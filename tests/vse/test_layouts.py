@@ -364,7 +364,5 @@ def test_features_have_any_number_of_captions_where_their_numbers_say_it(tmp_pat
     assert split.image_of.tolist() == [0, 0, 1, 2]
     assert split.keys == ("x.jpg#0", "x.jpg#1", "y.jpg#0", "z.jpg#0")
     (tmp_path / "dev_ids.txt").write_text("x.jpg\ny.jpg\ny.jpg\ny.jpg\n")
-    with pytest.raises(
-        DataError, match=r"dev_caps.txt: got 4 captions but expected 3 or 15.*the same for captions of one"
-    ):
+    with pytest.raises(DataError, match=r"dev_caps.txt: got 4 captions but expected 3 or 15.*or a number for each"):
         load_split(tmp_path, "dev")

@@ -20,7 +20,10 @@ from goal_analysis.symbolic.typesetting.pages import (
 from losses_catalog import catalog
 from losses_catalog.table import BIBLIOGRAPHY, weights_tables
 
-PICTURE = "The weights of a pair, of a triplet, and the field of both with its curl in colour"
+PICTURE = (
+    "The weights over the plane, the field with its curl in colour, a negative's weight at three positives, what the "
+    "pairs of a batch get, and where descent carries a triplet"
+)
 
 
 def catalog_pages() -> dict[str, str]:

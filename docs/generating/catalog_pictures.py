@@ -1,18 +1,19 @@
-"""A picture of every loss: its pair weights, its triplet weight, and its field."""
+"""The pictures of the pages: a portrait of every loss, and those of `docs/images` that the package draws."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from goal_analysis.pictures.canvas import panels, save
+import goal_analysis as ga
+from goal_analysis.pictures.canvas import fit, panels, save
+from goal_analysis.pictures.objective_figures import figures
 from goal_analysis.pictures.style import style
-from goal_analysis.pictures.weight_figures import draw_field, draw_pair_weights, draw_surface
-from goal_analysis.pictures.weight_frames import curl_frame, field_frame, field_of, pair_frame, surface_frame
+from goal_analysis.pictures.weight_figures import draw_field
+from goal_analysis.pictures.weight_frames import curl_frame, field_frame
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from losses_catalog import catalog
 
-SAMPLES = 61
-"""Along each side; the pictures are small."""
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 def draw_catalog(folder: Path) -> None:
@@ -34,11 +35,20 @@ def draw_loss(decomposition: Decomposition, path: Path) -> None:
         decomposition: of the loss.
         path: of the PNG.
     """
-    similarity = field_of(decomposition).similarity
-    weight = "T" if decomposition.separable else "w_n"
+    save(dict(figures(decomposition, decomposition.loss.title, ["portrait"]))["portrait"], path)
+
+
+def draw_images(folder: Path = IMAGES) -> None:
+    """Draw the field of circle loss beside that with its factors differentiated, and the portrait of circle loss."""
     with style():
-        figure, axes = panels(1, 3, width=3.3, height=2.7)
-        draw_pair_weights(pair_frame(decomposition), axes[0, 0], similarity)
-        draw_surface(surface_frame(decomposition, weight, count=SAMPLES), axes[0, 1], weight, similarity)
-        draw_field(field_frame(decomposition), curl_frame(decomposition, count=SAMPLES), axes[0, 2], similarity)
-    save(figure, path)
+        figure, axes = panels(1, 2, 2.8, 2.8)
+        for ax, name in zip(axes[0], ("circle", "circle_undetached"), strict=True):
+            gentle = ga.decompose(name, gamma=6)
+            draw_field(field_frame(gentle), curl_frame(gentle), ax)
+            ax.set_title(gentle.loss.name)
+        save(fit(figure), folder / "circle.png")
+    draw_loss(ga.decompose("circle", gamma=16), folder / "portrait.png")
+
+
+if __name__ == "__main__":
+    draw_images()

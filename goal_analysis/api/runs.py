@@ -300,8 +300,9 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
 
     Args:
         what: objectives, as for `objective`; or runs.
-        kind: of an objective ``pair``, ``triplet``, ``field`` (the default) or ``portrait``; of several ``compare``; of
-            runs ``retrieval`` (the default), ``ranking``, ``weights`` or ``quantiles``, where they were logged.
+        kind: of an objective ``pair``, ``triplet``, ``field`` (the default), ``flow`` or ``portrait``; of several
+            ``compare``, and of two ``difference``; of runs ``retrieval`` (the default), ``ranking``, ``weights`` or
+            ``quantiles``, where they were logged.
         keywords: as for `objective`.
 
     Raises:
@@ -319,15 +320,16 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         if kind not in drawn:
             raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
         return drawn[kind]
-    from goal_analysis.pictures import KINDS
-    from goal_analysis.pictures.objective_figures import comparison_figure, figures
+    from goal_analysis.pictures import KINDS, SEVERAL
+    from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 
-    values = [value_of(one, **keywords) for one in given]
-    if len(values) == 1:
+    found = [decompose(value_of(one, **keywords)) for one in given]
+    if len(found) == 1:
         kind = kind or "field"
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
-        return dict(figures(decompose(values[0]), values[0].title, [kind]))[kind]
-    if not values or kind not in (None, "compare"):
-        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
-    return comparison_figure([decompose(value) for value in values])
+        return dict(figures(found[0], found[0].loss.title, [kind]))[kind]
+    if not found or kind not in (None, *SEVERAL) or (kind == "difference" and len(found) > 2):
+        expected = "one, several with kind compare, or two with kind difference"
+        raise ValueError(f"plot: got {len(found)} objectives and kind {kind!r} but expected {expected}")
+    return difference_figure(*found) if kind == "difference" else comparison_figure(found)

@@ -39,7 +39,7 @@ docs: $(VENV)/.has-docs ## build the pages into docs/built/html, without a netwo
 	@echo "docs/built/html/index.html"
 
 images: $(VENV)/.has-docs ## draw the pictures of README and of the pages in docs/images anew
-	cd docs && ../$(BIN)/python -m generating.catalog_pictures
+	cd docs && ../$(BIN)/python -m generating.images
 
 notebooks: $(VENV)/.has-notebooks ## open the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -27,11 +27,10 @@ from goal_analysis.study.report.runs import read_one
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.parsing import FormulaError, parse
 from goal_analysis.symbolic.parsing.declaration import losses_from_mapping
+from goal_analysis.vse.data import load as load_data
 from goal_analysis.vse.data.pictures import path_inside
-from goal_analysis.vse.data.precomp import load_precomp, open_features
-from goal_analysis.vse.data.rows import load_karpathy
+from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import DataError
-from goal_analysis.vse.data.table import load_table
 from goal_analysis.vse.folder.checkpoint import (
     MODEL,
     OPTIMIZER,
@@ -245,7 +244,7 @@ def _change_table(rng: random.Random, folder: Path) -> None:
 def _read_tables(folder: Path) -> None:
     for path in (folder / "data.csv", folder / "data.tsv"):
         if path.exists():
-            load_table(path, skip_bad=path.suffix == ".csv")
+            load_data(path, skip_bad=path.suffix == ".csv")
 
 
 def _make_precomp(folder: Path) -> None:
@@ -293,7 +292,7 @@ def _change_precomp(rng: random.Random, folder: Path) -> None:
 def _read_precomp(folder: Path) -> None:
     features, _ = open_features(folder / "train_ims.npy")
     features.batch(np.arange(min(len(features), 8)))
-    load_precomp(folder)
+    load_data(folder)
 
 
 class _Malicious:
@@ -464,7 +463,7 @@ SURFACES = (
         DataError,
         _make_karpathy,
         json_change("data.json"),
-        lambda folder: load_karpathy(folder / "data.json"),
+        lambda folder: load_data(folder / "data.json"),
     ),
     files("tables of captions", 40, DataError, _make_table, _change_table, _read_tables),
     files("features in npy", 90, DataError, _make_precomp, _change_precomp, _read_precomp),

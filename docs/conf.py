@@ -1,6 +1,7 @@
 """How Sphinx builds these pages: `make docs`, without a network.
 
 What follows from the code, the pages of losses, modules and commands, is written into ``generated/`` first.
+Another folder of pages, built with ``-c docs``, is built as it is.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from generating import docstrings, mathml  # noqa: E402
-from generating.writing_pages import write_pages  # noqa: E402
-
-write_pages(HERE / "generated")
 
 project = "goal-analysis"
 copyright = "its authors"
@@ -49,11 +47,16 @@ html_title = "goal-analysis"
 html_math_renderer = "mathml"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
+html_js_files = ["sorting.js"]
 html_copy_source = False
 html_show_sourcelink = False
 
 
 def setup(app) -> None:
-    """Register what Sphinx lacks: formulas without a script, and formulas in docstrings."""
+    """Write what is generated, and register what Sphinx lacks: formulas without a script, and in docstrings."""
+    if Path(app.srcdir) == HERE:
+        from generating.writing_pages import write_pages
+
+        write_pages(HERE / "generated")
     mathml.setup(app)
     docstrings.setup(app)

@@ -11,7 +11,6 @@ from goal_analysis.files import write_whole
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import Pool, Side
-from goal_analysis.symbolic.language.primitives import x_n, x_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import plain
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -81,17 +80,14 @@ def _loss_row(loss: Objective) -> tuple[str, ...]:
         loss.similarity.formula,
         f"`{formula(loss)}`",
         *weights,
-        *("yes" if verdict else "no" for verdict in verdicts),
+        *({True: "yes", False: "no", None: "open"}[verdict] for verdict in verdicts),
         _links(loss.reference),
     )
 
 
 def _with_aggregators(term: Term) -> str:
-    text = plain(term.effective_outer)
-    for x, side in ((x_p, term.positives), (x_n, term.negatives)):
-        if side is not None:
-            text = re.sub(rf"\b{x}\b", _aggregate(side), text)
-    return text
+    aggregates = {str(x): _aggregate(side) for x, _, side in term.aggregates}
+    return re.sub(r"\w+", lambda word: aggregates.get(word[0], word[0]), plain(term.effective_outer))
 
 
 def _aggregate(side: Side) -> str:

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -287,3 +288,40 @@ def test_values_show_themselves_in_a_line_and_in_a_notebook() -> None:
     assert repr(prescribed).startswith("Objective(nca/linear@softmax:12: T = sigmoid(")
     assert "P⁻" in (prescribed._repr_markdown_() or "")
     assert dataclasses.replace(prescribed, name="other").name == "other"
+    assert repr(ga.describe("circle")) == "Description(circle: the gradient of no loss; pulls and pushes)"
+    assert repr(ga.characteristics("nca/linear")) == "Characteristics(pull right, push mixed where s_n < 0)"
+    found = ga.verify("vse_pp", dtypes=["float64"])
+    assert re.fullmatch(r"Verification\(vse_pp: largest relative errors \S+ in float64\)", repr(found))
+    assert repr(ga.measure("vse_pp", points=5)).startswith("Measurement(vse_pp; nearest ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ga.loss("circle"),
+        ga.objective("nca:tau=12/linear"),
+        ga.decompose("vse_pp"),
+        ga.decompose("vse_pp").field,
+        ga.TripletWeight(name="mine", expression=ga.sigmoid(ga.s_n - ga.s_p)),
+        ga.PairWeights(name="mine", positive=1 - ga.s_p, negative=ga.s_n),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_draws_itself_as_the_door_draws_it(value) -> None:
+    assert [ax.get_title() for ax in value.plot().axes] == [ax.get_title() for ax in ga.plot(value).axes]
+    assert len(value.plot("pair").axes) != len(value.plot().axes)
+    with pytest.raises(ValueError, match="kind: got 'cirlce' but expected one of"):
+        value.plot("cirlce")
+
+
+def test_a_comparison_on_another_split_is_that_of_the_runs_best_models(tmp_path: Path) -> None:
+    small = {"data.train": 40, "data.dev": 20, "data.test": 10, "model.image.dim": 8, "model.image.width": 4}
+    given = {"preset": "scenes", "seeds": 1, "output": tmp_path, "epochs": 1, "batch_size": 20, **small}
+    with pytest.raises(ValueError, match="got 'tset' but expected"):
+        ga.compare(["info_nce:tau=12"], "scenes", split="tset", **given)
+    assert not list(tmp_path.rglob("run.json")), "nothing is trained where there is no such split"
+    found = {split: ga.compare(["info_nce:tau=12"], "scenes", split=split, **given) for split in ("dev", "test")}
+    (folder,) = {path.parent for path in tmp_path.rglob("run.json")}
+    for split, of in found.items():
+        assert of.table["mean"].item() == pytest.approx(ga.load_run(folder).evaluate(split).rsum)
+    assert repr(found["test"]).startswith("Comparison(")

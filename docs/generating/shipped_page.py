@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from goal_analysis.api.objectives import measure
+from losses_catalog import catalog
 
 PAGE = Path(__file__).parents[1] / "losses-as-shipped.md"
 POINTS = 13
@@ -93,14 +94,16 @@ def section(shipped: Shipped) -> str:
     said = found.findings() | {"verdict": f"integrable: {found.verdict_in_words}"}
     rows = [f"- {text if topic == 'verdict' else f'{topic}: {text}'}" for topic in TOPICS if (text := said.get(topic))]
     first = found.nearest[0]
-    rows.append(f"- nearest: {first.in_words}")
-    return "\n".join([f"## {shipped.title}", "", *rows, ""])
+    page = f"[{first.loss.name}](generated/catalog/{first.loss.name}.md)"
+    words = first.in_words
+    rows.append(f"- nearest: {words.replace(first.loss.name, page, 1) if first.loss in catalog else words}")
+    return "\n".join([f"### {shipped.title}", "", *rows, ""])
 
 
 def source(library: str) -> str:
     """Which edition of a library was measured."""
     if library == "open_clip":
-        return "open_clip, whose published formula is written out here, with a scale of 10 and a bias of −10"
+        return "open_clip, its published formulas with a scale of 10 and a bias of −10"
     return f"{library} {version(library).partition('+')[0]}"
 
 
@@ -110,7 +113,7 @@ def page() -> str:
     for shipped in SHIPPED:
         if shipped.library != library:
             library = shipped.library
-            found.append(f"*{source(library)}*\n")
+            found.append(f"## {source(library)}\n")
         found.append(section(shipped))
         print(found[-1], file=sys.stderr)
     return "\n".join(found)

@@ -5,20 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from generating.api_pages import api_pages
-from generating.catalog_pages import catalog_pages
+from generating.catalog_pages import Near, catalog_pages
 from generating.catalog_pictures import draw_catalog
 from generating.command_line_page import command_line_page
+from generating.neighbours import neighbours
 from generating.notebook_pages import notebook_pages
 from generating.results_pages import results_pages
 from goal_analysis.files import write_whole
+from losses_catalog import catalog
 
 ROOT = Path(__file__).parents[2]
 
 
-def pages() -> dict[str, str]:
-    """The text of every generated page, by its path below ``generated/``."""
+def pages(near: Near = neighbours) -> dict[str, str]:
+    """The text of every generated page, by its path below ``generated/``.
+
+    Args:
+        near: what finds the nearest losses of a loss.
+    """
     return {
-        **catalog_pages(),
+        **catalog_pages(near=near),
         **api_pages(),
         **notebook_pages(ROOT / "notebooks"),
         **results_pages(ROOT / "benchmarks" / "results"),
@@ -29,7 +35,7 @@ def pages() -> dict[str, str]:
 def write_pages(folder: Path) -> None:
     """Write the pages and draw the losses, and remove pages of an earlier build that are there no more."""
     found = pages()
-    draw_catalog(folder / "catalog")
+    draw_catalog(folder / "catalog", catalog)
     for name, text in found.items():
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:

@@ -2,7 +2,7 @@
 
 An objective is given as a line such as ``circle(gamma=80)`` or ``nca(tau=12)/linear@softmax:12``, as a formula of s_p
 and s_n, as a TOML declaration or the name of its file, as ``module:name``, or as a value. Keywords set its fields
-(``similarity``, ``direction``, ``reduction``, ``anchors``), its mining, and its hyperparameters by their names.
+(``similarity``, ``direction``, ``reduction``, ``anchors``, ``learned``), its mining, and its hyperparameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.integrability import integrability as integrability_of_weights
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
-from losses_catalog import catalog, library_classes, pair_weights, triplet_weights
+from losses_catalog import catalog, libraries, pair_weights, triplet_weights
 
 if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from torch import Tensor
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
 
     Given = str | Path | Objective | GradientObjective
 
-FIELDS = ("similarity", "direction", "reduction", "anchors")
+FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
 """What keywords set besides the mining and the hyperparameters."""
 
 NEIGHBOURS = 5
@@ -48,7 +48,12 @@ NEIGHBOURS = 5
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
     """What names stand for: the weights of the catalog, and losses."""
-    return Parts(triplet_weights, pair_weights, losses, tuple(library_classes.items()))
+    return Parts(
+        triplet_weights,
+        pair_weights,
+        losses,
+        tuple(named for classes in libraries.values() for named in classes.items()),
+    )
 
 
 def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:
@@ -57,7 +62,8 @@ def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Ob
     Args:
         given: text, a path, a value, or a module that trains with one.
         known: what names stand for; by default the catalog.
-        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``mining``, and hyperparameters by name.
+        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``learned``, ``mining``, and
+            hyperparameters by name.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
@@ -126,7 +132,8 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
     Args:
         given: a line, a formula, TOML, the name of its file, ``module:name``, or a value.
         refuse_nonfinite: whether NaN and infinities in the input raise an error instead of passing through.
-        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``mining``, and hyperparameters by name.
+        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``learned``, ``mining``, and
+            hyperparameters by name.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
@@ -306,7 +313,7 @@ def _measurable(target: str) -> Callable[..., Any]:
     from goal_analysis.recombination.text import imported
 
     module, colon, name = target.rpartition(":")
-    if not colon or re.search(r"[@(]", target):
+    if not colon or re.search(r"[@(=]", target):
         return _of_embeddings(target)
     if not (module and name):
         raise ValueError(f"{target}: got no name on both sides of the colon but expected MODULE:NAME or FILE.py:NAME")

@@ -15,7 +15,9 @@ from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
 from goal_analysis.declarations import one_of
 from goal_analysis.files import folder_name
-from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.study import TUNED
+from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField, compose
 
 if TYPE_CHECKING:  # torch, pandas and matplotlib are loaded by the doors that need them
     import pandas as pd
@@ -216,6 +218,7 @@ def compare(
     *,
     preset: str | Path = "bag_of_words",
     seeds: int = 5,
+    split: str = "dev",
     output: str | Path = "comparison",
     jobs: int = 1,
     **settings: Any,
@@ -227,6 +230,7 @@ def compare(
         data: as for `train`.
         preset: as for `train`.
         seeds: 0 to ``seeds`` − 1.
+        split: what the runs' best models on dev are compared on: dev, test or train.
         output: the folder of the runs.
         jobs: runs at once, each on one thread.
         settings: as for `train`.
@@ -240,12 +244,23 @@ def compare(
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
+    measured = measured_on(split, next(iter(named.values())))
     with Driver(Path(output), at_once=jobs) as driver:
         driver.expect(len(named) * seeds)
-        found, failures = run_over_seeds(driver, Path(output), named, seeds)
+        found, failures = run_over_seeds(driver, Path(output), named, seeds, measured)
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
     return compared(found, next(iter(named)))
+
+
+def measured_on(split: str, experiment: Experiment) -> Callable[[Path], float]:
+    """What measures the best model of a run in its folder by its RSUM on a split; a DataError where there is none."""
+    from goal_analysis.study.driver import best_rsum
+
+    if split == "dev":
+        return best_rsum
+    experiment.load_split(split)
+    return lambda folder: load_run(folder).evaluate(split).rsum
 
 
 def tune(
@@ -255,6 +270,7 @@ def tune(
     preset: str | Path = "bag_of_words",
     budget: int = 8,
     seeds: int = 5,
+    tuned: Sequence[str] = TUNED,
     output: str | Path = "study",
     jobs: int = 1,
     **settings: Any,
@@ -267,6 +283,8 @@ def tune(
         preset: as for `train`.
         budget: trials of each objective.
         seeds: of the comparison.
+        tuned: what of them is tuned, among ``objective`` (its own scales), ``learning_rate``, ``weight_decay``,
+            ``captions_per_image``, ``text_text``, ``image_image`` and ``epochs``.
         output: the folder of the study.
         jobs: runs at once, each on one thread.
         settings: as for `train`.
@@ -275,15 +293,16 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.scales import scales_of
-    from goal_analysis.study.tuning import Candidate, tuned_comparison
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import run_study, tuning_of
 
     named = _by_name(objectives)
     base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
-    values, rate = {name: value_of(one) for name, one in named.items()}, float(base.training.learning_rate)
-    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(Path(output), at_once=jobs) as driver:
-        return tuned_comparison(driver, base, candidates, budget, seeds)
+        setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
+        return run_study(
+            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
+        )
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
@@ -299,7 +318,7 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
     """A picture of an objective, of several beside each other, or of runs, as a matplotlib figure.
 
     Args:
-        what: objectives, as for `objective`; or runs.
+        what: objectives, as for `objective`, what `decompose` makes of them, or weights; or runs.
         kind: of an objective ``pair``, ``triplet``, ``field`` (the default), ``flow`` or ``portrait``; of several
             ``compare``, and of two ``difference``; of runs ``retrieval`` (the default), ``ranking``, ``weights`` or
             ``quantiles``, where they were logged.
@@ -323,13 +342,26 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
     from goal_analysis.pictures import KINDS, SEVERAL
     from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 
-    found = [decompose(value_of(one, **keywords)) for one in given]
-    if len(found) == 1:
+    values = [_drawable(one, keywords) for one in given]
+    if len(values) == 1:
         kind = kind or "field"
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
-        return dict(figures(found[0], found[0].loss.title, [kind]))[kind]
-    if not found or kind not in (None, *SEVERAL) or (kind == "difference" and len(found) > 2):
+        (one,) = values
+        return dict(figures(one, one.loss.title if isinstance(one, Decomposition) else one.name, [kind]))[kind]
+    if not values or kind not in (None, *SEVERAL) or (kind == "difference" and len(values) > 2):
         expected = "one, several with kind compare, or two with kind difference"
-        raise ValueError(f"plot: got {len(found)} objectives and kind {kind!r} but expected {expected}")
-    return difference_figure(*found) if kind == "difference" else comparison_figure(found)
+        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected {expected}")
+    return difference_figure(*values) if kind == "difference" else comparison_figure(values)
+
+
+def _drawable(given: Any, keywords: Mapping[str, Any]) -> Decomposition | WeightField:
+    """A weight alone is drawn beside constant ones."""
+    parts = doors.parts_with()
+    if isinstance(given, TripletWeight):
+        given = compose(given, parts.pair("constant"))
+    elif isinstance(given, PairWeights):
+        given = compose(parts.triplet("constant"), given)
+    if isinstance(given, Decomposition | WeightField) and not keywords:
+        return given
+    return decompose(value_of(given.loss if isinstance(given, Decomposition) else given, **keywords))

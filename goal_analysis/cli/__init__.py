@@ -14,15 +14,15 @@ from goal_analysis.cli.extensions import load_extensions
 from goal_analysis.cli.options import refusing
 
 COMMANDS = (
-    "list show verify measure family compose export train evaluate retrieve compare report study discover status plot "
-    "demo"
+    "list show explore verify measure family compose export data features presets train evaluate retrieve compare "
+    "report study discover status plot demo"
 )
 """The commands in the order of `--help`; each is the function of its name, or NAME_losses, in the file of its name."""
 
 app = typer.Typer(
     name="goal-analyze",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": str.lower},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",

@@ -51,8 +51,7 @@ def compare(
     sources = [*(files or ()), *(presets or ())]
     check_names(presets or (), objectives or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.api.runs import experiment_of, load_run
-    from goal_analysis.study.driver import best_rsum
+    from goal_analysis.api.runs import experiment_of, measured_on
     from goal_analysis.study.runs import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
@@ -63,12 +62,10 @@ def compare(
             if name in experiments:
                 refuse(f"got {name} twice but expected every experiment and objective once")
             experiments[name] = replace(experiment, objective=text_of(objective))
-        if split != "dev":
-            experiment.load_split(split)  # refused before the first run where there is none
+        measured = measured_on(split, experiment)  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
     if first not in experiments:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
-    measured = best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
     with driving(output, engines) as driver:
         driver.expect(len(experiments) * seeds)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goal_analysis.cli.options import BASELINES, INTERRUPTED, AssignmentsOption, DataOption, JsonOption, refuse
+from goal_analysis.cli.options import BASELINES, INTERRUPTED, AssignmentsOption, JsonOption, refuse
 from goal_analysis.cli.train import chosen_experiment
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
 
 ENGINES = ("local", "ray")
+
+ConfirmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."
+    ),
+]
 
 JobsOption = Annotated[
     int | None,
@@ -30,7 +37,10 @@ JobsOption = Annotated[
 class Base:
     """The options that say data, model and training of all runs of a study."""
 
-    data: DataOption = None
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
+    ] = None
     file: Annotated[
         Path | None,
         typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
@@ -38,10 +48,24 @@ class Base:
     preset: Annotated[str | None, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None
     assignments: AssignmentsOption = None
 
-    def experiment(self, data: str | None = None) -> Experiment:
-        """The experiment, on other data than the options say if they are given."""
+    def experiments(self) -> tuple[Experiment, dict[str, Mapping[str, Any]]]:
+        """The experiment on the first data, and all data by name."""
+        first = (self.data or [None])[0]
+        return self._on(first), self.data_of(self.data or [None])
+
+    def data_of(self, names: Iterable[str | None]) -> dict[str, Mapping[str, Any]]:
+        """The data of these names, as the experiment reads them, by the name that tables have of them; each is read."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name in names:
+            experiment = self._on(name)
+            experiment.load_data()
+            if found.setdefault(experiment.data_name, experiment.data) != experiment.data:
+                refuse(f"--data: got two data sets called {experiment.data_name!r} but expected names that differ")
+        return found
+
+    def _on(self, data: str | None) -> Experiment:
         chosen = None if self.file else self.preset or "bag_of_words"
-        return chosen_experiment(self.file, chosen, data or self.data, BASELINES[1], 0, self.assignments or ())
+        return chosen_experiment(self.file, chosen, data, BASELINES[1], 0, self.assignments or ())
 
 
 @dataclass(frozen=True)

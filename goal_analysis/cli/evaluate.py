@@ -30,6 +30,17 @@ def evaluate(
         bool,
         typer.Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
     ] = False,
+    equal_captions: Annotated[
+        str | None,
+        typer.Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
+    ] = None,
+    judged: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
+    ] = None,
+    judged_from: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
+    ] = None,
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,11 +63,12 @@ def evaluate(
         read_run(folder)
     from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
+    from goal_analysis.vse.retrieval.judgements import read_judgements
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
     from goal_analysis.vse.retrieval.scoring import Ways, evaluate_models, first_places
 
     models = [load_model(folder) for folder in runs]
-    chosen = models[0].load_split(split, data, skip_bad)
+    chosen = models[0].load_split(split, data, skip_bad, equal_captions)
     for model in models[1:]:
         model.check_images(chosen.images)
     images, fold = PROTOCOLS.get(protocol or "", (len(chosen.images), None))
@@ -64,9 +76,15 @@ def evaluate(
         refuse(f"--protocol {protocol}: got {len(chosen.images)} images but expected {images}")
     if protocol or eccv:
         chosen = chosen.subset(range(images), CAPTIONS)
+    said_judged = []
+    for file in judged or ():
+        chosen, words = read_judgements(file).applied(chosen, judged_from)
+        said_judged.append(words)
     pairs = [(m.model, m.tokenizer) for m in models]
     found = evaluate_models(pairs, chosen, fold)
-    record = {"runs": [str(r) for r in runs], "split": split, "images": len(chosen.images)} | found.record()
+    equal = {"equal_captions": chosen.equal, "captions_that_are_equal": chosen.answers.equal_captions}
+    record = {"runs": [str(r) for r in runs], "split": split, "images": len(chosen.images), **equal}
+    record |= {"judged": said_judged} | found.record()
     if len(pairs) == 1 and models[0].model.top:
         dual = (models[0].model.dual, models[0].tokenizer)
         record["dual_rsum"] = evaluate_models([dual], chosen, fold).rsum
@@ -91,6 +109,12 @@ def evaluate(
     ]
     print_table(tuple(rows[0]), rows)
     typer.echo(f"RSUM {said('rsum')} on {len(chosen.images)} images of {split}.")
+    if chosen.answers.equal_captions:
+        counted = {"positives": "right for its image too", "masked": "neither right nor wrong", "negatives": "wrong"}
+        words = f"{chosen.answers.equal_captions} of {len(chosen)} captions have the words of one of another image"
+        typer.echo(f"{words}; such a caption counts as {counted[chosen.equal]}.")
+    for words in said_judged:
+        typer.echo(words)
     typer.echo("The 95 % intervals are over queries: an image with all its captions counts as one.")
     for name, value in of_eccv.items():
         typer.echo(f"{name} {value:.1f}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse, with_status
+from goal_analysis.cli.options import CatalogOption, JsonOption, parts, print_json, print_table, refuse, with_progress
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from goal_analysis.recombination.family import Member
@@ -60,11 +60,10 @@ def family(
         chosen = members_of(parts(own), mined, integrable=integrable, sign=sign, using=using or ())
         if names_alone:
             return {"records": [{"objective": member.name} for member in chosen]}
-        left_out = sum(isinstance(one, LeftOut) for one in combinations(parts(own), mined))
-        return {
-            "records": list(with_status(map(partial(_record, sign), chosen), "judging", "judged")),
-            "left_out": left_out,
-        }
+        left_out = [isinstance(one, LeftOut) for one in combinations(parts(own), mined)]
+        total = None if using or sign or integrable is not None else left_out.count(False)
+        judged = with_progress(map(partial(_record, sign), chosen), "judging", total)
+        return {"records": list(judged), "left_out": sum(left_out)}
 
     answer = kept(found, "family", own, integrable, sign, using, minings, every, names_alone)
     records = answer["records"]

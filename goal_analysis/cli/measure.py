@@ -68,4 +68,4 @@ def _assigned(text: str) -> tuple[str, Any]:
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
-        return name, value
+        return name, {"true": True, "false": False, "none": None}.get(value.lower(), value)

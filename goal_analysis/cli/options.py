@@ -7,18 +7,19 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from importlib.metadata import requires
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
 import goal_analysis as ga
-from goal_analysis.declarations import MOST_BYTES, number_of, read_toml, text_of_file
+from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from goal_analysis.recombination.parts import Parts
@@ -26,6 +27,17 @@ if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 WIDTH = 120  # characters a line where neither a terminal nor COLUMNS says how many
 BASELINES = ("vse_pp", "info_nce(tau=12)")  # the triplet loss on hardest negatives, and InfoNCE
+KNOWN = (
+    "info_nce(tau=12)",
+    "dcl(scale=12, anchors=both)",
+    "hardness_weighted_info_nce(scale=9, strength=5, anchors=both)",
+    "siglip(scale=12, bias=-6)",
+    "vse_pp",
+    "multi_similarity(beta=20, lam=0.3, anchors=both)",
+    "circle(gamma=32, anchors=both)",
+    "sup_con(scale=12, anchors=both)",
+)
+"""What people train with: where every objective's tuning begins, at the scales of about 12 that small models like."""
 DISTRIBUTIONS = {"PIL": "pillow"}
 """Distributions that are not called as what they are imported as."""
 
@@ -56,6 +68,7 @@ AssignmentsOption = Annotated[
 ]
 
 _Text = str | None
+T = TypeVar("T")
 
 
 def refuse(problem: object) -> NoReturn:
@@ -169,8 +182,10 @@ def objective_of(text: str, own: Path | None = None, **keywords: Any) -> ga.Obje
     return value_of(text, parts(own), **keywords)
 
 
-def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> None:
-    """Refuse unknown presets, and lines with unknown names, before SymPy or torch is loaded."""
+def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = (), mining: str | None = None) -> None:
+    """Refuse unknown presets, minings, and lines with unknown names or settings, before torch is loaded; names before
+    SymPy is.
+    """
     from goal_analysis.recombination import names
     from goal_analysis.vse.loop.experiment import preset
 
@@ -181,14 +196,58 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = ()) -> 
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
     losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
-    classes = json.loads((folder / "libraries.json").read_text("utf-8"))
+    libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
+    classes = [named for of_library in libraries.values() for named in of_library.items()]
+    if mining is not None:
+        _check_mining(mining)
     for text in objectives:
         match = None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text)
         if match is not None:
+            head, of_head, pair, of_pair, mined = match.groups()
             try:
-                names.check_names(match[1], match[3], losses, triplets, pairs, classes.items())
+                names.check_names(head, pair, losses, triplets, pairs, classes)
+                if mined is not None:
+                    _check_mining(mined)
+                if (of_head or of_pair) and ":" not in head:
+                    _check_settings(head, of_head, pair or "", of_pair)
             except ValueError as problem:
                 raise ValueError(f"objective {text!r}: {problem}") from problem
+
+
+def _check_mining(text: str) -> None:
+    source = (Path(ga.__file__).parent / "recombination" / "minings.py").read_text("utf-8")
+    known, (name, *_) = re.findall(r'^    "(\w+)": \w+,$', source, re.MULTILINE), re.split(r"[:(]", text)
+    if name.strip() not in known:
+        raise ValueError(f"mining: got {name.strip()!r} but expected one of {one_of(known, name)}")
+
+
+def _check_settings(head: str, of_head: str | None, pair: str, of_pair: str | None) -> None:
+    from goal_analysis.recombination import names
+    from losses_catalog import catalog, pair_weights, triplet_weights
+
+    def of(name: str, *values: Sequence[Any]) -> dict[str, Any]:
+        return {h.name: h for some in values for one in some if one.name == name for h in one.hyperparameters}
+
+    behind = of(pair, pair_weights, catalog)
+    own = of(head.removesuffix(names.TWIN), triplet_weights, catalog) | of(head, catalog)
+    both = {name + names.OF_PAIR: h for name, h in behind.items() if name in own} | behind | own
+    said = [(name, value) for name, value in names.said_in(of_head, head) if name not in names.IN_LINE]
+    for _ in (*names.settings_in(said, both, head), *names.settings_in(names.said_in(of_pair, pair), both, pair)):
+        pass
+
+
+def check_runs(paths: Sequence[Path]) -> None:
+    """Refuse folders of which none holds a run, before torch is loaded."""
+    from goal_analysis.vse.folder.run_folder import RunError, run_folders
+
+    faults = []
+    for path in paths:
+        try:
+            run_folders(path)
+        except RunError as problem:
+            faults.append(str(problem))
+    if len(faults) == len(paths):
+        refuse("\n".join(faults))
 
 
 def of_formula(formula: str, settings: Mapping[str, float]) -> ga.Objective:
@@ -268,6 +327,7 @@ def chosen_objective(choice: Choice) -> ga.GradientObjective:
         expected = "an objective such as nca/linear@softmax:12, --triplet and --pair, --toml"
         refuse(f"got {said} but expected one of: {expected}")
     settings = settings_of(choice.assignments)
+    check_names(mining=choice.mining)
     names = ("mining", "direction", "similarity", "reduction", "anchors")
     fields = {name: getattr(choice, name) for name in names if getattr(choice, name) is not None}
     if choice.toml is not None:
@@ -340,14 +400,34 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
     Console(width=line_width()).print(table)
 
 
-def with_status(records: Iterable[dict[str, Any]], doing: str, done: str) -> Iterator[dict[str, Any]]:
-    """The records as they come; the first value of the last one is shown beside what was ``done`` to it."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(doing) as status:
+def with_progress(records: Iterable[T], doing: str, total: int | None = None) -> Iterator[T]:
+    """The records as they come; on a terminal, how many there were and what the rest will take."""
+    with progress_bar(doing, total) as advance:
         for record in records:
-            status.update(f"{done} {next(iter(record.values()))}")
+            advance()
             yield record
+
+
+@contextmanager
+def progress_bar(doing: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal: what is handed out says that one more of ``total`` is done, and what is done next."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda said="": bar.update(task, advance=1, description=f"{doing} {said}".rstrip())
 
 
 def _cell(value: object) -> str:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import CatalogOption, SetOption, losses, objective_of, of_formula, refuse, settings_of
+from goal_analysis.cli.options import (
+    CatalogOption,
+    SetOption,
+    check_runs,
+    losses,
+    objective_of,
+    of_formula,
+    refuse,
+    settings_of,
+    with_progress,
+)
 from goal_analysis.files import folder_name, folder_names
 from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
@@ -89,9 +99,10 @@ def plot(
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
+        check_runs(runs)
         written = plot_runs(runs, data, output, form, kind)
     else:
-        chosen = _chosen(names or [], every, formula, settings_of(assignments), own)
+        chosen = chosen_objectives(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         if kind == DIFFERENCE and len(chosen) != 2:
@@ -100,7 +111,7 @@ def plot(
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
 
-def _chosen(
+def chosen_objectives(
     names: Sequence[str], every: bool, formula: str | None, settings: dict[str, float], own: Path | None
 ) -> list[ga.Objective]:
     """The objectives to draw, each with its own settings."""
@@ -132,13 +143,14 @@ def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Pat
     tasks = [partial(draw_beside, chosen, folder, form, beside)] if beside else []  # the longest one first
     tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
     if len(chosen) < MANY:
-        return [path for task in tasks for path in task()]
+        return [path for task in with_progress(tasks, "drawing", len(tasks)) for path in task()]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(min(cores, 8), get_context("spawn")) as pool:
-        return [path for drawing in [pool.submit(task) for task in tasks] for path in drawing.result()]
+        drawings = with_progress([pool.submit(task) for task in tasks], "drawing", len(tasks))
+        return [path for drawing in drawings for path in drawing.result()]
 
 
 def draw_kinds(
@@ -233,7 +245,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
         split = model.load_split("dev", data)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    found = ranks(lambda rows: scores[rows], split.image_of, len(scores))
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
     figures = {"batch": _batch(model, split, scores)}
     figure, [[ax]] = panels(1, 1, 3.0, 2.3)
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import goal_analysis as ga
+from goal_analysis.cli.options import check_runs, progress_bar
+
+if TYPE_CHECKING:
+    from goal_analysis.vse.data.split import RetrievalData
+    from goal_analysis.vse.loop.experiment import Experiment
 
 
 def report(
@@ -31,9 +36,19 @@ def report(
     goal-analyze report runs/mine -o report.html
     goal-analyze report comparison --baseline vse_pp -o report.html
     """
+    check_runs(runs)
     from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
-    from goal_analysis.vse.loop.experiment import Experiment
 
-    write_whole(output, page(runs, ga.objective, Experiment.load_data, baseline, queries, sys.argv))
+    with progress_bar("reading") as advance:
+
+        def objective_of(text: str) -> ga.GradientObjective:
+            advance(f"objectives: {text}")
+            return ga.objective(text)
+
+        def load(experiment: Experiment) -> RetrievalData:
+            advance(f"galleries: {experiment.name}")
+            return experiment.load_data()
+
+        write_whole(output, page(runs, objective_of, load, baseline, queries, sys.argv))
     typer.echo(f"written to {output}")

@@ -39,7 +39,7 @@ def retrieve(
 
     expect_one({"--text": text, "--image": image})
     read_run(folder)
-    import torch
+    import numpy as np
 
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.models.text import UNKNOWN, Vocabulary
@@ -53,18 +53,40 @@ def retrieve(
             typer.echo(f"--text: got {text!r}, of which the model knows no word; the order means little", err=True)
     else:
         scores = captions_of_image(model.model, model.tokenizer, chosen, image or 0)
-    best = torch.topk(scores, min(top, len(scores)))
-    records = []
-    for place, (score, row) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), start=1):
-        of = row if text is not None else int(chosen.image_of[row])
-        caption = chosen.captions[row] if text is None else _first_caption(chosen, row)
-        records.append({"place": place, "image": of, "score": score, "caption": caption})
+    among, count = ("image", len(chosen.images)) if text is not None else ("caption", len(chosen.captions))
+    of_row = np.arange(count) if text is not None else chosen.image_of
+    own = {int(chosen.image_of[c]) for c, caption in enumerate(chosen.captions) if caption == text}
+    asked = own if text is not None else {image or 0}
+    right = np.isin(of_row, list(asked))
+    order = np.lexsort((right, -scores.double().numpy()))  # ties count against the right ones, as in the measures
+    records = [
+        {
+            "place": place,
+            "image": int(of_row[row]),
+            "score": float(scores[row]),
+            "right": bool(right[row]),
+            "caption": chosen.captions[row] if text is None else _first_caption(chosen, row),
+        }
+        for place, row in enumerate(order.tolist(), start=1)
+    ]
+    first = next((record for record in records if record["right"]), None)
+    shown = records[:top] + ([first] if first and first["place"] > top else [])
     if output is not None:
-        _save_pictures(chosen, text if text is not None else image or 0, records, output)
+        _save_pictures(chosen, text if text is not None else image or 0, records[:top], output)
     if as_json:
-        print_json(records)
+        print_json(shown)
+        return
+    query = f"the caption {text!r}" if text is not None else f"image {image}, {_first_caption(chosen, image or 0)!r}"
+    typer.echo(f"{among.capitalize()}s of {split} for {query}")
+    print_table(
+        ("place", "image", "score", "right", "caption"),
+        [record | {"right": "✓" if record["right"] else ""} for record in shown],
+        ("caption",),
+    )
+    if first:
+        typer.echo(f"The first right {among} is at place {first['place']} of {count:,}")
     else:
-        print_table(("place", "image", "score", "caption"), records, ("caption",))
+        typer.echo(f"No {among} of {split} is known to be right: none has this caption")
 
 
 def _first_caption(split: Split, image: int) -> str:
@@ -89,5 +111,5 @@ def _save_pictures(split: Split, asked: str | int, records: list[dict[str, Any]]
     rows = [(0, 0, asked if isinstance(asked, str) else picture(asked), False, np.nan)]
     for r in records:
         item = picture(r["image"]) if isinstance(asked, str) else r["caption"]
-        rows.append((0, r["place"], item, r["image"] == asked, r["score"]))
+        rows.append((0, r["place"], item, r["right"], r["score"]))
     save(gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])), path)

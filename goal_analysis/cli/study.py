@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.driving import Base, Engines, driving
-from goal_analysis.cli.options import BASELINES, check_names, refuse, taking
+from goal_analysis.cli.driving import Base, ConfirmOption, Engines, driving
+from goal_analysis.cli.options import BASELINES, KNOWN, check_names, objective_of, refuse, taking
+from goal_analysis.study import TUNED
 
 if TYPE_CHECKING:
     from goal_analysis.vse.loop.experiment import Experiment
@@ -32,7 +33,7 @@ REPORT = "report.html"
 PROBES = 4
 """Of an epoch, in the runs of the comparison."""
 
-FAMILIES = {"published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
+FAMILIES = {"known": KNOWN, "published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
 
@@ -43,12 +44,16 @@ def study(
     objectives: Annotated[
         list[str] | None, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="Study many objectives at once: published, soft or all.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Study many objectives at once: known, published, soft or all.")
+    ] = None,
     budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
-    tune_rate: Annotated[
-        bool, typer.Option("--tune-learning-rate", help="Tune the learning rate of every objective too.")
-    ] = False,
+    tuned: Annotated[
+        list[str] | None,
+        typer.Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}."),
+    ] = None,
+    confirm: ConfirmOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder.")] = Path(
         "study"
     ),
@@ -65,27 +70,34 @@ def study(
     """
     if family is not None and family not in FAMILIES:
         refuse(f"--family: got {family!r} but expected one of {', '.join(FAMILIES)}")
+    for name in tuned or ():
+        if name not in TUNED:
+            refuse(f"--tune: got {name!r} but expected one of {', '.join(TUNED)}")
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     check_names([base.preset] if base.preset else [], more)
     from goal_analysis.study.report import report as page  # first: its extra holds the others
 
-    experiment = base.experiment()
+    experiment, data = base.experiments()
+    also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.files import write_whole
-    from goal_analysis.study.scales import scales_of
-    from goal_analysis.study.tuning import COMPARISON, TEXT, Candidate, tuned_comparison
+    from goal_analysis.files import folder_name, folder_names, write_whole
+    from goal_analysis.study.runs import COMPARISON
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import TEXT, run_study, tuning_of
     from goal_analysis.vse.loop.experiment import Experiment
 
     probe_steps = experiment.training.probe_steps or _between_probes(experiment, len(experiment.load_data().train))
     values = {name: ga.objective(name).objective for name in (BASELINES[1], BASELINES[0], *more)}
-    rate = float(experiment.training.learning_rate)
-    candidates = [Candidate(n, value, scales_of(value, rate, tune_rate), text_of) for n, value in values.items()]
     with driving(output, engines) as driver:
-        outcome = tuned_comparison(driver, experiment, candidates, budget, seeds, probe_steps)
-        shown = page([output / COMPARISON], ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
-        write_whole(output / REPORT, shown)
+        setting = Setting(output, storage(driver), experiment, data, text_of, objective_of)
+        searches = [tuning_of(name, value, setting, budget, tuned or TUNED) for name, value in values.items()]
+        outcome = run_study(driver, searches, seeds, also_on, probe_steps)
+        for place, inner in enumerate(folder_names(outcome.comparisons).values()):
+            runs = [output / COMPARISON / inner / folder_name(one.runs) for one in outcome.contenders]
+            shown = page(runs, ga.objective, Experiment.load_data, BASELINES[1], command=sys.argv)
+            write_whole(output / (f"report-{inner}.html" if place else REPORT), shown)
     if engines.as_json:
-        typer.echo(outcome.comparison.table.to_json(orient="records", indent=2))
+        typer.echo(outcome.table.to_json(orient="records", indent=2))
     else:
         typer.echo((output / TEXT).read_text("utf-8"), nl=False)
         typer.echo(f"Written to {output}/, with the page {output / REPORT}")

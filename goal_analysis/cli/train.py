@@ -52,6 +52,9 @@ def train(
         bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
     skip_bad: SkipBadOption = False,
+    as_toml: Annotated[
+        bool, typer.Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
+    ] = False,
 ) -> None:
     """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
 
@@ -59,6 +62,7 @@ def train(
     goal-analyze train experiment.toml -o runs/mine
     goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective "circle(gamma=80)"
     goal-analyze train --resume runs/mine
+    goal-analyze train --preset vse_infty --as-toml > mine.toml
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
@@ -70,6 +74,11 @@ def train(
         besides = [*(assignments or ()), *(["data.skip_bad=true"] if skip_bad else [])]
         experiment = chosen_experiment(file, preset, data, objective, seed, besides)
         folder = output or Path("runs") / f"{experiment.name}-{experiment.seed}"
+    if as_toml:
+        from goal_analysis.recombination.text import toml_text
+
+        typer.echo(toml_text(experiment.mapping()), nl=False)
+        return
     trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
     from goal_analysis.vse.loop.processes import start_fabric
 
@@ -119,7 +128,7 @@ def run(
 ) -> None:
     """Train the experiment in the folder, show its progress, and say how it ended."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
@@ -134,6 +143,7 @@ def run(
         TextColumn("step {task.completed}/{task.total}"),
         TextColumn("{task.fields[rsum]}"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     shown = fabric.is_global_zero and sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:

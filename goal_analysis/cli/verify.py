@@ -57,7 +57,7 @@ def verify_losses(
 
     check_device(device, [getattr(torch, name) for name in kinds])
     found = verifications(chosen, batches(features, split), kinds, device)
-    records = list(options.with_status(found, "verifying", "verified"))
+    records = list(options.with_progress(found, "verifying", len(chosen)))
     if as_json:
         options.print_json(records)
     else:

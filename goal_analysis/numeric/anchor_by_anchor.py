@@ -17,13 +17,14 @@ from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Aggregator, Pool, Side
-from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import carried_by, count_n, count_p, s_n, s_p, total, x_n, x_p, y_n, y_p
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 
 DIRECTIONS = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}
 
 Table = Sequence[Sequence[bool]]
 Handed = tuple[Tensor, Tensor]
+Own = tuple[Tensor, Tensor]  # the similarity of the term's own positive, and what the pair carries
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +55,29 @@ def anchor_by_anchor(
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
     positives, negatives = matches.positives.tolist(), matches.negatives.tolist()
+    carried = torch.zeros_like(s) if matches.carried is None else matches.carried.to("cpu", torch.float64)
     copies: list[Tensor] = []
-    total = torch.zeros((), dtype=torch.float64)
+    value = torch.zeros((), dtype=torch.float64)
     for term in loss.terms:
         anchors: list[Handed] = []
         for by_columns in DIRECTIONS[loss.anchors]:
             tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
-            # The two sides read copies, so that their shares of the gradient are told apart.
-            own = [s.clone().requires_grad_() for _ in range(2)]
+            # The sides read copies, so that their shares of the gradient are told apart.
+            own = [s.clone().requires_grad_() for _ in (s_p, s_n, *term.named)]
             copies += own
-            of_positives, of_negatives = (copy.T if by_columns else copy for copy in own)
-            anchors += _anchors(term, of_positives, of_negatives, tables[0], tables[1], values)
-        summed = sum((factors @ phi for factors, phi in anchors), torch.zeros_like(total))
-        total = total + summed / max(_count(loss.reduction, [phi for _, phi in anchors]), 1)
-    if total.requires_grad:
-        shares = torch.stack(torch.autograd.grad(total, copies, materialize_grads=True))
+            y, *of_sides = (copy.T if by_columns else copy for copy in (carried, *own))
+            anchors += _anchors(term, of_sides, tables[0], tables[1], y, values)
+        summed = sum((factors @ phi for factors, phi in anchors), torch.zeros_like(value))
+        value = value + summed / max(_count(loss.reduction, [phi for _, phi in anchors]), 1)
+    if value.requires_grad:
+        shares = torch.stack(torch.autograd.grad(value, copies, materialize_grads=True))
     else:
         shares = torch.zeros_like(torch.stack(copies))
     sizes = shares.detach().nan_to_num(0.0, 0.0, 0.0).abs().sum(0)
     return AnchorByAnchor(
-        value=total.detach(),
+        value=value.detach(),
         gradient=shares.sum(0),
-        value_scale=float(total.detach().abs() + (sizes * s.abs()).sum()),
+        value_scale=float(value.detach().abs() + (sizes * s.abs()).sum()),
         gradient_scale=float(sizes.max()) if sizes.numel() else 0.0,
     )
 
@@ -91,32 +93,37 @@ def _turned(table: Table, columns: int) -> Table:
 
 
 def _anchors(
-    term: Term, of_positives: Tensor, of_negatives: Tensor, positives: Table, negatives: Table, values: Values
+    term: Term, of_sides: list[Tensor], positives: Table, negatives: Table, y: Tensor, values: Values
 ) -> Iterator[Handed]:
     """The factors and the values of Φ of every anchor that has some."""
-    outer = formula(term.effective_outer, (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n), values)
+    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n, y_p, y_n)
+    outer = formula(term.effective_outer, read, values)
+    of_positives = of_sides[0]
     for i in range(len(positives)):
         own = [j for j, is_positive in enumerate(positives[i]) if is_positive]
         counts = [of_positives.new_tensor(float(sum(table[i]))) for table in (positives, negatives)]
-        handed_p = _handed(term.positives, s_p, of_positives, [(i, j) for j in own], values)
+        handed_p = _handed(term.positives, s_p, of_positives, [(i, j) for j in own], y, values)
         if handed_p is None:
             continue
-        factors_p, of_p = handed_p
+        factors_p, of_p, y_of_p = handed_p
         factors, evaluated = [], []
         for some, ends in _sharing_negatives(term, own):
-            mine = of_positives[i, ends[0]] if len(ends) == 1 else None
+            mine = (of_positives[i, ends[0]], y[i, ends[0]]) if len(ends) == 1 else None
             handed = [
-                _handed(side, s_n, of_negatives, _pairs(side, i, ends, positives, negatives), values, mine)
-                for side in (term.negatives, *(one.side for one in term.named))
+                _handed(side, s_n, scores, _pairs(side, i, ends, positives, negatives), y, values, mine)
+                for side, scores in zip((term.negatives, *(one.side for one in term.named)), of_sides[1:], strict=True)
             ]
             there = [one for one in handed if one is not None]
             if len(there) == len(handed):
-                (factors_n, x), *named = there
+                (factors_n, x, y_of_n), *named = there
                 factors.append((factors_p[some, None] * factors_n).flatten())
-                phi = outer(of_p[some, None], x, *(z for _, z in named), *counts)
+                phi = outer(of_p[some, None], x, *(z for _, z, _ in named), *counts, y_of_p[some, None], y_of_n)
                 evaluated.append(phi.expand(len(of_p[some]), len(x)).flatten())
-        if evaluated:
+        if evaluated and term.total is None:
             yield torch.cat(factors), torch.cat(evaluated)
+        elif evaluated:
+            summed = torch.cat(factors) @ torch.cat(evaluated)
+            yield torch.ones_like(summed[None]), formula(term.total, (total,), values)(summed[None])
 
 
 def _sharing_negatives(term: Term, own: list[int]) -> list[tuple[slice, list[int]]]:
@@ -145,31 +152,33 @@ def _handed(
     variable: sp.Symbol,
     scores: Tensor,
     pairs: list[tuple[int, int]],
+    y: Tensor,
     values: Values,
-    own: Tensor | None = None,
-) -> Handed | None:
-    """The factors that Φ counts for with what the side hands to it; None where it has no pairs."""
+    own: Own | None = None,
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The factors that Φ counts for with what the side hands to it, and what the pairs carry; None without pairs."""
+    nothing = scores.new_zeros(1)
     if side is None:
-        return scores.new_ones(1), scores.new_zeros(1)
+        return scores.new_ones(1), nothing, nothing
     if not pairs:
         return None
     rows, columns = zip(*pairs, strict=True)
-    read = scores[list(rows), list(columns)]
-    if own is not None and side.inner.has(s_p):
-        of_pairs = formula(side.inner, (variable, s_p), values)(read, own)
-    else:
-        of_pairs = formula(side.inner, (variable,), values)(read)
+    carried = y[list(rows), list(columns)]
+    read = {variable: scores[list(rows), list(columns)], carried_by(variable): carried}
+    if own is not None and variable == s_n:
+        read |= dict(zip((s_p, y_p), own, strict=True))
+    of_pairs = formula(side.inner, tuple(read), values)(*read.values())
     aggregator = side.aggregator
     if aggregator.enumerates:
         with torch.no_grad():
-            return torch.stack(_weights(aggregator, len(pairs), values)(*of_pairs.unbind())), of_pairs
+            return torch.stack(_weights(aggregator, len(pairs), values)(*of_pairs.unbind())), of_pairs, carried
     if aggregator == MAX:
         aggregate = of_pairs[of_pairs.argmax()]
     elif aggregator == MIN:
         aggregate = of_pairs[of_pairs.argmin()]
     else:
         aggregate = _combined(aggregator, len(pairs), values)(*of_pairs.unbind())
-    return scores.new_ones(1), aggregate.reshape(1)
+    return scores.new_ones(1), aggregate.reshape(1), nothing
 
 
 @lru_cache(maxsize=1024)

@@ -149,6 +149,11 @@ class Characteristics:
     similarity: Similarity
     alone: bool = False
 
+    def __repr__(self) -> str:
+        acts = ((name, act) for name, act in (("pull", self.pull), ("push", self.push)))
+        said = ", ".join(f"{name} {act.effect.value}{f' where {act.where}' if act.where else ''}" for name, act in acts)
+        return f"Characteristics({said})"
+
 
 def characteristics(
     objective: Decomposition | WeightField, settings: Mapping[str, float] | None = None

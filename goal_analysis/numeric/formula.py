@@ -19,9 +19,11 @@ class Formula:
 
     whole: Compiled
     stopped: Compiled
+    learned: tuple[Tensor, ...] = ()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """The value, of the shape to which the inputs broadcast together."""
+        """The value, of the shape to which the inputs broadcast together; what is learned are the last of them."""
+        inputs = (*inputs, *self.learned)
         constants: tuple[Tensor, ...] = ()
         if self.stopped.program.outputs:
             with torch.no_grad():
@@ -35,10 +37,13 @@ class Formula:
 def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values = ()) -> Formula:
     """The expression of ``inputs`` as a function of tensors; compiled once for the same arguments.
 
+    A symbol whose value is the symbol itself is an input too, after the others.
+
     Raises:
         UnsupportedFunction: naming a function that programs do not know.
         ValueError: a symbol is neither input nor has a value.
     """
+    inputs = (*inputs, *(symbol for symbol, value in values if symbol == value))
     stopped: dict[sp.Expr, sp.Dummy] = {}
     whole = _with_inputs_for_detached(expression.xreplace(dict(values)), stopped)
     return Formula(compiled([whole], (*inputs, *stopped.values())), compiled(list(stopped), inputs))

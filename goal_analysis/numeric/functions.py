@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 import torch
@@ -27,7 +29,7 @@ from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
-from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, total, undetach, x_n, x_p, y_n, y_p
 from goal_analysis.symbolic.language.similarity import (
     RelativeSimilarity,
     Similarity,
@@ -53,7 +55,41 @@ def functions_of(objective: Objective) -> Functions:
         ValueError: an aggregator without a form on tensors.
         UnsupportedFunction: naming a function that programs do not know.
     """
-    values = tuple(objective.values().items())
+    return _functions(objective, tuple(objective.values().items()))
+
+
+def functions_with(objective: Objective, learned: tuple[Tensor, ...]) -> Functions:
+    """The functions of an objective that reads its learned hyperparameters from these numbers, in their order; they are
+    differentiable by them, and are for the dense way alone.
+    """
+    symbols = {h.symbol for h in objective.most_learned}
+    values = tuple((symbol, symbol if symbol in symbols else value) for symbol, value in objective.values().items())
+    return _with(_functions(objective, values), learned)
+
+
+def _with(part: Any, learned: tuple[Tensor, ...]) -> Any:
+    if isinstance(part, Formula):
+        return replace(part, learned=learned)
+    if isinstance(part, _Scaled):
+        return AGGREGATORS[part.name](*(_with(parameter, learned)() for parameter in part.parameters))
+    if isinstance(part, tuple):
+        return tuple(_with(one, learned) for one in part)
+    if isinstance(part, Functions | TermFunctions | SideFunctions | Relatives | Relative):
+        return replace(part, **{f.name: _with(getattr(part, f.name), learned) for f in fields(part)})
+    return part
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """An aggregator whose parameters are learned."""
+
+    name: str
+    parameters: tuple[Formula, ...]
+    enumerates: bool = False
+
+
+@lru_cache(maxsize=1024)
+def _functions(objective: Objective, values: Values) -> Functions:
     low, high = map(float, objective.similarity.window)
     return Functions(
         terms=tuple(_term(term, objective, values) for term in objective.terms),
@@ -89,9 +125,9 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
-    matches.check(scores, objective.owner)
+    matches.check(scores, objective.owner, objective.reads_carried)
     functions = functions_of(objective.with_settings(settings or {}))
-    return loss(functions, _wide(scores), matches.positives, matches.negatives)
+    return loss(functions, _wide(scores), *matches.tables)
 
 
 def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
@@ -117,9 +153,9 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     tensor([[-0.1661,  0.1605],
             [ 0.1830, -0.1773]])
     """
-    matches.check(scores, objective.owner)
+    matches.check(scores, objective.owner, objective.reads_carried)
     functions = functions_of(objective.with_settings(settings or {}))
-    return weight_matrix(functions, _wide(scores), matches.positives, matches.negatives)
+    return weight_matrix(functions, _wide(scores), *matches.tables)
 
 
 def _wide(scores: Tensor) -> Tensor:
@@ -146,7 +182,6 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
     """A term whose loss autograd differentiates, with inner functions that are finite at the ends."""
 
     def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
-        reads = reads if of.inner.has(reads[-1]) else reads[:1]
         inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
         return SideFunctions(
             aggregator=on_tensors(of.aggregator, values),
@@ -154,18 +189,21 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
             weight=inner,
             pool=of.pool.value,
             selection=of.selection,
-            compares=len(reads) > 1,
+            by_name=True,
         )
 
-    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n)
+    enumerates = term.positives is not None and term.positives.aggregator.enumerates
+    of_negatives = (s_n, y_n, s_p, y_p) if enumerates else (s_n, y_n)
+    read = (x_p, x_n, *(one.symbol for one in term.named), count_p, count_n, y_p, y_n)
     return TermFunctions(
-        positives=term.positives and side(term.positives, s_p),
-        negatives=term.negatives and side(term.negatives, s_n, s_p),
+        positives=term.positives and side(term.positives, s_p, y_p),
+        negatives=term.negatives and side(term.negatives, *of_negatives),
         pull=None,
         push=None,
         meet=by_name,
         outer=formula(term.effective_outer, read, values),
-        named=tuple(side(one.side, s_n, s_p) for one in term.named),
+        whole=None if term.total is None else formula(term.total, (total,), values),
+        named=tuple(side(one.side, *of_negatives) for one in term.named),
     )
 
 
@@ -191,10 +229,10 @@ def _side(
 ) -> SideFunctions:
     inner = undetach(side.inner)
     weight = safe_at_the_ends(undetach(side.slope(variable)), similarity, values)
-    at = dict(values)
+    at = {symbol: value for symbol, value in values if symbol != value}
     exact_inner, exact_weight = inner.subs(at), sp.sympify(weight).subs(at)
-    line = None
-    if exact_inner.is_polynomial(variable) and sp.degree(exact_inner, variable) == 1:
+    line, learned = None, len(at) < len(values)
+    if not learned and exact_inner.is_polynomial(variable) and sp.degree(exact_inner, variable) == 1:
         line = float(sp.diff(exact_inner, variable)), float(exact_inner.subs(variable, 0))
     return SideFunctions(
         aggregator=on_tensors(side.aggregator, values),
@@ -203,7 +241,9 @@ def _side(
         pool=side.pool.value,
         selection=side.selection,
         valued=formula(side.inner, (variable,), values),
-        hints=Hints(
+        hints=None
+        if learned
+        else Hints(
             rises=line is not None and line[0] > 0,
             constant=float(exact_weight) if exact_weight.is_number else None,
             line=line,
@@ -212,7 +252,7 @@ def _side(
     )
 
 
-def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
+def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors | Any:
     """An aggregator as tensors work it out.
 
     Raises:
@@ -225,6 +265,8 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors:
             f"aggregator: got {aggregator.name!r} without tensors but expected one of {', '.join(AGGREGATORS)}, or the "
             "same on tensors besides"
         )
+    if any(s == value and p.has(s) for s, value in values for p in aggregator.parameters):
+        return _Scaled(aggregator.name, tuple(formula(p, (), values) for p in aggregator.parameters))
     return AGGREGATORS[aggregator.name](*(float(p.subs(dict(values))) for p in aggregator.parameters))
 
 

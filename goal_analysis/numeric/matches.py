@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -16,9 +16,11 @@ class Matches:
     Args:
         positives: shape ``(anchors, candidates)``; whether the candidate matches the anchor.
         negatives: shape ``(anchors, candidates)``; whether it is one to be told apart.
+        carried: shape ``(anchors, candidates)``; what the pair carries, such as a teacher's score, a label or a rank:
+            ``y_p`` and ``y_n`` of formulas, held constant. None where no formula reads it.
 
     Raises:
-        ValueError: the shapes differ, or a pair is both.
+        ValueError: the shapes differ, or a pair is both; a pair carries what is not finite.
 
     >>> pairs = Matches.of_image_ids(torch.tensor([7, 8, 7]))
     >>> pairs.positives.int()
@@ -27,6 +29,7 @@ class Matches:
 
     positives: Bool[Tensor, "anchors candidates"]
     negatives: Bool[Tensor, "anchors candidates"]
+    carried: Float[Tensor, "anchors candidates"] | None = None
 
     def __post_init__(self) -> None:
         for name, mask in (("positives", self.positives), ("negatives", self.negatives)):
@@ -40,6 +43,14 @@ class Matches:
             )
         if bool((self.positives & self.negatives).any()):
             raise ValueError("matches: got a pair that is positive and negative but expected one or the other")
+        if self.carried is not None:
+            y, pairs = self.carried, self.positives | self.negatives
+            if y.shape != pairs.shape or not y.is_floating_point():
+                got = f"a tensor of {y.dtype} of shape {tuple(y.shape)}"
+                raise ValueError(f"matches: carried: got {got} but expected floats of shape {tuple(pairs.shape)}")
+            if not y.isfinite()[pairs].all():
+                raise ValueError("matches: carried: got one that is not finite but expected a number for every pair")
+            object.__setattr__(self, "carried", y.detach())
 
     @classmethod
     def of_image_ids(cls, image_ids: Int[Tensor, " images"], text_ids: Int[Tensor, " texts"] | None = None) -> Matches:
@@ -88,7 +99,13 @@ class Matches:
     @property
     def transposed(self) -> Matches:
         """The same pairs with candidates as anchors: the other direction of retrieval."""
-        return Matches(self.positives.T, self.negatives.T)
+        return Matches(self.positives.T, self.negatives.T, None if self.carried is None else self.carried.T)
+
+    @property
+    def within(self) -> Matches:
+        """The embeddings of one side among themselves: they match where either pair does, and none with itself."""
+        itself = torch.eye(len(self.positives), dtype=torch.bool, device=self.positives.device)
+        return Matches((self.positives | self.positives.T) & ~itself, self.negatives & self.negatives.T & ~itself)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,8 +113,25 @@ class Matches:
         anchors, candidates = self.positives.shape
         return anchors, candidates
 
-    def check(self, scores: Tensor, owner: str) -> None:
-        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches."""
+    def to(self, device: torch.device | str) -> Matches:
+        """The same on a device."""
+        carried = None if self.carried is None else self.carried.to(device)
+        return Matches(self.positives.to(device), self.negatives.to(device), carried)
+
+    @property
+    def tables(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The positives, the negatives and what pairs carry, as the engine takes them."""
+        return self.positives, self.negatives, self.carried
+
+    def check(self, scores: Tensor, owner: str, reads_carried: bool = False) -> None:
+        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches, and pairs carry
+        something where that is read.
+        """
+        if reads_carried and self.carried is None:
+            raise ValueError(
+                f"{owner}: got nothing that pairs carry but expected what its formulas read as y_p and y_n: the "
+                "argument carried, of shape (anchors, candidates), of the objective or of Matches"
+            )
         if tuple(scores.shape) != self.shape:
             raise ValueError(
                 f"{owner}: got scores of shape {tuple(scores.shape)} but expected {self.shape}, "

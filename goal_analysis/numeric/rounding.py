@@ -60,6 +60,7 @@ def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.E
 
 def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:
     low, high = map(float, similarity.window)
+    argument = argument.subs(dict.fromkeys(argument.free_symbols - {s_p, s_n}, 1))  # what is learned, or pairs carry
     points = np.array([low - BEYOND, *np.linspace(low, high, GRID), high + BEYOND])
     (values,) = compiled([argument], (s_p, s_n), NUMPY)(*np.meshgrid(points, points))
     return np.fmin.reduce(values, axis=None) < -NEGLIGIBLE <= np.fmin.reduce(values[1:-1, 1:-1], axis=None)

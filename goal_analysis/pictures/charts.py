@@ -18,9 +18,9 @@ from plotly.subplots import make_subplots
 from goal_analysis.pictures.run_frames import over_seeds
 from goal_analysis.pictures.style import line_of
 
-PANEL, GAP, TOP, BOTTOM, SLIDER, LINE = 270, 84, 34, 60, 84, 22
-"""Pixels: a panel's height, between panels one above the other, above and below all of them, of a slider, and of a line
-of the legend."""
+PANEL, GAP, TOP, BOTTOM, LINE = 270, 84, 34, 60, 22
+"""Pixels: a panel's height, between panels one above the other, above and below all of them, and of a line of the
+legend."""
 
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's words for the dashes of lines
 
@@ -34,9 +34,9 @@ TICKS = 6  # how many epochs are written at an axis at most
 class Chart:
     """What the page's script draws.
 
-    The content is JSON that may stand in a script element: ``data``, ``layout``, and the parts of the layout that
-    differ where the page is ``wide`` and where it is ``narrow``. The height in pixels is that of the wide page, to keep
-    the place.
+    The content is JSON that may stand in a script element: ``data``, ``layout``, the parts of the layout that differ
+    where the page is ``wide`` and where it is ``narrow``, and what is ``live``. The height in pixels is that of the
+    wide page, to keep the place.
     """
 
     name: str
@@ -53,15 +53,14 @@ def row_of_panels(count: int) -> go.Figure:
 
 
 def chart(
-    name: str, figure: go.Figure, panels: Mapping[str, str], sliders: Sequence[dict[str, Any]] = (), below: int = 0
+    name: str, figure: go.Figure, panels: Mapping[str, str], below: int = 0, live: Mapping[str, Any] | None = None
 ) -> Chart:
-    """A figure of `row_of_panels` for the page, with Plotly's sliders as JSON: its objects copy what they are handed,
-    and this is most of a page.
+    """A figure of `row_of_panels` for the page.
 
     ``panels`` are the titles, each with the name of the colour axis whose bar stands beside the panel, if any;
-    ``below`` is pixels for what stands below the panels besides the sliders.
+    ``below`` is pixels for what stands below the panels; ``live`` is what the page computes.
     """
-    under = BOTTOM + SLIDER * len(sliders) + below
+    under = BOTTOM + below
     corner = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
     axes = zip(panels, figure.select_xaxes(), figure.select_yaxes(), strict=True)
     figure.update_layout(
@@ -72,17 +71,14 @@ def chart(
         ],
     )
     drawn = json.loads(figure.to_json(engine="json") or "")
-    below_one_another = [
-        {"x": 0, "y": 0, "len": 1, "yanchor": "top", "pad": {"t": BOTTOM + SLIDER * place}} | slider
-        for place, slider in enumerate(sliders)
-    ]
     height = TOP + PANEL + under
     high = height + (len(panels) - 1) * (PANEL + GAP)
     spec = {
         "data": drawn["data"],
-        "layout": drawn["layout"] | {"sliders": below_one_another},
+        "layout": drawn["layout"],
         "wide": {"height": height} | _placed(panels, 1, len(panels)),
         "narrow": {"height": high} | _placed(panels, len(panels), 1),
+        "live": live,
     }
     return Chart(name, script_json(spec), height)
 

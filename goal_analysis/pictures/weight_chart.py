@@ -1,117 +1,110 @@
-"""The chart of an objective: its weights as surfaces and as a field, with a slider for every hyperparameter."""
+"""The chart of an objective on a page: its weights as surfaces and as a field, for any values of its hyperparameters.
+
+The page is handed the formulas as a program, steps on earlier values, and works them out itself; so every
+hyperparameter has a slider, and all may be moved at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import sympy as sp
 from plotly.colors import get_colorscale
 
+from goal_analysis.numeric.lowering import lowered
+from goal_analysis.pictures import style
 from goal_analysis.pictures.charts import Chart, chart, numbers, row_of_panels
-from goal_analysis.pictures.style import FAINT, INK, scale_of
-from goal_analysis.pictures.weight_frames import arrow_frame, is_bounded, matrix, span_of, thin_grid
-from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+from goal_analysis.pictures.weight_frames import OFF, Objective, field_of, is_bounded, span_of, weights_and_curl
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, interval_text
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.proof.evaluation import program
 
-EVERY = 4  # of so many samples in a row one has an arrow
+COUNT, EVERY = 60, 6  # samples along a side, and of so many in a row one has an arrow
 
-COLUMNS = {"w_p": "w⁺", "w_n": "w⁻", "curl": "curl"}
 PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descent and curl": "coloraxis3"}
 
 
-def weight_chart(label: str, frame: pd.DataFrame, similarity: Similarity = COSINE) -> Chart:
-    """The chart of an objective, from a `goal_analysis.pictures.weight_frames.moved_frame`."""
-    drawn = "" if is_bounded(similarity) else ", a window: it has no range"
-    own = frame[frame["moved"] == ""]
-    traces, layout = _drawn(own)
-    first, step = float(own["s_p"].iloc[0]), float(own["s_p"].iloc[1] - own["s_p"].iloc[0])
-    samples = {"x0": first, "dx": step, "y0": first, "dy": step}
-    unseen = {"showlegend": False, "hoverinfo": "skip"}
-    lines = unseen | samples | {"showscale": False, "autocontour": False}
+def weight_chart(
+    label: str, objective: Objective, batch: pd.DataFrame | None = None, line: Mapping[str, Any] | None = None
+) -> Chart:
+    """The chart of an objective.
+
+    Args:
+        label: how the page calls it.
+        objective: what is drawn.
+        batch: ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces.
+        line: the objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty
+            where it has none.
+
+    Raises:
+        UnsupportedFunction: naming a function that programs do not know.
+        ValueError: a number that is not finite.
+    """
+    field, formulas = field_of(objective), weights_and_curl(objective)
+    drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"
+    values = field.values()
+    read = [h for h in field.hyperparameters if any(f.has(h.symbol) for f in formulas.values())]
     figure = row_of_panels(len(PANELS))
+    unseen = {"showlegend": False, "hoverinfo": "skip"}
+    lines = unseen | {"showscale": False, "autocontour": False}
     for column, bar in enumerate(PANELS.values(), start=1):
-        figure.add_heatmap(coloraxis=bar, zsmooth="best", **samples, row=1, col=column)
+        figure.add_heatmap(coloraxis=bar, zsmooth="best", row=1, col=column)
         if column < 3:
-            figure.add_contour(line={"width": 0.5, "color": INK}, **lines, row=1, col=column)
-    figure.add_scatter(mode="lines", line={"width": 1.2, "color": INK}, **unseen, row=1, col=3)
-    if "potential" in frame:
-        figure.add_contour(line={"width": 1, "color": FAINT, "dash": "dot"}, **lines, row=1, col=3)
-    for number, trace in enumerate(figure.data):
-        trace.update({name: values[number] for name, values in traces.items() if values[number] is not None})
-    sides = {"range": span_of(similarity), "showgrid": False}
+            figure.add_contour(line={"width": 0.5, "color": style.INK}, **lines, row=1, col=column)
+    figure.add_scatter(mode="lines", line={"width": 1.2, "color": style.INK}, **unseen, row=1, col=3)
+    if "potential" in formulas:
+        figure.add_contour(line={"width": 1, "color": style.FAINT, "dash": "dot"}, **lines, row=1, col=3)
+    shown = [] if batch is None else [(batch[~batch["hardest"]], 3, 0.35), (batch[batch["hardest"]], 6, 1.0)]
+    for column in range(1, len(PANELS) + 1):
+        for triplets, size, opacity in shown:
+            dots = {"size": size, "opacity": opacity, "color": style.PUSH, "line": {"width": 0.5, "color": "white"}}
+            places = {"x": numbers(triplets["s_p"]), "y": numbers(triplets["s_n"])}
+            figure.add_scatter(mode="markers", marker=dots, **places, **unseen, row=1, col=column)
+    sides = {"range": span_of(field.similarity), "showgrid": False}
     figure.update_xaxes(sides | {"title": {"text": "s_p" + drawn, "standoff": 4}})
     figure.update_yaxes(sides | {"title": {"text": "s_n" + drawn, "standoff": 4}})
     bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "power", "title": {"side": "right"}}
     figure.update_layout({axis: {"colorbar": bar} for axis in PANELS.values()})
-    figure.update_layout({name.replace(".", "_"): value for name, value in layout.items()})
-    return chart(f"Weights of a triplet under {label}", figure, PANELS, _sliders(frame))
+    live = {
+        "names": list(formulas),
+        "program": _steps(list(formulas.values()), [s_p, s_n, *(h.symbol for h in read)]),
+        "sliders": [_slider(h, float(values[h.symbol])) for h in read],
+        "fixed": {h.name: float(values[h.symbol]) for h in field.hyperparameters if h not in read},
+        "line": line or {"text": label, "head": "", "words": [], "rest": ""},
+        "grid": {"span": span_of(field.similarity), "count": COUNT, "every": EVERY, "off": OFF},
+        "rule": {"decades": style.DECADES, "peak": style.PEAK, "contours": style.CONTOURS},
+        "colours": {name: get_colorscale(name) for name in (style.SEQUENTIAL, style.DIVERGING)},
+        "scales": [style.SEQUENTIAL, style.DIVERGING],
+    }
+    return chart(f"Weights of a triplet under {label}", figure, PANELS, live=live)
 
 
-def _drawn(rows: pd.DataFrame) -> tuple[dict[str, list], dict[str, Any]]:
-    """The attributes of all traces, and the layout, that a surface changes.
+def _steps(formulas: Sequence[sp.Expr], inputs: Sequence[sp.Symbol]) -> dict[str, Any]:
+    """The program as JSON: a step is a number, or an operation with the places of its operands."""
+    p = lowered(program(formulas, inputs))
+    steps = [[s.operation, *s.operands] if s.constant is None else float(s.constant) for s in p.steps]
+    return {"steps": steps, "outputs": p.outputs}
 
-    A surface is drawn on the even axis of its scale; on another scale than the linear, its values are texts.
+
+def _slider(h: Hyperparameter, value: float) -> dict[str, Any]:
+    low, high = span_around(h, value)
+    closed = {"min": h.domain.start, "max": h.domain.end}
+    ends = {name: float(end) for name, end in closed.items() if end.is_finite}
+    open_at = {"min": bool(h.domain.left_open), "max": bool(h.domain.right_open)}
+    about = {"name": h.name, "meaning": h.meaning, "domain": interval_text(h.domain)}
+    return about | {"value": value, "low": low, "high": high, "ends": ends, "open": open_at}
+
+
+def span_around(h: Hyperparameter, value: float) -> tuple[float, float]:
+    """Between which values of its domain a slider moves: a quarter of the given one and four times it, or of 0 from −1
+    to 1.
+
+    >>> from goal_analysis.symbolic.language.hyperparameter import unit
+    >>> span_around(Hyperparameter("share", 0.5, unit), 0.5)
+    (0.125, 1.0)
     """
-    traces, layout = [], {}
-    for (column, name), axis in zip(COLUMNS.items(), PANELS.values(), strict=True):
-        values, scale = matrix(rows, column), scale_of(rows[column], signed=column == "curl")
-        linear, z = scale.kind == "linear", numbers(scale.even(values))
-        value, marks = ("%{z:.3g}", ()) if linear else ("%{text}", scale.marks)
-        hover = f"s_p %{{x:.2f}}, s_n %{{y:.2f}}<br>{name} {value}<extra></extra>"
-        traces.append({"z": z, "text": None if linear else numbers(values), "hovertemplate": hover})
-        levels = scale.even(scale.levels)
-        if column == "curl":
-            traces.append(_arrows(rows))
-        elif scale.kind == "symlog" or len(levels) < 2:  # whose levels are not evenly apart, or none
-            traces.append({"z": z} | _contours(0.0, 1.0, 1.0, shown=False))
-        else:
-            traces.append({"z": z} | _contours(float(levels[0]), float(levels[-1]), float(np.diff(levels).mean())))
-        low, high = scale.even([scale.low, scale.high]).tolist()
-        layout |= {
-            f"{axis}.cmin": low,
-            f"{axis}.cmax": high,
-            f"{axis}.colorscale": get_colorscale(scale.colours),
-            f"{axis}.colorbar.tickvals": numbers(scale.even(marks)) if marks else None,
-            f"{axis}.colorbar.ticktext": [f"{mark:g}" for mark in marks] if marks else None,
-            f"{axis}.colorbar.title.text": scale.note,
-        }
-    if "potential" in rows:
-        # Between lines that are equally far apart by rank the potential takes equal shares of the square.
-        reach = np.ptp(rows["potential"].dropna()) or 1.0
-        rank = (rows["potential"] / reach).round(9).rank(pct=True)
-        traces.append({"z": numbers(matrix(rows.assign(rank=rank), "rank"))} | _contours(0.1, 0.9, 0.1))
-    names = dict.fromkeys(name for trace in traces for name in trace)
-    return {name: [trace.get(name) for trace in traces] for name in names}, layout
-
-
-def _contours(start: float, end: float, size: float, shown: bool = True) -> dict[str, Any]:
-    return {"contours": {"start": start, "end": end, "size": size, "showlines": shown, "coloring": "none"}}
-
-
-def _arrows(rows: pd.DataFrame) -> dict[str, Any]:
-    """The lines of arrows along (w⁺, −w⁻), where descent moves (s_p, s_n)."""
-    some = thin_grid(rows, EVERY)
-    arrows = arrow_frame(some, some["w_p"], -some["w_n"])
-    arrows = arrows[np.hypot(arrows["across"], arrows["up"]) > 0]
-    if arrows.empty:
-        return {"x": [], "y": []}
-    from plotly.figure_factory import create_quiver  # with which half of SciPy is loaded
-
-    x, y, u, v = arrows.to_numpy().T
-    lines = create_quiver(x - u / 2, y - v / 2, u, v, scale=1).data[0]
-    return {axis: [None if value is None else round(float(value), 3) for value in lines[axis]] for axis in "xy"}
-
-
-def _sliders(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A slider for every hyperparameter; when one moves, the others go back to the objective's own values."""
-    by_name = dict(list(frame[frame["moved"] != ""].groupby("moved", sort=False)))
-    active = {name: int(own.groupby("setting")["own"].first().argmax()) for name, own in by_name.items()}
-    sliders = []
-    for name, own in by_name.items():
-        steps = []
-        for place, (value, rows) in enumerate(own.groupby("setting")):
-            traces, layout = _drawn(rows)
-            layout |= {f"sliders[{i}].active": at for i, at in enumerate((active | {name: place}).values())}
-            steps.append({"label": f"{value:g}", "method": "update", "args": [traces, layout]})
-        sliders.append({"active": active[name], "currentvalue": {"prefix": f"{name} = "}, "steps": steps})
-    return sliders
+    low, high = sorted((value / 4, 4 * value)) if value else (-1.0, 1.0)
+    inside = h.domain.intersect(sp.Interval(exact(low), exact(high)))
+    return float(inside.inf), float(inside.sup)

@@ -21,7 +21,6 @@ from goal_analysis.pictures.style import LABELS, top_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import Integrability, integrability, smooth_curl
 from goal_analysis.symbolic.analysis.kinks import curl_jumps, in_steps_alone, kinks_of, vanishes_on_kink
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.weight import WeightField
@@ -29,7 +28,6 @@ from goal_analysis.symbolic.weight import WeightField
 Objective = Decomposition | WeightField
 
 CURVE, SURFACE, ARROWS = 401, 161, 15  # samples along a curve, along a side of a surface, and arrows along a side
-MOVED, STEPS = 33, 9  # samples along a side where a hyperparameter moves, and how many values it takes
 SLICES = (0.25, 0.5, 0.75)  # where on its range the other similarity is held, for weights that read both
 NOT_FINITE = [np.inf, -np.inf]
 OFF = (1e-7, 3e-7)  # by which shares of the range samples of s_p and of s_n are moved
@@ -303,42 +301,8 @@ def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[st
     return {"curl": curl} | ({"potential": contoured} if of_a_triplet else {})
 
 
-def moved_frame(objective: Objective, count: int = MOVED) -> pd.DataFrame:
-    """The weights, their curl and their potential as one hyperparameter moves while the others stay.
-
-    The columns are ``moved`` (a hyperparameter that w⁺ or w⁻ reads; empty in the first rows, where none moves),
-    ``setting`` (its value), ``own`` (whether that is the objective's own), ``s_p``, ``s_n``, ``w_p``, ``w_n``,
-    ``curl``, and ``potential`` where there is one.
-    """
+def weights_and_curl(objective: Objective) -> dict[str, sp.Expr]:
+    """``w_p``, ``w_n``, ``curl``, and ``potential`` where there is one, of s_p, s_n and the hyperparameters."""
     field = field_of(objective)
     formulas = {"w_p": field.positive, "w_n": field.negative} | _curl_and_potential(objective, integrability(objective))
-    formulas = {name: numeric(formula, field, {}) for name, formula in formulas.items()}
-    values = field.values()
-    read = [h for h in field.hyperparameters if formulas["w_p"].has(h.symbol) or formulas["w_n"].has(h.symbol)]
-    own = {h.name: float(values[h.symbol]) for h in read}
-    known = {symbol: value for symbol, value in values.items() if symbol.name not in own}
-    symbols = (s_p, s_n, *(h.symbol for h in read))
-    function = compiled([formula.subs(known) for formula in formulas.values()], symbols, NUMPY)
-    at = grid(span_of(field.similarity), count)
-    places = at["s_p"].to_numpy(), at["s_n"].to_numpy()
-    tried = {h.name: values_around(h, own[h.name]) for h in read}
-    steps = [("", np.nan), *((name, value) for name, some in tried.items() if len(some) > 1 for value in some)]
-    parts = []
-    for name, value in steps:
-        found = function(*places, *(own | {name: value} if name else own).values())
-        rows = at.assign(moved=name, setting=value, own=not name or value == own[name])
-        parts.append(rows.assign(**dict(zip(formulas, found, strict=True))))
-    return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
-
-
-def values_around(h: Hyperparameter, value: float) -> tuple[float, ...]:
-    """Values of its domain to try, the given one among them: from a quarter of it to four times it, or of 0 from −1 to
-    1.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import unit
-    >>> values_around(Hyperparameter("share", 0.5, unit), 0.5)
-    (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0)
-    """
-    exponents = np.linspace(-2, 2, STEPS)
-    tried = (float(f"{x:.3g}") for x in (value * 2**exponents if value else exponents / 2))
-    return tuple(sorted({value, *(x for x in tried if exact(x) in h.domain)}))
+    return {name: numeric(formula, field, {}) for name, formula in formulas.items()}

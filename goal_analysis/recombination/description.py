@@ -34,6 +34,9 @@ zero; neither is positive anywhere; one of them is negative somewhere otherwise;
 """
 
 
+ONE_TRIPLET = "y_p and y_n; 1 and 0 in what is said of signs, growth and bounds"
+
+
 @dataclass(frozen=True)
 class Description:
     """What an objective is.
@@ -141,6 +144,7 @@ class Description:
             Row("reduction", "reduction", self.objective.reduction.words),
             Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
+            *((Row("carried", "pairs carry", ONE_TRIPLET),) if self.objective.reads_carried else ()),
         ]
         found = integrability_page(self.verdict)
         judged = [replace(row, label="L", latex_label="L") if row.key == "loss" else row for row in found.rows]
@@ -150,6 +154,9 @@ class Description:
             Page(found.title, (*judged, Row("sign", "w⁺ and w⁻", self.sign))),
             characteristics_page(self.characteristics),
         )
+
+    def __repr__(self) -> str:
+        return f"Description({self.name}: {self.verdict.said}; {self.sign})"
 
     def _repr_markdown_(self) -> str:
         return to_markdown(self.pages)
@@ -186,4 +193,4 @@ def _aggregators(term: Term) -> str:
         kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
         what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
         said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
-    return ", ".join(said)
+    return ", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from goal_analysis.declarations import number_of, number_text, one_of
-from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
+from goal_analysis.numeric.engine.selections import DistanceWeighted, MaskAbove, SelectivelyHard, SemiHard, TopK
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.objective import Objective
@@ -23,13 +23,13 @@ class Mining:
     """How the pairs of an anchor are aggregated.
 
     Args:
-        positives: the aggregator of the positives.
-        negatives: the aggregator of the negatives.
+        positives: the aggregator of the positives; None for that of the objective, or without one the hardest.
+        negatives: the aggregator of the negatives; None likewise.
         selection: which negatives are aggregated; None for all.
     """
 
-    positives: Aggregator
-    negatives: Aggregator
+    positives: Aggregator | None
+    negatives: Aggregator | None
     selection: Any = None
 
 
@@ -71,6 +71,11 @@ def semi_hard(margin: float | int = 0.2) -> Mining:
     return Mining(EACH, EACH, SemiHard(margin))
 
 
+def mask_above(margin: float | int = 0.1) -> Mining:
+    """The objective's own aggregators, of the negatives with s_n ≤ s_p + margin: others pass for positives."""
+    return Mining(None, None, MaskAbove(margin))
+
+
 def selectively_hard(epsilon: float | int = 0.01) -> Mining:
     """The hardest triplet, or all negatives where it is undecided."""
     return Mining(MIN, EACH_MEAN, SelectivelyHard(epsilon))
@@ -88,6 +93,7 @@ MININGS: dict[str, Callable[..., Mining]] = {
     "top_k": top_k,
     "distance_weighted": distance_weighted,
     "selectively_hard": selectively_hard,
+    "mask_above": mask_above,
     "mean": mean,
     "softmax": softmax,
 }
@@ -145,6 +151,8 @@ def mining_of(text: str | Mining) -> Mining:
 
 def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
     """The name of a mining among `MININGS`, and its numbers; None of another one."""
+    if any(p.free_symbols for side in (mining.positives, mining.negatives) for p in side.parameters):
+        return None
     own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
     for name, make in MININGS.items():
         accepted = list(inspect.signature(make).parameters)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import number_of, one_of
+
+IN_LINE = ("anchors", "reduction", "learned")
+"""Fields of an objective that a line says among the values."""
+
+OF_PAIR = "_pair"
+"""What the name of a pair weights' hyperparameter gets where the triplet weight has another one of that name."""
 
 TWIN = "_twin"
 """What a triplet weight's name ends in that stands for its integrable twin beside the pair weights."""
@@ -14,9 +21,9 @@ RENAMED = {"circle": "circular", "nca": "neighbourhood_components"}
 """Names that a weight and a loss once shared, and what the other of them is called now."""
 
 MODULE = r"(?:[^()@\s:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
-_CALL = r"\s*({})\s*(?:\(([^()]*)\))?\s*"
+_CALL = r"\s*({})\s*(\([^()]*\)|:\s*\w+\s*=[^()@]*?)?\s*"
 LINE = re.compile(_CALL.format(rf"{MODULE}|[^\W\d][\w-]*") + "(?:/" + _CALL.format(r"[^\W\d]\w*") + ")?(?:@([^@]*))?")
-"""A loss or a triplet weight with its settings, pair weights with theirs, and a mining."""
+"""A loss or a triplet weight and its settings, in parentheses or behind a colon; pair weights and theirs; a mining."""
 
 
 def check_names(
@@ -42,9 +49,9 @@ def check_names(
     """
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:
-        here = dict(classes).get(head)
-        if here in losses:
-            raise ValueError(f"got {head!r} but expected {here}, as that loss is called here")
+        here = dict.fromkeys(name for kind, name in classes if kind.lower() == head.lower() and name in losses)
+        if here:
+            raise ValueError(f"got {head!r} but expected {' or '.join(here)}, as that loss is called here")
         raise ValueError(f"got {head!r} but expected one of {one_of((*losses, *triplets), head)}")
     if pair is None:
         if not alone:
@@ -53,3 +60,28 @@ def check_names(
             raise ValueError(f"got the triplet weight {head} alone but expected {expected}")
     elif pair not in pairs and pair not in losses:
         raise ValueError(f"pair weights: got {pair!r} but expected one of {one_of((*pairs, *losses), pair)}")
+
+
+def said_in(text: str | None, owner: str) -> list[tuple[str, str]]:
+    """The names and the values that stand behind a name of a line, in parentheses or behind a colon."""
+    said = []
+    for assignment in text.strip(": ()").split(",") if text and text.strip(": ()") else ():
+        name, equals, value = (part.strip() for part in assignment.partition("="))
+        if not equals:
+            raise ValueError(f"{owner}: got {assignment.strip()!r} but expected NAME=VALUE, such as tau=12")
+        said.append((name, value))
+    return said
+
+
+def settings_in(said: list[tuple[str, str]], known: Mapping[str, Any], owner: str) -> Iterator[tuple[str, float]]:
+    """The settings that were said, by the names of the hyperparameters that are ``known`` under theirs."""
+    for name, value in said:
+        if name not in known:
+            expected = f"one of {one_of(known, name)}" if known else "none: it has no hyperparameters"
+            other = f"; the triplet weight {owner} is called {RENAMED[owner]} now" if owner in RENAMED else ""
+            raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}{other}")
+        try:
+            number = number_of(value)
+        except ValueError as problem:
+            raise ValueError(f"{owner}: {name}: {problem}") from None
+        yield known[name].name, known[name].check(number, f"{owner}: {name}")

@@ -9,9 +9,8 @@ gradient of a loss, `GradientObjective.value` is that loss.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,14 +19,16 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.pairs import Rank
 from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
-from goal_analysis.numeric.functions import functions_of
-from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.functions import functions_of, functions_with
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description, described
+from goal_analysis.recombination.learned import Learned
 from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -46,9 +47,12 @@ class GradientObjective(nn.Module):
     Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
     go through a module.
 
+    ``learned`` holds the hyperparameters that training moves, as parameters, see `Learned`; None where there are none.
+
     Args:
         objective: the value: a loss, or a recombination.
         refuse_nonfinite: whether NaN and infinities in the input raise an error instead of passing through.
+        match: what makes the matches of a batch from the ids of its images and texts; by default those of equal ids.
 
     Raises:
         TypeError: what was given is no `Objective`.
@@ -63,7 +67,12 @@ class GradientObjective(nn.Module):
             [ 0.1830, -0.1773]])
     """
 
-    def __init__(self, objective: Objective, refuse_nonfinite: bool = True) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        refuse_nonfinite: bool = True,
+        match: Callable[[Tensor, Tensor], Matches] = Matches.of_image_ids,
+    ) -> None:
         super().__init__()
         if not isinstance(objective, Objective):
             raise TypeError(
@@ -74,15 +83,20 @@ class GradientObjective(nn.Module):
         if refused:
             raise ValueError(refused)
         self.objective = objective
-        self.refuse_nonfinite = refuse_nonfinite
+        self.refuse_nonfinite, self.match = refuse_nonfinite, match
+        self.learned = Learned(objective) if objective.learned else None
         self._warned = False
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
-        self._measured = name if objective.direction is None and name in SCORES else None
+        quick = objective.direction is None and name in SCORES and match == Matches.of_image_ids
+        self._measured = name if quick else None
 
-    @cached_property
+    @property
     def functions(self) -> Functions:
-        """The objective as the engine reads it."""
-        return functions_of(self.objective)
+        """The objective as the engine reads it, with what is learned as it is now."""
+        return self._functions(self.objective)
+
+    def _functions(self, objective: Objective) -> Functions:
+        return functions_of(objective) if self.learned is None else functions_with(objective, self.learned.numbers())
 
     @property
     def similarity(self) -> Similarity:
@@ -101,6 +115,8 @@ class GradientObjective(nn.Module):
         text_embeddings: Float[Tensor, "texts dim"],
         image_ids: Int[Tensor, " images"] | None = None,
         text_ids: Int[Tensor, " texts"] | None = None,
+        carried: Float[Tensor, "images texts"] | None = None,
+        rank: Rank | None = None,
     ) -> Float[Tensor, ""]:
         """The surrogate of a batch of embeddings.
 
@@ -110,16 +126,18 @@ class GradientObjective(nn.Module):
             image_ids: of the images: texts of one image match it and are no negatives of it. By default text i
                 matches image i alone.
             text_ids: the image that each text describes; by default text i comes with image i.
+            carried: what every pair carries, which formulas read as ``y_p`` and ``y_n``; see `Matches`.
+            rank: what `AcrossProcesses` has this rank do of a batch that several have.
 
         Raises:
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
-        if self._measured is not None:
-            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids)
+        if self._measured is not None and self.learned is None:
+            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
-        return self._through_scores(x, y, matches_of(len(x), x.device, image_ids, text_ids))
+        return self._through_scores(x, y, self._matches(x, image_ids, text_ids, carried))
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -137,7 +155,8 @@ class GradientObjective(nn.Module):
         with torch.no_grad():
             w = self.weight_matrix(scores, matches)
             value = (w * scores).sum()
-        return Prescribed.apply(scores, None, w, None, value)
+        value = Prescribed.apply(scores, None, w, None, value)
+        return value if self.learned is None else value + self.learned.surrogate(scores, matches)
 
     @uncompiled
     def value(
@@ -146,6 +165,7 @@ class GradientObjective(nn.Module):
         text_embeddings: Float[Tensor, "texts dim"],
         image_ids: Int[Tensor, " images"] | None = None,
         text_ids: Int[Tensor, " texts"] | None = None,
+        carried: Float[Tensor, "images texts"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss whose gradient trains, up to a constant; differentiable, and fit for a curve.
 
@@ -165,8 +185,7 @@ class GradientObjective(nn.Module):
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        matches = matches_of(len(x), x.device, image_ids, text_ids)
-        return loss(functions, s, matches.positives, matches.negatives)
+        return loss(functions, s, *self._matches(x, image_ids, text_ids, carried).tables)
 
     @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -181,13 +200,13 @@ class GradientObjective(nn.Module):
         functions = self._loss(verdict_on_scores(self.objective), self.objective)
         self._check_scores(scores, matches)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return loss(functions, scores, matches.positives, matches.negatives)
+        return loss(functions, scores, *matches.tables)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
         with torch.no_grad():
             s = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
-            return weight_matrix(self.functions, s, matches.positives, matches.negatives)
+            return weight_matrix(self.functions, s, *matches.tables)
 
     def verdict(self) -> Integrability:
         """Whether what trains is the gradient of a loss of the embeddings."""
@@ -213,33 +232,42 @@ class GradientObjective(nn.Module):
         of = loss_of(objective)
         if of is None:
             raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
-        return functions_of(safe_loss(of))
+        return self._functions(safe_loss(of))
 
     def extra_repr(self) -> str:
         """The objective in a line."""
         o = self.objective
         parts = [o.name, f"{o.reduction.value} over {o.anchors.value}", (o.direction or o.similarity).name]
-        return ", ".join([*parts, *(f"{h.name}={float(h.default):g}" for h in o.hyperparameters)])
+        values = {h.name: float(h.default) for h in o.hyperparameters} | (self.learned.values if self.learned else {})
+        return ", ".join([*parts, *(f"{name}={value:g}" for name, value in values.items())])
 
     def _repr_markdown_(self) -> str:
         return self.describe()._repr_markdown_()
+
+    def plot(self, kind: str | None = None) -> Any:
+        """Its picture, a matplotlib figure; see `goal_analysis.plot`."""
+        return self.objective.plot(kind)
 
     def replaced(self, **changes: Any) -> GradientObjective:
         """The objective with other fields of its value, or other ``settings``.
 
         Args:
-            changes: by the names of the fields of `Objective`, ``settings`` or ``refuse_nonfinite``.
+            changes: by the names of the fields of `Objective`, ``settings``, ``refuse_nonfinite`` or ``match``.
 
         Raises:
             ValueError: as the construction.
         """
         settings: Mapping[str, float] = changes.pop("settings", {})
-        refuse = changes.pop("refuse_nonfinite", self.refuse_nonfinite)
+        refuse, match = (changes.pop(name, getattr(self, name)) for name in ("refuse_nonfinite", "match"))
         known = sorted(f.name for f in fields(Objective))
         for name in changes:
             if name not in known:
                 raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
-        return GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse)
+        found = GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
+        if self.learned is not None and found.learned is not None and found.learned.most == self.learned.most:
+            for name, parameter in self.learned.named_parameters():
+                found.learned.register_parameter(name, parameter)
+        return found
 
     def _check_scores(self, scores: Tensor, matches: object) -> None:
         if not isinstance(matches, Matches):
@@ -247,9 +275,20 @@ class GradientObjective(nn.Module):
                 f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
                 "or Matches.of_image_ids(images, texts)"
             )
-        matches.check(scores, self.name)
+        matches.check(scores, self.name, self.objective.reads_carried)
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
+
+    def _matches(
+        self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None, carried: Tensor | None
+    ) -> Matches:
+        if image_ids is None:
+            found = Matches.of_pairs(len(images), images.device)
+        else:
+            found = self.match(image_ids, image_ids if text_ids is None else text_ids)
+        found = replace(found, carried=carried)
+        found.check(found.positives, self.name, self.objective.reads_carried)
+        return found
 
     def _accepted(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None
@@ -270,12 +309,14 @@ class GradientObjective(nn.Module):
             if moved is None:
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
-                return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
-            with torch.no_grad():
-                s = pairwise(similarity, x, y)
-                w = self.weight_matrix(s, matches)
-                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            return Prescribed.apply(x, y, *made)
+                value = Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
+            else:
+                with torch.no_grad():
+                    s = pairwise(similarity, x, y)
+                    w = self.weight_matrix(s, matches)
+                    made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
+                value = Prescribed.apply(x, y, *made)
+            return value if self.learned is None else value + self.learned.surrogate(s, matches, self.learned.ranks)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from goal_analysis.declarations import one_of
-from goal_analysis.recombination.names import TWIN
+from goal_analysis.recombination.names import OF_PAIR, TWIN
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.recovery import tangent_profile, u
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
-
-OF_PAIR = "_pair"
-"""What the name of a pair weights' hyperparameter gets where the triplet weight has another one of that name."""
 
 
 @dataclass(frozen=True)

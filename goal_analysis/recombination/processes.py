@@ -8,9 +8,10 @@ the mean over all of them, and relative similarities see every triplet.
 
 What it costs: with N = Σ n_r rows in all, every rank receives the images and the texts of all others, 2·N·dim numbers
 in two exchanges (of blocks as large as the largest share), before them 7 whole numbers of every rank, and ids where
-they are given. Every rank does the whole work of the joined batch, N²·dim multiplications for a matrix product and the
-memory that the objective takes for N rows: R times what a share of that work would be, and no less time than one
-process with all rows takes. Nothing is sent in the backward pass.
+they are given. The ranks share the work where the negatives are aggregated by a maximum, an exponential or a sum: each
+goes through the scores of its n_r rows, all exchange what they found of every anchor, O(N) numbers, and each makes the
+gradients of its own rows and columns. Small batches, and objectives that need the whole matrix of scores, every rank
+goes through alone. Nothing is sent in the backward pass.
 
 What a rank objects to in its own share is told to all before anything else is sent, and all raise the same error: a
 rank that raised alone would leave the others waiting for it.
@@ -23,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from goal_analysis.numeric.engine.pairs import Rank
 from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes, lengths
 from goal_analysis.symbolic.language.similarity import Similarity
 
@@ -99,16 +101,19 @@ class AcrossProcesses(nn.Module):
         ranks = self.place[1]
         if ranks == 1:
             return self.objective(image_embeddings, text_embeddings, image_ids, text_ids)
+        if self.objective.learned is not None:
+            self.objective.learned.ranks = ranks  # on each of which its whole gradient is made
         stated = self._exchanged_statements(image_embeddings, text_embeddings, image_ids, text_ids)
         images, texts = [s[1] for s in stated], [s[2] for s in stated]
         joined_images = self._joined(image_embeddings, images)
         joined_texts = self._joined(text_embeddings, texts)
+        own = Rank(self._own(images), self._own(texts), lambda own: torch.stack(self._gathered(own)))
         if image_ids is None:
-            value = self.objective(joined_images, joined_texts)
+            value = self.objective(joined_images, joined_texts, rank=own)
         else:
             of_images = self._joined(image_ids.long(), images)
             of_texts = of_images if text_ids is None else self._joined(text_ids.long(), texts)
-            value = self.objective(joined_images, joined_texts, of_images, of_texts)
+            value = self.objective(joined_images, joined_texts, of_images, of_texts, rank=own)
         return value + (ranks - 1) * (value - value.detach())  # the value, and its gradient times the ranks
 
     def _exchanged_statements(
@@ -145,6 +150,10 @@ class AcrossProcesses(nn.Module):
         dtypes = (DTYPES.index(images.dtype), DTYPES.index(texts.dtype))
         return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
 
+    def _own(self, rows: list[int]) -> slice:
+        rank = self.place[0]
+        return slice(sum(rows[:rank]), sum(rows[: rank + 1]))
+
     def _joined(self, own: Tensor, rows: list[int]) -> Tensor:
         if not any(rows):
             return own
@@ -155,6 +164,7 @@ class AcrossProcesses(nn.Module):
         return torch.cat(parts)
 
     def _gathered(self, own: Tensor) -> list[Tensor]:
+        own = own.contiguous()
         found = [torch.empty_like(own) for _ in range(self.place[1])]
         dist.all_gather(found, own, group=self.group)
         return found

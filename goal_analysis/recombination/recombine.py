@@ -19,7 +19,7 @@ import sympy as sp
 from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.recombination.minings import Mining, mining_of
 from goal_analysis.recombination.parts import side_by_side
-from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.aggregators import MAX, MIN, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
@@ -74,8 +74,8 @@ def composed(
     mined = mining_of(mining)
     term = Term(
         triplet=sp.sympify(triplet.expression).subs({s_p: x_p, s_n: x_n}, simultaneous=True),
-        positives=Side(mined.positives, s_p, weight=sp.sympify(pair.positive)),
-        negatives=Side(mined.negatives, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
+        positives=Side(mined.positives or MIN, s_p, weight=sp.sympify(pair.positive)),
+        negatives=Side(mined.negatives or MAX, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
     )
     both = tuple(dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters)))
     used = used_symbols((term,), pair.relative)
@@ -153,6 +153,8 @@ def recombine(
 
 def _mined(term: Term, mining: Mining) -> Term:
     """The term with other aggregators, of the similarities where T can read them through k and h."""
+    if mining.positives is None or mining.negatives is None:
+        return term.with_sides(lambda side, s: side if s == s_p else replace(side, selection=mining.selection))
     chosen = {s_p: (mining.positives, None), s_n: (mining.negatives, mining.selection)}
     if not term.reads_gap_alone and len(term.sides) == 2:
 

@@ -3,8 +3,9 @@
     LOSS[(name=value, …)][/PAIR[(name=value, …)]][@MINING]          circle(gamma=80)    circle(gamma=80)/linear
     TRIPLET[(name=value, …)]/PAIR[(name=value, …)][@MINING]         nca(tau=12)/linear@softmax:12
 
-Among the values of the first may be which axes are anchors and what their losses are reduced to, as in
-``circle(gamma=80, anchors=both, reduction=sum)``. A loss stands for itself; with pair weights or a mining behind it,
+Settings behind a colon, as in ``nca:tau=12/linear@softmax:12``, are the same and need no quotes in a shell. Among those
+of the first may be which axes are anchors and what their losses are reduced to, as in ``circle(gamma=80, anchors=both,
+reduction=sum)``. A loss stands for itself; with pair weights or a mining behind it,
 these take the place of its own. A triplet weight needs pair weights, and without a mining it is ``hardest``; its name
 with ``_twin`` at the end is its integrable twin beside them. Pair weights may be those of a loss, by its name. A
 formula of s_p and s_n is a loss of every triplet. What a Python module has is named ``module:name`` or
@@ -28,11 +29,11 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import Table, number_of, number_text, one_of, read_toml
+from goal_analysis.declarations import Table, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import LINE, MODULE, RENAMED, check_names
-from goal_analysis.recombination.parts import OF_PAIR, Parts
+from goal_analysis.recombination.names import IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
+from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
@@ -55,10 +56,8 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-KEYS = ("objective", "triplet", "pair", "mining", "similarity", "direction", "reduction", "anchors", "settings")
-
-IN_LINE = ("anchors", "reduction")
-"""Fields of an objective that a line says among the values."""
+OF_FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
+KEYS = ("objective", "triplet", "pair", "mining", *OF_FIELDS, "settings")
 
 
 def parse_objective(
@@ -92,7 +91,7 @@ def parse_objective(
     head, of_head, pair, of_pair, mining = match.groups()
     try:
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
-        own, of_weights = _said(of_head, head), _said(of_pair, pair or "")
+        own, of_weights = said_in(of_head, head), said_in(of_pair, pair or "")
         words = _words([(name, word) for name, word in own if name in IN_LINE], head)
         numbers = [(name, value) for name, value in own if name not in IN_LINE]
         said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
@@ -158,24 +157,14 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _said(text: str | None, owner: str) -> list[tuple[str, str]]:
-    said = []
-    for assignment in text.split(",") if text and text.strip() else ():
-        name, equals, value = (part.strip() for part in assignment.partition("="))
-        if not equals:
-            raise ValueError(f"{owner}: got {assignment.strip()!r} but expected NAME=VALUE, such as tau=12")
-        said.append((name, value))
-    return said
-
-
 def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
     found = {}
     for name, word in said:
         if name in found:
             raise ValueError(f"{owner}: got {name} twice but expected it once")
-        if word not in WORDS[name]:
+        if word not in WORDS.get(name, (word,)):
             raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
-        found[name] = WORDS[name][word]
+        found[name] = WORDS[name][word] if name in WORDS else word
     return found
 
 
@@ -186,16 +175,7 @@ def _settings(
     if said and parts is not None:  # pair weights call their hyperparameters by their own names
         for h in parts.pair(owner).hyperparameters:
             known[h.name] = known.get(h.name + OF_PAIR, known.get(h.name, h))
-    for name, value in said:
-        if name not in known:
-            expected = f"one of {one_of(known, name)}" if known else "none: it has no hyperparameters"
-            other = f"; the triplet weight {owner} is called {RENAMED[owner]} now" if owner in RENAMED else ""
-            raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}{other}")
-        try:
-            number = number_of(value)
-        except ValueError as problem:
-            raise ValueError(f"{owner}: {name}: {problem}") from None
-        yield known[name].name, known[name].check(number, f"{owner}: {name}")
+    return settings_in(said, known, owner)
 
 
 def _with_fields(objective: Objective, fields: Mapping[str, Any]) -> Objective:
@@ -241,8 +221,10 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     if _plain(same) != _plain(objective):
         return None
     said = [f"{name}={number_text(value)}" for name, value in settings.items()]
-    for name, field in of_line.items():
-        said += [f"{name}={word}" for word, value in WORDS[name].items() if value is field is not getattr(base, name)]
+    if objective.learned != base.learned:
+        said.append(f"learned={'+'.join(objective.learned)}")
+    for name, words in ((name, WORDS[name]) for name in IN_LINE if name in WORDS):
+        said += [f"{name}={word}" for word, v in words.items() if v is of_line[name] is not getattr(base, name)]
     inside = ", ".join(said)
     if not inside:
         return objective.name
@@ -330,6 +312,8 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
+    if "learned" in table:
+        fields["learned"] = table.read("learned", str | list[str])
     if "direction" in table:
         fields["direction"] = direction_of(table.text("direction"))
     numbers = {name: float(settings.number(name)) for name in settings}
@@ -378,7 +362,7 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
     else:
         weights = _as_weights(objective)
         if weights is None:
-            return "\n".join(_lines(loss_to_mapping(objective))) + "\n"
+            return toml_text(loss_to_mapping(objective))
         triplet, pair, mining = weights
         plain = composed(triplet, pair, mining)
         document = {
@@ -391,8 +375,14 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
         "direction": None if objective.direction is None else direction_text(objective.direction),
         "reduction": objective.reduction.value,
         "anchors": objective.anchors.name.lower(),
+        "learned": list(objective.learned),
     }
     document |= {k: v for k, v in written.items() if v is not None and getattr(plain, k) != getattr(objective, k)}
+    return toml_text(document)
+
+
+def toml_text(document: Mapping[str, Any]) -> str:
+    """The TOML document of tables; what is None is left out."""
     return "\n".join(_lines(document)) + "\n"
 
 
@@ -421,7 +411,7 @@ def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:
     tables = {k: v for k, v in document.items() if isinstance(v, dict) and v}
     lists = {k: v for k, v in document.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
     for key, value in document.items():
-        if not isinstance(value, dict) and key not in lists:
+        if value is not None and not isinstance(value, dict) and key not in lists:
             yield f"{_key(key)} = {_value(value)}"
     for key, value in tables.items():
         place = f"{path}{_key(key)}"

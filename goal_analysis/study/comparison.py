@@ -31,6 +31,12 @@ class Comparison:
     baseline: str
     metric: str
 
+    def __repr__(self) -> str:
+        return f"Comparison({self.metric}; {'; '.join(self.statements()) or f'{self.baseline} alone'})"
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join(self.markdown())
+
     @property
     def caption(self) -> str:
         """What the differences and the intervals of the table are."""

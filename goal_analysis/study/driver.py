@@ -12,8 +12,7 @@ from pathlib import Path
 from goal_analysis.declarations import read_value
 from goal_analysis.files import try_lock, write_json
 from goal_analysis.study.engine import Engine, Job, LocalProcesses
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RunError, read_record
+from goal_analysis.vse.folder.run_folder import RESULT, RunError, read_record
 
 LOCK, PROGRESS = "driver.lock", "progress.json"
 

@@ -25,8 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock, Timeout
 
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import LOCK
+from goal_analysis.vse.folder.run_folder import LOCK, RESULT
 
 ATTEMPTS = 3
 """A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""

@@ -1,4 +1,4 @@
-"""Training runs as jobs of a study, alone or over several seeds, and the declaration that a study begins with."""
+"""Training runs as jobs of a study: trials, and comparisons over seeds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.files import folder_names, json_text, write_json, write_whole
+from goal_analysis.files import folder_names, json_text, write_whole
+from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
-from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, identity, read_record, read_run
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.folder.run_folder import RUN, RunError, check_same, read_run
+from goal_analysis.vse.loop.experiment import Experiment
 
 DECLARED = "experiment.json"
+
+COMPARISON = "comparison"
+
+TRIAL_SEED, TRIAL_FOLD = 1000, 0
+"""Of the trials' runs: the comparison's seeds count from 0, and the fold leaves dev for it."""
+
+Data = Mapping[str, Mapping[str, Any]]
+"""Tables ``[data]`` of experiments, by the name that tables have of them."""
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
@@ -36,6 +45,53 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     return Job(name, folder, ("train", str(declared), "-o", str(folder)))
 
 
+def trial_jobs(name: str, experiment: Experiment, data: Data, folder: Path) -> tuple[Job, ...]:
+    """The jobs of a trial, one a data set: on a fold of the training images, by which objectives are chosen."""
+    where = {one: folder if len(data) == 1 else folder / inner for one, inner in folder_names(data).items()}
+    trial = replace(experiment, seed=TRIAL_SEED)
+    return tuple(
+        run_job(
+            name if len(data) == 1 else f"{name} on {one}",
+            replace(trial, data={**of, "fold": TRIAL_FOLD}),
+            where[one],
+        )
+        for one, of in data.items()
+    )
+
+
+def mean_rsum(jobs: Iterable[Job]) -> float | None:
+    """The mean of the best RSUM of the jobs of a trial; None before all have come to an end."""
+    jobs = tuple(jobs)
+    return sum(best_rsum(job.folder) for job in jobs) / len(jobs) if all(job.done for job in jobs) else None
+
+
+def compared_on(
+    driver: Driver, experiments: Mapping[str, tuple[str, Experiment]], data: Data, seeds: int, baseline: str
+) -> tuple[dict[str, Comparison], list[Failure]]:
+    """Run what of the experiments on these data over seeds is not done, and compare them by dev RSUM.
+
+    Args:
+        driver: of the study.
+        experiments: by the name that tables have, with the name of the folder of their runs.
+        data: that each is run on.
+        seeds: 0 to ``seeds`` − 1.
+        baseline: that differences are to.
+
+    Raises:
+        ValueError: no run of the baseline came to an end; or as `run_over_seeds`.
+    """
+    comparisons, failures = {}, []
+    for name, inner in folder_names(data).items():
+        of_data = {key: replace(experiment, data=dict(data[name])) for key, experiment in experiments.values()}
+        reached, failed = run_over_seeds(driver, driver.folder / COMPARISON / inner, of_data, seeds)
+        found = {one: reached[key] for one, (key, _) in experiments.items() if key in reached}
+        if baseline not in found:
+            raise ValueError(f"{driver.folder}: got no run of the baseline {baseline!r} that came to an end")
+        comparisons[name] = compare(found, baseline)
+        failures += failed
+    return comparisons, failures
+
+
 def _check_same_data(folders: Iterable[Path]) -> None:
     first: dict[str, tuple[Path, str]] = {}
     for folder in folders:
@@ -50,7 +106,11 @@ def _check_same_data(folders: Iterable[Path]) -> None:
 
 
 def run_over_seeds(
-    driver: Driver, folder: Path, experiments: Mapping[str, Experiment], seeds: int
+    driver: Driver,
+    folder: Path,
+    experiments: Mapping[str, Experiment],
+    seeds: int,
+    measured: Callable[[Path], float] = best_rsum,
 ) -> tuple[dict[str, dict[int, float]], list[Failure]]:
     """Run what of the experiments over seeds is not done.
 
@@ -59,9 +119,10 @@ def run_over_seeds(
         folder: where every experiment has a folder, and every seed one in that.
         experiments: by name; their own seeds do not matter.
         seeds: 0 to ``seeds`` − 1.
+        measured: the number of a run in its folder; by default its best dev RSUM.
 
     Returns:
-        The best dev RSUM, by name and seed of the runs that are done, without names that have none; and what failed.
+        What was measured, by name and seed of the runs that are done, without names that have none; and what failed.
 
     Raises:
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
@@ -69,7 +130,7 @@ def run_over_seeds(
     """
     jobs = seed_jobs(folder, experiments, seeds)
     failures = driver.run(jobs.values())
-    return by_seed(jobs), failures
+    return by_seed(jobs, measured), failures
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
@@ -92,41 +153,3 @@ def by_seed(
     for (name, seed), where in done.items():
         found.setdefault(name, {})[seed] = measured(where)
     return found
-
-
-def declare(
-    path: Path,
-    experiment: Experiment,
-    given: Mapping[str, Any],
-    kinds: Mapping[str, type],
-    going_on: Callable[[dict[str, Any]], Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Write down what a study is begun with, so the same command goes on there and another one is refused.
-
-    Args:
-        path: of the declaration.
-        experiment: data, model and training.
-        given: what is declared besides.
-        kinds: the names that an earlier declaration has besides ``experiment``, and the types of their values.
-        going_on: from an earlier declaration, with the `identity` of its experiment, what is declared now; it raises
-            where it was another study. An option that is newer than the study has its default there.
-
-    Returns:
-        What is declared.
-
-    Raises:
-        RunError: the file is not what was written; or as ``going_on``.
-    """
-
-    def checked(found: Any) -> dict[str, Any]:
-        expected = {"experiment": dict, **kinds}
-        if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
-            raise ValueError(f"no {', '.join(expected)}")
-        return found
-
-    if path.exists():
-        before = read_record(path, "what a study writes", checked)
-        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
-        given = going_on(before | {"experiment": identity(began_with)})
-    write_json(path, {"experiment": experiment.mapping(), **given})
-    return dict(given)

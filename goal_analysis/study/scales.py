@@ -1,29 +1,34 @@
-"""Scales: the numbers of an objective that are tuned before it is compared.
+"""Scales: the numbers that are tuned before an objective is compared, its own and those of how it is trained.
 
-They are those of its mining, of its triplet weight, and of a loss those that its outer and inner functions read. Which
-pairs weigh how much, the numbers of prescribed pair weights, is what the objective is, and stays.
+Its own are those of its mining, of its triplet weight, and of a loss those that its outer and inner functions read.
+Which pairs weigh how much, the numbers of prescribed pair weights, is what the objective is, and stays. Those of the
+training are the same for all objectives: what an objective's batch and learning rate are worth is none of its weights'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import sympy as sp
 import torch
 
-from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of, semi_hard, softmax, top_k
+from goal_analysis.declarations import one_of
+from goal_analysis.recombination.minings import MININGS, mining_in, mining_text, numbers_of
 from goal_analysis.recombination.recombine import recombine
+from goal_analysis.study import OBJECTIVE, TRAINING, TUNED
 from goal_analysis.symbolic.objective import Objective
+from goal_analysis.vse.loop.experiment import TrainingOptions
 
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+OF_TRAINING, OF_MINING = "training.", "mining."
 MINING_SCALE, MINING_MARGIN, MINING_K = "mining.scale", "mining.margin", "mining.k"
-LEARNING_RATE = "training.learning_rate"
-MININGS = {
-    MINING_SCALE: lambda scale: softmax(float(scale), float(scale)),
-    MINING_MARGIN: lambda margin: semi_hard(float(margin)),
-    MINING_K: lambda k: top_k(int(k)),
-}
-"""The minings of tuned numbers."""
+LEARNING_RATE = OF_TRAINING + "learning_rate"
+
+MOST_SCALES, SOBOL_SEED = 16, 1
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Scale:
     """A number that is tuned, and its range.
 
     Args:
-        name: a hyperparameter's, ``mining.scale``, ``mining.margin``, ``mining.k`` or ``training.learning_rate``.
+        name: a hyperparameter's, ``mining.`` and what a mining reads (``mining.scale`` is both scales of a softmax), or
+            ``training.`` and an option of `TRAINING`.
         own: where the objective has it.
         low: the least value.
         high: the greatest.
@@ -46,7 +52,7 @@ class Scale:
     logarithmic: bool = True
     whole: bool = False
 
-    def at(self, share: float) -> float:
+    def at(self, share: float) -> float | int:
         """The value at a share of the range, from 0 to 1.
 
         >>> Scale("tau", 10, 1, 100).at(0.5)
@@ -54,23 +60,74 @@ class Scale:
         """
         low, high = self.low, self.high
         value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
-        return float(round(value) if self.whole else float(f"{value:.4g}"))
+        return round(value) if self.whole else float(f"{value:.4g}")
+
+    def suggest(self, trial: BaseTrial, prefix: str = "") -> float | int:
+        """The value that a trial suggests."""
+        if self.whole:
+            return trial.suggest_int(prefix + self.name, int(self.low), int(self.high))
+        return float(f"{trial.suggest_float(prefix + self.name, self.low, self.high, log=self.logarithmic):.4g}")
 
 
-def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = False) -> tuple[Scale, ...]:
+def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
+    """The scales of the training that are tuned, and those of the objective; the learning rate where there are none.
+
+    Args:
+        objective: with its own values.
+        training: with its own values; its epochs are the most.
+        tuned: names among `TUNED`.
+
+    Raises:
+        ValueError: another name.
+    """
+    for name in tuned:
+        if name not in TUNED:
+            raise ValueError(f"tune: got {name!r} but expected one of {one_of(TUNED, name)}")
+    own = own_scales(objective) if OBJECTIVE in tuned else ()
+    return (*training_scales(training, tuned), *own) or training_scales(training, ("learning_rate",))
+
+
+def training_scales(training: TrainingOptions, tuned: Collection[str] = TRAINING) -> tuple[Scale, ...]:
+    """The scales of the training, which are the same for all objectives, around the options of an experiment."""
+    own, rate, decay = training, float(training.learning_rate), float(training.weight_decay)
+    ranges = {
+        "learning_rate": (rate, rate / 4, 4 * rate),
+        "weight_decay": (decay, decay / 8, 8 * decay) if decay else (decay, 0.0, 0.1),
+        "captions_per_image": (own.captions_per_image, 1, max(5, own.captions_per_image)),
+        "text_text": (own.text_text, 0.0, max(1.0, 2 * own.text_text)),
+        "image_image": (own.image_image, 0.0, max(1.0, 2 * own.image_image)),
+        "epochs": (own.epochs, max(1, own.epochs // 3), own.epochs),
+    }
+    return tuple(
+        Scale(OF_TRAINING + name, *numbers, logarithmic=numbers[1] > 0, whole=isinstance(numbers[1], int))
+        for name, numbers in ranges.items()
+        if name in tuned
+    )
+
+
+def trained_with(training: TrainingOptions, values: Mapping[str, float | int]) -> TrainingOptions:
+    """The options with these values of `scales_of`; terms of captions or images need two captions of an image."""
+    options = {name: values[OF_TRAINING + name] for name in TRAINING if OF_TRAINING + name in values}
+    if options.get("captions_per_image", training.captions_per_image) < 2:
+        options |= {"text_text": 0.0, "image_image": 0.0}
+    return replace(training, **options)
+
+
+def own_scales(objective: Objective) -> tuple[Scale, ...]:
     """The scales of an objective.
 
-    The scale of softmax mining is looked for from a third to three times of its value. So is a positive hyperparameter
+    A scale of softmax mining is looked for from a third to three times of its value. So is a positive hyperparameter
     that aggregates read, such as the scale of InfoNCE. Another positive hyperparameter is looked for from a tenth to
     three times of its value. A triplet weight that equals the mining's scale moves with it. A margin is looked for
-    from 0 to twice its value, and up to 0.2 at least if it is not negative. The learning rate is tuned where nothing
-    else is, or with ``tune_rate`` for all alike.
+    from 0 to twice its value, and up to 0.2 at least if it is not negative.
     """
     found, bound = [], None
     name, numbers = _mining_of(objective)
     if name == "softmax" and len(set(numbers.values())) == 1:
         bound = next(iter(numbers.values()))
         found.append(Scale(MINING_SCALE, bound, bound / 3, 3 * bound))
+    elif name == "softmax":
+        found += [Scale(f"mining.{side}", own, own / 3, 3 * own) for side, own in numbers.items() if own]
     elif name == "semi_hard":
         margin = numbers["margin"]
         found.append(Scale(MINING_MARGIN, margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
@@ -82,13 +139,12 @@ def scales_of(objective: Objective, learning_rate: float, tune_rate: bool = Fals
         if own == bound or h.symbol not in of_triplets | of_aggregates:
             continue
         if h.domain.start >= 0 and h.domain.left_open:
-            found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), 3 * own))
+            high = min(3 * own, float(h.domain.end))
+            found.append(Scale(h.name, own, own / (3 if h.symbol in of_aggregates else 10), high))
         else:
             ends = sorted((0.0, 2 * own if own < 0 else max(2 * own, 0.2)))
             low, high = max(float(h.domain.start), ends[0]), min(float(h.domain.end), ends[1])
             found.append(Scale(h.name, own, low, high, logarithmic=False))
-    if tune_rate or not found:
-        found.append(Scale(LEARNING_RATE, learning_rate, learning_rate / 4, 4 * learning_rate))
     return tuple(found)
 
 
@@ -105,30 +161,37 @@ def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:
-    """The objective with these values of `scales_of`; a learning rate among them is none of the objective's.
+    """The objective with these values of `scales_of`; those of the training among them are none of the objective's.
 
     >>> from losses_catalog.info_nce import info_nce_loss
     >>> scaled(info_nce_loss, {"tau": 20.0, "training.learning_rate": 0.001}).values()
     {tau: 20}
     """
-    settings = {name: value for name, value in values.items() if name not in (*MININGS, LEARNING_RATE)}
-    for name, number in ((name, values[name]) for name in MININGS if name in values):
-        before = _mining_of(objective)[1].values()
-        if name == MINING_SCALE:
-            tied = [h.name for h in objective.hyperparameters if float(h.default) in before]
-            settings = dict.fromkeys(tied, float(number)) | settings
-        mining = MININGS[name](number)
+    settings = {name: value for name, value in values.items() if not name.startswith((OF_TRAINING, OF_MINING))}
+    mined = {name.removeprefix(OF_MINING): value for name, value in values.items() if name.startswith(OF_MINING)}
+    if mined:
+        kind, before = _mining_of(objective)
+        if "scale" in mined:
+            tied = [h.name for h in objective.hyperparameters if float(h.default) in before.values()]
+            settings = dict.fromkeys(tied, float(mined["scale"])) | settings
+            mined = dict.fromkeys(before, float(mined["scale"]))
+        if kind == "top_k":
+            mined = {"k": int(mined["k"])}
+        mining = MININGS[kind](**{**before, **mined})
         stem = objective.name.partition("@")[0]
         objective = recombine(objective, mining=mining, name=f"{stem}@{mining_text(mining)}")
     return objective.with_settings(settings)
 
 
-def points(scales: Sequence[Scale], budget: int, seed: int) -> list[dict[str, float]]:
-    """So many trials' values of one scale or more: an objective's own, then such as fill the ranges, by a scrambled
-    Sobol sequence of this seed.
+def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float | int]]:
+    """So many trials' values of one scale or more: an objective's own, then such as fill the ranges.
+
+    They are of one scrambled Sobol sequence, so that objectives try the same values of the scales that they share.
     """
-    own = {s.name: float(s.own) for s in scales}
+    own = {s.name: s.own for s in scales}
     if budget == 1:
         return [own]
-    sobol = torch.quasirandom.SobolEngine(len(scales), scramble=True, seed=seed).draw(budget - 1)
-    return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=True)} for row in sobol)]
+    sobol = torch.quasirandom.SobolEngine(max(MOST_SCALES, len(scales)), scramble=True, seed=SOBOL_SEED).draw(
+        budget - 1
+    )
+    return [own, *({s.name: s.at(float(x)) for s, x in zip(scales, row, strict=False)} for row in sobol)]

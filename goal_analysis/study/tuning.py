@@ -1,83 +1,85 @@
-"""Which objective should one train with? All are tuned with the same budget, and then compared over fresh seeds.
+"""Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
-The first trial of an objective has its own values. The others fill its ranges evenly (Sobol's sequence, scrambled), so
-no trial waits for another, and the same study has the same trials when it begins again. A trial is a training run in a
-folder of its own, and the folder is all that is kept of it.
+What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts
+is the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on.
 
-What is chosen, is chosen on dev, the seeds of the comparison are none of the tuning's, and what is done is not run
-again: the same call goes on after any end, and begins again what failed.
+A study tunes objectives that somebody thought of: the first trial of each has its own values, and the others fill its
+ranges evenly (Sobol's sequence, scrambled). A discovery has one search more, in a space of objectives, and all its
+searches learn from what they have tried. What is done is not run again: the same call goes on after any end, and begins
+again what failed.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from optuna.trial import FrozenTrial
 
-from goal_analysis.files import folder_name, folder_names, json_value, write_whole
-from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.driver import Driver, Failure, best_rsum
+from goal_analysis.files import folder_names, json_text, json_value, write_json, write_whole
+from goal_analysis.study import TUNED
+from goal_analysis.study.comparison import Comparison
+from goal_analysis.study.discovery.finding import known_of, write_finding
+from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
+from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import declare, run_job, run_over_seeds
-from goal_analysis.study.scales import LEARNING_RATE, Scale, points, scaled
+from goal_analysis.study.runs import Data, compared_on
+from goal_analysis.study.scales import OF_TRAINING, points, scales_of
+from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.vse.folder.run_folder import RUN, RunError, identity, read_run
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.folder.run_folder import RunError, identity, read_record
+from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
-STUDY, TABLE, TEXT, TRIALS, COMPARISON = "study.json", "comparison.csv", "comparison.md", "trials.csv", "comparison"
+STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
+DISCOVERY = "discovery.md"
+"""In place of `TEXT`, with what was found."""
 
-TUNING_SEED = 1000
-"""Of the trials' runs; the comparison's seeds count from 0."""
+
+def tuning_of(name: str, objective: Objective, setting: Setting, budget: int, tuned: Collection[str] = TUNED) -> Search:
+    """The search that tunes an objective: at its own values first, then at such as fill the ranges of its scales."""
+    scales = scales_of(objective, setting.base.training, tuned)
+    space = json_text({"objective": setting.write(objective), "scales": [asdict(s) for s in scales]})
+    first = points(scales, budget)
+    return Search(name, scaled_objective(objective, tuned), setting, budget, first, samples=False, space=space)
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """An objective that is tuned.
+class Contender:
+    """What is compared over fresh seeds.
 
     Args:
         name: how tables call it.
-        objective: with its own values.
-        scales: what of it is tuned.
-        write: the text that an experiment names an objective by.
+        search: that chose it.
+        trial: of the search; its value is the RSUM on the fold.
     """
 
     name: str
-    objective: Objective
-    scales: tuple[Scale, ...]
-    write: Callable[[Objective], str]
+    search: Search
+    trial: FrozenTrial
 
-    def experiment(self, base: Experiment, values: Mapping[str, float], seed: int = 0) -> Experiment:
-        """The experiment of a run with these values of the scales."""
-        rate = values.get(LEARNING_RATE, base.training.learning_rate)
-        text = self.write(scaled(self.objective, values))
-        return replace(
-            base, name=self.name, objective=text, training=replace(base.training, learning_rate=rate), seed=seed
-        )
+    @property
+    def runs(self) -> str:
+        """What the folder of its runs is called: after the trial, for the best of a search that went on is another."""
+        return f"{self.search.name} trial {self.trial.number}"
 
+    @property
+    def experiment(self) -> Experiment:
+        """As its search left it."""
+        return self.search.experiment_of(self.trial)
 
-Trial = tuple[dict[str, float], Job]
-"""Values of a candidate's scales, and the run that tries them."""
+    @property
+    def objective(self) -> Objective:
+        """What it trains with."""
+        return self.search.setting.read(self.experiment.objective)
 
-
-def trials_of(folder: Path, candidate: Candidate, base: Experiment, budget: int) -> list[Trial]:
-    """The trials of a candidate, with folders in that of the study."""
-    where = folder / "tuning" / folder_name(candidate.name)
-    found = points(candidate.scales, budget, zlib.crc32(candidate.name.encode()))
-    experiments = (candidate.experiment(base, values, TUNING_SEED) for values in found)
-    jobs = [run_job(f"{candidate.name}, trial {i}", e, where / f"trial-{i}") for i, e in enumerate(experiments)]
-    return list(zip(found, jobs, strict=True))
-
-
-def best_values(trials: Sequence[Trial]) -> dict[str, float]:
-    """The values of the trial with the best dev RSUM; those of the first, the candidate's own, where none has any."""
-    return max(trials, key=lambda trial: _rsum(trial[1]) or 0.0)[0]
-
-
-def _rsum(job: Job) -> float | None:
-    return best_rsum(job.folder) if job.done else None
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the trial had drawn; of the options of the training, what it trained with."""
+        options = {OF_TRAINING + name: value for name, value in asdict(self.experiment.training).items()}
+        return {name: options.get(name, value) for name, value in self.trial.params.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,109 +87,234 @@ class Outcome:
     """What a study found.
 
     Args:
-        comparison: over the seeds, on dev.
-        chosen: by candidate, the values of its scales; its own where no trial came to an end.
-        trials: a row a trial, with ``objective``, its scales, ``state`` and ``rsum``.
+        contenders: the best of every search; of one in a space the best few, and the best one made simple.
+        steps: of making it simple.
+        comparisons: over the seeds, on dev, by the name of the data; those that were searched on first.
+        trials: of all searches, a row each, with ``search``, ``state``, ``rsum`` and what was drawn.
         failures: what did not come to an end.
     """
 
-    comparison: Comparison
-    chosen: dict[str, dict[str, float]]
+    contenders: tuple[Contender, ...]
+    steps: tuple[Step, ...]
+    comparisons: dict[str, Comparison]
     trials: pd.DataFrame
     failures: tuple[Failure, ...]
 
+    def __repr__(self) -> str:
+        return f"Outcome({len(self.trials)} trials, {len(self.failures)} failed; {self.comparison!r})"
 
-def tuned_comparison(
-    driver: Driver, base: Experiment, candidates: Sequence[Candidate], budget: int, seeds: int, probe_steps: int = 0
+    @property
+    def comparison(self) -> Comparison:
+        """That on the first data."""
+        return next(iter(self.comparisons.values()))
+
+    @property
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """What the trial of every contender had drawn."""
+        return {c.name: c.values for c in self.contenders}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The tables of all comparisons, with the data of every row."""
+        tables = [c.table.assign(data=name) for name, c in self.comparisons.items()]
+        return pd.concat(tables, ignore_index=True)
+
+
+def run_study(
+    driver: Driver,
+    searches: Sequence[Search],
+    seeds: int,
+    also_on: Data | None = None,
+    probe_steps: int | None = None,
+    found: Search | None = None,
+    finalists: int = 1,
 ) -> Outcome:
-    """Tune, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
+    """Search, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
-    More candidates or more seeds go on with a study; another experiment, another budget or another objective under a
-    name that the study has would make a table of unlike things.
+    More objectives, more seeds or larger budgets go on with a study; another experiment, other data or another
+    objective under a name that the study has would make a table of unlike things.
 
     Args:
         driver: of the study.
-        base: data, model and training of every run.
-        candidates: the baseline first.
-        budget: trials of each.
-        seeds: of the comparison, 0 to ``seeds`` − 1.
-        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none. A study that
-            was begun goes on with its own.
+        searches: of one setting, one an objective; differences are to the first.
+        seeds: of the comparison, 0 to ``seeds`` − 1, none of which a search has used.
+        also_on: other data that the same are compared on, where nothing was chosen.
+        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none, and by default
+            as the experiment says. A study that was begun goes on with its own.
+        found: a search in a space of objectives.
+        finalists: how many of it are compared.
 
     Raises:
         RunError: another study was begun in the folder.
-        ValueError: two candidates would have one folder; or no run of the baseline came to an end.
+        ValueError: two searches would have one folder; or no run of the first came to an end.
     """
-    folder, first = driver.folder, candidates[0].name
-    steps = _begin(folder, base, candidates, budget, probe_steps)
-    probed = replace(base, training=replace(base.training, probe_steps=steps))
-    driver.expect(len(candidates) * (budget + seeds))
-    trials = {c.name: trials_of(folder, c, base, budget) for c in candidates}
-    failures = driver.run(job for of_round in zip(*trials.values(), strict=True) for _, job in of_round)
-    chosen = {name: best_values(of) for name, of in trials.items()}
-    tuned = {c.name: c.experiment(probed, chosen[c.name]) for c in candidates}
-    for experiment in tuned.values():
-        _set_aside(folder, experiment)
-    found, failed = run_over_seeds(driver, folder / COMPARISON, tuned, seeds)
-    if first not in found:
-        raise ValueError(f"{folder}: got no run of the baseline {first!r} that came to an end")
-    rows = ((name, values, _rsum(job)) for name, of in trials.items() for values, job in of)
-    table = pd.DataFrame(
-        {"objective": name, **values, "state": "fail" if rsum is None else "complete", "rsum": rsum}
-        for name, values, rsum in rows
+    setting, folder = searches[0].setting, driver.folder
+    every = [*([found] if found else []), *searches]
+    steps = _begin(setting, every, setting.base.training.probe_steps if probe_steps is None else probe_steps)
+    compared = {**setting.data, **(also_on or {})}
+    of_trials, of_seeds = sum(s.budget for s in every), len(searches) + (finalists if found else 0)
+    driver.expect(of_trials * len(setting.data) + of_seeds * seeds * len(compared), done=sum(s.pruned for s in every))
+    owner: dict[Job, Search] = {}
+    failed = driver.run(
+        _in_turn(every, owner),
+        ended=lambda job, failure: owner[job].ended(job, failure),
+        watch=lambda job: owner[job].watch(job),
     )
-    outcome = Outcome(compare(found, first), chosen, table, (*failures, *failed))
-    write_whole(folder / TABLE, outcome.comparison.table.to_csv(index=False))
-    write_whole(folder / TRIALS, table.to_csv(index=False))
-    write_whole(folder / TEXT, text_of(outcome, base, budget, seeds))
+    failures = [one for one in failed if not owner[one.job].samples]
+    contenders, simplified = _contenders(driver, searches, found, finalists)
+    trials = pd.DataFrame([record for s in every for record in s.records()])
+    write_whole(folder / TRIALS, trials.to_csv(index=False))
+    experiments = {c.name: (c.runs, _probed(c.experiment, steps)) for c in contenders}
+    comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
+    outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
+    if found:
+        for contender in contenders:
+            write_finding(contender.objective, contender.name, folder)
+    write_whole(folder / TABLE, outcome.table.to_csv(index=False))
+    write_whole(folder / (DISCOVERY if found else TEXT), text_of(outcome, every, seeds))
     return outcome
 
 
-def _begin(folder: Path, base: Experiment, candidates: Sequence[Candidate], budget: int, probe_steps: int) -> int:
-    experiment = replace(base, seed=0, objective="")
-    declared = {
-        c.name: {"objective": c.write(c.objective), "scales": [asdict(s) for s in c.scales]} for c in candidates
-    }
-    given = json_value({"budget": budget, "probe_steps": probe_steps, "candidates": declared})
+def _probed(experiment: Experiment, steps: int) -> Experiment:
+    return replace(experiment, training=replace(experiment.training, probe_steps=steps))
 
-    def going_on(before: dict) -> dict:
-        for name, value in (("experiment", identity(experiment)), ("budget", budget)):
-            if before[name] != value:
-                raise RunError(f"{folder}: got another {name} than this study was begun with; expected an empty folder")
-        for name, one in given["candidates"].items():
-            if before["candidates"].get(name, one) != one:
+
+def _contenders(
+    driver: Driver, searches: Sequence[Search], found: Search | None, finalists: int
+) -> tuple[tuple[Contender, ...], tuple[Step, ...]]:
+    chosen: list[Contender] = []
+    steps: list[Step] = []
+    if found and (best := found.best(finalists)):
+        steps, simple = simplify(driver, found, best[0])
+        chosen += [Contender(f"{found.name} {place}", found, trial) for place, trial in enumerate(best, 1)]
+        if simple.number not in [trial.number for trial in best]:
+            chosen.append(Contender(f"{found.name} 1, simplified", found, simple))
+    chosen += [Contender(search.name, search, trial) for search in searches for trial in search.best(1)]
+    for search in [*([found] if found else []), searches[0]]:
+        if search not in [contender.search for contender in chosen]:
+            raise ValueError(f"{search.name}: got no trial that came to an end but expected one of {search.budget}")
+    return tuple(chosen), tuple(steps)
+
+
+def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[Job]:
+    coming = {search: search.jobs() for search in searches}
+    while coming:
+        for search in list(coming):
+            job = next(coming[search], None)
+            if job is None:
+                del coming[search]
+            else:
+                owner[job] = search
+                yield job
+
+
+def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> int:
+    """Write down what the study is, or refuse what is another one than was begun; the steps between two probes."""
+    folder, path = setting.folder, setting.folder / STUDY
+    experiment = replace(setting.base, seed=0, objective="")
+    declared = {s.name: {"budget": s.budget, "space": s.space} for s in searches}
+    given = json_value({"probe_steps": probe_steps, "searches": declared, "data": setting.data})
+    if path.exists():
+        before = read_record(path, "what a study writes", _checked)
+        began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
+        if identity(began_with) != identity(experiment) or before["data"] != given["data"]:
+            what = "data" if before["data"] != given["data"] else "experiment"
+            raise RunError(f"{folder}: got another {what} than this study was begun with; expected an empty folder")
+        for name, one in given["searches"].items():
+            begun = before["searches"].get(name, one)
+            if begun["space"] != one["space"]:
                 raise RunError(f"{folder}: got another objective {name!r} than this study has; expected another name")
-        every = before["candidates"] | given["candidates"]
-        folder_names(every)
-        return given | {"probe_steps": before.get("probe_steps", base.training.probe_steps), "candidates": every}
-
-    folder_names(declared)  # refused before the first has run
-    return declare(folder / STUDY, experiment, given, {"budget": int, "candidates": dict}, going_on)["probe_steps"]
-
-
-def _set_aside(folder: Path, chosen: Experiment) -> None:
-    """Move an objective's runs of the comparison away if they were made before a better trial, which had failed, came
-    to its end.
-    """
-    name = folder_name(chosen.name)
-    for run in sorted((folder / COMPARISON / name).glob(f"*/{RUN}")):
-        made = read_run(run.parent).experiment
-        if identity(made) != identity(replace(chosen, seed=made.seed)):
-            aside = folder / "set-aside"
-            aside.mkdir(exist_ok=True)
-            run.parents[1].rename(aside / f"{name}-{len(list(aside.iterdir()))}")
-            return
+            if begun["budget"] > one["budget"]:
+                raise RunError(
+                    f"{folder}: {name}: got a budget of {one['budget']} but expected {begun['budget']} at least, which "
+                    "this study was begun with"
+                )
+        given |= {"probe_steps": before["probe_steps"], "searches": before["searches"] | given["searches"]}
+    folder_names(given["searches"])  # refused before the first has run
+    write_json(path, {"experiment": experiment.mapping(), **given})
+    return given["probe_steps"]
 
 
-def text_of(outcome: Outcome, base: Experiment, budget: int, seeds: int) -> str:
-    """The study as Markdown: what was run, the table, and a sentence an objective."""
+def _checked(found: Any) -> dict[str, Any]:
+    expected = {"experiment": dict, "searches": dict, "data": dict, "probe_steps": int}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in expected.items()):
+        raise ValueError(f"no {', '.join(expected)}")
+    return found
+
+
+def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
+    """The study as Markdown: what was searched, a table a data set with a sentence an objective, and what was found."""
+    base, data = searches[0].base, searches[0].setting.data
+    budgets = " or ".join(map(str, sorted({s.budget for s in searches})))
     lines = [
-        f"Dev RSUM of {base.name} on {base.data_name}: {seeds} seeds an objective, each tuned with "
-        f"{budget} trials of one other seed; the best dev epoch of {base.training.epochs} at most. "
-        + outcome.comparison.caption,
-        "",
+        f"Dev RSUM of {base.name}: {seeds} seeds an objective, each tuned with {budgets} trials of one other seed, by "
+        f"the best RSUM on a fifth of the training images of {' and '.join(data)}; the best dev epoch of "
+        f"{base.training.epochs} at most. {outcome.comparison.caption}"
     ]
-    chosen = {name: ", ".join(f"{s} = {value:.4g}" for s, value in of.items()) for name, of in outcome.chosen.items()}
-    lines += outcome.comparison.markdown(chosen)
+    found = [s for s in searches if s.samples]
+    lines += _searched(outcome, found) if found else []
+    chosen = {c.name: "below" if found else _chosen(c, base) for c in outcome.contenders}
+    for name, comparison in outcome.comparisons.items():
+        lines += ["", f"## {name}" + ("" if name in data else ", on which nothing was chosen"), ""]
+        lines += comparison.markdown(chosen)
+    if found:
+        lines += ["", "## What choosing did", "", _LUCK, ""]
+        means = outcome.table[outcome.table["data"].isin(list(data))].groupby("objective")["mean"].mean()
+        for c in outcome.contenders:
+            fresh = f"{means.get(c.name, math.nan):.1f} on dev over fresh seeds"
+            lines.append(f"- {c.name}: {c.trial.value:.1f} in the trial, the best of {c.search.budget}; {fresh}")
+    if outcome.steps:
+        lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
+    for c in outcome.contenders if found else ():
+        lines += ["", f"## {c.name}", "", *known_of(c.objective), f"- trained with {_chosen(c, base)}"]
     lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
     return "\n".join(lines) + "\n"
+
+
+def _chosen(contender: Contender, base: Experiment) -> str:
+    """What was tuned of an objective; of one that was found, how it is trained, for the rest is its formulas."""
+    if not contender.search.samples:
+        named = ((name.removeprefix(OF_TRAINING), value) for name, value in contender.values.items())
+        return ", ".join(f"{name} = {value:.4g}" for name, value in named)
+    own, trained = base.training, contender.experiment.training
+    changed = {name: value for name, value in vars(trained).items() if value != getattr(own, name)}
+    return ", ".join(f"{name} = {value}" for name, value in changed.items()) or "the options as they are"
+
+
+_LUCK = (
+    "The best of many trials is so partly by luck, and the fold is another set of images than dev. A trial's number is "
+    "no estimate; what is compared is the mean over fresh seeds."
+)
+
+
+def _searched(outcome: Outcome, searches: Sequence[Search]) -> Iterator[str]:
+    yield from ("", "## The searches", "")
+    yield "Trials are drawn by the tree-structured Parzen estimator and ended early by successive halving."
+    yield ""
+    yield "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best RSUM |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, of_search in outcome.trials.groupby("search", sort=False):
+        state, why = of_search["state"], of_search["why"].astype(str)
+        ran = of_search[state != "not run"]
+        counts = [sum(ran["state"] == kind) for kind in ("complete", "pruned", "fail")]
+        idle = [sum((state == "not run") & why.str.startswith(kind)) for kind in ("copy", "rejected")]
+        best = ran[ran["state"] == "complete"]["rsum"].max()
+        yield f"| {name} | {' | '.join(map(str, [len(ran), *counts, *idle]))} | {best:.1f} |"
+    yield ""
+    yield "Whether an early epoch predicts the end, by trials that no rung has ended. A rung is used where the rank "
+    yield f"correlation of its RSUM with the end's is {PREDICTS} or more."
+    yield from ("", "| search | epoch | rank correlation | trials | used |", "|---|---|---|---|---|")
+    for search in searches:
+        for rung in search.rungs:
+            correlation = "–" if math.isnan(rung.correlation) else f"{rung.correlation:.2f}"
+            used = "yes" if rung.is_used else "no"
+            yield f"| {search.name} | {rung.epoch} | {correlation} | {rung.trials} | {used} |"
+
+
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    yield "What was left out, fitted again or rounded, in this order, by single trials on the fold. A step is kept"
+    yield f"if it costs at most {TOLERANCE} of RSUM against what the kept ones before have left."
+    yield from ("", "| step | RSUM | cost against the winner | kept |", "|---|---|---|---|")
+    for step in steps:
+        numbers = "– | –" if step.rsum is None else f"{step.rsum:.1f} | {step.cost:+.1f}"
+        yield f"| {step.what} | {numbers} | {'yes' if step.is_kept else 'no'} |"

@@ -11,6 +11,7 @@ prescribed instead. An objective in which nothing is prescribed is a loss.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -19,10 +20,26 @@ from typing import Any
 
 import sympy as sp
 
+from goal_analysis.declarations import number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
-from goal_analysis.symbolic.language.primitives import count_n, count_p, detach, maximum, s_n, s_p, step, x_n, x_p
+from goal_analysis.symbolic.language.primitives import (
+    CARRIED,
+    carried_by,
+    count_n,
+    count_p,
+    detach,
+    maximum,
+    s_n,
+    s_p,
+    step,
+    total,
+    x_n,
+    x_p,
+    y_n,
+    y_p,
+)
 from goal_analysis.symbolic.language.similarity import COSINE, SIMILARITIES, RelativeSimilarity, Similarity
 
 TEXT = frozenset("/@:(*+-<>")
@@ -88,11 +105,13 @@ class Term:
 
     Args:
         outer: Φ, an expression of ``gap`` (or of ``x_p`` and ``x_n`` apart), the names of further aggregates, the
-            counts ``count_p`` and ``count_n``, and hyperparameters; None where the triplet weight is prescribed.
+            counts ``count_p`` and ``count_n``, what an enumerated pair carries, ``y_p`` and ``y_n``, and
+            hyperparameters; None where the triplet weight is prescribed.
         positives: the aggregator with k, an expression of ``s_p``; None where the term has no positives.
         negatives: the aggregator with h, an expression of ``s_n``; None where the term has no negatives.
         triplet: T, prescribed, an expression of ``x_p`` and ``x_n``; None where it is derived from Φ.
         named: further aggregates that Φ reads.
+        total: what an anchor's loss is of the sum of its values of Φ, an expression of ``total``; None for the sum.
     """
 
     outer: sp.Expr | None = None
@@ -100,6 +119,7 @@ class Term:
     negatives: Side | None = None
     triplet: sp.Expr | None = None
     named: tuple[Named, ...] = ()
+    total: sp.Expr | None = None
 
     @property
     def aggregates(self) -> tuple[tuple[sp.Symbol, sp.Symbol, Side], ...]:
@@ -115,10 +135,10 @@ class Term:
 
     @property
     def plain(self) -> bool:
-        """Whether Φ reads x_p and x_n alone, and every inner function its own pair: T, q and P make all weights."""
+        """Whether Φ reads x_p and x_n alone, and inner functions their own similarity: T, q and P make all weights."""
         n = self.negatives
         compares = n is not None and (n.inner.has(s_p) or n.pool is Pool.POSITIVES)
-        return not (self.named or compares or (self.outer is not None and self.outer.has(count_p, count_n)))
+        return not (self.named or compares or self.total or self.symbols & {count_p, count_n, y_p, y_n})
 
     def with_sides(self, change: Callable[[Side, sp.Symbol], Side], **fields: Any) -> Term:
         """The term with every side changed, by the similarity s that it reads, and with other fields."""
@@ -135,10 +155,10 @@ class Term:
     @property
     def symbols(self) -> set[sp.Symbol]:
         """The free symbols of all of its formulas."""
-        formulas = [f for f in (self.outer, self.triplet) if f is not None]
+        formulas = [f for f in (self.outer, self.triplet, self.total) if f is not None]
         for side in self.sides:
             formulas += [side.inner, *side.aggregator.parameters, *([] if side.weight is None else [side.weight])]
-        return set().union(*(formula.free_symbols for formula in formulas))
+        return set().union(*(formula.free_symbols for formula in formulas)) - {total}
 
     def map(self, change: Callable[[sp.Expr], sp.Expr]) -> Term:
         """The term with every formula changed, but for the parameters of its aggregators."""
@@ -149,7 +169,7 @@ class Term:
         def changed(side: Side, _: sp.Symbol) -> Side:
             return replace(side, inner=change(side.inner), weight=of(side.weight))
 
-        return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet))
+        return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet), total=of(self.total))
 
     @property
     def effective_outer(self) -> sp.Expr:
@@ -178,31 +198,35 @@ class Term:
         return sp.Add(*(weight * value for weight, value in self.values(positives, negatives)))
 
     def values(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> list[tuple[sp.Expr, sp.Expr]]:
-        """Every value of Φ on an anchor with these similarities, with the factor that it is summed with."""
-        return [
+        """Every value of Φ on an anchor with these similarities, with its factor, or what is made of their sum."""
+        found = [
             (weight, self.effective_outer.subs(xs, simultaneous=True))
             for weight, xs in self._aggregate(positives, negatives)
         ]
+        if self.total is None:
+            return found
+        return [(sp.S.One, self.total.subs(total, sp.Add(*(weight * value for weight, value in found))))]
 
     def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
         """Everything that Φ is applied to, with the factor that it is summed with."""
         pools = {Pool.ALL: (*positives, *negatives), Pool.POSITIVES: positives}
         counts = {count_p: sp.Integer(len(positives)), count_n: sp.Integer(len(negatives))}
         for factor_p, value_p, own in _gather(self.positives, s_p, positives):
-            at = counts | {x_p: value_p}
+            at = counts | {x_p: value_p} | ({} if own is None else {y_p: carried_by(own)})
             for one in self.named:
                 ((_, at[one.symbol], _),) = _gather(one.side, s_n, pools.get(one.side.pool, negatives), own)
             pool = () if self.negatives is None else pools.get(self.negatives.pool, negatives)
-            for factor_n, value_n, _ in _gather(self.negatives, s_n, pool, own):
-                yield factor_p * factor_n, at | {x_n: value_n}
+            for factor_n, value_n, other in _gather(self.negatives, s_n, pool, own):
+                yield factor_p * factor_n, at | {x_n: value_n} | ({} if other is None else {y_n: carried_by(other)})
 
 
 def _gather(side, variable, pool, own=None) -> list[tuple[sp.Expr, sp.Expr, sp.Symbol | None]]:
     """What a side hands to Φ: its factor, its value, and the pair where each has its own."""
     if side is None:
         return [(sp.S.One, sp.S.Zero, None)]
-    inner = side.inner if own is None else side.inner.subs({s_p: own, s_n: s_n}, simultaneous=True)
-    values = [inner.subs(variable, s) for s in pool]
+    of_own = {} if own is None else {s_p: own, y_p: carried_by(own)}
+    at = [of_own | {variable: s, carried_by(variable): carried_by(s)} for s in pool]
+    values = [side.inner.xreplace(one) for one in at]
     if not side.aggregator.enumerates:
         return [(sp.S.One, side.aggregator.combine(values), None)]
     places = [sp.Dummy() for _ in values]
@@ -226,6 +250,8 @@ class Objective(Displayed):
         direction: along what the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
+        learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
+            positive is moved by its logarithm. Text is read too, with ``+`` between several.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
         note: what a reader has to know besides.
 
@@ -257,6 +283,7 @@ class Objective(Displayed):
     reduction: Reduction = Reduction.MEAN
     direction: Any = None
     relative: tuple[RelativeSimilarity, ...] = ()
+    learned: tuple[str, ...] = ()
     proxies: bool = False
     note: str = field(default="", compare=False)
 
@@ -271,6 +298,9 @@ class Objective(Displayed):
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
+        given = self.learned.split("+") if isinstance(self.learned, str) else self.learned
+        object.__setattr__(self, "learned", tuple(re.sub(r"\s", "", text) for text in given if text.strip()))
+        _ = self.most_learned
         for i, term in enumerate(self.terms):
             self._check_term(term, f"{owner}: terms[{i}]")
         unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative)
@@ -294,7 +324,11 @@ class Objective(Displayed):
         reads = {x_p, x_n} | declared
         if term.triplet is None:
             reads |= {count_p, count_n} | self._check_named(term, declared, where)
+            sides = ((y_p, term.positives), (y_n, term.negatives))
+            reads |= {y for y, side in sides if isinstance(side, Side) and side.aggregator.enumerates}
         _check_symbols(given, reads, f"{where}.{what}")
+        if term.total is not None:
+            _check_symbols(term.total, {total} | declared, f"{where}.total")
         for what, side, variable, other in (
             ("positives", term.positives, s_p, "negatives"),
             ("negatives", term.negatives, s_n, "positives"),
@@ -305,7 +339,7 @@ class Objective(Displayed):
                 raise TypeError(
                     f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({variable})"
                 )
-            _check_symbols(side.inner, {variable, s_p} | declared, f"{where}.{what}")
+            _check_symbols(side.inner, {variable, carried_by(variable), s_p, y_p} | declared, f"{where}.{what}")
             if side is term.negatives:
                 _check_comparison(term, side, f"{where}.{what}")
             if side.weight is not None:
@@ -326,13 +360,14 @@ class Objective(Displayed):
                 )
         if not term.plain and not term.is_loss:
             raise ValueError(
-                f"{where}: got prescribed weights beside named aggregates, counts or inner functions that read the own "
-                "positive, but expected a loss: what these read has no triplet weight of its own"
+                f"{where}: got prescribed weights beside named aggregates, counts, totals or inner functions that "
+                "read the own positive or what pairs carry, but expected a loss: what these read has no triplet weight "
+                "of its own"
             )
 
     def _check_named(self, term: Term, declared: set[sp.Symbol], where: str) -> set[sp.Symbol]:
         """The symbols of the named aggregates, once they are found to be right."""
-        taken = {x_p, x_n, s_p, s_n, count_p, count_n} | declared
+        taken = {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared
         for one in term.named:
             what = f"{where}.named"
             if not isinstance(one, Named) or not isinstance(one.side, Side):
@@ -346,7 +381,7 @@ class Objective(Displayed):
             if term.positives is None and one.side.pool is not Pool.OWN:
                 raise ValueError(f"{what}: got the pool {one.side.pool.value!r} but expected 'own' without positives")
             _check_comparison(term, one.side, what)
-            _check_symbols(one.side.inner, {s_n, s_p} | declared, what)
+            _check_symbols(one.side.inner, {s_n, s_p, y_n, y_p} | declared, what)
             for parameter in one.side.aggregator.parameters:
                 _check_symbols(parameter, declared, f"{what}: parameter of {one.side.aggregator.name}")
         unread = {one.name for one in term.named} - {str(symbol) for symbol in getattr(term.outer, "free_symbols", ())}
@@ -358,6 +393,30 @@ class Objective(Displayed):
     def is_loss(self) -> bool:
         """Whether nothing is prescribed."""
         return all(term.is_loss for term in self.terms)
+
+    @property
+    def most_learned(self) -> dict[Hyperparameter, float]:
+        """The hyperparameters that training moves, and the most that each becomes."""
+        known, found = {h.name: h for h in self.hyperparameters}, {}
+        for text in self.learned:
+            name, bounded, most = text.partition("<=")
+            where = f"{self.owner}: learned"
+            if name not in known or known[name] in found:
+                expected = f"one of {one_of(known, name)}, each once" if known else "none: it has no hyperparameters"
+                raise ValueError(f"{where}: got {name!r} but expected {expected}")
+            h = known[name]
+            try:
+                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end)
+            except ValueError as problem:
+                raise ValueError(f"{where}: {problem}") from None
+            if found[h] < h.default:
+                raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
+        return found
+
+    @property
+    def reads_carried(self) -> bool:
+        """Whether a formula reads what pairs carry, ``y_p`` or ``y_n``."""
+        return bool(used_symbols(self.terms) & set(CARRIED))
 
     @property
     def owner(self) -> str:
@@ -392,6 +451,8 @@ class Objective(Displayed):
         given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
         used = used_symbols(terms, given["relative"])
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
+        names = {h.name for h in given["hyperparameters"]}
+        given.setdefault("learned", tuple(one for one in self.learned if one.partition("<=")[0] in names))
         return replace(self, terms=tuple(terms), **given)
 
     @property
@@ -463,10 +524,10 @@ def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> Non
 
 def _check_comparison(term: Term, side: Side, where: str) -> None:
     """That what reads a positive meets one positive at a time."""
-    if side.inner.has(s_p) and (term.positives is None or not term.positives.aggregator.enumerates):
+    if side.inner.has(s_p, y_p) and (term.positives is None or not term.positives.aggregator.enumerates):
         raise ValueError(
-            f"{where}: got s_p in {side.inner} but expected positives that are enumerated (each or each_mean), of "
-            "which one meets the others at a time"
+            f"{where}: got {s_p if side.inner.has(s_p) else y_p} in {side.inner} but expected positives that are "
+            "enumerated (each or each_mean), of which one meets the others at a time"
         )
 
 

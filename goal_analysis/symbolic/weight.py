@@ -9,7 +9,7 @@ import sympy as sp
 
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
-from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import CARRIED, s_n, s_p
 from goal_analysis.symbolic.language.similarity import (
     COSINE,
     RelativeSimilarity,
@@ -109,15 +109,19 @@ class WeightField(Displayed):
     similarity: Similarity = COSINE
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
-        """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
-        return resolve(self.hyperparameters, settings or {}, self.name)
+        """The value of every hyperparameter's symbol, its default or what ``settings`` says; of what pairs carry, 1 for
+        a positive and 0 for a negative.
+        """
+        read = self.positive.free_symbols | self.negative.free_symbols
+        carried = {y: number for y, number in CARRIED.items() if y in read}
+        return resolve(self.hyperparameters, settings or {}, self.name) | carried
 
     @property
     def ranges(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
         """Where every symbol is worth trying: similarities over their range, hyperparameters around their defaults."""
         span = self.similarity.window
         similarities = (s_p, s_n, other_positive, other_negative, least_positive)
-        tried = dict.fromkeys(similarities, span)
+        tried = dict.fromkeys(similarities, span) | dict.fromkeys(CARRIED, (sp.Integer(0), sp.Integer(1)))
         tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}
         return tried | {h.symbol: _around_default(h) for h in self.hyperparameters}
 

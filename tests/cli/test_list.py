@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
-from losses_catalog import catalog
+from losses_catalog import catalog, families
 
 
 def run(*arguments):
@@ -21,15 +21,67 @@ def test_the_list_names_every_loss():
     assert f"{len(catalog)} losses" in output
 
 
+def names(*arguments):
+    return [record["name"] for record in json.loads(run("list", "--json", *arguments).output)]
+
+
 def test_the_list_as_data():
-    records = json.loads(run("list", "--json").output)
-    assert [record["name"] for record in records] == [loss.name for loss in catalog]
-    assert {record["name"] for record in records if not record["integrable"]} == {
-        "circle",
-        "hardness_weighted_info_nce",
-        "ranked_list",
+    assert names() == [loss.name for loss in catalog]
+    assert names("--integrable", "no") == [
+        "sel_hn",
         "selectively_hard_triplet",
-    }
+        "batch_all_triplet",
+        "semi_hard_triplet",
+        "ranked_list",
+        "threshold_consistent_margin",
+        "hardness_weighted_info_nce",
+        "false_negative_masked_info_nce",
+        "dual_temperature",
+        "circle",
+        "mv_am_softmax",
+    ]
+
+
+def test_filters_choose_and_join():
+    assert names("--family", "rankings") == [loss.name for loss in families["rankings"]]
+    assert names("--proxies", "yes") == [loss.name for loss in catalog if loss.proxies]
+    assert set(names("--separable", "no")) == set(names()) - set(names("--separable", "yes"))
+    assert names("--year", "2025") == [
+        "hardness_weighted_info_nce",
+        "false_negative_masked_info_nce",
+        "temperature_free_info_nce",
+    ]
+    assert set(names("--year", "2015-2017")) > {"triplet", "margin", "proxy_nca"}
+    assert names("--library", "lightly") == ["negative_cosine", "info_nce", "dcl"]
+    assert names("--library", "mULTIsimilarityloss") == ["multi_similarity"]
+    assert names("--library", "ContrastiveLoss") == ["contrastive_cosine_squared", "hinge_embedding"]
+    assert names("--family", "softmax", "--integrable", "no", "--year", "2022") == ["dual_temperature"]
+    assert names("--family", "pairs", "--year", "1900") == []
+
+
+def test_the_table_is_by_family():
+    lines = run("list").output.splitlines()
+    assert [line for line in lines if line in families] == list(families)
+    assert run("list", "--library", "MarginLoss").output.splitlines()[-1] == "1 loss"
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "expected"),
+    [
+        ("family", "softmx", "softmax, "),
+        ("integrable", "maybe", "no, open, yes"),
+        ("separable", "True", "no, open, yes"),
+        ("proxies", "", "no, open, yes"),
+        ("year", "20", "a year such as 2020"),
+        ("library", "sentence_transformers", "sentence-transformers, "),
+        ("library", "TripletLos", "TripletLoss, "),
+    ],
+)
+def test_another_filter_is_refused_with_what_is_accepted(what, value, expected):
+    result = run("list", f"--{what}", value)
+    assert result.exit_code == 2
+    assert f"{what}: got {value!r} but expected " in result.output
+    assert expected in " ".join(result.output.split())
 
 
 REFUSED = (
@@ -45,11 +97,25 @@ REFUSED = (
     ("discover", "--preset", "bag_of_wrods"),
     ("evaluate", "nowhere"),
     ("retrieve", "nowhere", "--image", "1"),
+    ("report", "nowhere"),
+    ("plot", "--run", "nowhere"),
+    ("SHOW", "Circel"),
+    ("show", "nca/linear@softmx:12"),
+    ("compose", "nca/linear", "--mining", "softmx"),
+    ("train", "--preset", "scenes", "--objective", "info_nce:tau=12@hardset"),
+    ("explore", "circel"),
+)
+IN_SYMPY = (
+    ("show", "circle:gama=80"),
+    ("compose", "nca(tua=12)/linear"),
+    ("compose", "circle/sigmoid:alfa=3"),
+    ("train", "--preset", "scenes", "--objective", "circle(gamma=-1)"),
+    ("explore", "circle:gamma=much"),
 )
 
 
-@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), *REFUSED], ids=" ".join)
-def test_what_is_only_read_and_refused_loads_neither_sympy_nor_torch(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), *REFUSED, *IN_SYMPY], ids=" ".join)
+def test_what_is_only_read_and_refused_loads_no_torch_and_for_settings_alone_sympy(words: tuple[str, ...]) -> None:
     script = (
         "import sys\n"
         "from goal_analysis.cli import app\n"
@@ -58,7 +124,8 @@ def test_what_is_only_read_and_refused_loads_neither_sympy_nor_torch(words: tupl
         "print(code, sorted({'numpy', 'sympy', 'torch', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == ("0 []" if "--help" in words else "2 []")
+    loaded = "['sympy']" if words in IN_SYMPY else "[]"
+    assert done.stdout.splitlines()[-1] == f"{0 if '--help' in words else 2} {loaded}"
     assert "--help" in words or "but expected" in done.stderr
 
 

@@ -66,7 +66,8 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--family", "mine"), "--family: got 'mine' but expected one of published, soft, all"),
+        (("--family", "mine"), "--family: got 'mine' but expected one of known, published, soft, all"),
+        (("--tune", "rate"), "tune: got 'rate' but expected one of objective, learning_rate, "),
         (("--objective", "nca/nonsense"), "got 'nonsense' but expected one of"),
         (("--engine", "mine"), "--engine: got 'mine' but expected one of local, ray"),
         (("--gpus-per-run", "1"), "--gpus-per-run: got 1.0 beside --engine local but expected it with --engine ray"),
@@ -92,5 +93,6 @@ def test_families_are_objectives() -> None:
     from goal_analysis.api.objectives import objective as trained_objective
 
     assert len(FAMILIES["published"]) == 15
-    for name in (*BASELINES, *FAMILIES["all"]):
+    assert len(FAMILIES["known"]) == 8
+    for name in (*BASELINES, *FAMILIES["all"], *FAMILIES["known"]):
         assert trained_objective(name) is not None

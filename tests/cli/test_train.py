@@ -14,11 +14,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from goal_analysis.api.runs import experiment_of
 from goal_analysis.cli import app
 from goal_analysis.cli.train import processes
 from goal_analysis.files import folder_name
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
+from goal_analysis.vse.loop.experiment import presets
 
 SETTINGS = ("training.batch_size=20", "training.epochs=4", "model.image.dim=8", "training.checkpoint_steps=2")
 
@@ -65,14 +67,44 @@ def test_a_run_is_evaluated(run: Path, tmp_path: Path) -> None:
     assert on_train["images"] == 40
 
 
-def test_single_queries(run: Path) -> None:
+def test_single_queries(folder: Path, run: Path) -> None:
     found = json.loads(called("retrieve", str(run), "--text", "a red dog", "--top", "3", "--json").stdout)
     assert [record["place"] for record in found] == [1, 2, 3]
     assert found[0]["score"] >= found[2]["score"]
     found = json.loads(called("retrieve", str(run), "--image", "2", "--json").stdout)
-    assert len(found) == 5
+    assert [record["place"] for record in found[:5]] == [1, 2, 3, 4, 5]
+    right = [record["image"] == 2 for record in found]
+    assert [record["right"] for record in found] == right
+    assert any(right), "where none is among the first, the first right one stands behind them"
+    said = called("retrieve", str(run), "--image", "2").stdout
+    assert said.startswith("Captions of dev for image 2, '"), "what the query is"
+    place = found[right.index(True)]["place"]
+    assert f"The first right caption is at place {place} of 60" in said
+    captions = (folder / "dev_caps.txt").read_text().splitlines()
+    known = json.loads(called("retrieve", str(run), "--text", captions[7], "--top", "12", "--json").stdout)
+    assert 1 in [record["image"] for record in known if record["right"]]
+    unknown = called("retrieve", str(run), "--text", "a red dog of nobody")
+    assert "No image of dev is known to be right: none has this caption" in unknown.output
     assert "the model knows no word" in called("retrieve", str(run), "--text", "zzz qqq").output
     assert "the model knows no word" not in called("retrieve", str(run), "--text", "zzz a").output
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_a_preset_is_printed_as_a_file_that_says_the_same(preset: str, tmp_path: Path) -> None:
+    said = called("train", "--preset", preset, "--as-toml", "--set", "training.epochs=3", "--objective", "circle:m=1/4")
+    assert said.exit_code == 0, said.output
+    (tmp_path / "mine.toml").write_text(said.stdout, "utf-8")
+    expected = experiment_of(preset, objective="circle:m=1/4", assignments=["training.epochs=3"])
+    assert experiment_of(tmp_path / "mine.toml") == expected
+    assert experiment_of(preset) != expected
+    assert not (tmp_path / "runs").exists(), "nothing was trained"
+
+
+def test_presets_are_listed_with_what_they_are() -> None:
+    found = json.loads(called("presets", "--json").stdout)
+    assert [one["preset"] for one in found] == list(presets())
+    assert all(one["about"] and not one["about"].startswith("#") for one in found)
+    assert "scenes" in called("presets").stdout
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,15 @@ def test_the_circle_loss_of_a_library_is_no_gradient():
     assert "gamma=80, m=0.4" in result.output
 
 
+@pytest.mark.parametrize(("said", "largest"), [("true", 1.0), ("false", 2.0)])
+def test_a_switch_is_no_word(said, largest, tmp_path):
+    lines = "def loss(x, y, halved=False):", "    return (x @ y.T).logsumexp(1).sum() / (1 + (halved is True))"
+    (tmp_path / "switched.py").write_text("\n".join(lines))
+    result = run("measure", f"{tmp_path}/switched.py:loss", "--with", f"halved={said}", "--points", "5", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["w_n"][2][2] == pytest.approx(largest / 2)
+
+
 @pytest.mark.usefixtures("theirs")
 @pytest.mark.parametrize(
     ("arguments", "said"),

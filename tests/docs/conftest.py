@@ -14,10 +14,10 @@ sys.path.append(str(Path(__file__).parents[2] / "docs"))  # where the code that 
 
 @pytest.fixture(scope="session")
 def generated() -> dict[str, str]:
-    """The generated pages, by their paths below ``docs/generated``."""
+    """The generated pages, by their paths below ``docs/generated``, without what takes minutes: the nearest losses."""
     from generating.writing_pages import pages
 
-    return pages()
+    return pages(near=lambda loss, losses: [])
 
 
 @pytest.fixture(autouse=True)

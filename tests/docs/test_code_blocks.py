@@ -52,7 +52,7 @@ def test_a_page_says_what_its_code_prints(page):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["show", "circle"], ["compose", "nca(tau=12)/linear@softmax:12"]], ids=lambda words: words[0]
+    "arguments", [["show", "circle"], ["compose", "constant/linear@softmax:12"]], ids=lambda words: words[0]
 )
 def test_what_the_readme_shows_of_the_command_line_is_its_output(arguments, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")

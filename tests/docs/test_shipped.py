@@ -22,12 +22,12 @@ def same(one: str, other: str) -> bool:
 
 
 def on_page(shipped: Shipped) -> str:
-    text = PAGE.read_text("utf-8").split(f"## {shipped.title}\n")[1]
-    return f"## {shipped.title}\n" + re.split(r"\n(?:## |\*)", text)[0].rstrip() + "\n"
+    text = PAGE.read_text("utf-8").split(f"### {shipped.title}\n")[1]
+    return f"### {shipped.title}\n" + re.split(r"\n##", text)[0].rstrip() + "\n"
 
 
 def test_every_section_is_of_a_loss_that_the_command_measures() -> None:
-    sections = re.findall(r"^## (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    sections = re.findall(r"^### (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert sections == [shipped.title for shipped in SHIPPED]
     assert len({shipped.library for shipped in SHIPPED}) == 4
 

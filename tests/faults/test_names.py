@@ -1,5 +1,6 @@
 """Names that others chose lead nowhere but where they should, and weights and matches that are none are refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
-from goal_analysis.vse.data.rows import Row, data_of_rows
+from goal_analysis.vse.data import load
 from goal_analysis.vse.data.split import DataError
 from goal_analysis.vse.loop.health import OutOfMemory
 from goal_analysis.vse.models.model import build_model, restore_tokenizer
@@ -28,9 +29,10 @@ def test_a_folder_has_a_name_of_its_own(name: str) -> None:
 
 
 def test_a_picture_with_too_long_a_name_is_none(tmp_path: Path) -> None:
-    rows = [Row(split, f"{split}{'x' * 300}", "a dog", "data.json: row 3") for split in ("train", "dev")]
-    with pytest.raises(DataError, match=r"data\.json: row 3: got trainx+ but expected a file"):
-        data_of_rows("made up", tmp_path, rows, [], 4, skip_bad=False)
+    rows = [{"image": f"{split}{'x' * 300}", "caption": "a dog", "split": split} for split in ("train", "dev")]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"data\.json: row 0: got trainx+ but expected a file"):
+        load(tmp_path / "data.json")
 
 
 @pytest.mark.parametrize(

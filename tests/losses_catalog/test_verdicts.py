@@ -46,10 +46,19 @@ def at(expression: sp.Expr, loss: Objective, **settings: float) -> float:
     return float(functions.doit())
 
 
+JUMPING = {
+    "false_negative_masked_info_nce",
+    "mv_am_softmax",
+    "sel_hn",
+    "selectively_hard_triplet",
+    "semi_hard_triplet",
+}
+
+
 @pytest.mark.parametrize("loss", [loss for loss in catalog if not loss.detaches], ids=lambda loss: loss.name)
 def test_what_stops_no_gradient_and_does_not_jump_is_integrable(loss: Objective) -> None:
     verdict = integrability(decompose(loss))
-    assert verdict.integrable is (loss is not selectively_hard_triplet_loss), verdict.reason
+    assert verdict.integrable is (loss.name not in JUMPING), verdict.reason
 
 
 def test_circle_loss_is_no_gradient_and_its_undetached_form_is() -> None:

@@ -69,8 +69,7 @@ def test_far_values_are_what_floats_give(function, dtype) -> None:
 
 def test_the_obvious_softplus_is_not() -> None:
     x = torch.tensor([100.0], dtype=torch.float32)
-    (found,) = compiled([sp.log(1 + sp.exp(s_p))], [s_p])(x)
-    assert found.isinf()
+    assert torch.log(1 + torch.exp(x)).isinf()
 
 
 def test_softplus_keeps_its_digits_past_torchs_threshold() -> None:

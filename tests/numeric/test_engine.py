@@ -1,6 +1,11 @@
 """Laws of the engine, for every loss of the catalog: its weights, its value, and the ways that keep no matrix."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from threading import Barrier
 
 import pytest
 import sympy as sp
@@ -13,7 +18,7 @@ from goal_analysis.numeric.batches import BATCHES, RANDOM_PAIRS, SEVERAL_CAPTION
 from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
-from goal_analysis.numeric.engine.pairs import Pairs
+from goal_analysis.numeric.engine.pairs import Pairs, Rank
 from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
 from goal_analysis.numeric.engine.tiled import SMALL, hardest, tileable, tiled
 from goal_analysis.numeric.formula import formula
@@ -131,6 +136,9 @@ def test_any_aggregators_and_pools_combine(of_positives: Aggregator, pool: Pool)
 UNTILED = {"ranked_list"}
 """Its aggregator of negatives has no sum to be taken tile by tile."""
 
+every_plain_loss = pytest.mark.parametrize("loss", [loss for loss in catalog if loss.plain], ids=lambda loss: loss.name)
+"""The others, whose terms compare pairs or are counted over the batch, keep the matrix."""
+
 TILES = ((16, 12), (40, 7), (5, 60), (64, 64))
 N = 40
 IDS = {
@@ -166,21 +174,86 @@ def through_the_matrix(loss: Objective, x: Tensor, y: Tensor, pairs: Pairs) -> t
 
 
 def without_it(
-    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None, small: float
+    functions: Functions,
+    geometry: Geometry,
+    pairs: Pairs,
+    size: tuple[int, int] | None,
+    small: float = SMALL,
+    rank: Rank | None = None,
 ) -> tuple[Tensor, ...]:
     if all(term.negatives is None or term.negatives.aggregator.name == "max" for term in functions.terms):
-        entries, value = hardest(functions, geometry, pairs, size)
-        return entries.times(geometry.y, len(geometry.x)), entries.transposed.times(geometry.x, len(geometry.y)), value
-    return tiled(functions, geometry, pairs, size, small)
+        entries, value = hardest(functions, geometry, pairs, size, rank)
+        sides = (entries, entries.transposed)
+        if rank is not None:
+            sides = (sides[0].of_rows(rank.rows), sides[1].of_rows(rank.columns))
+        return sides[0].times(geometry.y, len(geometry.x)), sides[1].times(geometry.x, len(geometry.y)), value
+    return tiled(functions, geometry, pairs, size, small, rank)
 
 
-@pytest.mark.parametrize("ids", IDS)
-@every_loss
-def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str) -> None:
+class World:
+    """Ranks as threads of one process: what each gathers, all have given.
+
+    Args:
+        rows: of every rank.
+        columns: likewise.
+    """
+
+    def __init__(self, rows: list[int], columns: list[int]) -> None:
+        self.ends = [[0, *accumulate(sizes)] for sizes in (rows, columns)]
+        self.barrier, self.given = Barrier(len(rows), timeout=60), [torch.empty(0)] * len(rows)
+
+    def rank(self, i: int) -> Rank:
+        def gathered(own: Tensor) -> Tensor:
+            self.given[i] = own
+            self.barrier.wait()
+            found = torch.stack(self.given)
+            self.barrier.wait()
+            return found
+
+        rows, columns = (slice(*ends[i : i + 2]) for ends in self.ends)
+        return Rank(rows, columns, gathered)
+
+    def run(self, of_rank: Callable[[Rank], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What the ranks found of their own rows and columns, put together; the value is that of all."""
+        ranks = [self.rank(i) for i in range(len(self.given))]
+        with ThreadPoolExecutor(len(ranks)) as pool:
+            to_x, to_y, values = zip(*pool.map(of_rank, ranks), strict=True)
+        assert all(value == values[0] for value in values)
+        of_rows = [g[rank.rows] for g, rank in zip(to_x, ranks, strict=True)]
+        of_columns = [g[rank.columns] for g, rank in zip(to_y, ranks, strict=True)]
+        return torch.cat(of_rows), torch.cat(of_columns), values[0]
+
+
+def quick_way(loss: Objective) -> bool:
+    """Whether there is a way without the matrix."""
     functions = functions_of(loss)
     assert tileable(functions) is (loss.name not in UNTILED)
     aggregated = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
-    if not tileable(functions) or (aggregated == {"max"} and loss.similarity not in (COSINE, DOT)):
+    return tileable(functions) and (aggregated != {"max"} or loss.similarity in (COSINE, DOT))
+
+
+@pytest.mark.parametrize("ids", ["captions", "without negatives or positives"])
+@every_loss
+def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str) -> None:
+    if not quick_way(loss):
+        return
+    x, y, pairs = embeddings(ids)
+    x, y = ((e * 64).round() / 64 for e in (x, y))  # their products are exact, so that ties are
+    for e in (x, y):
+        e[-1], e[len(e) // 2] = e[0], e[1]  # on other ranks than what they are equal to
+    world = World(*([n // 4, 0, n - n // 4] for n in (len(x), len(y))))
+    for anchors in Anchors:
+        functions, geometry = functions_of(replace(loss, anchors=anchors)), measured(loss, x, y)
+        expected = without_it(functions, geometry, pairs, None)
+        found = world.run(partial(without_it, functions, geometry, pairs, (7, 12), SMALL))
+        assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors)
+        assert not expected[2] or not agree(1.001 * found[2], expected[2], 1e-9), (loss, anchors)
+
+
+@pytest.mark.parametrize("ids", IDS)
+@every_plain_loss
+def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str) -> None:
+    if not quick_way(loss):
         return
     x, y, pairs = embeddings(ids)
     for anchors in Anchors:
@@ -198,7 +271,7 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
 
 
 @pytest.mark.parametrize("ids", IDS)
-@every_loss
+@every_plain_loss
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     of_rows, of_columns, _ = IDS[ids]
     x, y, pairs = embeddings(ids)
@@ -248,7 +321,7 @@ def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
 
 
-@every_loss
+@every_plain_loss
 def test_other_matches_are_seen(loss: Objective) -> None:
     functions = functions_of(loss)
     x, y, pairs = embeddings("captions")
@@ -259,7 +332,7 @@ def test_other_matches_are_seen(loss: Objective) -> None:
     assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
 
 
-@every_loss
+@every_plain_loss
 def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
     """Halves, so that equal pairs have exactly equal scores whatever the order of summing."""
     functions = functions_of(loss)
@@ -334,10 +407,10 @@ def counted(loss: Objective, s: Tensor, matches: Matches) -> Tensor | int:
     if loss.reduction in (Reduction.SUM, Reduction.MEAN):
         return 1 if loss.reduction is Reduction.SUM else len(s)
     above_zero = step(sp.sympify(term.outer) - sp.Rational(1, 10**30))
-    counts = term.with_sides(
-        lambda side, _: replace(side, aggregator=EACH) if side.aggregator.enumerates else side,
-        outer=sp.S.One if loss.reduction is Reduction.MEAN_EACH else above_zero,
-    )
+    counts = replace(term, outer=above_zero)
+    if loss.reduction is Reduction.MEAN_EACH:
+        counts = replace(term, outer=sp.S.One, named=())
+    counts = counts.with_sides(lambda side, _: replace(side, aggregator=EACH) if side.aggregator.enumerates else side)
     return loss_value(loss.of_terms((counts,), reduction=Reduction.SUM), s, matches).clamp(min=1)
 
 

@@ -63,6 +63,60 @@ DECLARED: dict[str, dict[str, Any]] = {
         ],
         "hyperparameters": {"tau": 2, "rate": 0.1},
     },
+    "margin_mse": {"formula": "(s_p - s_n - (y_p - y_n))**2", "reduction": "mean_each"},
+    "margin_mse_of_sides": {
+        "terms": [
+            {
+                "outer": "gap**2",
+                "positives": {"inner": "s_p - y_p"},
+                "negatives": {"inner": "s_n - y_n"},
+            }
+        ],
+        "reduction": "mean_each",
+    },
+    "cosine_similarity": {
+        "terms": [{"outer": "x_p**2", "positives": {"inner": "s_p - y_p"}}],
+        "reduction": "mean_each",
+    },
+    "guided": {  # GISTEmbed's mask: negatives that the teacher likes better than the positive are left out
+        "terms": [
+            {
+                "outer": "softplus(x_n - tau*x_p)",
+                "positives": "each",
+                "negatives": {"aggregator": "logsumexp", "inner": "tau*s_n if y_n < y_p + margin else -10000"},
+            }
+        ],
+        "hyperparameters": {"tau": 10, "margin": 0.1},
+    },
+    "distillation": {  # the cross entropy of the teacher's softmax with the student's, over positives and negatives
+        "terms": [
+            {
+                "outer": "x_n - tau*liked/all",
+                "positives": "each",
+                "negatives": {"aggregator": "logsumexp", "inner": "tau*s_n", "pool": "all"},
+                "named": {
+                    "liked": {"aggregator": "sum", "inner": "exp(sharpness*y_n)*s_n", "pool": "all"},
+                    "all": {"aggregator": "sum", "inner": "exp(sharpness*y_n)", "pool": "all"},
+                },
+            }
+        ],
+        "hyperparameters": {"tau": 5, "sharpness": 3},
+    },
+    "graded": {  # CoSENT: all pairs of an anchor whose labels differ, compared inside one logarithm
+        "terms": [
+            {
+                "outer": "x_n",
+                "total": "log(1 + total)",
+                "positives": "each",
+                "negatives": {
+                    "aggregator": "sum",
+                    "inner": "exp(scale*(s_n - s_p)) if y_n < y_p - 0.001 else 0",
+                    "pool": "all",
+                },
+            }
+        ],
+        "hyperparameters": {"scale": 20},
+    },
     "triplet_margin": {
         "formula": "hinge(s_n - s_p + margin)",
         "positives": "each",
@@ -97,8 +151,41 @@ def triplet_margin(p: Tensor, n: Tensor) -> list[Tensor]:
     return [(of_n - of_p + 0.2).clamp_min(0) for of_p in p for of_n in n]
 
 
-NAIVE: dict[str, Callable[[Tensor, Tensor], list[Tensor]]] = {
-    f.__name__: f for f in (smooth_ap, hard_negatives, debiased, triplet_margin)
+def margin_mse(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    return [(p[i] - n[j] - y_p[i] + y_n[j]) ** 2 for i in range(len(p)) for j in range(len(n))]
+
+
+def margin_mse_of_sides(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    return margin_mse(p, n, y_p, y_n)
+
+
+def cosine_similarity(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    return [(s - y) ** 2 for s, y in zip(p, y_p, strict=True)]
+
+
+def guided(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    kept = [(10 * s, (10 * n)[y_n < y + 0.1]) for s, y in zip(p, y_p, strict=True)]
+    return [torch.cat((s[None], of_n)).logsumexp(0) - s for s, of_n in kept]
+
+
+def distillation(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    student, teacher = torch.cat((p, n)), torch.cat((y_p, y_n))
+    return [-((3 * teacher).softmax(0) * (5 * student).log_softmax(0)).sum() for _ in p]
+
+
+def graded(p: Tensor, n: Tensor, y_p: Tensor, y_n: Tensor) -> list[Tensor]:
+    s, y = torch.cat((p, n)), torch.cat((y_p, y_n))
+    of_pairs = [(20 * (s[j] - p[i])).exp() for i in range(len(p)) for j in range(len(s)) if y[j] < y_p[i]]
+    return [torch.log1p(sum(of_pairs, s.new_zeros(())))]
+
+
+NAIVE: dict[str, Callable[..., list[Tensor]]] = {
+    f.__name__: f
+    for of in (
+        (smooth_ap, hard_negatives, debiased, triplet_margin),
+        (margin_mse, margin_mse_of_sides, cosine_similarity, guided, distillation, graded),
+    )
+    for f in of
 }
 
 
@@ -109,7 +196,13 @@ def declared(name: str, **changes: Any) -> Objective:
 def batch() -> tuple[Tensor, Matches]:
     generator = torch.Generator().manual_seed(1)
     x, y = (normalize(torch.randn(len(IDS), 5, generator=generator, dtype=torch.float64), dim=1) for _ in range(2))
-    return x @ y.T, Matches.of_image_ids(IDS)
+    return x @ y.T, carrying(Matches.of_image_ids(IDS))
+
+
+def carrying(matches: Matches) -> Matches:
+    """Every pair carries a number, some the same."""
+    drawn = torch.rand(matches.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    return replace(matches, carried=(8 * drawn).round() / 8)
 
 
 def naive(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
@@ -117,10 +210,11 @@ def naive(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
     axes = {Anchors.ROWS: (False,), Anchors.COLUMNS: (True,), Anchors.BOTH: (False, True)}[loss.anchors]
     anchors = []
     for turned in axes:
-        tables = (t.T if turned else t for t in (s, matches.positives, matches.negatives))
-        for of_anchor, p, n in zip(*tables, strict=True):
+        tables = (t.T if turned else t for t in (s, *matches.tables) if t is not None)
+        for of_anchor, p, n, y in zip(*tables, strict=True):
             if p.any() and n.any():
-                anchors.append(NAIVE[loss.name](of_anchor[p], of_anchor[n]))
+                carried = (y[p], y[n]) if loss.reads_carried else ()
+                anchors.append(NAIVE[loss.name](of_anchor[p], of_anchor[n], *carried))
     every = [value for values in anchors for value in values]
     active = sum(1 for value in every if value > 0)
     counts = {"sum": 1, "mean": len(anchors), "mean_each": len(every), "mean_active": active}
@@ -144,6 +238,37 @@ def test_engine_oracle_and_loop_agree(name: str, anchors: Anchors) -> None:
         torch.testing.assert_close(weights_of_scores(loss, scores, matches), gradient, **EXACT)
 
 
+@pytest.mark.parametrize("name", [name for name in DECLARED if declared(name).reads_carried])
+def test_what_pairs_carry_is_read_and_held_constant(name: str) -> None:
+    scores, matches = batch()
+    loss = declared(name)
+    assert ga.verify(loss, dtypes=("float64",)).worst.relative.max() < 1e-10
+    assert verdict(loss).integrable is True
+    assert matches.carried is not None
+    other = replace(matches, carried=1 - matches.carried)
+    w, of_other = (weights_of_scores(loss, scores, m) for m in (matches, other))
+    assert not torch.allclose(w, of_other)
+    torch.testing.assert_close(weights_of_scores(loss, scores.T, matches.transposed), w.T, **EXACT)
+    with pytest.raises(ValueError, match=f"loss {name!r}: got nothing that pairs carry but expected what"):
+        weights_of_scores(loss, scores, replace(matches, carried=None))
+    with pytest.raises(ValueError, match=f"{name}: got nothing that pairs carry but expected what"):
+        GradientObjective(loss)(torch.eye(3), torch.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("carried", "words"),
+    [
+        (torch.zeros(2, 2), r"got a tensor of torch.float32 of shape \(2, 2\) but expected floats of shape \(3, 3\)"),
+        (torch.ones(3, 3, dtype=torch.long), "got a tensor of torch.int64"),
+        (torch.full((3, 3), torch.nan), "got one that is not finite"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_what_pairs_cannot_carry_is_refused(carried: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match="matches: carried: " + words):
+        replace(Matches.of_pairs(3), carried=carried)
+
+
 def test_another_formula_does_not_agree() -> None:
     scores, matches = batch()
     for name in ("smooth_ap", "triplet_margin"):
@@ -157,8 +282,10 @@ def test_embeddings_take_a_way_that_knows_the_term(name: str) -> None:
     generator = torch.Generator().manual_seed(2)
     drawn = (torch.randn(len(IDS), 5, generator=generator, dtype=torch.float64) for _ in range(2))
     x, y = (normalize(one, dim=1).requires_grad_() for one in drawn)
-    found = torch.autograd.grad(GradientObjective(declared(name))(x, y, IDS), (x, y))
-    value = naive(declared(name), x @ y.T, Matches.of_image_ids(IDS))
+    matches = carrying(Matches.of_image_ids(IDS))
+    carried = matches.carried if declared(name).reads_carried else None
+    found = torch.autograd.grad(GradientObjective(declared(name))(x, y, IDS, carried=carried), (x, y))
+    value = naive(declared(name), x @ y.T, matches)
     for mine, theirs in zip(found, torch.autograd.grad(value, (x, y)), strict=True):
         torch.testing.assert_close(mine, theirs, **EXACT)
 
@@ -223,7 +350,7 @@ def test_an_exported_file_has_the_same_bits(name: str) -> None:
     scores, matches = batch()
     s = scores.float().requires_grad_()
     (expected,) = torch.autograd.grad(live.from_scores(s, matches), s)
-    (found,) = torch.autograd.grad(module.It().from_scores(s, matches.positives, matches.negatives), s)
+    (found,) = torch.autograd.grad(module.It().from_scores(s, *matches.tables), s)
     assert torch.equal(found, expected)
 
 
@@ -246,6 +373,10 @@ def test_it_is_described(name: str) -> None:
         ({"outer": "x_p + b + x_n", "named": {"b": {"aggregator": "sum", "inner": "x_n"}}}, "x_n"),
         ({"outer": "x_p + x_n", "positives": "mean", "negatives": {"inner": "s_n - s_p"}}, "expected positives that"),
         ({"outer": "x_p + x_n", "named": 3}, "got"),
+        ({"outer": "x_p + x_n + y_n"}, "got the symbol y_n in x_n + x_p + y_n but allowed are"),
+        ({"outer": "x_p + x_n", "positives": {"inner": "y_n"}}, "y_n"),
+        ({"outer": "x_p + x_n", "positives": "mean", "negatives": {"inner": "y_p*s_n"}}, "got y_p in"),
+        ({"outer": "x_p + x_n", "total": "total + x_p"}, "x_p"),
         ({"outer": "x_p + x_n", "negatives": {"aggregator": "sum", "pool": "nowhere"}}, "nowhere"),
     ],
 )

@@ -234,6 +234,24 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
         measure(siamese, settings={"marge": 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "kind", "known"),
+    [
+        ("CachedMultipleNegativesRankingLoss", {"scale": 12.0}, Inputs.TWO_SETS, info_nce_loss),
+        ("GISTEmbedLoss", {"contrast_anchors": False, "contrast_positives": False}, Inputs.TWO_SETS, None),
+        ("MarginMSELoss", {}, Inputs.TRIPLETS, None),
+    ],
+)
+def test_losses_that_cache_gradients_or_have_a_teacher(name: str, settings: dict, kind: Inputs, known) -> None:
+    losses = pytest.importorskip("sentence_transformers.losses", reason="sentence-transformers is not installed")
+    found = measure(getattr(losses, name), points=5, settings=settings)
+    assert found.shape.inputs is kind
+    if known is None:
+        assert found.w_n.nan_to_num().abs().max() > 0
+    else:
+        assert nearest(found, [known])[0].distance < CLOSE
+
+
 class Queue(torch.nn.Module):
     """A softmax over the own text and those of earlier calls."""
 

@@ -27,7 +27,7 @@ from goal_analysis.numeric.similarity import embedding_gradients
 from goal_analysis.numeric.verification import BOUND, ROWS, VerificationError, bound, verify
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.language.aggregators import MEAN, Pool
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p
+from goal_analysis.symbolic.language.primitives import gap, hinge, s_n, s_p
 from goal_analysis.symbolic.objective import Anchors, Objective, Reduction, Term
 from losses_catalog import catalog
 
@@ -44,8 +44,8 @@ def named(name: str) -> Decomposition:
 NARROW = (RANDOM_PAIRS, SEVERAL_CAPTIONS, IDENTICAL_AND_OPPOSITE)
 """What is computed in few digits too: ordinary scores, several positives, and the ends of the scale."""
 
-SINGULAR = {"arc_face", "tuplet_margin"}
-"""Losses with a margin on the angle, whose weights are infinite where the angle is 0 or π."""
+SINGULAR = {"arc_face", "tuplet_margin", "temperature_free_info_nce"}
+"""Losses of the angle, or of log-odds, whose weights are infinite where the angle is 0 or π."""
 
 
 @every_loss
@@ -84,7 +84,7 @@ def other(loss: Objective, what: str) -> Objective | None:
         changed = replace(loss, anchors=Anchors.ROWS)
     else:  # a sum or a soft maximum instead of every one
         changed = None
-        if not loss.proxies and any(side.aggregator.enumerates for side in sides):
+        if loss.plain and not loss.proxies and any(side.aggregator.enumerates for side in sides):
             terms = tuple(_meant(term) for term in loss.terms)
             changed = replace(loss, terms=terms)
     return None if changed is None or changed == loss else changed
@@ -277,10 +277,10 @@ def test_a_typed_in_weight_that_is_wrong_is_found() -> None:
 
 
 def test_a_weight_that_overflows_is_found() -> None:
-    """exp(γ·gap) over 1 + exp(γ·gap) is a sigmoid on paper, and NaN in float32 past 89."""
+    """[exp(γ·gap)]₊ over 1 + exp(γ·gap) is a sigmoid on paper, and NaN in float32 past 89."""
     field, gamma = named("info_nce").field, sp.Symbol("tau", positive=True)
     gap = gamma * (s_n - s_p)
-    unstable = gamma * sp.exp(gap) / (1 + sp.exp(gap))
+    unstable = gamma * hinge(sp.exp(gap)) / (1 + sp.exp(gap))
     typed = replace(named("info_nce"), field=replace(field, positive=unstable, factors=None))
     verify(typed, [IDENTICAL_AND_OPPOSITE], [torch.float32])
     message = "w⁺ on batch 'identical and opposite' in float32: got a number that is not finite where the exact"

@@ -1,137 +1,120 @@
-"""What the charts hold: surfaces that are the weights, sliders that change them, JSON that is safe in a page."""
+"""What the charts hold: programs that are the weights, sliders that change them, JSON that is safe in a page."""
 
 import json
-import re
 from dataclasses import replace
 from itertools import pairwise
 
-import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import sympy as sp
 
 from goal_analysis.pictures.charts import numbers, script_json, training_chart
 from goal_analysis.pictures.run_frames import Records, log_frame
-from goal_analysis.pictures.style import COLOURS, DIVERGING, SEQUENTIAL
-from goal_analysis.pictures.weight_chart import weight_chart
-from goal_analysis.pictures.weight_frames import MOVED, STEPS, matrix, moved_frame, surface_frame, values_around
+from goal_analysis.pictures.style import COLOURS
+from goal_analysis.pictures.weight_chart import span_around, weight_chart
+from goal_analysis.pictures.weight_frames import surface_frame
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
+from goal_analysis.symbolic.proof.evaluation import FLOAT
 from goal_analysis.symbolic.weight import WeightField
+
+SETTINGS = {"tau": 6.0}
 
 
 @pytest.fixture(scope="module")
-def found(composed):
-    return moved_frame(at_six(composed("circular/sigmoid")))
+def field(composed):
+    found = composed("circular/sigmoid")
+    moved = (replace(h, default=SETTINGS.get(h.name, h.default)) for h in found.hyperparameters)
+    return replace(found, hyperparameters=tuple(moved))
 
 
-def at_six(field):
-    moved = (replace(h, default=6) if h.name == "tau" else h for h in field.hyperparameters)
-    return replace(field, hyperparameters=tuple(moved))
+def spec(objective):
+    return json.loads(weight_chart("x", objective).content)
 
 
-def own(frame):
-    return frame[frame["moved"] == ""]
+def computed(drawn, name, s_p, s_n, **settings):
+    """What a page works out of a chart's program, here in Python's floats."""
+    live = drawn["live"]
+    inputs = [s_p, s_n, *({one["name"]: one["value"] for one in live["sliders"]} | settings).values()]
+    known = [*inputs]
+    for step in live["program"]["steps"]:
+        known.append(step if isinstance(step, float) else FLOAT[step[0]](*(known[i] for i in step[1:])))
+    return known[live["program"]["outputs"][live["names"].index(name)]]
 
 
-def spec(frame):
-    return json.loads(weight_chart("x", frame).content)
+@pytest.mark.parametrize("weight", ["w_p", "w_n"])
+def test_a_page_computes_what_a_picture_draws(field, weight):
+    for _, at in surface_frame(field, weight, 7).iterrows():
+        assert computed(spec(field), weight, at["s_p"], at["s_n"]) == pytest.approx(at["value"], rel=1e-12)
 
 
-def test_surfaces_are_the_weights_at_the_settings(found, composed):
-    at = own(found)
-    t = 1 / (1 + np.exp(-6 * ((1 - at["s_p"]) ** 2 + at["s_n"] ** 2 - 0.5)))
-    np.testing.assert_allclose(at["w_p"], t / (1 + np.exp(2 * (at["s_p"] - 0.5))), rtol=1e-12)
-    np.testing.assert_allclose(at["w_n"], t / (1 + np.exp(-10 * (at["s_n"] - 0.5))), rtol=1e-12)
-    drawn = surface_frame(at_six(composed("circular/sigmoid")), "w_p", MOVED)
-    np.testing.assert_allclose(at["w_p"], drawn["value"], rtol=1e-12, err_msg="what a picture draws, a chart draws")
+def test_a_hyperparameter_moves_alone(field, composed):
+    moved = surface_frame(composed("circular/sigmoid"), "w_p", 3).iloc[5]  # at the default of tau, 10
+    here = computed(spec(field), "w_p", moved["s_p"], moved["s_n"])
+    assert computed(spec(field), "w_p", moved["s_p"], moved["s_n"], tau=10.0) == pytest.approx(
+        moved["value"], rel=1e-12
+    )
+    assert here != pytest.approx(moved["value"], rel=1e-3)
 
 
 def test_relative_pair_weights_without_other_pairs_have_the_limit_of_their_potential(composed):
-    at = own(moved_frame(composed("constant/relative_sigmoid")))
-    by_hand = np.exp(-2 * (at["s_p"] - 0.5)) / 2 + np.exp(10 * (at["s_n"] - 0.5)) / 10
-    np.testing.assert_allclose(at["potential"], by_hand, rtol=1e-12)
+    by_hand = np.exp(-2 * (0.3 - 0.5)) / 2 + np.exp(10 * (0.1 - 0.5)) / 10
+    assert computed(spec(composed("constant/relative_sigmoid")), "potential", 0.3, 0.1) == pytest.approx(by_hand)
 
 
-def test_the_curl_of_what_is_integrable_vanishes(found, composed):
-    assert own(moved_frame(composed("nca/constant")))["curl"].abs().max() < 1e-12
-    assert own(found)["curl"].abs().max() > 0.5, "circle × sigmoid is no gradient"
+def test_the_curl_of_what_is_integrable_vanishes(field, composed):
+    assert computed(spec(composed("nca/constant")), "curl", 0.3, 0.1) == pytest.approx(0, abs=1e-12)
+    assert abs(computed(spec(field), "curl", 0.3, 0.4)) > 0.1, "circle × sigmoid is no gradient"
 
 
-def test_every_hyperparameter_that_a_weight_reads_is_moved(found, composed):
-    assert list(found["moved"].unique()) == ["", "tau", "alpha", "beta", "lam"]
-    for _, moved in found[found["moved"] != ""].groupby("moved"):
-        values = moved["setting"].unique()
-        assert list(values) == sorted(values)
-        at, first = moved[moved["own"]], moved[moved["setting"] == values[0]]
-        np.testing.assert_array_equal(at["w_p"], own(found)["w_p"])
-        change = sum(np.abs(first[w].to_numpy() - at[w].to_numpy()).max() for w in ("w_p", "w_n"))
-        assert change > 0.01
-    assert set(moved_frame(composed("constant/linear"))["moved"]) == {""}
-
-
-def test_relative_similarities_are_taken_to_be_zero(composed):
-    frame = moved_frame(composed("constant/relative_linear"))
-    np.testing.assert_allclose(frame["w_p"], 1 - frame["s_p"])
-    assert "slack" not in set(frame["moved"]), "which only says with whom a pair is compared"
+def test_every_hyperparameter_that_is_read_has_a_slider_about_its_own_value(field, composed):
+    sliders = spec(field)["live"]["sliders"]
+    assert [one["name"] for one in sliders] == ["tau", "alpha", "beta", "lam"]
+    assert sliders[0] | {"meaning": ""} == {
+        "name": "tau",
+        "meaning": "",
+        "domain": "(0, inf)",
+        "value": 6.0,
+        "low": 1.5,
+        "high": 24.0,
+        "ends": {"min": 0.0},
+        "open": {"min": True, "max": True},
+    }
+    assert spec(composed("constant/linear"))["live"]["sliders"] == []
+    relative = spec(composed("constant/relative_linear"))["live"]
+    assert "slack" in relative["fixed"], "which only says with whom a pair is compared"
+    assert relative["sliders"] == []
 
 
 @pytest.mark.parametrize(
     ("domain", "value", "ends"),
     [
         (positive, 10.0, (2.5, 40)),
-        (unit, 0.8, (0.2, 0.8)),
+        (unit, 0.8, (0.2, 1)),
         (nonnegative, 0.0, (0, 1)),
         (sp.Interval(-8, 0), -2.0, (-8, -0.5)),
     ],
 )
-def test_values_stay_in_the_domain(domain: sp.Interval, value: float, ends: tuple[float, float]):
-    values = values_around(Hyperparameter("h", value, domain), value)
-    assert (values[0], values[-1]) == ends
-    assert value in values
-    assert len(set(values)) == len(values) <= STEPS
+def test_a_slider_stays_in_the_domain(domain: sp.Interval, value: float, ends: tuple[float, float]):
+    assert span_around(Hyperparameter("h", value, domain), value) == ends
 
 
-def test_a_slider_changes_its_surface_and_puts_the_others_back(found):
-    drawn = spec(found)
-    sliders = drawn["layout"]["sliders"]
-    assert [slider["currentvalue"]["prefix"] for slider in sliders] == ["tau = ", "alpha = ", "beta = ", "lam = "]
-    own_places = [slider["active"] for slider in sliders]
-    for number, slider in enumerate(sliders):
-        for place, step in enumerate(slider["steps"]):
-            traces, layout = step["args"]
-            assert {len(values) for values in traces.values()} == {len(drawn["data"])}
-            told = [layout[f"sliders[{i}].active"] for i in range(len(sliders))]
-            assert told == [*own_places[:number], place, *own_places[number + 1 :]]
-            same = traces["z"][:4] == [trace["z"] for trace in drawn["data"][:4]]
-            assert same == (place == own_places[number])
+def test_a_batch_is_laid_over_every_panel(field):
+    batch = pd.DataFrame({"s_p": [0.5, 0.25], "s_n": [0.1, 0.2], "hardest": [False, True]})
+    drawn = json.loads(weight_chart("x", field, batch).content)["data"]
+    dots = [trace for trace in drawn if trace.get("mode") == "markers"]
+    assert [(trace["x"], trace["y"]) for trace in dots] == 3 * [([0.5], [0.1]), ([0.25], [0.2])]
+    assert not any(trace.get("mode") == "markers" for trace in spec(field)["data"])
 
 
-def test_a_chart_has_the_scale_and_the_colours_of_a_picture(taken_apart):
-    steep = spec(moved_frame(taken_apart("info_nce")))
-    axis = steep["layout"]["coloraxis"]
-    assert axis["colorbar"]["title"]["text"] == "log scale, clipped below 0.001"
-    assert (axis["cmin"], axis["cmax"]) == pytest.approx((1, 5)), "four decades"
-    for of_axis, colours in (("coloraxis", SEQUENTIAL), ("coloraxis3", DIVERGING)):
-        for share, colour in steep["layout"][of_axis]["colorscale"]:
-            red_green_blue = [int(part) / 255 for part in re.findall(r"\d+", colour)]
-            assert mpl.colormaps[colours](share)[:3] == pytest.approx(red_green_blue, abs=0.02)
-    surface = steep["data"][0]
-    expected = matrix(own(moved_frame(taken_apart("info_nce"))), "w_p")
-    np.testing.assert_allclose(np.array(surface["text"]), expected, rtol=6e-3, err_msg="by the mouse: the weight")
-    assert "%{text}" in surface["hovertemplate"]
-
-
-@pytest.mark.parametrize("value", [0.0, np.nan])
-def test_weights_that_are_nothing_or_no_number_are_drawn(value):
+def test_weights_that_are_nothing_are_drawn():
     silent = WeightField(name="x", positive=sp.S.Zero, negative=sp.S.Zero)
-    drawn = spec(moved_frame(silent).assign(w_p=value))
-    assert drawn["layout"]["coloraxis"]["cmax"] == 1
-    assert drawn["data"][5]["x"] == [], "no arrow"
+    assert computed(spec(silent), "w_p", 0.5, 0.5) == 0
     assert numbers(np.array([np.inf, np.nan, 0.12345])) == [None, None, 0.123]
 
 
-def test_panels_do_not_overlap(found):
-    drawn = spec(found)
+def test_panels_do_not_overlap(field):
+    drawn = spec(field)
     for way, axis in (("wide", "xaxis"), ("narrow", "yaxis")):
         spans = sorted(drawn[way][f"{axis}{number}.domain"] for number in ("", 2, 3))
         assert spans[0][0] >= 0

@@ -50,7 +50,7 @@ GRACE = 5.0
 
 @dataclass(frozen=True)
 class Case:
-    """An objective, and how many of the rows every rank of a world of this size has."""
+    """An objective, and how many of the rows every rank of a world of this size has; so many times as many rows."""
 
     shares: Callable[[int], list[int]]
     made: str | Callable[[], Objective] = "nca/linear"
@@ -58,6 +58,11 @@ class Case:
     with_ids: bool = False
     dtype: torch.dtype = torch.float64
     autocast: bool = False
+    times: int = 1
+
+    def shared(self, ranks: int) -> list[int]:
+        """How many of the rows every rank has."""
+        return [self.times * share for share in self.shares(ranks)]
 
     def objective(self) -> GradientObjective:
         made = parse_objective(self.made, PARTS) if isinstance(self.made, str) else self.made()
@@ -101,6 +106,9 @@ CASES = {
     "drawn alike": Case(uneven, lambda: drawn_alike()),
     "relative similarities, uneven": Case(uneven, "nca/relative_linear"),
     "float32": Case(uneven, dtype=torch.float32),
+    "hardest, shared work": Case(uneven, times=44),
+    "softmax-mined, shared work": Case(uneven, "nca/linear@softmax:10,12", with_ids=True, times=44),
+    "a loss, shared work": Case(uneven, "circle", times=44),
     "autocast": Case(uneven, dtype=torch.float32, autocast=True),
 }
 
@@ -124,12 +132,13 @@ class FromFeatures(nn.Module):
         return features
 
 
-def everything(dtype: torch.dtype = torch.float64) -> tuple[TwoTowers, Tensor, Tensor, Tensor]:
+def everything(dtype: torch.dtype = torch.float64, times: int = 1) -> tuple[TwoTowers, Tensor, Tensor, Tensor]:
     """Model, images, texts and ids, the same in every process."""
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-    model, images, texts = TwoTowers(), torch.randn(ROWS, 5), torch.randn(ROWS, 6)
-    return model.to(dtype), images.to(dtype), texts.to(dtype), torch.arange(ROWS) % 5
+    rows = times * ROWS
+    model, images, texts = TwoTowers(), torch.randn(rows, 5), torch.randn(rows, 6)
+    return model.to(dtype), images.to(dtype), texts.to(dtype), torch.arange(rows) % (5 * times)
 
 
 def step(case: Case, objective: nn.Module, model: nn.Module, images: Tensor, texts: Tensor, ids: Tensor) -> Tensor:
@@ -188,8 +197,8 @@ def of_rank(rank: int, ranks: int) -> dict:
     found: dict = {}
     for name, case in CASES.items():
         print(name, flush=True)
-        model, images, texts, ids = everything(case.dtype)
-        shares = case.shares(ranks)
+        model, images, texts, ids = everything(case.dtype, case.times)
+        shares = case.shared(ranks)
         own = slice(sum(shares[:rank]), sum(shares[: rank + 1]))
         objective = case.objective()
         wrapped = DistributedDataParallel(model)

@@ -58,8 +58,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def of_one_process(name: str, ranks: int) -> tuple[Tensor, list[Tensor]]:
     """Value and gradients of one process on the joined batch."""
     case = worker.CASES[name]
-    model, *given = worker.everything(case.dtype)
-    joined = sum(case.shares(ranks))
+    model, *given = worker.everything(case.dtype, case.times)
+    joined = sum(case.shared(ranks))
     return worker.step(case, case.objective(), model, *(part[:joined] for part in given)), worker.gradients(model)
 
 

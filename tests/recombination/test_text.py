@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import string
 from dataclasses import replace
 from itertools import cycle
@@ -155,6 +156,25 @@ def test_a_line_says_what_it_says() -> None:
     assert read("nca(tau=12)/linear") != read("nca(tau=12.0000001)/linear")
     assert mining_of("top_k(k=2)") == top_k(2)
     assert mining_of("semi_hard : 0.3") == semi_hard(0.3)
+
+
+@pytest.mark.parametrize(
+    ("plain", "quoted"),
+    [
+        ("nca:tau=12/linear@softmax:12", "nca(tau=12)/linear@softmax:12"),
+        ("circle:gamma=80,m=1/4", "circle(gamma=80, m=1/4)"),
+        ("circle:m=1/3/linear", "circle(m=1/3)/linear"),
+        ("nca:tau=12/sigmoid:alpha=3@top_k:5", "nca(tau=12)/sigmoid(alpha=3)@top_k:5"),
+        ("circle:gamma=80,anchors=both,reduction=sum", "circle(gamma=80, anchors=both, reduction=sum)"),
+        ("info_nce:tau=1e2@hardest", "info_nce(tau=1e2)@hardest"),
+    ],
+)
+def test_settings_behind_a_colon_are_those_in_parentheses(plain: str, quoted: str) -> None:
+    assert read(plain) == read(quoted)
+    assert shlex.quote(plain) == plain, "no shell needs quotes"
+    is_read_back(read(plain))
+    with pytest.raises(ValueError, match="got a value for 'tua' but expected"):
+        read(plain.replace("=", "=1,tua=", 1))
 
 
 def test_a_line_says_anchors_and_reduction() -> None:

@@ -352,6 +352,8 @@ def test_verdicts_of_the_published_family() -> None:
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
 def test_a_loss_recombined_from_its_own_parts_is_the_same_value(loss: Objective) -> None:
     assert recombine(loss) is loss
+    if not all(term.plain and term.negatives for term in loss.terms if len(loss.terms) == 1):
+        return
     try:
         triplet, pair = weights_of_loss(loss)
     except ValueError:

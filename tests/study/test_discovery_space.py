@@ -12,17 +12,26 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.recombination.verdict import verdict
-from goal_analysis.study.discovery.copies import Signature
-from goal_analysis.study.discovery.grammar import any_objective
+from goal_analysis.study.copies import Signature
+from goal_analysis.study.discovery.grammar import any_objective, first_trials, losses_of_retrieval
+from goal_analysis.study.scales import training_scales
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.vse.loop.experiment import TrainingOptions
+from losses_catalog import catalog
 from losses_catalog.circle import circle_loss
 from losses_catalog.info_nce import info_nce_loss
+from losses_catalog.vse_pp import vse_pp_loss
 from losses_catalog.weights import constant_pair, constant_triplet, linear_pair, nca_triplet
 
+TRAINING = TrainingOptions()
+LOSSES = losses_of_retrieval(catalog)
+OWN = {s.name: s.own for s in training_scales(TRAINING)}
 PLAIN = {
+    **OWN,
+    "weights": "drawn",
     "positive": "constant",
     "negative": "constant",
     "triplet": "sigmoid",
@@ -32,9 +41,11 @@ PLAIN = {
     "mining.positive_scale": 12.0,
     "mining.negative_scale": 12.0,
     "direction": "cosine",
-    "captions_per_image": 1,
-    "learning_rate": 1e-3,
 }
+
+
+def space(trial) -> Objective:
+    return any_objective(LOSSES)(trial, TRAINING)[0]
 
 
 def drawn(count: int) -> list[Objective]:
@@ -42,8 +53,8 @@ def drawn(count: int) -> list[Objective]:
     found = []
     while len(found) < count:
         try:
-            found.append(any_objective(study.ask(), 1e-3).objective)
-        except NoTwin:
+            found.append(space(study.ask()))
+        except (NoTwin, ValueError):
             continue
     return found
 
@@ -66,12 +77,12 @@ def test_constants_of_many_digits_do_not_keep_the_verdict(parameters: dict) -> N
     plain = {
         name: value for name, value in PLAIN.items() if name.split(".")[0] not in ("positive", "negative", "triplet")
     }
-    objective = any_objective(FixedTrial({**plain, "mining": "all", **parameters}), 1e-3).objective
+    objective = space(FixedTrial({**plain, "mining": "all", **parameters}))
     assert verdict(objective).integrable is True  # a twin is the gradient of a loss by its making
 
 
 def test_infonce_is_in_the_space() -> None:
-    found = any_objective(FixedTrial(PLAIN), 1e-3).objective
+    found = space(FixedTrial(PLAIN))
     infonce = info_nce_loss.with_settings({"tau": 12})
     x, y = (normalize(torch.randn(8, 4, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2))
     ours = torch.autograd.grad(12 * GradientObjective(found)(x, y), (x, y))  # a loss over its scale trains alike
@@ -91,13 +102,25 @@ def test_what_is_drawn_trains_and_is_written_and_read_back() -> None:
         assert x.grad.any()
 
 
-def test_several_captions_bring_terms_of_one_kind() -> None:
-    several = PLAIN | {"captions_per_image": 5, "text_text": True, "text_text.share": 0.5, "image_image": False}
-    assert any_objective(FixedTrial(several), 1e-3).training == {
-        "captions_per_image": 5,
-        "learning_rate": 1e-3,
-        "text_text": 0.5,
-    }
+def test_hardness_weighted_infonce_is_in_the_space_of_drawn_weights() -> None:
+    apart = {"triplet": "apart", "triplet.bias": 0.0, "mining.positive_scale": 9.0, "mining.negative_scale": 14.0}
+    loss = LOSSES["hardness_weighted_info_nce"].with_settings({"scale": 9, "strength": 5})
+    x, y = (normalize(torch.randn(8, 4, dtype=torch.float64), dim=1).requires_grad_() for _ in range(2))
+    ours = torch.autograd.grad(9 * GradientObjective(space(FixedTrial(PLAIN | apart)))(x, y), (x, y))
+    torch.testing.assert_close(ours, torch.autograd.grad(GradientObjective(loss)(x, y), (x, y)))
+
+
+def test_the_space_begins_with_every_loss_that_trains_at_its_own_values() -> None:
+    found = [space(FixedTrial(parameters)) for parameters in first_trials(LOSSES, TRAINING)]
+    assert found[-len(LOSSES) :] == list(LOSSES.values())
+    assert {"dcl", "siglip", "multi_similarity", "circle", "sup_con", "vse_pp", "info_nce"} <= LOSSES.keys()
+    assert not LOSSES.keys() & {"arc_face", "proxy_nca", "proxy_anchor"}, "those have class proxies"
+
+
+def test_how_it_is_trained_is_drawn_as_of_a_baseline() -> None:
+    values = OWN | {"training.captions_per_image": 5, "training.text_text": 0.5, "training.image_image": 0.0}
+    trained = any_objective(LOSSES)(FixedTrial(PLAIN | values), TRAINING)[1]
+    assert trained == replace(TRAINING, captions_per_image=5, text_text=0.5)
 
 
 def weights(positive, negative) -> PairWeights:
@@ -126,6 +149,12 @@ def test_a_triplet_weight_of_the_negative_is_no_pair_weight(mining: str) -> None
     assert not Signature.of(one).same_as(Signature.of(other))
     once, twice = (composed(TripletWeight(name="t", expression=k * s_n), linear_pair, mining) for k in (1, 2))
     assert Signature.of(once).same_as(Signature.of(twice))
+
+
+def test_margins_that_differ_a_little_are_no_copies() -> None:
+    of = [Signature.of(vse_pp_loss.with_settings({"margin": margin})) for margin in (0.2, 0.2001, 0.2)]
+    assert not of[0].same_as(of[1])
+    assert of[0].same_as(of[2])
 
 
 def test_minings_tell_objectives_apart() -> None:

@@ -5,13 +5,28 @@ import pytest
 from goal_analysis.recombination.minings import mining_in, softmax
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective, written
-from goal_analysis.study.scales import LEARNING_RATE, MINING_K, MINING_MARGIN, MINING_SCALE, Scale, scaled, scales_of
+from goal_analysis.study import OBJECTIVE, TRAINING
+from goal_analysis.study.scales import (
+    LEARNING_RATE,
+    MINING_K,
+    MINING_MARGIN,
+    MINING_SCALE,
+    OF_TRAINING,
+    Scale,
+    own_scales,
+    points,
+    scaled,
+    scales_of,
+    trained_with,
+    training_scales,
+)
 from goal_analysis.symbolic.objective import Objective
+from goal_analysis.vse.loop.experiment import TrainingOptions
 from losses_catalog import catalog
 from losses_catalog.weights import pair_weights, triplet_weights
 
 PARTS = Parts(triplet_weights, pair_weights, catalog)
-MININGS = ("hardest", "top_k:5", "semi_hard:0.2", "softmax:12")
+MININGS = ("hardest", "top_k:5", "semi_hard:0.2", "softmax:12", "softmax:9,14", "softmax:0,14")
 RECOMBINED = [
     f"{t.name}/{p.name}@{mining}"
     for t in triplet_weights
@@ -25,8 +40,8 @@ def made(text: str) -> Objective:
     return parse_objective(text, PARTS)
 
 
-def names(text: str, tune_rate: bool = False) -> list[str]:
-    return [s.name for s in scales_of(made(text), 1e-3, tune_rate)]
+def names(text: str, *tuned: str) -> list[str]:
+    return [s.name for s in scales_of(made(text), TrainingOptions(), tuned or (OBJECTIVE,))]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +49,7 @@ def names(text: str, tune_rate: bool = False) -> list[str]:
 )
 def test_every_value_of_every_range_makes_an_objective_that_has_a_text(text: str) -> None:
     objective = made(text)
-    scales = scales_of(objective, 1e-3)
+    scales = scales_of(objective, TrainingOptions())
     assert scales
     for share in (0.0, 0.3, 1.0):
         found = scaled(objective, {s.name: s.at(share) for s in scales})
@@ -48,7 +63,7 @@ def test_every_value_of_every_range_makes_an_objective_that_has_a_text(text: str
 def test_the_one_scale_of_infonce_is_one() -> None:
     assert names("info_nce") == ["tau"]
     infonce = made("nca(tau=12)/constant@softmax:12")
-    assert [s.name for s in scales_of(infonce, 1e-3)] == [MINING_SCALE]
+    assert [s.name for s in own_scales(infonce)] == [MINING_SCALE]
     found = scaled(infonce, {MINING_SCALE: 20.0})
     assert (found.values(), mining_in(found)) == (
         {made("nca/linear").hyperparameters[0].symbol: 20},
@@ -75,7 +90,35 @@ def test_the_one_scale_of_infonce_is_one() -> None:
 )
 def test_what_is_tuned_is_what_the_objective_is_not(text: str, expected: list[str]) -> None:
     assert names(text) == expected
-    assert names(text, tune_rate=True) == list(dict.fromkeys((*expected, LEARNING_RATE)))
+    assert names(text, OBJECTIVE, "learning_rate") == list(dict.fromkeys((LEARNING_RATE, *expected)))
+
+
+def test_scales_of_softmax_mining_that_differ_are_apart() -> None:
+    assert names("nca/constant@softmax:9,14") == ["mining.positive_scale", "mining.negative_scale", "tau"]
+    found = scaled(made("nca/constant@softmax:9,14"), {"mining.positive_scale": 6.0, "mining.negative_scale": 20.0})
+    assert mining_in(found) == softmax(6.0, 20.0)
+
+
+def test_an_aggregator_that_reads_a_hyperparameter_is_no_mining_of_a_name() -> None:
+    assert names("benchmarks/twins.py:hardness_twin") == ["scale", "strength"]
+
+
+def test_all_objectives_are_tuned_in_one_space_of_the_training() -> None:
+    assert [s.name for s in training_scales(TrainingOptions())] == [OF_TRAINING + name for name in TRAINING]
+    of_vse, of_siglip = (scales_of(made(text), TrainingOptions()) for text in ("vse_pp", "siglip"))
+    assert of_vse[: len(TRAINING)] == of_siglip[: len(TRAINING)] == training_scales(TrainingOptions())
+    trained = [
+        [{name: value for name, value in point.items() if name.startswith(OF_TRAINING)} for point in points(scales, 9)]
+        for scales in (of_vse, of_siglip)
+    ]
+    assert trained[0] == trained[1], "also the same points of it"
+    assert points(of_vse, 9)[:5] == points(of_vse, 5), "a larger budget goes on"
+    for point in trained[0]:
+        options = trained_with(TrainingOptions(), point)
+        assert options.captions_per_image > 1 or options.text_text == options.image_image == 0
+        assert TrainingOptions().epochs // 3 <= options.epochs <= TrainingOptions().epochs
+    with pytest.raises(ValueError, match="tune: got 'rate' but expected one of"):
+        names("vse_pp", "rate")
 
 
 def test_ranges_are_read_by_ratios_or_by_differences() -> None:

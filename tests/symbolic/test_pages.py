@@ -9,7 +9,7 @@ import sympy as sp
 from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
@@ -41,7 +41,9 @@ def pages_of(loss):
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
 def test_formulas_in_data_read_back(loss):
     pages = pages_of(loss)
-    names = {h.name: h.symbol for h in loss.hyperparameters} | {s.name: s for s in (s_p, s_n, x_p, x_n)}
+    named = (one.symbol for term in loss.terms for one in term.named)
+    symbols = (s_p, s_n, x_p, x_n, count_p, count_n, *named, *(h.symbol for h in loss.hyperparameters))
+    names = {symbol.name: symbol for symbol in symbols}
     data = to_data(pages)
     for row in (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr)):
         assert sp.expand(parse(data[row.key], names) - row.value) == 0, (loss.name, row.key)

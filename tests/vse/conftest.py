@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from lightning_fabric import Fabric
 
+from goal_analysis.api.objectives import objective as made
 from goal_analysis.declarations import with_settings
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
@@ -58,6 +59,8 @@ def trained_small(data: RetrievalData, objective: GradientObjective):
     def run(folder: Path, *settings: str, report: Report = lambda record: None, on: RetrievalData = data) -> Progress:
         experiment = small(*settings)
         fabric = Fabric(accelerator="cpu", devices=1, precision=experiment.training.precision)
-        return run_experiment(experiment, objective, on, folder, fabric, report=report)
+        own = any(setting.startswith("objective=") for setting in settings)  # a new one: it learns
+        trained = made(experiment.objective) if own else objective
+        return run_experiment(experiment, trained, on, folder, fabric, report=report)
 
     return run

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data import load
-from goal_analysis.vse.data.pictures import PictureFiles, find_undecodable, path_inside, picture
+from goal_analysis.vse.data.pictures import Files, StoredImages, find_undecodable, path_inside, picture
 from goal_analysis.vse.data.split import DataError, DataWarning
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
@@ -72,19 +72,18 @@ def test_other_entries_are_refused_with_their_row(
     tmp_path: Path, entries: list[dict[str, Any]], spoil: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     spoil(entries[3])
-    for skip_bad in (False, True):
-        with pytest.raises(DataError, match=message):
-            load(write(tmp_path, {"images": entries}), skip_bad=skip_bad)
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path, {"images": entries}))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "dataset.json: got a file that is no JSON"),
-        ("[]", 'dataset.json: got JSON without a list "images"'),
-        ('{"images": {}}', 'got JSON without a list "images"'),
-        ('{"images": [3]}', "row 0: image: got 3 but expected an object"),
-        ('{"images": []}', "dataset: got rows of nothing but expected some of train and of dev"),
+        ("[]", r"dataset.json: got \[\] but expected COCO's JSON of images and annotations; Karpathy's JSON"),
+        ('{"images": {}}', "dataset.json: got JSON with images but expected COCO's JSON"),
+        ('{"images": [3]}', r"row 0: image: got 3 but expected an object \(read as Karpathy's JSON"),
+        ('{"images": []}', "dataset.json: got the splits none but expected train and dev"),
         ("[" * 100_000, "dataset.json: got a file that is no JSON"),
     ],
 )
@@ -116,7 +115,7 @@ def test_bad_rows_are_named_or_left_out(tmp_path: Path, entries: list[dict[str, 
         (lambda e: e.update(filename="\udce9.png"), "row 3: got the path .* but expected one inside of .*, without"),
         (lambda e: e.update(filename="../../secret.png"), r"row 3: got the path .*secret.png' but expected one inside"),
         (lambda e: e.update(filepath="/etc", filename="passwd"), "row 3: got the path '/etc/passwd' but expected one"),
-        (lambda e: e.update(split="dev"), "row 3: split: got 'dev' but expected one of train, restval, val, test"),
+        (lambda e: e.update(split="x"), "row 3: got the split 'x' but expected one of train, restval, dev, val, valid"),
     ],
 )
 def test_entries_without_a_place_caption_or_split_are_named_or_left_out(
@@ -178,18 +177,18 @@ def test_a_file_that_is_no_picture_is_named_or_left_out(
 def test_only_skipping_decodes_beforehand(
     tmp_path: Path, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, read = [], PictureFiles.read
+    opened, read = [], StoredImages.read
 
-    def counted(files: PictureFiles, row: int) -> torch.Tensor:
-        opened.append(files.names[row])
+    def counted(files: StoredImages, row: int) -> torch.Tensor:
+        opened.append(files.sources[row].rpartition(" ")[2])
         return read(files, row)
 
-    monkeypatch.setattr(PictureFiles, "read", counted)
+    monkeypatch.setattr(StoredImages, "read", counted)
     path = write(tmp_path, {"images": entries})
     load(path, size=8)
     assert opened == []
     load(path, size=8, skip_bad=True)
-    assert sorted(opened) == [f"photographs/{k}.png" for k in range(6)]
+    assert sorted(opened) == [str(k) for k in range(6)]
 
 
 def test_formats_are_known_before_threads_decode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +267,7 @@ def test_files_with_transparent_colours_and_16_bits(tmp_path: Path) -> None:
         chunk = (2).to_bytes(4, "big") + chunk + crc32(chunk).to_bytes(4, "big")
         (tmp_path / f"{number}.png").write_bytes(plain[:33] + chunk + plain[33:])
     names = ("0.png", "1.png", "2.png", "3.pgm", "4.png", "5.png")
-    found = PictureFiles(str(tmp_path), names, 4).batch(np.arange(6))
+    found = StoredImages(Files(str(tmp_path), names), 4).batch(np.arange(6))
     assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200, 0, 200]
 
 
@@ -289,10 +288,10 @@ def test_of_a_long_picture_only_the_middle_counts(size: tuple[int, int]) -> None
 def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(3):
         photograph(tmp_path / f"{k}.png", k)
-    files = PictureFiles(str(tmp_path), ("0.png", "1.png"), 8)
+    files = StoredImages(Files(str(tmp_path), ("0.png", "1.png")), 8)
     before = files.fingerprint()
-    assert PictureFiles(str(tmp_path), ("0.png", "2.png"), 8).fingerprint() != before
-    assert PictureFiles(str(tmp_path), ("0.png", "1.png"), 9).fingerprint() != before
+    assert StoredImages(Files(str(tmp_path), ("0.png", "2.png")), 8).fingerprint() != before
+    assert StoredImages(Files(str(tmp_path), ("0.png", "1.png")), 9).fingerprint() != before
     assert pickle.loads(pickle.dumps(files)).fingerprint() == before
     photograph(tmp_path / "1.png", 9)
     changed = files.fingerprint()
@@ -304,14 +303,14 @@ def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: 
 def test_workers_decode(tmp_path: Path) -> None:
     for k in range(4):
         photograph(tmp_path / f"{k}.png", k)
-    files = PictureFiles(str(tmp_path), tuple(f"{k}.png" for k in range(4)), 8)
+    files = StoredImages(Files(str(tmp_path), tuple(f"{k}.png" for k in range(4))), 8)
     # Threads in a process that forks are the caller's own matter; spawned workers get the object by pickling.
     loader = DataLoader(_Rows(files), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert torch.equal(torch.cat([*loader]), files.batch(np.arange(4)))
 
 
 class _Rows(torch.utils.data.Dataset):
-    def __init__(self, files: PictureFiles) -> None:
+    def __init__(self, files: StoredImages) -> None:
         self.files = files
 
     def __len__(self) -> int:

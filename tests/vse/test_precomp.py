@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goal_analysis.vse.data.precomp import load_precomp, load_split, open_features
+from goal_analysis.vse.data import load
+from goal_analysis.vse.data.precomp import load_split, open_features
 from goal_analysis.vse.data.split import ArrayImages, DataError, DataWarning
 
 
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_splits_are_read(folder: Path) -> None:
-    data = load_precomp(folder)
+    data = load(folder)
     assert data.name == "made_precomp"
     assert [split.name for split in data.splits()] == ["train", "dev", "test"]
     assert [len(split.images) for split in data.splits()] == [6, 4, 5]
@@ -55,22 +56,29 @@ def test_splits_are_read(folder: Path) -> None:
 
 def test_the_whole_test_split_comes_first(folder: Path) -> None:
     write(folder, "testall", features(7), lines(35))
-    assert len(load_precomp(folder).splits()[2].images) == 7
-    assert len(load_precomp(folder, test="test").splits()[2].images) == 5
+    assert len(load(folder).splits()[2].images) == 7
+    assert len(load(folder, test="test").splits()[2].images) == 5
     with pytest.raises(DataError, match=r"other_ims.npy: got a file that cannot be read: No such file"):
-        load_precomp(folder, test="other")
+        load(folder, test="other")
 
 
 def test_a_test_split_is_optional(folder: Path) -> None:
     (folder / "test_ims.npy").unlink()
-    assert load_precomp(folder).test is None
+    assert load(folder).test is None
 
 
-@pytest.mark.parametrize("name", ["train_ims.npy", "dev_ims.npy", "dev_caps.txt"])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("train_ims.npy", "got the splits dev, test but expected train and dev"),
+        ("dev_ims.npy", "got the splits train, test but expected train and dev"),
+        ("dev_caps.txt", "dev_caps.txt: got a file that cannot be read"),
+    ],
+)
+def test_a_missing_file_is_named(folder: Path, name: str, message: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(DataError, match=f"{name}: got a file that cannot be read"):
-        load_precomp(folder)
+    with pytest.raises(DataError, match=message):
+        load(folder)
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4)])
@@ -96,7 +104,7 @@ def test_a_header_from_python_2_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_shrinks_later_is_named(folder: Path) -> None:
-    images = load_precomp(folder).dev.images
+    images = load(folder).dev.images
     spoil_end(folder)
     with pytest.raises(DataError, match=r"dev_ims.npy: got a file that has become shorter but expected 4 rows"):
         images.batch(np.array([0, 3]))
@@ -106,7 +114,7 @@ def test_a_file_that_shrinks_later_is_named(folder: Path) -> None:
 
 
 def test_pickled_features_are_a_path(folder: Path) -> None:
-    images = load_precomp(folder).train.images
+    images = load(folder).train.images
     pickled = pickle.dumps(images)
     assert features().tobytes()[:16] not in pickled
     again = pickle.loads(pickled)
@@ -206,12 +214,12 @@ def spoil_line(folder: Path, line: bytes) -> None:
 def test_bad_rows_are_named_or_left_out(
     folder: Path, spoil: Callable[[Path], None], message: str, images: list[int], captions: int
 ) -> None:
-    load_precomp(folder, skip_bad=True)  # nothing to leave out, no warning
+    load(folder, skip_bad=True)  # nothing to leave out, no warning
     spoil(folder)
     with pytest.raises(DataError, match=message):
-        load_precomp(folder)
+        load(folder)
     with pytest.warns(DataWarning, match=rf"^dev: left out .* captions; the first: .*{message}") as warned:
-        split = load_precomp(folder, skip_bad=True).dev
+        split = load(folder, skip_bad=True).dev
     assert f"left out {4 - len(images)} of 4 images and {20 - captions} of 20 captions" in str(warned[0].message)
     assert len(split) == captions
     kept = [int(caption.split()[1]) for caption in split.captions]
@@ -247,12 +255,12 @@ def test_lines_end_where_line_feeds_are(tmp_path: Path) -> None:
 def test_large_features_are_checked_as_they_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil_number(folder)
     monkeypatch.setattr("goal_analysis.vse.data.precomp.SCANNED", 0)
-    images = load_precomp(folder).dev.images
+    images = load(folder).dev.images
     images.batch(np.array([0, 1, 3]))
     with pytest.raises(DataError, match=r"dev_ims.npy: row 2: got a number that is not finite"):
         images.batch(np.array([3, 2]))
     with pytest.warns(DataWarning, match="left out 1 of 4"):
-        load_precomp(folder, skip_bad=True)
+        load(folder, skip_bad=True)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +362,6 @@ def test_published_features_are_read(name: str) -> None:
     root = os.environ.get("GOAL_ANALYSIS_DATA")
     if not root:
         pytest.skip("GOAL_ANALYSIS_DATA does not say where the features are")
-    data = load_precomp(Path(root) / name)
+    data = load(Path(root) / name)
     assert (len(data.train.images), len(data.train), len(data.dev.images), len(data.dev)) == (6000, 30000, 1000, 5000)
     assert data.train.images.batch(np.arange(0, 6000, 100)).isfinite().all()

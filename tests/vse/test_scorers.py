@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from goal_analysis.vse.models import scorers
+from goal_analysis.vse.models import dual_encoder, scorers
 from goal_analysis.vse.models.dual_encoder import rank_first_anew
 from goal_analysis.vse.models.encoders.captions import Recurrent
 from goal_analysis.vse.models.encoders.features import Regions
@@ -137,7 +137,7 @@ def attention_layer(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
     return x + layer.linear2(nn.functional.gelu(layer.linear1(layer.norm2(x))))
 
 
-@pytest.fixture(params=list(SCORERS))
+@pytest.fixture(params=list(OPTIONS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -190,9 +190,9 @@ def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pyte
     images, tokens, upstream = torch.randn(5, 4, 10), VOCABULARY(CAPTIONS), torch.randn(5, 5)
     whole = model.score(images, tokens)
     expected = torch.autograd.grad((whole * upstream).sum(), list(model.parameters()))
-    asked, real = [], scorers.checkpoint
-    monkeypatch.setattr(scorers, "checkpoint", lambda f, rows, **kw: asked.append(rows) or real(f, rows, **kw))
-    monkeypatch.setattr(scorers, "AT_A_TIME", 300)
+    asked, real = [], dual_encoder.checkpoint
+    monkeypatch.setattr(dual_encoder, "checkpoint", lambda f, rows, **kw: asked.append(rows) or real(f, rows, **kw))
+    monkeypatch.setattr(dual_encoder, "NUMBERS_AT_A_TIME", 300)
     found = model.score(images, tokens)
     assert len(asked) > 1
     torch.testing.assert_close(found, whole)
@@ -202,7 +202,7 @@ def test_strips_change_neither_scores_nor_gradients(name: str, monkeypatch: pyte
 
 
 def test_dropout_in_strips_is_the_same_when_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorers, "AT_A_TIME", 700)
+    monkeypatch.setattr(dual_encoder, "NUMBERS_AT_A_TIME", 700)
     model = scorer("fusion", dropout=0.5)
     monkeypatch.setattr(scorers, "alignment", lambda v, *_: v.new_zeros(len(v)))
     nn.init.normal_(model.linear.weight)
@@ -269,4 +269,4 @@ def test_what_is_refused(make, message: str) -> None:
 
 
 def test_both_are_here() -> None:
-    assert set(SCORERS.values()) == {CrossAttention, Fusion}
+    assert {SCORERS[name] for name in OPTIONS} == {CrossAttention, Fusion}

@@ -111,7 +111,12 @@ def killed(monkeypatch: pytest.MonkeyPatch):
 INTERRUPTED = ("training.probe_steps=3", "training.epochs_on_all=1")
 
 
-@pytest.fixture(scope="module", params=[(), ("training.checkpoint_steps=2", "training.accumulate=2")], ids=str)
+LEARNS = "objective=info_nce(learned=tau<=10.003)"
+
+
+@pytest.fixture(
+    scope="module", params=[(), ("training.checkpoint_steps=2", "training.accumulate=2", LEARNS)], ids=["", "learns"]
+)
 def interrupted(request: pytest.FixtureRequest, trained_small, tmp_path_factory: pytest.TempPathFactory):
     """Settings, and what a run of them leaves that nothing interrupts."""
     settings = (*request.param, *INTERRUPTED)
@@ -128,6 +133,8 @@ def test_a_run_ends_as_if_it_had_not_been_killed(
     killed(lambda: trained_small(tmp_path, *settings), *moment)
     trained_small(tmp_path, *settings)
     assert contents(tmp_path) == expected
+    learned = [r["learned_tau"] for r in read_log(tmp_path) if r["kind"] == "epoch" and LEARNS in settings]
+    assert all(tau != 10 and tau < 10.0031 for tau in learned)
 
 
 def test_a_run_that_is_done_is_left_as_it_is(trained_small, finished: Path, again: Path) -> None:

@@ -31,6 +31,7 @@ class Handed:
         mining: q over the gathered pairs; None where they are enumerated, and for a side that the term does not have.
         similarities: of the gathered pairs, shape ``(anchors, pairs)``; the middle of the range where there is none.
         members: which of the gathered pairs count.
+        carried: what the pairs carry that are enumerated; zero where there is none.
         more: what Φ reads besides x_p and x_n.
     """
 
@@ -40,10 +41,13 @@ class Handed:
     mining: Tensor | None = None
     similarities: Tensor | None = None
     members: Tensor | None = None
+    carried: Tensor | None = None
     more: tuple[Tensor, ...] = ()
 
 
-def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+def weight_matrix(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
+) -> Tensor:
     """W = ∂L/∂S, or what takes its place: negative where pairs are pulled together, positive where pushed apart.
 
     Args:
@@ -51,17 +55,18 @@ def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negat
         scores: S, shape ``(rows, columns)``, in float32 at least.
         positives: which pairs match, of the same shape.
         negatives: which pairs are to be told apart.
+        carried: a number that every pair carries; None where no function reads it.
     """
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
             with torch.enable_grad():
                 s = scores.detach().requires_grad_()
-                value = loss(replace(functions, terms=(term,)), s, positives, negatives)
+                value = loss(replace(functions, terms=(term,)), s, positives, negatives, carried)
             result = result + torch.autograd.grad(value, s)[0]
             continue
         parts, count = [], scores.new_zeros(())
-        for turned, s, positive, negative in axes(functions, scores, positives, negatives):
+        for turned, s, positive, negative, _ in axes(functions, scores, positives, negatives):
             w, present = torch.zeros_like(s), torch.zeros_like(positive[:, :1])
             for p, n, spread in term.meet(term, s, positive, negative, functions.middle):
                 w = w + spread(*weights_of(term, p, n, s, negative))
@@ -77,37 +82,49 @@ def weight_matrix(functions: Functions, scores: Tensor, positives: Tensor, negat
     return result
 
 
-def loss(functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+def loss(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
+) -> Tensor:
     """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
     result = 0 * scores.sum()
     for term in functions.terms:
         value, count = scores.new_zeros(()), scores.new_zeros(())
-        for _, s, positive, negative in axes(functions, scores, positives, negatives):
-            present = torch.zeros_like(positive[:, :1])
-            for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle):
+        for _, s, positive, negative, carries in axes(functions, scores, positives, negatives, carried):
+            present, summed = torch.zeros_like(positive[:, :1]), s.new_zeros(len(s))
+            more = (carries,) if term.pull is None else ()
+            for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle, *more):
                 there = p.present & n.present
                 factor, *read = (
                     e.expand(there.shape)[there] for e in ((p.factor * n.factor).detach(), p.x, n.x, *n.more)
                 )
                 values = term.outer(*read)
+                if term.whole is not None:
+                    summed = summed.index_add(0, there.nonzero()[:, 0], factor * values)
+                    present = present | there.any(1, keepdim=True)
+                    continue
                 value = value + (factor * values).sum()
                 if functions.reduction == "mean":
                     present = present | there.any(1, keepdim=True)
                 elif functions.reduction != "sum":
                     count = count + (values.detach() > 0 if functions.reduction == "mean_active" else there).sum()
+            if term.whole is not None:
+                totals = term.whole(summed[present[:, 0]])
+                value = value + totals.sum()
+                present = totals.detach() > 0 if functions.reduction == "mean_active" else present
             count = count + present.sum()
         result = result + value / (1 if functions.reduction == "sum" else count.clamp(min=1))
     return result
 
 
 def axes(
-    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor
-) -> Iterator[tuple[bool, Tensor, Tensor, Tensor]]:
-    """Whether the columns are the anchors, and the matrices with the anchors as rows."""
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
+) -> Iterator[tuple[bool, Tensor, Tensor, Tensor, Tensor]]:
+    """Whether the columns are the anchors, and the matrices with the anchors as rows; pairs carry zero by default."""
+    carried = scores.new_zeros(()).expand(scores.shape) if carried is None else carried.to(scores.dtype)
     if functions.rows and scores.numel():
-        yield False, scores, positives, negatives
+        yield False, scores, positives, negatives, carried
     if functions.columns and scores.numel():
-        yield True, scores.T, positives.T, negatives.T
+        yield True, scores.T, positives.T, negatives.T, carried.T
 
 
 def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -180,7 +197,7 @@ def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, m
     yield p, n, spread
 
 
-def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
+def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, carried: Tensor):
     """Every positive of an anchor, or all of them aggregated, meets the negatives and the named aggregates."""
     counts = [pairs.sum(1, keepdim=True).to(s.dtype) for pairs in (positives, negatives)]
     whole = [negatives, negatives | positives, positives]
@@ -190,21 +207,26 @@ def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle:
     ends = list(slots(positives)) if term.positives is not None else []
     for at in [[end] for end in ends] if enumerates else [ends]:
         if enumerates:
-            p = own_positive(term.positives, s, *at[0], weight, middle)
+            p = own_positive(term.positives, s, *at[0], weight, middle, carried)
         else:
-            p = handed(term.positives, s, positives, middle)
-        gathered = {pool: (s, members & p.present) for pool, members in pools.items()}
-        beyond = [(s[:, column[:, 0]].T, negatives[:, column[:, 0]].T & present) for column, present in at]
-        gathered["both ends"] = tuple(torch.cat(e, 1) for e in zip((s, negatives & p.present), *beyond, strict=True))
+            p = handed(term.positives, s, positives, middle, carried=carried)
+        gathered = {pool: (s, members & p.present, carried) for pool, members in pools.items()}
+        beyond = [
+            (s[:, end].T, negatives[:, end].T & there, carried[:, end].T)
+            for end, there in ((c[:, 0], t) for c, t in at)
+        ]
+        gathered["both ends"] = tuple(torch.cat(e, 1) for e in zip(gathered["own"], *beyond, strict=True))
 
         def hand(side: Side | None, p: Handed = p, gathered: dict = gathered) -> Handed:
-            return handed(side, *gathered["own" if side is None else side.pool], middle, p.x, p.similarities)
+            s, members, carried = gathered["own" if side is None else side.pool]
+            return handed(side, s, members, middle, p.x, p if enumerates else None, carried)
 
         n, *named = map(hand, (term.negatives, *term.named))
         present = n.present
         for one in named:
             present = present & one.present
-        yield p, replace(n, present=present, more=(*(one.x for one in named), *counts)), None
+        of_pairs = (torch.zeros_like(one.x) if one.carried is None else one.carried for one in (p, n))
+        yield p, replace(n, present=present, more=(*(one.x for one in named), *counts, *of_pairs)), None
 
 
 def handed(
@@ -213,7 +235,8 @@ def handed(
     members: Tensor,
     middle: float,
     other: Tensor | None = None,
-    own: Tensor | None = None,
+    own: Handed | None = None,
+    carried: Tensor | None = None,
 ) -> Handed:
     """What a side makes of the members of every row; ``own`` is the positive that it may compare them with."""
     if side is None:
@@ -221,19 +244,33 @@ def handed(
     if side.selection is not None:
         members = side.selection(s, members, other) & members
     similarities = s.masked_fill(~members, middle)
-    values = side.inner(similarities, own) if side.compares else side.inner(similarities)
+    if side.by_name:
+        carried = carried.masked_fill(~members, 0)
+        values = side.inner(similarities, carried, *(() if own is None else (own.similarities, own.carried)))
+    else:
+        values = side.inner(similarities)
     weights = side.aggregator.weights(values, members)
     if side.aggregator.enumerates:
-        return Handed(values, weights, members, None, similarities, members)
+        return Handed(values, weights, members, None, similarities, members, carried)
     x = side.aggregator.value(values, members).unsqueeze(1)
     return Handed(x, torch.ones_like(x), members.any(1, keepdim=True), weights, similarities, members)
 
 
-def own_positive(side: Side, s: Tensor, column: Tensor, present: Tensor, weight: Tensor, middle: float) -> Handed:
+def own_positive(
+    side: Side,
+    s: Tensor,
+    column: Tensor,
+    present: Tensor,
+    weight: Tensor,
+    middle: float,
+    carried: Tensor | None = None,
+) -> Handed:
     """What the positives hand over that stand in one column of every anchor."""
     similarities = s.gather(1, column).masked_fill(~present, middle)
+    carried = None if carried is None else carried.gather(1, column).masked_fill(~present, 0)
     factor = weight.gather(1, column) * present
-    return Handed(side.inner(similarities), factor, present, None, similarities, present)
+    values = side.inner(similarities, carried) if side.by_name else side.inner(similarities)
+    return Handed(values, factor, present, None, similarities, present, carried)
 
 
 def slots(positives: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -37,14 +37,15 @@ class Side:
 
     Args:
         aggregator: A.
-        inner: k or h, elementwise; where ``compares``, of (s_n, s_p) with the own positive of the term.
+        inner: k or h, elementwise; where a term meets `by_name`, of what the pair carries besides, and on the side of
+            the negatives of the similarity of the own positive and what that carries, where positives are enumerated.
         weight: P, elementwise; of relative similarities besides, where the term has some.
         pool: which pairs are gathered: "own", "all" (positives too), "both ends" or "positives".
         selection: keeps some of these pairs; called with the similarities, the members, and what the other side hands
             over (None for the positives).
         valued: k or h as autograd is to differentiate it, through everything but what is detached.
         hints: for the tiled way.
-        compares: whether the inner function reads the own positive too.
+        by_name: whether its term meets `by_name`.
     """
 
     aggregator: Aggregator
@@ -54,7 +55,7 @@ class Side:
     selection: Callable[..., Tensor] | None = None
     valued: Callable[..., Tensor] | None = None
     hints: Any = None
-    compares: bool = False
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ class Term:
         push: T⁻(x_p, x_n) = ∂Φ/∂x_n, or what is prescribed instead; None like ``pull``.
         meet: which positives meet the negatives at a time; see `dense`.
         outer: Φ(x_p, x_n), differentiable; None where the term is no loss. Where the term meets `by_name`, it reads the
-            named aggregates and the counts of positives and negatives besides.
+            named aggregates, the counts of positives and negatives and what enumerated pairs carry besides.
         relative: what the pair weights read from other pairs of the batch; see `relative`.
         named: the further aggregates that Φ reads.
+        whole: what is made of the sum of an anchor's values of Φ; None for the sum.
     """
 
     positives: Side | None
@@ -81,6 +83,7 @@ class Term:
     outer: Callable[..., Tensor] | None = None
     relative: Callable[..., tuple[Tensor, ...]] | None = None
     named: tuple[Side, ...] = ()
+    whole: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

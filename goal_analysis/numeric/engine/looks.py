@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
-from goal_analysis.numeric.engine.pairs import Tile, chunks
+from goal_analysis.numeric.engine.pairs import Rank, Tile, chunks
 
 EXPONENTIAL = frozenset(("logsumexp", "soft_max"))
 LINEAR = frozenset(("mean", "sum"))
@@ -154,7 +154,15 @@ class Look:
             if columns is not None:
                 columns.total[tile.across] += chunk.sum(0)
 
-    def second(self, tile: Tile, s: Tensor, matrix: Tensor, kept: bool) -> None:
+    def exchange(self, rank: Rank) -> None:
+        """Put together what all ranks have added up."""
+        for axis in self.axes:
+            if axis is not None and self.kind != "each":
+                totals, shifts = rank.gathered(torch.stack((axis.total, axis.shift))).unbind(1)
+                axis.shift = shifts.amax(0)
+                axis.total = (totals * (shifts - axis.shift).exp()).sum(0)
+
+    def second(self, tile: Tile, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
         """Put the weights of a tile's negatives into a matrix.
 
         Args:
@@ -162,10 +170,11 @@ class Look:
             s: its scores.
             matrix: room for a number a score, which may be the same memory where the scores are not needed.
             kept: whether it holds what `first` has left there.
+            pulls: whether negatives that meet every x_p are added to what the positives lose.
         """
         side = self.term.negatives
         if self.kind == "each":
-            self._each(tile, s, matrix)
+            self._each(tile, s, matrix, pulls and self.term.positives is not None)
             return
         rows, columns = self.axes
         constant = side.hints.constant
@@ -197,9 +206,9 @@ class Look:
         if side.pool != "all":
             tile.mask(matrix, 0.0)
 
-    def _each(self, tile: Tile, s: Tensor, matrix: Tensor) -> None:
+    def _each(self, tile: Tile, s: Tensor, matrix: Tensor, pulls: bool) -> None:
         """The weights of negatives that meet every x_p by themselves."""
-        side, pulls = self.term.negatives, self.term.positives is not None
+        side = self.term.negatives
         values, first = side.inner(s), True
         for axis, where, dim in zip(self.axes, (tile.down, tile.across), (1, 0), strict=True):
             for slot in range(0 if axis is None else axis.x.shape[1]):

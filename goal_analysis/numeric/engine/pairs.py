@@ -5,7 +5,7 @@ Groups take O(N) memory, however many pairs they make, where a list of the pairs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -100,6 +100,16 @@ class Block:
             for part in self.parts():
                 made = (weights[part] @ e[self.columns[part]].to(to.dtype)).flatten(0, 1)
                 to.index_add_(0, self.rows[part].flatten(), made, alpha=-1)
+
+    def within(self, rows: slice, weights: Tensor) -> tuple[Block, Tensor]:
+        """The groups that have any of these rows, and the weights of their pairs."""
+        if self.run is None:
+            inside = ((self.rows >= rows.start) & (self.rows < rows.stop)).any(1)
+            return Block(self.rows[inside], self.columns[inside], self.members[inside], self.filled), weights[inside]
+        first, second = (side.start for side in self.run)
+        start, stop = (min(max(end - first, 0), len(self.rows)) for end in (rows.start, rows.stop))
+        run, part = (slice(first + start, first + stop), slice(second + start, second + stop)), slice(start, stop)
+        return Block(self.rows[part], self.columns[part], self.members[part], self.filled, run), weights[part]
 
     def parts(self) -> list[slice]:
         """Runs of the groups whose embeddings are gathered at a time."""
@@ -285,12 +295,33 @@ class Tile:
             flat[place] = value
 
 
-def tiles(pairs: Pairs, size: tuple[int, int]) -> Iterator[Tile]:
-    """The score matrix in blocks of at most this size, row by row."""
+@dataclass(frozen=True, eq=False)
+class Rank:
+    """What one of several ranks does of a batch that all of them have: the gradients of its own embeddings.
+
+    Args:
+        rows: its own.
+        columns: likewise.
+        gathered: what all ranks have of a tensor, one after the other in a new first axis; called by all ranks alike.
+    """
+
+    rows: slice
+    columns: slice
+    gathered: Callable[[Tensor], Tensor]
+
+    @property
+    def transposed(self) -> Rank:
+        """The same with rows and columns exchanged."""
+        return Rank(self.columns, self.rows, self.gathered)
+
+
+def tiles(pairs: Pairs, size: tuple[int, int], part: tuple[slice, slice] | None = None) -> Iterator[Tile]:
+    """The score matrix, or some rows and columns of it, in blocks of at most this size, row by row."""
     rows, columns = pairs.shape
-    for top, bottom in pairwise([*range(0, rows, size[0]), rows]):
+    down, across = part or (slice(0, rows), slice(0, columns))
+    for top, bottom in pairwise([*range(down.start, down.stop, size[0]), down.stop]):
         strip = pairs.strip(top, bottom)
-        for left, right in pairwise([*range(0, columns, size[1]), columns]):
+        for left, right in pairwise([*range(across.start, across.stop, size[1]), across.stop]):
             yield Tile(top, bottom, left, right, [_within(block, left, right, columns) for block in strip.blocks])
 
 

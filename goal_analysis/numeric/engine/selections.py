@@ -80,6 +80,34 @@ class SemiHard:
 
 
 @dataclass(frozen=True)
+class MaskAbove:
+    """Negatives with s_n ≤ s_p + margin: those that are much more alike than the positive pass for positives.
+
+    "Qwen3 Embedding: Advancing Text Embedding and Reranking Through Foundation Models" (Zhang et al., 2025,
+    https://arxiv.org/abs/2506.05176).
+
+    Args:
+        margin: by how much more alike a negative may be, on the scale of the similarities.
+
+    Raises:
+        ValueError: the margin is negative or not finite.
+    """
+
+    margin: float | int = 0.1
+    name: ClassVar[str] = "mask_above"
+    depends: ClassVar[str] = "threshold"
+    meets_positive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_nonnegative(self.name, "margin", self.margin)
+
+    def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
+        """Which of the pairs are kept."""
+        assert other is not None  # negatives meet a positive
+        return members & (s.detach() <= other.detach() + self.margin)
+
+
+@dataclass(frozen=True)
 class SelectivelyHard:
     """The largest, or all where it is as similar as the positive.
 

@@ -27,6 +27,12 @@ class SparseWeights:
     weight: Tensor
     less: list[tuple[Block, Tensor]]
 
+    def of_rows(self, rows: slice) -> SparseWeights:
+        """W with zero in other rows."""
+        inside = (self.row >= rows.start) & (self.row < rows.stop)
+        less = [block.within(rows, less) for block, less in self.less]
+        return SparseWeights(self.row[inside], self.column[inside], self.weight[inside], less)
+
     def times(self, columns: Tensor, rows: int) -> Tensor:
         """W·Y for Y of shape ``(columns, dim)``: every row a sum over its entries, in their order."""
         order = torch.sort(self.row, stable=True)

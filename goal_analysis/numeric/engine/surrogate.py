@@ -18,7 +18,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
-from goal_analysis.numeric.engine.pairs import Pairs
+from goal_analysis.numeric.engine.pairs import Pairs, Rank
 from goal_analysis.numeric.engine.products import alike, dtype_of_products, factors
 from goal_analysis.numeric.engine.small import Slots, fits, gradients_at_once, is_small
 from goal_analysis.numeric.engine.sparse import SparseWeights
@@ -32,6 +32,7 @@ def quick_surrogate(
     y: Tensor,
     row_ids: Tensor | None = None,
     column_ids: Tensor | None = None,
+    rank: Rank | None = None,
 ) -> Tensor | None:
     """The surrogate without a matrix of scores, or None where there is no such way.
 
@@ -42,6 +43,7 @@ def quick_surrogate(
         y: shape ``(columns, dim)``.
         row_ids: shape ``(rows,)``; equal ids match; None for pairs.
         column_ids: shape ``(columns,)``; None where column i comes with row i.
+        rank: what this rank does of a batch that several have, where there is much to do; all ranks do the rest.
     """
     rows, columns = len(x), len(y)
     if not x.numel() or not columns or functions.reduction not in ("sum", "mean"):
@@ -66,8 +68,8 @@ def quick_surrogate(
     if pairs is None:
         return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
-        made = (hardest if few else tiled)(functions, Geometry.of(similarity, *factors(x, y)), pairs)
-    return (Sparse if few else Prescribed).apply(x, y, *made)
+        made = (hardest if few else tiled)(functions, Geometry.of(similarity, *factors(x, y)), pairs, rank=rank)
+    return Sparse.apply(x, y, *made, rank) if few else Prescribed.apply(x, y, *made)
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
@@ -158,14 +160,14 @@ class Sparse(torch.autograd.Function):
     """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor) -> Tensor:
+    def forward(x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor, rank: Rank | None) -> Tensor:
         """Keep what the backward pass needs."""
         return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep what the backward pass needs."""
-        x, y, ctx.weights, _ = inputs
+        x, y, ctx.weights, _, ctx.rank = inputs
         ctx.save_for_backward(x, y)
 
     @staticmethod
@@ -175,7 +177,10 @@ class Sparse(torch.autograd.Function):
         times = factor(upstream)
         weights = ctx.weights if times is None else ctx.weights.map(lambda w: times * w)
         dtype = dtype_of_products(weights.weight)
+        made: list[Tensor | None] = [None, None]
         with torch.no_grad():
-            to_x = weights.times(y.to(dtype), len(x)).to(x.dtype) if ctx.needs_input_grad[0] else None
-            to_y = weights.transposed.times(x.to(dtype), len(y)).to(y.dtype) if ctx.needs_input_grad[1] else None
-        return differentiable_once(ctx, to_x, to_y, None, None)
+            for axis, (of, to, other) in enumerate(((weights, x, y), (weights.transposed, y, x))):
+                if ctx.needs_input_grad[axis]:
+                    of = of if ctx.rank is None else of.of_rows((ctx.rank.rows, ctx.rank.columns)[axis])
+                    made[axis] = of.times(other.to(dtype), len(to)).to(to.dtype)
+        return differentiable_once(ctx, *made, None, None, None)

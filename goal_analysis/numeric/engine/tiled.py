@@ -4,6 +4,9 @@ The scores pass by in tiles. A first look adds up every anchor's aggregate of th
 makes the weights of a tile in place and multiplies them with the embeddings. Where rows alone are anchors a tile is a
 strip of whole rows, so both looks are at the same scores. Where every aggregate of negatives is a maximum there is no
 second look: every anchor has weights on few pairs, and the gradients are sums over few others.
+
+Several ranks share one batch: each looks at the scores of its own rows, all exchange what they found of every anchor,
+O(N) numbers, and each makes the gradients of its own rows and columns.
 """
 
 # A side that a term does not have is None; which ones it has is asked where the way is chosen.
@@ -12,6 +15,7 @@ second look: every anchor has weights on few pairs, and the gradients are sums o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -21,7 +25,7 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
 from goal_analysis.numeric.engine.looks import Axis, Look, kind_of
-from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Block, Pairs, Tile, tile_size, tiles
+from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Block, Pairs, Rank, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import (
     add_pull,
     anchors,
@@ -51,7 +55,12 @@ def tileable(functions: Functions) -> bool:
 
 
 def tiled(
-    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None = None, small: float = SMALL
+    functions: Functions,
+    geometry: Geometry,
+    pairs: Pairs,
+    size: tuple[int, int] | None = None,
+    small: float = SMALL,
+    rank: Rank | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the embeddings, and ⟨W, S⟩.
 
@@ -61,24 +70,29 @@ def tiled(
         pairs: which match; all others are negatives.
         size: rows and columns of a tile, for tests; by default what suits the device.
         small: the largest exponent for which one exponential serves both axes.
+        rank: what this rank does of a batch that several have; the gradients of other embeddings mean nothing then.
 
     Returns:
         ∂/∂X, shape ``(rows, dim)``; ∂/∂Y, shape ``(columns, dim)``; ⟨W, S⟩.
     """
     if functions.columns and not functions.rows:
         rows = replace(functions, rows=True, columns=False)
-        to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small)
+        other = rank and rank.transposed
+        to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small, other)
         return to_x, to_y, value
     to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
     made = _Made(to_x, to_y, *(to.new_zeros(len(to)) for to in (to_x, to_y)))
     shares = [divisor(functions, term, pairs) for term in functions.terms]
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
     rows, columns = pairs.shape
-    if functions.columns or any(t.negatives is not None and t.negatives.pool == "both ends" for t in functions.terms):
-        size = size or tile_size(geometry.x, geometry.y, kept=2)
-        value = _gradients(functions, geometry, unit, pairs, shares, size, small, {}, made, True)
-        return *made.gradients(geometry), value
     height = size[0] if size else rows if made.to_x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
+    pools = {term.negatives.pool for term in functions.terms if term.negatives is not None}
+    both = functions.columns or "both ends" in pools
+    if both or rank is not None:
+        tile = (height, columns) if rank is not None and not made.to_x.is_cuda else tile_size(geometry.x, geometry.y, 2)
+        size = (size or tile) if both else (height, columns)
+        value = _gradients(functions, geometry, unit, pairs, shares, size, small, {}, made, True, rank)
+        return *made.gradients(geometry), value
     value = made.to_x.new_zeros(())
     room: dict[str, Tensor] = {}
     for top in range(0, rows, height):
@@ -120,11 +134,14 @@ def _gradients(
     room: dict[str, Tensor],
     made: _Made,
     first: bool,
+    rank: Rank | None = None,
 ) -> Tensor:
     """Put what W of these rows makes of the embeddings, added to what earlier rows did to Y; ⟨W, S⟩."""
     to_x, to_y = made.to_x, made.to_y
     x, y = geometry.x, geometry.y
-    scores = _Scores(geometry, pairs, size, room)
+    rows, columns = (slice(0, n) for n in pairs.shape)
+    down = rows if rank is None else rank.rows
+    scores = _Scores(geometry, pairs, size, room, part=rank and (down, columns))
     looks = [_look(functions, term, pairs, unit, to_x, small) for term in functions.terms]
     pushing = [look for look in looks if look.kind != "none"]
     distances = geometry.similarity in DISTANCES
@@ -137,34 +154,47 @@ def _gradients(
         for look, name in zip(pushing, names, strict=True):
             if look.kind in ("exponential", "linear"):
                 look.first(tile, s, scores.room(name, tile))
+    for look in pushing if rank is not None else ():
+        look.exchange(rank)
     pulls: list[Tensor | None] = [None] * len(positives)
     for look, share in zip(looks, shares, strict=True):
         settle(look, functions, positives, pulls, share)
     value = to_x.new_zeros(())
     by_scores = distances or (scores.single and not consumed and len(y) <= y.shape[1])
     late = [look for look in looks if look.kind == "each" and look.term.positives is not None]
-    for tile, s in scores:
-        w = None
-        for look, name, keep in zip(pushing, names, kept, strict=True):
-            matrix = scores.room(name if w is None or keep else "more", tile)
-            look.second(tile, s, matrix, keep)
-            w = matrix if w is None else w.add_(matrix)
-        w = scores.room("weights 0", tile).zero_() if w is None else w
-        if scores.single:
-            for look in late:
-                finish_each(look, functions, positives, pulls)
-            for (block, _), pull in zip(positives, pulls, strict=True):
-                if pull is not None:
-                    block.subtract(w, pull)
-        if by_scores:
-            value += torch.dot(w.view(-1), s.view(-1))
-        if distances:
-            geometry.by_products(w, s)
-        add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
-        add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
-        if distances:
-            made.of_x[tile.down] += w.sum(1)
-            made.of_y[tile.across] += w.sum(0)
+    passes = [(scores, True, rank is None)]
+    if rank is not None:
+        passes.append((_Scores(geometry, pairs, size, {}, part=(rows, rank.columns)), False, True))
+    for part, of_x, of_y in passes:
+        for tile, s in part:
+            w = None
+            for look, name, keep in zip(pushing, names, kept, strict=True):
+                matrix = part.room(name if w is None or keep else "more", tile)
+                look.second(tile, s, matrix, keep and of_x, pulls=of_x)
+                w = matrix if w is None else w.add_(matrix)
+            w = part.room("weights 0", tile).zero_() if w is None else w
+            if scores.single:
+                for look in late:
+                    finish_each(look, functions, positives, pulls)
+                for (block, _), pull in zip(positives, pulls, strict=True):
+                    if pull is not None:
+                        block.subtract(w, pull)
+            if by_scores and of_x:
+                value += torch.dot(w.view(-1), s.view(-1))
+            if distances:
+                geometry.by_products(w, s)
+            if of_x:
+                add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
+            if of_y:
+                add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
+            if distances and of_x:
+                made.of_x[tile.down] += w.sum(1)
+            if distances and of_y:
+                made.of_y[tile.across] += w.sum(0)
+    if rank is not None:
+        value = rank.gathered(value).sum(0)
+        for axis in (axis for look in late for axis in look.axes if axis is not None):
+            axis.pulled = rank.gathered(axis.pulled).sum(0)
     if not scores.single:
         for look in late:
             finish_each(look, functions, positives, pulls)
@@ -175,14 +205,16 @@ def _gradients(
                 value -= (pull * s).sum()
                 geometry.by_products(pull, s)
             sides = ((block, pull, to_x, made.of_x, y), (block.transposed, pull.mT, to_y, made.of_y, x))
-            for of, w, to, sums, other in sides:
+            for axis, (of, w, to, sums, other) in enumerate(sides):
+                of, w = (of, w) if rank is None else of.within((rank.columns if axis else rank.rows), w)
                 of.subtract_product(to, w, other)
                 if distances:
                     of.add_to_anchors(sums, -w)
     if by_scores:
         return value
-    strips = zip(to_x.split(STRIP[0]), x.split(STRIP[0]), strict=True)
-    return torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()
+    strips = zip(to_x[down].split(STRIP[0]), x[down].split(STRIP[0]), strict=True)
+    value = torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()
+    return value if rank is None else rank.gathered(value).sum(0)
 
 
 @dataclass(eq=False)
@@ -195,17 +227,22 @@ class _Scores:
     kept: dict[str, Tensor]
     keep: bool = True
     made: bool = False
+    part: tuple[slice, slice] | None = None
 
     @property
     def single(self) -> bool:
         """Whether one tile has all scores."""
-        return self.size[0] >= self.pairs.shape[0] and self.size[1] >= self.pairs.shape[1]
+        return self.part is None and self.size[0] >= self.pairs.shape[0] and self.size[1] >= self.pairs.shape[1]
 
     @property
     def whole(self) -> bool:
         """Whether all scores are kept."""
-        rows, columns = self.pairs.shape
-        return self.single or (self.keep and rows <= WHOLE and self.size[1] >= columns <= WHOLE)
+        if self.single or not self.keep or self.size[1] < self.pairs.shape[1]:
+            return self.single
+        if self.part is not None:
+            embeddings = self.geometry.x.numel() + self.geometry.y.numel()
+            return (self.part[0].stop - self.part[0].start) * self.pairs.shape[1] <= max(PART, embeddings)
+        return max(self.pairs.shape) <= WHOLE
 
     @property
     def roomy(self) -> bool:
@@ -218,14 +255,15 @@ class _Scores:
         (rows, columns), start = self.pairs.shape, 0
         most = min(self.size[0], rows) * min(self.size[1], columns)
         if name == "scores" and self.whole:
-            most, start = rows * columns, tile.top * columns
+            down = slice(0, rows) if self.part is None else self.part[0]
+            most, start = (down.stop - down.start) * columns, (tile.top - down.start) * columns
         if name not in self.kept:
             self.kept[name] = self.geometry.x.new_empty(most, dtype=dtype_of_products(self.geometry.x))
         height, width = tile.shape
         return self.kept[name][start : start + height * width].view(height, width)
 
     def __iter__(self) -> Iterator[tuple[Tile, Tensor]]:
-        for tile in tiles(self.pairs, self.size):
+        for tile in tiles(self.pairs, self.size, self.part):
             s = self.room("scores", tile)
             if not (self.whole and self.made):
                 product(self.geometry.x[tile.down], self.geometry.y[tile.across].T, out=s)
@@ -259,7 +297,11 @@ def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tens
 
 
 def hardest(
-    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None = None
+    functions: Functions,
+    geometry: Geometry,
+    pairs: Pairs,
+    size: tuple[int, int] | None = None,
+    rank: Rank | None = None,
 ) -> tuple[SparseWeights, Tensor]:
     """W of an objective whose aggregates of negatives are maxima, as entries, and ⟨W, S⟩.
 
@@ -268,9 +310,11 @@ def hardest(
         geometry: the embeddings.
         pairs: which match; all others are negatives.
         size: rows and columns of a tile, for tests.
+        rank: what this rank looks at of a batch that several have.
     """
     size = size or (tile_size(geometry.x, geometry.y) if geometry.x.is_cuda else TILE)
-    scores = _Scores(geometry, pairs, size, {}, keep=False)
+    part = rank and (rank.rows, slice(0, pairs.shape[1]))
+    scores = _Scores(geometry, pairs, size, {}, keep=False, part=part)
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     axes = anchors(functions)
     positives = scores.of_pairs()
@@ -281,6 +325,11 @@ def hardest(
             found = (largest_of_columns if axis else largest_of_rows)(s)
             start, offset = (tile.left, tile.top) if axis else (tile.top, tile.left)
             best[axis] = found if scores.single else _larger(best.get(axis), found, start, offset, pairs.shape[axis])
+    for axis in axes if rank is not None else ():
+        n = pairs.shape[axis]
+        own = best.get(axis) or (like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device))
+        found = zip(*map(rank.gathered, own), strict=True)
+        best[axis] = functools.reduce(lambda best, new, n=n: _larger(best, new, 0, 0, n), found)
     entries: list[tuple[Tensor, Tensor, Tensor]] = []
     pulls: list[Tensor | None] = [None] * len(positives)
     value = like

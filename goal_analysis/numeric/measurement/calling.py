@@ -234,16 +234,39 @@ class Call:
 
 
 class OfColumns(torch.nn.Module):
-    """A loss of sentence-transformers, of columns of features and labels, around a stand-in for its model."""
+    """A loss of sentence-transformers, of columns of features and labels, around a stand-in for its model.
 
-    def __init__(self, loss: torch.nn.Module) -> None:
+    One that caches gradients is asked for what it caches those of. Where it wants a teacher's margins, they are 0.
+    """
+
+    def __init__(self, loss: Any) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss: Any = loss
 
     def forward(self, *arguments: Tensor) -> Any:
         """Columns first, and the labels last if there are any."""
-        columns = [{"sentence_embedding": a} for a in arguments if a.ndim == 2]
-        return self.loss(columns, next((a for a in arguments if a.ndim == 1), None))
+        columns = [a for a in arguments if a.ndim == 2]
+        if getattr(self.loss, "mini_batch_size", None):
+            parts, guided = [[a] for a in columns], [[[a.detach()] for a in columns]] * hasattr(self.loss, "guide")
+            return self.loss.calculate_loss(parts, *guided)
+        labels = next((a for a in arguments if a.ndim == 1), columns[0].new_zeros(len(columns[0])))
+        return self.loss([{"sentence_embedding": a} for a in columns], labels)
+
+
+def stand_in() -> torch.nn.Module:
+    """What sentence-transformers takes for a model: it hands embeddings on."""
+    from transformers import PreTrainedTokenizerBase  # sentence-transformers needs it
+
+    class Tokenizer(PreTrainedTokenizerBase):
+        def __init__(self) -> None:
+            pass
+
+        def get_vocab(self) -> dict[str, int]:
+            return {}
+
+    model: Any = torch.nn.Sequential(torch.nn.Identity())
+    model.tokenizer, model.max_seq_length = Tokenizer(), 0
+    return model
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
@@ -260,7 +283,8 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
         try:
-            made = loss_fn(**({"model": torch.nn.Identity()} if of_columns else {}), **taken)
+            models = [n for n in ("model", "guide") if n in known and n not in taken] if of_columns else []
+            made = loss_fn(**{n: stand_in() for n in models}, **taken)
         except Exception as error:
             given = (", ".join(taken) or "no arguments") + " and a model that hands embeddings on" * of_columns
             raise UnmeasurableLoss(
@@ -313,7 +337,7 @@ def calls(
     """Every way to call a loss that may be meant, the likeliest first."""
     kinds = (inputs,) if inputs else kinds_of(loss_fn, settings)
     if isinstance(loss_fn, OfColumns) and inputs is None:
-        kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS
+        kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS, Inputs.VIEWS
     for kind, own in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting, chosen = copy_of(loss_fn), dict(settings)
         module = fitting.to(own) if isinstance(fitting, torch.nn.Module) else torch.nn.Module()

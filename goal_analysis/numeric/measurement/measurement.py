@@ -350,6 +350,10 @@ class Measurement:
         """A few lines of text."""
         return "\n".join([self.name, *(f"  {topic}: {text}" for topic, text in self.findings().items())])
 
+    def __repr__(self) -> str:
+        near = f"; nearest {self.nearest[0].loss.name}" if self.nearest else ""
+        return f"Measurement({self.name}{near})"
+
     def _repr_markdown_(self) -> str:
         rows = (f"| {topic} | {text} |" for topic, text in self.findings().items())
         return "\n".join([f"| {self.name} | |", "|---|---|", *rows])

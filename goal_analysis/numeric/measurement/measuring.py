@@ -138,6 +138,9 @@ def _merit(call: Call) -> tuple[float, ...]:
     match call.shape.inputs:
         case Inputs.TWO_SETS:
             meant = weight["pairs within one set"] <= NOTICEABLE * sum(weight.values())
+        case Inputs.PAIRS:
+            others = sum(weight.get(name, 0.0) for name in ("pairs within one set", "other pairs"))
+            meant = others <= NOTICEABLE * sum(weight.values())
         case Inputs.VIEWS | Inputs.STACKED:
             meant = weight["negatives in the same view"] > 0 and bool(pull.mean() < push.mean())
         case Inputs.GROUPS:

@@ -8,7 +8,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -21,7 +21,7 @@ from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.recombination.export.cutting import TEMPLATE, VALUES, Cutting
-from goal_analysis.recombination.export.module import checked_batch
+from goal_analysis.recombination.export.module import checked_batch, checked_carried
 from goal_analysis.recombination.export.printing import tensor_lines
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.primitives import s_p
@@ -59,6 +59,11 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     """
     module = objective if isinstance(objective, GradientObjective) else GradientObjective(objective)
     value = module.objective
+    if value.learned:
+        raise ValueError(
+            f"export: got {', '.join(value.learned)}, which is learned, but expected numbers: give learned=() to an "
+            "objective to have those that it begins with"
+        )
     class_name = _class_name(value.name) if name is None else name
     if not class_name.isidentifier() or keyword.iskeyword(class_name):
         raise ValueError(f"name: got {name!r} but expected an identifier, such as NcaLinear")
@@ -147,13 +152,16 @@ class _File:
         name = side + field + (number if len(self.functions.terms) > 1 else "")
         if side:
             more = range(1, len(formula.stopped.program.inputs))
-            compared = ["s_p" for _ in more] if term.pull is None else [f"r{i}" for i in more]
-            arguments = ("s_p" if side == "positive_" else "s_n", *compared)
+            beside = ["y_p"] if side == "positive_" else ["y_n", "s_p", "y_p"][: len(more)]
+            beside = beside if term.pull is None else [f"r{i}" for i in more]
+            arguments = ("s_p" if side == "positive_" else "s_n", *beside)
+        elif field == "whole":
+            arguments = ("total",)
         elif inner:  # of what weights read from other pairs
             name, arguments = f"{name}_{inner[-1]}", ("s_p", "s_n", "o_p", "o_n", "l_p")
         else:
             named = [f"named_{i}" for i in range(1, len(term.named) + 1)]
-            arguments = ("x_p", "x_n", *([] if term.pull is not None else [*named, "count_p", "count_n"]))
+            arguments = ("x_p", "x_n", *([] if term.pull is not None else [*named, "count_p", "count_n", "y_p", "y_n"]))
         said = f"{LETTERS.get(side + field, field)}({', '.join(arguments)})"
         lines, value = tensor_lines(formula, arguments, arguments[0])
         if not lines and (value,) == arguments:
@@ -193,10 +201,11 @@ def _known(functions: Functions) -> dict[str, Any]:
     values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
     values |= {
         f"side.{path}": [attrgetter(path)(s) for s in there]
-        for path in ("selection", "compares", "aggregator.enumerates")
+        for path in ("selection", "by_name", "aggregator.enumerates")
     }
     values |= {
-        f"term.{name}": [getattr(t, name) for t in terms] for name in ("positives", "negatives", "pull", "relative")
+        f"term.{name}": [getattr(t, name) for t in terms]
+        for name in ("positives", "negatives", "pull", "relative", "whole")
     }
     values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction")}
     kinds = {
@@ -210,7 +219,7 @@ def _recorded(module: GradientObjective) -> str:
     x, y, ids = checked_batch()
     torch.manual_seed(0)
     s = scores(DOT if module.similarity == COSINE else module.similarity, x, y)
-    rows = module.weight_matrix(s, Matches.of_image_ids(ids)).tolist()
+    rows = module.weight_matrix(s, replace(Matches.of_image_ids(ids), carried=checked_carried())).tolist()
     return _laid_out("", [f"({', '.join(f'{v:.10g}' for v in row)})" for row in rows])
 
 
@@ -238,6 +247,7 @@ def _formulas(value: Objective) -> Iterator[str]:
         if term.outer is not None:
             yield f"    Φ{tail} = {plain(term.effective_outer)}"
         if not term.plain:
+            yield from ([] if term.total is None else [f"    of an anchor{tail}: {plain(term.total)}"])
             yield from (f"    {x}{tail} = {side.aggregator.name} {plain(side.inner)}" for x, _, side in term.aggregates)
             continue
         pull, push = term.triplet_weights

@@ -34,7 +34,14 @@ def scores_of(x: Tensor, y: Tensor) -> Tensor:
 class Exported(nn.Module):
     """An objective by its gradient: the value trains, times the upstream gradient, and is no loss."""
 
-    def forward(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        row_ids: Tensor | None = None,
+        column_ids: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> Tensor:
         """The surrogate of embeddings, rows x and columns y; equal ids match, by default row i and column i."""
         x, y = (e.to(torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)) for e in (x, y))
         if UNIT and not all(((e.detach().norm(dim=1) - 1).abs() <= 1e-2).all() for e in (x, y)):
@@ -47,24 +54,31 @@ class Exported(nn.Module):
         if MOVED:
             with torch.no_grad():
                 s = scores_of(x, y)
-                w = weight_matrix(FUNCTIONS, s, positives, ~positives)
+                w = weight_matrix(FUNCTIONS, s, positives, ~positives, carried)
                 made = (*DIRECTION(w, x, y), (w * s).sum())
             return Prescribed.apply(x, y, *made)
         else:
-            return self.from_scores(scores_of(x, y), positives, ~positives)
+            return self.from_scores(scores_of(x, y), positives, ~positives, carried)
 
-    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """The surrogate of scores from anywhere, and of which pairs match and which do not."""
+    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None) -> Tensor:
+        """The surrogate of scores from anywhere, of which pairs match, which do not, and what pairs carry."""
         with torch.no_grad():
-            w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives)
+            w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives, carried)
         return Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
 
     if VALUED:
 
-        def loss(self, x: Tensor, y: Tensor, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> Tensor:
+        def loss(
+            self,
+            x: Tensor,
+            y: Tensor,
+            row_ids: Tensor | None = None,
+            column_ids: Tensor | None = None,
+            carried: Tensor | None = None,
+        ) -> Tensor:
             """The loss whose gradient this is, but where it is detached; fit for a curve."""
             positives = self.matches(x, y, row_ids, column_ids)
-            return loss(FUNCTIONS, scores_of(x, y), positives, ~positives)
+            return loss(FUNCTIONS, scores_of(x, y), positives, ~positives, carried)
 
     @staticmethod
     def matches(x: Tensor, y: Tensor, row_ids: Tensor | None, column_ids: Tensor | None) -> Tensor:
@@ -86,6 +100,11 @@ def checked_batch() -> tuple[Tensor, Tensor, Tensor]:
     return x, y, torch.tensor([0, 1, 1, 2, 3])
 
 
+def checked_carried() -> Tensor:
+    """What the pairs of that batch carry."""
+    return torch.sin(torch.arange(25, dtype=torch.float64) * 5).view(5, 5)
+
+
 def check() -> None:
     """Hold W on a batch against what it was when this file was written, and look for finite gradients."""
     recorded = torch.tensor(RECORDED, dtype=torch.float64)
@@ -93,9 +112,11 @@ def check() -> None:
     if DRAWN:
         torch.manual_seed(0)
     s = scores_of(x, y).requires_grad_()
-    (w,) = torch.autograd.grad(Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids), s)
+    (w,) = torch.autograd.grad(
+        Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids, checked_carried()), s
+    )
     assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {w} but expected {recorded}"
     x.requires_grad_()
-    made = torch.autograd.grad(2 * Exported()(x, y, ids), x)[0]
+    made = torch.autograd.grad(2 * Exported()(x, y, ids, carried=checked_carried()), x)[0]
     assert made.isfinite().all(), "got a gradient that is not finite"
     print("Exported: as it was written")

@@ -1,99 +1,94 @@
-"""The space of objectives: a trial draws formulas of weights, a mining, and how a batch is made.
+"""The space of objectives: a trial takes a loss, or draws formulas of weights and a mining; and how it is trained.
 
     P⁻(s_n) = f(s_n),  P⁺(s_p) = f(−s_p),  with f a formula of how hard a pair is, of its own for either side:
         1,  ((1 + v)/2)^a,  [v]₊^a − [−v]₊^a,  σ(k·(v − c)),  exp(k·v),  1 + b·v + c·v²
-    T(s_p, s_n) =  1,  σ(τ·(s_n − s_p + m)),  exp(τ·(s_n − s_p)),  or σ's twin: a function of U = ∫P⁻ds_n − ∫P⁺ds_p
+    T(s_p, s_n) =  1,  σ(τ·(s_n − s_p + m)),  exp(τ·(s_n − s_p)),  σ(β⁻·s_n − β⁺·s_p + m) with scales apart, which are
+        those of softmax mining where that is drawn, or σ's twin: a function of U = ∫P⁻ds_n − ∫P⁺ds_p
 
-Mining goes from the hardest negative over the k hardest and softmax at a temperature of its own to all negatives.
-Numbers have three digits and exponents are quarters, so that formulas are short, and alike ones equal.
+Mining goes from the hardest negative over the k hardest, semi-hard ones and softmax at temperatures of its own to all
+negatives and their mean. Numbers have three digits and exponents are quarters, so that formulas are short, and alike
+ones equal. Hardness-weighted InfoNCE is T with scales apart beside constant pair weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
 from optuna.trial import BaseTrial
 
-from goal_analysis.numeric.similarity import TANGENTIAL, Direction, direction_regularized
-from goal_analysis.recombination.minings import Mining, every, hardest, softmax, top_k
+from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
+from goal_analysis.recombination.minings import Mining, every, hardest, mean, numbers_of, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.recombine import composed, refusal
-from goal_analysis.study.scales import scaled, scales_of
+from goal_analysis.study.scales import own_scales, scaled, trained_with, training_scales
+from goal_analysis.study.search import Grammar
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
-from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.objective import Anchors, Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.vse.loop.experiment import TrainingOptions
 
 DIGITS = 3
 FOUND = "found"  # what weights of the grammar are called
+WEIGHTS = ("drawn", "loss")
 SHAPES = ("constant", "power", "signed_power", "sigmoid", "exponential", "polynomial")
-TRIPLETS = ("constant", "sigmoid", "exponential", "twin")
-MININGS = ("softmax", "hardest", "top_k", "all")
-DIRECTIONS: dict[str, Direction | None] = {
-    "cosine": None,
-    "tangential": TANGENTIAL,
-    "regularized": direction_regularized(0.5),
-}
-TOGETHER = (1, 2, 5)
-"""Captions of an image that may stand side by side."""
+TRIPLETS = ("constant", "sigmoid", "exponential", "apart", "twin")
+MININGS = ("softmax", "hardest", "top_k", "semi_hard", "all", "mean")
+DIRECTIONS = ("cosine", "tangential", "negative_euclidean", "regularized")
+
+PLAIN = {"weights": "drawn", "direction": "cosine", "positive": "constant", "negative": "constant"}
+LINEAR = {"negative": "polynomial", "negative.first": 1.0, "negative.second": 0.0, "triplet": "constant"}
+FIRST = (
+    {"mining": "softmax", "mining.positive_scale": 9.0, "mining.negative_scale": 14.0, "triplet": "apart"},
+    {"mining": "softmax", "mining.positive_scale": 12.0, "mining.negative_scale": 12.0, **LINEAR},
+    {"mining": "hardest", **LINEAR},
+)
+"""Where a search begins besides the losses: hardness-weighted InfoNCE, and linear weights of negatives."""
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """The objective and the options that a trial trains with.
+def any_objective(losses: Mapping[str, Objective]) -> Grammar:
+    """The whole space: the losses with their scales, and all that formulas, a mining and a direction make.
 
-    Args:
-        objective: that it trains with.
-        training: the options of the experiment that differ from its own.
-    """
-
-    objective: Objective
-    training: Mapping[str, float | int]
-
-
-Grammar = Callable[[BaseTrial, float], Proposal]
-"""Draws a proposal by a trial, around the experiment's learning rate."""
-
-
-def any_objective(trial: BaseTrial, rate: float) -> Proposal:
-    """Draw an objective of the whole space, how batches are made, and the learning rate.
+    A grammar raises NoTwin where the triplet weight is to be a twin beside pair weights that have none, and ValueError
+    where no objective can have the parts.
 
     Args:
-        trial: asked for every choice and number.
-        rate: of the experiment.
-
-    Raises:
-        NoTwin: the triplet weight is to be a twin beside pair weights that have none.
-        ValueError: no objective can have these parts.
+        losses: by name.
     """
-    draw = _Draw(trial)
-    positive = _shape(draw, "positive", -s_p)
-    negative = _shape(draw, "negative", s_n)
-    pair = PairWeights(name=FOUND, positive=positive, negative=negative)
-    triplet, mining = _triplet(draw, pair), _mining(draw)
-    objective = composed(triplet, pair, mining, direction=DIRECTIONS[draw.choice("direction", tuple(DIRECTIONS))])
-    if refused := refusal(objective):
-        raise ValueError(refused)
-    training = draw.training(rate)
-    if training["captions_per_image"] > 1:
-        for name in ("text_text", "image_image"):
-            if draw.choice(name, (False, True)):
-                training[name] = draw.number(f"{name}.share", 0.02, 1.0)
-    return Proposal(objective, training)
+    scales = {name: own_scales(loss) for name, loss in losses.items()}
 
-
-def scaled_baseline(objective: Objective) -> Grammar:
-    """The space of a baseline: the scales that a study tunes, the making of batches, and the learning rate."""
-    scales = {s.name: (float(s.low) or 0.01, float(s.high)) for s in scales_of(objective, 1.0)}
-
-    def grammar(trial: BaseTrial, rate: float) -> Proposal:
+    def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
         draw = _Draw(trial)
-        values = {name: draw.number(name, low, high) for name, (low, high) in scales.items()}
-        return Proposal(scaled(objective, values), draw.training(rate))
+        trained = trained_with(training, {s.name: s.suggest(trial) for s in training_scales(training)})
+        if draw.choice("weights", WEIGHTS) == "loss":
+            name = draw.choice("loss", tuple(losses))
+            own = {s.name: s.suggest(trial, f"{name}.") for s in scales[name]}
+            return scaled(losses[name], own), trained
+        pair = PairWeights(name=FOUND, positive=_shape(draw, "positive", -s_p), negative=_shape(draw, "negative", s_n))
+        mining = _mining(draw)
+        triplet = _triplet(draw, pair, mining)
+        objective = composed(triplet, pair, mining, direction=_direction(draw))
+        if refused := refusal(objective):
+            raise ValueError(refused)
+        return objective, trained
 
     return grammar
+
+
+def losses_of_retrieval(losses: Iterable[Objective]) -> dict[str, Objective]:
+    """By name, the losses that train images with captions, each with both as anchors: those without class proxies."""
+    both = {loss.name: replace(loss, anchors=Anchors.BOTH) for loss in losses if not loss.proxies}
+    return {name: loss for name, loss in both.items() if refusal(loss) is None}
+
+
+def first_trials(losses: Mapping[str, Objective], training: TrainingOptions) -> Iterator[dict[str, Any]]:
+    """The parameters of trials that `any_objective` begins with: `FIRST`, and every loss at its own values."""
+    own = {s.name: s.own for s in training_scales(training)}
+    yield from ({**PLAIN, **parameters, "triplet.bias": 0.0, **own} for parameters in FIRST)
+    for name, loss in losses.items():
+        yield {"weights": "loss", "loss": name, **{f"{name}.{s.name}": s.own for s in own_scales(loss)}, **own}
 
 
 @dataclass(frozen=True)
@@ -112,10 +107,6 @@ class _Draw:
     def quarters(self, name: str) -> sp.Rational:
         return sp.Rational(self.trial.suggest_int(name, 1, 16, log=True), 4)
 
-    def training(self, rate: float) -> dict[str, Any]:
-        together = self.choice("captions_per_image", TOGETHER)
-        return {"captions_per_image": together, "learning_rate": self.number("learning_rate", rate / 3, 4 * rate)}
-
 
 def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:
     kind = draw.choice(side, SHAPES)
@@ -133,12 +124,17 @@ def _shape(draw: _Draw, side: str, v: sp.Expr) -> sp.Expr:
     return sp.S.One
 
 
-def _triplet(draw: _Draw, pair: PairWeights) -> TripletWeight:
+def _triplet(draw: _Draw, pair: PairWeights, mining: Mining) -> TripletWeight:
     kind = draw.choice("triplet", TRIPLETS)
     if kind == "constant":
         t = sp.S.One
     elif kind == "exponential":  # of at most e⁶, for a weight that overflows trains nothing
         t = sp.exp(draw.exact("triplet.rate", 0.1, 3) * (s_n - s_p))
+    elif kind == "apart":
+        name, numbers = numbers_of(mining) or ("", {})
+        own = [sp.Rational(str(number)) for number in numbers.values()] if name == "softmax" else []
+        scales = own or [draw.exact(f"triplet.{side}_scale", 2, 40) for side in ("positive", "negative")]
+        t = sigmoid(scales[1] * s_n - scales[0] * s_p + draw.exact("triplet.bias", -5, 5, False))
     else:
         tau = draw.exact("triplet.tau", 1, 60)
         margin = draw.exact("triplet.margin", -0.2, 0.4, False) if kind == "sigmoid" else sp.S.Zero
@@ -153,4 +149,13 @@ def _mining(draw: _Draw) -> Mining:
         return softmax(draw.number("mining.positive_scale", 2, 40), draw.number("mining.negative_scale", 4, 40))
     if kind == "top_k":
         return top_k(draw.trial.suggest_int("mining.k", 2, 64, log=True))
-    return every() if kind == "all" else hardest()
+    if kind == "semi_hard":
+        return semi_hard(draw.number("mining.margin", 0.05, 1))
+    return {"all": every, "mean": mean, "hardest": hardest}[kind]()
+
+
+def _direction(draw: _Draw) -> Direction | None:
+    kind = draw.choice("direction", DIRECTIONS)
+    if kind == "regularized":
+        return direction_regularized(draw.number("direction.strength", 0.1, 1, False))
+    return None if kind == "cosine" else direction(kind)

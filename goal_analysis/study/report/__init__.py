@@ -7,6 +7,7 @@ the charts of `goal_analysis.pictures`, as one file that needs no network.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import shlex
@@ -17,20 +18,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from goal_analysis.pictures.charts import Chart, training_chart
 from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
+from goal_analysis.study.report.gallery import Gallery, LoadData, Shown, gallery, pixels
 from goal_analysis.study.report.objectives import ObjectiveOf, cells, objective_sections
 from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
-from goal_analysis.vse.data.split import RetrievalData
+from goal_analysis.vse.data.split import RetrievalData, Split, spread
 from goal_analysis.vse.loop.experiment import Experiment
 
 QUERIES = 6  # images, and captions, in a gallery
+EXAMPLES = 12  # images of a split, on the page on a data set
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class OnData:
     results: Results | None
     training: Chart | None
     galleries: tuple[tuple[str, Gallery | str], ...]  # by the group's label, or why there is none
+    queries: tuple[int, int] | None  # images and captions that the results are of, where that is known
 
 
 def report(
@@ -72,7 +75,8 @@ def report(
         raise ValueError("\n".join(faults) or "report: got no run but expected one at least")
     baseline = _labelled(groups, baseline)
     load = _once(load)
-    return _written(
+    return written(
+        "report.html",
         groups=groups,
         faults=faults,
         data=[_on_data(alike, load, baseline, queries) for alike in compared_groups(groups, baseline)],
@@ -98,13 +102,15 @@ def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
 
 
 def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
+    galleries = tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else ()
     return OnData(
         name=groups[0].data.name,
         fingerprint=groups[0].data.fingerprint,
         groups=tuple(groups),
         results=_results(groups, baseline),
         training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
-        galleries=tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else (),
+        galleries=galleries,
+        queries=next((one.queries for _, one in galleries if isinstance(one, Gallery)), None),
     )
 
 
@@ -151,17 +157,36 @@ def _declared(group: Group) -> str:
     return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
 
 
-def _written(**values: Any) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"said": said, "declared": _declared, "cells": cells}
-    scripts = [Markup(script) for script in (get_plotlyjs(), _template("page.js"))]
-    allowed = " ".join(map(_hash, scripts))
-    policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+def data_page(source: str, splits: Sequence[Split], unusable: Sequence[str], examples: int = EXAMPLES) -> str:
+    """The page on a data set: what is wrong with it, and images of every split, at even distances, with captions."""
+    shown = []
+    for split in splits:
+        rows = spread(len(split.images), examples).tolist()
+        captions = [[c for c, of in zip(split.captions, split.image_of, strict=True) if of == row] for row in rows]
+        images = [Shown(of[0], row, pixels(split, row)) for row, of in zip(rows, captions, strict=True)]
+        shown.append((split, list(zip(images, captions, strict=True))))
+    return written("data.html", source=source, splits=shown, unusable=unusable)
+
+
+def written(template: str, **values: Any) -> str:
+    """A template of this folder filled in, as one page that needs no network and runs no script but its own."""
+    loader = FunctionLoader(_template)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(_template("page.html"))
-    return template.render(scripts=scripts, policy=policy, style=Markup(_template("page.css")), **values)
+    environment.filters |= {"said": said, "declared": _declared, "cells": cells}
+    plotly, script = get_plotlyjs(), _template("weights.js") + _template("page.js")
+    policy = (
+        f"default-src 'none'; script-src {_hash(plotly)} {_hash(script)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template(template).render(
+        plotly=base64.b64encode(gzip.compress(plotly.encode(), mtime=0)).decode(),  # a third of its size
+        script=Markup(script),
+        policy=policy,
+        style=Markup(_template("page.css")),
+        **values,
+    )
 
 
 def _hash(script: str) -> str:

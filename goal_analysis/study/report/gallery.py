@@ -32,8 +32,10 @@ class Shown:
     words: str
     row: int
     picture: np.ndarray | None = None  # pixels of shape (height, width, 3) from 0 to 255, if there are any to show
+    place: int = 0  # among what is found, from 1
     right: bool = False  # whether it belongs to the query
     score: float = 0.0  # with the query
+    why: str = ""  # of a wrong one that is before every right one: by how much, and what they have in common
 
     @property
     def address(self) -> str:
@@ -47,11 +49,14 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image with its first captions, or a caption with its first images, most similar first."""
+    """An image with its first captions, or a caption with its first images, most similar first; and the first right
+    one, where it is behind them.
+    """
 
     asked: Shown
     found: tuple[Shown, ...]
     rank: int  # the best place of a right one, from 1
+    among: int  # how many there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,7 @@ class Gallery:
     seed: int
     split: str
     images: int
+    queries: tuple[int, int]  # images and captions of the whole split, which the results are of
     of_images: tuple[Query, ...]
     of_captions: tuple[Query, ...]
 
@@ -76,7 +82,8 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
     images = len(split.images)
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    return Gallery(run.experiment.seed, split.name, images, *queries_of(split, scores, queries))
+    counts = len(data.dev.images), len(data.dev.captions)
+    return Gallery(run.experiment.seed, split.name, images, counts, *queries_of(split, scores, queries))
 
 
 def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query, ...], tuple[Query, ...]]:
@@ -88,7 +95,7 @@ def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query,
         return Shown(split.captions[c], int(split.image_of[c]))
 
     def image(row: int) -> Shown:
-        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, _pixels(split, row))
+        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, pixels(split, row))
 
     first = [int(split.image_of.searchsorted(row)) for row in rows]
     return (
@@ -103,8 +110,7 @@ def gallery_frame(of_images: Sequence[Query], of_captions: Sequence[Query]) -> p
     for number, query in enumerate((*of_images, *of_captions)):
         of_image = number < len(of_images)
         rows.append((number, 0, _item(query.asked, of_image), False, np.nan))
-        places = enumerate(query.found, start=1)
-        rows += [(number, place, _item(one, not of_image), one.right, one.score) for place, one in places]
+        rows += [(number, one.place, _item(one, not of_image), one.right, one.score) for one in query.found[:TOP]]
     return pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
 
 
@@ -118,12 +124,28 @@ def _item(one: Shown, image: bool) -> str | np.ndarray:
 def _query(asked: Shown, scores: Tensor, right: Tensor, shown: Callable[[int], Shown]) -> Query:
     """Ties count against the right ones, as in the measures."""
     order = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), bool(right[i])))
-    found = [replace(shown(i), right=bool(right[i]), score=float(scores[i])) for i in order[:TOP]]
     rank = next(place for place, i in enumerate(order, start=1) if right[i])
-    return Query(asked, tuple(found), rank)
+    best, found = shown(order[rank - 1]), []
+    lead = float(scores[order[rank - 1]])
+    for place in sorted({*range(1, TOP + 1), rank} & {*range(1, len(order) + 1)}):
+        i = order[place - 1]
+        one = replace(shown(i), place=place, right=bool(right[i]), score=float(scores[i]))
+        found.append(replace(one, why=near_miss(one.words, best.words, one.score - lead) if place < rank else ""))
+    return Query(asked, tuple(found), rank, len(order))
 
 
-def _pixels(split: Split, row: int) -> np.ndarray | None:
+def near_miss(words: str, right: str, lead: float) -> str:
+    """What is said of a wrong one that is before the right one.
+
+    >>> near_miss("a red circle", "a red square", 0.02)
+    '0.02 above the right one, 2 of whose 3 words it has'
+    """
+    its_own, wanted = ({word.strip(".,").lower() for word in text.split()} for text in (words, right))
+    return f"{lead:.2f} above the right one, {len(its_own & wanted)} of whose {len(wanted)} words it has"
+
+
+def pixels(split: Split, row: int) -> np.ndarray | None:
+    """A picture's pixels, shape ``(height, width, 3)`` from 0 to 255; None of features, or of a broken picture."""
     shape = split.images.shape
     if len(shape) != 4 or shape[1] != 3:
         return None

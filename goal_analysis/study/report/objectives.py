@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import sympy as sp
 from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
 from goal_analysis.pictures.charts import Chart
 from goal_analysis.pictures.weight_chart import weight_chart
-from goal_analysis.pictures.weight_frames import moved_frame
+from goal_analysis.recombination.minings import mining_of, mining_text
+from goal_analysis.recombination.names import LINE
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.proof.evaluation import UnsupportedFunction
 from goal_analysis.symbolic.typesetting import latex
 from goal_analysis.symbolic.typesetting.pages import Page, Row, latex_label
 
@@ -29,26 +32,61 @@ class ObjectiveSection:
     pages: tuple[Page, ...] = ()
     chart: Chart | None = None  # of its weights, where they can be drawn
     relative: tuple[str, ...] = ()  # the relative similarities, which the chart takes to be 0
+    batch: str = ""  # what is laid over the chart
     trouble: str = ""  # why there is less than there should be
 
 
-def objective_sections(texts: Iterable[str], objective_of: ObjectiveOf) -> tuple[ObjectiveSection, ...]:
-    """What the page says of the objectives that these lines or files name, each once."""
-    return tuple(_section(text, objective_of) for text in dict.fromkeys(texts))
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """Triplets that are laid over a chart: ``s_p``, ``s_n``, ``hardest``; and what they are."""
+
+    triplets: pd.DataFrame
+    said: str
 
 
-def _section(text: str, objective_of: ObjectiveOf) -> ObjectiveSection:
+def objective_sections(
+    texts: Iterable[str], objective_of: ObjectiveOf, batch: Callable[[GradientObjective], Laid] | None = None
+) -> tuple[ObjectiveSection, ...]:
+    """What the page says of the objectives that these lines or files name, each once, with a batch laid over it."""
+    return tuple(_section(text, objective_of, batch) for text in dict.fromkeys(texts))
+
+
+def _section(
+    text: str, objective_of: ObjectiveOf, batch: Callable[[GradientObjective], Laid] | None
+) -> ObjectiveSection:
     try:
-        description = objective_of(text).describe()
+        objective = objective_of(text)
+        description = objective.describe()
     except (OSError, ValueError) as problem:
         return ObjectiveSection(text, trouble=f"its formulas are not known: {problem}")
-    relative = tuple(r.symbol.name for r in description.weights.relative)
+    field = description.weights
+    laid = batch(objective) if batch else None
+    line = _line(text, [h.name for h in field.hyperparameters])
     try:
-        field = description.weights
-        drawn, trouble = weight_chart(text, moved_frame(field), field.similarity), ""
-    except UnsupportedFunction as problem:
+        drawn, trouble = weight_chart(text, field, laid and laid.triplets, line), ""
+    except ValueError as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
-    return ObjectiveSection(text, description.verdict.said, description.pages, drawn, relative, trouble)
+    return ObjectiveSection(
+        text=text,
+        verdict=description.verdict.said,
+        pages=description.pages,
+        chart=drawn,
+        relative=tuple(r.symbol.name for r in field.relative),
+        batch=laid.said if laid else "",
+        trouble=trouble,
+    )
+
+
+def _line(text: str, settings: Sequence[str]) -> dict[str, Any]:
+    """The parts of a line around its settings; of a formula or a declaration, which no line says, the text alone."""
+    match = None if re.search(r"\b(s_p|s_n|gap)\b", text) else LINE.fullmatch(text)
+    if match is None:
+        return {"text": text, "head": "", "words": [], "rest": ""}
+    head, of_head, pair, _, mining = match.groups()
+    said = [word.strip() for word in (of_head or "").strip(":()").split(",") if word.strip()]
+    words = [word for word in said if word.partition("=")[0].strip() not in settings]
+    rest = (f"/{pair}" if pair else "") + (f"@{mining_text(mining_of(mining.strip()))}" if mining else "")
+    return {"text": text, "head": head, "words": words, "rest": rest}
 
 
 def mathml(formula: sp.Expr | str) -> Markup:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from goal_analysis.pictures.run_frames import Records
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RUN, RunData, RunError, RunRecord, identity, read_log, read_run
+from goal_analysis.vse.folder.run_folder import (
+    RESULT,
+    RunData,
+    RunError,
+    RunRecord,
+    identity,
+    read_log,
+    read_run,
+    run_folders,
+)
 from goal_analysis.vse.loop.experiment import Experiment
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -100,10 +107,11 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
     faults = []
     folders: dict[Path, Path] = {}
     for path in paths:
-        found = _folders(path)
-        if not found:
-            faults.append(f"{path}: got no {RUN} in it but expected the folder of a run, or one of runs")
-        folders |= {folder.resolve(): folder for folder in found if folder.resolve() not in folders}
+        try:
+            for folder in run_folders(path):
+                folders.setdefault(folder.resolve(), folder)
+        except RunError as problem:
+            faults.append(str(problem))
     for folder in folders.values():
         try:
             run = read_one(folder)
@@ -139,16 +147,6 @@ def read_one(folder: Path) -> Run:
 
 def _measures(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
-
-
-def _folders(path: Path) -> list[Path]:
-    found = []
-    for folder, inner, files in os.walk(path):
-        if RUN in files:
-            found.append(Path(folder))
-            inner.clear()
-        inner.sort()
-    return found
 
 
 def _but_for_the_seed(run: Run) -> str:

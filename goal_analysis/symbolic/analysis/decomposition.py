@@ -191,7 +191,9 @@ def _own_factors(parts: TermParts) -> Factors:
 
 def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
     """Whether the weights as they are written equal the bare derivatives at points where both are defined."""
-    symbols = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
+    known = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
+    carried = set().union(*(d.free_symbols for d in derivatives)) - set(known)
+    symbols = (*known, *sorted(carried, key=str))
     computed = program([*map(undetach, derivatives), *written], symbols)
     for point in random_points(symbols, field.ranges, CHECKED):
         if _differ(computed.run(FLOAT, *map(float, point.values()))):
@@ -269,6 +271,14 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     """
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
+    constant = {e for e in positive.atoms(step) | negative.atoms(step) if not e.has(s_p, s_n)}
+    if constant:  # a step of what pairs carry is a factor like any other, and moves as a positive one does
+        places = {e: sp.Dummy(positive=True) for e in constant}
+        ranges = {**ranges, **dict.fromkeys(places.values(), (sp.S.One, sp.S.One))}
+        found, against = separate(positive.xreplace(places), negative.xreplace(places), ranges)
+        back = {place: e for e, place in places.items()}
+        parts = () if found is None else (found.triplet, found.positive, found.negative)
+        return (Factors(*(e.xreplace(back) for e in parts)) if found else None), against
     if not positive.has(s_n) and not negative.has(s_p):
         return _normalised(sp.S.One, positive, negative, ranges), None
     if positive == 0 or negative == 0:

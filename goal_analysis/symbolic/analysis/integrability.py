@@ -37,7 +37,20 @@ from goal_analysis.symbolic.analysis.recovery import potential, profiles, recove
 from goal_analysis.symbolic.analysis.witnesses import Search, search
 from goal_analysis.symbolic.language.aggregators import MAX, MEAN, MEAN_ACTIVE, MIN, SUM, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import count_n, count_p, detach, s_n, s_p, step, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import (
+    carried_by,
+    count_n,
+    count_p,
+    detach,
+    s_n,
+    s_p,
+    step,
+    total,
+    undetach,
+    x_n,
+    x_p,
+    y_n,
+)
 from goal_analysis.symbolic.language.similarity import Similarity, other_negative, other_positive
 from goal_analysis.symbolic.objective import Objective, Reduction, Term, reduced
 from goal_analysis.symbolic.proof.enclosures import Region, enclosure, sign_over
@@ -188,7 +201,8 @@ def in_words(found: Search) -> str:
 def tried_ranges(field: WeightField, symbols: tuple[sp.Symbol, ...] = ()) -> Ranges:
     """Where witnesses are sought: similarities over their range, hyperparameters at their values."""
     at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
-    return {**dict.fromkeys(symbols, field.ranges[s_n]), **field.ranges, **at_defaults}
+    carried = dict.fromkeys(map(carried_by, symbols), field.ranges[y_n])
+    return {**carried, **dict.fromkeys(symbols, field.ranges[s_n]), **field.ranges, **at_defaults}
 
 
 def witness_against(condition: sp.Expr, field: WeightField) -> Witness | None:
@@ -291,7 +305,11 @@ def is_continuous_loss(loss: Objective) -> bool:
     if loss.detaches:
         return False
     for term in loss.terms:
-        if not is_continuous(term.effective_outer, _handed(term, loss.similarity)):
+        handed = _handed(term, loss.similarity)
+        if not is_continuous(term.effective_outer, handed):
+            return False
+        ends = (sp.S.Zero if sign_over(term.effective_outer, handed) > 0 else -sp.oo, sp.oo)
+        if term.total is not None and not is_continuous(term.total, {total: ends}):
             return False
         if not all(_is_continuous_side(side, loss.similarity) for side in term.sides):
             return False

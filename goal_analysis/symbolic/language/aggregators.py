@@ -36,8 +36,8 @@ class Side:
 
     Args:
         aggregator: A.
-        inner: k or h, an expression of the pair's similarity; h may read ``s_p`` too, the similarity of the positive
-            that a term meets the negatives with.
+        inner: k or h, an expression of the pair's similarity and of what the pair carries, ``y_p`` or ``y_n``; h may
+            read ``s_p`` and ``y_p`` too, those of the positive that a term meets the negatives with.
         pool: which pairs are gathered.
         weight: the pair weight where it is prescribed; by default it is the derivative of the inner function.
         selection: keeps some of the pairs, called on tensors; see `goal_analysis.numeric.engine.selections`. What it

@@ -17,3 +17,9 @@ class Displayed:
     def _repr_markdown_(self) -> str | None:
         write = MARKDOWN.get(type(self))
         return write and write(self)
+
+    def plot(self, kind: str | None = None, **keywords: Any) -> Any:
+        """Its picture, a matplotlib figure; see `goal_analysis.plot`."""
+        import goal_analysis
+
+        return goal_analysis.plot(self, kind=kind, **keywords)

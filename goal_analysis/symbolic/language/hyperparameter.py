@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, count_n, count_p, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, count_n, count_p, s_n, s_p, x_n, x_p, y_n, y_p
 
 positive = sp.Interval.open(0, sp.oo)
 nonnegative = sp.Interval(0, sp.oo)
@@ -18,9 +18,9 @@ real = sp.Interval(-sp.oo, sp.oo)
 unit = sp.Interval(0, 1)
 
 RESERVED = frozenset(
-    [symbol.name for symbol in (s_p, s_n, x_p, x_n, count_p, count_n)]
+    [symbol.name for symbol in (s_p, s_n, x_p, x_n, y_p, y_n, count_p, count_n)]
     + [primitive.__name__ for primitive in PRIMITIVES]
-    + ["gap", "exp", "log", "sqrt", "sin", "cos", "max", "min", "abs", "pi"]
+    + ["gap", "total", "exp", "log", "sqrt", "sin", "cos", "max", "min", "abs", "pi"]
 )
 
 

@@ -28,8 +28,25 @@ count_p = sp.Symbol("count_p", positive=True)
 count_n = sp.Symbol("count_n", positive=True)
 """How many negatives the anchor has."""
 
+y_p = sp.Symbol("y_p", real=True)
+"""What the pair of the anchor and its positive carries: a teacher's score, a label, a rank. It is held constant."""
+
+y_n = sp.Symbol("y_n", real=True)
+"""What the pair of the anchor and its negative carries."""
+
+CARRIED = {y_p: sp.S.One, y_n: sp.S.Zero}
+"""What pairs carry where one triplet alone is spoken of."""
+
+total = sp.Symbol("total", real=True)
+"""The sum of all values of Φ on an anchor, inside what the term makes of it."""
+
 gap = x_n - x_p
 """A⁻[h(s_n)] − A⁺[k(s_p)]; a side that a term does not have counts as zero."""
+
+
+def carried_by(s: sp.Symbol) -> sp.Symbol:
+    """What the pair of a similarity carries: y_p2 for s_p2."""
+    return sp.Symbol(f"y{s.name.removeprefix('s')}", real=True)
 
 
 class _Primitive(sp.Function):
@@ -85,6 +102,8 @@ class step(_Primitive):
         sign = _sign(x)
         if sign is not None:
             return sp.Rational(1 + sign, 2)
+        if isinstance(x, hinge):
+            return cls(x.args[0])
         if x.is_Mul:
             signed = [factor for factor in x.args if not factor.is_positive]
             return cls(sp.Mul(*signed)) if len(signed) < len(x.args) else None

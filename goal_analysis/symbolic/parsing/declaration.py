@@ -13,7 +13,19 @@ import sympy as sp
 from goal_analysis.declarations import Table, Words
 from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, SCALED, Aggregator, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
-from goal_analysis.symbolic.language.primitives import count_n, count_p, gap, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import (
+    carried_by,
+    count_n,
+    count_p,
+    gap,
+    s_n,
+    s_p,
+    total,
+    x_n,
+    x_p,
+    y_n,
+    y_p,
+)
 from goal_analysis.symbolic.language.similarity import (
     Counting,
     RelativeSimilarity,
@@ -32,8 +44,8 @@ Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
-_COUNTS = {"count_p": count_p, "count_n": count_n}
-_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "proxies", "note")
+_BESIDES = {symbol.name: symbol for symbol in (count_p, count_n, y_p, y_n)}
+_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "learned", "proxies", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _OTHERS = {"positive": other_positive, "negative": other_negative}
@@ -59,12 +71,14 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     ``negatives``, each an aggregator's name or a table of ``aggregator``, ``inner``, ``pool`` and, for those that
     take one, ``temperature``. The table ``named`` holds such tables of the further aggregates, by the names that Φ
     reads. Inner functions read s_p on the side of the positives, and s_n, or s_n with the own s_p, everywhere else.
+    ``total`` is a formula of the sum of an anchor's values of ``outer``. What a pair carries, a teacher's score, a
+    label or a rank, is y_p of a positive and y_n of another pair.
 
     Args:
         name: an identifier.
         mapping: either form, with ``hyperparameters`` (a number, whose domain is ``(0, inf)`` if it is
             positive and else the reals, or a table of ``default``, ``domain`` and ``meaning``), ``title``,
-            ``reference``, ``similarity``, ``anchors``, ``reduction``, ``proxies`` and ``note``.
+            ``reference``, ``similarity``, ``anchors``, ``reduction``, ``learned``, ``proxies`` and ``note``.
 
     Raises:
         FormulaError: a formula is not understood; it shows the place.
@@ -86,6 +100,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         hyperparameters=hyperparameters,
         reference=_reference(table),
         **{name: table.choice(name, words) for name, words in WORDS.items() if name in table},
+        learned=table.read("learned", str | list[str], ()),
         proxies=table.read("proxies", bool, False),
         note=table.text("note", ""),
     )
@@ -105,6 +120,7 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
         "reduction": loss.reduction.value,
+        **({"learned": list(loss.learned)} if loss.learned else {}),
         "proxies": loss.proxies,
         "note": loss.note,
     }
@@ -112,7 +128,7 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
 
 
 def _short_term(table: Table, symbols: Symbols) -> Term:
-    outer = _formula(table, "formula", {**symbols, **_COUNTS, "s_p": x_p, "s_n": x_n, "gap": gap})
+    outer = _formula(table, "formula", {**symbols, **_BESIDES, "s_p": x_p, "s_n": x_n, "gap": gap})
     sides: dict[str, Any] = {}
     for side, (variable, aggregated) in _SIDES.items():
         if aggregated in outer.free_symbols:
@@ -128,23 +144,25 @@ def _long_terms(table: Table, symbols: Symbols) -> tuple[Term, ...]:
     for side in _SIDES:
         if side in table:
             raise ValueError(f"{table.where}: got {side} beside terms but expected it in each of the terms")
-    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", "named", *_SIDES)))
+    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", "named", "total", *_SIDES)))
 
 
 def _long_term(table: Table, symbols: Symbols) -> Term:
     others = table.table("named")
     named = tuple(Named(name, _side(others, name, symbols)) for name in others)
     reads = {str(x): x for x in (x_p, x_n, *(one.symbol for one in named))}
-    outer = _formula(table, "outer", {**symbols, **_COUNTS, "gap": gap, **reads})
+    outer = _formula(table, "outer", {**symbols, **_BESIDES, "gap": gap, **reads})
     sides: dict[str, Any] = {side: _side(table, side, symbols) for side in _SIDES if side in table}
-    return Term(outer=outer, named=named, **sides)
+    whole = _formula(table, "total", {**symbols, "total": total}) if "total" in table else None
+    return Term(outer=outer, named=named, total=whole, **sides)
 
 
 def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
     value, variable = table[side], _SIDES.get(side, (s_n,))[0]
     given = {"aggregator": value} if isinstance(value, str) else value
     this = Table(given, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
-    reads = {**symbols, "s_p": s_p, variable.name: variable}
+    known = (s_p, y_p, variable, carried_by(variable))
+    reads = {**symbols, **{symbol.name: symbol for symbol in known}}
     inner = _formula(this, "inner", reads) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
 
@@ -162,7 +180,8 @@ def _term_to_mapping(term: Term) -> dict[str, Any]:
     sides = {"positives": term.positives, "negatives": term.negatives}
     given = {name: _side_to_mapping(side) for name, side in sides.items() if side is not None}
     named = {one.name: _side_to_mapping(one.side) for one in term.named}
-    return {"outer": plain(term.outer), **given, **({"named": named} if named else {})}
+    whole = {} if term.total is None else {"total": plain(term.total)}
+    return {"outer": plain(term.outer), **given, **({"named": named} if named else {}), **whole}
 
 
 def _side_to_mapping(side: Side) -> dict[str, Any]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.declarations import read_options
-from goal_analysis.vse.data.precomp import load_precomp, precomp_splits
-from goal_analysis.vse.data.rows import load_karpathy
+from goal_analysis.declarations import read_options, read_value
+from goal_analysis.vse.data.answers import Equal
+from goal_analysis.vse.data.precomp import precomp_splits
+from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
 from goal_analysis.vse.data.scenes import load_scenes
-from goal_analysis.vse.data.split import DataError, RetrievalData, Split
-from goal_analysis.vse.data.table import SUFFIXES, load_table
+from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
-__all__ = ["DATASETS", "DataSet", "load", "load_split", "carry_options"]
+__all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options", "kind_of"]
 
+NEGATIVES: Equal = "negatives"
+CAPTIONS = "captions"
 FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
 LOADER = "load(source, *, skip_bad, **options), each option annotated"
@@ -27,23 +29,22 @@ class DataSet:
     """A kind of data set: its loader, and the paths that it reads.
 
     Args:
-        load: ``load(source, *, skip_bad, **options)`` gives `RetrievalData`. ``source`` is the name or the path,
-            ``skip_bad`` asks to leave out bad rows with a `DataWarning` that counts them, and the annotated options
-            are those of the table ``[data]``.
+        load: ``load(source, *, skip_bad, **options)`` gives `RetrievalData`, or a function for every split there is by
+            its name, which loads it alone. ``source`` is the name or the path, ``skip_bad`` asks to leave out bad rows
+            with a `DataWarning` that counts them, and the annotated options are those of the table ``[data]``.
         suffixes: of the files that are of this kind, such as ``.csv``, and `FOLDER` for a folder; without any, the
             data set goes by its name.
         places: the options that say where a part of one data set is, and so say nothing of another.
-        splits: takes what ``load`` takes, and gives a function for every split there is, which loads it alone. Without
-            it all splits are loaded for one.
+        reads: whether a folder is of this kind.
 
     Raises:
         ValueError: ``load`` takes other arguments.
     """
 
-    load: Callable[..., RetrievalData]
+    load: Callable[..., RetrievalData | Mapping[str, Callable[[], Split]]]
     suffixes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    splits: Callable[..., Mapping[str, Callable[[], Split]]] | None = None
+    reads: Callable[[Path], bool] = lambda path: False
 
     def __post_init__(self) -> None:
         signature = inspect.signature(self.load)
@@ -60,37 +61,88 @@ class DataSet:
 
     def is_at(self, path: Path) -> bool:
         """Whether a folder or file is of this kind."""
-        return (FOLDER if path.is_dir() else path.suffix) in self.suffixes
+        return (FOLDER if path.is_dir() else path.suffix) in self.suffixes or self.reads(path)
 
 
-def load(source: str | Path, *, kind: str | None = None, skip_bad: bool = False, **options: Any) -> RetrievalData:
+def load(
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
+) -> RetrievalData:
     """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
 
-    A folder is one of features computed beforehand, a ``.json`` file Karpathy's, and a ``.csv``, ``.tsv`` or
-    ``.parquet`` file a table; ``kind`` is a name in `DATASETS`, where the source does not tell it. ``skip_bad`` leaves
-    out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
+    A folder is one of features computed beforehand, or a dataset of Hugging Face's, which may also be given itself. A
+    file has captions in one of the `LAYOUTS`. ``kind`` is a name in `DATASETS`, where the source does not tell it.
+    ``skip_bad`` leaves out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
+    ``equal_captions`` is what a caption is to an image that another caption with the same words describes, see
+    `Answers`. ``fold``, from 0 to 4, gives the training split alone, a fifth of its images as dev: what is chosen there
+    leaves dev for the report.
     """
+    if fold is not None:
+        if type(fold) is not int or fold not in range(FOLDS):
+            raise DataError(f"data: fold: got {fold!r} but expected a whole number from 0 to {FOLDS - 1}")
+        return load(source, kind=kind, skip_bad=skip_bad, equal_captions=equal_captions, **options).fold(fold)
+    found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
+    if isinstance(found, RetrievalData):
+        return replace(found, **{split.name: replace(split, equal=equal) for split in found.splits()})
+    for name in ("train", "dev"):
+        if name not in found:
+            ways = "split = { dev = 0.1, seed = 0 } draws them, { train = FILE, dev = FILE } reads lists"
+            how = f"; {ways}" if ALL in found or not found else ""
+            raise DataError(f"{source}: got the splits {', '.join(found) or 'none'} but expected train and dev{how}")
+    test = [name for name in (str(options.get("test")), "testall", "test") if name in found][:1]
+    name = Path(source).stem if isinstance(source, str | Path) else "dataset"
+    return RetrievalData(name, *(replace(found[name](), equal=equal) for name in ("train", "dev", *test)))
+
+
+def load_splits(
+    source: Any,
+    *,
+    kind: str | None = None,
+    skip_bad: bool = False,
+    equal_captions: Equal = NEGATIVES,
+    fold: int | None = None,
+    **options: Any,
+) -> dict[str, Callable[[], Split]]:
+    """Every split of a data set of `load` as a function that loads it alone; others may be missing, and are not read.
+
+    They are ``train``, ``dev``, ``test`` or ``testall``, what the option ``test`` of features names, and ``all`` for
+    captions in no split.
+    """
+    equal = _equal(equal_captions)
+    if fold is None:
+        found = _found(source, kind, skip_bad, options)
+    else:
+        found = load(source, kind=kind, skip_bad=skip_bad, fold=fold, **options)
+    if isinstance(found, RetrievalData):
+        found = {split.name: (lambda split=split: split) for split in found.splits()}
+    return {name: (lambda get=get: replace(get(), equal=equal)) for name, get in found.items()}
+
+
+def load_split(source: Any, name: str, **options: Any) -> Split:
+    """One split of a data set of `load_splits`; a DataError says which there are."""
+    splits = load_splits(source, **options)
+    if name not in splits:
+        raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")
+    return splits[name]()
+
+
+def _found(
+    source: Any, kind: str | None, skip_bad: bool, options: Mapping[str, Any]
+) -> RetrievalData | Mapping[str, Callable[[], Split]]:
     dataset, options = _checked(source, kind, options)
     return dataset.load(source, skip_bad=skip_bad, **options)
 
 
-def load_split(
-    source: str | Path, name: str, *, kind: str | None = None, skip_bad: bool = False, **options: Any
-) -> Split:
-    """One split of a data set of `load`; of features computed beforehand the others may be missing, and are
-    not read.
-
-    It is ``train``, ``dev``, ``test`` or ``testall``, or what the option ``test`` of features names.
-    """
-    dataset, options = _checked(source, kind, options)
-    if dataset.splits is not None:
-        splits = dataset.splits(source, skip_bad=skip_bad, **options)
-    else:
-        data = dataset.load(source, skip_bad=skip_bad, **options)
-        splits = {split.name: (lambda split=split: split) for split in data.splits()}
-    if name not in splits:
-        raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")
-    return splits[name]()
+def _equal(given: Any) -> Equal:
+    try:
+        return read_value(Equal, given, "data: equal_captions")  # pyright: ignore[reportArgumentType]
+    except ValueError as problem:
+        raise DataError(str(problem)) from problem
 
 
 def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
@@ -105,11 +157,14 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
     if _is_same(source, data.get("name")):
         return {**data, "name": str(source)}
     try:
-        known = DATASETS[_kind(source)].options
+        known = DATASETS[kind_of(source)].options
     except DataError:
         known = ()
     places = {place for dataset in DATASETS.values() for place in dataset.places}
-    return {"name": str(source), **{name: data[name] for name in data if name in known and name not in places}}
+    if isinstance(data.get("split"), Mapping) and any(isinstance(file, str) for file in data["split"].values()):
+        places.add("split")  # lists of images
+    kept = [name for name in data if name in (*known, "equal_captions") and name not in places]
+    return {"name": str(source), **{name: data[name] for name in kept}}
 
 
 def _is_same(source: str | Path, other: Any) -> bool:
@@ -122,9 +177,9 @@ def _is_name(source: str) -> bool:
     return source in DATASETS and not DATASETS[source].suffixes
 
 
-def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
+def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
     """The kind of a data set, and its checked options."""
-    chosen = _kind(source) if kind is None else kind
+    chosen = kind_of(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
     dataset = DATASETS[chosen]
@@ -134,7 +189,10 @@ def _checked(source: str | Path, kind: str | None, options: Mapping[str, Any]) -
         raise DataError(str(problem)) from problem
 
 
-def _kind(source: str | Path) -> str:
+def kind_of(source: Any) -> str:
+    """The name in `DATASETS` of the kind that a source is of; a DataError where there is none."""
+    if not isinstance(source, str | Path):
+        return CAPTIONS
     path = Path(source)
     if _is_name(str(source)):
         return str(source)
@@ -144,14 +202,12 @@ def _kind(source: str | Path) -> str:
     for name, dataset in DATASETS.items():
         if dataset.is_at(path):
             return name
-    suffixes = [f"*{suffix}" for dataset in DATASETS.values() for suffix in dataset.suffixes if suffix != FOLDER]
-    raise DataError(f"data: got the file {path} but expected one called {', '.join(suffixes)}; or a kind")
+    return CAPTIONS
 
 
 DATASETS: dict[str, DataSet] = {
     "scenes": DataSet(load_scenes),
-    "precomp": DataSet(load_precomp, (FOLDER,), ("test",), precomp_splits),
-    "karpathy": DataSet(load_karpathy, (".json",), ("images",)),
-    "table": DataSet(load_table, SUFFIXES, ("images", "dev", "test")),
+    CAPTIONS: DataSet(caption_splits, (".json", ".csv", ".parquet"), ("images", "dev", "test"), is_saved_dataset),
+    "precomp": DataSet(precomp_splits, (FOLDER,), ("test",)),
 }
-"""Every kind of data set by its name; the first whose suffix a path has reads it."""
+"""Every kind of data set by its name; the first that a path is of reads it, and captions any other file."""

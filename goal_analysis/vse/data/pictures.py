@@ -1,13 +1,17 @@
-"""Photographs in files: decoded when a batch asks for them, and cut to one size."""
+"""Images in files or columns: decoded when a batch asks for them; pictures are cut to one size."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import io
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,57 +20,153 @@ from jaxtyping import Float32
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from goal_analysis.vse.data.split import HASHED_WHOLE, SAMPLED_ROWS, BadRow, Images, Rows, digest, is_text, spread
+from goal_analysis.vse.data.split import (
+    HASHED_WHOLE,
+    SAMPLED_ROWS,
+    BadRow,
+    Images,
+    Rows,
+    digest,
+    is_text,
+    spread,
+)
 
 SIZE = 224  # the side of a picture in pixels, by default
+ARRAYS = (".npy", ".npz")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # looked for where a name has no ending
+KEYS = ("feat", "features", "x")  # what an array of features is called among others of a file
 Side = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
-class PictureFiles(Images):
-    """Photographs in a folder; this object is but the way to them, so it can be sent to the workers of a loader.
-
-    The shorter side of each is scaled to ``size``, and the square in its middle is cut. ``sources`` say the file and
-    the row there that named each, for messages; by default the folder and the row here.
-    """
+class Files(Sequence[Path]):
+    """Files in a folder."""
 
     folder: str
     names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: Any) -> Any:
+        return Path(self.folder) / self.names[row]
+
+
+@dataclass(frozen=True)
+class Chosen(Sequence[Any]):
+    """Values of other sequences."""
+
+    values: tuple[tuple[Sequence[Any], int], ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: Any) -> Any:
+        values, place = self.values[row]
+        return values[place]
+
+
+@dataclass(frozen=True)
+class StoredImages(Images):
+    """Pictures or arrays of features, each decoded when it is asked for.
+
+    ``values`` are paths, the bytes of pictures, such a pair as ``{"bytes", "path"}``, or arrays; this object is but the
+    way to them, so it can be sent to the workers of a loader. The shorter side of a picture is scaled to ``size``, and
+    the square in its middle is cut. Arrays are in files ``.npy``, or ``.npz`` with one array or one called as in
+    `KEYS`, and all of one shape. ``sources`` say the file and the row that named each, for messages.
+    """
+
+    values: Sequence[Any]
     size: int = SIZE
     sources: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(images, 3, size, size)``."""
-        return (len(self.names), 3, self.size, self.size)
+        """``(images, 3, size, size)``, ``(images, dim)`` or ``(images, regions, dim)``, as the first that is fine."""
+        return (len(self.values), *self._shape)
 
-    def batch(self, rows: Rows) -> Float32[Tensor, "batch 3 height width"]:
-        """These pictures, from 0 to 1; see `Images`."""
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        for row in range(len(self.values)):
+            with suppress(BadRow):
+                return self._shape_of(self._value(row))
+        return (3, self.size, self.size)
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
+        """These images; pictures from 0 to 1; see `Images`."""
         found = torch.empty(len(rows), *self.shape[1:], dtype=torch.float32)
         for k, row in enumerate(np.asarray(rows).tolist()):
             found[k] = self.read(row)
         return found
 
-    def read(self, row: int) -> Float32[Tensor, "3 size size"]:
-        """A picture; one that cannot be decoded is a `BadRow`."""
-        name = self.names[row]
+    def read(self, row: int) -> Float32[Tensor, "..."]:
+        """An image; one that cannot be decoded, or has another shape than the first, is a `BadRow`."""
+        value = self._value(row)
+        if self._shape_of(value) != self._shape:
+            given = f"{self._where(row)}: got an array of shape {self._shape_of(value)}"
+            raise BadRow(f"{given} but expected {self._shape}, as the first has")
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else picture(self.open(row), self.size)
+
+    def open(self, row: int) -> Image.Image:
+        """A picture as it is, in RGB; one that cannot be decoded is a `BadRow`."""
+        value = self._value(row)
         try:
-            with Image.open(Path(self.folder) / name) as image:
-                return picture(image, self.size)
+            with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
+                return _rgb(image)
         except MemoryError:
             raise
         except Exception as error:  # a damaged file fails in whatever way its decoder does
-            where = self.sources[row] if self.sources else f"{self.folder}: row {row}"
-            given = f"{where}: got {name}, which cannot be decoded ({error})"
-            raise BadRow(f"{given}, but expected a picture") from error
+            raise self._fault(row, error, "a picture") from error
 
     def fingerprint(self) -> str:
-        """A hash of names, size and content; of many files, of some at even distances with the first and last."""
-        paths = [Path(self.folder) / name for name in self.names]
-        sizes = [path.stat().st_size if is_file(path) else -1 for path in paths]
-        rows = np.arange(len(self)) if sum(sizes) <= HASHED_WHOLE else spread(len(self), SAMPLED_ROWS)
-        content = [hashlib.sha256(paths[row].read_bytes()).digest() if sizes[row] >= 0 else b"" for row in rows]
-        return digest(str(self.shape), "\n".join(self.names), str(sizes), *content)
+        """A hash of names, size and content; of many, of some at even distances with the first and last."""
+        files = self.values if isinstance(self.values, Files) else Files("", ())
+        sizes = [path.stat().st_size if is_file(path) else -1 for path in files]
+        whole = sum(sizes) <= HASHED_WHOLE if files else len(self) <= SAMPLED_ROWS
+        rows = range(len(self)) if whole else spread(len(self), SAMPLED_ROWS).tolist()
+        return digest(str(self.shape), "\n".join(files.names), str(sizes), *map(self._content, rows))
+
+    def _content(self, row: int) -> bytes:
+        value = self.values[row] if isinstance(self.values, Files) else self._value(row)
+        if isinstance(value, Path):
+            return hashlib.sha256(value.read_bytes()).digest() if is_file(value) else b""
+        return hashlib.sha256(value if isinstance(value, bytes) else value.tobytes()).digest()
+
+    def _where(self, row: int) -> str:
+        return self.sources[row] if self.sources else f"{getattr(self.values, 'folder', 'images')}: row {row}"
+
+    def _fault(self, row: int, error: object, expected: str) -> BadRow:
+        what = self.values.names[row] if isinstance(self.values, Files) else "an image"
+        return BadRow(f"{self._where(row)}: got {what}, which cannot be decoded ({error}), but expected {expected}")
+
+    def _shape_of(self, value: Any) -> tuple[int, ...]:
+        return value.shape if isinstance(value, np.ndarray) else (3, self.size, self.size)
+
+    def _value(self, row: int) -> Any:
+        """The path or the bytes of a picture, or an array."""
+        value = self.values[row]
+        if isinstance(value, Mapping):
+            value = value.get("bytes") or Path(str(value.get("path")))
+        if isinstance(value, bytes) or (isinstance(value, Path) and value.suffix not in ARRAYS):
+            return value
+        try:
+            found = _array(value) if isinstance(value, Path) else np.asarray(value, np.float32)
+            if found.dtype.kind != "f" or found.ndim not in (1, 2) or not np.isfinite(found).all():
+                raise ValueError(f"{found.dtype} of shape {found.shape}, all finite: {np.isfinite(found).all()}")
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise self._fault(row, error, "finite floating numbers of shape (dim,) or (regions, dim)") from error
+        return found.astype(np.float32)
+
+
+def _array(path: Path) -> np.ndarray:
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return found
+    with found:
+        names = [name for name in KEYS if name in found.files][:1] or found.files
+        if len(names) != 1:
+            raise ValueError(f"arrays {', '.join(found.files)}, none of them called {' or '.join(KEYS)}")
+        return found[names[0]]
 
 
 def find_undecodable(read: Callable[[int], Tensor], rows: Sequence[int]) -> dict[int, BadRow]:

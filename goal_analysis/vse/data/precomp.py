@@ -31,7 +31,7 @@ from goal_analysis.vse.data.split import (
     BadRow,
     ChosenImages,
     DataError,
-    RetrievalData,
+    Limit,
     Rows,
     Split,
     check_finite,
@@ -44,6 +44,7 @@ from goal_analysis.vse.data.split import (
 )
 
 PIECE = 1 << 24  # bytes
+LAYOUT = "features in the layout of VSE++"
 
 
 @dataclass(frozen=True)
@@ -153,49 +154,51 @@ COMPARED = 20
 SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
 
 
-def load_precomp(source: str | Path, *, skip_bad: bool = False, test: str | None = None) -> RetrievalData:
-    """Open the splits of a folder; nothing but captions is loaded.
-
-    ``skip_bad`` leaves out, with a `DataWarning` that counts them, captions that are empty or not in UTF-8, images with
-    numbers that are not finite, and images that a cut-off file lacks; all features are then read once. ``test`` is the
-    split to measure on; by default ``testall`` if there is one, else ``test`` if there is one.
-    """
-    folder = Path(source)
-    if test is None:
-        test = next((name for name in ("testall", "test") if name in precomp_splits(folder)), None)
-    last = None if test is None else load_split(folder, test, skip_bad)
-    return RetrievalData(folder.name, load_split(folder, "train", skip_bad), load_split(folder, "dev", skip_bad), last)
-
-
 def precomp_splits(
-    source: str | Path, *, skip_bad: bool = False, test: str | None = None
+    source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit | None = None
 ) -> dict[str, Callable[[], Split]]:
-    """The splits of which a folder has the images, each as a function that loads it alone; see `load_precomp`."""
+    """The splits of which a folder has the images, each as a function that opens it; nothing but captions is loaded.
+
+    ``skip_bad`` leaves out, with a `DataWarning` that counts them, captions that are empty, not in UTF-8 or longer than
+    ``longest`` allows, images with numbers that are not finite, and images that a cut-off file lacks; all features are
+    then read once. ``test`` is the split to measure on; by default ``testall`` if there is one, else ``test``.
+    """
     folder, names = Path(source), SPLITS if test is None or test in SPLITS else (*SPLITS, test)
-    there = [name for name in names if (folder / f"{name}_ims.npy").exists()]
-    return {name: partial(load_split, folder, name, skip_bad) for name in there}
+    there = [name for name in names if name == test or (folder / f"{name}_ims.npy").exists()]
+    return {name: partial(load_split, folder, name, skip_bad, longest) for name in there}
 
 
-def load_split(folder: Path, name: str, skip_bad: bool = False) -> Split:
-    """One split of a folder; see `load_precomp`."""
+def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit | None = None) -> Split:
+    """One split of a folder; see `precomp_splits`."""
     path, text = folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"
     features, promised = open_features(path)
     captions = read_lines(text)
     ids = _ids(folder / f"{name}_ids.txt", promised, len(captions))
-    if len(captions) not in (promised, FIVE * promised):
-        expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
-        raise DataError(f"{text}: got {len(captions)} captions but expected {expected}")
     faults = _image_faults(features, promised, skip_bad)
-    image_of = np.arange(len(captions)) // (len(captions) // promised)
+    rows = np.arange(promised)
+    by_caption = len(captions) != promised and ids is not None and len(ids) == len(captions)
+    runs = np.cumsum([k > 0 and ids[k] != ids[k - 1] for k in range(len(ids))]) if by_caption and ids else np.array([0])
+    if by_caption and int(runs[-1]) + 1 == promised:  # any number of captions an image, which its number stands beside
+        image_of, ids = runs, [ids[k] for k in np.flatnonzero(np.diff(runs, prepend=-1))] if ids else ids
+    elif len(captions) not in (promised, FIVE * promised):
+        expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
+        others = f", or as many as {name}_ids.txt has numbers, the same for captions of one image"
+        raise DataError(f"{text}: got {len(captions)} captions but expected {expected}{others}")
+    else:
+        image_of = np.arange(len(captions)) // (len(captions) // promised)
     if ids is not None and len(ids) == promised and len(captions) != promised:
         _check_each_once(ids, folder / f"{name}_ids.txt")
-    rows = np.arange(promised)
     if len(captions) == promised and _stand_five_times(features, promised, ids, faults):
         rows, image_of = rows[::FIVE], image_of // FIVE
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
     images = features if len(rows) == len(features) else ChosenImages(features, rows)
     where = [f"{text}: row {row}" for row in range(len(captions))]
-    return make_split(name, images, captions, image_of, where, faults, skip_bad)
+    names = [ids[row] for row in rows] if ids is not None and len(ids) == promised else [str(row) for row in rows]
+    keys = [
+        f"{names[image]}#{k - first}"
+        for k, (image, first) in enumerate(zip(image_of, np.searchsorted(image_of, image_of), strict=True))
+    ]
+    return make_split(name, images, captions, image_of, where, faults, skip_bad, (names, keys, LAYOUT), longest)
 
 
 def _image_faults(features: FeatureFile, promised: int, skip_bad: bool) -> dict[int, BadRow]:

@@ -1,144 +1,301 @@
-"""Data sets that come as rows, each with the path of an image and captions of it; Karpathy's layout is one."""
+"""Data sets that come as rows, each with an image and captions of it, in any of the layouts in `LAYOUTS`.
+
+Rows with the same image are captions of it, as many as there are. The image is a path, an array in a file of its own,
+or in a column. Splits are said by the rows, by files of their own or by lists of images, or drawn.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 
-from goal_analysis.vse.data.pictures import SIZE, PictureFiles, Side, find_undecodable, is_file, path_inside
-from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, RetrievalData, Split, make_split, read_bytes
+from goal_analysis.declarations import read_value
+from goal_analysis.vse.data.layouts import Column, Columns, Entry, is_dataset, read_content, recognised
+from goal_analysis.vse.data.pictures import (
+    ARRAYS,
+    PICTURES,
+    SIZE,
+    Chosen,
+    Files,
+    Side,
+    StoredImages,
+    find_undecodable,
+    is_file,
+    path_inside,
+)
+from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
+
+SPLITS = {"train": "train", "restval": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
+ALL = "all"  # the split of rows that are in none
+TRIED = 20  # rows whose images are looked for, to find the folder
+SAVED = ("dataset_dict.json", "dataset_info.json")  # what the folder of a dataset of Hugging Face has
+
+Share = float | int | str | None
 
 
 @dataclass(frozen=True)
-class Row:
-    """An image with a caption of it, and the file and the row that have both."""
+class Splits:
+    """Files that list images, one name a line; or shares of the images that the seed draws, up to 1.0, or whole numbers
+    of them. Train has the rest, unless a file lists it.
+    """
+
+    train: str | None = None
+    dev: Share = None
+    test: Share = None
+    seed: Annotated[int, Ge(0)] = 0
+
+    def __post_init__(self) -> None:
+        for name in ("dev", "test"):
+            share = getattr(self, name)
+            if not isinstance(share, str | None) and not 0 < share <= (1 if isinstance(share, float) else np.inf):
+                expected = "a share up to 1.0, a whole number of images, or a file that lists them"
+                raise ValueError(f"{name}: got {share!r} but expected {expected}")
+
+
+class Row(NamedTuple):
+    """An image with a caption of it, the id of the caption or an empty text, the file and the row that have both, and
+    the folder of the image or the column that has it.
+    """
 
     split: str
     image: str
     caption: str
+    key: str
     where: str
+    folder: str
+    held: tuple[Sequence[Any], int] | None
 
 
-def read_rows(
-    source: Path,
-    entries: Iterable[tuple[int, Any]],
-    read: Callable[[Any], Iterator[tuple[str, str, str]]],
-    skip_bad: bool,
-) -> tuple[list[Row], list[BadRow]]:
-    """The rows that the numbered entries of a file make, and what is wrong with entries that were left out.
+def is_saved_dataset(path: Path) -> bool:
+    """Whether a folder is one that ``save_to_disk`` of a dataset of Hugging Face wrote."""
+    return any((path / name).is_file() for name in SAVED)
 
-    ``read`` gives splits, images and captions of an entry, or raises a `BadRow`; an entry may be one. With
-    ``skip_bad`` such entries are left out, with a `DataWarning` that counts them, unless all are bad. Other DataErrors
-    are always raised.
+
+def caption_splits(
+    source: Any,
+    *,
+    skip_bad: bool = False,
+    dev: str | Path | None = None,
+    test: str | Path | None = None,
+    images: str | Path | None = None,
+    image: str | None = None,
+    caption: str | Sequence[str] = (),
+    split: str | Mapping[str, Any] | None = None,
+    size: Side = SIZE,
+    decode: bool = True,
+    longest: Limit | None = None,
+) -> dict[str, Callable[[], Split]]:
+    """Read the captions of a file, or of a folder or `Dataset` of Hugging Face's; images are read when they are needed.
+
+    The splits there are, and `ALL` of rows in none, are functions that make each. The folder ``images`` has pictures,
+    which are cut to ``size``, or arrays, one an image; by default it is the one of the file, or one beside it that has
+    the first image. ``image``, ``caption`` and ``split`` are columns, which are else found by kind and name. ``split``
+    may be a table of `Splits` instead, and ``dev`` and ``test`` files of their own.
+
+    ``skip_bad`` leaves out, with a `DataWarning` that counts them, rows that are none, unknown splits, images that are
+    missing or cannot be decoded, each being decoded for that unless ``decode`` is false, and captions that are empty,
+    not in UTF-8 or longer than ``longest`` allows.
     """
+    path = Path(source) if isinstance(source, str | Path) else Path("dataset")
+    table = None if isinstance(split, str | None) else read_value(Splits, split, f"{path}: split")
+    named = [caption] if isinstance(caption, str) else caption
+    columns = Columns(image, named, split if isinstance(split, str) else None)
+    if dev is None and test is not None:
+        raise DataError(f"{path}: got a file for test without one for dev but expected both, or a split column")
+    files = {"" if dev is None else "train": path, "dev": dev, "test": test}
     rows: list[Row] = []
-    faults: list[BadRow] = []
-    left = 0
-    for number, entry in entries:
-        where = f"{source}: row {number}"
-        try:
-            if isinstance(entry, BadRow):
-                raise entry
-            rows += [Row(*found, where) for found in read(entry)]
-            left += 1
-        except DataError as problem:
-            located = type(problem)(f"{where}: {problem}")
-            if not skip_bad or not isinstance(located, BadRow):
-                raise located from problem
-            faults.append(located)
-    if faults and not left:
-        raise faults[0]
-    if faults:
-        said = f"{source}: left out {len(faults)} of {len(faults) + left} rows; the first: {faults[0]}"
-        warnings.warn(said, DataWarning, stacklevel=2)
-    return rows, faults
-
-
-def data_of_rows(
-    name: str, folder: Path, rows: Iterable[Row], faults: Sequence[BadRow], size: int, skip_bad: bool
-) -> RetrievalData:
-    """The data set of these rows; those with one path are captions of one image, wherever they stand.
-
-    ``skip_bad`` leaves out bad rows, and images without a file or that cannot be decoded: all are, once, for that. An
-    image in two splits, or no rows of train or dev, is a DataError.
-    """
-    by_split: dict[str, dict[str, list[Row]]] = {}
-    seen: dict[str, str] = {}
+    titles: dict[str, None] = {}
+    for name, file in files.items():
+        if file is None:
+            continue
+        of = beside(path, file)
+        content = read_content(of) if isinstance(source, str | Path) else source
+        parts = content if isinstance(content, Mapping) and all(map(is_dataset, content.values())) else {"": content}
+        for own, part in parts.items():
+            known = name or ("" if "split" in getattr(part, "features", ()) else SPLITS.get(str(own), str(own)))
+            title, found = _read(f"{of}: {own}" if own else str(of), of, known, part, columns, images, skip_bad)
+            titles[title], rows = None, rows + found
+    if table is not None:
+        rows = _assigned(rows, table, path, skip_bad)
+    by_split: dict[str, dict[tuple[str, str], list[Row]]] = {}
+    seen: dict[tuple[str, str], str] = {}
     for row in rows:
-        if seen.setdefault(row.image, row.split) != row.split:
-            given = f"got {row.image} in {row.split} and {seen[row.image]}"
+        one = (row.folder, row.image)
+        if seen.setdefault(one, row.split) != row.split:
+            given = f"got {row.image} in {row.split} and {seen[one]}"
             raise DataError(f"{row.where}: {given} but expected one split")
-        by_split.setdefault(row.split, {}).setdefault(row.image, []).append(row)
-    if not {"train", "dev"} <= by_split.keys():
-        there = ", ".join(by_split) or "nothing"
-        first = f"; the first fault: {faults[0]}" if faults else ""
-        raise DataError(f"{name}: got rows of {there} but expected some of train and of dev{first}")
-    splits = {split: _split(split, folder, found, size, skip_bad) for split, found in by_split.items()}
-    return RetrievalData(name, splits["train"], splits["dev"], splits.get("test"))
-
-
-def _split(name: str, folder: Path, by_image: dict[str, list[Row]], size: int, skip_bad: bool) -> Split:
-    rows = [row for found in by_image.values() for row in found]
-    firsts = [found[0] for found in by_image.values()]
-    image_faults = {
-        k: BadRow(f"{row.where}: got {row.image} but expected a file in {folder}")
-        for k, row in enumerate(firsts)
-        if not is_file(folder / row.image)
+        by_split.setdefault(row.split, {}).setdefault(one, []).append(row)
+    layout = ", ".join(titles)
+    return {
+        name: partial(_split, name, [*by_image.values()], layout, size, skip_bad, decode, longest)
+        for name, by_image in by_split.items()
     }
-    images = PictureFiles(str(folder), tuple(by_image), size, tuple(row.where for row in firsts))
-    if skip_bad:
-        image_faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in image_faults])
+
+
+def beside(path: Path, file: str | Path) -> Path:
+    """A file by its path, or else by its path from the folder that another is in."""
+    return Path(file) if Path(file).exists() or not (path.parent / file).exists() else path.parent / file
+
+
+def _split(
+    name: str,
+    by_image: Sequence[Sequence[Row]],
+    layout: str,
+    size: int,
+    skip_bad: bool,
+    decode: bool,
+    longest: Limit | None,
+) -> Split:
+    rows, firsts = [row for found in by_image for row in found], [found[0] for found in by_image]
+    where, faults = tuple(row.where for row in firsts), {}
+    held = tuple(row.held for row in firsts if row.held is not None)
+    values: Sequence[Any] = Chosen(held)
+    if not held:
+        folder = os.path.commonpath([os.path.abspath(row.folder) for row in firsts])
+        values = Files(folder, tuple(Path(os.path.relpath(row.folder, folder), row.image).as_posix() for row in firsts))
+        for k in (k for k, file in enumerate(values) if not is_file(file)):
+            faults[k] = BadRow(f"{where[k]}: got {firsts[k].image} but expected a file in {firsts[k].folder}")
+    images = StoredImages(values, size, where)
+    if skip_bad and decode:
+        faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
     captions = [" ".join(row.caption.split()) for row in rows]
-    image_of = np.repeat(np.arange(len(firsts)), [len(found) for found in by_image.values()])
-    return make_split(name, images, captions, image_of, [row.where for row in rows], image_faults, skip_bad)
+    image_of = np.repeat(np.arange(len(firsts)), [len(found) for found in by_image])
+    keys = [row.key or f"{row.image}#{k}" for found in by_image for k, row in enumerate(found)]
+    named = ([row.image for row in firsts], keys, layout)
+    return make_split(name, images, captions, image_of, [row.where for row in rows], faults, skip_bad, named, longest)
 
 
-SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+def _read(
+    where: str, file: Path, own: str, content: Any, columns: Columns, images: str | Path | None, skip_bad: bool
+) -> tuple[str, list[Row]]:
+    """What a content is read as, and its rows.
 
-
-def load_karpathy(
-    source: str | Path, *, skip_bad: bool = False, images: str | Path | None = None, size: Side = SIZE
-) -> RetrievalData:
-    """Read the captions in a JSON file; the photographs in the folder ``images`` are decoded when they are needed,
-    ``size`` wide.
-
-    ``skip_bad`` leaves out, with a `DataWarning` that counts them, images of an unknown split or with a path that leads
-    out of the folder, those without a path, a file or a caption or that cannot be decoded, and captions that are empty
-    or not in UTF-8; each image is decoded once for that.
+    With ``skip_bad`` bad rows are left out, with a `DataWarning` that counts them, unless all are bad.
     """
-    path = Path(source)
-    folder = path.parent if images is None else Path(images)
+    layout = recognised(where, content)
+    title, rows, faults = layout.title, [], []
     try:
-        found = json.loads(read_bytes(path).decode("utf-8-sig", errors="surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: got a file that is no JSON: {error}") from error
-    entries = found.get("images") if isinstance(found, dict) else None
-    if not isinstance(entries, list):
-        raise DataError(f'{path}: got JSON without a list "images" but expected Karpathy\'s layout')
-    rows, faults = read_rows(path, enumerate(entries), lambda entry: _rows(folder, entry), skip_bad)
-    return data_of_rows(path.stem, folder, rows, faults, size, skip_bad)
+        if layout.kinds is not None:
+            columns = columns.among(layout.kinds(content))
+            title = f"{title} of {', '.join(filter(None, (columns.image, *columns.captions, columns.split)))}"
+        column = Column(content, columns.image or "") if not columns.has_paths else None
+        entries = list(layout.entries(content, columns))
+        fine = [entry for _, entry in entries if isinstance(entry, Entry)]
+        folder, files = (
+            (Path(where), {}) if column else _places(file.parent, beside(file, images) if images else None, fine)
+        )
+        for number, entry in entries:
+            at = f"{where}: row {number}"
+            try:
+                if isinstance(entry, BadRow):
+                    raise entry
+                image = entry.number or f"row {number}"
+                if column is None:
+                    image = files.get(entry.image) or path_inside(folder, entry.image)
+                split = own or (ALL if entry.split is None else SPLITS.get(entry.split))
+                if split is None:
+                    raise BadRow(f"got the split {entry.split!r} but expected one of {', '.join(SPLITS)}")
+                held = None if column is None else (column, number)
+                rows += [Row(split, image, text, key, at, str(folder), held) for key, text in entry.captions]
+            except BadRow as problem:
+                faults.append(BadRow(f"{at}: {problem}"))
+                if not skip_bad:
+                    raise faults[0] from problem
+        if faults and not rows:
+            raise faults[0]
+    except DataError as problem:
+        said = str(problem) if str(problem).startswith(where) else f"{where}: {problem}"
+        raise type(problem)(f"{said} (read as {title})") from problem
+    _warn(f"{where}: left out {len(faults)} of {len(entries)} rows", faults)
+    return title, rows
 
 
-def _rows(folder: Path, entry: object) -> Iterator[tuple[str, str, str]]:
-    if not isinstance(entry, dict):
-        raise DataError(f"image: got {entry!r} but expected an object")
-    split, name, place = entry.get("split"), entry.get("filename"), entry.get("filepath", "")
-    sentences = entry.get("sentences")
-    if not isinstance(split, str) or split not in SPLITS:
-        raise BadRow(f"split: got {split!r} but expected one of {', '.join(SPLITS)}")
-    if not isinstance(name, str) or not isinstance(place, str):
-        raise DataError(f"filename: got {name if isinstance(place, str) else place!r} but expected a path in text")
-    if not isinstance(sentences, list) or not sentences:
-        kind = BadRow if sentences == [] else DataError
-        raise kind(f"sentences: got {sentences!r} but expected a list of captions")
-    image = path_inside(folder, f"{place}/{name}" if place and name else name)
-    for sentence in sentences:
-        if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
-            raise DataError(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
-        yield SPLITS[split], image, sentence["raw"]
+def _warn(said: str, faults: Sequence[BadRow]) -> None:
+    if faults:
+        warnings.warn(DataWarning(f"{said}; the first: {faults[0]}", faults), stacklevel=3)
+
+
+def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[Path, Mapping[str, str]]:
+    """The folder that the images are in, and the files of those images that go there by another name."""
+    some, home = entries[:TRIED], images or home
+    inner = [home, *_folders(home)]
+    for folder in (*inner, *(() if images else _folders(home.absolute().parent))):
+        if any(_is_there(folder, entry.image) for entry in some):
+            return folder, {}
+    for folder in inner:
+        files = {path.stem: path.name for path in _inside(folder) if path.suffix.lower() in (*ARRAYS, *PICTURES)}
+        found = {}
+        for entry in entries:
+            names = (Path(entry.image).name, Path(entry.image).stem, entry.number, f"{entry.number:0>12}")
+            found |= {entry.image: next(files[name] for name in names if name in files)} if files.keys() & names else {}
+        if any(entry.image in found for entry in some):
+            return folder, found
+    return home, {}
+
+
+def _is_there(folder: Path, image: str) -> bool:
+    try:
+        return is_file(folder / path_inside(folder, image))
+    except BadRow:
+        return False
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _inside(folder) if path.is_dir()]
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
+    """The rows in the splits that are listed or drawn, without those of images in none.
+
+    Images are drawn from those in train and in no split; where all of train is listed, what is left is in none.
+    """
+    rows, faults = list(rows), []
+    images = sorted({row.image for row in rows})
+    names = {known: name for name in images for known in (Path(name).stem, Path(name).name, name)}
+    of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}
+    theirs = set(of.values())
+    listed: dict[str, str] = {}
+    shares = {name: getattr(splits, name) for name in ("train", "dev", "test")}
+    for split, file in shares.items():
+        lines = read_lines(beside(path, file)) if isinstance(file, str) else []
+        for number, line in enumerate(lines):
+            where = f"{beside(path, file)}: row {number}"
+            image = next((names[known] for known in (line, Path(line).name, Path(line).stem) if known in names), None)
+            if image is None and line:
+                faults.append(BadRow(f"{where}: got {line[:100]!r} but expected an image of {path}"))
+            elif image is not None and listed.setdefault(image, split) != split:
+                raise DataError(f"{where}: got {line} for {split} and for {listed[image]} but expected one split")
+    if faults and not skip_bad:
+        raise faults[0]
+    _warn(f"{path}: left out {len(faults)} names of lists", faults)
+    of |= listed
+    free = np.random.default_rng(splits.seed).permutation([name for name in images if name not in of]).tolist()
+    total = len(free)
+    for split, share in shares.items():
+        if isinstance(share, str | None):
+            continue
+        count = max(1, round(share * total)) if isinstance(share, float) else share
+        if count > len(free) or split in theirs:
+            expected = (
+                "nothing, for there are rows of it" if split in theirs else f"up to {len(free)} of {total} images"
+            )
+            raise DataError(f"{path}: split: {split}: got {share} but expected {expected}")
+        of |= dict.fromkeys(free[:count], split)
+        free = free[count:]
+    of |= dict.fromkeys(free if splits.train is None else (), "train")
+    return [row._replace(split=of[row.image]) for row in rows if row.image in of]

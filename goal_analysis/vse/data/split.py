@@ -6,18 +6,23 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
+
+from goal_analysis.vse.data.answers import Answers, Equal
 
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
 HASHED_WHOLE = 1 << 26  # up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
+FOLDS = 5  # of the training split, each of which may be dev in place of the data set's own
 
 
 class DataError(ValueError):
@@ -29,7 +34,29 @@ class BadRow(DataError):
 
 
 class DataWarning(UserWarning):
-    """Data of which a part was left out; the message counts it."""
+    """Data of which a part was left out or cut; the message counts it, and ``faults`` say what was wrong with each."""
+
+    def __init__(self, said: str, faults: Sequence[Exception] = ()) -> None:
+        super().__init__(said)
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long a caption may be, in words, in characters or both; a longer one is cut, or refused as a `BadRow`."""
+
+    words: Annotated[int, Ge(1)] | None = None
+    characters: Annotated[int, Ge(1)] | None = None
+    over: Literal["cut", "refuse"] = "cut"
+
+    def cut(self, caption: str) -> str:
+        """The caption as far as the limit allows.
+
+        >>> Limit(words=3, characters=8).cut("a dog runs along the beach")
+        'a dog ru'
+        """
+        words = caption if self.words is None else " ".join(caption.split()[: self.words])
+        return words[: self.characters].rstrip()
 
 
 @runtime_checkable
@@ -199,14 +226,21 @@ def statistics(images: Images, most: int = 20_000) -> tuple[Float32[Tensor, " fe
 class Split:
     """Images with their captions, none of them empty, in the order of the images.
 
-    ``image_of`` is the row of the image that each caption describes, never decreasing. A DataError names the first row
-    that does not fit.
+    ``image_of`` is the row of the image that each caption describes, never decreasing. ``names`` of the images and
+    ``keys`` of the captions are what the data call them, where they do; ``layout`` is what they were read as. ``equal``
+    says what a caption is to an image of which another caption has the same words, see `Answers`, and ``judged`` are
+    other right pairs by their names and keys. A DataError names the first row that does not fit.
     """
 
     name: str
     images: Images
     captions: tuple[str, ...]
     image_of: Int64[np.ndarray, " captions"]
+    names: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    layout: str = ""
+    equal: Equal = "negatives"
+    judged: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.captions) != len(self.image_of):
@@ -243,9 +277,22 @@ class Split:
         last = np.searchsorted(self.image_of, rows, side="right")
         if captions is not None:
             last = np.minimum(last, first + captions)
-        kept = tuple(self.captions[i] for a, b in zip(first, last, strict=True) for i in range(a, b))
-        image_of = np.repeat(np.arange(len(rows)), last - first)
-        return Split(self.name, ChosenImages(self.images, rows), kept, image_of)
+        kept = [i for a, b in zip(first, last, strict=True) for i in range(a, b)]
+        return replace(
+            self,
+            images=ChosenImages(self.images, rows),
+            captions=tuple(self.captions[i] for i in kept),
+            image_of=np.repeat(np.arange(len(rows)), last - first),
+            names=tuple(self.names[row] for row in rows) if self.names else (),
+            keys=tuple(self.keys[i] for i in kept) if self.keys else (),
+        )
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Which captions are right for which images."""
+        rows, places = ({name: k for k, name in enumerate(names)} for names in (self.names, self.keys))
+        pairs = [(rows[name], places[key]) for name, key in self.judged if name in rows and key in places]
+        return Answers.of(self.captions, self.image_of, self.equal, np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
 
     def fingerprint(self) -> str:
         """A hash of images and captions."""
@@ -272,6 +319,18 @@ class RetrievalData:
         """Those that are there."""
         return tuple(split for split in (self.train, self.dev, self.test) if split is not None)
 
+    def fold(self, number: int) -> RetrievalData:
+        """The training split alone, in which every fifth image, from this one on, is dev: one of five folds."""
+        rows = np.arange(len(self.train.images))
+        within = rows % FOLDS == number
+        if len(rows) < FOLDS:
+            raise DataError(
+                f"{self.name}: got {len(rows)} images of train but expected {FOLDS} at least for {FOLDS} folds"
+            )
+        return RetrievalData(
+            self.name, self.train.subset(rows[~within]), replace(self.train.subset(rows[within]), name=self.dev.name)
+        )
+
     def fingerprint(self) -> str:
         """A hash of the images and captions of all splits."""
         return digest(*(split.fingerprint() for split in self.splits()))
@@ -285,16 +344,31 @@ def make_split(
     where: Sequence[str],
     image_faults: Mapping[int, BadRow],
     skip_bad: bool,
+    named: tuple[Sequence[str], Sequence[str], str] = ((), (), ""),
+    longest: Limit | None = None,
 ) -> Split:
-    """The split; with ``skip_bad``, what is left of it without the images with faults and the captions that are empty
-    or not in UTF-8, with a `DataWarning` that counts them.
+    """The split; with ``skip_bad``, what is left of it without the images with faults and the captions that are empty,
+    not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
 
-    ``where`` has the file and the row of every caption. Images without captions are left out too. Unless ``skip_bad``,
-    the first fault is raised.
+    ``where`` has the file and the row of every caption, ``named`` the names, the keys and the layout of the split.
+    Images without captions are left out too. Unless ``skip_bad``, the first fault is raised.
     """
     wrong = {k: _wrong_with(caption) for k, caption in enumerate(captions) if not caption or not is_text(caption)}
+    if longest is not None:
+        cut = {k: longest.cut(c) for k, c in enumerate(captions) if k not in wrong and longest.cut(c) != c}
+        sizes = {k: f"a caption of {len(captions[k].split())} words, {len(captions[k])} characters" for k in cut}
+        if longest.over == "refuse":
+            limits = [f"up to {n} {of}" for of in ("words", "characters") if (n := getattr(longest, of)) is not None]
+            wrong |= {k: (size, " and ".join(limits)) for k, size in sizes.items()}
+        elif cut:
+            faults = [BadRow(f"{where[k]}: got {size}, which is cut") for k, size in sizes.items()]
+            said = f"{name}: cut {len(cut)} of {len(captions)} captions; the first: {faults[0]}"
+            warnings.warn(DataWarning(said, faults), stacklevel=2)
+            captions = [cut.get(k, caption) for k, caption in enumerate(captions)]
     faults = [image_faults[row] for row in sorted(image_faults)]
-    faults += [BadRow(f"{where[k]}: got {what} but expected words") for k, what in wrong.items()]
+    faults += [
+        BadRow(f"{where[k]}: got {what} but expected {expected}") for k, (what, expected) in sorted(wrong.items())
+    ]
     if faults and not skip_bad:
         raise faults[0]
     fine = ~np.isin(image_of, list(image_faults))
@@ -305,20 +379,19 @@ def make_split(
     missing = len(images) - len(rows)
     if faults or (missing and skip_bad):
         first = f"; the first: {faults[0]}" if faults else ""
-        warnings.warn(
-            f"{name}: left out {missing} of {len(images)} images and {len(captions) - int(fine.sum())} "
-            f"of {len(captions)} captions{first}",
-            DataWarning,
-            stacklevel=2,
-        )
-    left = tuple(caption for caption, keep in zip(captions, fine, strict=True) if keep)
-    if missing and skip_bad:
-        return Split(name, ChosenImages(images, rows.astype(np.int64)), left, compact.astype(np.int64))
-    return Split(name, images, left, image_of[fine])
+        left = f"{missing} of {len(images)} images and {len(captions) - int(fine.sum())} of {len(captions)} captions"
+        warnings.warn(DataWarning(f"{name}: left out {left}{first}", faults), stacklevel=2)
+    kept = np.flatnonzero(fine).tolist()
+    texts, keys = tuple(captions[k] for k in kept), tuple(named[1][k] for k in kept if named[1])
+    if not (missing and skip_bad):
+        return Split(name, images, texts, image_of[fine], tuple(named[0]), keys, named[2])
+    names = tuple(str(named[0][row]) for row in rows.tolist() if named[0])
+    chosen = ChosenImages(images, rows.astype(np.int64))
+    return Split(name, chosen, texts, compact.astype(np.int64), names, keys, named[2])
 
 
-def _wrong_with(caption: str) -> str:
-    return f"{caption[:40]!r}, which is not in UTF-8," if caption else "an empty caption"
+def _wrong_with(caption: str) -> tuple[str, str]:
+    return (f"{caption[:40]!r}, which is not in UTF-8," if caption else "an empty caption"), "words"
 
 
 def read_lines(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Progress:
     worse_epochs: Count = 0  # since then
     stopped: str = ""  # why the run ended before its last epoch
     zero_steps: Count = 0  # how many steps in a row, up to this one, had no gradient
+    learned: dict[str, float] = field(default_factory=dict)  # parameters of the objective
 
     def after_epoch(self, rsum: float, patience: int) -> Progress:
         """The progress after an epoch with this RSUM on dev; so many epochs without a better one stop the run."""
@@ -74,8 +75,9 @@ class Checkpoint:
             given = f"step {self.progress.step}: got {' '.join(str(problem).split())[:300]}"
             raise CheckpointError(f"{given} but expected the tensors of this model") from problem
 
-    def restore_optimizer(self, optimizer: Any, parameters: list[nn.Parameter]) -> None:
-        """Put the moments into an AdamW of these parameters."""
+    def restore_optimizer(self, optimizer: Any) -> None:
+        """Put the moments into an AdamW of the same groups of parameters."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in self.optimizer.items():
             number, _, key = name.partition(".")
@@ -92,8 +94,8 @@ class Checkpoint:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[Progress, list[str]]:
-    """Put the newest checkpoint that is intact into a model and its optimizer.
+def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -> tuple[Progress, list[str]]:
+    """Put the newest checkpoint that is intact into a model, its optimizer and what the objective learns.
 
     It returns where that stands, the start without any, and what is wrong with newer checkpoints. A CheckpointError
     says that there are checkpoints, but none is intact, or that they are another model's.
@@ -105,7 +107,12 @@ def resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[Progress, li
         return Progress(), []
     try:
         found.restore_model(model)
-        found.restore_optimizer(optimizer, list(model.parameters()))
+        found.restore_optimizer(optimizer)
+        if found.progress.learned.keys() != learned.state_dict().keys():
+            given = f"got {list(found.progress.learned)} of the objective"
+            raise CheckpointError(f"{given} but expected {list(learned.state_dict())}")
+        for name, value in learned.state_dict().items():
+            value.fill_(found.progress.learned[name])
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
     return found.progress, problems

@@ -23,6 +23,7 @@ from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load,
 from goal_analysis.vse.folder.run_folder import (
     CHECKPOINTS,
     LOG,
+    RESULT,
     RUN,
     RunData,
     RunError,
@@ -35,13 +36,14 @@ from goal_analysis.vse.folder.run_folder import (
 )
 from goal_analysis.vse.loop.experiment import Experiment
 from goal_analysis.vse.loop.health import within_memory
+from goal_analysis.vse.loop.optimizer import make_optimizer
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
 
-TOKENIZER, ARCHITECTURE, RESULT = "tokenizer.json", "architecture.json", "result.json"
+TOKENIZER, ARCHITECTURE = "tokenizer.json", "architecture.json"
 PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")  # whose versions are kept
 
 
@@ -56,9 +58,11 @@ class TrainedModel:
     step: int
     shape: tuple[int, ...]
 
-    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+    def load_split(
+        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
+    ) -> Split:
         """A split of the run's data, or of others that are read as those are."""
-        found = self.experiment.load_split(name, data, skip_bad)
+        found = self.experiment.load_split(name, data, skip_bad, equal_captions)
         self.check_images(found.images)
         return found
 
@@ -104,13 +108,14 @@ def run_experiment(
         with name_dead_workers(workers):
             found = statistics(pictures_by_workers(data.train, workers).images)
         model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, found)
+        optimizer = make_optimizer(model, experiment.training)
         if leads:
             if not (folder / RUN).exists():
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         with name_dead_workers(workers):
-            progress = train(experiment, objective, model, tokenizer, data, folder, fabric, report)
+            progress = train(experiment, objective, model, optimizer, tokenizer, data, folder, fabric, report)
         if leads:
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})

@@ -23,6 +23,7 @@ from goal_analysis.files import json_value, remove_unfinished, try_lock, write_w
 from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
+RESULT = "result.json"
 CHECKPOINTS = "checkpoints"
 
 T = TypeVar("T")
@@ -51,8 +52,23 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
     try:
         return build(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
-        said = problem if isinstance(problem, OSError | ValueError) else repr(problem)
+        said = (
+            problem if isinstance(problem, ValueError) else (getattr(problem, "strerror", "") or repr(problem)).lower()
+        )
         raise RunError(f"{path}: got {said} but expected {expected}") from problem
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs, this one or those below it; where there is none, a `RunError`."""
+    found = []
+    for folder, inner, files in os.walk(path):
+        if RUN in files:
+            found.append(Path(folder))
+            inner.clear()
+        inner.sort()
+    if not found:
+        raise RunError(f"{path}: got no {RUN} in it but expected the folder of a run, or one of runs")
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,16 @@ from goal_analysis.vse.models.text import Tokens
 
 
 class Batch(NamedTuple):
-    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives."""
+    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives.
+
+    ``texts`` is the same, or the place of the caption in the split where equal captions match other images.
+    """
 
     images: Tensor
     tokens: Tensor
     lengths: Tensor
     ids: Tensor
+    texts: Tensor
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
@@ -71,4 +75,5 @@ def epoch_batches(
 
 def _batch(split: Split, tokens: Tokens, pairs: np.ndarray) -> Batch:
     rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
-    return Batch(split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows))
+    matched = rows if split.equal == "negatives" else pairs
+    return Batch(split.images.batch(rows), texts.ids, texts.lengths, *map(torch.as_tensor, (rows, matched)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +29,32 @@ if TYPE_CHECKING:  # an experiment is read before torch is loaded
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
 Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
+Rate = Annotated[float | int, Gt(0), Lt(math.inf)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """How the parameters of some names are trained, where that is not as all others are.
+
+    Args:
+        match: a pattern of names such as ``text.model.*``, in which ``*`` stands for any characters. A parameter is in
+            the first group whose pattern it matches; those of the parts of a name are in
+            `goal_analysis.vse.loop.optimizer.parameter_names`.
+        learning_rate: the highest; it rises and falls in time as that of all others does.
+        weight_decay: of AdamW.
+        frozen: whether they stay as they are.
+
+    Raises:
+        ValueError: a value of another type or out of its range; says what is accepted.
+    """
+
+    match: Annotated[str, MinLen(1), Words("a pattern of names, such as text.model.*")]
+    learning_rate: Rate | None = None
+    weight_decay: Amount | None = None
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +71,7 @@ class TrainingOptions:
         image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.
+        groups: parameters that are trained in another way, by their names, see `ParameterGroup`.
         schedule: of the learning rate after its warm-up: ``cosine`` down to 0, ``step`` or ``constant``.
         warm_up_steps: the learning rate rises linearly from 0 over so many steps.
         step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
@@ -71,8 +99,9 @@ class TrainingOptions:
     captions_per_image: Whole = 1
     text_text: Amount = 0.0
     image_image: Amount = 0.0
-    learning_rate: Annotated[float | int, Gt(0), Lt(math.inf)] = 5e-4
+    learning_rate: Rate = 5e-4
     weight_decay: Amount = 1e-4
+    groups: tuple[ParameterGroup, ...] = ()
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warm_up_steps: Count = 0
     step_epochs: Whole = 15
@@ -125,6 +154,7 @@ class Experiment:
         data = Table(self.data, "data")
         data.read("name", Annotated[str, MinLen(1), Words("the name of a data set or a path")])
         data.read("skip_bad", bool, False)
+        data.read("equal_captions", Literal["positives", "masked", "negatives"], "negatives")
         if self.training.chunk and not {"scorer", "reranker"}.isdisjoint(self.model):
             given = f"training: chunk: got {self.training.chunk} beside a model that scores pairs of a whole batch"
             raise ValueError(f"{given} but expected 0: only embeddings can be made in chunks")
@@ -145,13 +175,15 @@ class Experiment:
         options = dict(self.data)
         return load(options.pop("name"), **options)
 
-    def load_split(self, name: str, data: str | None = None, skip_bad: bool = False) -> Split:
+    def load_split(
+        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
+    ) -> Split:
         """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
-        if skip_bad:
-            options["skip_bad"] = True
+        options |= {"skip_bad": True} if skip_bad else {}
+        options |= {"equal_captions": equal_captions} if equal_captions else {}
         return load_split(options.pop("name"), name, **options)
 
 
@@ -190,6 +222,12 @@ def preset(name: str) -> dict[str, Any]:
     if name not in presets():
         raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
     return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))
+
+
+def about_preset(name: str) -> str:
+    """What the head of a preset's file says of it."""
+    lines = (_presets() / f"{name}.toml").read_text("utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
 
 
 def _presets() -> Any:

@@ -6,7 +6,6 @@ several processes every one has its share of every batch, and the objective sees
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -33,6 +32,7 @@ from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
 from goal_analysis.vse.loop.batches import epoch_batches
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
+from goal_analysis.vse.loop.optimizer import learning_rate
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
 from goal_analysis.vse.retrieval.scoring import record_of
@@ -45,6 +45,7 @@ def train(
     experiment: Experiment,
     objective: GradientObjective,
     model: RetrievalModel,
+    optimizer: Any,
     tokenizer: Tokenizer,
     data: RetrievalData,
     folder: Path,
@@ -58,12 +59,15 @@ def train(
     ``on_trouble`` is ``stop``; OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=float(options.learning_rate), weight_decay=float(options.weight_decay), fused=True
-    )
-    called = _OnTensors(model)
+    if objective.objective.reads_carried:
+        given = f"{objective.name}: got an objective that reads what pairs carry"
+        raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
+    learned = objective.learned or nn.Module()
+    if objective.learned is not None:  # scalars, which no weight decay draws to zero
+        optimizer.add_param_group({"params": learned.parameters(), "share": 1.0, "weight_decay": 0.0})
+    called = _OnTensors(model, learned)
     wrapped, optimizer = fabric.setup(GradientCache(called, options.chunk) if options.chunk else called, optimizer)
-    progress, problems = resume(folder / CHECKPOINTS, model, optimizer)
+    progress, problems = resume(folder / CHECKPOINTS, model, optimizer, learned)
     for problem in problems if fabric.is_global_zero else ():
         cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
         report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})
@@ -75,6 +79,7 @@ def train(
     if model.embeds and model.dual is model:
         fewer += f", or training.chunk={max(1, (options.chunk or options.batch_size) // 2)}"
     one_kind = (float(options.image_image), float(options.text_text))
+    match = Matches.of_image_ids if data.train.equal == "negatives" else data.train.answers.matches
     start = time.perf_counter()
 
     def write(kind: str, **record: Any) -> None:
@@ -86,6 +91,7 @@ def train(
 
     def checkpoint() -> None:
         if fabric.is_global_zero:
+            progress.learned = {name: float(value) for name, value in learned.state_dict().items()}
             save(folder / CHECKPOINTS, Checkpoint.of(model, optimizer, progress))
         fabric.barrier()
 
@@ -93,7 +99,7 @@ def train(
         if progress.stopped:
             break
         trained = on_all_negatives(objective) if epoch < options.epochs_on_all else objective
-        trained = trained.replaced(refuse_nonfinite=False)  # what is not finite is found in the gradient
+        trained = trained.replaced(refuse_nonfinite=False, match=match)  # what is not finite is found in the gradient
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
         first = done * options.accumulate
@@ -101,16 +107,17 @@ def train(
         while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
-            outputs, ids = None, torch.empty(0)
+            outputs, ids, texts = None, torch.empty(0), torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
                 batch = fabric.to_device(next(batches))
                 silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if ranks > 1 else nullcontext()
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
-                    fabric.backward(surrogate(joined, outputs, ids, one_kind) / options.accumulate)
+                    texts = batch.texts
+                    fabric.backward(surrogate(joined, outputs, ids, one_kind, texts) / options.accumulate)
             norm = _clip(model, float(options.clip))
             progress.step, done = progress.step + 1, done + 1
             progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
@@ -125,15 +132,15 @@ def train(
             if trouble is None or trouble.kind != "not finite":
                 optimizer.step()
             if due:
-                write("step", learning_rate=rate, gradient_norm=norm)
+                write("step", learning_rate=rate, gradient_norm=norm, **learned_of(trained))
             if options.probe_steps and progress.step % options.probe_steps == 0:
-                write("probe", **probe_weights(trained, outputs, ids))
+                write("probe", **probe_weights(trained, outputs, ids, texts))
             if options.checkpoint_steps and done % options.checkpoint_steps == 0 and done < epoch_steps:
                 checkpoint()
         batches.close()
         found = record_of(model, dev, tokenizer)
         progress = progress.after_epoch(found["rsum"], options.patience)
-        write("epoch", epoch=epoch + 1, **found)
+        write("epoch", epoch=epoch + 1, **found, **learned_of(objective))
         checkpoint()
     return progress
 
@@ -145,26 +152,6 @@ def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
         given = f"training: got {pairs} pairs for steps of {size}"
         raise ValueError(f"{given} but expected one step an epoch at least: lower training.batch_size")
     return pairs // size
-
-
-def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
-    """The learning rate of a step, counted from 0.
-
-    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows ½(1 +
-    cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
-
-    >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
-    >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
-    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
-    """
-    if step < options.warm_up_steps:
-        return options.learning_rate * (step + 1) / options.warm_up_steps
-    if options.schedule == "constant":
-        return float(options.learning_rate)
-    if options.schedule == "step":
-        return options.learning_rate * options.step_factor ** (step // epoch_steps // options.step_epochs)
-    after, last = step - options.warm_up_steps, options.epochs * epoch_steps - options.warm_up_steps
-    return options.learning_rate * (1 + math.cos(math.pi * after / max(last, 1))) / 2
 
 
 def on_all_negatives(objective: GradientObjective) -> GradientObjective:
@@ -188,7 +175,9 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
         return replace(term, positives=positives, negatives=negatives)
 
     begun_value = value.of_terms([begun(term) for term in value.terms], relative=())
-    return objective.replaced(**{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative")})
+    return objective.replaced(
+        **{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative", "learned")}
+    )
 
 
 def _chooses(side: Side | None) -> bool:
@@ -196,46 +185,62 @@ def _chooses(side: Side | None) -> bool:
 
 
 def surrogate(
-    objective: GradientObjective | AcrossProcesses, outputs: Any, ids: Tensor, within: tuple[float, float] = (0.0, 0.0)
+    objective: GradientObjective | AcrossProcesses,
+    outputs: Any,
+    ids: Tensor,
+    within: tuple[float, float] = (0.0, 0.0),
+    texts: Tensor | None = None,
 ) -> Tensor:
     """The objective on what a model gives: embeddings of images and texts, or scores of shape ``(images, texts)``.
 
             objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
 
-    ``ids`` of shape ``(pairs,)`` is the image of every pair: among embeddings of one kind, others of the same image are
-    positives, and none is compared with itself. On `Mined` the objective acts twice, and the sum trains: on the
-    embeddings, and on the scores of the chosen pairs. The other pairs are neither positives nor negatives there.
-    Scores, and the terms within one kind, are those of a process's own share of the batch.
+    ``ids`` of shape ``(pairs,)`` is the image of every pair, and ``texts`` what the objective matches with it, by
+    default the same. Among embeddings of one kind, those whose pairs match are positives, and none is compared with
+    itself. On `Mined` the objective acts twice, and the sum trains: on the embeddings, and on the scores of the chosen
+    pairs. The other pairs are neither positives nor negatives there. Scores, and the terms within one kind, are those
+    of a process's own share of the batch.
     """
-    from_scores: Any = (objective.objective if isinstance(objective, AcrossProcesses) else objective).from_scores
+    own: GradientObjective = objective.objective if isinstance(objective, AcrossProcesses) else objective
+    texts = ids if texts is None else texts
     if isinstance(outputs, Tensor):
         if any(within):
             raise ValueError(f"image_image, text_text: got {within} but expected 0, for the model gives no embeddings")
-        return from_scores(outputs, Matches.of_image_ids(ids, ids))
-    total = objective(outputs[0], outputs[1], ids, ids)
+        return own.from_scores(outputs, own.match(ids, texts))
+    total = objective(outputs[0], outputs[1], ids, texts)
     if isinstance(outputs, Mined):
-        matches = Matches.of_image_ids(ids, ids)
-        total = total + from_scores(outputs.scores, Matches(matches.positives, matches.negatives & outputs.chosen))
+        matches = own.match(ids, texts)
+        total = total + own.from_scores(outputs.scores, Matches(matches.positives, matches.negatives & outputs.chosen))
     for factor, e in zip(within, outputs[:2], strict=True):
         if factor:
-            total = total + factor * from_scores(e @ e.T, Matches.of_labels(ids))
+            total = total + factor * own.from_scores(e @ e.T, own.match(ids, texts).within)
     return total
 
 
-def probe_weights(objective: GradientObjective, outputs: Any, ids: Tensor) -> dict[str, float]:
+def learned_of(objective: GradientObjective) -> dict[str, float]:
+    """What the objective learns as it is now, by the names of a log's columns."""
+    values = {} if objective.learned is None else objective.learned.values
+    return {f"learned_{name}": value for name, value in values.items()}
+
+
+def probe_weights(
+    objective: GradientObjective, outputs: Any, ids: Tensor, texts: Tensor | None = None
+) -> dict[str, float]:
     """The objective's weights on this batch, by the names of the probe's columns; of `Mined`, on the embeddings."""
     with torch.no_grad():
         scores = (outputs if isinstance(outputs, Tensor) else outputs[0] @ outputs[1].T).float()
-    matches = Matches.of_image_ids(ids, ids)
+    matches = objective.match(ids, ids if texts is None else texts)
     return statistics(scores, objective.weight_matrix(scores, matches), matches)
 
 
 class _OnTensors(nn.Module):
-    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices."""
+    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices; with
+    what the objective learns, whose gradients are averaged over the processes too.
+    """
 
-    def __init__(self, model: RetrievalModel) -> None:
+    def __init__(self, model: RetrievalModel, learned: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.learned = model, learned
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor) -> Any:
         return self.model(images, Tokens(tokens, lengths), ids)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from goal_analysis.vse.models.encoders.pooling import Images, unit
 from goal_analysis.vse.models.text import Tokens
@@ -25,6 +26,7 @@ class RetrievalModel(nn.Module):
     """
 
     embeds: bool = True
+    of_elements: bool = False  # whether it scores what the encoders give of an image's regions and a caption's words
     top: int = 0
     image: Any
     text: Any
@@ -80,14 +82,15 @@ class Mined(NamedTuple):
 
 
 class Reranking(RetrievalModel):
-    """A dual encoder, and a scorer of the same regions and words beside it: s = x·y + g·f(A·v + a, B·e + b).
+    """A dual encoder, and a scorer beside it: s = x·y + g·f.
 
-    The encoders are shared, so that they are run once, and the scorer begins with regions v and words e that the dual
-    encoder has aligned, for A and B are the identity at the start. Both are trained by the objective: the dual encoder
-    on the whole batch, and f alone on its positives and on the ``negatives`` of every image and every caption that are
-    hardest by x·y. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself. g, the
-    ``share``, is not learnt: where s was trained on hardest negatives it became negative, and the order worse. In
-    evaluation the ``top`` candidates of every query are put in a new order.
+    Both are trained by the objective: the dual encoder on the whole batch, and f alone on its positives and on the
+    ``negatives`` of every image and every caption that are hardest by x·y. f is a `Matching`, which reads images and
+    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), so that the
+    encoders are run once. A and B are the identity at the start, so that it begins with what the dual encoder has
+    aligned. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself. g, the ``share``,
+    is not learnt: where s was trained on hardest negatives it became negative, and the order worse. In evaluation the
+    ``top`` candidates of every query are put in a new order.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
@@ -95,10 +98,11 @@ class Reranking(RetrievalModel):
 
     scorer: Any
 
-    def __init__(self, scorer: nn.Module, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
+    def __init__(self, scorer: Any, negatives: int = 2, top: int = 10, share: float | int = 0.2) -> None:
         super().__init__()
         self.scorer = scorer
-        self.of_regions, self.of_words = _identity(self.image.local.dim), _identity(self.text.local.dim)
+        if scorer.of_elements:
+            self.of_regions, self.of_words = _identity(self.image.local.dim), _identity(self.text.local.dim)
         self.negatives, self.top, self.share = negatives, top, float(share)
 
     @property
@@ -133,6 +137,8 @@ class Reranking(RetrievalModel):
         return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)
 
     def _read(self, images: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, PairScores]:
+        if not self.scorer.of_elements:
+            return self.image(images), self.text(tokens), self.scorer.pair_scores(images, tokens)
         (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
         regions = self.of_regions(v.detach()), there_v
         words = self.of_words(e.detach()), there_e
@@ -148,6 +154,20 @@ def _identity(dim: int) -> nn.Linear:
     nn.init.eye_(found.weight)
     nn.init.zeros_(found.bias)
     return found
+
+
+NUMBERS_AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
+
+
+def score_in_strips(
+    score: Callable[[slice], tuple[Tensor, ...]], rows: int, size: int
+) -> tuple[Float[Tensor, "rows ..."], ...]:
+    """What ``score`` gives for all rows, a strip at a time, where a row takes so many numbers in a tensor."""
+    step = max(1, NUMBERS_AT_A_TIME // max(size, 1))
+    strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    again = torch.is_grad_enabled() and len(strips) > 1
+    found = [checkpoint(score, strip, use_reentrant=False) if again else score(strip) for strip in strips]
+    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
 
 def choose_hardest(

@@ -17,22 +17,35 @@ from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import TOKENIZERS, Tokenizer
 
 MOST = 10_000_000  # the largest whole number that an option may be: no width, count or length is larger
-PARTS = ("image", "pictures", "text", "tokenizer", "scorer", "reranker")  # the tables of a model
+PARTS = ("checkpoint", "image", "pictures", "text", "tokenizer", "scorer", "reranker")  # the tables of a model
+SHORT = {
+    "hf": ("hugging_face", "path"),
+    "timm": ("timm", "model"),
+    "torchvision": ("torchvision", "model"),
+    "open_clip": ("open_clip", "model"),
+}
+"""What a table may be written as: ``hf:FOLDER`` is ``{ name = "hugging_face", path = "FOLDER" }``, and so on."""
+OWN_TOKENIZERS = {"hugging_face": ("subwords", "path")}  # of what a tokenizer is built, where a model has its own
 RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` that are not its scorer's
 
 
 def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
-    """The tokenizer that the table ``tokenizer`` names; by default ``words``, or the pretrained encoder's own.
+    """The tokenizer that the table ``tokenizer`` names; by default ``words``, or the pretrained model's own.
 
     >>> tokenizer = build_tokenizer({"tokenizer": {"name": "words", "min_count": 2}}, ["a dog", "a cat"])
     >>> tokenizer(["a cat"]).ids
     tensor([[2, 1]])
     """
-    text = config.get("text", {})
-    default = {"name": "words"}
-    if isinstance(text, Mapping) and text.get("name") == "hugging_face" and "path" in text:
-        default = {"name": "subwords", "path": text["path"]}
-    given = _table(config, "tokenizer", default)
+    tables = _spelled_out(config)
+    given: dict[str, Any] = {"name": "words"}
+    for part in ("text", "scorer", "reranker"):
+        table = tables.get(part)
+        if isinstance(table, Mapping) and table.get("name") in OWN_TOKENIZERS and given["name"] == "words":
+            name, option = OWN_TOKENIZERS[table["name"]]
+            given = {"name": name, option: table[option]} if option in table else given
+    given = _table(tables, "tokenizer", given)
+    if given.get("name") in OWN_TOKENIZERS:
+        given["name"] = OWN_TOKENIZERS[given["name"]][0]
     kind = _named(TOKENIZERS, given.get("name"), "model.tokenizer")
     return _made("model.tokenizer", kind.built_on, given, captions)
 
@@ -50,9 +63,11 @@ def build_model(
     """The model that a table describes, with random weights from torch's seed.
 
     ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
+    both, and is by default that of an encoder that has a width of its own. A table ``checkpoint`` takes the place of
     both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
     table ``reranker``, a scorer stands beside the dual encoder, see `Reranking`. A table ``pictures`` takes the place
-    of ``image`` where images are pictures, so that an experiment on features is one on pictures too.
+    of ``image`` where images are pictures, so that an experiment on features is one on pictures too. Where a table has
+    but one option, ``hf:FOLDER`` stands for it, and so on, see `SHORT`.
 
     The shape is that of one image; the statistics are of the training images, none where the model's state brings them.
     A ValueError says which name, option, type or range is accepted.
@@ -65,30 +80,37 @@ def build_model(
     >>> images.shape, captions.shape
     (torch.Size([2, 4]), torch.Size([3, 4]))
     """
-    Table(config, "model", PARTS)
-    image, text = _table(config, "image"), _table(config, "text")
-    if "pictures" in config and len(shape) == 3:
-        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures")
-    dims = [table["dim"] for table in (image, text) if "dim" in table]
-    if len(dims) == 2 and dims[0] != dims[1]:
-        raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
+    config = _spelled_out(config)
     beside = [part for part in ("scorer", "reranker") if part in config]
     if len(beside) > 1:
         raise ValueError("model: got a scorer and a reranker but expected one of them at most")
-    sides = (("image", image, IMAGE_ENCODERS, (shape, statistics)), ("text", text, TEXT_ENCODERS, (tokenizer,)))
-    builders = [_named(known, table.get("name"), f"model.{side}") for side, table, known, _ in sides]
     where, scorer = (f"model.{beside[0]}", _table(config, beside[0])) if beside else ("", {})
     build_scorer = _named(SCORERS, scorer.get("name"), where) if beside else DualEncoder
-    encoders = []
-    for (side, table, known, given), build in zip(sides, builders, strict=True):
+    reads_itself = "shape" in inspect.signature(build_scorer).parameters
+    given: tuple[Any, ...] = (shape, statistics, tokenizer) if reads_itself else ()
+    if reads_itself and beside == ["scorer"]:
+        return _made(where, build_scorer, scorer, None, None, *given)
+    image, text = _table(config, "image"), _table(config, "text")
+    if "pictures" in config and len(shape) == 3:
+        image = ({"dim": image["dim"]} if "dim" in image else {}) | _table(config, "pictures")
+    dims = [table["dim"] for table in (image, text) if table.get("dim")]
+    if len(dims) == 2 and dims[0] != dims[1]:
+        raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
+    sides = [("image", image, IMAGE_ENCODERS, (shape, statistics)), ("text", text, TEXT_ENCODERS, (tokenizer,))]
+    builders = {side: _named(known, table.get("name"), f"model.{side}") for side, table, known, _ in sides}
+    if not dims:  # one that has a width of its own is built first
+        sides.sort(key=lambda side: inspect.signature(builders[side[0]]).parameters["dim"].default != 0)
+    encoders = {}
+    for side, table, known, arguments in sides:
         table.update({"dim": dims[0]} if dims else {})
-        if beside:
+        if beside and not reads_itself:
             _check_gives_elements(f"model.{side}", table, known, beside[0])
         if beside == ["scorer"]:
             table["pooling"] = "mean"  # it has no weights, and is not called
-        encoders.append(_made(f"model.{side}", build, table, *given))
+        encoders[side] = _made(f"model.{side}", builders[side], table, *arguments)
+        dims = dims or [encoders[side].local.dim] if hasattr(encoders[side], "local") else dims
     own = {name: scorer.pop(name) for name in RERANKING if beside == ["reranker"] and name in scorer}
-    built = _made(where, build_scorer, scorer, *encoders)
+    built = _made(where, build_scorer, scorer, encoders["image"], encoders["text"], *given)
     return _made(where, Reranking, own, built) if beside == ["reranker"] else built
 
 
@@ -98,11 +120,30 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
     What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
     ``portable(options)`` which options build it so.
     """
-    found = {part: dict(table) for part, table in config.items() if part != "tokenizer"}
-    for part, encoder in (("image", model.image), ("pictures", model.image), ("text", model.text)):
-        portable: Callable[..., dict[str, Any]] | None = getattr(encoder, "portable", None)
+    found = {part: dict(table) for part, table in _spelled_out(config).items() if part != "tokenizer"}
+    parts = {"image": model.image, "pictures": model.image, "text": model.text}
+    parts |= {"scorer": model, "reranker": getattr(model, "scorer", None)}
+    for part, built in parts.items():
+        portable: Callable[..., dict[str, Any]] | None = getattr(built, "portable", None)
         if part in found and portable is not None:
             found[part] = portable(found[part])
+    return found
+
+
+def _spelled_out(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a model, those that are written as in `SHORT` and that of both encoders among them."""
+    Table(config, "model", PARTS)
+    found = {}
+    for part, given in config.items():
+        kind, colon, what = given.partition(":") if isinstance(given, str) else ("", "", "")
+        found[part] = given
+        if colon and kind in SHORT:
+            name, option = SHORT[kind]
+            found[part] = {"name": name, option: what}
+    if "checkpoint" in found:
+        both = _table(found, "checkpoint")
+        del found["checkpoint"]
+        found = {part: table for part, table in found.items() if part != "pictures"} | {"image": both, "text": both}
     return found
 
 
@@ -130,7 +171,8 @@ def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *argu
 def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
     given = config.get(part, default)
     if not isinstance(given, Mapping):
-        raise ValueError(f"model.{part}: got {given!r} but expected a table with a name")
+        short = ", ".join(f"{kind}:{option.upper()}" for kind, (_, option) in SHORT.items())
+        raise ValueError(f"model.{part}: got {given!r} but expected a table with a name, or {short}")
     return dict(given)
 
 

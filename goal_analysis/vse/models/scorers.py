@@ -10,23 +10,12 @@ import torch
 from annotated_types import Gt
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from goal_analysis.vse.models.dual_encoder import Pairs, RetrievalModel
+from goal_analysis.vse.models.dual_encoder import Pairs, RetrievalModel, score_in_strips
 from goal_analysis.vse.models.encoders.captions import layers_of
 from goal_analysis.vse.models.encoders.pooling import Elements, Images, Pooled, Share, unit
+from goal_analysis.vse.models.matching import Matching
 from goal_analysis.vse.models.text import Tokens
-
-AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
-
-
-def _score_in_strips(score: Callable[[slice], Tensor], rows: int, size: int) -> Float[Tensor, "rows ..."]:
-    """Ask ``score`` for all rows, a strip at a time."""
-    step = max(1, AT_A_TIME // max(size, 1))
-    strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-    if torch.is_grad_enabled() and len(strips) > 1:
-        return torch.cat([checkpoint(score, strip, use_reentrant=False) for strip in strips])
-    return torch.cat([score(strip) for strip in strips])
 
 
 class Scorer(RetrievalModel, ABC):
@@ -36,6 +25,7 @@ class Scorer(RetrievalModel, ABC):
     """
 
     embeds = False
+    of_elements = True
 
     def __init__(self, image: Pooled, text: Pooled) -> None:
         super().__init__()
@@ -103,12 +93,12 @@ class CrossAttention(Scorer):
         v, e = unit(v), unit(e)
         gram_e = e @ e.mT
 
-        def strip(rows: slice) -> Tensor:
+        def strip(rows: slice) -> tuple[Tensor]:
             some = v[rows]
             s = torch.einsum("ird,cwd->icrw", some, e)
-            return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
+            return (self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e),)
 
-        return _score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])
+        return score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])[0]
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
@@ -117,11 +107,11 @@ class CrossAttention(Scorer):
         (v, there_v), (e, there_e) = regions, words
         v, e = unit(v), unit(e)
 
-        def strip(some: slice) -> Tensor:
+        def strip(some: slice) -> tuple[Tensor]:
             i, c = rows[some], columns[some]
-            return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
+            return (self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c]),)
 
-        return _score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)
+        return score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)[0]
 
     def _scores(
         self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
@@ -191,7 +181,7 @@ class Fusion(Scorer):
         last = (there_e * torch.arange(1, e.shape[1] + 1, device=e.device)).amax(1)[columns]
         order, scale = last.argsort(), v.shape[2] ** 0.5  # so that an element's numbers are about 1
 
-        def strip(some: slice) -> Tensor:
+        def strip(some: slice) -> tuple[Tensor]:
             i, c, longest = rows[order[some]], columns[order[some]], last[order[some]].amax()
             some_v, some_e, masks = v[i], e[c, :longest], (there_v[i], there_e[c, :longest])
             stream = torch.cat(
@@ -199,9 +189,9 @@ class Fusion(Scorer):
             )
             padding = ~torch.cat((torch.ones_like(masks[0][:, :1]), *masks), 1)
             gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
-            return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
+            return (alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0],)
 
-        found = _score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
+        (found,) = score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
         return found[order.argsort()]
 
 
@@ -218,4 +208,13 @@ def alignment(
     return of_words.sum(1) / there_e.sum(1) + of_regions.sum(1) / there_v.sum(1)
 
 
-SCORERS: dict[str, Callable[..., Scorer]] = {"cross_attention": CrossAttention, "fusion": Fusion}  # a user's own join
+SCORERS: dict[str, Callable[..., RetrievalModel]] = {
+    "cross_attention": CrossAttention,
+    "fusion": Fusion,
+    "hugging_face": Matching,
+}
+"""What builds every scorer, by its name, from the encoders and options; a user's own join it.
+
+One with a parameter ``shape`` reads images and captions by itself: behind the encoders, which need not give elements,
+it takes the shape of an image, the statistics and the tokenizer.
+"""

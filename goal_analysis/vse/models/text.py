@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
@@ -171,11 +173,15 @@ LONGEST = 128  # tokens of a caption, the rest of it being cut off
 class Subwords:
     """A tokenizer of Hugging Face, held as the text of its ``tokenizer.json``; nothing in it is code.
 
-    A caption has so many tokens at most, the rest of it being cut off.
+    A caption has so many tokens at most, the rest of it being cut off. Where a model was trained on captions of one
+    length, ``padding`` says which, and with what they are filled up; ``settings`` is the text of
+    ``tokenizer_config.json``, for those who read what is exported.
     """
 
     definition: str
     longest: Annotated[int, Ge(1)] = LONGEST
+    padding: Mapping[str, Any] | None = None
+    settings: str = "{}"
 
     def __post_init__(self) -> None:
         _ = self._backend
@@ -185,9 +191,11 @@ class Subwords:
         tokenizers = import_extra("tokenizers", "subwords", "transformers")
         try:
             found = tokenizers.Tokenizer.from_str(self.definition)
+            found.no_padding()
+            if self.padding is not None:
+                found.enable_padding(**self.padding)
         except Exception as problem:  # of no narrower class
             raise ValueError(f"subwords: got {problem} but expected the text of a tokenizer.json") from problem
-        found.no_padding()
         found.enable_truncation(self.longest)
         return found
 
@@ -195,17 +203,36 @@ class Subwords:
     def built_on(cls, captions: Sequence[str], *, path: str, longest: int = LONGEST) -> Subwords:
         """The tokenizer that lies in a folder with ``tokenizer.json``, or with a model on the Hugging Face hub."""
         transformers = import_extra("transformers", "subwords")
+        local: dict[str, Any] = {"local_files_only": Path(path).is_dir()}
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, use_fast=True)
-            definition = tokenizer.backend_tokenizer.to_str()
+            config = transformers.AutoConfig.from_pretrained(path, **local)
+            try:
+                tokenizer = transformers.AutoTokenizer.from_pretrained(path, use_fast=True, **local)
+                definition = tokenizer.backend_tokenizer.to_str()
+            except (ImportError, AttributeError):  # SigLIP's other tokenizer, of SentencePiece
+                tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path, **local)
+                definition = tokenizer.backend_tokenizer.to_str()
+            with TemporaryDirectory() as folder:
+                tokenizer.save_pretrained(folder)
+                settings = (Path(folder) / "tokenizer_config.json").read_text("utf-8")
         except (OSError, ValueError, AttributeError) as problem:
             expected = "a folder with tokenizer.json, or a name on the hub"
             raise ValueError(f"path: got {path!r} ({problem}) but expected {expected}") from problem
-        return cls(definition, min(longest, tokenizer.model_max_length))
+        padding, places = None, int(getattr(config.get_text_config(), "max_position_embeddings", longest))
+        longest = min(longest, tokenizer.model_max_length, places)
+        if config.model_type.startswith("siglip"):  # which read the last place of all, and mask none
+            at = {"pad_id": tokenizer.pad_token_id, "pad_token": tokenizer.pad_token}
+            longest, padding = places, {"length": places, "direction": tokenizer.padding_side, **at}
+        return cls(definition, longest, padding, settings)
 
     def __len__(self) -> int:
         """How many different subwords."""
         return self._backend.get_vocab_size()
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The number of every subword."""
+        return self._backend.get_vocab()
 
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """The captions as numbers, special tokens among them; one without any is one token 0."""

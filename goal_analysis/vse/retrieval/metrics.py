@@ -1,9 +1,9 @@
 """The ranks of right answers, and their metrics: Recall@K, median and mean rank, and those of COCO's other positives.
 
 Both ways are measured: captions are ranked for every image, and images for every caption. An image's rank is that of
-its best-placed caption, so that Recall@K from images is the hit rate "any of the image's captions in the top K", as in
-the literature. Ties count against the model: a wrong answer stands before a right one of the same score, so that a
-model that gives every pair one score does not look perfect.
+its best-placed right caption, so that Recall@K from images is the hit rate "any of the image's captions in the top K",
+as in the literature. Ties count against the model: a wrong answer stands before a right one of the same score, so that
+a model that gives every pair one score does not look perfect.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from goal_analysis.vse.data.answers import Answers
 from goal_analysis.vse.models.text import import_extra
 
 TILE = 512  # images whose scores with all captions are in memory at a time
@@ -34,7 +35,7 @@ class Ranks:
     """The ranks of the right answers, the first being 1.
 
     ``of_captions`` has the shape ``(images,)``; queries are images: the rank of the best of an image's captions.
-    ``of_images`` has the shape ``(captions,)``; queries are captions: the rank of a caption's image.
+    ``of_images`` has the shape ``(captions,)``; queries are captions: the rank of the best of a caption's images.
     """
 
     of_captions: np.ndarray
@@ -72,12 +73,13 @@ class RetrievalMetrics:
         return found
 
 
-def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -> Ranks:
+def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE, answers: Answers | None = None) -> Ranks:
     """The ranks of all images and captions, from the scores of shape ``(strip, captions)`` of ``tile`` images at a
     time.
 
-    Every strip is made twice: once for the scores of the right answers, and once to count what stands before them. A
-    score that is NaN, or an image without a caption, is a ValueError.
+    Every strip is made twice: once for the scores of the right answers, and once to count the wrong ones that stand
+    before the best of them. Right are an image's own captions, unless ``answers`` say more. A score that is NaN, or an
+    image without a caption, is a ValueError.
 
     >>> found = ranks(lambda rows: torch.eye(2)[rows], np.array([0, 1]), 2)
     >>> found.of_captions, found.of_images
@@ -87,22 +89,19 @@ def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE) -
     if len(described) != images or (described == 0).any():
         missing = np.flatnonzero(described == 0)[:1]
         raise ValueError(f"ranks: got image {missing} without a caption but expected one at least for {images} images")
-    of = torch.as_tensor(image_of)
-    captions = torch.arange(len(of))
-    right = torch.empty(len(of))
-    best = torch.full((images,), -torch.inf)
+    answers = answers or Answers(image_of, np.arange(len(image_of)))
+    of_image, of_caption = torch.full((images,), -torch.inf), torch.full((len(image_of),), -torch.inf)
     for rows in strips(images, tile):
-        strip = _checked(scores(rows), rows, len(of))
-        here = (of >= rows.start) & (of < rows.stop)
-        right = right.to(strip.dtype)
-        right[here] = strip[of[here] - rows.start, captions[here]]
-    best = best.to(right.dtype).scatter_reduce(0, of, right, "amax")
-    of_captions, of_images = torch.ones(images, dtype=torch.int64), torch.ones(len(of), dtype=torch.int64)
+        strip = _checked(scores(rows), rows, len(image_of))
+        of_image, of_caption = of_image.to(strip.dtype), of_caption.to(strip.dtype)
+        right = strip.masked_fill(~answers.right(rows), -torch.inf)
+        of_image[rows] = right.amax(1)
+        of_caption = torch.maximum(of_caption, right.amax(0))
+    of_captions, of_images = torch.ones(images, dtype=torch.int64), torch.ones(len(image_of), dtype=torch.int64)
     for rows in strips(images, tile):
-        strip = scores(rows).detach().cpu()
-        wrong = of[None, :] != torch.arange(rows.start, rows.stop)[:, None]
-        of_captions[rows] += ((strip >= best[rows, None]) & wrong).sum(1)
-        of_images += ((strip >= right[None, :]) & wrong).sum(0)
+        strip, wrong = scores(rows).detach().cpu(), answers.wrong(rows)
+        of_captions[rows] += ((strip >= of_image[rows, None]) & wrong).sum(1)
+        of_images += ((strip >= of_caption) & wrong).sum(0)
     return Ranks(of_captions.numpy(), of_images.numpy())
 
 

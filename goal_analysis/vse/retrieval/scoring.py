@@ -35,7 +35,6 @@ from goal_analysis.vse.retrieval.metrics import (
 
 FIRST = 50  # places that are written out for other evaluations
 AT_A_TIME = 256  # images or captions that are embedded or scored together
-PAIRS_AT_A_TIME = 2**14  # pairs whose images and captions are read together for re-ranking
 Model = tuple[RetrievalModel, Tokenizer]  # a model with the tokenizer of its captions
 
 
@@ -86,14 +85,15 @@ class Ways:
         read_images, read_captions = _readers(model, self.split, tokenizer)
 
         def score_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-            found = []
-            for some in pieces(np.arange(len(rows)), PAIRS_AT_A_TIME):
-                images, of_images = rows[some].unique(return_inverse=True)
-                captions, of_captions = columns[some].unique(return_inverse=True)
-                features, words = read_images(images), read_captions(captions)
-                here = (pairs.to(features.device) for pairs in (of_images, of_captions))
-                found.append(model.score_pairs(features, words, *here).cpu())
-            return torch.cat(found)
+            found = torch.zeros(len(rows), dtype=torch.float64)
+            for images in pieces(np.arange(len(self.split.images)), AT_A_TIME):  # each of which is read once
+                some = ((rows >= images[0]) & (rows <= images[-1])).nonzero()[:, 0]
+                if len(some):
+                    captions, of_captions = columns[some].unique(return_inverse=True)
+                    features, words = read_images(images), read_captions(captions)
+                    here = (pairs.to(features.device) for pairs in (rows[some] - images[0], of_captions))
+                    found[some] = model.score_pairs(features, words, *here).cpu().double()
+            return found
 
         with evaluation_mode(model):
             scores = rank(all_scores(self._before, self.split), score_pairs, model.top)
@@ -244,7 +244,8 @@ def captions_of_image(
 def _ranks(ways: Ways, split: Split) -> Ranks:
     doing = f"ranking {len(split)} captions of {split.name} by {TILE} images at a time"
     with within_memory(doing, f"a tile of {TILE // 4} images (goal_analysis.vse.retrieval.metrics.TILE)"):
-        found = ranks(ways.of_captions, split.image_of, len(split.images))
+        found = ranks(ways.of_captions, split.image_of, len(split.images), answers=split.answers)
         if ways.of_images is ways.of_captions:
             return found
-        return Ranks(found.of_captions, ranks(ways.of_images, split.image_of, len(split.images)).of_images)
+        of_images = ranks(ways.of_images, split.image_of, len(split.images), answers=split.answers).of_images
+        return Ranks(found.of_captions, of_images)

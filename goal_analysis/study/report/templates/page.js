@@ -9,35 +9,20 @@ function arrange(chart, paper) {
   return Plotly.relayout(chart, { ...(width < PAPER ? narrow : wide), width });
 }
 
-// Plotly's sliders follow the mouse; this lets them follow the arrow keys, and says their values to readers of screens.
-function nameSliders(chart) {
-  chart.querySelectorAll(".slider-group").forEach((group, number) => {
-    const slider = chart.layout.sliders[number];
-    const step = slider.steps[slider.active];
-    group.setAttribute("role", "slider");
-    group.setAttribute("tabindex", "0");
-    group.setAttribute("aria-label", slider.currentvalue.prefix.replace(" = ", ""));
-    group.setAttribute("aria-valuemin", slider.steps[0].label);
-    group.setAttribute("aria-valuemax", slider.steps.at(-1).label);
-    group.setAttribute("aria-valuenow", step.label);
-    group.onkeydown = (event) => {
-      const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, Home: -Infinity, End: Infinity }[event.key];
-      if (by === undefined) return;
-      event.preventDefault();
-      const place = Math.min(Math.max(slider.active + by, 0), slider.steps.length - 1);
-      Plotly.update(chart, ...slider.steps[place].args);
-    };
-  });
+async function loadPlotly() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  document.head.append(element("script", { textContent: await new Response(unpacked).text() }));
 }
 
 async function draw() {
+  await loadPlotly();
   for (const chart of document.querySelectorAll(".chart")) {
     chart.spec = JSON.parse(chart.nextElementSibling.textContent);
     const buttons = { displaylogo: false, modeBarButtons: [["toImage"]] };
     await Plotly.newPlot(chart, chart.spec.data, chart.spec.layout, buttons);
     await arrange(chart);
-    nameSliders(chart);
-    chart.on("plotly_afterplot", () => nameSliders(chart));
+    if (chart.spec.live) await control(chart);
     charts.push(chart);
   }
   document.documentElement.dataset.drawn = "all";

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goal_analysis.vse.models.encoders.captions import BagOfWords, LanguageModel, Recurrent, Transformer
+from goal_analysis.vse.models.encoders.captions import BagOfWords, Recurrent, Transformer
 from goal_analysis.vse.models.encoders.features import Linear, Regions
 from goal_analysis.vse.models.encoders.pictures import Convolution, network_of
 from goal_analysis.vse.models.encoders.pooling import pooled
+from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
@@ -17,6 +18,7 @@ IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "convolution": pooled(Convolution, "max"),
     "timm": pooled(network_of("timm")),
     "torchvision": pooled(network_of("torchvision")),
+    "hugging_face": pooled(VisionModel),
 }
 """What builds every image encoder, by its name, from the shape of one image, the statistics of all, and options.
 
@@ -27,7 +29,7 @@ TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "bag_of_words": BagOfWords,
     "recurrent": pooled(Recurrent, "gpo"),
     "transformer": pooled(Transformer),
-    "hugging_face": pooled(LanguageModel),
+    "hugging_face": pooled(LanguageModel, "own"),
 }
 """What builds every text encoder, by its name, from the tokenizer and options.
 

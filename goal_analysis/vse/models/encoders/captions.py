@@ -1,19 +1,15 @@
-"""Encoders of captions: a bag of words, a recurrent network, a transformer, and a language model of Hugging Face."""
+"""Encoders of captions that are trained from nothing: a bag of words, a recurrent network, and a transformer."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders.pooling import Dropout, Local, Share, sinusoids, unit
-from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary, import_extra
+from goal_analysis.vse.models.text import UNKNOWN, Tokenizer, Tokens, Vocabulary
 
 
 class BagOfWords(nn.Module):
@@ -146,74 +142,3 @@ class Transformer(nn.Module):
         vectors = self.vectors(tokens.ids)
         places = sinusoids(vectors.shape[1], self.dim, vectors)
         return self.layers(vectors + places, src_key_padding_mask=~tokens.mask), tokens.mask
-
-
-class LanguageModel(nn.Module):
-    """The last hidden states of a language model of Hugging Face, mapped linearly; every token's is an element.
-
-    Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
-    off. ``path`` is a folder with the model's ``config.json`` and ``model.safetensors``, or its name on the hub;
-    instead of it, ``architecture`` is what ``config.json`` holds: the same model with random weights. ``frozen`` leaves
-    it as it is. The tokenizer is the model's, ``subwords``, unless it is trained from nothing.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        *,
-        path: str = "",
-        architecture: dict | None = None,
-        dim: int = 512,
-        frozen: bool = False,
-    ) -> None:
-        super().__init__()
-        model = _pretrained(path, architecture)
-        if len(tokenizer) > model.config.vocab_size:
-            given = f"hugging_face: got a tokenizer of {len(tokenizer)} tokens"
-            raise ValueError(f"{given} but expected at most {model.config.vocab_size}, which the model has")
-        if getattr(model, "pooler", None) is not None:
-            model.pooler = None
-        self.longest = _positions(model)
-        self.dim = dim
-        self.model = model
-        if frozen:
-            model.requires_grad_(False)
-        self.linear = nn.Linear(model.config.hidden_size, dim)
-
-    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that build the same model, with random weights, where its path is not there."""
-        architecture = json.loads(self.model.config.to_json_string(use_diff=False))
-        return {name: value for name, value in options.items() if name != "path"} | {"architecture": architecture}
-
-    def forward(self, tokens: Tokens) -> Local:
-        """The elements, and where there is a token."""
-        mask = tokens.mask[:, : self.longest]
-        ids = tokens.ids[:, : self.longest].masked_fill(~mask, self.model.config.pad_token_id or 0)
-        states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.linear(states), mask
-
-
-def _pretrained(path: str, architecture: dict | None) -> Any:
-    if bool(path) == bool(architecture):
-        raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
-    transformers = import_extra("transformers", "hugging_face")
-    try:
-        if architecture:
-            model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**architecture))
-        else:
-            if Path(path).is_dir() and not any(Path(path).glob("*.safetensors")):
-                raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
-            model = transformers.AutoModel.from_pretrained(path, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
-        given = f"hugging_face: got {path or architecture!r} ({problem})"
-        raise ValueError(f"{given} but expected {expected}") from problem
-    return model.get_encoder() if model.config.is_encoder_decoder else model
-
-
-def _positions(model: Any) -> int | None:
-    """How many tokens have a position, if there is a limit; those of RoBERTa begin behind that of the padding."""
-    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
-    positions = (getattr(model.config, "max_position_embeddings", None) or 0) - max(padding, default=-1) - 1
-    return positions if positions > 0 else None

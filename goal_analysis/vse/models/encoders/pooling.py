@@ -102,6 +102,20 @@ class Max(nn.Module):
         return elements.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
 
 
+class At(nn.Module):
+    """The first element that is there, or the last, as models of language are read at one of their tokens."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.last = last
+
+    def forward(self, elements: Vectors, mask: Mask) -> Rows:
+        """The elements at the first, or the last, place where the mask is true."""
+        places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        at = (mask * (places if self.last else places.flip(0))).argmax(1)
+        return elements.gather(1, at[:, None, None].expand(-1, 1, elements.shape[2]))[:, 0]
+
+
 class Attention(nn.Module):
     """A weighted mean: element z has the weight softmax(v·tanh(U·z)) among its row's.
 
@@ -197,15 +211,18 @@ class Pooled(nn.Module):
 def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share = 0.0) -> Callable[..., Pooled]:
     """Make a builder of `Pooled` encoders: its options are those of the local part, and ``pooling`` and ``drop``.
 
-    ``pooling`` is a name in `POOLINGS`; in training, ``drop`` is the share of a row's elements that is left out of it.
-    The local part gives elements of the width ``dim`` and their mask. An unknown name is a ValueError.
+    ``pooling`` is a name in `POOLINGS`, or where ``own`` is the default the name that the local part says in its
+    ``pooling``; in training, ``drop`` is the share of a row's elements that is left out of it. The local part gives
+    elements of the width ``dim`` and their mask. An unknown name is a ValueError.
     """
+    known = {*POOLINGS, pooling}
 
     def encoder(*given: Any, pooling: str = pooling, drop: Share = drop, **options: Any) -> Pooled:
-        if pooling not in POOLINGS:
+        if pooling not in known:
             raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
-        elements = local(*given, **options)
-        return Pooled(elements, POOLINGS[pooling](elements.dim), drop)  # pyright: ignore[reportArgumentType]
+        elements: Any = local(*given, **options)
+        pooling = elements.pooling if pooling == "own" else pooling
+        return Pooled(elements, POOLINGS[pooling](elements.dim), drop)
 
     own, more = signature(local, eval_str=True), signature(encoder, eval_str=True).parameters
     parameters = [*own.parameters.values(), more["pooling"], more["drop"]]
@@ -216,6 +233,8 @@ def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share =
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "mean": lambda dim: Mean(),
     "max": lambda dim: Max(),
+    "first": lambda dim: At(last=False),
+    "last": lambda dim: At(last=True),
     "attention": Attention,
     "gpo": GeneralisedPooling,
 }

@@ -9,7 +9,7 @@ from functools import cached_property
 import sympy as sp
 
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Side
-from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
@@ -25,7 +25,8 @@ class Signature:
     """What decides whether two objectives are one.
 
     Args:
-        rest: how every term aggregates, and direction, similarity, reduction and anchors.
+        rest: how every term aggregates, direction, similarity, reduction and anchors, and where the weights have kinks:
+            no point is a witness of a margin that differs a little.
         weights: T·P⁺ and T·P⁻ of every term, which may all be multiplied by one constant. T reads the similarity of the
             pair where the aggregate is that of one pair, and else x_p and x_n.
         ranges: of what the weights read.
@@ -52,6 +53,7 @@ class Signature:
             objective.similarity,
             objective.reduction,
             objective.anchors,
+            frozenset(at.args[0] for weight in weights for at in weight.atoms(step, hinge)),
         )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
         return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})

@@ -1,4 +1,4 @@
-"""The search of a discovery: what is run, what is not run twice, and what the pruner is told."""
+"""A search: what is run, what is not run twice, and what is ended early."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,15 @@ import sympy as sp
 
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
-from goal_analysis.study.discovery import search as search_module
-from goal_analysis.study.discovery.discovery import _begin
-from goal_analysis.study.discovery.grammar import Proposal
-from goal_analysis.study.discovery.search import JOURNAL, REJECTED, Search, storage
+from goal_analysis.study import search as search_module
 from goal_analysis.study.driver import Driver, Failure
-from goal_analysis.study.runs import DECLARED
+from goal_analysis.study.runs import DECLARED, Data
+from goal_analysis.study.search import JOURNAL, REJECTED, Search, Setting, storage
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.folder.run_folder import LOG, RunError
-from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
+from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions, experiment_from_mapping
 from losses_catalog.weights import nca_triplet
 
 BASE = {
@@ -29,12 +28,15 @@ BASE = {
 }
 
 
-def by_tau(trial, rate: float) -> Proposal:
-    tau, times = trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0)), trial.suggest_categorical("times", (1, 3))
+def by_tau(trial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
+    tau, times = (
+        trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0, *range(10, 40))),
+        trial.suggest_categorical("times", (1, 3)),
+    )
     if tau == 8:
         raise ValueError("8 is too much")
     pair = PairWeights(name="p", positive=sp.Integer(times), negative=sp.Integer(times))
-    return Proposal(composed(nca_triplet, pair).with_settings({"tau": tau}), {"learning_rate": rate})
+    return composed(nca_triplet, pair).with_settings({"tau": tau}), training
 
 
 def taus(*given: float | tuple[float, int]) -> tuple[dict, ...]:
@@ -46,10 +48,18 @@ def base(**training: int) -> Experiment:
     return experiment_from_mapping(BASE | {"training": BASE["training"] | training})
 
 
-def search(folder: Path, budget: int, first: tuple = (), accepts=lambda objective: "", workers: int = 0) -> Search:
+def search(
+    folder: Path,
+    budget: int,
+    first: tuple = (),
+    accepts=lambda objective: "",
+    workers: int = 0,
+    data: Data | None = None,
+) -> Search:
     with Driver(folder) as driver:
         store = storage(driver)
-    return Search("found", by_tau, folder, store, base(workers=workers), budget, to_toml, from_toml, accepts, first)
+    setting = Setting(folder, store, base(workers=workers), data or {"nowhere": BASE["data"]}, to_toml, from_toml)
+    return Search("found", by_tau, setting, budget, first, accepts=accepts)
 
 
 def logged(job, *rsums: float) -> None:
@@ -73,19 +83,78 @@ def test_what_was_not_asked_for_is_not_run(tmp_path: Path) -> None:
     assert given.study.trials[0].user_attrs[REJECTED] == "1"
 
 
-def test_what_falls_behind_is_ended_and_what_leads_is_not(tmp_path: Path) -> None:
-    given = search(tmp_path, 3, taus(1.0, 2.0, 4.0))
-    best, poor, last = given.jobs()
-    logged(best, 100.0, 120.0)
-    assert given.watch(best) == ""
-    logged(poor, 50.0)
-    why = given.watch(poor)
-    assert "ended after epoch 1 with a dev RSUM of 50.0" in why
-    given.ended(poor, Failure(poor, "killed by SIGTERM", why))
-    given.ended(last, Failure(last, "ended with 1"))
-    states = [record["state"] for record in given.records()]
-    assert states == ["running", "pruned", "fail"]
+def probed(folder: Path, *ends: float) -> Search:
+    """A search whose first ten trials, of an RSUM of 10, 20, … after an epoch, have come to these ends."""
+    given = search(folder, 11, taus(*range(10, 21)))
+    jobs = given.jobs()
+    for place, end in enumerate(ends, 1):
+        job = next(jobs)
+        logged(job, 10.0 * place, 0.0, end)
+        assert given.watch(job) == "", "those that measure the rungs are not ended"
+        (job.folder / RESULT).write_text(json.dumps({"best": {"rsum": end}}))
+        given.ended(job, None)
+    return given
+
+
+def test_what_falls_behind_is_ended_at_a_rung_that_predicts_the_end(tmp_path: Path) -> None:
+    given = probed(tmp_path, *range(10, 20))
+    assert [(rung.epoch, rung.trials, rung.is_used) for rung in given.rungs] == [(1, 10, True), (3, 10, True)]
+    assert given.rungs[0].correlation == pytest.approx(1)
+    last = list(given.jobs())[-1]
+    logged(last, 79.0)
+    why = given.watch(last)
+    assert "ended after epoch 1 with an RSUM of 79.0" in why
+    given.ended(last, Failure(last, "killed by SIGTERM", why))
+    assert [record["state"] for record in given.records()] == ["complete"] * 10 + ["pruned"]
     assert given.pruned == 1
+
+
+def test_what_leads_is_not_ended(tmp_path: Path) -> None:
+    given = probed(tmp_path, *range(10, 20))
+    last = list(given.jobs())[-1]
+    logged(last, 81.0)
+    assert given.watch(last) == ""
+
+
+def test_a_rung_that_does_not_predict_the_end_ends_nothing(tmp_path: Path) -> None:
+    given = probed(tmp_path, 15, 12, 18, 11, 17, 13, 19, 10, 16, 14)
+    assert given.rungs[0].correlation == pytest.approx(0.0, abs=0.2)
+    last = list(given.jobs())[-1]
+    logged(last, 1.0)
+    assert not given.rungs[0].is_used
+    assert given.watch(last) == ""
+
+
+def test_a_trial_on_several_data_has_their_mean_and_what_is_ended_on_the_first_is_not_run_on_others(
+    tmp_path: Path,
+) -> None:
+    given = search(tmp_path, 2, taus(1.0, 2.0), data={"a": {"name": "a"}, "b": {"name": "b"}})
+    jobs = given.jobs()
+    first, second = next(jobs), next(jobs)
+    assert [json.loads((job.folder / DECLARED).read_text())["data"]["name"] for job in (first, second)] == ["a", "b"]
+    for job, rsum in ((first, 100.0), (second, 200.0)):
+        (job.folder / RESULT).write_text(json.dumps({"best": {"rsum": rsum}}))
+        assert [record["rsum"] for record in given.records()][:1] == [None]
+        given.ended(job, None)
+    assert given.records()[0]["rsum"] == 150.0
+    third = next(jobs)
+    given.ended(third, Failure(third, "killed by SIGTERM", "ended after epoch 1"))
+    assert list(jobs) == []
+
+
+def test_a_variant_is_run_once_and_counts_for_nothing(tmp_path: Path) -> None:
+    given = search(tmp_path, 1, taus(1.0))
+    (job,) = given.jobs()
+    (job.folder / RESULT).write_text(json.dumps({"best": {"rsum": 100.0}}))
+    given.ended(job, None)
+    for again in (given, search(tmp_path, 1)):
+        (variant,) = again.variant("0: tau = 4", *taus(4.0))
+        (variant.folder / RESULT).write_text(json.dumps({"best": {"rsum": 200.0}}))
+        again.ended(variant, None)
+        assert again.variant_of("0: tau = 4").value == 200
+    assert variant.done
+    assert [trial.number for trial in again.best(5)] == [0]
+    assert len(again.trials) == 1
 
 
 def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
@@ -97,7 +166,7 @@ def test_a_search_goes_on_with_what_was_running(tmp_path: Path) -> None:
     goes_on = search(tmp_path, 2)
     again = list(goes_on.jobs())
     logged(first, 50.0, 60.0)
-    goes_on.watch(again[0])
+    assert goes_on.watch(again[0]) == ""
     assert goes_on.study.trials[0].intermediate_values == {1: 50.0, 2: 60.0}
     assert [job.folder for job in again] == [first.folder, first.folder.parent / "1"]
 
@@ -142,24 +211,20 @@ def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
         search(tmp_path, 1)
 
 
-def test_a_discovery_goes_on_with_other_workers(tmp_path: Path) -> None:
+def test_a_search_goes_on_with_other_workers(tmp_path: Path) -> None:
     """Also with what was drawn before, and in the comparison."""
-    _begin(tmp_path, base(workers=2), {"found": 2})
     given = search(tmp_path, 2, taus(1.0, 2.0), workers=2)
     done, _ = given.jobs()
     (done.folder / RESULT).write_text(json.dumps({"best": {"rsum": 100.0}}))
     given.ended(done, None)
-    _begin(tmp_path, base(), {"found": 2})
     again = search(tmp_path, 2)
     kept, left = again.jobs()
     assert kept.done
     assert json.loads((left.folder / DECLARED).read_text())["training"]["workers"] == 0
-    assert [experiment.training.workers for experiment, _ in again.best(2)] == [0]
-    with pytest.raises(RunError, match="got another experiment or smaller budgets"):
-        _begin(tmp_path, base(epochs=8), {"found": 2})
+    assert [again.experiment_of(trial).training.workers for trial in again.best(2)] == [0]
 
 
 def test_a_space_of_copies_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MOST_REJECTED", 40)
-    given = search(tmp_path, 50)
-    assert len(list(given.jobs())) <= 3
+    given = search(tmp_path, 100)
+    assert len(list(given.jobs())) <= 33

@@ -1,0 +1,75 @@
+"""Which losses of libraries are declared, and whether they are what the libraries compute.
+
+    python benchmarks/coverage.py [--write]
+
+Every class is called with the library's defaults but for what the table says. A declared loss is compared on one
+batch: the gradients of the embeddings, by autograd of the library's value, and by the weights that are derived from the
+declaration. The agreement is the largest difference of two gradients, relative to the largest gradient. Classes of
+libraries that are not installed are compared with their formula, written out. What is not declared is measured as a
+black box where it is a function of embeddings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+
+from coverage_rows import SHIPPED
+from coverage_shipped import MODULES, RESULTS, Shipped
+
+import goal_analysis as ga
+from goal_analysis.files import write_whole
+
+
+def cells(row: Shipped) -> tuple[str, ...]:
+    """The class, what it is here, on what both are compared, how far they agree, and what differs."""
+    if row.value is None:
+        return row.name, "", "", _measured(row) if row.measured else "", row.why
+    compared = ", ".join(filter(None, (row.batch.words, row.given)))
+    return row.name, f"`{row.line or row.loss}`", compared, f"{row.differences()[1]:.0e}", row.why
+
+
+def table() -> str:
+    """The table of every library, as Markdown."""
+    lines = ["# Losses of libraries, and what they are here", "", (__doc__ or "").split("\n\n", 2)[2].strip(), ""]
+    for library in MODULES:
+        rows = [row for row in SHIPPED if row.library == library]
+        declared = {row.name for row in rows if row.value}
+        lines += [f"## {library} {_version(library)}", ""]
+        lines += [f"{len(declared)} of {len({row.name for row in rows})} classes are declared.", ""]
+        lines += ["| class | declared as | compared on | agreement | difference |", "|---|---|---|---|---|"]
+        lines += [f"| `{name}` | {' | '.join(rest)} |" for name, *rest in map(cells, rows)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _measured(row: Shipped) -> str:
+    """What measuring the class as a black box says."""
+    try:
+        found = ga.measure(f"{MODULES[row.library]}:{row.name}", points=11)
+    except ValueError as problem:
+        return f"not measured: {problem}"
+    verdict = {True: "yes", False: "no", None: "open"}[found.integrable]
+    return f"measured: integrable {verdict}; nearest {found.nearest[0]}"
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version({"open_clip": "open_clip_torch"}.get(library, library))
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed: formulas written out)"
+
+
+def main() -> None:
+    """Print the table, and write it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    write = parser.parse_args().write
+    written = table()
+    print(written)
+    if write:
+        write_whole(RESULTS, written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,471 @@
+"""The classes of all libraries, and what they are here; those of pytorch-metric-learning have a file of their own.
+
+Where open_clip or lightly is not installed, its formulas stand in, written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from coverage_pml import OF_PML
+from coverage_shipped import (
+    COUNT,
+    EQUAL,
+    LABELS,
+    NEXT,
+    OTHERS,
+    OWN,
+    PAIRS,
+    TRIPLETS,
+    TWICE,
+    VIEWS,
+    Shipped,
+    Value,
+    found,
+)
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, normalize
+
+from goal_analysis.api.objectives import value_of
+from goal_analysis.numeric.similarity import scores
+from goal_analysis.symbolic.language.similarity import DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Objective
+
+# --- sentence-transformers --------------------------------------------------------------------------------------------
+
+ST = "sentence-transformers"
+
+
+class _Given(nn.Sequential):
+    """A model whose features are the embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity())
+
+
+def _with_model(name: str, **options: Any) -> Any:
+    return found(ST, name)(_Given(), **options)
+
+
+def _of_columns(name: str, **options: Any) -> Value:
+    return lambda x, y: _with_model(name, **options).compute_loss_from_embeddings([x, y], LABELS)
+
+
+def _in_batches(name: str, **options: Any) -> Value:
+    return lambda x, y: _with_model(name, **options).calculate_loss([[x], [y]])
+
+
+def _by_labels(name: str, **options: Any) -> Value:
+    return lambda x, _: _with_model(name, **options).compute_loss_from_embeddings([normalize(x)], LABELS)
+
+
+def _as_triplets(name: str, **options: Any) -> Value:
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        x, y = normalize(x), normalize(y)
+        return _with_model(name, **options).compute_loss_from_embeddings([x, y, y.roll(-1, 0)], LABELS)
+
+    return value
+
+
+def _every_pair(x: Tensor, _: Tensor) -> Tensor:
+    i, j = OTHERS.nonzero(as_tuple=True)
+    loss = _with_model("ContrastiveLoss", size_average=False)
+    return loss.compute_loss_from_embeddings([x[i], x[j]], EQUAL[i, j].int())
+
+
+def _pairs_of_each_anchor(x: Tensor, _: Tensor) -> Tensor:
+    def of_anchor(i: int) -> Tensor:
+        others = torch.arange(COUNT) != i
+        loss = _with_model("CoSENTLoss")
+        return loss.compute_loss_from_embeddings([x[i].expand(COUNT - 1, -1), x[others]], EQUAL[i, others].int())
+
+    return torch.stack([of_anchor(i) for i in range(COUNT)]).mean()
+
+
+def _tension(x: Tensor, y: Tensor) -> Tensor:
+    i, j = torch.ones_like(EQUAL).nonzero(as_tuple=True)
+    features = [{"sentence_embedding": x[i]}, {"sentence_embedding": y[j]}]
+    return _with_model("ContrastiveTensionLoss")(features, (i == j).double())
+
+
+def _tension_in_batch(x: Tensor, _: Tensor) -> Tensor:
+    return _with_model("ContrastiveTensionLossInBatchNegatives").double()([{"sentence_embedding": x}], LABELS)
+
+
+def _embeddings_of_a_teacher(x: Tensor, y: Tensor) -> Tensor:
+    loss = found(ST, "EmbedDistillLoss")
+    made = loss.__new__(loss)
+    nn.Module.__init__(made)
+    made.projection, made.distance_metric = None, "cosine"
+    return made.compute_loss_from_embeddings([x], [y])
+
+
+UNIT = "embeddings of unit length"
+ANY_LENGTH = "distances of embeddings of any length by default"
+GRADED = "reads a score of every pair"
+OF_ST: tuple[Shipped, ...] = (
+    Shipped(ST, "AdaptiveLayerLoss", why="another loss on the output of several layers"),
+    Shipped(ST, "AnglELoss", why="reads the embeddings as complex numbers, and a score of every pair"),
+    Shipped(
+        ST,
+        "BatchAllTripletLoss",
+        _by_labels("BatchAllTripletLoss"),
+        "batch_all_triplet(margin=5)",
+        given=UNIT,
+        why=ANY_LENGTH,
+    ),
+    Shipped(
+        ST,
+        "BatchHardSoftMarginTripletLoss",
+        _by_labels("BatchHardSoftMarginTripletLoss"),
+        "triplet_soft_margin",
+        given=UNIT,
+        why=ANY_LENGTH,
+    ),
+    Shipped(
+        ST,
+        "BatchHardTripletLoss",
+        _by_labels("BatchHardTripletLoss"),
+        "batch_hard_triplet(margin=5)",
+        given=UNIT,
+        why=ANY_LENGTH,
+    ),
+    Shipped(
+        ST,
+        "BatchSemiHardTripletLoss",
+        _by_labels("BatchSemiHardTripletLoss"),
+        replace(value_of("semi_hard_triplet(margin=5)"), similarity=NEGATIVE_EUCLIDEAN),
+        line="semi_hard_triplet(margin=5)",
+        given=UNIT,
+        why="distances that are not squared, as FaceNet's are; of any length by default",
+    ),
+    Shipped(ST, "CachedGISTEmbedLoss", why="a second model chooses the negatives"),
+    Shipped(
+        ST,
+        "CachedMultipleNegativesRankingLoss",
+        _in_batches("CachedMultipleNegativesRankingLoss"),
+        "info_nce(tau=20, anchors=rows)",
+        PAIRS,
+    ),
+    Shipped(
+        ST,
+        "CachedMultipleNegativesSymmetricRankingLoss",
+        _in_batches("CachedMultipleNegativesSymmetricRankingLoss"),
+        "info_nce(tau=20)",
+        PAIRS,
+    ),
+    Shipped(
+        ST,
+        "CoSENTLoss",
+        _pairs_of_each_anchor,
+        "cosent",
+        given="the pairs of one anchor at a time, labels 0 and 1",
+        why="compares the pairs of different anchors too, and scores of any grade",
+    ),
+    Shipped(
+        ST,
+        "ContrastiveLoss",
+        _every_pair,
+        "contrastive_cosine_squared(reduction=sum)",
+        given="size_average=False, every pair of the set",
+        why="a mean over the pairs that it is given",
+    ),
+    Shipped(
+        ST,
+        "ContrastiveTensionLoss",
+        _tension,
+        "negative_sampling(reduction=sum)",
+        PAIRS,
+        given="every pair of the batch",
+        why="seven random negatives a sentence, by a data loader of its own",
+    ),
+    Shipped(
+        ST,
+        "ContrastiveTensionLossInBatchNegatives",
+        _tension_in_batch,
+        "info_nce(tau=20)",
+        TWICE,
+        why="two copies of a model embed the sentences, and the scale is learned",
+    ),
+    Shipped(ST, "CosineSimilarityLoss", why=GRADED),
+    Shipped(ST, "DenoisingAutoEncoderLoss", why="the text that a decoder makes of the embedding"),
+    Shipped(ST, "DistillKLDivLoss", why=GRADED),
+    Shipped(
+        ST,
+        "EmbedDistillLoss",
+        _embeddings_of_a_teacher,
+        "negative_cosine",
+        PAIRS,
+        given='distance_metric="cosine", a teacher\'s embeddings as columns',
+        why="1 is added to the value, and the teacher learns nothing",
+    ),
+    Shipped(ST, "GISTEmbedLoss", why="a second model chooses the negatives"),
+    Shipped(ST, "GlobalOrthogonalRegularizationLoss", why="mean and second moment of all similarities of the batch"),
+    Shipped(ST, "MSELoss", why="distances to given embeddings, of any length"),
+    Shipped(ST, "MarginMSELoss", why=GRADED),
+    Shipped(ST, "Matryoshka2dLoss", why="another loss on several lengths and layers of the embeddings"),
+    Shipped(ST, "MatryoshkaLoss", why="another loss on several lengths of the embeddings"),
+    Shipped(
+        ST,
+        "MegaBatchMarginLoss",
+        _in_batches("MegaBatchMarginLoss", use_mini_batched_version=False),
+        "mega_batch_margin",
+        PAIRS,
+        given="use_mini_batched_version=False",
+    ),
+    Shipped(
+        ST,
+        "MultipleNegativesRankingLoss",
+        _of_columns("MultipleNegativesRankingLoss"),
+        "info_nce(tau=20, anchors=rows)",
+        PAIRS,
+    ),
+    Shipped(
+        ST,
+        "MultipleNegativesRankingLoss",
+        _of_columns("MultipleNegativesRankingLoss", hardness_mode="in_batch_negatives", hardness_strength=9.0),
+        "hardness_weighted_info_nce",
+        PAIRS,
+        given='hardness_mode="in_batch_negatives", hardness_strength=9',
+    ),
+    Shipped(
+        ST,
+        "MultipleNegativesSymmetricRankingLoss",
+        _of_columns("MultipleNegativesSymmetricRankingLoss"),
+        "info_nce(tau=20)",
+        PAIRS,
+    ),
+    Shipped(ST, "OnlineContrastiveLoss", why="keeps the pairs that the hardest pair of the whole batch says"),
+    Shipped(ST, "SoftmaxLoss", why="a classifier on the concatenated embeddings, not on a similarity"),
+    Shipped(
+        ST,
+        "TripletLoss",
+        _as_triplets("TripletLoss"),
+        "batch_all_triplet(margin=5, reduction=mean_each)",
+        TRIPLETS,
+        given=UNIT,
+        why=ANY_LENGTH,
+    ),
+)
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+TORCH = "torch"
+SIGNS = torch.where(OWN, 1.0, -1.0).double()
+
+
+def _of_scores(value: Callable[[Tensor], Tensor]) -> Value:
+    return lambda x, y: value(x @ y.T)
+
+
+def _given_triplets(loss: nn.Module) -> Value:
+    return lambda x, y: loss(normalize(x), normalize(y), normalize(y).roll(-1, 0))
+
+
+def _embedded_pairs(loss: nn.Module) -> Value:
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        i, j = torch.ones_like(OWN).nonzero(as_tuple=True)
+        return loss(x[i], y[j], SIGNS[i, j])
+
+    return value
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    return -scores(NEGATIVE_EUCLIDEAN, normalize(x), normalize(y))
+
+
+def _of_logits(line: str) -> Objective:
+    """A loss of cosines on scores without a range."""
+    return replace(value_of(line), similarity=DOT)
+
+
+LOGITS = "logits x·y"
+OF_TORCH: tuple[Shipped, ...] = (
+    Shipped(
+        TORCH,
+        "BCEWithLogitsLoss",
+        _of_scores(lambda s: nn.BCEWithLogitsLoss(reduction="sum")(s, OWN.double())),
+        "negative_sampling(reduction=sum)",
+        PAIRS,
+        given=f'{LOGITS}, reduction="sum"',
+        why="a mean over all pairs by default",
+    ),
+    Shipped(
+        TORCH,
+        "CosineEmbeddingLoss",
+        _embedded_pairs(nn.CosineEmbeddingLoss(reduction="sum")),
+        "contrastive_cosine(pos_margin=1, neg_margin=0, reduction=sum, anchors=rows)",
+        PAIRS,
+        given='every pair, reduction="sum"',
+        why="a mean over all pairs by default",
+    ),
+    Shipped(
+        TORCH,
+        "CrossEntropyLoss",
+        _of_scores(lambda s: nn.CrossEntropyLoss()(s, torch.arange(COUNT))),
+        "n_pair",
+        PAIRS,
+        given=LOGITS,
+    ),
+    Shipped(
+        TORCH,
+        "HingeEmbeddingLoss",
+        lambda x, y: nn.HingeEmbeddingLoss(reduction="sum")(_distances(x, y), SIGNS),
+        "hinge_embedding(reduction=sum)",
+        PAIRS,
+        given='distances of unit vectors, reduction="sum"',
+        why="a mean over all pairs by default",
+    ),
+    Shipped(
+        TORCH,
+        "MarginRankingLoss",
+        _of_scores(lambda s: nn.MarginRankingLoss(margin=1)(s[OWN], s[NEXT], torch.ones(COUNT, dtype=s.dtype))),
+        "slic(beta=1)",
+        TRIPLETS,
+        given=f"{LOGITS}, margin=1",
+        why="a margin of 0 by default",
+    ),
+    Shipped(
+        TORCH,
+        "MultiLabelSoftMarginLoss",
+        _of_scores(lambda s: nn.MultiLabelSoftMarginLoss()(s, OWN.double())),
+        "negative_sampling(reduction=sum)",
+        PAIRS,
+        factor=1 / COUNT**2,
+        given=LOGITS,
+        why="a mean over all pairs",
+    ),
+    Shipped(
+        TORCH,
+        "MultiMarginLoss",
+        _of_scores(lambda s: nn.MultiMarginLoss()(s, torch.arange(COUNT))),
+        _of_logits("triplet(margin=1)"),
+        PAIRS,
+        line="triplet(margin=1)",
+        factor=1 / COUNT,
+        given=LOGITS,
+        why="divides by the number of classes",
+    ),
+    Shipped(
+        TORCH,
+        "SoftMarginLoss",
+        _of_scores(lambda s: nn.SoftMarginLoss(reduction="sum")(s, SIGNS)),
+        "negative_sampling(reduction=sum)",
+        PAIRS,
+        given=f'{LOGITS}, reduction="sum"',
+        why="a mean over all pairs by default",
+    ),
+    Shipped(
+        TORCH,
+        "TripletMarginLoss",
+        _given_triplets(nn.TripletMarginLoss()),
+        "batch_all_triplet(margin=1, reduction=mean_each)",
+        TRIPLETS,
+        given=UNIT,
+        why="adds 10⁻⁶ to every difference of coordinates",
+    ),
+    Shipped(
+        TORCH,
+        "TripletMarginWithDistanceLoss",
+        _given_triplets(nn.TripletMarginWithDistanceLoss(distance_function=lambda a, b: 1 - cosine_similarity(a, b))),
+        "triplet(margin=1, anchors=rows, reduction=mean_each)",
+        TRIPLETS,
+        given="distance_function=lambda a, b: 1 - cosine_similarity(a, b)",
+    ),
+)
+
+
+# --- open_clip --------------------------------------------------------------------------------------------------------
+
+CLIP = "open_clip"
+
+
+def _clip(x: Tensor, y: Tensor) -> Tensor:
+    x, y, loss = normalize(x), normalize(y), found(CLIP, "ClipLoss")
+    if loss is not None:
+        return loss()(x, y, torch.tensor(20.0, dtype=x.dtype))
+    at = torch.arange(len(x))
+    return (cross_entropy(20 * x @ y.T, at) + cross_entropy(20 * y @ x.T, at)) / 2
+
+
+def _sigmoids(x: Tensor, y: Tensor) -> Tensor:
+    x, y, loss = normalize(x), normalize(y), found(CLIP, "SigLipLoss")
+    if loss is not None:
+        return loss()(x, y, torch.tensor(10.0, dtype=x.dtype), torch.tensor(-10.0, dtype=x.dtype))
+    return -logsigmoid(SIGNS * (10 * x @ y.T - 10)).sum() / len(x)
+
+
+LEARNED = "the scale is learned, from 1/0.07 on"
+OF_CLIP: tuple[Shipped, ...] = (
+    Shipped(CLIP, "ClipLoss", _clip, "info_nce(tau=20)", PAIRS, given="logit_scale=20", why=LEARNED),
+    Shipped(
+        CLIP,
+        "CoCaLoss",
+        _clip,
+        "info_nce(tau=20)",
+        PAIRS,
+        given="the contrastive part, logit_scale=20",
+        why="a loss of generated captions is added",
+    ),
+    Shipped(CLIP, "DistillClipLoss", why=f"{GRADED}, that of a teacher"),
+    Shipped(
+        CLIP,
+        "SigLipLoss",
+        _sigmoids,
+        "siglip",
+        PAIRS,
+        given="logit_scale=10, logit_bias=-10",
+        why="scale and bias are learned, from 10 and −10 on",
+    ),
+)
+
+
+# --- lightly ----------------------------------------------------------------------------------------------------------
+
+LIGHTLY = "lightly"
+VIEW = torch.arange(COUNT).repeat(2)
+
+
+def _of_views(name: str, written: Callable[[Tensor], Tensor], **options: Any) -> Value:
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        loss = found(LIGHTLY, name)
+        z = normalize(torch.cat((x, y)))
+        return written(z @ z.T) if loss is None else loss(**options)(x, y)
+
+    return value
+
+
+def _ntxent(s: Tensor) -> Tensor:
+    others = s.masked_fill(torch.eye(2 * COUNT, dtype=torch.bool), -torch.inf)
+    return cross_entropy(2 * others, torch.arange(2 * COUNT).roll(COUNT))
+
+
+def _decoupled(s: Tensor) -> Tensor:
+    same = VIEW[:, None] == VIEW
+    own = s[same & ~torch.eye(2 * COUNT, dtype=torch.bool)]
+    return (torch.logsumexp(10 * s.masked_fill(same, -torch.inf), 1) - 10 * own).mean()
+
+
+def _negative_cosine(x: Tensor, y: Tensor) -> Tensor:
+    loss = found(LIGHTLY, "NegativeCosineSimilarity")
+    return -cosine_similarity(x, y).mean() if loss is None else loss()(x, y)
+
+
+NO_PAIRS = "not similarities of pairs"
+OF_LIGHTLY: tuple[Shipped, ...] = (
+    Shipped(LIGHTLY, "BarlowTwinsLoss", why=f"correlations of the coordinates, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "DCLLoss", _of_views("DCLLoss", _decoupled), "dcl", VIEWS),
+    Shipped(LIGHTLY, "DCLWLoss", why="weighs a positive by a softmax over the positives of other anchors"),
+    Shipped(LIGHTLY, "DetConSLoss", why="means of masked parts of images"),
+    Shipped(LIGHTLY, "HypersphereLoss", why="the logarithm of a mean over all pairs of the batch, not of one anchor"),
+    Shipped(LIGHTLY, "MACLLoss", why="a temperature that depends on the mean similarity of the positives of the batch"),
+    Shipped(LIGHTLY, "NegativeCosineSimilarity", _negative_cosine, "negative_cosine", PAIRS),
+    Shipped(LIGHTLY, "NTXentLoss", _of_views("NTXentLoss", _ntxent), "info_nce(tau=2, anchors=rows)", VIEWS),
+    Shipped(LIGHTLY, "VICRegLoss", why=f"variances and covariances of the coordinates, {NO_PAIRS}"),
+)
+
+SHIPPED: tuple[Shipped, ...] = (*OF_PML, *OF_ST, *OF_TORCH, *OF_CLIP, *OF_LIGHTLY)

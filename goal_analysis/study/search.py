@@ -1,0 +1,363 @@
+"""A search: a sampler draws trials from a grammar; all train a few epochs, and the promising ones all epochs.
+
+Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
+al., NeurIPS 2011), Optuna's, from what the earlier ones reached, and ended by successive halving ("A System for
+Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934). The first trials
+are not ended: they measure whether a rung predicts the end, and one that does not ends nothing. An objective that is a
+copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
+count.
+
+A trial trains on a fold of every data set, one after the other. What counts is the mean RSUM; the rungs are epochs on
+the first.
+
+Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter Optimization
+Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+import pandas as pd
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
+
+from goal_analysis.files import folder_name
+from goal_analysis.study import TUNED
+from goal_analysis.study.copies import Signature
+from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.engine import Job
+from goal_analysis.study.runs import Data, mean_rsum, trial_jobs
+from goal_analysis.study.scales import scaled, scales_of, trained_with
+from goal_analysis.symbolic.analysis.recovery import NoTwin
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.vse.folder.run_folder import LOG, RunError, read_log
+from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions, experiment_from_mapping
+
+JOURNAL = "trials.journal"
+
+FIRST_RUNG, REDUCTION = 1, 3
+"""After so many epochs, and after so many times as many again and again, the best one in so many goes on."""
+
+PREDICTS = 0.7
+"""The rank correlation with the end from which on a rung is used."""
+
+RANDOM_SHARE = 8
+"""One trial in so many, and ten at least, is drawn at random before the sampler learns, and measures the rungs."""
+
+MOST_REJECTED = 500
+"""Draws in a row of which none is run, after which a search ends."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+EXPERIMENT, REJECTED, COPY_OF, TROUBLE, VARIANT = "experiment", "rejected", "copy of", "trouble", "variant"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What an epoch says of the end.
+
+    Args:
+        epoch: on the first data set.
+        correlation: Spearman's, of the RSUM there with the mean of the best RSUM on all data; NaN of fewer than three.
+        trials: that it was measured by, none of which was ended before its time.
+    """
+
+    epoch: int
+    correlation: float
+    trials: int
+
+    @property
+    def is_used(self) -> bool:
+        """Whether trials end there."""
+        return self.correlation >= PREDICTS
+
+
+Grammar = Callable[[BaseTrial, TrainingOptions], tuple[Objective, TrainingOptions]]
+"""Draws by a trial what trains, and how, around the options of the experiment."""
+
+
+def scaled_objective(objective: Objective, tuned: Collection[str] = TUNED) -> Grammar:
+    """The space of one objective: its scales, and those of the training that are the same for all."""
+
+    def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
+        values = {s.name: s.suggest(trial) for s in scales_of(objective, training, tuned)}
+        return scaled(objective, values), trained_with(training, values)
+
+    return grammar
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all searches of a study have in common.
+
+    Args:
+        folder: of the study; the runs of the trials are there.
+        store: the journal of the trials, see `storage`.
+        base: model and training.
+        data: that are searched on.
+        write: the text that an experiment names an objective by.
+        read: the objective of that text.
+    """
+
+    folder: Path
+    store: JournalStorage
+    base: Experiment
+    data: Data
+    write: Callable[[Objective], str]
+    read: Callable[[str], Objective]
+
+
+@dataclass(eq=False)
+class Search:
+    """The trials of one grammar.
+
+    Args:
+        name: of the search.
+        grammar: draws the trials.
+        setting: where it searches.
+        budget: trials that are run.
+        first: the parameters of trials that are run before any that is drawn.
+        samples: whether more than the first are drawn, and some of them ended early.
+        accepts: why an objective was not asked for; empty where it may run.
+        space: what the grammar draws from, as a study declares it.
+    """
+
+    name: str
+    grammar: Grammar
+    setting: Setting
+    budget: int
+    first: Sequence[Mapping[str, Any]] = ()
+    samples: bool = True
+    accepts: Callable[[Objective], str] = lambda objective: ""
+    space: str = ""
+
+    def __post_init__(self) -> None:
+        self.base, store = self.setting.base, self.setting.store
+        self.study = optuna.create_study(storage=store, study_name=self.name, direction="maximize", load_if_exists=True)
+        self.at_random = max(10, self.budget // RANDOM_SHARE)
+        self._jobs: dict[Job, Trial] = {}
+        self._trials: dict[int, tuple[Job, ...]] = {}
+        self._sizes: dict[Job, int] = {}
+        self._signatures: dict[int, Signature] = {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials that were run or are running, without variants and those that were rejected."""
+        every = self.study.get_trials(deepcopy=False)
+        return [t for t in every if EXPERIMENT in t.user_attrs and VARIANT not in t.user_attrs]
+
+    @property
+    def pruned(self) -> int:
+        """How many trials have been ended before their time."""
+        return sum(t.state is TrialState.PRUNED for t in self.trials)
+
+    def jobs(self) -> Iterator[Job]:
+        """Every trial that was not pruned, as a job: first those that have begun, then new ones that are drawn.
+
+        Each has a sampler of its own, so that a search that goes on draws as if it had not been interrupted.
+        """
+        for parameters in self.first:
+            self.study.enqueue_trial(dict(parameters), skip_if_exists=True)
+        for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
+            if VARIANT in begun.user_attrs:
+                continue
+            if EXPERIMENT in begun.user_attrs:
+                yield from self._run(Trial(self.study, begun._trial_id), self.experiment_of(begun))
+            elif not begun.state.is_finished():
+                yield from self._drawn(begun.number, begun._trial_id)
+        rejected = 0
+        while (ran := len(self.trials)) < self.budget and rejected < MOST_REJECTED:
+            every = self.study.get_trials(deepcopy=False)
+            waiting = sum(t.state is TrialState.WAITING for t in every)
+            if not (waiting or self.samples):
+                return
+            yield from self._drawn(len(every) - waiting)
+            rejected = 0 if len(self.trials) > ran else rejected + 1
+
+    def variant(self, what: str, parameters: Mapping[str, Any]) -> Iterator[Job]:
+        """The jobs of one more trial, with these parameters, which counts neither as drawn nor among the best."""
+        known = self.variant_of(what)
+        if known is None:
+            self.study.enqueue_trial(dict(parameters), user_attrs={VARIANT: what})
+            known = self.variant_of(what)
+        assert known is not None
+        if EXPERIMENT in known.user_attrs:
+            yield from self._run(Trial(self.study, known._trial_id), self.experiment_of(known))
+        elif not known.state.is_finished():
+            yield from self._drawn(known.number, None if known.state is TrialState.WAITING else known._trial_id)
+
+    def variant_of(self, what: str) -> FrozenTrial | None:
+        """The trial of a `variant`."""
+        return next((t for t in self.study.get_trials() if t.user_attrs.get(VARIANT) == what), None)
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """Every rung, by the first trials, which none has ended."""
+        whole = [t for t in self.trials[: self.at_random] if t.state is TrialState.COMPLETE]
+        found, epoch = [], FIRST_RUNG
+        while self.samples and epoch < self.base.training.epochs:
+            pairs = [(t.intermediate_values[epoch], t.value) for t in whole if epoch in t.intermediate_values]
+            ranks = pd.DataFrame(pairs, columns=["rung", "end"]).rank()
+            correlation = float(ranks["rung"].corr(ranks["end"])) if len(pairs) > 2 else math.nan
+            found.append(Rung(epoch, correlation, len(pairs)))
+            epoch *= REDUCTION
+        return found
+
+    def watch(self, job: Job) -> str:
+        """Look at the epochs that have ended; give the reason to end the job, or nothing."""
+        trial = self._jobs[job]
+        seen = self._report_epochs(job)
+        if seen and trial.number not in [t.number for t in self.trials[: self.at_random]]:
+            for rung in self.rungs:
+                if rung.is_used and rung.epoch in seen and self._falls_behind(rung.epoch, seen[rung.epoch]):
+                    return f"ended after epoch {max(seen)} with an RSUM of {seen[max(seen)]:.1f}: others promise more"
+        return ""
+
+    def _falls_behind(self, epoch: int, rsum: float) -> bool:
+        reached = sorted(t.intermediate_values[epoch] for t in self.trials if epoch in t.intermediate_values)
+        return rsum < reached[-max(1, len(reached) // REDUCTION)]
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """Put the result of a trial's job into the storage; a trial that failed is begun again by the next call."""
+        trial = self._jobs[job]
+        if self.study.trials[trial.number].state.is_finished():
+            return
+        if failure is None:
+            self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
+            if (reached := mean_rsum(self._trials[trial.number])) is not None:
+                self.study.tell(trial, reached)
+        elif failure.why:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr(TROUBLE, str(failure))
+
+    def best(self, count: int) -> list[FrozenTrial]:
+        """The best trials that came to an end; best first."""
+        done = [t for t in self.trials if t.state is TrialState.COMPLETE]
+        return sorted(done, key=lambda t: -(t.value or 0.0))[:count]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a trial: what was drawn, and its result."""
+        found = []
+        for t in self.study.trials:
+            known, reached = t.user_attrs, t.value
+            reached = max(t.intermediate_values.values(), default=None) if reached is None else reached
+            reasons = (REJECTED, COPY_OF) if t.state.is_finished() else (TROUBLE,)
+            why = next((f"{key} {known[key]}" for key in reasons if key in known), "")
+            state = "fail" if why.startswith(TROUBLE) else t.state.name.lower()
+            record = {"search": self.name, "trial": t.number, "state": state if EXPERIMENT in known else "not run"}
+            why = why or f"{VARIANT} {known[VARIANT]}" if VARIANT in known else why
+            record |= {"rsum": reached, "epochs": len(t.intermediate_values), "why": why}
+            objective = json.loads(known[EXPERIMENT])["objective"] if EXPERIMENT in known else ""
+            found.append(record | {"objective": objective} | t.params)
+        return found
+
+    def experiment_of(self, trial: FrozenTrial) -> Experiment:
+        """The experiment of a trial, with as many workers as this call has, whoever drew it."""
+        declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
+        workers = self.base.training.workers
+        return replace(declared, training=replace(declared.training, workers=workers))
+
+    def _report_epochs(self, job: Job) -> dict[int, float]:
+        """Report the epochs on the first data set that have ended since the last look; give their RSUM."""
+        trial, log = self._jobs[job], job.folder / LOG
+        size = log.stat().st_size if log.exists() else 0
+        if job != self._trials[trial.number][0] or size == self._sizes.get(job, 0):
+            return {}
+        self._sizes[job] = size
+        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it, too
+        ended = {r["epoch"]: r["rsum"] for r in read_log(job.folder) if r["kind"] == "epoch"}
+        fresh = {epoch: rsum for epoch, rsum in ended.items() if epoch > max(reported, default=0)}
+        for epoch, rsum in fresh.items():
+            trial.report(rsum, epoch)
+        return fresh
+
+    def _drawn(self, number: int, begun: int | None = None) -> Iterator[Job]:
+        """The job of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
+        seed = zlib.crc32(f"{self.name} {number}".encode())
+        self.study.sampler = _sampler(seed, self.at_random)
+        trial = self.study.ask() if begun is None else Trial(self.study, begun)
+        if (experiment := self._draw(trial)) is not None:
+            yield from self._run(trial, experiment)
+
+    def _draw(self, trial: Trial) -> Experiment | None:
+        try:
+            objective, training = self.grammar(trial, self.base.training)
+        except (NoTwin, ValueError) as problem:
+            return self._reject(trial, str(problem))
+        if refused := self.accepts(objective):
+            return self._reject(trial, refused)
+        if (copied := self._earlier_copy(objective, training)) is not None:
+            trial.set_user_attr(COPY_OF, copied.number)
+            is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
+            self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
+            return None
+        experiment = replace(
+            self.base,
+            name=self.name,
+            objective=self.setting.write(objective),
+            training=training,
+        )
+        trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
+        return experiment
+
+    def _reject(self, trial: Trial, why: str) -> None:
+        trial.set_user_attr(REJECTED, why)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _earlier_copy(self, objective: Objective, training: TrainingOptions) -> FrozenTrial | None:
+        new = Signature.of(objective)
+        for trial in self.trials:
+            declared = json.loads(trial.user_attrs[EXPERIMENT])
+            if declared["training"] != asdict(replace(training, workers=declared["training"]["workers"])):
+                continue
+            if trial.number not in self._signatures:
+                self._signatures[trial.number] = Signature.of(self.setting.read(declared["objective"]))
+            if new.same_as(self._signatures[trial.number]):
+                return trial
+        return None
+
+    def _run(self, trial: Trial, experiment: Experiment) -> Iterator[Job]:
+        """The jobs of a trial, one after the other, while it has not been ended."""
+        folder = self.setting.folder / "tuning" / folder_name(self.name) / str(trial.number)
+        jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.setting.data, folder)
+        self._trials[trial.number] = jobs
+        self._jobs |= dict.fromkeys(jobs, trial)
+        for job in jobs:
+            if self.study.get_trials(deepcopy=False)[trial.number].state is not TrialState.PRUNED:
+                yield job
+
+
+def storage(driver: Driver) -> JournalStorage:
+    """Open the journal in a driver's folder, and cut off a last line that a killed process did not finish.
+
+    Raises:
+        RunError: the journal is not what was written.
+        OSError: the folder cannot be written.
+    """
+    path = driver.folder / JOURNAL
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), cast(Any, driver.lock)))  # which is held, and counts
+    except (ValueError, LookupError, TypeError) as problem:
+        raise RunError(f"{path}: got {problem!r} but expected the trials that a study writes") from problem
+
+
+def _sampler(seed: int, at_random: int) -> optuna.samplers.TPESampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # that is said of ``group``
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=seed, n_startup_trials=at_random
+        )

@@ -1,0 +1,109 @@
+"""Which captions are right for which images: their own, those with the same words, and those that people judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, Int64
+from torch import Tensor
+
+from goal_analysis.numeric.matches import Matches
+
+Equal = Literal["positives", "masked", "negatives"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Right answers among the images and captions of a split.
+
+    A caption is right for its own image, and for those that ``judged`` pairs it with. Where another caption of an image
+    has the same words, whatever their case, ``equal`` says whether it is right for that image too, ``positives``;
+    neither right nor wrong, ``masked``; or wrong, ``negatives``.
+
+    Args:
+        image_of: the image of every caption.
+        texts: a number for every caption, one for equal ones.
+        equal: see above.
+        judged: other right pairs, image and caption, shape ``(2, pairs)``.
+
+    >>> answers = Answers.of(["a dog", "a cat", "A dog"], np.array([0, 0, 1]), "positives")
+    >>> answers.right(slice(0, 2)).int()
+    tensor([[1, 1, 1],
+            [1, 0, 1]], dtype=torch.int32)
+    >>> answers.equal_captions
+    2
+    """
+
+    image_of: Int64[np.ndarray, " captions"]
+    texts: Int64[np.ndarray, " captions"]
+    equal: Equal = "negatives"
+    judged: Int64[np.ndarray, "2 pairs"] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        captions: Sequence[str],
+        image_of: Int64[np.ndarray, " captions"],
+        equal: Equal,
+        judged: Int64[np.ndarray, "2 pairs"] | None = None,
+    ) -> Answers:
+        """Those of captions, whose words decide which are equal."""
+        folded = [" ".join(caption.casefold().split()) for caption in captions]
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(folded))}
+        return cls(image_of, np.array([numbers[text] for text in folded], dtype=np.int64), equal, judged)
+
+    @property
+    def equal_captions(self) -> int:
+        """How many captions have the words of a caption of another image."""
+        images = np.bincount(self._pairs % self._count, minlength=self._count)  # that each text describes
+        return int((images[self.texts] > 1).sum())
+
+    def right(self, images: slice) -> Bool[Tensor, "strip captions"]:
+        """Which captions are right for these images."""
+        found = self._same(images) if self.equal == "positives" else self._own(images)
+        if self.judged is not None:
+            rows, captions = self.judged[:, (self.judged[0] >= images.start) & (self.judged[0] < images.stop)]
+            found[torch.from_numpy(rows - images.start), torch.from_numpy(captions)] = True
+        return found
+
+    def wrong(self, images: slice) -> Bool[Tensor, "strip captions"]:
+        """Which captions are wrong for these images."""
+        found = self.right(images)
+        return ~(found | self._same(images)) if self.equal == "masked" else ~found
+
+    def matches(self, image_ids: Int[Tensor, " images"], places: Int[Tensor, " texts"]) -> Matches:
+        """The positives and negatives of a batch, from the rows of its images and the places of its captions.
+
+        What people judged does not count here.
+        """
+        of, texts = (torch.from_numpy(numbers).to(places.device)[places] for numbers in (self.image_of, self.texts))
+        own = image_ids[:, None] == of
+        if self.equal == "negatives":
+            return Matches(own, ~own)
+        known, pairs = torch.from_numpy(self._pairs).to(places.device), image_ids[:, None] * self._count + texts
+        same = known[torch.searchsorted(known, pairs).clamp(max=len(known) - 1)] == pairs
+        return Matches(same if self.equal == "positives" else own, ~same)
+
+    @cached_property
+    def _count(self) -> int:
+        return int(self.texts.max()) + 1
+
+    @cached_property
+    def _pairs(self) -> Int64[np.ndarray, " pairs"]:
+        """The pairs of an image and a text that describes it, each as a number, in order."""
+        return np.unique(self.image_of * self._count + self.texts)
+
+    def _own(self, images: slice) -> Bool[Tensor, "strip captions"]:
+        return torch.from_numpy(np.arange(images.start, images.stop)[:, None] == self.image_of)
+
+    def _same(self, images: slice) -> Bool[Tensor, "strip captions"]:
+        """Which captions have the words of one of the image's own."""
+        here = (self.image_of >= images.start) & (self.image_of < images.stop)
+        found = np.zeros((images.stop - images.start, self._count), dtype=bool)
+        found[self.image_of[here] - images.start, self.texts[here]] = True
+        return torch.from_numpy(found[:, self.texts])

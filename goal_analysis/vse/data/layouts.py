@@ -1,0 +1,296 @@
+"""The layouts in which captions come: each is recognised by what a file holds, and says how its rows are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from goal_analysis.vse.data.split import BadRow, DataError, read_bytes
+from goal_analysis.vse.data.table import SHOWN, delimited_rows, is_delimited
+from goal_analysis.vse.models.text import import_extra
+
+IMAGE = ("filepath", "image", "image_name", "filename", "file_name", "image_path", "path", "file", "image_id", "img_id")
+CAPTION = ("title", "caption", "captions", "comment", "text", "sentence", "sentences", "raw", "description")
+NUMBERED = re.compile(r"(caption|comment|sentence|text)s?[ _]?\d+", re.IGNORECASE)  # several columns of captions
+NUMBER = ("image_id", "img_id", "imgid", "cocoid")
+
+
+class Entry(NamedTuple):
+    """What a row says of an image: its path, or an empty text where a column holds it; captions, each with its id or an
+    empty text; the split, if the row has one; and another name of the image, or an empty text.
+    """
+
+    image: str
+    captions: Sequence[tuple[str, str]]
+    split: str | None = None
+    number: str = ""
+
+
+Entries = Iterator[tuple[int, Entry | BadRow]]  # with the number of the row
+
+
+class Columns(NamedTuple):
+    """Columns of a table: of the image, of captions, and of the split and the image's number where there are any."""
+
+    image: str | None = None
+    captions: Sequence[str] = ()
+    split: str | None = None
+    number: str | None = None
+    has_paths: bool = True
+
+    def among(self, kinds: Mapping[str, str]) -> Columns:
+        """These columns, and in the place of those that are not said the ones that are found by their kinds, ``text``,
+        ``image``, ``numbers`` or others, and by their names; DataError where one is missing.
+        """
+        there, by_name = f"got columns {', '.join(kinds)} but expected", {name.lower(): name for name in kinds}
+
+        def known(names: Iterable[str]) -> list[str]:
+            return [by_name[name] for name in names if name in by_name and kinds[by_name[name]] == "text"]
+
+        for name in filter(None, (self.image, *self.captions, self.split)):
+            if name not in kinds:
+                raise DataError(f"{there} {name!r} among them")
+        held = [name for kind in ("image", "numbers") for name in kinds if kinds[name] == kind]
+        images = [self.image] if self.image else [*held, *known(IMAGE)]
+        if not images:
+            raise DataError(f"{there} one of {', '.join(IMAGE)}, or the option image")
+        rest = [name for name in kinds if kinds[name] == "text" and name != images[0]]
+        captions = self.captions or [name for name in known(CAPTION) if name in rest][:1]
+        captions = captions or [name for name in rest if NUMBERED.fullmatch(name)] or (rest if len(rest) == 1 else [])
+        if not captions:
+            raise DataError(f"{there} one of {', '.join(CAPTION)}, or the option caption")
+        splits = [self.split] if self.split else known(["split"])
+        numbers = [by_name[name] for name in NUMBER if name in by_name and by_name[name] != images[0]]
+        split, number = (next(iter(found), None) for found in (splits, numbers))
+        return Columns(images[0], captions, split, number, images[0] not in held)
+
+    @property
+    def read(self) -> list[str]:
+        """Those that are read before an image is asked for."""
+        image = self.image if self.has_paths else None
+        return list(dict.fromkeys(filter(None, (image, *self.captions, self.split, self.number))))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout: what it is called, whether a content is in it, and the rows of such a content.
+
+    The content is the value of a JSON file, a list for lines of JSON; a table of Arrow; a `Dataset` of Hugging Face's;
+    or text. Where it is a table, ``kinds`` gives the names of its columns with their kinds, see `Columns.among`.
+    """
+
+    title: str
+    matches: Callable[[Any], bool]
+    entries: Callable[[Any, Columns], Entries]
+    kinds: Callable[[Any], Mapping[str, str]] | None = None
+
+
+def read_content(path: Path) -> Any:
+    """The content of a file, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote, as `Layout` takes
+    it; by its splits where it has several.
+    """
+    if path.is_dir():
+        return _with(path, "datasets", lambda package: package.load_from_disk(str(path)))
+    found = read_bytes(path)
+    if path.suffix == ".parquet" or found[:4] == b"PAR1":
+        return _with(path, "pyarrow.parquet", lambda package: package.read_table(path))
+    text = found.decode("utf-8-sig", errors="surrogateescape")
+    if text.lstrip()[:1] not in ("[", "{") and path.suffix not in (".json", ".jsonl"):
+        return text
+    try:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: got a file that is no JSON: {error}") from error
+
+
+def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:
+    found = import_extra(package, str(path), package.partition(".")[0])
+    try:
+        return read(found)
+    except Exception as error:  # a damaged file fails in whatever way its reader does
+        raise DataError(f"{path}: got a table that cannot be read: {error}") from error
+
+
+def recognised(where: str, content: Any) -> Layout:
+    """The layout of a content; a DataError where it is in none."""
+    for layout in LAYOUTS:
+        if layout.matches(content):
+            return layout
+    shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
+    raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(layout.title for layout in LAYOUTS)}")
+
+
+def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | BadRow]) -> Entries:
+    for number, row in enumerate(rows):
+        try:
+            yield number, entry(row)
+        except BadRow as problem:
+            yield number, problem
+
+
+def _of_record(row: Any, columns: Columns) -> Entry:
+    if not isinstance(row, Mapping):
+        raise BadRow(f"got {str(row)[:SHOWN]!r} but expected an object with {', '.join(columns.read)}")
+    for name in columns.read:
+        if name not in row and name != columns.number:
+            raise BadRow(f"got no {name!r} but expected it, as in the first row")
+    image = row[columns.image] if columns.has_paths else ""
+    if not isinstance(image, str | int | None) or isinstance(image, bool):
+        raise BadRow(f"{columns.image}: got {str(image)[:SHOWN]!r} but expected a path in text")
+    captions = [("", text) for name in columns.captions for text in _texts(name, row[name])]
+    split, number = (
+        "" if name and row.get(name) is None else str(row[name]) if name else None for name in columns[2:4]
+    )
+    return Entry("" if image is None else str(image), captions, split, number or "")
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """The captions in a field: a text, a list of them, or such a list as JSON in a text."""
+    if isinstance(value, str) and value[:2] == '["' and value[-1:] == "]":
+        value = json.loads(value)
+    found = [value or ""] if isinstance(value, str | None) else value
+    if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
+        raise BadRow(f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions")
+    return found
+
+
+def _of_karpathy(entry: Any, columns: Columns) -> Entry:
+    if not isinstance(entry, dict):
+        raise BadRow(f"image: got {entry!r} but expected an object")
+    name, place, sentences = entry.get("filename"), entry.get("filepath", ""), entry.get("sentences")
+    if not isinstance(name, str) or not isinstance(place, str):
+        raise BadRow(f"filename: got {name if isinstance(place, str) else place!r} but expected a path in text")
+    if not isinstance(sentences, list) or not sentences:
+        raise BadRow(f"sentences: got {sentences!r} but expected a list of captions")
+    for sentence in sentences:
+        if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
+            raise BadRow(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
+    captions = [(str(sentence.get("sentid", "")), sentence["raw"]) for sentence in sentences]
+    number = entry.get("cocoid", entry.get("imgid", ""))
+    return Entry(f"{place}/{name}" if place and name else name, captions, str(entry.get("split")), str(number))
+
+
+def _coco(content: Any, columns: Columns) -> Entries:
+    """The annotations; images go by their number of twelve digits where they have no name."""
+    images = [image for image in content["images"] if isinstance(image, dict) and "id" in image]
+    files = {str(image["id"]): str(image.get("file_name", f"{image['id']:0>12}.jpg")) for image in images}
+
+    def entry(said: Any) -> Entry:
+        if not isinstance(said, dict) or not isinstance(said.get("caption"), str):
+            raise BadRow(f'got {str(said)[:SHOWN]!r} but expected an annotation with "image_id" and "caption"')
+        number = str(said.get("image_id"))
+        if number not in files:
+            raise BadRow(f'image_id: got {number} but expected the "id" of one of the images')
+        return Entry(files[number], [(str(said.get("id", "")), said["caption"])], None, number)
+
+    return _rows(content["annotations"], entry)
+
+
+TOKEN = re.compile(r"([^\t\n]+)#(\d+)\t(.*)")
+
+
+def _tokens(content: str, columns: Columns) -> Entries:
+    def entry(line: str) -> Entry:
+        match = TOKEN.fullmatch(line.rstrip("\r"))
+        if match is None:
+            raise BadRow(f"got {line[:SHOWN]!r} but expected NAME#NUMBER, a tab and a caption")
+        return Entry(match[1], [(f"{match[1]}#{match[2]}", match[3])])
+
+    return _rows(content.rstrip().split("\n"), entry)
+
+
+def _table(content: str, columns: Columns) -> Entries:
+    header, separator, rows = delimited_rows(content)
+    last = max(header.index(name) for name in columns.read)
+    for number, fields in rows:
+        try:
+            if isinstance(fields, BadRow):
+                raise fields
+            if not last < len(fields) <= len(header):
+                given = f"got {len(fields)} fields but expected {len(header)}"
+                raise BadRow(f"{given}: {separator.join(fields)[:SHOWN]!r}")
+            yield number, _of_record(dict(zip(header, fields, strict=False)), columns)
+        except BadRow as problem:
+            yield number, problem
+
+
+def is_dataset(content: Any) -> bool:
+    """Whether this is a `Dataset` of Hugging Face's ``datasets``."""
+    return type(content).__module__.startswith("datasets.") and hasattr(content, "features")
+
+
+def _kinds(content: Any) -> dict[str, str]:
+    schema = content.features.arrow_schema if is_dataset(content) else content.schema
+
+    def kind(field: Any) -> str:
+        said = str(getattr(field.type, "storage_type", field.type))
+        if "binary" in said:
+            return "image"
+        if "list" in said and ("float" in said or "double" in said):
+            return "numbers"
+        return "text" if "string" in said and "struct" not in said else "other"
+
+    return {field.name: kind(field) for field in schema}
+
+
+@dataclass(frozen=True, eq=False)
+class Column(Sequence[Any]):
+    """A column of a table of Arrow or of a `Dataset`, of which a row is read when it is asked for."""
+
+    table: Any
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: Any) -> Any:
+        return _arrow(self.table, [self.name])[int(row) : int(row) + 1][self.name][0].as_py()
+
+
+def _arrow(table: Any, names: list[str]) -> Any:
+    return table.select_columns(names).with_format("arrow") if is_dataset(table) else table.select(names)
+
+
+def _arrow_rows(content: Any, columns: Columns) -> Entries:
+    rows = _arrow(content, columns.read)[:].to_pylist()
+    return _rows(rows, lambda row: _of_record(row, columns))
+
+
+def _has(content: Any, *keys: str) -> bool:
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
+
+
+LAYOUTS = (
+    Layout("COCO's JSON of images and annotations", lambda c: _has(c, "images", "annotations"), _coco),
+    Layout(
+        "Karpathy's JSON of images with sentences",
+        lambda c: _has(c, "images"),
+        lambda c, columns: _rows(c["images"], lambda row: _of_karpathy(row, columns)),
+    ),
+    Layout(
+        "JSON objects",
+        lambda c: isinstance(c, list) and bool(c) and isinstance(c[0], dict),
+        lambda c, columns: _rows(c, lambda row: _of_record(row, columns)),
+        lambda c: dict.fromkeys(c[0], "text"),
+    ),
+    Layout("a dataset of Hugging Face", is_dataset, _arrow_rows, _kinds),
+    Layout("a Parquet table", lambda c: hasattr(c, "schema"), _arrow_rows, _kinds),
+    Layout(
+        "lines of NAME#NUMBER, a tab and a caption",
+        lambda c: isinstance(c, str) and TOKEN.match(c.lstrip()) is not None,
+        _tokens,
+    ),
+    Layout(
+        "a table",
+        lambda c: isinstance(c, str) and is_delimited(c),
+        _table,
+        lambda c: dict.fromkeys(delimited_rows(c)[0], "text"),
+    ),
+)
+"""Every layout; the first that matches reads a content."""

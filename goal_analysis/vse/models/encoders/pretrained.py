@@ -1,0 +1,345 @@
+"""Encoders from checkpoints of Hugging Face: what embeds images and what embeds captions, alone or of one dual encoder.
+
+A checkpoint is a folder with ``config.json`` and ``model.safetensors``, or a name on the hub. A folder is read without
+a network; nothing in a checkpoint is code, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from goal_analysis.vse.models.encoders.features import Standardise, Statistics
+from goal_analysis.vse.models.encoders.pictures import Augmentation, Crop, Flip
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures
+from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, import_extra
+
+Projection = Literal["own", "new"]  # the checkpoint's, where its width is wanted; or a new linear map
+
+
+def load_checkpoint(path: str, architecture: Mapping[str, Any] | None, kind: Callable[[Any], str] | None = None) -> Any:
+    """The model of a checkpoint, or with random weights that of an ``architecture``, which is what ``config.json``
+    holds.
+
+    ``kind`` gives the name of its class from its configuration; by default it is the one that embeds. What cannot be
+    loaded is a ValueError.
+    """
+    if bool(path) == bool(architecture):
+        raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
+    transformers = import_extra("transformers", "hugging_face")
+    local = {"local_files_only": Path(path).is_dir()}
+    try:
+        if architecture:
+            config = transformers.AutoConfig.for_model(**architecture)
+        else:
+            config = transformers.AutoConfig.from_pretrained(path, **local)
+        found = getattr(transformers, kind(config)) if kind else transformers.AutoModel
+        if architecture:
+            return found(config) if kind else found.from_config(config)
+        if local["local_files_only"] and not any(Path(path).glob("*.safetensors")):
+            raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
+        return found.from_pretrained(path, use_safetensors=True, **local).to(torch.get_default_dtype())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
+        given = f"hugging_face: got {path or architecture!r} ({problem})"
+        raise ValueError(f"{given} but expected {expected}") from problem
+
+
+def architecture_of(model: Any) -> dict[str, Any]:
+    """What `load_checkpoint` builds the same model of, with random weights."""
+    return json.loads(model.config.to_json_string(use_diff=False))
+
+
+class Preparation(nn.Module):
+    """Pictures from 0 to 1 as a checkpoint's own processor makes them: the inputs of its model by their names.
+
+    Where the processor leaves pictures of this size as large as they are, and standardises their colours, that is done
+    on their device; otherwise the processor itself is handed them, in 8 bits.
+
+    Args:
+        shape: ``(3, height, width)`` of the pictures.
+        statistics: that standardise the colours where there is no processor.
+        processor: what ``preprocessor_config.json`` holds.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], statistics: Statistics | None, processor: Mapping[str, Any] | None
+    ) -> None:
+        super().__init__()
+        self.processor: Any = None
+        self.standardise = Standardise(shape, statistics)
+        if processor is None:
+            return
+        self.processor = restore_processor(processor)
+        black, other = torch.zeros(shape), torch.linspace(0, 1, 251).repeat(3 * shape[1] * shape[2] // 251 + 1)
+        other = (other[: black.numel()].view(shape) * 255).round() / 255
+        made = self._processed(torch.stack((black, black + 1, other)))
+        pixels = made.pop("pixel_values")
+        if pixels.shape[1:] == shape and all(bool((mask == 1).all()) for mask in made.values()):
+            of_black, of_white = pixels[0].amin((1, 2)), pixels[1].amax((1, 2))
+            deviation = 1 / (of_white - of_black)
+            self.standardise = Standardise(shape, (-of_black * deviation, deviation))
+            if self.standardise(other).allclose(pixels[2], atol=1e-3):
+                self.processor = None
+
+    def _processed(self, pictures: Pictures) -> dict[str, Tensor]:
+        bits = (pictures.detach().cpu() * 255).round().clamp(0, 255).byte()
+        return dict(self.processor(images=list(bits.numpy()), return_tensors="pt", input_data_format="channels_first"))
+
+    def forward(self, pictures: Pictures) -> dict[str, Tensor]:
+        """The model's inputs."""
+        if self.processor is None:
+            return {"pixel_values": self.standardise(pictures)}
+        made = {name: value.to(pictures.device) for name, value in self._processed(pictures).items()}
+        return {n: v.to(pictures.dtype) if v.is_floating_point() else v for n, v in made.items()}
+
+
+def processor_of(path: str) -> dict[str, Any] | None:
+    """What the processor of a checkpoint's pictures is made of; None where there is none."""
+    if not path:
+        return None
+    transformers = import_extra("transformers", "hugging_face")
+    try:
+        found = transformers.AutoImageProcessor.from_pretrained(path, local_files_only=Path(path).is_dir())
+    except (OSError, ValueError, KeyError):
+        return None
+    return json.loads(found.to_json_string())
+
+
+def restore_processor(processor: Mapping[str, Any]) -> Any:
+    """The processor of what `processor_of` gave."""
+    transformers = import_extra("transformers", "hugging_face")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
+        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+
+
+class _Tower(nn.Module):
+    """One side of a checkpoint: ``embed`` is how the models of dual encoders call what embeds it.
+
+    A dual encoder's own projection gives one element. Otherwise the last states, one a place, are elements, which
+    ``linear`` maps where a new width is asked for.
+    """
+
+    embed: str
+    model: Any
+    dim: int
+
+    def _project(
+        self, inputs: Mapping[str, Tensor], dim: int, projection: Projection, own: nn.Linear | None, frozen: bool
+    ) -> None:
+        """Choose the projection, and leave out of the model what it does not need; ``own`` stands beside the model."""
+        training = self.model.training
+        self.model.eval().requires_grad_(True)
+        self.embeds, self.linear = hasattr(self.model, self.embed), own or nn.Identity()
+        try:
+            elements = self._elements(inputs)
+            width = elements.shape[2] if own is None else own.out_features
+            self.dim = dim or width
+            if projection == "new" or self.dim != width:
+                self.embeds = False
+                self.linear = nn.Linear(self._elements(inputs).shape[2], self.dim)
+            _leave_out_unused(self.model, lambda: self._elements(inputs))
+        except (TypeError, ValueError, AttributeError) as problem:
+            given = f"hugging_face: got a model of the type {self.model.config.model_type!r} ({problem})"
+            raise ValueError(f"{given} but expected one that embeds {', '.join(inputs)}") from problem
+        self.model.train(training)
+        if frozen:
+            self.model.requires_grad_(False)
+
+    def _elements(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "rows elements width"]:
+        found = getattr(self.model, self.embed, self.model)(**inputs)
+        if not isinstance(found, Tensor):
+            found = found.pooler_output if self.embeds else found.last_hidden_state
+        if found.ndim == 4:
+            return found.flatten(2).transpose(1, 2)
+        return found if found.ndim == 3 else found[:, None]
+
+
+def _leave_out_unused(model: nn.Module, run: Callable[[], Tensor]) -> None:
+    """Remove the parts of a model that a run does not call, and ask no gradient of what its output does not need."""
+    called: set[nn.Module] = set()
+    hooks = [part.register_forward_hook(lambda part, *_: called.add(part)) for part in model.children()]
+    with torch.enable_grad():
+        used, seen, ahead = set(), set(), [run().grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            used.add(id(getattr(node, "variable", None)))
+            ahead += [before for before, _ in node.next_functions]
+    for hook in hooks:
+        hook.remove()
+    for name, part in list(model.named_children()):
+        parameters = list(part.parameters())
+        if parameters and part not in called and not any(id(p) in used for p in parameters):
+            setattr(model, name, None)
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in used)
+
+
+class VisionModel(_Tower):
+    """The image side of a dual encoder such as CLIP or SigLIP, or any encoder of pictures, from a checkpoint.
+
+    A dual encoder's ``own`` projection gives one element, the embedding. Where ``dim`` is another width than that, or
+    the projection is ``new``, the last states are mapped linearly, and every place is an element. Pictures go through
+    the checkpoint's own processor. ``architecture`` and ``processor``, which are what ``config.json`` and
+    ``preprocessor_config.json`` hold, stand for ``path``, with random weights. ``frozen`` leaves the checkpoint as it
+    is; ``crop`` and ``flip`` are as for `Convolution`.
+    """
+
+    embed = "get_image_features"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        statistics: Statistics | None = None,
+        *,
+        path: str = "",
+        architecture: dict | None = None,
+        processor: dict | None = None,
+        dim: int = 0,
+        projection: Projection = "own",
+        frozen: bool = False,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
+    ) -> None:
+        if len(shape) != 3:
+            raise ValueError(f"hugging_face: got images of shape {shape} but expected pictures, (3, height, width)")
+        super().__init__()
+        self.model = load_checkpoint(path, architecture)
+        self.made_of = {"architecture": architecture_of(self.model), "processor": processor_of(path) or processor}
+        self.augment, self.prepare = Augmentation(crop, flip), Preparation(shape, statistics, self.made_of["processor"])
+        self._project(self.prepare(torch.zeros(1, *shape)), dim, projection, None, frozen)
+
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same model, with random weights, where its path is not there."""
+        kept = {name: value for name, value in options.items() if name != "path"}
+        return kept | self.made_of | {"dim": self.dim}
+
+    def forward(self, images: Pictures) -> Local:
+        """The elements, all of which are there."""
+        elements = self.linear(self._elements(self.prepare(self.augment(images))))
+        return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
+
+
+class LanguageModel(_Tower):
+    """The text side of a dual encoder such as CLIP or SigLIP, a model of sentence-transformers, or any language model.
+
+    A dual encoder's ``own`` projection gives one element, the embedding. Otherwise every token's last state is an
+    element: as it is where ``dim`` is its width, or else mapped linearly. A model of sentence-transformers has its own
+    pooling, which the option ``pooling`` takes unless it names another, and perhaps a projection, which is kept if its
+    width is ``dim``. A ``projection`` that is ``new`` is a linear map whatever the width.
+
+    Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
+    off. ``architecture`` is what ``config.json`` holds, and stands for ``path``, with random weights. ``frozen`` leaves
+    the checkpoint as it is. The tokenizer is the checkpoint's, ``subwords``, unless it is trained from nothing.
+    """
+
+    embed = "get_text_features"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        path: str = "",
+        architecture: dict | None = None,
+        dim: int = 0,
+        projection: Projection = "own",
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        model = load_checkpoint(path, architecture)
+        config = model.config.get_text_config()
+        check_vocabulary(tokenizer, config, path)
+        self.model = model.get_encoder() if model.config.is_encoder_decoder else model
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None
+        self.longest, self.padding = _positions(self.model, config), config.pad_token_id or 0
+        pooling, own = _sentence_parts(Path(path))
+        self.pooling = self.model.config.own_pooling = pooling or getattr(model.config, "own_pooling", "mean")
+        self._project(self._inputs(tokenizer(("a",))), dim, projection, own, frozen)
+
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same model, with random weights, where its path is not there."""
+        kept = {name: value for name, value in options.items() if name != "path"}
+        return kept | {"architecture": architecture_of(self.model), "dim": self.dim}
+
+    def _inputs(self, tokens: Tokens) -> dict[str, Tensor]:
+        mask = tokens.mask[:, : self.longest]
+        ids = tokens.ids[:, : self.longest].masked_fill(~mask, self.padding)
+        return {"input_ids": ids, "attention_mask": mask.long()}
+
+    def forward(self, tokens: Tokens) -> Local:
+        """The elements, and where there is a token."""
+        inputs = self._inputs(tokens)
+        elements = self.linear(self._elements(inputs))
+        if elements.shape[1] == 1:
+            return elements, torch.ones_like(inputs["attention_mask"][:, :1], dtype=torch.bool)
+        return elements, inputs["attention_mask"].bool()
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: Any, path: str) -> None:
+    """Raise unless a tokenizer's numbers are those of a checkpoint, or where there is none are no more than it has."""
+    if len(tokenizer) > config.vocab_size:
+        given = f"hugging_face: got a tokenizer of {len(tokenizer)} tokens"
+        raise ValueError(f"{given} but expected at most {config.vocab_size}, which the model has")
+    if path and isinstance(tokenizer, Subwords):
+        own, given = Subwords.built_on((), path=path).vocabulary, tokenizer.vocabulary
+        other = next((word for word, number in own.items() if given.get(word, number) != number), None)
+        if other is not None:
+            raise ValueError(
+                f"hugging_face: got a tokenizer in which {other!r} is {given[other]} but expected {own[other]}, as in "
+                f"{path}: set model.tokenizer to hf:{path}"
+            )
+
+
+POOLED_AS = {"mean": "mean", "mean_sqrt_len_tokens": "mean", "max": "max", "cls": "first", "lasttoken": "last"}
+"""The names of poolings in sentence-transformers, and here; before rows become unit vectors two of them are one."""
+
+_MODE = re.compile(r"pooling_mode_(mean_sqrt_len_tokens|[a-z]+)")  # as older versions say it
+
+
+def _sentence_parts(folder: Path) -> tuple[str | None, nn.Linear | None]:
+    """The pooling and the linear projection of a model of sentence-transformers, where a folder has them."""
+    if not (folder / "modules.json").is_file():
+        return None, None
+    pooling, own, modes = None, None, ["mean"]
+    for module in json.loads((folder / "modules.json").read_text("utf-8")):
+        kind, place = str(module["type"]).rpartition(".")[2], folder / str(module["path"])
+        if kind == "Pooling":
+            said = json.loads((place / "config.json").read_text("utf-8"))
+            modes = said.get("pooling_mode") or [m[1] for n in said if said[n] is True and (m := _MODE.match(n))]
+            modes = [modes] if isinstance(modes, str) else list(modes)
+            pooling = POOLED_AS.get(modes[0]) if len(modes) == 1 else None
+            if pooling is None:
+                raise ValueError(f"{place}: got the pooling {' and '.join(modes)} but expected {', '.join(POOLED_AS)}")
+        elif kind == "Dense":
+            said = json.loads((place / "config.json").read_text("utf-8"))
+            weights = load_file(place / "model.safetensors")
+            if not str(said.get("activation_function", "")).endswith("Identity"):
+                raise ValueError(f"{place}: got {said.get('activation_function')} but expected a linear projection")
+            own = nn.Linear(said["in_features"], said["out_features"], bias="linear.bias" in weights)
+            own.load_state_dict({name.removeprefix("linear."): value for name, value in weights.items()})
+    if own is not None and modes[0] not in ("mean", "cls", "lasttoken"):  # which it may be applied before as well
+        raise ValueError(
+            f"{folder}: got a projection behind the pooling {modes[0]} but expected mean, cls or lasttoken"
+        )
+    return pooling, own
+
+
+def _positions(model: Any, config: Any) -> int | None:
+    """How many tokens have a position, if there is a limit; those of RoBERTa begin behind that of the padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    positions = (getattr(config, "max_position_embeddings", None) or 0) - max(padding, default=-1) - 1
+    return positions if positions > 0 else None

@@ -1,0 +1,106 @@
+"""Trained models as the libraries that they came from read them: folders of transformers and sentence-transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from goal_analysis.files import whole_folder
+from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
+from goal_analysis.vse.models.encoders.pooling import At, Max, Mean
+from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel, architecture_of, load_checkpoint
+from goal_analysis.vse.models.matching import Matching
+from goal_analysis.vse.models.text import Subwords, Tokenizer, import_extra
+
+
+def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> list[str]:
+    """Write what a model has of Hugging Face's, whole or not at all, and say what it is.
+
+    A dual encoder of one checkpoint with its own projections is one folder for ``from_pretrained``, with tokenizer and
+    processor. Otherwise the folder has ``text``, a model of sentence-transformers with pooling, projection and unit
+    length; ``image``, an encoder of pictures without a projection; and ``matching``, a re-ranker or a scorer with its
+    head. A model without any of these is a ValueError, and so is a part that the libraries have no place for.
+    """
+    image: Any
+    text: Any
+    image, text = (getattr(side, "local", None) for side in (model.image, model.text))
+    matching = model if isinstance(model, Matching) else model.scorer if isinstance(model, Reranking) else None
+    towers = [tower for tower in (image, text) if isinstance(tower, VisionModel | LanguageModel)]
+    said: list[str] = []
+    with whole_folder(folder) as made:
+        if len(towers) == 2 and all(t.embeds for t in towers) and image.made_of["architecture"] == _config(text):
+            _write_checkpoint(_whole(_config(text), *towers), tokenizer, image.made_of["processor"], made)
+            said.append(f"{folder}: a dual encoder, for transformers.AutoModel.from_pretrained")
+        else:
+            if isinstance(text, LanguageModel):
+                _write_sentences(text, model.text.pooling, tokenizer, made / "text")
+                said.append(f"{folder}/text: captions, for sentence_transformers.SentenceTransformer")
+            if isinstance(image, VisionModel) and not image.embeds and isinstance(image.linear, nn.Identity):
+                whole = _whole(image.made_of["architecture"], image)
+                _write_checkpoint(whole, None, image.made_of["processor"], made / "image")
+                said.append(f"{folder}/image: pictures, for transformers.AutoModel.from_pretrained")
+        if isinstance(matching, Matching):
+            if list(matching.prepare.parameters()):
+                raise ValueError(
+                    "export: got regions that are mapped to another width, for which the class has no place"
+                )
+            _write_checkpoint(matching.model, tokenizer, matching.made_of["processor"], made / "matching")
+            kind = type(matching.model).__name__
+            said.append(f"{folder}/matching: pairs, for transformers.{kind}.from_pretrained")
+        if not said:
+            raise ValueError("export: got a model without a checkpoint of Hugging Face but expected one that has it")
+    return said
+
+
+def _config(tower: Any) -> dict[str, Any]:
+    return {name: value for name, value in architecture_of(tower.model).items() if name != "own_pooling"}
+
+
+def _whole(architecture: Mapping[str, Any], *towers: Any) -> Any:
+    """The model of which the towers are the parts; what they never needed is left out where they do not say it."""
+    model = load_checkpoint("", architecture)
+    state = {name: value for tower in towers for name, value in tower.model.state_dict().items()}
+    missing, strange = model.load_state_dict(state, strict=False)
+    if strange:
+        raise ValueError(f"export: got {strange[0]}, for which {type(model).__name__} has no place")
+    for part in {name.partition(".")[0] for name in missing}:
+        setattr(model, part, None)
+    return model
+
+
+def _write_checkpoint(model: Any, tokenizer: Tokenizer | None, processor: Mapping[str, Any] | None, at: Path) -> None:
+    model.save_pretrained(at)
+    if processor is not None:
+        (at / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
+    if tokenizer is not None:
+        if not isinstance(tokenizer, Subwords):
+            raise ValueError(f"export: got the tokenizer {tokenizer.to_json()['kind']} but expected subwords")
+        (at / "tokenizer.json").write_text(tokenizer.definition, "utf-8")
+        (at / "tokenizer_config.json").write_text(tokenizer.settings, "utf-8")
+
+
+def _write_sentences(text: LanguageModel, pooling: nn.Module, tokenizer: Tokenizer, at: Path) -> None:
+    import_extra("sentence_transformers", "export", "sentence-transformers")
+    parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export", "sentence-transformers")
+    linear = text.linear if isinstance(text.linear, nn.Linear) else None
+    mode = {Mean: "mean", Max: "max", At: "lasttoken" if getattr(pooling, "last", False) else "cls"}.get(type(pooling))
+    if text.embeds or mode is None or (linear is not None and mode == "max"):
+        given = "a dual encoder's projection" if text.embeds else f"the pooling {type(pooling).__name__}"
+        behind = " behind a projection" if linear is not None else ""
+        raise ValueError(
+            f"export: got {given}{behind} of captions but sentence-transformers expects mean, first or last"
+        )
+    _write_checkpoint(_whole(_config(text), text), tokenizer, None, at)
+    modules = [
+        parts.Transformer(str(at), max_seq_length=tokenizer.longest if isinstance(tokenizer, Subwords) else None)
+    ]
+    modules.append(parts.Pooling(modules[0].get_embedding_dimension(), pooling_mode=mode))
+    if linear is not None:
+        modules.append(parts.Dense(linear.in_features, linear.out_features, activation_function=nn.Identity()))
+        modules[-1].linear.load_state_dict(linear.state_dict())
+    modules.append(parts.Normalize())
+    import_extra("sentence_transformers").SentenceTransformer(modules=modules, device="cpu").save(str(at))

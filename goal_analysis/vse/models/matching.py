@@ -1,0 +1,166 @@
+"""Cross-modal models of Hugging Face: their own heads score an image with a caption, both read by one transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from goal_analysis.vse.models.dual_encoder import Pairs, PairScores, RetrievalModel, score_in_strips
+from goal_analysis.vse.models.encoders.features import Standardise, Statistics
+from goal_analysis.vse.models.encoders.pooling import Images
+from goal_analysis.vse.models.encoders.pretrained import (
+    Preparation,
+    architecture_of,
+    check_vocabulary,
+    load_checkpoint,
+    processor_of,
+)
+from goal_analysis.vse.models.text import Tokenizer, Tokens
+
+Inputs = Mapping[str, Tensor]  # of a model, by their names; images stand along the first axis
+
+
+class Head(NamedTuple):
+    """How a kind of model is used: the name of its class, what it has read of images, and its score of pairs.
+
+    ``score(model, text, image)`` has a row a pair in the tensors of both; ``features`` is the name of the width of an
+    image's regions in the model's configuration, and empty where it takes pictures.
+    """
+
+    name: str
+    score: Callable[[Any, Inputs, Inputs], Tensor]
+    read: Callable[[Any, Inputs], Inputs] = lambda model, image: image
+    features: str = ""
+
+
+def _blip(model: Any, text: Inputs, image: Inputs) -> Tensor:
+    states = model.text_encoder(**text, encoder_hidden_states=image["states"]).last_hidden_state
+    return model.itm_head(states[:, 0]) @ states.new_tensor([-1.0, 1.0])
+
+
+def _visual_bert(model: Any, text: Inputs, image: Inputs) -> Tensor:
+    ones = torch.ones(image["regions"].shape[:2], dtype=torch.int64, device=image["regions"].device)
+    seen = {"visual_embeds": image["regions"], "visual_attention_mask": ones, "visual_token_type_ids": ones}
+    pooled = model.visual_bert(**text, **seen).pooler_output
+    return model.cls.seq_relationship(pooled) @ pooled.new_tensor([1.0, -1.0])
+
+
+def _lxmert(model: Any, text: Inputs, image: Inputs) -> Tensor:
+    regions = image["regions"]
+    whole = regions.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(*regions.shape[:2], 4)
+    pooled = model.lxmert(**text, visual_feats=regions, visual_pos=whole).pooled_output
+    return model.cls.seq_relationship(pooled) @ pooled.new_tensor([-1.0, 1.0])
+
+
+HEADS: dict[str, Head] = {
+    "blip": Head("BlipForImageTextRetrieval", _blip, lambda model, image: {"states": model.vision_model(**image)[0]}),
+    "vilt": Head("ViltForImageAndTextRetrieval", lambda model, text, image: model(**text, **image).logits[:, 0]),
+    "visual_bert": Head("VisualBertForPreTraining", _visual_bert, features="visual_embedding_dim"),
+    "lxmert": Head("LxmertForPreTraining", _lxmert, features="visual_feat_dim"),
+}
+"""The heads by the ``model_type`` of a configuration; a user's own join it."""
+
+
+class Matching(RetrievalModel):
+    """A checkpoint of BLIP, ViLT, VisualBERT or LXMERT, whose own head scores pairs of image and caption.
+
+    Of two logits, "they match" and "they do not", the score is the difference. BLIP and ViLT take pictures, through
+    their own processor; VisualBERT and LXMERT regions, which are standardised and mapped linearly where they are not as
+    wide as the checkpoint expects. LXMERT is told that every region is the whole image, since features come without
+    boxes. ``architecture`` and ``processor`` stand for ``path``, with random weights.
+
+    It computes a transformer for every pair, so it is for `Reranking`, or for small data as a scorer alone, without
+    encoders.
+
+    BLIP: Li, Li, Xiong and Hoi, ICML 2022, https://arxiv.org/abs/2201.12086. ViLT: Kim, Son and Kim, ICML 2021,
+    https://arxiv.org/abs/2102.03334. VisualBERT: Li, Yatskar, Yin, Hsieh and Chang, 2019,
+    https://arxiv.org/abs/1908.03557. LXMERT: Tan and Bansal, EMNLP 2019, https://arxiv.org/abs/1908.07490.
+    """
+
+    embeds = False
+
+    def __init__(
+        self,
+        image: Any,
+        text: Any,
+        shape: tuple[int, ...],
+        statistics: Statistics | None,
+        tokenizer: Tokenizer,
+        *,
+        path: str = "",
+        architecture: dict | None = None,
+        processor: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+        self.model = load_checkpoint(path, architecture, lambda config: _head(config.model_type).name)
+        self.head = _head(self.model.config.model_type)
+        check_vocabulary(tokenizer, self.model.config.get_text_config(), path)
+        self.made_of = {"architecture": architecture_of(self.model), "processor": processor_of(path) or processor}
+        width = getattr(self.model.config, self.head.features or "", 0)
+        self.prepare: nn.Module
+        if not width:
+            self.prepare = Preparation(shape, statistics, self.made_of["processor"])
+        elif len(shape) == 3:
+            raise ValueError(f"{self.model.config.model_type}: got pictures {shape} but expected features of regions")
+        else:
+            linear = [] if shape[-1] == width else [Standardise(shape, statistics), nn.Linear(shape[-1], width)]
+            self.prepare = nn.Sequential(*linear)
+
+    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that build the same model, with random weights, where its path is not there."""
+        return {name: value for name, value in options.items() if name != "path"} | self.made_of
+
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption."""
+        shape = len(images), len(tokens)
+        rows, columns = torch.ones(shape, dtype=torch.bool, device=images.device).nonzero(as_tuple=True)
+        return self.score_pairs(images, tokens, rows, columns).reshape(shape)
+
+    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
+        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
+        return self.pair_scores(images, tokens)(rows, columns)
+
+    def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
+        """What scores pairs of these images and captions; the images are read once, and all in strips."""
+        names: list[str] = []
+
+        def read(rows: slice) -> tuple[Tensor, ...]:
+            made = self.prepare(images[rows])
+            if self.head.features:
+                made = {"regions": made if made.ndim == 3 else made[:, None]}
+            found = self.head.read(self.model, made)
+            names[:] = found
+            return tuple(found.values())
+
+        hidden = self.model.config.get_text_config().hidden_size
+        seen = score_in_strips(read, len(images), 16 * images[0].numel())
+        places = sum(value[0].numel() for value in seen) // hidden
+
+        def score(rows: Tensor, columns: Tensor) -> Tensor:
+            order = tokens.lengths.to(columns.device)[columns].argsort()
+
+            def strip(some: slice) -> tuple[Tensor]:
+                i, c = rows[order[some]], tokens.rows(columns[order[some]])
+                text = {"input_ids": c.ids, "attention_mask": c.mask.long()}
+                image = {name: value[i] for name, value in zip(names, seen, strict=True)}
+                return (self.head.score(self.model, text, image),)
+
+            size = 8 * (places + tokens.ids.shape[1]) * hidden
+            return score_in_strips(strip, len(rows), size)[0][order.argsort()]
+
+        return score
+
+    def forward(self, images: Images, tokens: Tokens, ids: Pairs | None = None) -> Float[Tensor, "images captions"]:
+        """`score`."""
+        return self.score(images, tokens)
+
+
+def _head(kind: str) -> Head:
+    if kind not in HEADS:
+        raise ValueError(f"got a model of the type {kind!r}, but expected one of {', '.join(HEADS)}")
+    return HEADS[kind]

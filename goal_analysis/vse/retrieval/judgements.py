@@ -1,0 +1,97 @@
+"""Pairs of an image and a caption that people judged: those of a high score are right answers beside an image's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from goal_analysis.vse.data.split import DataError, Split, read_lines
+from goal_analysis.vse.data.table import SHOWN, delimited_rows
+
+
+class Scale(NamedTuple):
+    """What a score is, the least and the largest, and from where on a pair is right unless something else is said."""
+
+    title: str
+    low: float
+    high: float
+    right: float
+
+
+EXPERTS = Scale("the mean of Flickr8k's experts", 1, 4, 3)
+CROWD = Scale("the share of yes of Flickr8k's crowd", 0, 1, 0.5)
+CXC = Scale("the score of Crisscrossed Captions", 0, 5, 3)
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """The scores of pairs of an image and a caption, by their ids.
+
+    Flickr8k's ``ExpertAnnotations.txt`` has three scores from 1 to 4 a line, and ``CrowdFlowerAnnotations.txt`` the
+    share of yes with the numbers of yes and no: "Framing Image Description as a Ranking Task" (Hodosh, Young and
+    Hockenmaier, JAIR 47, 2013, https://doi.org/10.1613/jair.3994). ``sits_val.csv`` and ``sits_test.csv`` of
+    Crisscrossed Captions have one from 0 to 5 (Parekh et al., EACL 2021, https://arxiv.org/abs/2004.15020).
+    """
+
+    source: Path
+    scale: Scale
+    scores: Mapping[tuple[str, str], float]
+
+    def applied(self, split: Split, least: float | None = None) -> tuple[Split, str]:
+        """The split with the pairs as right answers whose score is ``least`` or more, and in words what they are.
+
+        A DataError says that none of the pairs is of the split.
+        """
+        least = self.scale.right if least is None else least
+        if not self.scale.low <= least <= self.scale.high:
+            expected = f"a number from {self.scale.low:g} to {self.scale.high:g}, {self.scale.title}"
+            raise DataError(f"{self.source}: judged: got {least:g} but expected {expected}")
+        images = {known: name for name in split.names for known in (Path(name).stem, Path(name).name, name)}
+        keys = set(split.keys)
+        there = {(images[i], key): score for (i, key), score in self.scores.items() if i in images and key in keys}
+        if not there:
+            image, key = next(iter(self.scores))
+            shown = f"{', '.join(split.names[:1]) or 'nothing'} and {', '.join(split.keys[:1]) or 'nothing'}"
+            given = f"{self.source}: got pairs such as {image} and {key}"
+            raise DataError(f"{given} but expected some of {split.name}, whose images and captions are called {shown}")
+        right = tuple(pair for pair, score in there.items() if score >= least)
+        said = f"{len(right)} of {len(there)} judged pairs are right too: {self.scale.title} is {least:g} or more."
+        return replace(split, judged=right), said
+
+
+def read_judgements(path: Path) -> Judgements:
+    """The judgements in a file, whose layout is recognised; a DataError names the row that is wrong."""
+    lines = read_lines(path)
+    if lines and "agg_score" in lines[0]:
+        header, _, rows = delimited_rows("\n".join(lines))
+        places = [header.index(name) if name in header else 0 for name in ("image", "caption", "agg_score")]
+        scale, of = (
+            CXC,
+            {
+                n: [row[k] for k in places] if isinstance(row, list) and len(row) > max(places) else []
+                for n, row in rows
+            },
+        )
+    else:
+        of = {number: line.split("\t") for number, line in enumerate(lines) if line}
+        scale = EXPERTS if all(field in "1234" for row in of.values() for field in row[2:]) else CROWD
+    scores = {}
+    for number, (fields) in of.items():
+        where = f"{path}: row {number}"
+        try:
+            image, key, *rest = fields
+            numbers = [float(field) for field in rest]
+            score = fmean(numbers) if scale is EXPERTS else numbers[0]
+            if not scale.low <= score <= scale.high:
+                raise ValueError
+        except (ValueError, IndexError):
+            shown = " ".join(fields)[:SHOWN]
+            expected = f"an image, a caption and {scale.title} from {scale.low:g} to {scale.high:g}"
+            raise DataError(f"{where}: got {shown!r} but expected {expected} (read as {scale.title})") from None
+        scores[image, key.rpartition(":")[2]] = score
+    if not scores:
+        raise DataError(f"{path}: got no row but expected judgements of Flickr8k or of Crisscrossed Captions")
+    return Judgements(path, scale, scores)

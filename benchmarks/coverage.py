@@ -51,7 +51,7 @@ def _measured(row: Shipped) -> str:
         return f"not measured: {problem}"
     verdict = {True: "yes", False: "no", None: "open"}[found.integrable]
     near = found.nearest[0]
-    return f"measured: integrable {verdict}; nearest {near.name}, distance {near.distance:.2g}"
+    return f"measured: integrable {verdict}; nearest {near.loss.name}, distance {near.best:.2g}"
 
 
 def _version(library: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from goal_analysis.numeric.compilation import TORCH, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.analysis.decomposition import decompose
-from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
+from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 from goal_analysis.symbolic.weight import WeightField, compose
 from losses_catalog import catalog, pair_weights, triplet_weights
@@ -132,12 +132,38 @@ def test_some_formulas_are_infinite_and_few() -> None:
     assert infinite == {"tuplet_margin", "arc_face", "ipo"}  # the last is linear in scores that have no end
 
 
-def test_spelt_with_exponentials_a_weight_would_not_be_finite() -> None:
-    x = SCALE * (s_n - s_p)
-    end = [torch.tensor([v], dtype=torch.float32) for v in (-1.0, 1.0)]
-    stable, spelt = compiled([sigmoid(x), sp.exp(x) / (1 + sp.exp(x))], [s_p, s_n])(*end)
-    assert stable == 1
-    assert spelt.isnan()
+x = s_n - s_p
+OVERFLOWING = [
+    sp.exp(x) / (1 + sp.exp(x)),
+    sp.exp(2 * x) / (3 + 2 * sp.exp(x)) ** 2,
+    sp.log(1 + sp.exp(x)),
+    sp.log(2 + sp.exp(x) + 3 * sp.exp(-x)),
+    sp.exp(x) / (sp.exp(x) + sp.exp(-x)),
+    sp.exp(x) * sigmoid(-x),
+    sp.exp(x) * sigmoid(-20 * x) ** 2 * softplus(x),
+    (sp.exp(x) + softplus(x)) * sigmoid(-3 * x),
+    step(-x) * sp.exp(x) + step(x) * (1 + x),
+    sigmoid(20 * x) * softplus(x) + sigmoid(-20 * x) * sp.exp(x),
+]
+
+
+@pytest.mark.parametrize("expression", OVERFLOWING, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_no_exponential_is_infinite_where_its_factor_is_zero(expression: sp.Expr, dtype: torch.dtype) -> None:
+    far = torch.tensor([-3000.0, -400.0, -88.0, -1.5, 0.0, 0.3, 60.0, 400.0, 3000.0], dtype=dtype)
+    symbols, leaf = [s_p, s_n], far.clone().requires_grad_()
+    (value,) = compiled([expression], symbols)(torch.zeros_like(far), leaf)
+    (slope,) = torch.autograd.grad(value.sum(), leaf)
+    for found, exact in ((value, expression), (slope, sp.diff(expression, s_n))):
+        expected = torch.as_tensor(in_many_digits([exact], symbols, [torch.zeros_like(far), far])[0], dtype=dtype)
+        close = {"rtol": 1e4 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).eps}
+        torch.testing.assert_close(found.detach(), expected, **close)
+    (array,) = compiled([expression], symbols, NUMPY)(np.zeros_like(far.numpy()), far.numpy())
+    assert np.isfinite(array).all()
+
+
+def test_operation_by_operation_it_would_be() -> None:
+    assert (torch.exp(torch.tensor(4000.0)) * torch.sigmoid(torch.tensor(-4000.0))).isnan()
 
 
 def test_torch_is_the_default() -> None:

@@ -69,6 +69,7 @@ FORMULAS = [
     ("exp(-(100*(s_n - 0.35))**2) - s_p", COSINE),
     ("hinge(s_n - s_p + 0.2)*hinge(0.3 - s_n)", COSINE),
     ("(s_n + (0.3 if s_n > 0.123 else 0))**2 - s_p", COSINE),
+    ("(1 - sigmoid(2*(s_p - s_n)))*softplus(0.1*(s_n - s_p)) + sigmoid(2*(s_p - s_n))*exp(0.1*(s_n - s_p))", LOG_RATIO),
     ("s_n*(0.0001 if s_n > 0.123 else 1) - s_p", LOG_RATIO),
     ("hinge(s_n - s_p - 3)", LOG_RATIO),
     ("softplus(s_n - s_p)*s_p", COSINE),
@@ -171,7 +172,7 @@ def _of_action(action, places, weight, at):
     }[action.effect]
     if wrong:
         yield f"it does not hold that it is {action.effect}"
-    if action.effect is Effect.MIXED:
+    if action.effect is Effect.MIXED and not action.where.startswith("for example"):  # that point is looked at alone
         there, sure = _condition(action.where, places, at)
         if (sure & ((below & ~there) | (above & there))).any():
             yield f"it is not below zero where {action.where} alone"

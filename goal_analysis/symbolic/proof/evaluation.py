@@ -33,6 +33,9 @@ FUNCTIONS: dict[type, str] = {
     sp.erf: "erf",
 }
 
+FAR = 10**30  # what no exponent reaches
+MOST_TERMS = 8  # of a sum that is multiplied out, lest an exponential in it is infinite
+
 
 class UnsupportedFunction(ValueError):
     """An expression holds a function that programs do not know."""
@@ -118,6 +121,8 @@ class _Walk:
             return self._product(e)
         if e.is_Pow:
             return self._power(*e.as_base_exp())
+        if isinstance(e, sp.log) and (stable := _log_of_sum(e.args[0])) is not None:
+            return self.place(stable)
         if e.func in FUNCTIONS:
             return self._emit(FUNCTIONS[e.func], *map(self.place, e.args))
         raise UnsupportedFunction(
@@ -137,6 +142,9 @@ class _Walk:
     def _product(self, e: sp.Mul) -> int:
         if e.args[0] is sp.S.NegativeOne:
             return self._emit("neg", self.place(-e))
+        e = _without_overflow(e)
+        if not e.is_Mul:
+            return self.place(e)
         numerator, denominator = e.as_numer_denom() if e.is_number else _fraction(e)
         if denominator is not sp.S.One:
             return self._emit("div", self.place(numerator), self.place(denominator))
@@ -160,6 +168,48 @@ class _Walk:
             self.steps.append(Step(operation, operands, constant))
             self.known[key] = self.inputs + len(self.steps) - 1
         return self.known[key]
+
+
+def _log_of_sum(e: sp.Expr) -> sp.Expr | None:
+    """log(e) where e is a sum of exponentials and numbers, each times something positive."""
+    exponents, has_one = [], False
+    for term in sp.Add.make_args(e):
+        positive, rest = term.as_independent(sp.exp, as_Add=False)
+        if not positive.is_positive or not (rest == 1 or isinstance(rest, sp.exp)):
+            return None
+        exponents.append(sp.log(positive) + (rest.args[0] if rest != 1 else 0))
+        has_one |= rest == 1
+    if len(exponents) == 2 and has_one and e.has(sp.exp):
+        constant, other = sorted(exponents, key=lambda x: not x.is_number)
+        return constant + softplus(other - constant)
+    return logsumexp(*exponents) if len(exponents) > 1 and e.has(sp.exp) else None
+
+
+def _without_overflow(e: sp.Mul) -> sp.Expr:
+    """A product in which no exponential is infinite where another factor is zero: sigmoids and sums of exponentials
+    below the bar are taken into its exponent, and so is where a step is zero.
+    """
+    exponent, others = sp.S.Zero, []
+    for factor in e.args:
+        base, power = factor.as_base_exp()
+        below = _log_of_sum(base) if power.is_negative else None
+        if isinstance(factor, sp.exp):
+            exponent += factor.args[0]
+        elif isinstance(base, sigmoid) and power.is_positive:
+            exponent -= power * softplus(-base.args[0])
+        elif below is not None:
+            exponent += power * below
+        else:
+            others.append(factor)
+            if isinstance(factor, step):  # nothing where it is 1, or ½
+                absent = step(-factor.args[0])
+                exponent -= FAR * absent * (2 * absent - 1)
+    sums = [f for f in others if f.is_Add and len(f.args) <= MOST_TERMS and f.has(sp.exp)]
+    if exponent.has(softplus, logsumexp, step) and sums:
+        rest = e / sums[0]
+        return sp.Add(*(rest * term for term in sums[0].args))
+    merged = any(isinstance(f, sp.exp) for f in e.args) and exponent.has(softplus, logsumexp, step)
+    return sp.Mul(sp.exp(exponent), *others, evaluate=False) if merged else e
 
 
 def _fraction(e: sp.Mul) -> tuple[sp.Expr, sp.Expr]:

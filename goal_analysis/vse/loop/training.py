@@ -58,9 +58,6 @@ def train(
     ``on_trouble`` is ``stop``; OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
-    if objective.objective.reads_carried:
-        given = f"{objective.name}: got an objective that reads what pairs carry"
-        raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
     learned = objective.learned or nn.Module()  # scalars, which no weight decay draws to zero
     optimizer = torch.optim.AdamW(
         [{"params": model.parameters()}, {"params": learned.parameters(), "weight_decay": 0.0}],

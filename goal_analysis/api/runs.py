@@ -322,8 +322,9 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
 
     Args:
         what: objectives, as for `objective`, what `decompose` makes of them, or weights; or runs.
-        kind: of an objective ``pair``, ``triplet``, ``field`` (the default) or ``portrait``; of several ``compare``; of
-            runs ``retrieval`` (the default), ``ranking``, ``weights`` or ``quantiles``, where they were logged.
+        kind: of an objective ``pair``, ``triplet``, ``field`` (the default), ``flow`` or ``portrait``; of several
+            ``compare``, and of two ``difference``; of runs ``retrieval`` (the default), ``ranking``, ``weights`` or
+            ``quantiles``, where they were logged.
         keywords: as for `objective`.
 
     Raises:
@@ -341,8 +342,8 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         if kind not in drawn:
             raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
         return drawn[kind]
-    from goal_analysis.pictures import KINDS
-    from goal_analysis.pictures.objective_figures import comparison_figure, figures
+    from goal_analysis.pictures import KINDS, SEVERAL
+    from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 
     values = [_drawable(one, keywords) for one in given]
     if len(values) == 1:
@@ -351,9 +352,10 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
             raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
         (one,) = values
         return dict(figures(one, one.loss.title if isinstance(one, Decomposition) else one.name, [kind]))[kind]
-    if not values or kind not in (None, "compare"):
-        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
-    return comparison_figure(values)
+    if not values or kind not in (None, *SEVERAL) or (kind == "difference" and len(values) > 2):
+        expected = "one, several with kind compare, or two with kind difference"
+        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected {expected}")
+    return difference_figure(*values) if kind == "difference" else comparison_figure(values)
 
 
 def _drawable(given: Any, keywords: Mapping[str, Any]) -> Decomposition | WeightField:

@@ -54,6 +54,7 @@ class Signature:
             objective.reduction,
             objective.anchors,
             frozenset(at.args[0] for weight in weights for at in weight.atoms(step, hinge)),
+            objective.grouped,
         )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
         return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})

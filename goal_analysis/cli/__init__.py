@@ -14,8 +14,8 @@ from goal_analysis.cli.extensions import load_extensions
 from goal_analysis.cli.options import refusing
 
 COMMANDS = (
-    "list show explore verify measure family compose export presets train evaluate retrieve compare report study "
-    "discover status plot demo"
+    "list show explore verify measure family compose export data features presets train evaluate retrieve compare "
+    "report study discover status plot demo"
 )
 """The commands in the order of `--help`; each is the function of its name, or NAME_losses, in the file of its name."""
 

@@ -151,7 +151,7 @@ def mining_of(text: str | Mining) -> Mining:
 
 def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
     """The name of a mining among `MININGS`, and its numbers; None of another one."""
-    if any(p.free_symbols for side in (mining.positives, mining.negatives) for p in side.parameters):
+    if any(p.free_symbols for side in (mining.positives, mining.negatives) if side for p in side.parameters):
         return None
     own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
     for name, make in MININGS.items():

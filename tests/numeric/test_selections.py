@@ -10,7 +10,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor
 
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS as ON_TENSORS
-from goal_analysis.numeric.engine.selections import DistanceWeighted, SelectivelyHard, SemiHard, TopK
+from goal_analysis.numeric.engine.selections import DistanceWeighted, MaskAbove, SelectivelyHard, SemiHard, TopK
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import on_tensors
 from goal_analysis.numeric.matches import Matches
@@ -191,3 +191,34 @@ def test_drawn_negatives_follow_the_chances_and_the_seed() -> None:
 def test_numbers_that_cannot_be_are_refused(make, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.4])
+def test_a_mask_leaves_out_of_a_softmax_what_is_more_alike_than_the_positive(margin: float) -> None:
+    import goal_analysis as ga
+    from goal_analysis.numeric.matches import Matches
+
+    s = (2 * torch.rand(20, 20, dtype=torch.float64) - 1).requires_grad_()
+    with torch.no_grad():
+        s.diagonal().add_(0.3)
+    own, total = s.diagonal(), torch.zeros((), dtype=torch.float64)
+    for rows in (s, s.T):
+        kept = rows <= own[:, None] + margin
+        total = total + ((8 * rows).masked_fill(~kept, -torch.inf).logsumexp(1) - 8 * own).sum()
+    expected = torch.autograd.grad(total, s)[0]
+    masked = ga.objective(f"info_nce(tau=8, reduction=sum)@mask_above:{margin}")
+    found = masked.weight_matrix(s.detach(), Matches.of_pairs(20))
+    torch.testing.assert_close(found, expected)
+    assert (found == 0).sum() > 20
+    whole = ga.objective("info_nce(tau=8, reduction=sum)")
+    assert not whole.weight_matrix(s.detach(), Matches.of_pairs(20)).allclose(found)
+
+
+def test_a_mask_keeps_what_is_below_the_positive_and_the_margin() -> None:
+    s, members = torch.tensor([[0.5, 0.65, 0.59, 0.2]]), torch.tensor([[False, True, True, True]])
+    kept = MaskAbove(0.1)(s, members, torch.tensor([[0.5]]))
+    assert kept.tolist() == [[False, False, True, True]]
+    with pytest.raises(
+        ValueError, match="selection mask_above: margin: got -1 but expected a finite number of at leas"
+    ):
+        MaskAbove(-1)

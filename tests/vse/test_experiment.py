@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import WRITERS
 from lightning_fabric import Fabric
 
 from goal_analysis.declarations import read_file, with_settings
@@ -47,17 +48,23 @@ TINY = ["model.image.dim=16", "training.epochs=1", "training.batch_size=10", "tr
 @pytest.mark.parametrize("shape", [(12,), (9, 12), (3, 16, 16)], ids=["of the whole", "regions", "pictures"])
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
-    experiment = experiment_from_mapping(with_settings(preset(name), TINY), name)
+    settings = list(TINY)
+    if name == "vse_infty_bert":
+        transformers = pytest.importorskip("transformers")
+        WRITERS["bert"](tmp_path / "bert")
+        settings.append(f"model.text.path={tmp_path / 'bert'}")
+        assert transformers.BertModel
+    experiment = experiment_from_mapping(with_settings(preset(name), settings), name)
     images = np.random.default_rng(0).random((10, *shape), dtype=np.float32)
     split = Split("train", ArrayImages(images), ("a red dog", "a blue cat") * 10, np.arange(20) // 2)
     fabric = Fabric(accelerator="cpu", devices=1)
     if name == "scenes" and len(shape) < 3:
         with pytest.raises(ValueError, match=r"model.image: convolution: .* but expected pictures"):
-            run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+            run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path / "run", fabric)
         return
-    progress = run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path, fabric)
+    progress = run_experiment(experiment, HARDEST, RetrievalData("tiny", split, split), tmp_path / "run", fabric)
     assert progress.step == 2
-    assert read_log(tmp_path)[-1].keys() >= ({"rsum", "dual_rsum"} if name == "fusion" else {"rsum"})
+    assert read_log(tmp_path / "run")[-1].keys() >= ({"rsum", "dual_rsum"} if name == "fusion" else {"rsum"})
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,20 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.folder.run import load_model
+from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
+from goal_analysis.vse.loop.optimizer import learning_rate
 from goal_analysis.vse.loop.training import surrogate
 from goal_analysis.vse.models import dual_encoder
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest
+from goal_analysis.vse.models.encoders.pretrained import WordAugmentation
 from goal_analysis.vse.models.exporting import export_model
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
+from goal_analysis.vse.models.text import Tokens, Vocabulary
 from goal_analysis.vse.retrieval.scoring import Ways, all_scores, record_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
 transformers = pytest.importorskip("transformers")
-from tests.vse.checkpoints import SIDE, WRITERS  # noqa: E402 - what needs transformers
+from checkpoints import SIDE, WRITERS  # noqa: E402 - what needs transformers
 
 CAPTIONS = ["a dog runs", "the red cat sits on the grass", "dog", "a cat on grass"]
 SHAPE = (3, SIDE, SIDE)
@@ -437,3 +441,36 @@ def test_what_is_not_exported(tables: dict, message: str, checkpoint, tmp_path: 
     with pytest.raises(ValueError, match=message):
         export_model(build_model(config, (10,), tokenizer), tokenizer, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_words_are_masked_exchanged_and_left_out_in_training_alone(checkpoint) -> None:
+    tokenizer = build_tokenizer({"text": f"hf:{checkpoint('bert')}"}, CAPTIONS)
+    augment = WordAugmentation(tokenizer, 0.2)
+    numbers = tokenizer.vocabulary
+    row = [numbers[w] for w in ["[CLS]", *["dog", "##s", "a", "cat", "red"] * 4, "[SEP]"]]
+    tokens = Tokens(torch.tensor(row).repeat(4000, 1), torch.full((4000,), len(row)))
+    assert augment.eval()(tokens) is tokens
+    found = augment.train()(tokens)
+    assert found.ids[:, 0].eq(row[0]).all()
+    assert found.ids.gather(1, found.lengths[:, None] - 1).eq(row[-1]).all()
+    masked = float((found.ids.eq(numbers["[MASK]"]) & found.mask).sum()) / (4000 * 20)
+    assert masked == pytest.approx(0.1 + 0.02 / len(tokenizer), abs=0.01)
+    assert float((len(row) - found.lengths).sum()) / (4000 * 20) == pytest.approx(0.08, abs=0.01)
+    whole = found.ids[found.lengths == len(row)]
+    pieces = whole.eq(numbers["[MASK]"])
+    first, second = pieces[:, 1:-1:5], pieces[:, 2:-1:5]  # "dog" and "##s" are one word
+    assert float((first == second).double().mean()) > 0.95
+    with pytest.raises(
+        ValueError, match=r"augment: got 0.2 beside a tokenizer without a token that masks but expected 0"
+    ):
+        WordAugmentation(Vocabulary.built_on(CAPTIONS, 1), 0.2)
+
+
+def test_the_published_recipe_of_vse_infty() -> None:
+    experiment = experiment_from_mapping(preset("vse_infty_bert"))
+    options = experiment.training
+    assert [(g.match, g.learning_rate) for g in options.groups] == [("text.model.*", 5e-5)]
+    rates = [learning_rate(options, epoch * 10, 10) for epoch in (0, 14, 15, 24)]
+    assert rates == pytest.approx([5e-4, 5e-4, 5e-5, 5e-5])
+    assert (options.batch_size, options.epochs, options.clip, options.epochs_on_all) == (128, 25, 2.0, 1)
+    assert experiment.model["text"]["augment"] == experiment.model["image"]["drop"] == 0.2

@@ -52,11 +52,18 @@ def weight_matrix(
 
     Args:
         functions: the objective.
-        scores: S, shape ``(rows, columns)``, in float32 at least.
-        positives: which pairs match, of the same shape.
+        scores: S, shape ``(rows, columns)``, in float32 at least; where columns are grouped, as many times the classes.
+        positives: which pairs match, shape ``(rows, columns)``, or ``(rows, classes)``.
         negatives: which pairs are to be told apart.
         carried: a number that every pair carries; None where no function reads it.
     """
+    if functions.grouped is not None:
+        with torch.enable_grad():
+            s = scores.detach().requires_grad_()
+            of_classes = one_a_class(functions, s, positives)
+        alone = replace(functions, grouped=None)
+        w = weight_matrix(alone, of_classes.detach(), positives, negatives, carried)
+        return torch.autograd.grad(of_classes, s, w)[0]
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
@@ -86,6 +93,7 @@ def loss(
     functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
 ) -> Tensor:
     """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
+    scores = scores if functions.grouped is None else one_a_class(functions, scores, positives)
     result = 0 * scores.sum()
     for term in functions.terms:
         value, count = scores.new_zeros(()), scores.new_zeros(())
@@ -114,6 +122,12 @@ def loss(
             count = count + present.sum()
         result = result + value / (1 if functions.reduction == "sum" else count.clamp(min=1))
     return result
+
+
+def one_a_class(functions: Functions, scores: Tensor, positives: Tensor) -> Tensor:
+    """One score of the columns of a class, which stand side by side."""
+    of_class = scores.unflatten(1, (positives.shape[1], -1))
+    return functions.grouped.value(of_class, torch.ones_like(of_class, dtype=torch.bool))
 
 
 def axes(
@@ -150,7 +164,7 @@ def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle
     """All positives of an anchor meet its negatives at once: where at most one side enumerates its pairs."""
     p = handed(term.positives, s, positives, middle)
     members = negatives | positives if term.negatives is not None and term.negatives.pool == "all" else negatives
-    n = handed(term.negatives, s, members, middle, p.x if term.positives else None)
+    n = handed(term.negatives, s, members, middle, met(term, p))
     yield p, n, lambda *parts: sum(part for part in parts if part is not None)
 
 
@@ -160,7 +174,7 @@ def one_by_one(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, midd
     members = negatives | positives if term.negatives.pool == "all" else negatives
     for column, present in slots(positives):
         p = own_positive(term.positives, s, column, present, weight, middle)
-        n = handed(term.negatives, s, members & present, middle, p.x)
+        n = handed(term.negatives, s, members & present, middle, met(term, p))
         yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
 
 
@@ -171,7 +185,7 @@ def with_both_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, 
         p = own_positive(term.positives, s, column, present, weight, middle)
         end = column[:, 0]
         members = torch.cat((negatives & present, negatives[:, end].T & present), 1)
-        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, p.x)
+        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, met(term, p))
 
         def spread(pull: Tensor, push: Tensor, column: Tensor = column, end: Tensor = end) -> Tensor:
             of_anchors, of_ends = push.split((s.shape[1], len(end)), 1)
@@ -186,7 +200,7 @@ def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, m
     ends = [(column[:, 0], present) for column, present in slots(positives)]
     gathered = torch.cat((s, *(s[:, end].T for end, _ in ends)), 1)
     members = torch.cat((negatives, *(negatives[:, end].T & present for end, present in ends)), 1)
-    n = handed(term.negatives, gathered, members, middle, p.x)
+    n = handed(term.negatives, gathered, members, middle, met(term, p))
 
     def spread(pull: Tensor, push: Tensor) -> Tensor:
         of_anchors, *of_ends = push.split((s.shape[1], *(len(end) for end, _ in ends)), 1)
@@ -219,7 +233,7 @@ def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle:
 
         def hand(side: Side | None, p: Handed = p, gathered: dict = gathered) -> Handed:
             s, members, carried = gathered["own" if side is None else side.pool]
-            return handed(side, s, members, middle, p.x, p if enumerates else None, carried)
+            return handed(side, s, members, middle, met(term, p), p if enumerates else None, carried)
 
         n, *named = map(hand, (term.negatives, *term.named))
         present = n.present
@@ -254,6 +268,16 @@ def handed(
         return Handed(values, weights, members, None, similarities, members, carried)
     x = side.aggregator.value(values, members).unsqueeze(1)
     return Handed(x, torch.ones_like(x), members.any(1, keepdim=True), weights, similarities, members)
+
+
+def met(term: Term, p: Handed) -> Tensor | None:
+    """The positive that a selection of the negatives compares with: of several, their mean by the mining weights."""
+    if term.positives is None or term.negatives is None or term.negatives.selection is None:
+        return None
+    if p.mining is None:
+        return p.similarities
+    total = p.mining.sum(1, keepdim=True)
+    return (p.mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
 
 
 def own_positive(

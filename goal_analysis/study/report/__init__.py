@@ -25,13 +25,14 @@ from plotly.offline import get_plotlyjs
 from goal_analysis.pictures.charts import Chart, training_chart
 from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.report.gallery import Gallery, LoadData, gallery
+from goal_analysis.study.report.gallery import Gallery, LoadData, Shown, gallery, pixels
 from goal_analysis.study.report.objectives import ObjectiveOf, cells, objective_sections
 from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
-from goal_analysis.vse.data.split import RetrievalData
+from goal_analysis.vse.data.split import RetrievalData, Split, spread
 from goal_analysis.vse.loop.experiment import Experiment
 
 QUERIES = 6  # images, and captions, in a gallery
+EXAMPLES = 12  # images of a split, on the page on a data set
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,17 @@ def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
 
 def _declared(group: Group) -> str:
     return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
+
+
+def data_page(source: str, splits: Sequence[Split], unusable: Sequence[str], examples: int = EXAMPLES) -> str:
+    """The page on a data set: what is wrong with it, and images of every split, at even distances, with captions."""
+    shown = []
+    for split in splits:
+        rows = spread(len(split.images), examples).tolist()
+        captions = [[c for c, of in zip(split.captions, split.image_of, strict=True) if of == row] for row in rows]
+        images = [Shown(of[0], row, pixels(split, row)) for row, of in zip(rows, captions, strict=True)]
+        shown.append((split, list(zip(images, captions, strict=True))))
+    return written("data.html", source=source, splits=shown, unusable=unusable)
 
 
 def written(template: str, **values: Any) -> str:

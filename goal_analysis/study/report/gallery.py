@@ -95,7 +95,7 @@ def queries_of(split: Split, scores: Tensor, queries: int) -> tuple[tuple[Query,
         return Shown(split.captions[c], int(split.image_of[c]))
 
     def image(row: int) -> Shown:
-        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, _pixels(split, row))
+        return Shown(split.captions[int(split.image_of.searchsorted(row))], row, pixels(split, row))
 
     first = [int(split.image_of.searchsorted(row)) for row in rows]
     return (
@@ -144,7 +144,8 @@ def near_miss(words: str, right: str, lead: float) -> str:
     return f"{lead:.2f} above the right one, {len(its_own & wanted)} of whose {len(wanted)} words it has"
 
 
-def _pixels(split: Split, row: int) -> np.ndarray | None:
+def pixels(split: Split, row: int) -> np.ndarray | None:
+    """A picture's pixels, shape ``(height, width, 3)`` from 0 to 255; None of features, or of a broken picture."""
     shape = split.images.shape
     if len(shape) != 4 or shape[1] != 3:
         return None

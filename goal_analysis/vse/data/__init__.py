@@ -15,7 +15,7 @@ from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
 from goal_analysis.vse.data.scenes import load_scenes
 from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
-__all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options"]
+__all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options", "kind_of"]
 
 NEGATIVES: Equal = "negatives"
 CAPTIONS = "captions"
@@ -157,7 +157,7 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
     if _is_same(source, data.get("name")):
         return {**data, "name": str(source)}
     try:
-        known = DATASETS[_kind(source)].options
+        known = DATASETS[kind_of(source)].options
     except DataError:
         known = ()
     places = {place for dataset in DATASETS.values() for place in dataset.places}
@@ -179,7 +179,7 @@ def _is_name(source: str) -> bool:
 
 def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
     """The kind of a data set, and its checked options."""
-    chosen = _kind(source) if kind is None else kind
+    chosen = kind_of(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
     dataset = DATASETS[chosen]
@@ -189,7 +189,8 @@ def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple
         raise DataError(str(problem)) from problem
 
 
-def _kind(source: Any) -> str:
+def kind_of(source: Any) -> str:
+    """The name in `DATASETS` of the kind that a source is of; a DataError where there is none."""
     if not isinstance(source, str | Path):
         return CAPTIONS
     path = Path(source)

@@ -105,11 +105,14 @@ class StoredImages(Images):
         if self._shape_of(value) != self._shape:
             given = f"{self._where(row)}: got an array of shape {self._shape_of(value)}"
             raise BadRow(f"{given} but expected {self._shape}, as the first has")
-        if isinstance(value, np.ndarray):
-            return torch.from_numpy(value)
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else picture(self.open(row), self.size)
+
+    def open(self, row: int) -> Image.Image:
+        """A picture as it is, in RGB; one that cannot be decoded is a `BadRow`."""
+        value = self._value(row)
         try:
             with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
-                return picture(image, self.size)
+                return _rgb(image)
         except MemoryError:
             raise
         except Exception as error:  # a damaged file fails in whatever way its decoder does

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from goal_analysis.files import write_json, write_whole
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
@@ -34,14 +36,16 @@ from goal_analysis.vse.folder.run_folder import (
     read_record,
     read_run,
 )
-from goal_analysis.vse.loop.experiment import Experiment
+from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
+from goal_analysis.vse.loop.masks import TaughtMatches
 from goal_analysis.vse.loop.optimizer import make_optimizer
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
+from goal_analysis.vse.retrieval.scoring import embeddings
 
 TOKENIZER, ARCHITECTURE = "tokenizer.json", "architecture.json"
 PACKAGES = ("goal-analysis", "torch", "numpy", "lightning-fabric", "safetensors")  # whose versions are kept
@@ -109,13 +113,14 @@ def run_experiment(
             found = statistics(pictures_by_workers(data.train, workers).images)
         model = build_model(experiment.model, tuple(data.train.images.shape[1:]), tokenizer, found)
         optimizer = make_optimizer(model, experiment.training)
+        match = _matched(data.train, experiment.training)
         if leads:
             if not (folder / RUN).exists():
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         with name_dead_workers(workers):
-            progress = train(experiment, objective, model, optimizer, tokenizer, data, folder, fabric, report)
+            progress = train(experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric, report)
         if leads:
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
@@ -154,6 +159,18 @@ def check_data(folder: Path, data: RetrievalData) -> None:
     if found != expected:
         given = f"{folder}: got data {data.name} with the fingerprint {found}"
         raise RunError(f"{given} but expected {expected}: it has changed since the run began")
+
+
+def _matched(split: Split, options: TrainingOptions) -> Callable[[Tensor, Tensor], Matches]:
+    """What makes the matches of a batch."""
+    if not options.teacher:
+        return Matches.of_image_ids if split.equal == "negatives" else split.answers.matches
+    taught = load_model(Path(options.teacher))
+    if not taught.model.embeds:
+        raise RunError(f"{taught.folder}: got a teacher that scores pairs but expected one that embeds")
+    taught.check_images(split.images)
+    images, captions = embeddings(taught.model, split, taught.tokenizer)
+    return TaughtMatches(split.answers, images.cpu(), captions.cpu(), options.teacher_margin)
 
 
 def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from goal_analysis.vse.models.text import Tokens
 class Batch(NamedTuple):
     """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives.
 
-    ``texts`` is the same, or the place of the caption in the split where equal captions match other images.
+    ``texts`` is the same, or the place of the caption in the split where the captions decide what matches.
     """
 
     images: Tensor
@@ -70,10 +70,11 @@ def epoch_batches(
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)
     batches = (pairs[i * size : (i + 1) * size] for i in range(first, len(pairs) // size))
     chosen = [np.array_split(batch, ranks)[rank] for batch in batches]
-    yield from read(partial(_batch, split, tokens), chosen, options.workers)
+    of_images = split.equal == "negatives" and not options.teacher
+    yield from read(partial(_batch, split, tokens, of_images), chosen, options.workers)
 
 
-def _batch(split: Split, tokens: Tokens, pairs: np.ndarray) -> Batch:
+def _batch(split: Split, tokens: Tokens, of_images: bool, pairs: np.ndarray) -> Batch:
     rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
-    matched = rows if split.equal == "negatives" else pairs
+    matched = rows if of_images else pairs
     return Batch(split.images.batch(rows), texts.ids, texts.lengths, *map(torch.as_tensor, (rows, matched)))

@@ -76,6 +76,9 @@ class TrainingOptions:
         warm_up_steps: the learning rate rises linearly from 0 over so many steps.
         step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
         step_factor: see ``step_epochs``.
+        teacher: the folder of a run whose model masks false negatives, see `goal_analysis.vse.loop.masks`; by default
+            there is none.
+        teacher_margin: pairs that are less than this below the teacher's similarity of a positive are masked too.
         epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
             mining counts all negatives anyway, and starts at once.
         clip: the norm that the gradient of all parameters is clipped to; 0 for none.
@@ -106,6 +109,8 @@ class TrainingOptions:
     warm_up_steps: Count = 0
     step_epochs: Whole = 15
     step_factor: Amount = 0.1
+    teacher: str = ""
+    teacher_margin: Amount = 0.0
     epochs_on_all: Count = 0
     clip: Amount = 2.0
     chunk: Count = 0

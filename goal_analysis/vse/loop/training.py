@@ -46,6 +46,7 @@ def train(
     objective: GradientObjective,
     model: RetrievalModel,
     optimizer: Any,
+    match: Callable[[Tensor, Tensor], Matches],
     tokenizer: Tokenizer,
     data: RetrievalData,
     folder: Path,
@@ -55,8 +56,9 @@ def train(
     """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on, if
     there is one.
 
-    TrainingTrouble is raised where numbers are not finite, embeddings have collapsed or the gradient stays zero, and
-    ``on_trouble`` is ``stop``; OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
+    ``match`` makes the matches of a batch from the rows of its images, and its ``texts``. TrainingTrouble is raised
+    where numbers are not finite, embeddings have collapsed or the gradient stays zero, and ``on_trouble`` is ``stop``;
+    OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
     if objective.objective.reads_carried:
@@ -79,7 +81,6 @@ def train(
     if model.embeds and model.dual is model:
         fewer += f", or training.chunk={max(1, (options.chunk or options.batch_size) // 2)}"
     one_kind = (float(options.image_image), float(options.text_text))
-    match = Matches.of_image_ids if data.train.equal == "negatives" else data.train.answers.matches
     start = time.perf_counter()
 
     def write(kind: str, **record: Any) -> None:

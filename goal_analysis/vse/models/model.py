@@ -22,10 +22,8 @@ SHORT = {
     "hf": ("hugging_face", "path"),
     "timm": ("timm", "model"),
     "torchvision": ("torchvision", "model"),
-    "open_clip": ("open_clip", "model"),
 }
 """What a table may be written as: ``hf:FOLDER`` is ``{ name = "hugging_face", path = "FOLDER" }``, and so on."""
-OWN_TOKENIZERS = {"hugging_face": ("subwords", "path")}  # of what a tokenizer is built, where a model has its own
 RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` that are not its scorer's
 
 
@@ -37,15 +35,14 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     tensor([[2, 1]])
     """
     tables = _spelled_out(config)
-    given: dict[str, Any] = {"name": "words"}
-    for part in ("text", "scorer", "reranker"):
+    default = {"name": "words"}
+    for part in ("reranker", "scorer", "text"):
         table = tables.get(part)
-        if isinstance(table, Mapping) and table.get("name") in OWN_TOKENIZERS and given["name"] == "words":
-            name, option = OWN_TOKENIZERS[table["name"]]
-            given = {"name": name, option: table[option]} if option in table else given
-    given = _table(tables, "tokenizer", given)
-    if given.get("name") in OWN_TOKENIZERS:
-        given["name"] = OWN_TOKENIZERS[given["name"]][0]
+        if isinstance(table, Mapping) and table.get("name") == "hugging_face" and "path" in table:
+            default = {"name": "subwords", "path": table["path"]}
+    given = _table(tables, "tokenizer", default)
+    if given.get("name") == "hugging_face":
+        given["name"] = "subwords"
     kind = _named(TOKENIZERS, given.get("name"), "model.tokenizer")
     return _made("model.tokenizer", kind.built_on, given, captions)
 

@@ -77,11 +77,11 @@ def _check_features(encoder: str, shape: tuple[int, ...]) -> None:
 class Regions(nn.Module):
     """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0.
 
-    Features of a whole image are those of its one region; ``hidden`` is the width of the perceptron.
+    Features of a whole image are those of its one region; ``hidden`` is the width of the perceptron, whose batches of
+    regions are normalised before the relu with ``batch_norm``.
 
-    With GPO it is the encoder of VSE∞ but for the normalisation of batches in its perceptron: "Learning the Best
-    Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
-    https://arxiv.org/abs/2011.04305).
+    With both and GPO it is the encoder of VSE∞: "Learning the Best Pooling Strategy for Visual Semantic Embedding"
+    (Chen, Hu, Wu, Jiang and Wang, CVPR 2021, https://arxiv.org/abs/2011.04305).
     """
 
     def __init__(
@@ -92,13 +92,15 @@ class Regions(nn.Module):
         dim: int = 512,
         dropout: Share = 0.0,
         hidden: int = 0,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         _check_features("regions", shape)
         self.dim = dim
         self.given = nn.Sequential(Standardise(shape, statistics), Dropout(dropout))
         self.linear = nn.Linear(shape[-1], dim)
-        layers = (nn.Linear(shape[-1], hidden), nn.ReLU(), nn.Linear(hidden, dim)) if hidden else ()
+        normalised = (nn.BatchNorm1d(hidden),) if batch_norm and hidden else ()
+        layers = (nn.Linear(shape[-1], hidden), *normalised, nn.ReLU(), nn.Linear(hidden, dim)) if hidden else ()
         self.perceptron = nn.Sequential(*layers)
 
     def forward(self, images: Images) -> Local:
@@ -106,5 +108,5 @@ class Regions(nn.Module):
         x = self.given(images if images.ndim == 3 else images[:, None])
         elements = self.linear(x)
         if len(self.perceptron):
-            elements = elements + self.perceptron(x)
+            elements = elements + self.perceptron(x.flatten(0, 1)).view_as(elements)
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders.features import Standardise, Statistics
 from goal_analysis.vse.models.encoders.pictures import Augmentation, Crop, Flip
-from goal_analysis.vse.models.encoders.pooling import Local, Pictures
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, import_extra
 
 Projection = Literal["own", "new"]  # the checkpoint's, where its width is wanted; or a new linear map
@@ -232,6 +232,41 @@ class VisionModel(_Tower):
         return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
 
 
+class WordAugmentation(nn.Module):
+    """In training, of a share of a caption's words half are masked, a tenth are other tokens, and the rest left out.
+
+    A word is a token with those that go on with it. The first and the last token, which are no words, stay.
+    """
+
+    goes_on: Tensor
+
+    def __init__(self, tokenizer: Tokenizer, share: Share) -> None:
+        super().__init__()
+        mask = json.loads(tokenizer.settings).get("mask_token") if isinstance(tokenizer, Subwords) else None
+        if not isinstance(tokenizer, Subwords) or mask not in tokenizer.vocabulary:
+            raise ValueError(f"augment: got {share} beside a tokenizer without a token that masks but expected 0")
+        numbers = tokenizer.vocabulary
+        self.share, self.mask, self.tokens = share, numbers[mask], len(numbers)
+        pieces = any(token.startswith("##") for token in numbers)  # or else words begin with a mark of their own
+        goes_on = torch.zeros(max(numbers.values()) + 1, dtype=torch.bool)
+        for token, number in numbers.items():
+            goes_on[number] = token.startswith("##") if pieces else not token.startswith(("Ġ", "▁"))
+        self.register_buffer("goes_on", goes_on, persistent=False)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """The captions, of which some are shorter."""
+        if not self.training:
+            return tokens
+        ids, places = tokens.ids, torch.arange(tokens.ids.shape[1], device=tokens.ids.device)
+        word = (~self.goes_on[ids]).cumsum(1).clamp_max(ids.shape[1] - 1)
+        drawn = torch.rand(ids.shape, device=ids.device).gather(1, word) / float(self.share)
+        drawn = drawn.masked_fill((places == 0) | (places >= tokens.lengths[:, None] - 1), 1)
+        ids = torch.where(drawn < 0.6, torch.randint_like(ids, self.tokens), ids).masked_fill(drawn < 0.5, self.mask)
+        kept = (drawn < 0.6) | (drawn >= 1)
+        lengths = (kept & tokens.mask).sum(1)
+        return Tokens(ids.gather(1, (~kept).long().argsort(dim=1, stable=True)), lengths)
+
+
 class LanguageModel(_Tower):
     """The text side of a dual encoder such as CLIP or SigLIP, a model of sentence-transformers, or any language model.
 
@@ -242,7 +277,10 @@ class LanguageModel(_Tower):
 
     Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
     off. ``architecture`` is what ``config.json`` holds, and stands for ``path``, with random weights. ``frozen`` leaves
-    the checkpoint as it is. The tokenizer is the checkpoint's, ``subwords``, unless it is trained from nothing.
+    the checkpoint as it is. In training, of the share ``augment`` of a caption's words half are masked, a tenth are
+    other tokens, and the others are left out: the size augmentation of VSE∞ (Chen et al., CVPR 2021,
+    https://arxiv.org/abs/2011.04305). The tokenizer is the checkpoint's, ``subwords``, unless it is trained from
+    nothing.
     """
 
     embed = "get_text_features"
@@ -256,8 +294,10 @@ class LanguageModel(_Tower):
         dim: int = 0,
         projection: Projection = "own",
         frozen: bool = False,
+        augment: Share = 0.0,
     ) -> None:
         super().__init__()
+        self.augment = WordAugmentation(tokenizer, augment) if augment else nn.Identity()
         model = load_checkpoint(path, architecture)
         config = model.config.get_text_config()
         check_vocabulary(tokenizer, config, path)
@@ -281,7 +321,7 @@ class LanguageModel(_Tower):
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, and where there is a token."""
-        inputs = self._inputs(tokens)
+        inputs = self._inputs(self.augment(tokens))
         elements = self.linear(self._elements(inputs))
         if elements.shape[1] == 1:
             return elements, torch.ones_like(inputs["attention_mask"][:, :1], dtype=torch.bool)

@@ -10,7 +10,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-WORDS = ("a", "the", "red", "dog", "cat", "runs", "sits", "on", "grass")
+WORDS = ("a", "##s", "the", "red", "dog", "cat", "runs", "sits", "on", "grass")
 SIDE = 16
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = {**SMALL, "vocab_size": 20, "max_position_embeddings": 12, "bos_token_id": 2, "eos_token_id": 3}
@@ -20,13 +20,14 @@ SQUARE = {"height": SIDE, "width": SIDE}
 
 def write_tokenizer(folder: Path, pad: str = "[PAD]") -> None:
     """Whole words between [CLS] and [SEP]; the numbers run from 0."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     numbers = {word: number for number, word in enumerate([*special, *WORDS])}
     made = Tokenizer(WordLevel(numbers, unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = Lowercase(), Whitespace()
     ends = [("[CLS]", 2), ("[SEP]", 3)]
     made.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     named = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "eos_token": "[SEP]", "pad_token": pad}
+    named |= {"mask_token": "[MASK]"}
     transformers.PreTrainedTokenizerFast(tokenizer_object=made, **named, model_max_length=12).save_pretrained(folder)
 
 

@@ -1,0 +1,137 @@
+"""``goal-analyze data``: what is in a data set, and which of its rows cannot be used."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from goal_analysis.cli.options import JsonOption, print_json, print_table
+
+if TYPE_CHECKING:
+    from goal_analysis.vse.data.split import Split
+
+SHOWN = 10  # unusable rows that are printed, of each split; with --json all are
+
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder, or a name such as scenes.")]
+DataSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the data, such as split.dev=0.1; repeatable."),
+]
+
+
+def _lengths(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda record: "{least} to {most}, median {median:g}".format(**record[name])
+
+
+def _each(record: dict[str, Any]) -> str:
+    of = record["captions_an_image"]
+    return f"{next(iter(of))} each" if len(of) == 1 else ", ".join(f"{each} of {n}" for each, n in of.items())
+
+
+MEASURES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "images": lambda record: record["images"],
+    "captions": lambda record: record["captions"],
+    "captions an image": _each,
+    "words": _lengths("words"),
+    "characters": _lengths("characters"),
+    "equal captions": lambda record: record["equal_captions"],
+}
+
+
+def data(
+    source: DataArgument,
+    assignments: DataSetOption = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every picture, to find those that are broken.")
+    ] = False,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page of examples, in one file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a data set holds: the layout, splits, captions an image, equal captions, lengths and unusable rows.
+
+    \b
+    goal-analyze data data/f30k_precomp
+    goal-analyze data data/captions.txt --set split.dev=0.1 --page examples.html
+    goal-analyze data data/captions_train2017.json --set dev=data/captions_val2017.json --json
+    """
+    from goal_analysis.vse.data import load_splits
+    from goal_analysis.vse.data.split import DataError, DataWarning
+
+    splits: dict[str, Split] = {}
+    unusable: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        for name, get in load_splits(source, **data_options(source, assignments, True, decode)).items():
+            try:
+                splits[name] = get()
+            except DataError as problem:
+                unusable.append(str(problem))
+    for warning in caught:
+        unusable += [str(fault) for fault in getattr(warning.message, "faults", ())] or [str(warning.message)]
+    records = [_record(split) for split in splits.values()]
+    shared = _shared(splits)
+    if page is not None:
+        from goal_analysis.files import write_whole
+        from goal_analysis.study.report import data_page
+
+        write_whole(page, data_page(source, list(splits.values()), unusable))
+    if as_json:
+        print_json({"data": source, "splits": records, "captions_of_train_too": shared, "unusable": unusable})
+        return
+    for said in dict.fromkeys(f"{record['layout']}; images of {record['shape']}" for record in records):
+        typer.echo(f"{source}: {said}")
+    columns = ["", *(record["split"] for record in records)]
+    lines = [(label, [of(record) for record in records]) for label, of in MEASURES.items()]
+    print_table(columns, [dict(zip(columns, (label, *values), strict=True)) for label, values in lines], columns[1:])
+    for name, count in shared.items():
+        typer.echo(f"{count} captions of {name} have the words of captions of train.")
+    if any(record["equal_captions"] for record in records):
+        typer.echo(
+            "Equal captions have the words of one of another image; data.equal_captions says what they count as."
+        )
+    typer.echo(f"{len(unusable)} rows cannot be used" + (":" if unusable else "."))
+    for fault in unusable[:SHOWN]:
+        typer.echo(f"  {fault}")
+    if len(unusable) > SHOWN:
+        typer.echo(f"  … and {len(unusable) - SHOWN} more; --json has all")
+
+
+def data_options(source: str, assignments: list[str] | None, skip_bad: bool, decode: bool = True) -> dict[str, Any]:
+    """The options of the table ``[data]`` that are set on the command line."""
+    from goal_analysis.declarations import with_settings
+    from goal_analysis.vse.data import DATASETS, kind_of
+
+    options = with_settings({"skip_bad": skip_bad}, assignments or ())
+    known = DATASETS.get(str(options.get("kind") or kind_of(source)))
+    return options if decode or known is None or "decode" not in known.options else {"decode": False, **options}
+
+
+def _record(split: Split) -> dict[str, Any]:
+    each = Counter(Counter(split.image_of.tolist()).values())
+    lengths = {"words": [len(c.split()) for c in split.captions], "characters": [len(c) for c in split.captions]}
+    return {
+        "split": split.name,
+        "layout": split.layout or "made by the program",
+        "images": len(split.images),
+        "shape": " × ".join(map(str, split.images.shape[1:])),
+        "captions": len(split),
+        "captions_an_image": dict(sorted(each.items())),
+        "equal_captions": split.answers.equal_captions,
+        **{of: {"least": min(n), "median": median(n), "most": max(n)} for of, n in lengths.items()},
+    }
+
+
+def _shared(splits: dict[str, Split]) -> dict[str, int]:
+    """How many captions of a split have the words of captions of train."""
+    words = {name: [" ".join(c.casefold().split()) for c in split.captions] for name, split in splits.items()}
+    known = set(words.get("train", ()))
+    counts = {name: sum(c in known for c in of) for name, of in words.items() if name != "train"}
+    return {name: count for name, count in counts.items() if count}

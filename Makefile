@@ -13,7 +13,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs notebooks clean
+.PHONY: help demo test check docs images notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,6 +38,9 @@ docs: $(VENV)/.has-docs ## build the pages into docs/built/html, without a netwo
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/built/html
 	@echo "docs/built/html/index.html"
 
+images: $(VENV)/.has-docs ## draw the pictures of README and of the pages in docs/images anew
+	cd docs && ../$(BIN)/python -m generating.images
+
 notebooks: $(VENV)/.has-notebooks ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
@@ -50,7 +53,7 @@ clean: ## remove caches, builds, pages and demo/; .venv stays
 VERSION := import sys; v = sys.version_info; print("%d.%d %s" % (v[0], v[1], "runs" if v >= (3, 11) else "is too old"))
 
 # A .venv fits if its scripts name this folder and its Python still starts, and is the one that was asked for, if one was.
-ifneq ($(filter demo test check docs notebooks,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test check docs images notebooks,$(MAKECMDGOALS)),)
 HAVING := $(shell grep -qsF '$(CURDIR)/$(BIN)/' $(BIN)/pip && $(BIN)/python -c 'import pip; $(VERSION)' 2>/dev/null)
 ifneq ($(origin PYTHON) $(lastword $(HAVING)),file runs)
 ASKED := $(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null)

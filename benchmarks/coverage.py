@@ -50,7 +50,8 @@ def _measured(row: Shipped) -> str:
     except ValueError as problem:
         return f"not measured: {problem}"
     verdict = {True: "yes", False: "no", None: "open"}[found.integrable]
-    return f"measured: integrable {verdict}; nearest {found.nearest[0]}"
+    near = found.nearest[0]
+    return f"measured: integrable {verdict}; nearest {near.loss.name}, distance {near.best:.2g}"
 
 
 def _version(library: str) -> str:

@@ -33,7 +33,7 @@ MODULES = {
     "pytorch-metric-learning": "pytorch_metric_learning.losses",
     "sentence-transformers": "sentence_transformers.sentence_transformer.losses",
     "torch": "torch.nn",
-    "open_clip": "open_clip",
+    "open_clip": "open_clip.loss",
     "lightly": "lightly.loss",
 }
 """Where the classes of a library are."""

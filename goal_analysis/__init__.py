@@ -20,7 +20,7 @@ _NAMES = {
     "goal_analysis.numeric.caching": "GradientCache",
     "goal_analysis.symbolic.objective": "Objective Term Named Anchors Reduction",
     "goal_analysis.symbolic.language.aggregators": (
-        "Side Pool Aggregator EACH EACH_MEAN MAX MIN MEAN SUM LOGSUMEXP SOFTMIN soft_max soft_min"
+        "Side Pool Aggregator EACH EACH_MEAN MAX MIN MEAN SUM LOGSUMEXP SOFTMIN soft_max soft_min softmax_mean"
     ),
     "goal_analysis.recombination.minings": "Mining",
     "goal_analysis.symbolic.language.hyperparameter": "Hyperparameter",
@@ -28,7 +28,7 @@ _NAMES = {
     "goal_analysis.symbolic.language.similarity": "Similarity",
     "goal_analysis.numeric.similarity": "Direction",
     "goal_analysis.symbolic.language.primitives": (
-        "s_p s_n x_p x_n count_p count_n gap hinge step sigmoid softplus logsumexp detach"
+        "s_p s_n x_p x_n y_p y_n count_p count_n total gap hinge step sigmoid softplus logsumexp detach"
     ),
     "goal_analysis.symbolic.analysis.decomposition": "Decomposition",
     "goal_analysis.symbolic.analysis.integrability": "Integrability",
@@ -69,9 +69,11 @@ if TYPE_CHECKING:  # the same names for type checkers, as many a line as fit
     from goal_analysis.symbolic.language.aggregators import MIN as MIN, MEAN as MEAN, SUM as SUM
     from goal_analysis.symbolic.language.aggregators import LOGSUMEXP as LOGSUMEXP, SOFTMIN as SOFTMIN
     from goal_analysis.symbolic.language.aggregators import soft_max as soft_max, soft_min as soft_min
+    from goal_analysis.symbolic.language.aggregators import softmax_mean as softmax_mean
     from goal_analysis.symbolic.language.hyperparameter import Hyperparameter as Hyperparameter
     from goal_analysis.symbolic.language.primitives import s_p as s_p, s_n as s_n, x_p as x_p, x_n as x_n, gap as gap
     from goal_analysis.symbolic.language.primitives import count_p as count_p, count_n as count_n
+    from goal_analysis.symbolic.language.primitives import y_p as y_p, y_n as y_n, total as total
     from goal_analysis.symbolic.language.primitives import hinge as hinge, step as step, sigmoid as sigmoid
     from goal_analysis.symbolic.language.primitives import softplus as softplus, logsumexp as logsumexp
     from goal_analysis.symbolic.language.primitives import detach as detach

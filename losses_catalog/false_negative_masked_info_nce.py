@@ -12,7 +12,7 @@ The margin of 0.1 is the report's; its sum has pairs of queries and pairs of doc
 
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
-from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, where
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, step
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 LEFT_OUT = -10_000
@@ -23,6 +23,7 @@ hyperparameters = (
     Hyperparameter("margin", 0.1, real, "by how much more alike than the positive a negative may be"),
 )
 scale, margin = (h.symbol for h in hyperparameters)
+kept = s_p + margin - s_n
 
 false_negative_masked_info_nce_loss = Objective(
     name="false_negative_masked_info_nce",
@@ -31,7 +32,7 @@ false_negative_masked_info_nce_loss = Objective(
         Term(
             outer=softplus(gap),
             positives=EACH(scale * s_p),
-            negatives=LOGSUMEXP(where(s_p + margin - s_n, scale * s_n, LEFT_OUT)),
+            negatives=LOGSUMEXP(step(kept) * scale * s_n + step(-kept) * LEFT_OUT),
         ),
     ),
     hyperparameters=hyperparameters,

@@ -12,7 +12,7 @@ from losses_catalog.table import weights_tables
 if TYPE_CHECKING:
     from generating.catalog_pages import Entry
 
-COLUMNS = ("loss", "family", "year", "integrable", "separable", "proxies", "in libraries")
+COLUMNS = ("loss", "family", "year", "integrable", "separable", "proxies", "libraries")
 VERDICTS = {"yes": "gradient of a loss", "no": "gradient of no loss", "open": "undecided"}
 
 
@@ -62,7 +62,7 @@ def _row(entry: Entry) -> str:
         entry.integrable,
         _yes(entry.decomposition.separable),
         _yes(entry.loss.proxies),
-        ", ".join(f"`{name}`" for name in entry.classes),
+        ", ".join(entry.classes),
     ]
     return f"| {' | '.join(cells)} |"
 

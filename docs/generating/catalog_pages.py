@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from generating.catalog_formulas import block, to_latex
 from generating.catalog_index import gallery_page, table_page
 from generating.catalog_pictures import KINDS, kinds_of
 from generating.neighbours import neighbours
-from generating.shipped import comparisons
+from generating.shipped import classes_of, comparisons
 from goal_analysis.numeric.characteristics import (
     FLAT,
     LONG,
@@ -38,7 +39,7 @@ from goal_analysis.symbolic.typesetting.pages import (
     to_markdown,
     weights_page,
 )
-from losses_catalog import catalog, library_classes
+from losses_catalog import catalog, families
 from losses_catalog.table import BIBLIOGRAPHY
 
 Near = Callable[[ga.Objective, Sequence[ga.Objective]], list[dict[str, Any]]]
@@ -69,9 +70,9 @@ class Entry:
         return bibliography()[self.loss.reference[0]]["year"] if self.loss.reference else ""
 
     @property
-    def classes(self) -> list[str]:
-        """What libraries call it."""
-        return [name for name, known in library_classes.items() if known == self.name]
+    def classes(self) -> dict[str, list[str]]:
+        """What libraries call it, by library."""
+        return classes_of(self.loss)
 
     @property
     def integrable(self) -> str:
@@ -96,21 +97,8 @@ def catalog_pages(losses: Iterable[ga.Objective] = catalog, near: Near = neighbo
 def entry_of(loss: ga.Objective) -> Entry:
     """What is derived of a loss."""
     decomposition = ga.decompose(loss)
-    return Entry(
-        loss, families()[loss.name], decomposition, ga.integrability(decomposition), ga.characteristics(decomposition)
-    )
-
-
-@cache
-def families() -> dict[str, str]:
-    """The family of every loss, by its name, as the catalog groups them."""
-    found, family = {}, ""
-    for line in inspect.getsource(importlib.import_module("losses_catalog")).splitlines():
-        if said := re.match(r"    # (.*)", line):
-            family = said[1]
-        elif name := re.match(r"    (\w+)_loss,", line):
-            found[name[1]] = family
-    return found
+    family = next(name for name, members in families.items() if loss in members)
+    return Entry(loss, family, decomposition, ga.integrability(decomposition), ga.characteristics(decomposition))
 
 
 def loss_text(entry: Entry, near: Sequence[Mapping[str, Any]]) -> str:
@@ -124,7 +112,7 @@ def loss_text(entry: Entry, near: Sequence[Mapping[str, Any]]) -> str:
     docstring = inspect.getdoc(importlib.import_module(f"losses_catalog.{loss.name}")) or ""
     written = block(docstring)
     before, _, after = docstring.partition(written)
-    of_names = [f"`{loss.name}`", *(f"`{name}`" for name in entry.classes)]
+    of_names = [f"`{name}`" for name in dict.fromkeys([loss.name, *chain.from_iterable(entry.classes.values())])]
     shown = [kind for kind in kinds_of(loss) if kind != "small"]
     pictures = "\n\n".join(f"![{KINDS[kind]}: {loss.title}]({loss.name}-{kind}.png)" for kind in shown)
     sections = [
@@ -143,7 +131,7 @@ def loss_text(entry: Entry, near: Sequence[Mapping[str, Any]]) -> str:
         "## What is nearest",
         _nearest(near),
         "## As libraries ship it",
-        "\n".join(comparisons(loss, entry.classes)),
+        "\n".join(comparisons(loss)),
         "## Train with it",
         _training(loss),
         "## As it is declared",
@@ -277,8 +265,8 @@ def _training(loss: ga.Objective) -> str:
     if "not of embeddings" in loss.note:
         scores = loss.note.partition(" of ")[0].removeprefix("scores are ")
         return (
-            f"Its scores are {scores} of completions, of which no embeddings are trained: `goal-analyze train` is not for "
-            "it. Hand the scores over, a prompt a row; the first completion is the chosen one, the second is not.\n\n"
+            f"Its scores are {scores} of completions, of which no embeddings are trained: `goal-analyze train` is not "
+            "for it. Hand the scores over, a prompt a row; the first completion is the chosen one.\n\n"
             "```python\nimport torch\nimport goal_analysis as ga\n\n"
             f'objective = ga.objective("{line}")\n'
             "scores = torch.tensor([[0.3, -0.1], [1.2, 1.4]], requires_grad=True)\n"

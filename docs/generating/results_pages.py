@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-EXPECTED = {"retrieval.md": ("Retrieval", "goal-analyze study --data DIR/NAME")}
+EXPECTED = {
+    "coverage.md": ("Losses of libraries, and what they are here", "python benchmarks/coverage.py --write"),
+    "retrieval.md": ("Retrieval", "goal-analyze study --data DIR/NAME"),
+}
 """Tables that pages link to, with a title and what writes them, for a checkout where they are not."""
 
 

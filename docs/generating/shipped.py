@@ -1,61 +1,83 @@
-"""What is known of a loss as libraries ship it, read off the two pages that say what was compared."""
+"""What is known of a loss as libraries ship it, read off the committed tables that say what was compared."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import goal_analysis as ga
+from losses_catalog import libraries
 
-DOCS = Path(__file__).parents[1]
-SHIPPED, ORACLES = DOCS / "losses-as-shipped.md", DOCS / "oracles.md"
+ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "docs" / "losses-as-shipped.md"
+COMPARED = ROOT / "benchmarks" / "results" / "coverage.md"
 
 
-def comparisons(loss: ga.Objective, classes: Sequence[str]) -> list[str]:
-    """A line for every class that was measured, and for every one that was compared with it number by number.
+class Row(NamedTuple):
+    """A class of a library beside the line that declares it: what both were compared on, and how far they agree."""
 
-    Args:
-        loss: of the catalog.
-        classes: what libraries call it.
-    """
+    library: str
+    name: str
+    line: str
+    on: str
+    agreement: str
+    difference: str
+
+
+def classes_of(loss: ga.Objective) -> dict[str, list[str]]:
+    """What libraries call a loss, by library."""
+    found = {
+        library: [name for name, ours in known.items() if ours == loss.name] for library, known in libraries.items()
+    }
+    return {library: names for library, names in found.items() if names}
+
+
+def comparisons(loss: ga.Objective) -> list[str]:
+    """A line for every class that was compared with a loss, and for every one that was measured as a black box."""
     found = []
-    for library, title, said in measured():
-        if title.partition("(")[0] in classes:
+    for row in compared():
+        if re.match(r"\w*", row.line)[0] == loss.name:
+            differs = f" It differs: {row.difference}." if row.difference else ""
+            found.append(
+                f"- `{row.name}` of {row.library}, on {row.on}, is `{row.line}`: the gradients of the embeddings agree "
+                f"to {row.agreement}.{differs}"
+            )
+    classes = classes_of(loss)
+    for library, title, verdict, nearest in measured():
+        if title.partition("(")[0] in classes.get(library.split()[0], []):
             anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
             found.append(
-                f"- [`{title}`](../../{SHIPPED.name}#{anchor}) of {library}, measured as a black box. "
-                f"Integrable: {said['integrable']}. Nearest is {_unlinked(said['nearest'])}."
+                f"- [`{title}`](../../{MEASURED.name}#{anchor}) of {library}, measured as a black box. Integrable: "
+                f"{verdict}. Nearest is {nearest}."
             )
-    for name, ours, theirs, batch in compared():
-        if name.startswith(f"[{loss.name}]"):
-            settings = f"; ours with {ours}" if ours else ""
-            found.append(f"- {theirs} is [the same to 10⁻⁹](../../{ORACLES.name}) on {batch}{settings}.")
-    if not found and classes:
-        return [f"Libraries call it {', '.join(f'`{name}`' for name in classes)}, which was not compared."]
-    return found or ["No library that was compared ships it."]
-
-
-def _unlinked(text: str) -> str:
-    return re.sub(r"\[(\w+)\]\([^)]*\)", r"\1", text)
+    named = ", ".join(f"`{name}` of {library}" for library, names in classes.items() for name in names)
+    return found or [f"Not compared: {named}." if named else "No library that was compared ships it."]
 
 
 @cache
-def measured() -> list[tuple[str, str, dict[str, str]]]:
-    """The library, the title and what was found of every section of the page of losses as they are shipped."""
+def compared() -> list[Row]:
+    """The rows of the table of what libraries ship that declare something; none where it is not in this checkout."""
     found, library = [], ""
-    for part in re.split(r"\n(?=##)", SHIPPED.read_text("utf-8")):
-        title = part.splitlines()[0].lstrip("# ")
-        if part.startswith("## "):
-            library = title.partition(",")[0]
-        elif part.startswith("### "):
-            found.append((library, title, dict(re.findall(r"^- (\w+): (.*)$", part, re.MULTILINE))))
+    for line in COMPARED.read_text("utf-8").splitlines() if COMPARED.exists() else []:
+        if line.startswith("## "):
+            library = line.removeprefix("## ")
+        row = re.fullmatch(r"\| `([^`]+)` \| `([^`]+)` \| (.*?) \| (.*?) \| (.*?) ?\|", line)
+        if row:
+            found.append(Row(library, *row.groups()))
     return found
 
 
 @cache
-def compared() -> list[list[str]]:
-    """The rows of the tables of what has to be set for a library's class to be a loss: loss, ours, class, batch."""
-    rows = re.findall(r"^\| (.*) \|$", ORACLES.read_text("utf-8"), re.MULTILINE)
-    return [[cell.strip() for cell in row.split("|")] for row in rows if row.count("|") == 3 and row.startswith("[")]
+def measured() -> list[tuple[str, str, str, str]]:
+    """Library, title, verdict and nearest loss of every section of the page of losses as they are shipped."""
+    found, library = [], ""
+    for part in re.split(r"\n(?=##)", MEASURED.read_text("utf-8")):
+        title = part.splitlines()[0].lstrip("# ")
+        if part.startswith("## "):
+            library = title.partition(",")[0]
+        elif part.startswith("### "):
+            said = dict(re.findall(r"^- (\w+): (.*)$", re.sub(r"\[(\w+)\]\([^)]*\)", r"\1", part), re.MULTILINE))
+            found.append((library, title, said["integrable"], said["nearest"]))
+    return found

@@ -240,17 +240,18 @@ def compare(
     """
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import Driver
-    from goal_analysis.study.runs import run_over_seeds
+    from goal_analysis.study.runs import by_seed, seed_jobs
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     measured = measured_on(split, next(iter(named.values())))
     with Driver(Path(output), at_once=jobs) as driver:
         driver.expect(len(named) * seeds)
-        found, failures = run_over_seeds(driver, Path(output), named, seeds, measured)
+        jobs_of = seed_jobs(Path(output), named, seeds)
+        failures = driver.run(jobs_of.values())
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)
-    return compared(found, next(iter(named)))
+    return compared(by_seed(jobs_of, measured), next(iter(named)))
 
 
 def measured_on(split: str, experiment: Experiment) -> Callable[[Path], float]:
@@ -293,16 +294,18 @@ def tune(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.driver import Driver
+    from goal_analysis.study.scales import scales_of
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
-    named = _by_name(objectives)
-    base = experiment_of(preset, data, next(iter(named.values())), 0, _assignments(settings))
+    values = {name: value_of(one) for name, one in _by_name(objectives).items()}
+    base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
+    for value in values.values():
+        scales_of(value, base.training, tuned)  # refused before a folder is made
     with Driver(Path(output), at_once=jobs) as driver:
         setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
-        return run_study(
-            driver, [tuning_of(name, value_of(one), setting, budget) for name, one in named.items()], seeds
-        )
+        searches = [tuning_of(name, value, setting, budget, tuned) for name, value in values.items()]
+        return run_study(driver, searches, seeds)
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
@@ -319,8 +322,9 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
 
     Args:
         what: objectives, as for `objective`, what `decompose` makes of them, or weights; or runs.
-        kind: of an objective ``pair``, ``triplet``, ``field`` (the default) or ``portrait``; of several ``compare``; of
-            runs ``retrieval`` (the default), ``ranking``, ``weights`` or ``quantiles``, where they were logged.
+        kind: of an objective ``pair``, ``triplet``, ``field`` (the default), ``flow`` or ``portrait``; of several
+            ``compare``, and of two ``difference``; of runs ``retrieval`` (the default), ``ranking``, ``weights`` or
+            ``quantiles``, where they were logged.
         keywords: as for `objective`.
 
     Raises:
@@ -338,8 +342,8 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
         if kind not in drawn:
             raise ValueError(f"kind: got {kind!r} but expected what was logged: {one_of(drawn, kind)}")
         return drawn[kind]
-    from goal_analysis.pictures import KINDS
-    from goal_analysis.pictures.objective_figures import comparison_figure, figures
+    from goal_analysis.pictures import KINDS, SEVERAL
+    from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 
     values = [_drawable(one, keywords) for one in given]
     if len(values) == 1:
@@ -348,9 +352,10 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
             raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
         (one,) = values
         return dict(figures(one, one.loss.title if isinstance(one, Decomposition) else one.name, [kind]))[kind]
-    if not values or kind not in (None, "compare"):
-        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected one, or kind compare")
-    return comparison_figure(values)
+    if not values or kind not in (None, *SEVERAL) or (kind == "difference" and len(values) > 2):
+        expected = "one, several with kind compare, or two with kind difference"
+        raise ValueError(f"plot: got {len(values)} objectives and kind {kind!r} but expected {expected}")
+    return difference_figure(*values) if kind == "difference" else comparison_figure(values)
 
 
 def _drawable(given: Any, keywords: Mapping[str, Any]) -> Decomposition | WeightField:

@@ -23,19 +23,22 @@ from goal_analysis.cli.options import (
     settings_of,
     with_progress,
 )
-from goal_analysis.files import folder_name
-from goal_analysis.pictures import FORMATS, KINDS
+from goal_analysis.files import folder_name, folder_names
+from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from goal_analysis.pictures.run_frames import Records
     from goal_analysis.vse.data.split import Split
     from goal_analysis.vse.folder.run import TrainedModel
 
-COMPARE, ALL = "compare", "all"
+ALL, FILM = "all", "film"
+COMPARE, DIFFERENCE = SEVERAL
+OF_MODEL = ("batch", "recall", "gallery")  # of what the best model of runs does
 QUERIES = 4  # of the gallery of a run, each way
-SEVERAL = 6
+MANY = 6
 """From so many losses on, several processes draw."""
 
 
@@ -44,7 +47,13 @@ def plot(
         list[str] | None,
         typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
-    kind: Annotated[str, typer.Option(help="pair, triplet, field, flow, portrait, compare or all.")] = ALL,
+    kind: Annotated[
+        str,
+        typer.Option(
+            help=f"Of losses {', '.join(KINDS)}; of several {COMPARE}, of two {DIFFERENCE}; of runs "
+            f"{', '.join((*OF_LOGS, *OF_MODEL, FILM))}; or all, but for {DIFFERENCE} and {FILM}."
+        ),
+    ] = ALL,
     every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
         str | None,
@@ -61,31 +70,43 @@ def plot(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the pictures.")] = Path(
         "plots"
     ),
-    form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
+    ] = None,
 ) -> None:
-    """Draw the weights of losses and objectives, or what runs did. Every picture is a file.
+    """Draw the weights of losses and objectives, or what runs did. Every picture is a file called after its kind.
 
     \b
     goal-analyze plot circle multi_similarity -o pictures
     goal-analyze plot circle --kind field --set gamma=16 --format svg
     goal-analyze plot --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
+    goal-analyze plot circle --kind portrait --format pdf
     goal-analyze plot nca/linear circular/constant --kind compare
+    goal-analyze plot circle circle_undetached --kind difference
     goal-analyze plot --all --format pdf
     goal-analyze plot --run runs/mine-0 --run runs/mine-1
+    goal-analyze plot --run runs/mine-0 --kind film
     """
-    if form not in FORMATS:
-        refuse(f"--format: got {form!r} but expected one of {', '.join(FORMATS)}")
-    if kind not in (*KINDS, COMPARE, ALL):
-        refuse(f"--kind: got {kind!r} but expected one of {', '.join((*KINDS, COMPARE, ALL))}")
+    formats = FILMS if kind == FILM else FORMATS
+    form = formats[0] if form is None else form
+    if form not in formats:
+        refuse(f"--format: got {form!r} but expected one of {', '.join(formats)}")
+    of_losses, of_runs = (*KINDS, *SEVERAL, ALL), (*OF_LOGS, *OF_MODEL, FILM, ALL)
+    if kind not in (of_runs if runs else of_losses):
+        without = " without --run" if kind in of_runs else " with --run" if kind in of_losses else ""
+        refuse(f"--kind: got {kind!r}{without} but expected one of {', '.join(of_runs if runs else of_losses)}")
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
         check_runs(runs)
-        written = plot_runs(runs, data, output, form)
+        written = plot_runs(runs, data, output, form, kind)
     else:
         chosen = chosen_objectives(names or [], every, formula, settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
+        if kind == DIFFERENCE and len(chosen) != 2:
+            refuse(f"--kind difference: got {', '.join(one.name for one in chosen)} but expected two losses")
         written = _plot_each(chosen, KINDS if kind == ALL else (kind,), output, form)
     typer.echo(f"{len(written)} {'picture' if len(written) == 1 else 'pictures'} written to {output}/")
 
@@ -117,11 +138,11 @@ def chosen_objectives(
 
 def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Path, form: str) -> list[Path]:
     """All pictures of every loss, and one of all of them where there are several; of many, a loss a process."""
-    alone = tuple(kind for kind in kinds if kind != COMPARE)
-    beside = COMPARE in kinds or (len(kinds) > 1 and len(chosen) > 1)
-    tasks = [partial(draw_beside, chosen, folder, form)] if beside else []  # the longest one first
+    alone = tuple(kind for kind in kinds if kind not in SEVERAL)
+    beside = kinds[0] if kinds[0] in SEVERAL else COMPARE if len(kinds) > 1 and len(chosen) > 1 else None
+    tasks = [partial(draw_beside, chosen, folder, form, beside)] if beside else []  # the longest one first
     tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
-    if len(chosen) < SEVERAL:
+    if len(chosen) < MANY:
         return [path for task in with_progress(tasks, "drawing", len(tasks)) for path in task()]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -146,17 +167,17 @@ def draw_kinds(
     return written
 
 
-def draw_beside(chosen: Sequence[str | ga.Objective], folder: Path, form: str) -> list[Path]:
-    """Draw and write the objectives beside each other."""
+def draw_beside(chosen: Sequence[str | ga.Objective], folder: Path, form: str, kind: str = COMPARE) -> list[Path]:
+    """Draw and write the objectives beside each other, or two with their difference."""
     from goal_analysis.pictures.canvas import save
 
-    path = folder / f"compare.{form}"
-    save(ga.plot(*chosen, kind=COMPARE), path)
+    path = folder / f"{kind}.{form}"
+    save(ga.plot(*chosen, kind=kind), path)
     return [path]
 
 
-def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str) -> list[Path]:
-    """Draw what the runs logged, and what the best model does; return the files."""
+def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str, kind: str = ALL) -> list[Path]:
+    """Draw what the runs logged, and what the best model does, or one kind of it; return the files."""
     from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
     from goal_analysis.pictures.style import style
@@ -168,19 +189,39 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     for fault in faults:
         typer.echo(fault, err=True)
     logs = {run.folder: replace(ga.load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
+    if kind == FILM:
+        return _films(logs, output, form)
     with style():
-        figures = figures_of_logs(list(logs.values()))
+        figures = figures_of_logs(list(logs.values())) if kind not in OF_MODEL else {}
         best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
         try:
-            figures |= _pictures_of_model(best, data)
+            figures |= _pictures_of_model(best, data) if kind not in OF_LOGS else {}
         except (OSError, ValueError) as problem:
             typer.echo(f"left out what the model of {best} does: {problem}", err=True)
     if not figures:
         refuse("got runs without a finished epoch but expected one at least")
+    if kind != ALL:
+        if kind not in figures:
+            refuse(f"--kind: got {kind!r}, which these runs do not have, but expected one of {', '.join(figures)}")
+        figures = {kind: figures[kind]}
     written = {output / f"{name}.{form}": figure for name, figure in figures.items()}
     for path, figure in written.items():
         save(figure, path)
     return list(written)
+
+
+def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
+    """A film of every run."""
+    from goal_analysis.pictures.film import draw_film
+    from goal_analysis.pictures.run_frames import log_frame
+
+    names = folder_names(map(str, logs)) if len(logs) > 1 else {}
+    written = []
+    for folder, run in logs.items():
+        objective = ga.load_run(folder).objective.objective
+        written.append(output / f"{names[str(folder)] + '-' if names else ''}{FILM}.{form}")
+        draw_film(ga.decompose(objective), log_frame([run], "probe"), written[-1], f"{run.objective}, seed {run.seed}")
+    return written
 
 
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:

@@ -55,17 +55,18 @@ def anchor_by_anchor(
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
     positives, negatives = matches.positives.tolist(), matches.negatives.tolist()
-    carried = torch.zeros_like(s) if matches.carried is None else matches.carried.to("cpu", torch.float64)
+    carried = s.new_zeros(matches.shape) if matches.carried is None else matches.carried.to("cpu", torch.float64)
     copies: list[Tensor] = []
     value = torch.zeros((), dtype=torch.float64)
     for term in loss.terms:
         anchors: list[Handed] = []
         for by_columns in DIRECTIONS[loss.anchors]:
-            tables = [_turned(table, s.shape[1]) if by_columns else table for table in (positives, negatives)]
+            tables = [_turned(table, matches.shape[1]) if by_columns else table for table in (positives, negatives)]
             # The sides read copies, so that their shares of the gradient are told apart.
             own = [s.clone().requires_grad_() for _ in (s_p, s_n, *term.named)]
             copies += own
-            y, *of_sides = (copy.T if by_columns else copy for copy in (carried, *own))
+            one_a_class = [_one_a_class(loss, copy, matches.shape[1], values) for copy in own]
+            y, *of_sides = (copy.T if by_columns else copy for copy in (carried, *one_a_class))
             anchors += _anchors(term, of_sides, tables[0], tables[1], y, values)
         summed = sum((factors @ phi for factors, phi in anchors), torch.zeros_like(value))
         value = value + summed / max(_count(loss.reduction, [phi for _, phi in anchors]), 1)
@@ -80,6 +81,15 @@ def anchor_by_anchor(
         value_scale=float(value.detach().abs() + (sizes * s.abs()).sum()),
         gradient_scale=float(sizes.max()) if sizes.numel() else 0.0,
     )
+
+
+def _one_a_class(loss: Objective, s: Tensor, classes: int, values: Values) -> Tensor:
+    if loss.grouped is None:
+        return s
+    of_class = s.unflatten(1, (classes, -1))
+    if loss.grouped in (MAX, MIN):
+        return (of_class.max(2) if loss.grouped == MAX else of_class.min(2)).values
+    return _combined(loss.grouped, of_class.shape[2], values)(*of_class.unbind(2))
 
 
 def _count(reduction: Reduction, values: list[Tensor]) -> int:

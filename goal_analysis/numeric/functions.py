@@ -97,6 +97,7 @@ def _functions(objective: Objective, values: Values) -> Functions:
         columns=objective.anchors is not Anchors.ROWS,
         reduction=objective.reduction.value,
         middle=(low + high) / 2,
+        grouped=None if objective.grouped is None else on_tensors(objective.grouped, values),
     )
 
 
@@ -125,7 +126,7 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
-    matches.check(scores, objective.owner, objective.reads_carried)
+    matches.check_for(objective, scores)
     functions = functions_of(objective.with_settings(settings or {}))
     return loss(functions, _wide(scores), *matches.tables)
 
@@ -153,7 +154,7 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     tensor([[-0.1661,  0.1605],
             [ 0.1830, -0.1773]])
     """
-    matches.check(scores, objective.owner, objective.reads_carried)
+    matches.check_for(objective, scores)
     functions = functions_of(objective.with_settings(settings or {}))
     return weight_matrix(functions, _wide(scores), *matches.tables)
 

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from goal_analysis.symbolic.objective import Objective
+
 
 @dataclass(frozen=True, eq=False)
 class Matches:
@@ -123,20 +125,27 @@ class Matches:
         """The positives, the negatives and what pairs carry, as the engine takes them."""
         return self.positives, self.negatives, self.carried
 
-    def check(self, scores: Tensor, owner: str, reads_carried: bool = False) -> None:
-        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches, and pairs carry
-        something where that is read.
+    def check(self, scores: Tensor, owner: str, grouped: bool = False) -> None:
+        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches, or, where columns are
+        grouped, as many for every class.
         """
-        if reads_carried and self.carried is None:
+        (rows, columns), (anchors, candidates) = scores.shape, self.shape
+        if rows != anchors or (columns % max(candidates, 1) if grouped else columns != candidates):
+            some = ", or the same number of columns for every class" if grouped else ""
+            raise ValueError(
+                f"{owner}: got scores of shape {tuple(scores.shape)} but expected {self.shape}, "
+                f"the matches' (anchors, candidates){some}"
+            )
+
+    def check_for(self, objective: Objective, scores: Tensor, owner: str | None = None) -> None:
+        """The same for an objective, and that pairs carry something where it reads that."""
+        owner = owner or objective.owner
+        if objective.reads_carried and self.carried is None:
             raise ValueError(
                 f"{owner}: got nothing that pairs carry but expected what its formulas read as y_p and y_n: the "
                 "argument carried, of shape (anchors, candidates), of the objective or of Matches"
             )
-        if tuple(scores.shape) != self.shape:
-            raise ValueError(
-                f"{owner}: got scores of shape {tuple(scores.shape)} but expected {self.shape}, "
-                "the matches' (anchors, candidates)"
-            )
+        self.check(scores, owner, objective.grouped is not None)
 
 
 def matches_of(

@@ -190,6 +190,8 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
     loss = decomposition.loss
     values = tuple(loss.values(settings).items())
     embeddings = [e.to(device, dtype) for e in (batch.rows, batch.columns)]
+    if loss.grouped is not None:  # every class has another's proxy besides
+        embeddings[1] = torch.stack((embeddings[1], embeddings[1].roll(1, 0)), 1).flatten(0, 1)
     if not all(e.isfinite().all() for e in embeddings):
         raise ValueError(
             f"loss {loss.name!r}: got embeddings of batch {batch.name!r} that are not finite in "
@@ -197,8 +199,9 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
         )
     similarities = scores(loss.similarity, *embeddings).to(dtype)
     batch = replace(batch, matches=_with_carried(batch.matches)) if loss.reads_carried else batch
+    of_classes = similarities if loss.grouped is None else similarities[:, ::2]
     yield from _of_triplets(
-        decomposition, similarities, batch.matches, tuple(decomposition.field.values(settings).items())
+        decomposition, of_classes, batch.matches, tuple(decomposition.field.values(settings).items())
     )
 
     exact = _leaf(similarities)

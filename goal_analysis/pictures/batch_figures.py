@@ -45,11 +45,13 @@ def draw_pairs(pairs: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -
     """What every pair of a `pairs_frame` gets, over its similarity."""
     colours = {f"{(pairs['kind'] == kind).sum():,} {kind}s": colour for kind, colour in COLOURS.items()}
     kinds = pairs["kind"].map(dict(zip(COLOURS, colours, strict=True)))
-    looks = {"palette": colours, "hue_order": list(colours), "s": 4, "linewidth": 0, "alpha": 0.5, "rasterized": True}
-    sns.scatterplot(pairs, x="s", y="weight", hue=kinds, ax=ax, **looks)
+    for kind, colour in reversed(colours.items()):
+        of_kind = pairs[kinds == kind]
+        looks = {"s": 4, "linewidth": 0, "alpha": 0.5, "rasterized": True}
+        ax.scatter(of_kind["s"], of_kind["weight"], color=colour, label=kind, **looks)
     weight_axis(ax, pairs["weight"], kinds, "weight in a batch")
     ax.set_xlabel(fill(similarity_label("$s$", similarity, span_of(similarity, pairs["s"])), LETTERS))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), markerscale=3, handletextpad=0.1)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), markerscale=3, handletextpad=0.1, reverse=True)
     return ax
 
 

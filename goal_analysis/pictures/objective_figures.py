@@ -32,7 +32,7 @@ from goal_analysis.pictures.cosine_frames import (
     flow_frame,
     trajectories_frame,
 )
-from goal_analysis.pictures.style import LABELS, Scale, scale_of, style
+from goal_analysis.pictures.style import LABELS, Scale, style
 from goal_analysis.pictures.weight_figures import (
     draw_colourbar,
     draw_colours,
@@ -60,9 +60,8 @@ from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.typesetting.pages import latex_label, weights_page
 
 SIDE = 1.5  # of a panel where several objectives stand beside each other, in inches
-PAGE = 7.0  # of a line of a portrait, in inches
+PAGE = 6.0  # of a line of a portrait, in inches
 LETTERS = 32  # that fit above such a panel in a line
-BAR = "share of the\nlargest weight"
 
 
 def settings_of(objective: Objective) -> str:
@@ -129,7 +128,7 @@ def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
             pairs = made_up_pairs(objective.loss)
             drawn.insert(-1, partial(draw_pairs, pairs))
             drawn.append(lambda ax, similarity: draw_weight_distribution(pairs, ax))
-    figure, axes = panels(2, 3, 1.8, 1.8)
+    figure, axes = panels(3, 2, 1.9, 1.9)
     for ax, draw in zip_longest(axes.flat, drawn[: axes.size]):
         if draw is None:
             ax.set_visible(False)
@@ -166,63 +165,54 @@ def _surfaces(objective: Objective, weights: Sequence[str]) -> dict[tuple[str, .
 # --- objectives beside each other -----------------------------------------------------------------
 
 
-@style()
 def comparison_figure(objectives: Sequence[Objective]) -> Figure:
     """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, or both in one where they are equal, in
     columns that make the page even.
     """
-    frame = comparison_frame(objectives)
-    surfaces = [_of_weights(of) for _, of in frame.groupby("objective", sort=False)]
-    wide, scale = max(map(len, surfaces)), _scale_of_shares(frame["share"])
-    blocks = max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
+    return _beside(comparison_frame(objectives), [_named(objective) for objective in objectives])
+
+
+def difference_figure(one: Objective, other: Objective) -> Figure:
+    """The weights of two objectives beside each other, each as a share of its own largest, and their difference."""
+    return _beside(difference_frame(one, other), [_named(one), _named(other), "the first minus the second"], 3)
+
+
+@style()
+def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figure:
+    surfaces = [
+        once({str(weight): panel for weight, panel in of.groupby("weight", sort=False)}, "share")
+        for _, of in frame.groupby("objective", sort=False)
+    ]
+    wide, shares = max(map(len, surfaces)), frame.groupby(frame["objective"] == DIFFERENCE)["share"]
+    scales = {differing: _scale_of_shares(of, bool(differing)) for differing, of in shares}
+    blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
     rows = math.ceil(len(surfaces) / blocks)
     figure, axes = panels(rows, blocks * wide, SIDE, SIDE)
     for ax in axes.flat:
         ax.set_visible(False)
-    for place, (objective, of_weights) in enumerate(zip(objectives, surfaces, strict=True)):
+    with_bar = {(len(surfaces) - len(scales)) // rows * rows, *([len(surfaces) - 1] if len(scales) > 1 else [])}
+    for place, (title, of_weights) in enumerate(zip(titles, surfaces, strict=True)):
         block, row = divmod(place, rows)
         beside = axes[row, block * wide : (block + 1) * wide]
-        last = row == rows - 1 or place == len(surfaces) - 1
+        differing, last = title == titles[-1] and len(scales) > 1, row == rows - 1 or place == len(surfaces) - 1
         colours = [
-            _draw_share(panel, ax, scale, weights, last, ax is axes[row, 0])
+            _draw_share(panel, ax, scales[differing], weights, last, ax is axes[row, 0])
             for ax, (weights, panel) in zip(beside, of_weights.items(), strict=False)
         ]
-        if row == 0 and block == blocks - 1:
-            draw_colourbar(colours[-1], beside[len(colours) - 1], scale, BAR)
-        beside[0].set_title(_named(objective), fontsize=8)
+        if place in with_bar:
+            label = "difference\nof the shares" if differing else "share of the\nlargest weight"
+            draw_colourbar(colours[-1], beside[len(colours) - 1], scales[differing], label)
+        beside[0].set_title(title, fontsize=8)
     return fit(figure)
 
 
-@style()
-def difference_figure(one: Objective, other: Objective) -> Figure:
-    """The weights of two objectives beside each other, each as a share of its own largest, and their difference."""
-    frame = difference_frame(one, other)
-    surfaces = _of_weights(frame)
-    figure, axes = panels(len(surfaces), 3, 1.9, 1.9)
-    differing = frame["objective"] == DIFFERENCE
-    scales = [_scale_of_shares(frame.loc[~differing, "share"])] * 2
-    scales.append(scale_of(frame.loc[differing, "share"], signed=True))
-    for row, (weights, of) in zip(axes, surfaces.items(), strict=True):
-        for place, (_, panel) in enumerate(of.groupby("objective", sort=False)):
-            colours = _draw_share(panel, row[place], scales[place], weights, row is axes[-1], place == 0)
-            if place:
-                draw_colourbar(colours, row[place], scales[place], BAR if place == 1 else "difference of the shares")
-    for ax, title in zip(axes[0], (_named(one), _named(other), "the first minus the second"), strict=True):
-        ax.set_title(title, fontsize=8)
-    return fit(figure)
-
-
-def _of_weights(frame: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
-    """The surfaces of w⁺ and w⁻, or one of both where they are equal."""
-    surfaces = {str(weight): of for weight, of in frame.groupby("weight", sort=False)}
-    return once(surfaces, "share")
-
-
-def _scale_of_shares(shares: pd.Series) -> Scale:
-    low, beyond = -1.0 if (shares < 0).any() else 0.0, bool((shares.abs() > 1 + 1e-9).any())
-    levels = tuple(level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if level > low)
+def _scale_of_shares(shares: pd.Series, differing: bool) -> Scale:
+    """From −1, or from 0, to 1; of a difference as far as it reaches."""
+    top = shares.abs().max() or 1.0 if differing else 1.0
+    low, beyond = -top if differing or (shares < 0).any() else 0.0, bool((shares.abs() > top * (1 + 1e-9)).any())
+    levels = tuple(top * level for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75) if top * level > low)
     extend = ("both" if low else "max") if beyond else "neither"
-    return Scale(low, 1.0, levels=levels, extend=extend, note="poles clipped" * beyond)
+    return Scale(low, top, levels=levels, extend=extend, note="poles clipped" * beyond)
 
 
 def _draw_share(

@@ -144,6 +144,8 @@ class Description:
             Row("reduction", "reduction", self.objective.reduction.words),
             Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
+            *((Row("learned", "learned", ", ".join(self.objective.learned)),) if self.objective.learned else ()),
+            *((Row("grouped", "proxies", self.objective.grouped.name),) if self.objective.grouped else ()),
             *((Row("carried", "pairs carry", ONE_TRIPLET),) if self.objective.reads_carried else ()),
         ]
         found = integrability_page(self.verdict)

@@ -87,7 +87,8 @@ class GradientObjective(nn.Module):
         self.learned = Learned(objective) if objective.learned else None
         self._warned = False
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
-        quick = objective.direction is None and name in SCORES and match == Matches.of_image_ids
+        quick = objective.direction is None and objective.grouped is None and name in SCORES
+        quick = quick and match == Matches.of_image_ids
         self._measured = name if quick else None
 
     @property
@@ -204,6 +205,7 @@ class GradientObjective(nn.Module):
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
+        matches.check_for(self.objective, scores, self.name)
         with torch.no_grad():
             s = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
             return weight_matrix(self.functions, s, *matches.tables)
@@ -275,7 +277,7 @@ class GradientObjective(nn.Module):
                 f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
                 "or Matches.of_image_ids(images, texts)"
             )
-        matches.check(scores, self.name, self.objective.reads_carried)
+        matches.check_for(self.objective, scores, self.name)
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
 
@@ -287,7 +289,7 @@ class GradientObjective(nn.Module):
         else:
             found = self.match(image_ids, image_ids if text_ids is None else text_ids)
         found = replace(found, carried=carried)
-        found.check(found.positives, self.name, self.objective.reads_carried)
+        found.check_for(self.objective, found.positives, self.name)
         return found
 
     def _accepted(

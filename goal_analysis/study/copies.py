@@ -12,10 +12,10 @@ from goal_analysis.symbolic.language.aggregators import MAX, MIN, Side
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach, x_n, x_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.proof.identity import Ranges, find_witness, random_points
+from goal_analysis.symbolic.proof.identity import Ranges, random_points
 
-SCREENED = 6
-"""Points at which floats are compared before formulas are."""
+POINTS = 24
+"""At which weights are compared."""
 
 CLOSE = 1e-9
 
@@ -54,12 +54,13 @@ class Signature:
             objective.reduction,
             objective.anchors,
             frozenset(at.args[0] for weight in weights for at in weight.atoms(step, hinge)),
+            objective.grouped,
         )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
         return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})
 
     def same_as(self, other: Signature) -> bool:
-        """Whether one is a multiple of the other: floats say so at a few points, and then no witness says otherwise.
+        """Whether one is a multiple of the other, as floats at random points say.
 
         >>> import goal_analysis as ga
         >>> double = ga.PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
@@ -70,23 +71,16 @@ class Signature:
         """
         if self.rest != other.rest or len(self.weights) != len(other.weights):
             return False
-        if not self.weights:  # terms that are compared as a whole
-            return True
-        if not all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True)):
-            return False
-        (point,) = random_points(tuple(self.ranges), self.ranges, 1)
-        a, b = (weights[-1].subs(point) for weights in (self.weights, other.weights))
-        pairs = zip(self.weights, other.weights, strict=True)
-        return all(find_witness(mine * b - its * a, self.ranges) is None for mine, its in pairs)
+        return all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True))
 
     @cached_property
     def _at_points(self) -> list[float]:
-        """The weights at a few points, over the largest of them."""
+        """The weights at the points, over the largest of them."""
         symbols = tuple(self.ranges)
         compiled = program(self.weights, symbols)
         found = [
             float(value)
-            for point in random_points(symbols, self.ranges, SCREENED)
+            for point in random_points(symbols, self.ranges, POINTS)
             for value in compiled.run(FLOAT, *(float(point[symbol]) for symbol in symbols))
         ]
         return [value / (max(map(abs, found)) or 1.0) for value in found]

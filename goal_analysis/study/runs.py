@@ -78,17 +78,18 @@ def compared_on(
         baseline: that differences are to.
 
     Raises:
-        ValueError: no run of the baseline came to an end; or as `run_over_seeds`.
+        ValueError: no run of the baseline came to an end; or as `seed_jobs`.
     """
     comparisons, failures = {}, []
     for name, inner in folder_names(data).items():
         of_data = {key: replace(experiment, data=dict(data[name])) for key, experiment in experiments.values()}
-        reached, failed = run_over_seeds(driver, driver.folder / COMPARISON / inner, of_data, seeds)
+        jobs = seed_jobs(driver.folder / COMPARISON / inner, of_data, seeds)
+        failures += driver.run(jobs.values())
+        reached = by_seed(jobs)
         found = {one: reached[key] for one, (key, _) in experiments.items() if key in reached}
         if baseline not in found:
             raise ValueError(f"{driver.folder}: got no run of the baseline {baseline!r} that came to an end")
         comparisons[name] = compare(found, baseline)
-        failures += failed
     return comparisons, failures
 
 
@@ -105,36 +106,12 @@ def _check_same_data(folders: Iterable[Path]) -> None:
             )
 
 
-def run_over_seeds(
-    driver: Driver,
-    folder: Path,
-    experiments: Mapping[str, Experiment],
-    seeds: int,
-    measured: Callable[[Path], float] = best_rsum,
-) -> tuple[dict[str, dict[int, float]], list[Failure]]:
-    """Run what of the experiments over seeds is not done.
-
-    Args:
-        driver: of the study.
-        folder: where every experiment has a folder, and every seed one in that.
-        experiments: by name; their own seeds do not matter.
-        seeds: 0 to ``seeds`` − 1.
-        measured: the number of a run in its folder; by default its best dev RSUM.
-
-    Returns:
-        What was measured, by name and seed of the runs that are done, without names that have none; and what failed.
+def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
+    """The jobs that train experiments over the seeds 0 to ``seeds`` − 1, by name and seed.
 
     Raises:
         ValueError: two of the names would have one folder, or one holds a run of another experiment.
-        RunError: a result is not what a run writes, or data have changed between the runs.
     """
-    jobs = seed_jobs(folder, experiments, seeds)
-    failures = driver.run(jobs.values())
-    return by_seed(jobs, measured), failures
-
-
-def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
-    """The jobs of `run_over_seeds`, by name and seed."""
     where = {name: folder / inner for name, inner in folder_names(experiments).items()}
     return {
         (name, seed): run_job(f"{name}, seed {seed}", replace(experiment, seed=seed), where[name] / f"seed-{seed}")
@@ -146,7 +123,11 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
 def by_seed(
     jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
 ) -> dict[str, dict[int, float]]:
-    """What was measured, by name and seed, of the jobs that are done."""
+    """What was measured, by name and seed, of the jobs that are done, without names that have none.
+
+    Raises:
+        RunError: a result is not what a run writes, or data have changed between the runs.
+    """
     done = {run: job.folder for run, job in jobs.items() if job.done}
     _check_same_data(done.values())
     found: dict[str, dict[int, float]] = {}

@@ -22,7 +22,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -319,11 +319,11 @@ class Search:
     def _earlier_copy(self, objective: Objective, training: TrainingOptions) -> FrozenTrial | None:
         new = Signature.of(objective)
         for trial in self.trials:
-            declared = json.loads(trial.user_attrs[EXPERIMENT])
-            if declared["training"] != asdict(replace(training, workers=declared["training"]["workers"])):
+            made = self.experiment_of(trial)
+            if made.training != training:
                 continue
             if trial.number not in self._signatures:
-                self._signatures[trial.number] = Signature.of(self.setting.read(declared["objective"]))
+                self._signatures[trial.number] = Signature.of(self.setting.read(made.objective))
             if new.same_as(self._signatures[trial.number]):
                 return trial
         return None

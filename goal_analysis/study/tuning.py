@@ -19,10 +19,13 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from goal_analysis.files import folder_names, json_text, json_value, write_json, write_whole
+from goal_analysis.files import folder_name, folder_names, json_text, json_value, write_json, write_whole
+from goal_analysis.recombination.description import described
+from goal_analysis.recombination.export import export
+from goal_analysis.recombination.text import to_toml
+from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison
-from goal_analysis.study.discovery.finding import known_of, write_finding
 from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
@@ -168,8 +171,10 @@ def run_study(
     comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
     outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
     if found:
-        for contender in contenders:
-            write_finding(contender.objective, contender.name, folder)
+        for c in contenders:
+            stem, module = folder / folder_name(c.name), "".join(char if char.isalnum() else "_" for char in c.name)
+            write_whole(stem.with_name(f"{stem.name}.toml"), to_toml(c.objective))
+            write_whole(stem.with_name(f"{stem.name}.py"), export(c.objective, module))
     write_whole(folder / TABLE, outcome.table.to_csv(index=False))
     write_whole(folder / (DISCOVERY if found else TEXT), text_of(outcome, every, seeds))
     return outcome
@@ -266,7 +271,8 @@ def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
     if outcome.steps:
         lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
     for c in outcome.contenders if found else ():
-        lines += ["", f"## {c.name}", "", *known_of(c.objective), f"- trained with {_chosen(c, base)}"]
+        lines += ["", f"## {c.name}", "", f"Trained with {_chosen(c, base)}.", ""]
+        lines += [described(c.objective, verdict(c.objective))._repr_markdown_()]
     lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
     return "\n".join(lines) + "\n"
 

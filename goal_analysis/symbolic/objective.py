@@ -21,7 +21,7 @@ from typing import Any
 import sympy as sp
 
 from goal_analysis.declarations import number_of, one_of
-from goal_analysis.symbolic.language.aggregators import Pool, Side
+from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import (
@@ -253,6 +253,8 @@ class Objective(Displayed):
         learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
             positive is moved by its logarithm. Text is read too, with ``+`` between several.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
+        grouped: what makes one score of the several proxies of a class, an aggregator such as ``MAX``; their columns
+            stand side by side. None for one proxy a class.
         note: what a reader has to know besides.
 
     Raises:
@@ -285,6 +287,7 @@ class Objective(Displayed):
     relative: tuple[RelativeSimilarity, ...] = ()
     learned: tuple[str, ...] = ()
     proxies: bool = False
+    grouped: Aggregator | None = None
     note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -303,7 +306,12 @@ class Objective(Displayed):
         _ = self.most_learned
         for i, term in enumerate(self.terms):
             self._check_term(term, f"{owner}: terms[{i}]")
-        unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative)
+        if self.grouped is not None and (self.grouped.enumerates or not self.proxies):
+            raise ValueError(
+                f"{owner}: grouped: got {self.grouped.name} but expected an aggregator of all proxies of a class, such "
+                "as MAX, in a loss of proxies"
+            )
+        unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative, self.grouped)
         if unused:
             raise ValueError(
                 f"{owner}: hyperparameters: got {_names(unused)}, which no term uses; "
@@ -449,7 +457,7 @@ class Objective(Displayed):
             fields: other fields of it.
         """
         given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
-        used = used_symbols(terms, given["relative"])
+        used = used_symbols(terms, given["relative"], given.get("grouped", self.grouped))
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
         names = {h.name for h in given["hyperparameters"]}
         given.setdefault("learned", tuple(one for one in self.learned if one.partition("<=")[0] in names))
@@ -499,10 +507,13 @@ def reduced(values: Sequence[tuple[sp.Expr, sp.Expr]], reduction: Reduction) -> 
     return total / detach(maximum(sp.Add(*(step(value) for _, value in values)), sp.S.One))
 
 
-def used_symbols(terms: Sequence[Term], relative: Sequence[RelativeSimilarity] = ()) -> set[sp.Symbol]:
-    """The free symbols of terms, and of what weights read from other pairs."""
+def used_symbols(
+    terms: Sequence[Term], relative: Sequence[RelativeSimilarity] = (), grouped: Aggregator | None = None
+) -> set[sp.Symbol]:
+    """The free symbols of terms, of what weights read from other pairs, and of what groups columns."""
+    of_groups = (parameter.free_symbols for parameter in (grouped.parameters if grouped else ()))
     of_relative = (r.contribution.free_symbols | r.member.free_symbols for r in relative)
-    return set().union(*(term.symbols for term in terms), *of_relative)
+    return set().union(*(term.symbols for term in terms), *of_relative, *of_groups)
 
 
 def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
@@ -11,6 +12,12 @@ from goal_analysis.cli import app
 
 def called(*words):
     return CliRunner().invoke(app, ["plot", *map(str, words)])
+
+
+def probed(folder):
+    """The steps that were probed."""
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [record["step"] for record in records if record["kind"] == "probe"]
 
 
 def names(folder):
@@ -36,6 +43,13 @@ def test_losses_objectives_and_formulas_stand_beside_each_other(tmp_path):
     assert all(name in text for name in ("triplet", "nca(tau=7)/linear@softmax:12", "formula"))
 
 
+def test_two_objectives_and_their_difference(tmp_path):
+    result = called("circle", "circle_undetached", "--kind", "difference", "--format", "svg", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["difference.svg"]
+    assert "the first minus the second" in (tmp_path / "difference.svg").read_text()
+
+
 def test_settings_of_an_objective_are_its_defaults(tmp_path):
     result = called("nca(tau=7)/linear", "--kind", "pair", "--format", "svg", "-o", tmp_path)
     assert result.exit_code == 0, result.output
@@ -53,7 +67,7 @@ def test_weights_that_read_other_pairs_are_drawn_without_any(name, tmp_path):
 
 
 def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "SEVERAL", 2)  # the package has the command there
+    monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "MANY", 2)  # the package has the command there
     result = called("triplet", "neighbourhood_components", "--kind", "pair", "-o", tmp_path)
     assert result.exit_code == 0, result.output
     assert names(tmp_path) == ["neighbourhood_components-pair.png", "triplet-pair.png"]
@@ -69,6 +83,10 @@ def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
             "--kind: got 'curl' but expected one of pair, triplet, field, flow, portrait, compare",
         ),
         (("circle", "--kind", "compare"), "--kind compare: got 1 loss but expected two or more"),
+        (("circle", "--kind", "difference"), "--kind difference: got circle but expected two losses"),
+        (("circle", "--kind", "film"), "--kind: got 'film' without --run but expected one of pair"),
+        (("--run", "x", "--kind", "field"), "--kind: got 'field' with --run but expected one of retrieval"),
+        (("--run", "x", "--kind", "film", "--format", "png"), "--format: got 'png' but expected one of gif, mp4"),
         (("circle", "--format", "bmp"), "--format: got 'bmp' but expected one of png, svg, pdf"),
         (("circle", "--all"), "got --all and circle"),
         (("circle", "circle"), "expected every loss once"),
@@ -101,6 +119,15 @@ def test_runs_are_drawn(tmp_path):
     assert names(out) == [f"{name}.svg" for name in drawn]
     objective = json.loads((tmp_path / "0" / "run.json").read_text())["experiment"]["objective"]
     assert f"{objective} (2 seeds)" in (out / "retrieval.svg").read_text()
+
+    result = called("--run", tmp_path / "0", "--kind", "recall", "-o", tmp_path / "recall")
+    assert names(tmp_path / "recall") == ["recall.png"], result.output
+    film = called("--run", tmp_path / "0", "--run", tmp_path / "1", "--kind", "film", "-o", tmp_path / "films")
+    assert film.exit_code == 0, film.output
+    assert len(names(tmp_path / "films")) == 2
+    for path in (tmp_path / "films").iterdir():
+        with Image.open(path) as stills:
+            assert stills.n_frames == len(probed(tmp_path / "0"))
 
     declared = tmp_path / "1" / "run.json"
     text = declared.read_text()

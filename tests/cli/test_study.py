@@ -54,7 +54,7 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     assert len(trials) == 3
     page = (output / "report.html").read_text()
     assert "constant/linear: " in page
-    assert "differences are of RSUM. Differences are to info_nce(tau=12) over the same seeds" in " ".join(page.split())
+    assert "Differences are to info_nce(tau=12) over the same seeds" in " ".join(page.split())
     assert all('"kind": "probe"' in path.read_text() for path in (output / "comparison").rglob("log.jsonl"))
     assert not any('"kind": "probe"' in path.read_text() for path in (output / "tuning").rglob("log.jsonl"))
     for path in (output / "comparison").rglob("result.json"):

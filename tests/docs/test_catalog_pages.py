@@ -10,14 +10,15 @@ import torch
 
 import goal_analysis as ga
 from goal_analysis.numeric.characteristics import characteristics_page
-from losses_catalog import catalog, library_classes
+from losses_catalog import catalog, libraries
 from losses_catalog.table import BIBLIOGRAPHY
 
 pytest.importorskip("latex2mathml", reason="the pages are made with the docs extra")
 
+from generating import shipped
 from generating.catalog_formulas import block, to_latex
 from generating.catalog_index import COLUMNS
-from generating.catalog_pages import bibtex, dead, entry_of, families, line_of, loss_text, troubles
+from generating.catalog_pages import bibtex, dead, entry_of, line_of, loss_text, troubles
 from generating.catalog_pictures import draw_catalog, kinds_of
 from generating.neighbours import NEGATIVES, POSITIVES, cosines, nearest_in, neighbours
 from generating.shipped import comparisons
@@ -55,7 +56,7 @@ def test_every_loss_has_its_page_with_every_part(name: str, generated: dict[str,
     assert tuple(parts(page)) == PARTS
     assert re.findall(rf"\]\({name}-(\w+)\.png\)", page) == [kind for kind in kinds_of(one) if kind != "small"]
     assert all(bibtex()[key] in page for key in one.reference)
-    assert all(f"`{known}`" in page for known, ours in library_classes.items() if ours == name)
+    assert all(f"`{of}`" in page for known in libraries.values() for of, ours in known.items() if ours == name)
     assert page.count("$$\n") >= 4
     assert not re.search(r"(?<![<{])https?://(?![^ ]*\})", page), "an address that is no link"
 
@@ -74,7 +75,6 @@ def test_every_loss_is_in_the_gallery_and_in_the_table(generated: dict[str, str]
         assert row.count("|") == len(COLUMNS) + 1
         assert f"]({one.name}-small.png)]({one.name}.md)" in gallery
         assert f"\n{one.name}\n" in gallery
-    assert set(families()) == set(NAMES)
 
 
 # --- what a page says, the API says ---------------------------------------------------------------
@@ -167,14 +167,29 @@ def test_the_lines_that_train_a_loss_train_it(name: str, generated: dict[str, st
     assert ga.objective(line_of(loss(name))).objective == loss(name)
 
 
-def test_libraries_are_said_where_they_were_compared() -> None:
-    (measured, same) = comparisons(loss("circle"), ["CircleLoss"])
-    assert "pytorch-metric-learning" in measured
-    assert "the same to 10⁻⁹" in same
-    assert comparisons(loss("circle_undetached"), []) == ["No library that was compared ships it."]
-    assert comparisons(loss("circle_undetached"), ["RoundLoss"]) == [
-        "Libraries call it `RoundLoss`, which was not compared."
-    ]
+def test_libraries_are_said_where_they_were_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = tmp_path / "coverage.md"
+    rows = "| `CircleLoss` | `circle(m=0.4, gamma=80)` | one set | 8e-16 |  |\n| `OddLoss` |  |  |  | odd |\n"
+    table.write_text(f"## pytorch-metric-learning 2.9\n\n| class | declared as |\n|---|---|\n{rows}")
+    monkeypatch.setattr(shipped, "COMPARED", table)
+    shipped.compared.cache_clear()
+    same, measured = comparisons(loss("circle"))
+    assert same == (
+        "- `CircleLoss` of pytorch-metric-learning 2.9, on one set, is `circle(m=0.4, gamma=80)`: the gradients of the "
+        "embeddings agree to 8e-16."
+    )
+    assert "losses-as-shipped.md#circleloss) of pytorch-metric-learning" in measured
+    assert comparisons(loss("circle_undetached")) == ["No library that was compared ships it."]
+    assert comparisons(loss("tuplet_margin")) == ["Not compared: `TupletMarginLoss` of pytorch-metric-learning."]
+    shipped.compared.cache_clear()
+
+
+def test_the_committed_table_of_libraries_is_read_whole() -> None:
+    text = shipped.COMPARED.read_text("utf-8") if shipped.COMPARED.exists() else ""
+    declared = [line for line in text.splitlines() if re.match(r"\| `\w+` \| `", line)]
+    assert len(shipped.compared()) == len(declared)
+    assert {re.match(r"\w*", row.line)[0] for row in shipped.compared()} <= set(NAMES)
+    assert len(shipped.measured()) == shipped.MEASURED.read_text("utf-8").count("\n### ")
 
 
 # --- formulas, references and pictures ------------------------------------------------------------

@@ -40,7 +40,7 @@ def few_matches() -> Matches:
 
 
 def jacobian(loss: Objective) -> Tensor:
-    """∂W/∂S as a square matrix; by differences, of three directions, where the weights come from autograd themselves."""
+    """∂W/∂S as a square matrix; in three directions, by differences, where autograd itself makes the weights."""
     s = a_few(loss)
 
     def weights(s: Tensor) -> Tensor:

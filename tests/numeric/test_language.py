@@ -238,6 +238,66 @@ def test_engine_oracle_and_loop_agree(name: str, anchors: Anchors) -> None:
         torch.testing.assert_close(weights_of_scores(loss, scores, matches), gradient, **EXACT)
 
 
+GROUPED = {
+    "soft_triple": {"aggregator": "softmax_mean", "temperature": "gamma"},
+    "sub_centre": "max",
+}
+
+
+def grouped(name: str) -> Objective:
+    """A margin softmax over classes of which each has several centres."""
+    hyperparameters = {"scale": 5, "margin": 0.1} | ({"gamma": 10} if name == "soft_triple" else {})
+    negatives = {"aggregator": "logsumexp", "inner": "scale*s_n"}
+    term = {"outer": "softplus(x_n - scale*(x_p - margin))", "positives": "each", "negatives": negatives}
+    table = {"terms": [term], "hyperparameters": hyperparameters, "proxies": True, "anchors": "rows"}
+    return loss_from_mapping(name, {**table, "grouped": GROUPED[name]})
+
+
+@pytest.mark.parametrize("name", GROUPED)
+@pytest.mark.parametrize("centres", [1, 3])
+def test_several_proxies_a_class_are_one_score(name: str, centres: int) -> None:
+    loss, labels = grouped(name), torch.tensor([0, 2, 1, 1, 3])
+    s = (2 * torch.rand(5, 4 * centres, dtype=torch.float64) - 1).requires_grad_()
+    rows = []
+    for i, label in enumerate(labels.tolist()):
+        classes = []
+        for c in range(4):
+            of_class = torch.stack([s[i, centres * c + k] for k in range(centres)])
+            weights = (10 * of_class).softmax(0) if name == "soft_triple" else (of_class == of_class.max()).double()
+            classes.append((weights * of_class).sum())
+        logits = torch.stack([5 * (one - 0.1 * (c == label)) for c, one in enumerate(classes)])
+        rows.append(logits.logsumexp(0) - logits[label])
+    value = torch.stack(rows).mean()
+    (gradient,) = torch.autograd.grad(value, s)
+    matches = Matches.of_classes(labels, 4)
+    by_anchor = anchor_by_anchor(loss, s, matches)
+    module = GradientObjective(loss)
+    (trained,) = torch.autograd.grad(module.from_scores(s, matches), s)
+    for found, expected in (
+        (by_anchor.value, value),
+        (by_anchor.gradient, gradient),
+        (loss_value(loss, s, matches), value),
+        (weights_of_scores(loss, s.detach(), matches), gradient),
+        (module.value_from_scores(s, matches), value),
+        (trained, gradient),
+    ):
+        torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_losses_of_several_proxies_a_class_are_like_others(name: str) -> None:
+    loss = grouped(name)
+    assert ga.verify(loss, dtypes=("float64",)).worst.relative.max() < 1e-10
+    assert verdict(loss).integrable is True
+    assert loss_from_mapping(name, loss_to_mapping(loss)) == loss
+    assert "Side" in export(loss)
+    matches = Matches.of_classes(torch.tensor([0, 1]), 3)
+    with pytest.raises(ValueError, match=r"or the same number of columns for every class"):
+        loss_value(loss, torch.rand(2, 4), matches)
+    with pytest.raises(ValueError, match="grouped: got max but expected an aggregator of all proxies"):
+        replace(declared("graded"), grouped=ga.MAX)
+
+
 @pytest.mark.parametrize("name", [name for name in DECLARED if declared(name).reads_carried])
 def test_what_pairs_carry_is_read_and_held_constant(name: str) -> None:
     scores, matches = batch()

@@ -1,9 +1,12 @@
 """Losses beside each other: the shared measure, and a page of thirty."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from goal_analysis.pictures.canvas import save
-from goal_analysis.pictures.cosine_frames import comparison_frame
+from goal_analysis.pictures.cosine_frames import DIFFERENCE, comparison_frame, difference_frame
 from goal_analysis.pictures.objective_figures import comparison_figure
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from losses_catalog import catalog
@@ -34,3 +37,16 @@ def test_comparison_is_by_the_cosine(taken_apart):
     assert set(frame["value"].round(12)) == {0.0, 2.0}
     inside = frame["value"] > 0
     assert ((2 * frame["s_n"] - 2 * frame["s_p"] + 0.4 > 0) == inside).all()
+
+
+def test_a_difference_is_of_the_shares_and_has_the_kinks_of_both(taken_apart):
+    one, other = taken_apart("triplet"), taken_apart("circle")
+    frame = difference_frame(one, other)
+    shares = {name: of["share"].to_numpy() for name, of in frame.groupby("objective")}
+    np.testing.assert_allclose(shares[DIFFERENCE], shares["triplet"] - shares["circle"])
+    assert np.abs(shares[DIFFERENCE]).max() > 0.5
+    of_each = [comparison_frame([objective]).filter(regex="^kink_") for objective in (one, other)]
+    kinks = frame[frame["objective"] == DIFFERENCE].filter(regex="^kink_").dropna(axis="columns", how="all")
+    assert kinks.shape[1] == sum(kink.shape[1] for kink in of_each)
+    same = difference_frame(one, replace(other.field, name="again"))
+    assert (same.groupby("objective")["share"].count() == 2 * 64**2).all()

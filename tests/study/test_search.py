@@ -30,7 +30,7 @@ BASE = {
 
 def by_tau(trial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
     tau, times = (
-        trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0, *range(10, 40))),
+        trial.suggest_categorical("tau", (1.0, 2.0, 4.0, 8.0, *range(10, 21))),
         trial.suggest_categorical("times", (1, 3)),
     )
     if tau == 8:
@@ -225,6 +225,6 @@ def test_a_search_goes_on_with_other_workers(tmp_path: Path) -> None:
 
 
 def test_a_space_of_copies_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "MOST_REJECTED", 40)
-    given = search(tmp_path, 100)
-    assert len(list(given.jobs())) <= 33
+    monkeypatch.setattr(search_module, "MOST_REJECTED", 15)
+    given = search(tmp_path, 40)
+    assert len(list(given.jobs())) <= 14

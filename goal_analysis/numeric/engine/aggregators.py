@@ -146,6 +146,23 @@ def softmax_active(temperature: float) -> Aggregator:
     return Aggregator("softmax_active", value, partial(softmax_active_weights, temperature=temperature))
 
 
+def softmax_mean_value(values: Tensor, members: Tensor, scale: float) -> Tensor:
+    """Σ wᵢ·xᵢ with w the softmax of scale·x."""
+    return (softmax(values, members, scale) * values).sum(-1)
+
+
+def softmax_mean_weights(values: Tensor, members: Tensor, scale: float) -> Tensor:
+    """The derivative of `softmax_mean_value`."""
+    shares = softmax(values, members, scale)
+    return shares * (1 + scale * (values - (shares * values).sum(-1, keepdim=True)))
+
+
+def softmax_mean(scale: float) -> Aggregator:
+    """Σ wᵢ·xᵢ with w the softmax of scale·x."""
+    value, weights = partial(softmax_mean_value, scale=scale), partial(softmax_mean_weights, scale=scale)
+    return Aggregator("softmax_mean", value, weights)
+
+
 AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "max": lambda: Aggregator("max", maximum, at_largest),
     "min": lambda: Aggregator("min", minimum, at_smallest),
@@ -157,6 +174,7 @@ AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "sum": lambda: Aggregator("sum", total, ones),
     "mean_active": lambda: Aggregator("mean_active", mean_active, uniform_over_active),
     "softmax_active": softmax_active,
+    "softmax_mean": softmax_mean,
     "each": lambda: Aggregator("each", total, ones, enumerates=True),
     "each_mean": lambda: Aggregator("each_mean", mean, uniform, enumerates=True),
 }

@@ -52,11 +52,18 @@ def weight_matrix(
 
     Args:
         functions: the objective.
-        scores: S, shape ``(rows, columns)``, in float32 at least.
-        positives: which pairs match, of the same shape.
+        scores: S, shape ``(rows, columns)``, in float32 at least; where columns are grouped, as many times the classes.
+        positives: which pairs match, shape ``(rows, columns)``, or ``(rows, classes)``.
         negatives: which pairs are to be told apart.
         carried: a number that every pair carries; None where no function reads it.
     """
+    if functions.grouped is not None:
+        with torch.enable_grad():
+            s = scores.detach().requires_grad_()
+            of_classes = one_a_class(functions, s, positives)
+        alone = replace(functions, grouped=None)
+        w = weight_matrix(alone, of_classes.detach(), positives, negatives, carried)
+        return torch.autograd.grad(of_classes, s, w)[0]
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
@@ -86,6 +93,7 @@ def loss(
     functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
 ) -> Tensor:
     """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
+    scores = scores if functions.grouped is None else one_a_class(functions, scores, positives)
     result = 0 * scores.sum()
     for term in functions.terms:
         value, count = scores.new_zeros(()), scores.new_zeros(())
@@ -114,6 +122,12 @@ def loss(
             count = count + present.sum()
         result = result + value / (1 if functions.reduction == "sum" else count.clamp(min=1))
     return result
+
+
+def one_a_class(functions: Functions, scores: Tensor, positives: Tensor) -> Tensor:
+    """One score of the columns of a class, which stand side by side."""
+    of_class = scores.unflatten(1, (positives.shape[1], -1))
+    return functions.grouped.value(of_class, torch.ones_like(of_class, dtype=torch.bool))
 
 
 def axes(

@@ -96,6 +96,7 @@ class Functions:
         columns: whether the columns are.
         reduction: "sum"; "mean" of a term over the anchors, of both axes, that have what it needs; "mean_each" over
             all values of Φ; "mean_active" over those above zero.
+        grouped: what makes one score of the several columns of a class; None for one column a class.
         middle: a similarity in the middle of the range; it stands where there is no pair.
     """
 
@@ -104,3 +105,4 @@ class Functions:
     columns: bool = True
     reduction: str = "mean"
     middle: float = 0.0
+    grouped: Aggregator | None = None

@@ -67,6 +67,12 @@ class MetricObjective(BaseMetricLossFunction):
                 f"reducer: got {type(reducer).__name__}, which leaves out losses by their value, but expected one that "
                 "does not, such as MeanReducer or SumReducer: the value of a surrogate means nothing"
             )
+        value = objective.objective
+        if value.learned or value.reads_carried or value.grouped is not None:
+            raise ValueError(
+                f"{value.owner}: got learned hyperparameters, grouped proxies or a formula of what pairs carry, but "
+                "expected none: miners and reducers of the library know embeddings and labels alone"
+            )
         super().__init__(reducer=reducer)
         self.objective = objective
         self.reduces_itself = reducer is None

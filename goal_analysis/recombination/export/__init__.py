@@ -207,7 +207,7 @@ def _known(functions: Functions) -> dict[str, Any]:
         f"term.{name}": [getattr(t, name) for t in terms]
         for name in ("positives", "negatives", "pull", "relative", "whole")
     }
-    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction")}
+    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction", "grouped")}
     kinds = {
         name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
         for name, found in values.items()

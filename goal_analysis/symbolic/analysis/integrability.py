@@ -476,7 +476,7 @@ def reach(side: Side, similarity: Similarity) -> tuple[sp.Expr, sp.Expr]:
     """Between which numbers an aggregate certainly lies, whatever the number of pairs."""
     low, high = enclosure(side.inner, dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical)))
     name = side.aggregator.name
-    if name in ("each", "each_mean", "max", "min", "mean"):
+    if name in ("each", "each_mean", "max", "min", "mean", "softmax_mean"):
         return low, high
     if name in ("logsumexp", "soft_max") or (name == "sum" and low.is_nonnegative):
         return low, sp.oo

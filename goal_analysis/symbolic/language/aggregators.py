@@ -160,10 +160,22 @@ def soft_min(scale: sp.Expr) -> Aggregator:
     return Aggregator("soft_min", combine, "softmax of the negated values", parameters=(scale,))
 
 
+@cache
+def softmax_mean(scale: sp.Expr) -> Aggregator:
+    """Σ wᵢ·xᵢ with w the softmax of scale·x: between the mean, as the scale goes to 0, and the maximum."""
+
+    def combine(values: Sequence[sp.Expr]) -> sp.Expr:
+        total = logsumexp(*(scale * x for x in values))
+        return sp.Add(*(sp.exp(scale * x - total) * x for x in values))
+
+    return Aggregator("softmax_mean", combine, "softmax, and how it moves", parameters=(scale,))
+
+
 SCALED: dict[str, Callable[[sp.Expr], Aggregator]] = {
     "softmax_active": softmax_active,
     "soft_max": soft_max,
     "soft_min": soft_min,
+    "softmax_mean": softmax_mean,
 }
 """The aggregators that take a temperature, or a scale."""
 

@@ -1,7 +1,7 @@
 """How values show themselves. `goal_analysis.symbolic.typesetting`, which stands above all of them, says how."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 LINES: dict[type, Callable[[Any], str]] = {}
 MARKDOWN: dict[type, Callable[[Any], str]] = {}
@@ -22,4 +22,4 @@ class Displayed:
         """Its picture, a matplotlib figure; see `goal_analysis.plot`."""
         import goal_analysis
 
-        return goal_analysis.plot(self, kind=kind, **keywords)
+        return goal_analysis.plot(cast("Any", self), kind=kind, **keywords)

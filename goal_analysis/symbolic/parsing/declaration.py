@@ -45,7 +45,7 @@ Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
 _BESIDES = {symbol.name: symbol for symbol in (count_p, count_n, y_p, y_n)}
-_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "learned", "proxies", "note")
+_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "learned", "proxies", "grouped", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _OTHERS = {"positive": other_positive, "negative": other_negative}
@@ -102,6 +102,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         **{name: table.choice(name, words) for name, words in WORDS.items() if name in table},
         learned=table.read("learned", str | list[str], ()),
         proxies=table.read("proxies", bool, False),
+        grouped=_aggregator(_aggregators(table, "grouped"), symbols) if "grouped" in table else None,
         note=table.text("note", ""),
     )
 
@@ -122,6 +123,7 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
         "reduction": loss.reduction.value,
         **({"learned": list(loss.learned)} if loss.learned else {}),
         "proxies": loss.proxies,
+        **({} if loss.grouped is None else {"grouped": _aggregator_to_mapping(loss.grouped)}),
         "note": loss.note,
     }
     return _checked(f"loss {loss.name!r}", loss, mapping, lambda mapping: loss_from_mapping(loss.name, mapping))
@@ -158,13 +160,16 @@ def _long_term(table: Table, symbols: Symbols) -> Term:
 
 
 def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
-    value, variable = table[side], _SIDES.get(side, (s_n,))[0]
-    given = {"aggregator": value} if isinstance(value, str) else value
-    this = Table(given, f"{table.where}: {side}", ("aggregator", "pool", "temperature", *keys))
+    variable, this = _SIDES.get(side, (s_n,))[0], _aggregators(table, side, ("pool", *keys))
     known = (s_p, y_p, variable, carried_by(variable))
     reads = {**symbols, **{symbol.name: symbol for symbol in known}}
     inner = _formula(this, "inner", reads) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
+
+
+def _aggregators(table: Table, key: str, keys: tuple[str, ...] = ()) -> Table:
+    given = {"aggregator": table[key]} if isinstance(table[key], str) else table[key]
+    return Table(given, f"{table.where}: {key}", ("aggregator", *keys, "temperature"))
 
 
 def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
@@ -185,12 +190,13 @@ def _term_to_mapping(term: Term) -> dict[str, Any]:
 
 
 def _side_to_mapping(side: Side) -> dict[str, Any]:
-    mapping = {"inner": plain(side.inner), "aggregator": side.aggregator.name}
-    if side.pool is not Pool.OWN:
-        mapping["pool"] = side.pool.name.lower()
-    if side.aggregator.parameters:
-        mapping["temperature"] = plain(side.aggregator.parameters[0])
-    return mapping
+    pool = {} if side.pool is Pool.OWN else {"pool": side.pool.name.lower()}
+    return {"inner": plain(side.inner), **_aggregator_to_mapping(side.aggregator), **pool}
+
+
+def _aggregator_to_mapping(aggregator: Aggregator) -> dict[str, Any]:
+    parameters = aggregator.parameters
+    return {"aggregator": aggregator.name, **({"temperature": plain(parameters[0])} if parameters else {})}
 
 
 # --- weights -------------------------------------------------------------------------------------

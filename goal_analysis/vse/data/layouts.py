@@ -126,10 +126,11 @@ def recognised(where: str, content: Any) -> Layout:
     raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(layout.title for layout in LAYOUTS)}")
 
 
-def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | BadRow]) -> Entries:
+def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | None]) -> Entries:
     for number, row in enumerate(rows):
         try:
-            yield number, entry(row)
+            if (found := entry(row)) is not None:
+                yield number, found
         except BadRow as problem:
             yield number, problem
 
@@ -196,13 +197,15 @@ TOKEN = re.compile(r"([^\t\n]+)#(\d+)\t(.*)")
 
 
 def _tokens(content: str, columns: Columns) -> Entries:
-    def entry(line: str) -> Entry:
+    def entry(line: str) -> Entry | None:
+        if not line.strip():
+            return None
         match = TOKEN.fullmatch(line.rstrip("\r"))
         if match is None:
             raise BadRow(f"got {line[:SHOWN]!r} but expected NAME#NUMBER, a tab and a caption")
         return Entry(match[1], [(f"{match[1]}#{match[2]}", match[3])])
 
-    return _rows(content.rstrip().split("\n"), entry)
+    return _rows(content.split("\n"), entry)
 
 
 def _table(content: str, columns: Columns) -> Entries:

@@ -182,7 +182,7 @@ def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit |
         image_of, ids = runs, [ids[k] for k in np.flatnonzero(np.diff(runs, prepend=-1))] if ids else ids
     elif len(captions) not in (promised, FIVE * promised):
         expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
-        others = f", or as many as {name}_ids.txt has numbers, the same for captions of one image"
+        others = f", or a number for each in {name}_ids.txt"
         raise DataError(f"{text}: got {len(captions)} captions but expected {expected}{others}")
     else:
         image_of = np.arange(len(captions)) // (len(captions) // promised)

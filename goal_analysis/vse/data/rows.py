@@ -136,7 +136,7 @@ def caption_splits(
     layout = ", ".join(titles)
     return {
         name: partial(_split, name, [*by_image.values()], layout, size, skip_bad, decode, longest)
-        for name, by_image in by_split.items()
+        for name, by_image in sorted(by_split.items(), key=lambda one: [*SPLITS.values(), one[0]].index(one[0]))
     }
 
 
@@ -265,11 +265,11 @@ def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -
     Images are drawn from those in train and in no split; where all of train is listed, what is left is in none.
     """
     rows, faults = list(rows), []
-    images = sorted({row.image for row in rows})
-    names = {known: name for name in images for known in (Path(name).stem, Path(name).name, name)}
-    of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}
+    images = sorted({(row.folder, row.image) for row in rows})
+    names = {known: one for one in images for known in (Path(one[1]).stem, Path(one[1]).name, one[1])}
+    of = {(row.folder, row.image): row.split for row in rows if row.split not in (ALL, "train")}
     theirs = set(of.values())
-    listed: dict[str, str] = {}
+    listed: dict[tuple[str, str], str] = {}
     shares = {name: getattr(splits, name) for name in ("train", "dev", "test")}
     for split, file in shares.items():
         lines = read_lines(beside(path, file)) if isinstance(file, str) else []
@@ -284,8 +284,9 @@ def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -
         raise faults[0]
     _warn(f"{path}: left out {len(faults)} names of lists", faults)
     of |= listed
-    free = np.random.default_rng(splits.seed).permutation([name for name in images if name not in of]).tolist()
+    free = [one for one in images if one not in of]
     total = len(free)
+    free = [free[k] for k in np.random.default_rng(splits.seed).permutation(total)]
     for split, share in shares.items():
         if isinstance(share, str | None):
             continue
@@ -298,4 +299,4 @@ def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -
         of |= dict.fromkeys(free[:count], split)
         free = free[count:]
     of |= dict.fromkeys(free if splits.train is None else (), "train")
-    return [row._replace(split=of[row.image]) for row in rows if row.image in of]
+    return [row._replace(split=of[one]) for row in rows if (one := (row.folder, row.image)) in of]

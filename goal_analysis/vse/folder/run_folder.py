@@ -103,8 +103,19 @@ def read_run(folder: Path) -> RunRecord:
 
 def check_same(folder: Path, experiment: Experiment) -> None:
     """Raise unless the folder holds a run of this experiment; the number of workers may differ."""
-    if identity(experiment) != identity(read_run(folder).experiment):
-        raise RunError(f"{folder}: got the run of another experiment but expected an empty folder, or the same one")
+    ours, theirs = (_flat(identity(one)) for one in (experiment, read_run(folder).experiment))
+    apart = [f"{n}: {theirs.get(n)!r}, not {ours.get(n)!r}" for n in {**theirs, **ours} if theirs.get(n) != ours.get(n)]
+    if apart:
+        more = f" and {len(apart) - 3} more" if len(apart) > 3 else ""
+        said = f"got the run of another experiment ({'; '.join(apart[:3])}{more})"
+        raise RunError(f"{folder}: {said} but expected an empty folder, or the same one")
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """What nested tables have, by dotted names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {n: v for key, of in value.items() for n, v in _flat(of, f"{name}.{key}".lstrip(".")).items()}
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:

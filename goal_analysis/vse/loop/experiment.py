@@ -62,7 +62,7 @@ class TrainingOptions:
     """How an experiment is trained.
 
     Args:
-        epochs: passes over all (image, caption) pairs of the training split.
+        epochs: passes over all (image, caption) pairs of the training split, a million at most.
         batch_size: pairs of a step, over all processes. The last batch of an epoch is left out if it is incomplete.
         captions_per_image: captions of an image that stand side by side in the order of an epoch, and so are positives
             of one batch; an image with fewer left has those.
@@ -97,7 +97,7 @@ class TrainingOptions:
         ValueError: a value of another type or out of its range; says what is accepted.
     """
 
-    epochs: Whole = 25
+    epochs: Annotated[int, Ge(1), Le(10**6)] = 25
     batch_size: Whole = 128
     captions_per_image: Whole = 1
     text_text: Amount = 0.0

@@ -57,8 +57,11 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
     try:
         found = NETWORKS[kind](model, weights is None)
         if weights is not None:
-            loaded = weights.suffix == ".safetensors"
-            found.module.load_state_dict(load_file(weights) if loaded else torch.load(weights, weights_only=True))
+            tensors = weights.suffix == ".safetensors"
+            state = load_file(weights) if tensors else torch.load(weights, weights_only=True)
+            missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
+            if missing:
+                raise ValueError(f"no {', '.join(missing[:3])} in it")
     except Exception as problem:  # a download, a file or a name fails in whatever way its package does
         what = f"{name} with {weights}" if weights else name
         raise ValueError(f"model: got {what} ({problem}) but expected a network that can be loaded") from problem
@@ -133,7 +136,7 @@ def _torchvision(name: str, pretrained: bool) -> Network:
         if found.ndim == 3:
             size = module.patch_size
             return _grid(found, pixels.shape[2] // size, pixels.shape[3] // size), found[:, 0]
-        return found.movedim(3, 1) if name.startswith("swin") else found, None
+        return found, None
 
     return Network(module, transform, run, {"preprocessing": str(transform).splitlines()})
 

@@ -151,7 +151,7 @@ def mining_of(text: str | Mining) -> Mining:
 
 def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
     """The name of a mining among `MININGS`, and its numbers; None of another one."""
-    if any(p.free_symbols for side in (mining.positives, mining.negatives) if side for p in side.parameters):
+    if any(p.free_symbols for a in (mining.positives, mining.negatives) if a is not None for p in a.parameters):
         return None
     own = {k: v for k, v in getattr(mining.selection, "__dict__", {}).items() if isinstance(v, float | int)}
     for name, make in MININGS.items():
@@ -159,7 +159,7 @@ def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
         numbers = own
         if name == "softmax" and mining.selection is None:
             sides = zip(accepted, (mining.positives, mining.negatives), strict=True)
-            numbers = {key: float(side.parameters[0]) if side.parameters else 0.0 for key, side in sides}
+            numbers = {key: float(side.parameters[0]) if side and side.parameters else 0.0 for key, side in sides}
         if set(numbers) == set(accepted) and make(**numbers) == mining:
             return name, numbers
     return None

@@ -426,7 +426,7 @@ SCALED = frozenset(("softmax_active", "soft_max", "soft_min"))
 
 @lru_cache(maxsize=1)
 def _losses() -> tuple[str, ...]:
-    return tuple(loss.name for loss in ga.losses())
+    return tuple(loss.name for loss in ga.losses() if loss.plain)  # the others' formulas read more than one pair
 
 
 def exchanged(r: random.Random) -> Case:

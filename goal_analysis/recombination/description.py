@@ -183,8 +183,9 @@ def mining_words(objective: Objective) -> str:
     'positives each, negatives logsumexp'
     """
     mining = mining_in(objective)
-    if mining is not None and numbers_of(mining) is not None:
-        return mining_text(mining, named=True)
+    for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
+        if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
+            return mining_text(said, named=True)
     return "; ".join(_aggregators(term) for term in objective.terms)
 
 

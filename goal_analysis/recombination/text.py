@@ -409,7 +409,7 @@ def _as_weights(objective: Objective):
 def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Numbers and texts first, then tables, then lists of tables."""
     tables = {k: v for k, v in document.items() if isinstance(v, dict) and v}
-    lists = {k: v for k, v in document.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    lists = {k: v for k, v in document.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
     for key, value in document.items():
         if value is not None and not isinstance(value, dict) and key not in lists:
             yield f"{_key(key)} = {_value(value)}"

@@ -47,7 +47,7 @@ print(json.dumps(said))
 """
 
 WITH_CORE_ALONE = ("list", "show circle", "verify vse_pp", "compose nca/linear", "export nca/linear -o own.py")
-WITH_EXTRAS = {"plot circle -o pictures": "plots", "report run": "study", "study --data scenes": "study"}
+WITH_EXTRAS = {"plot circle -o pictures": "plots", "discover --data scenes": "study", "study --data scenes": "study"}
 
 
 def extras(project: Path) -> dict[str, list[str]]:

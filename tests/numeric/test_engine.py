@@ -233,7 +233,7 @@ def quick_way(loss: Objective) -> bool:
 
 
 @pytest.mark.parametrize("ids", ["captions", "without negatives or positives"])
-@every_loss
+@every_plain_loss
 def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str) -> None:
     if not quick_way(loss):
         return

@@ -17,6 +17,7 @@ from goal_analysis.recombination.export import export
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.recombination.text import from_toml, to_toml
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.objective import Objective
 from losses_catalog import catalog
 
@@ -58,10 +59,16 @@ def scores_of(loss: Objective) -> tuple[Tensor, Matches]:
     return low + (high - low) * (0.1 + 0.8 * drawn), replace(matches, carried=torch.rand(5, 5, dtype=torch.float64))
 
 
+def within(h: Hyperparameter) -> float:
+    """A value beside the default, which is an end of the domain."""
+    near = float(h.default)
+    return next(value for value in (0.9 * near or 0.1, 1.1 * near) if value in h.domain)
+
+
 @pytest.mark.parametrize("loss", LEARNING, ids=lambda loss: loss.name)
 def test_the_gradient_is_that_of_the_value(loss: Objective) -> None:
     at_ends = [h for h in loss.hyperparameters if h.default in (h.domain.start, h.domain.end)]
-    loss = loss.with_settings({h.name: 0.9 * float(h.default) or 0.1 for h in at_ends})
+    loss = loss.with_settings({h.name: within(h) for h in at_ends})
     if loss.detaches:
         pytest.skip("its value moves through what it stops too")
     scores, matches = scores_of(loss)

@@ -245,7 +245,7 @@ def test_what_is_no_interval_is_refused(text: str, problem: str) -> None:
 WRONG = """
 title = "x" => loss 'mine': got neither formula nor terms but expected one of them
 formula = "s_n"; terms = [] => loss 'mine': got both formula and terms but expected one of them
-formulla = "s_n" => loss 'mine': got the key 'formulla' but expected one of formula, anchors, hyperparameters,
+formulla = "s_n" => loss 'mine': got the key 'formulla' but expected one of formula, anchors, grouped, hyperparameters,
 formula = 1 => loss 'mine': formula: got 1 but expected a formula
 formula = "2" => loss 'mine': formula: got 2 but expected a formula of s_p or s_n
 formula = "s_n"; positives = "max" => loss 'mine': got positives but expected none, as the formula has no s_p

@@ -148,12 +148,12 @@ def softmax_active(temperature: float) -> Aggregator:
 
 def softmax_mean_value(values: Tensor, members: Tensor, scale: float) -> Tensor:
     """Σ wᵢ·xᵢ with w the softmax of scale·x."""
-    return (softmax(values, members, scale) * values).sum(-1)
+    return (softmax(values, members, scale) * values.where(members, 0)).sum(-1)
 
 
 def softmax_mean_weights(values: Tensor, members: Tensor, scale: float) -> Tensor:
     """The derivative of `softmax_mean_value`."""
-    shares = softmax(values, members, scale)
+    shares, values = softmax(values, members, scale), values.where(members, 0)
     return shares * (1 + scale * (values - (shares * values).sum(-1, keepdim=True)))
 
 

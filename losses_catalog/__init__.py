@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from goal_analysis.symbolic.objective import Objective
+from losses_catalog.apo_down import apo_down_loss
 from losses_catalog.apo_zero import apo_zero_loss
 from losses_catalog.arc_face import arc_face_loss
 from losses_catalog.batch_all_triplet import batch_all_triplet_loss
@@ -189,6 +190,7 @@ families: dict[str, tuple[Objective, ...]] = {
         sppo_loss,
         nca_pair_loss,
         apo_zero_loss,
+        apo_down_loss,
     ),
 }
 """The losses by what they compare: triplets, pairs, each positive with all negatives, all positives with all negatives,

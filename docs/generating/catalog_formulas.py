@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
+WIDE = 70  # letters of a line; what comes after a comma and a gap in a longer one is a row of its own
 FUNCTIONS = {"log", "exp", "max", "min", "cos", "sin"}
 WORDS = {"mean": "mean", "sg": "sg", "artanh": "artanh"}
 SIGNS = {
@@ -62,7 +64,9 @@ def to_latex(text: str, knobs: Iterable[str] = ()) -> str:
     >>> print(to_latex("L = −log Σ_n exp(tau·s_n),  s = cos θ", ["tau"]))
     L = -\log \sum _{n} \exp (\tau \cdot s_{n}),\quad s = \cos \theta
     """
-    rows = [_line(line.strip(), set(knobs)) for line in text.strip().splitlines()]
+    lines = (line.strip() for line in text.strip().splitlines())
+    parts = (re.split(r"(?<=,) {2,}", line) if len(line) > WIDE else [line] for line in lines)
+    rows = [_line(part, set(knobs)) for part in chain.from_iterable(parts)]
     if len(rows) == 1:
         return rows[0]
     aligned = (row.replace("=", "&=", 1) if re.match(r"[^(]{1,40}=", row) else rf"& \quad {row}" for row in rows)

@@ -207,7 +207,8 @@ def saturated(entry: Entry) -> Iterator[str]:
             continue
         weight = {"T": "T", "w⁺": "w_p", "w⁻": "w_n"}[label]
         values = surface_frame(entry.decomposition, weight, count=SAMPLES)["value"]
-        for end in sorted({shape.easiest, shape.hardest}):
+        apart = abs(shape.easiest - shape.hardest) > FLAT * shape.bounds.scale
+        for end in sorted([shape.easiest, shape.hardest])[: 1 + apart]:
             share = ((values - end).abs() <= FLAT * shape.bounds.scale).mean()
             if share >= LONG:
                 yield f"{label} is within {FLAT:.0%} of {number(end)} on {share:.0%} of the plane"

@@ -39,7 +39,7 @@ function equip(table) {
   control("find", field);
   const lists = heads.map((head, column) => {
     const found = [...new Set(rows.flatMap((row) => items(row.cells[column])))].sort();
-    if (found.length < 2 || found.length > MOST) return null;
+    if (!column || found.length < 2 || found.length > MOST) return null; // the first column is names
     const list = document.createElement("select");
     list.append(new Option("any", ""), ...found.map((item) => new Option(item)));
     return control(head.textContent.trim(), list);

@@ -55,6 +55,7 @@ def compare(
     from goal_analysis.study.runs import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
+    measures = []
     for source in sources:
         experiment = experiment_of(source, data, assignments=assignments or ())
         for objective in objectives or [experiment.objective]:
@@ -62,7 +63,7 @@ def compare(
             if name in experiments:
                 refuse(f"got {name} twice but expected every experiment and objective once")
             experiments[name] = replace(experiment, objective=text_of(objective))
-        measured = measured_on(split, experiment)  # refused before the first run where there is no such split
+        measures.append(measured_on(split, experiment))  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
     if first not in experiments:
         refuse(f"--baseline: got {first!r} but expected one of {', '.join(experiments)}")
@@ -72,7 +73,7 @@ def compare(
         try:
             failures = driver.run(jobs.values())
         finally:  # after Ctrl-C too
-            written = _print_comparison(by_seed(jobs, measured), first, split, engines.as_json)
+            written = _print_comparison(by_seed(jobs, measures[0]), first, split, engines.as_json)
     raise typer.Exit(0 if written and not failures else 1)
 
 

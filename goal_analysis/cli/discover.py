@@ -57,8 +57,8 @@ def discover(
     from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery.grammar import any_objective, first_trials, losses_of_retrieval
-    from goal_analysis.study.search import Search, Setting, scaled_objective, storage
-    from goal_analysis.study.tuning import DISCOVERY, run_study
+    from goal_analysis.study.search import Search, Setting, storage
+    from goal_analysis.study.tuning import DISCOVERY, run_study, tuning_of
     from losses_catalog import catalog
 
     own, data = base.experiments()
@@ -76,10 +76,8 @@ def discover(
     with driving(output, engines) as driver:
         setting = Setting(output, storage(driver), own, data, text_of, objective_of)
         search = Search("found", any_objective(losses), setting, budget, first, accepts=accepts, space=str(integrable))
-        searches = [
-            Search(name, scaled_objective(value), setting, baseline_budget or budget, space=name)
-            for name, value in named.items()
-        ]
+        equal = baseline_budget or budget
+        searches = [tuning_of(name, value, setting, equal, samples=True) for name, value in named.items()]
         found = run_study(driver, searches, seeds, also_on, found=search, finalists=finalists)
         for contender in found.contenders:
             draw_kinds(replace(contender.objective, title=contender.name), contender.name, output)

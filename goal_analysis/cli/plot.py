@@ -28,11 +28,8 @@ from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
     from matplotlib.figure import Figure
-    from torch import Tensor
 
     from goal_analysis.pictures.run_frames import Records
-    from goal_analysis.vse.data.split import Split
-    from goal_analysis.vse.folder.run import TrainedModel
 
 ALL, FILM = "all", "film"
 COMPARE, DIFFERENCE = SEVERAL
@@ -226,9 +223,13 @@ def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
 
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
+    import numpy as np
     import pandas as pd
     import torch
 
+    from goal_analysis.numeric.matches import Matches
+    from goal_analysis.pictures.batch_figures import batch_figure
+    from goal_analysis.pictures.batch_frames import pairs_frame
     from goal_analysis.pictures.canvas import fit, panels
     from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
     from goal_analysis.study.report.gallery import gallery_frame, queries_of
@@ -246,38 +247,17 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     with torch.no_grad():
         scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
     found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
-    figures = {"batch": _batch(model, split, scores)}
-    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
-    by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
-    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
-    draw_recall(places, ax, min(100, len(split.images)))
-    figures["recall"] = fit(figure, f"{model.experiment.objective}: what is right among the first K, on {split.name}")
-    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
-
-
-def _batch(model: TrainedModel, split: Split, scores: Tensor) -> Figure:
-    """The objective on images of dev, as many as a batch had, each with its first caption."""
-    import numpy as np
-    import torch
-
-    from goal_analysis.numeric.matches import Matches
-    from goal_analysis.pictures import batch_figures
-    from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
-    from goal_analysis.pictures.canvas import fit, panels
-    from goal_analysis.pictures.weight_frames import span_of, surface_frame
-
     objective = ga.objective(model.experiment.objective)
-    rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))
+    rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))  # each with its first caption
     chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
     matches = Matches.of_pairs(len(rows))
     with torch.no_grad():
         pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
-    anchors, weights = anchors_frame(pairs), ga.decompose(objective)
-    weight = "T" if weights.separable else "w_n"
-    surface = surface_frame(weights, weight, count=121, span=span_of(objective.similarity, pairs["s"]))
-    figure, axes = panels(2, 2, 2.6, 2.6)
-    batch_figures.draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, objective.similarity)
-    batch_figures.draw_weight_distribution(pairs, axes[0, 1])
-    batch_figures.draw_shares(anchors, axes[1, 0])
-    batch_figures.draw_effective_negatives(anchors, axes[1, 1])
-    return fit(figure, f"{model.experiment.objective} on {len(rows)} pairs of {split.name}")
+    of = model.experiment.objective
+    figures = {"batch": batch_figure(objective.objective, pairs, f"{of} on {len(rows)} pairs of {split.name}")}
+    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
+    by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
+    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
+    draw_recall(places, ax, min(100, len(split.images)))
+    figures["recall"] = fit(figure, f"{of}: what is right among the first K, on {split.name}")
+    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}

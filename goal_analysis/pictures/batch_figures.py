@@ -8,36 +8,49 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from goal_analysis.pictures.batch_frames import CELLS, joint_frame
-from goal_analysis.pictures.style import INK, PULL, PUSH, weight_axis
+from goal_analysis.pictures.batch_frames import anchors_frame, triplets_frame
+from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.style import INK, PULL, PUSH, style, weight_axis
 from goal_analysis.pictures.weight_figures import LETTERS, draw_surface
-from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of
+from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of, surface_frame
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
+from goal_analysis.symbolic.objective import Objective
 
 COLOURS = {"positive": PULL, "negative": PUSH}
+CELLS = 28  # cells of the joint histogram along each side of the square
 SMALL = 8  # a weight this many powers of ten below the largest, or farther, is not drawn
 
 
+@style()
+def batch_figure(objective: Objective, pairs: pd.DataFrame, title: str) -> Figure:
+    """What an objective does to the pairs of a `pairs_frame`: triplets, weights, and what anchors share."""
+    weights, similarity, anchors = decompose(objective), objective.similarity, anchors_frame(pairs)
+    weight = "T" if weights.separable else "w_n"
+    surface = surface_frame(weights, weight, count=121, span=span_of(similarity, pairs["s"]))
+    figure, axes = panels(2, 2, 2.6, 2.6)
+    draw_joint(triplets_frame(pairs), surface, axes[0, 0], weight, similarity)
+    draw_weight_distribution(pairs, axes[0, 1])
+    draw_shares(anchors, axes[1, 0])
+    draw_effective_negatives(anchors, axes[1, 1])
+    return fit(figure, title)
+
+
 def draw_joint(
-    triplets: pd.DataFrame,
-    surface: pd.DataFrame,
-    ax: Axes,
-    weight: str = "T",
-    similarity: Similarity = COSINE,
+    triplets: pd.DataFrame, surface: pd.DataFrame, ax: Axes, weight: str = "T", similarity: Similarity = COSINE
 ) -> Axes:
-    """The joint histogram of (s_p, s_n), squares whose area is the share of triplets, on the surface of a weight and
-    as far as that; the title says how many triplets lie beyond.
+    """The joint histogram of (s_p, s_n), the fullest cells the darkest, on the surface of a weight and as far as that;
+    the title says how many triplets lie beyond.
     """
     draw_surface(surface, ax, weight, similarity)
     low, high = reach(surface)
-    cells = joint_frame(triplets, (low, high))
-    largest = 72 * ax.get_window_extent().width / ax.figure.dpi / CELLS  # pyright: ignore
-    area = np.maximum(cells["share"] * largest**2, 0.15)
-    ax.scatter(cells["s_p"], cells["s_n"], s=area, marker="s", color=PUSH, linewidths=0.3, edgecolors="white")
+    colours = sns.light_palette(PUSH, as_cmap=True)
+    sns.histplot(triplets, x="s_p", y="s_n", bins=CELLS, binrange=(low, high), cmap=colours, ax=ax, rasterized=True)
     beyond = int((~((triplets >= low) & (triplets <= high))[["s_p", "s_n"]].all(axis=1)).sum())
-    ax.set_title(f"{len(triplets):,} triplets{f', {beyond:,} beyond' * bool(beyond)}; area: share of them")
+    ax.set_title(f"{len(triplets):,} triplets{f', {beyond:,} beyond' * bool(beyond)}")
     return ax
 
 

@@ -14,7 +14,6 @@ from goal_analysis.symbolic.objective import Objective
 
 TRIPLETS = 50_000  # how many triplets are drawn at random where there are more
 PAIRS, DIM, NOISE = 256, 32, 1.0  # of a made-up batch; with so much noise a positive has a cosine around 0.7
-CELLS = 28  # cells of the joint histogram along each side of the square
 
 
 def pairs_frame(
@@ -81,14 +80,3 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
         "effective_negatives": np.exp(entropy),
     }
     return pd.DataFrame(of_anchors, index=totals.index).reset_index()
-
-
-def joint_frame(triplets: pd.DataFrame, span: tuple[float, float] = (-1.0, 1.0)) -> pd.DataFrame:
-    """The joint histogram of triplets in a span, a row a cell that is not empty: ``s_p`` and ``s_n`` (the middle of the
-    cell), ``share`` (of the triplets in the fullest cell).
-    """
-    count, *edges = np.histogram2d(triplets["s_p"], triplets["s_n"], CELLS, [span, span])
-    middles = [(e[:-1] + e[1:]) / 2 for e in edges]
-    at_p, at_n = np.nonzero(count)
-    columns = {"s_p": middles[0][at_p], "s_n": middles[1][at_n], "share": count[at_p, at_n] / count.max(initial=1)}
-    return pd.DataFrame(columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from goal_analysis.pictures import FORMATS
 from goal_analysis.pictures.style import style
 
 EDGE, GAP = 0.08, 0.14  # around a page, and between what belongs to two panels, in inches
-ROOM = (1.0,) * 4  # left, right, above and below a panel where its texts are measured, in inches
+ROOM = 1.0  # around a panel where its texts are measured, in inches
 
 
 def panels(rows: int = 1, columns: int = 1, width: float = 2.6, height: float = 2.3) -> tuple[Figure, np.ndarray]:
@@ -37,56 +37,51 @@ def fit(figure: Figure, title: str = "") -> Figure:
     figure.set_layout_engine("none")
     axes: list[Any] = [ax for ax in figure.axes if ax.get_subplotspec() is not None]
     with style():
-        _place(figure, dict.fromkeys(axes, ROOM))
         renderer = FigureCanvasAgg(figure).get_renderer()
-        around = {ax: _around(ax, renderer) for ax in axes}
-        _place(figure, around)
+        _place(figure, axes, np.full((len(axes), 4), ROOM))
+        around = np.array([_around(ax, renderer) for ax in axes])
+        _place(figure, axes, around)
         said = figure.suptitle(title, x=EDGE / figure.get_figwidth(), ha="left", va="top", wrap=True)
         inches = [np.array(text.get_window_extent(renderer).size) / figure.dpi for text in (said, *figure.legends)]
         head, foot = (high + GAP if high else 0.0 for _, high in (*inches, (0, 0))[:2])
-        _place(figure, around, head, foot, max(wide for wide, _ in inches))
-        size = figure.get_size_inches()
-        said.set_position((EDGE / size[0], 1 - EDGE / size[1]))
+        _place(figure, axes, around, head, foot, max(wide for wide, _ in inches))
+        across, up = EDGE / figure.get_size_inches()
+        said.set_position((across, 1 - up))
         for legend in figure.legends:
             legend.set(loc="lower left")
-            legend.set_bbox_to_anchor((EDGE / size[0], EDGE / size[1]))
+            legend.set_bbox_to_anchor((across, up))
     return figure
 
 
-def _around(ax: Any, renderer: Any) -> tuple[float, ...]:
+def _around(ax: Any, renderer: Any) -> np.ndarray:
     """How far what belongs to an Axes reaches beyond its place: left, right, above, below, in inches."""
-    box, place = ax.get_tightbbox(renderer), ax.get_position(original=True).transformed(ax.figure.transSubfigure)
-    if box is None:
-        return (0.0,) * 4
+    place = ax.get_position(original=True).transformed(ax.figure.transSubfigure)
+    box = ax.get_tightbbox(renderer) or place
     beyond = (place.x0 - box.x0, box.x1 - place.x1, box.y1 - place.y1, place.y0 - box.y0)
-    return tuple(max(0.0, float(pixels) / ax.figure.dpi) for pixels in beyond)
+    return np.maximum(beyond, 0) / ax.figure.dpi
 
 
 def _place(
-    figure: Figure, around: Mapping[Any, tuple[float, ...]], head: float = 0.0, foot: float = 0.0, least: float = 0.0
+    figure: Figure, axes: Sequence[Any], around: np.ndarray, head: float = 0.0, foot: float = 0.0, least: float = 0.0
 ) -> None:
     """Put Axes into their rows and columns, so far apart that what is around them keeps apart too."""
-    grid = next(iter(around)).get_subplotspec().get_gridspec()
-    first, page = [], []
-    for side, sizes in enumerate((np.array(grid.get_width_ratios()), np.array(grid.get_height_ratios()))):
-        needed = np.zeros((2, len(sizes)))
-        for ax, beyond in around.items():
-            at = _row_and_column(ax)[1 - side]
-            needed[:, at] = np.maximum(needed[:, at], beyond[2 * side : 2 * side + 2])
-        ends = EDGE + head * side + np.cumsum(needed.sum(0) + sizes + GAP) - GAP
-        first.append(ends - needed[1] - sizes)
-        page.append(ends[-1] + EDGE + foot * side)
-    wide, high = max(page[0], least + 2 * EDGE), page[1]
-    figure.set_size_inches(wide, high)
-    for ax in around:
-        row, column = _row_and_column(ax)
-        width, height = grid.get_width_ratios()[column], grid.get_height_ratios()[row]
-        ax.set_position((first[0][column] / wide, 1 - (first[1][row] + height) / high, width / wide, height / high))
-
-
-def _row_and_column(ax: Any) -> tuple[int, int]:
-    place = ax.get_subplotspec()
-    return place.rowspan.start, place.colspan.start
+    spec = [ax.get_subplotspec() for ax in axes]
+    grid, columns, rows = spec[0].get_gridspec(), *zip(*((s.colspan.start, s.rowspan.start) for s in spec), strict=True)
+    sides = []
+    for at, sizes, sides_around in (
+        (columns, grid.get_width_ratios(), around[:, :2]),
+        (rows, grid.get_height_ratios(), around[:, 2:]),
+    ):
+        needed = np.zeros((len(sizes), 2))
+        np.maximum.at(needed, list(at), sides_around)
+        ends = np.cumsum(needed.sum(1) + sizes + GAP) - GAP + EDGE
+        sides.append((np.array(sizes), ends - needed[:, 1] - sizes, ends[-1] + EDGE))
+    (wide, left, width), (high, above, height) = sides
+    width, height = max(width, least + 2 * EDGE), head + height + foot
+    figure.set_size_inches(width, height)
+    for ax, column, row in zip(axes, columns, rows, strict=True):
+        bottom = height - head - above[row] - high[row]
+        ax.set_position((left[column] / width, bottom / height, wide[column] / width, high[row] / height))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -25,14 +25,8 @@ STILLS, RATE, DPI, SAMPLES = 60, 8, 110, 81  # at most so many stills, so many a
 def cloud_frame(probes: pd.DataFrame) -> pd.DataFrame:
     """Where the similarities of a run lie, a row a step that was probed: the quantiles ``s_p_q10`` … ``s_n_q90``, means
     over the seeds of a `goal_analysis.pictures.run_frames.log_frame`; of more than `STILLS` steps some, evenly.
-
-    >>> rows = [("a", 0, 3, 0.0, f"s_{side}_q{level}", 0.5) for side in "pn" for level in (10, 50, 90)]
-    >>> columns = ["objective", "seed", "step", "epoch", "quantity", "value"]
-    >>> cloud_frame(pd.DataFrame(rows, columns=columns)).loc[3, "s_p_q50"].item()
-    0.5
     """
-    wide = probes.pivot_table(index="step", columns="quantity", values="value")
-    wide = wide.filter(regex="^s_[pn]_q").dropna()
+    wide = probes.pivot_table(index="step", columns="quantity", values="value").filter(regex="^s_[pn]_q").dropna()
     return wide.iloc[:: -(-len(wide) // STILLS) or 1]
 
 
@@ -61,17 +55,15 @@ def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str
         axes[-1].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         moving = [_marks(ax) for ax in axes[:-1]]
         now = axes[-1].axvline(cloud.index[0], color=INK, linewidth=0.8)
-        last = f"step {cloud.index[-1]} of {cloud.index[-1]}"
-        said = fit(figure, f"{title}\n{last}").texts[-1]
+        said = fit(figure, f"{title}\nstep {cloud.index[-1]} of {cloud.index[-1]}").texts[-1]
 
         def draw(place: int) -> list[Any]:
             at = cloud.iloc[place]
             said.set_text(f"{title}\nstep {cloud.index[place]} of {cloud.index[-1]}")
             now.set_xdata([cloud.index[place]] * 2)
             for box, trail, median in moving:
-                box.set_bounds(
-                    at["s_p_q10"], at["s_n_q10"], at["s_p_q90"] - at["s_p_q10"], at["s_n_q90"] - at["s_n_q10"]
-                )
+                box.set(xy=(at["s_p_q10"], at["s_n_q10"]))
+                box.set(width=at["s_p_q90"] - at["s_p_q10"], height=at["s_n_q90"] - at["s_n_q10"])
                 trail.set_data(cloud["s_p_q50"].iloc[: place + 1], cloud["s_n_q50"].iloc[: place + 1])
                 median.set_data([at["s_p_q50"]], [at["s_n_q50"]])
             return []

@@ -81,60 +81,41 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
         with style():
-            figure, said = _figure(objective, kind)
-            lines = [title, settings_of(objective), *said]
-            yield kind, fit(figure, "\n".join(line for line in lines if line))
+            drawn, said = _drawn(objective, kind)
+            columns, side = (2, 1.9) if kind == "portrait" else (len(drawn), 2.4)
+            figure, axes = panels(-(-len(drawn) // columns), columns, side, side)
+            for ax, draw in zip_longest(axes.flat, drawn):
+                if draw is None:
+                    ax.set_visible(False)
+                else:
+                    draw(ax=ax, similarity=field_of(objective).similarity)
+            yield kind, fit(figure, "\n".join(line for line in (title, settings_of(objective), *said) if line))
 
 
-def _figure(objective: Objective, kind: str) -> tuple[Figure, list[str]]:
-    """A picture, and what its title says besides the values."""
-    similarity = field_of(objective).similarity
+def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
+    """What draws the panels of a kind, and what its title says besides the values."""
     if kind == "pair":
-        figure, [[ax]] = panels()
-        draw_pair_weights(pair_frame(objective), ax, similarity)
-        return figure, []
+        return [partial(draw_pair_weights, pair_frame(objective))], []
     if kind == "triplet":
-        surfaces = _surfaces(objective, ("T", "w_p", "w_n"))
-        figure, [axes] = panels(1, len(surfaces), 2.4, 2.4)
-        for (weights, frame), ax in zip(surfaces.items(), axes, strict=True):
-            draw_surface(frame, ax, weights, similarity)
-        return figure, []
+        return _surfaces(objective, ("T", "w_p", "w_n")), []
+    flow = []
+    if kind == "flow" or field_of(objective).similarity in OF_COSINES:
+        flow = [partial(draw_flow, flow_frame(objective), trajectories_frame(objective))]
+    if kind == "flow":
+        return flow, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]
+    verdict = integrability(objective)
+    field = partial(draw_field, field_frame(objective), curl_frame(objective, verdict=verdict))
     if kind == "field":
-        verdict = integrability(objective)
-        figure, [[ax]] = panels(1, 1, 2.6, 2.6)
-        draw_field(field_frame(objective), curl_frame(objective, verdict=verdict), ax, similarity)
-        return figure, [verdict.said]
-    if kind == "portrait":
-        return _portrait(objective)
-    figure, [[ax]] = panels(1, 1, 2.6, 2.6)
-    draw_flow(flow_frame(objective), trajectories_frame(objective), ax, similarity)
-    return figure, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]
-
-
-def _portrait(objective: Objective) -> tuple[Figure, list[str]]:
-    """What a page says of an objective: its weights over the plane, the field, the weight of a negative at three
-    positives, what the pairs of a batch get, and how descent moves triplets; its formulas and the verdict.
-    """
-    similarity, verdict = field_of(objective).similarity, integrability(objective)
-    drawn: list[Any] = [
-        partial(draw_surface, frame, weight=names) for names, frame in _surfaces(objective, ("w_p", "w_n")).items()
-    ]
-    drawn.append(partial(draw_field, field_frame(objective), curl_frame(objective, verdict=verdict)))
-    drawn.append(partial(draw_pair_weights, sliced_frame(objective, ["w_n"])))
-    if similarity in OF_COSINES:
-        drawn.append(partial(draw_flow, flow_frame(objective), trajectories_frame(objective)))
+        return [field], [verdict.said]
+    of_batch = []
     if isinstance(objective, Decomposition):
         with suppress(ValueError):  # a similarity that tensors do not work out
             pairs = made_up_pairs(objective.loss)
-            drawn.insert(-1, partial(draw_pairs, pairs))
-            drawn.append(lambda ax, similarity: draw_weight_distribution(pairs, ax))
-    figure, axes = panels(3, 2, 1.9, 1.9)
-    for ax, draw in zip_longest(axes.flat, drawn[: axes.size]):
-        if draw is None:
-            ax.set_visible(False)
-        else:
-            draw(ax=ax, similarity=similarity)
-    return figure, [*_formulas(objective), f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")]
+            of_batch = [partial(draw_pairs, pairs), lambda ax, similarity: draw_weight_distribution(pairs, ax)]
+    negative = partial(draw_pair_weights, sliced_frame(objective, ["w_n"]))
+    drawn = [*_surfaces(objective, ("w_p", "w_n")), field, negative, *of_batch[:1], *flow, *of_batch[1:]]
+    reason = f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")
+    return drawn[:6], [*_formulas(objective), reason]
 
 
 def _formulas(objective: Objective) -> list[str]:
@@ -156,10 +137,11 @@ def _typeset(formula: str, text: str) -> str:
     return formula if wide <= 72 * PAGE else text
 
 
-def _surfaces(objective: Objective, weights: Sequence[str]) -> dict[tuple[str, ...], pd.DataFrame]:
-    """The surfaces of those of the weights that there are, equal ones once."""
+def _surfaces(objective: Objective, weights: Sequence[str]) -> list[Any]:
+    """What draws the surfaces of those of the weights that there are, equal ones once."""
     found = weights_of(objective)
-    return once({weight: surface_frame(objective, weight) for weight in weights if weight in found})
+    surfaces = once({weight: surface_frame(objective, weight) for weight in weights if weight in found})
+    return [partial(draw_surface, frame, weight=names) for names, frame in surfaces.items()]
 
 
 # --- objectives beside each other -----------------------------------------------------------------

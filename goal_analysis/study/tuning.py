@@ -41,12 +41,21 @@ DISCOVERY = "discovery.md"
 """In place of `TEXT`, with what was found."""
 
 
-def tuning_of(name: str, objective: Objective, setting: Setting, budget: int, tuned: Collection[str] = TUNED) -> Search:
-    """The search that tunes an objective: at its own values first, then at such as fill the ranges of its scales."""
+def tuning_of(
+    name: str,
+    objective: Objective,
+    setting: Setting,
+    budget: int,
+    tuned: Collection[str] = TUNED,
+    samples: bool = False,
+) -> Search:
+    """The search that tunes an objective: at its own values first, then at such as fill the ranges of its scales, or as
+    a sampler draws.
+    """
     scales = scales_of(objective, setting.base.training, tuned)
     space = json_text({"objective": setting.write(objective), "scales": [asdict(s) for s in scales]})
-    first = points(scales, budget)
-    return Search(name, scaled_objective(objective, tuned), setting, budget, first, samples=False, space=space)
+    first = points(scales, 1 if samples else budget)
+    return Search(name, scaled_objective(objective, tuned), setting, budget, first, samples, space=space)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,6 +110,7 @@ def test_troubles_are_where_they_are() -> None:
         in troubles(entry_of(loss("arc_face")))["pulls or pushes the wrong way"]
     )
     assert "pole" in troubles(entry_of(loss("arc_face")))["explodes"]
+    assert troubles(entry_of(loss("smooth_ap")))["saturates"].count("T is within") == 1, "both ends are nearly zero"
     assert "T is within 1% of 10 on" in troubles(entry_of(loss("info_nce")))["saturates"]
     assert "T is" not in troubles(entry_of(loss("contrastive")))["saturates"]
 
@@ -209,6 +210,8 @@ def test_signs_of_formulas_are_understood_or_refused() -> None:
     )
     assert to_latex("L = pos_margin·tau", ["pos_margin", "tau"]) == r"L = \mathrm{pos\_margin}\cdot \tau"
     assert to_latex("L = a\n    + b", []) == r"\begin{aligned} L &= a \\ & \quad + b \end{aligned}"
+    wide = to_latex(f"L = a{' + b' * 20},  b = c", [])
+    assert wide.endswith(r" + b, \\ b &= c \end{aligned}")
     with pytest.raises(ValueError, match=r"got the sign '☃' but expected one of − ·"):
         to_latex("L = ☃")
     assert block("A loss.\n\nOf nothing.") == ""

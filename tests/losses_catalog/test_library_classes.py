@@ -39,5 +39,5 @@ def test_a_name_is_found_however_it_is_written(name: str) -> None:
 
 
 def test_another_name_has_no_answer() -> None:
-    with pytest.raises(ValueError, match="got 'NoLoss' but expected one of apo_zero, arc_face, "):
+    with pytest.raises(ValueError, match="got 'NoLoss' but expected one of apo_down, apo_zero, arc_face, "):
         ga.decompose("NoLoss")

@@ -43,8 +43,8 @@ def executed(notebook: nbformat.NotebookNode, folder: Path, kernel: AsyncKernelM
     return notebook
 
 
-def test_they_are_seven_and_numbered() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i}-" for i in range(1, 8)]
+def test_they_are_numbered() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i}-" for i in range(9)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -53,6 +53,9 @@ def test_they_are_stripped_and_say_what_they_are(path: Path) -> None:
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
     assert cells[0].source.startswith(f"# {path.stem[0]} · ")
     assert max(len(cell.source.splitlines()) for cell in cells) <= 40
+    installing = [cell.source for cell in cells if "%pip install" in cell.source]
+    assert len(installing) == 1, "Colab has what the others need after one cell"
+    assert installing == [cells[1].source]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -44,6 +44,11 @@ def by_triplet(of_difference: Callable[[Tensor], Tensor]) -> Written:
     return by_anchor(lambda p, n: of_difference(p[:, None] - n).sum())
 
 
+def by_triplet_of(of_pair: Callable[[Tensor, Tensor], Tensor]) -> Written:
+    """The mean over the rows of the sum over their triplets of a loss of s_p and s_n."""
+    return by_anchor(lambda p, n: of_pair(p[:, None], n).sum())
+
+
 def both_axes(of_rows: Written) -> Written:
     return lambda s, m: (of_rows(s, m) + of_rows(s.T, m.transposed)) / 2
 
@@ -207,6 +212,7 @@ WRITTEN_OUT: dict[str, Written] = {
     "nca_pair": by_anchor(
         lambda p, n: (-logsigmoid(0.1 * p) - logsigmoid(-0.1 * p) / 2).sum() - logsigmoid(-0.1 * n).sum() / 2
     ),
+    "apo_down": by_triplet_of(lambda p, n: torch.sigmoid(0.1 * p) + 1 - torch.sigmoid(0.1 * (p - n))),
     "apo_zero": by_anchor(lambda p, n: (1 - torch.sigmoid(0.1 * p)).sum() + torch.sigmoid(0.1 * n).sum()),
 }
 

@@ -137,6 +137,12 @@ def test_a_run_ends_as_if_it_had_not_been_killed(
     assert all(tau != 10 and tau < 10.0031 for tau in learned)
 
 
+def test_data_sets_carry_nothing_that_a_formula_could_read(trained_small, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got an objective that reads what pairs carry but expected"):
+        trained_small(tmp_path / "run", "objective=(s_p - s_n - (y_p - y_n))**2")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_is_done_is_left_as_it_is(trained_small, finished: Path, again: Path) -> None:
     trained_small(again)
     assert contents(again) == contents(finished)

@@ -93,6 +93,9 @@ def run_experiment(
     on other data, or that another process is writing in it; where the model or the batches cannot be made, another run
     can still begin there. A RankError or WorkerError says that another process has ended.
     """
+    if objective.objective.reads_carried:
+        given = f"{objective.name}: got an objective that reads what pairs carry"
+        raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
     leads = fabric.is_global_zero
     with watch_ranks(folder, fabric), lock_run(folder) if leads else nullcontext():
         if leads and (folder / RUN).exists():

@@ -61,9 +61,6 @@ def train(
     OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
-    if objective.objective.reads_carried:
-        given = f"{objective.name}: got an objective that reads what pairs carry"
-        raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
     learned = objective.learned or nn.Module()
     if objective.learned is not None:  # scalars, which no weight decay draws to zero
         optimizer.add_param_group({"params": learned.parameters(), "share": 1.0, "weight_decay": 0.0})

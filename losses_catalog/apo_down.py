@@ -1,0 +1,32 @@
+"""APO-down: chosen completions become less likely, and rejected ones still less.
+
+    L = σ(beta·s_p) + 1 − σ(beta·(s_p − s_n))
+
+Source: K. D'Oosterlinck, W. Xu, C. Develder, T. Demeester, A. Singh, C. Potts, D. Kiela, S. Mehri, Anchored Preference
+Optimization and Contrastive Revisions: Addressing Underspecification in Alignment (2024),
+https://arxiv.org/abs/2408.06266.
+
+s is the logarithm of a completion's probability over its reference model's, which has no range: hand these
+numbers over as scores, the prompts as rows, the chosen completions as positives. beta = 0.1 is the default of
+TRL's "apo_down". It is for a model that is better than the chosen completions are.
+"""
+
+from goal_analysis.symbolic.language.aggregators import EACH
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, sigmoid, x_p
+from goal_analysis.symbolic.language.similarity import DOT
+from goal_analysis.symbolic.objective import Anchors, Objective, Term
+
+strength = Hyperparameter("beta", 0.1, positive, "how closely the policy stays to the reference")
+beta = strength.symbol
+
+apo_down_loss = Objective(
+    name="apo_down",
+    title="Anchored preference optimisation, down",
+    terms=(Term(outer=sigmoid(beta * x_p) + sigmoid(beta * gap), positives=EACH(s_p), negatives=EACH(s_n)),),
+    hyperparameters=(strength,),
+    reference=("doosterlinck2024apo",),
+    similarity=DOT,
+    anchors=Anchors.ROWS,
+    note="scores are log-ratios of completions, not of embeddings",
+)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import WRITERS
 from lightning_fabric import Fabric
+from random_models import WRITERS
 
 from goal_analysis.declarations import read_file, with_settings
 from goal_analysis.recombination.objective import GradientObjective

@@ -8,6 +8,7 @@ import torch
 
 from goal_analysis.vse.data.answers import Answers
 from goal_analysis.vse.folder.run_folder import RUN, RunError, read_log
+from goal_analysis.vse.loop.health import TrainingTrouble
 from goal_analysis.vse.loop.masks import TaughtMatches
 
 
@@ -33,8 +34,10 @@ def test_a_run_is_another_one_with_a_teacher(trained_small, tmp_path: Path) -> N
     trained_small(tmp_path / "teacher")
     trained_small(tmp_path / "alone", "seed=1")
     trained_small(tmp_path / "taught", "seed=1", f"training.teacher={tmp_path / 'teacher'}")
-    trained_small(tmp_path / "wide", "seed=1", f"training.teacher={tmp_path / 'teacher'}", "training.teacher_margin=9",
-        "training.on_trouble=continue")
+    with pytest.raises(TrainingTrouble, match="vanishing gradient"):  # all negatives are masked
+        trained_small(
+            tmp_path / "wide", "seed=1", f"training.teacher={tmp_path / 'teacher'}", "training.teacher_margin=9"
+        )
     alone, taught = (read_log(tmp_path / name) for name in ("alone", "taught"))
     assert [r["step"] for r in alone] == [r["step"] for r in taught]
     assert alone != taught

@@ -31,7 +31,7 @@ from goal_analysis.vse.retrieval.scoring import Ways, all_scores, record_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
 transformers = pytest.importorskip("transformers")
-from checkpoints import SIDE, WRITERS  # noqa: E402 - what needs transformers
+from random_models import SIDE, WRITERS  # noqa: E402 - what needs transformers
 
 CAPTIONS = ["a dog runs", "the red cat sits on the grass", "dog", "a cat on grass"]
 SHAPE = (3, SIDE, SIDE)
@@ -233,7 +233,7 @@ def test_a_head_scores_as_its_own_class_does_in_strips_too(kind: str, checkpoint
     record = json.loads(json.dumps(portable_tables(config, model)))
     again = build_model(record, shape, tokenizer).eval()
     again.load_state_dict(model.state_dict())
-    torch.testing.assert_close(again.score(images, tokens), model.score(images, tokens))
+    torch.testing.assert_close(again.score(images, tokens), expected.reshape(3, 4), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", MATCHED)

@@ -200,15 +200,15 @@ def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = (), min
     classes = [named for of_library in libraries.values() for named in of_library.items()]
     if mining is not None:
         _check_mining(mining)
-    for text in objectives:
-        match = None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text)
-        if match is not None:
-            head, of_head, pair, of_pair, mined = match.groups()
+    lines = {text: None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text) for text in objectives}
+    for of_settings in (False, True):  # which take SymPy to check
+        for text, (head, of_head, pair, of_pair, mined) in ((t, m.groups()) for t, m in lines.items() if m is not None):
             try:
-                names.check_names(head, pair, losses, triplets, pairs, classes)
-                if mined is not None:
-                    _check_mining(mined)
-                if (of_head or of_pair) and ":" not in head:
+                if not of_settings:
+                    names.check_names(head, pair, losses, triplets, pairs, classes)
+                    if mined is not None:
+                        _check_mining(mined)
+                elif (of_head or of_pair) and ":" not in head:
                     _check_settings(head, of_head, pair or "", of_pair)
             except ValueError as problem:
                 raise ValueError(f"objective {text!r}: {problem}") from problem

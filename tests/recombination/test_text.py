@@ -73,7 +73,8 @@ def possible(text: str) -> Objective | None:
     try:
         return read(text)
     except ValueError as problem:  # a twin that does not exist, pair weights that read others of what is no similarity
-        assert re.search("f\\(z|potential|parts can be exchanged|read other pairs|similarit|has no positives", str(problem)), problem  # noqa: PT017
+        known = "f\\(z|potential|parts can be exchanged|read other pairs|similarit|has no positives"
+        assert re.search(known, str(problem)), problem  # noqa: PT017
         return None
 
 

@@ -130,6 +130,10 @@ class _Walk:
         )
 
     def _sum(self, e: sp.Add) -> int:
+        number, rest = e.as_coeff_Add()
+        one, other = (-number / rest).as_coeff_Add() if number else (0, 0)
+        if one == 1 and other != 0 and (-number / rest).is_Add:  # 1 − 1/(1 + u) is u/(1 + u), which small u survive
+            return self.place(number * other / (1 + other))
         terms = sorted(e.args, key=lambda term: (term.could_extract_minus_sign(), sp.default_sort_key(term)))
         total = self.place(terms[0])
         for term in terms[1:]:

@@ -271,13 +271,14 @@ def handed(
 
 
 def met(term: Term, p: Handed) -> Tensor | None:
-    """The positive that a selection of the negatives compares with: of several, their mean by the mining weights."""
-    if term.positives is None or term.negatives is None or term.negatives.selection is None:
-        return None
-    if p.mining is None:
-        return p.similarities
-    total = p.mining.sum(1, keepdim=True)
-    return (p.mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
+    """The positive that negatives are selected by: of several, their mean by the mining weights."""
+    side = term.negatives
+    if term.positives is not None and side is not None and side.selection is not None:
+        if p.mining is None:
+            return p.similarities
+        total = p.mining.sum(1, keepdim=True)
+        return (p.mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
+    return None
 
 
 def own_positive(

@@ -93,6 +93,7 @@ class _File:
             "MOVED": value.direction is not None,
             "QUICK": way == "tiled" and value.direction is None and not own_scores,
             "VALUED": value.is_loss and value.direction is None,
+            "CARRIED": value.reads_carried,
             "DRAWN": any(side.selection is not None for term in value.terms for side in term.sides),
         }
         self.known = facts | (_known(self.functions) if way == "dense" else {})

@@ -18,9 +18,9 @@ FUNCTIONS = Functions(())
 RECORDED: Any = ()
 SIMILARITY = "dot"
 DIRECTION: Any = None
-UNIT, MOVED, QUICK, VALUED, DRAWN = True, True, True, True, True
+UNIT, MOVED, QUICK, VALUED, CARRIED, DRAWN = True, True, True, True, True, True
 """Whether embeddings are normalised, the direction is another than the similarity's own, there is the tiled way, the
-loss has a value, and a selection may draw at random.
+loss has a value, formulas read what pairs carry, and a selection may draw at random.
 """
 
 STATED = ("FUNCTIONS", "RECORDED", "SIMILARITY", "DIRECTION", "scores_of")
@@ -113,10 +113,10 @@ def check() -> None:
         torch.manual_seed(0)
     s = scores_of(x, y).requires_grad_()
     (w,) = torch.autograd.grad(
-        Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids, checked_carried()), s
+        Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids, checked_carried() if CARRIED else None), s
     )
     assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {w} but expected {recorded}"
     x.requires_grad_()
-    made = torch.autograd.grad(2 * Exported()(x, y, ids, carried=checked_carried()), x)[0]
+    made = torch.autograd.grad(2 * Exported()(x, y, ids, carried=checked_carried() if CARRIED else None), x)[0]
     assert made.isfinite().all(), "got a gradient that is not finite"
     print("Exported: as it was written")

@@ -54,6 +54,7 @@ MININGS: dict[str, tuple[Aggregator | None, Aggregator]] = {
 }
 """What the aggregators of a loss are exchanged for: those of the positives, unless None, and of the negatives."""
 
+ROUGH_TIE = 0.03  # so far may a loss be by its rough fit that the fit then brings to nothing
 ROUGHLY, ROUGH_STEP = 120, 0.1  # so many points of the plane, and the last step, tell which losses come near
 FINEST = 1e-9  # the last step where weights jump
 TINY = 1e-8  # a hyperparameter below is said to be 0
@@ -253,7 +254,8 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     roles = (False, True) if measurement.is_reversed else (False,)
     tries = [Neighbour(loss, exchanged=exchanged) for exchanged in roles for loss in losses]
     roughly = sorted((plane.fitted(n, step, last=ROUGH_STEP, polished=False) for n in tries), key=_rank)
-    fitted = [n for n in roughly if not n.problem][: 2 * CLOSEST]
+    hopeful = [n for n in roughly if not n.problem]
+    fitted = [n for i, n in enumerate(hopeful) if i < 2 * CLOSEST or n.distance < ROUGH_TIE]
     close = sorted((plane.fitted(n, last=last) for n in fitted), key=_rank)
     close = [n for i, n in enumerate(close) if i < CLOSEST or n.distance < close[CLOSEST - 1].distance + TIE]
     exact = [batches.fitted(n) for n in close]
@@ -267,7 +269,8 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     others = [n for n in exact[len(close) :] if not (n.problem or n.degenerate or any(_tie(n, o) for o in known))]
     shown, of_proxies = [*known, *others], measurement.inputs is Inputs.PROXIES
     tied = [replace(n, ties=tuple(o.loss.name for o in shown if o is not n and _tie(n, o))) for n in shown]
-    return tuple(sorted(tied, key=lambda n: _rank(n, of_proxies)))
+    given = {loss.name: place for place, loss in enumerate(losses)}
+    return tuple(sorted(tied, key=lambda n: (*_rank(n, of_proxies), given.get(n.loss.name, len(given)))))
 
 
 def _rank(n: Neighbour, of_proxies: bool = False) -> tuple:

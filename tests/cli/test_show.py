@@ -114,7 +114,7 @@ def test_own_losses(own):
     ("arguments", "said"),
     [
         (["show", "circel"], "got 'circel' but expected one of circle, circular"),
-        (["show", "qqq"], "but expected one of apo_zero"),
+        (["show", "qqq"], "but expected one of apo_"),
         (["show"], "got neither a loss nor --formula but expected one of them"),
         (["show", "circle", "--formula", "s_n"], "got both"),
         (["show", "circle", "--set", "gama=3"], "got a value for 'gama' but expected one of gamma, m"),

@@ -72,8 +72,11 @@ def test_every_preset_trains_on_every_kind_of_images(name: str, shape: tuple[int
     [
         ({"objectiv": 1}, "experiment: got the key 'objectiv' but expected one of objective, data, model"),
         ({"training": {"epoch": 3}}, "training: got the key 'epoch' but expected one of epochs, "),
-        ({"training": {"epochs": 0}}, "training: epochs: got 0 but expected a whole number of at least 1"),
-        ({"training": {"epochs": "five"}}, "training: epochs: got 'five' but expected a whole number of at least 1"),
+        ({"training": {"epochs": 0}}, "training: epochs: got 0 but expected a whole number from 1 to 1,000,000"),
+        (
+            {"training": {"epochs": "five"}},
+            "training: epochs: got 'five' but expected a whole number from 1 to 1,000,000",
+        ),
         ({"training": {"epochs": 1.5}}, "training: epochs: got 1.5 but expected a whole number"),
         ({"training": {"epochs": True}}, "training: epochs: got True but expected a whole number"),
         ({"training": {"clip": float("inf")}}, "clip: got inf but expected a finite number of at least 0"),

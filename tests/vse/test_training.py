@@ -149,7 +149,7 @@ def test_a_run_that_is_done_is_left_as_it_is(trained_small, finished: Path, agai
 
 
 def test_another_experiment_or_other_data_do_not_go_on(trained_small, again: Path, data: RetrievalData) -> None:
-    with pytest.raises(RunError, match=r"the run of another experiment \(seed: 1, not 2\) but expected"):
+    with pytest.raises(RunError, match=r"the run of another experiment \(seed: 0, not 2\) but expected"):
         trained_small(again, "seed=2")
     features = data.train.images.batch(np.arange(60)).numpy()
     features[17, 3] += 1

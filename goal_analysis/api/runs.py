@@ -367,4 +367,5 @@ def _drawable(given: Any, keywords: Mapping[str, Any]) -> Decomposition | Weight
         given = compose(parts.triplet("constant"), given)
     if isinstance(given, Decomposition | WeightField) and not keywords:
         return given
-    return decompose(value_of(given.loss if isinstance(given, Decomposition) else given, **keywords))
+    of: Any = given.loss if isinstance(given, Decomposition) else given
+    return decompose(value_of(of, **keywords))

@@ -148,13 +148,6 @@ class Matches:
         self.check(scores, owner, objective.grouped is not None)
 
 
-def matches_of(
-    n: int, device: torch.device, image_ids: Tensor | None = None, text_ids: Tensor | None = None
-) -> Matches:
-    """Which pairs match: those of equal ids, or without ids the diagonal of n."""
-    return Matches.of_pairs(n, device) if image_ids is None else Matches.of_image_ids(image_ids, text_ids)
-
-
 def _check_ids(name: str, ids: Tensor) -> None:
     if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex():
         got = f"a tensor of {ids.dtype} of shape {tuple(ids.shape)}"

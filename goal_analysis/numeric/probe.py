@@ -17,7 +17,7 @@ from goal_analysis.files import write_whole
 from goal_analysis.numeric.caching import random_state
 from goal_analysis.numeric.compilation import Compiled, compiled
 from goal_analysis.numeric.engine.surrogate import uncompiled
-from goal_analysis.numeric.matches import Matches, matches_of
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
@@ -228,15 +228,18 @@ class GradientProbe:
         text_embeddings: Tensor,
         image_ids: Tensor | None = None,
         text_ids: Tensor | None = None,
+        carried: Tensor | None = None,
+        rank: Any = None,
     ) -> None:
-        """Look at a call of an objective that is followed."""
+        """Look at a call of an objective that is followed; of a batch that several ranks share, at all of it."""
         if self._number() % self._every == 0:
             sides = [side for term in objective.objective.terms for side in term.sides]
             generators = [getattr(side.selection, "generator", None) for side in sides]
             restore = random_state(*(g for g in generators if g is not None))
             with torch.no_grad(), torch.autocast(image_embeddings.device.type, enabled=False):
                 x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (image_embeddings, text_embeddings))
-                s, matches = pairwise(objective.similarity, x, y), matches_of(len(x), x.device, image_ids, text_ids)
+                s = pairwise(objective.similarity, x, y)
+                matches = objective.matches(x, image_ids, text_ids, carried)
                 w = objective.weight_matrix(s, matches)
             restore()
             self._recorder(self._number(), s, matches)(w)

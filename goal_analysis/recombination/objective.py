@@ -138,7 +138,7 @@ class GradientObjective(nn.Module):
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
-        return self._through_scores(x, y, self._matches(x, image_ids, text_ids, carried))
+        return self._through_scores(x, y, self.matches(x, image_ids, text_ids, carried))
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -186,7 +186,7 @@ class GradientObjective(nn.Module):
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        return loss(functions, s, *self._matches(x, image_ids, text_ids, carried).tables)
+        return loss(functions, s, *self.matches(x, image_ids, text_ids, carried).tables)
 
     @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -281,9 +281,10 @@ class GradientObjective(nn.Module):
         if self.refuse_nonfinite:
             check_finite(scores, scores.detach().sum(1), "scores")
 
-    def _matches(
+    def matches(
         self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None, carried: Tensor | None
     ) -> Matches:
+        """Which pairs of a batch match, by ``match``, and what they carry; the arguments are those of `forward`."""
         if image_ids is None:
             found = Matches.of_pairs(len(images), images.device)
         else:

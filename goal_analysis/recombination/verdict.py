@@ -405,10 +405,10 @@ def _symmetric(term: Term, field: WeightField) -> bool:
 
 def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
     """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
-    taken_apart, tried = decompose(objective), ""
+    tried = ""
     counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
     for positives, negatives, what in counts:
-        gradient = gradient_of_several(taken_apart, positives, negatives)
+        gradient = gradient_of_several(objective, positives, negatives)
         found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
         if found.witness:
             why = f"with {what} of an anchor {in_words(found)} is {found.witness}"

@@ -30,11 +30,13 @@ from goal_analysis.symbolic.language.primitives import (
     count_n,
     count_p,
     detach,
+    gap,
     maximum,
     s_n,
     s_p,
     step,
     total,
+    undetach,
     x_n,
     x_p,
     y_n,
@@ -172,6 +174,20 @@ class Term:
         return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet), total=of(self.total))
 
     @property
+    def surrogate(self) -> Term:
+        """A loss whose derivatives are the weights once `detach` is read as its argument: T·(x_n − x_p), of which T is
+        stopped, over what has the value of an inner function and the slope that is prescribed.
+        """
+
+        def straight_through(side: Side, s: sp.Symbol) -> Side:
+            if side.weight is None:
+                return side
+            return replace(side, inner=detach(side.inner) + (s - detach(s)) * detach(side.weight), weight=None)
+
+        outer = self.outer if self.triplet is None else detach(self.triplet) * gap
+        return self.with_sides(straight_through, outer=outer, triplet=None)
+
+    @property
     def effective_outer(self) -> sp.Expr:
         """Φ with the side that the term does not have at zero."""
         return self._without_missing(sp.S.Zero if self.outer is None else self.outer)
@@ -193,21 +209,17 @@ class Term:
         """Whether one triplet weight serves both sides: it is prescribed, or Φ is φ(A⁻ − A⁺)."""
         return self.outer is None or sp.expand(sp.diff(self.outer, x_p) + sp.diff(self.outer, x_n)) == 0
 
-    def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
-        """The term on an anchor with these similarities, as an expression of them."""
-        return sp.Add(*(weight * value for weight, value in self.values(positives, negatives)))
-
     def values(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> list[tuple[sp.Expr, sp.Expr]]:
         """Every value of Φ on an anchor with these similarities, with its factor, or what is made of their sum."""
         found = [
             (weight, self.effective_outer.subs(xs, simultaneous=True))
-            for weight, xs in self._aggregate(positives, negatives)
+            for weight, xs in self.gathered(positives, negatives)
         ]
         if self.total is None:
             return found
         return [(sp.S.One, self.total.subs(total, sp.Add(*(weight * value for weight, value in found))))]
 
-    def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
+    def gathered(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
         """Everything that Φ is applied to, with the factor that it is summed with."""
         pools = {Pool.ALL: (*positives, *negatives), Pool.POSITIVES: positives}
         counts = {count_p: sp.Integer(len(positives)), count_n: sp.Integer(len(negatives))}
@@ -477,6 +489,17 @@ class Objective(Displayed):
     def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
         """The loss of one anchor with these positives and negatives, by default of one triplet."""
         return _sum(self.terms, tuple(positives), tuple(negatives), self.reduction)
+
+    def weights(
+        self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)
+    ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by default of one triplet; what is
+        prescribed stands for the derivative whose place it takes.
+        """
+        surrogates = tuple(term.surrogate for term in self.terms)
+        value = _sum(surrogates, tuple(positives), tuple(negatives), self.reduction)
+        of_p, of_n = ([undetach(sp.diff(value, s)) for s in side] for side in (positives, negatives))
+        return tuple(sp.Mul(-1, weight) for weight in of_p), tuple(of_n)
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""

@@ -104,7 +104,7 @@ def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
     s = scores(loss.similarity, RANDOM_PAIRS.rows[:1], RANDOM_PAIRS.columns[:5])
     positives = torch.tensor([[True, False, True, False, False]])
     found = weights_of_scores(one, s, Matches(positives, ~positives))
-    of_positives, of_negatives = decompose(one).weights(POSITIVES, NEGATIVES)
+    of_positives, of_negatives = one.weights(POSITIVES, NEGATIVES)
     at = (*s[positives], *s[~positives])
     every, values = (*POSITIVES, *NEGATIVES), tuple(loss.values().items())
     expected = torch.empty_like(s)

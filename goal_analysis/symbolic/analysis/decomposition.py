@@ -5,9 +5,6 @@ alone, exist if and only if w⁺/w⁻ is a function of s_p times one of s_n. The
 a convention fixes: every positive factor of P⁺ that does not depend on s_p moves into T (of P⁻ on s_n, where P⁺ is
 zero), and P⁺ is positive in the middle of the range. So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its
 size relative to P⁺.
-
-On a whole batch, the chain rule over the declared pieces gives every weight as outer derivative × mining weight ×
-inner derivative.
 """
 
 from __future__ import annotations
@@ -21,10 +18,9 @@ from typing import Any
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach, x_n, x_p
-from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
@@ -43,17 +39,6 @@ TOLERANCE = 1e-6  # the largest relative difference between them there
 DIGITS = 60  # with which a difference in floats is checked
 
 
-@dataclass(frozen=True)
-class TermParts:
-    """One term's −∂Φ/∂x_p and ∂Φ/∂x_n (φ′ twice, of the gap alone), k′(s_p) and h′(s_n)."""
-
-    term: Term
-    outer_positive: sp.Expr
-    outer_negative: sp.Expr
-    inner_positive: sp.Expr
-    inner_negative: sp.Expr
-
-
 @dataclass(frozen=True, repr=False)
 class Decomposition(Displayed):
     """A loss with its derived weights.
@@ -61,13 +46,11 @@ class Decomposition(Displayed):
     Args:
         loss: the loss.
         field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
-        parts: the derivatives of the pieces, term by term.
         contradiction: what T·P would imply and where it fails, where one was found.
     """
 
     loss: Objective
     field: WeightField
-    parts: tuple[TermParts, ...]
     contradiction: Contradiction | None
 
     @property
@@ -87,29 +70,6 @@ class Decomposition(Displayed):
             f"{self.contradiction}, which T·P makes 0"
         )
 
-    def weights(
-        self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
-    ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on the derived
-        pieces.
-        """
-        return anchor_weights(self.loss, positives, negatives)
-
-
-def anchor_weights(
-    loss: Objective, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
-) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-    """`Decomposition.weights` of a loss that is not decomposed: nothing is simplified or separated."""
-    if loss.is_loss and not loss.plain:
-        value = loss.expression(positives, negatives)
-        found = {s: undetach(sp.diff(value, s)) for s in (*positives, *negatives)}
-        return tuple(sp.Mul(-1, found[s]) for s in positives), tuple(found[s] for s in negatives)
-    total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
-    for parts in map(_parts, loss.terms):
-        for s, share in _term_gradient(parts, positives, negatives):
-            total[s] = sp.Add(total[s], share)
-    return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
-
 
 def decompose(loss: Objective) -> Decomposition:
     """Derive the weights of any objective.
@@ -127,66 +87,44 @@ def decompose(loss: Objective) -> Decomposition:
 
 @lru_cache(maxsize=1024)
 def _decomposed(loss: Objective) -> Decomposition:
-    if not loss.is_loss:
-        return _prescribed(loss)
-    on_triplet = loss.expression().replace(logsumexp, _pairwise)
-    derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
-    positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
+    if loss.is_loss:
+        on_triplet = loss.expression().replace(logsumexp, _pairwise)
+        positive, negative = undetach(-sp.diff(on_triplet, s_p)), undetach(sp.diff(on_triplet, s_n))
+    else:
+        (positive,), (negative,) = loss.weights()
     field = WeightField(
         name=loss.name,
         positive=positive,
         negative=negative,
         hyperparameters=loss.hyperparameters,
+        relative=loss.relative,
         similarity=loss.similarity,
     )
-    if not _agree(derivatives, (positive, negative), field):
-        positive, negative = map(undetach, derivatives)
-        field = replace(field, positive=positive, negative=negative)
-    factors, contradiction = separate(positive, negative, _own_ranges(field))
-    if factors is not None:
+    if not loss.is_loss and (own := _own_factors(loss)) is not None:
+        return Decomposition(loss, replace(field, factors=own), None)
+    derivatives = positive, negative
+    if loss.is_loss:
+        positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
+        if _agree(derivatives, (positive, negative), field):
+            field = replace(field, positive=positive, negative=negative)
+    # Every hyperparameter has its own value: there a witness has to hold.
+    ranges = field.ranges | {symbol: (value, value) for symbol, value in field.values().items()}
+    factors, contradiction = separate(field.positive, field.negative, ranges)
+    if loss.is_loss and factors is not None:
         products = factors.triplet * factors.positive, factors.triplet * factors.negative
         factors = factors if _agree(derivatives, products, field) else None
-    return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
+    return Decomposition(loss, replace(field, factors=factors), contradiction)
 
 
-def _own_ranges(field: WeightField) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
-    """The ranges of the similarities, with every hyperparameter at its own value: there a witness has to hold."""
-    return field.ranges | {symbol: (value, value) for symbol, value in field.values().items()}
-
-
-def _prescribed(objective: Objective) -> Decomposition:
-    """The weights where some factors are prescribed: what one term says itself, or the sum."""
-    parts = tuple(map(_parts, objective.terms))
-    field = WeightField(
-        name=objective.name,
-        positive=sp.S.Zero,
-        negative=sp.S.Zero,
-        hyperparameters=objective.hyperparameters,
-        relative=objective.relative,
-        similarity=objective.similarity,
-    )
-    bare = Decomposition(objective, field, parts, None)
-    (positive,), (negative,) = bare.weights((s_p,), (s_n,))
-    only = parts[0]
-    if len(parts) == 1 and objective.plain and only.outer_positive == only.outer_negative:
-        factors = _own_factors(only)
-        return replace(bare, field=replace(field, positive=positive, negative=negative, factors=factors))
-    factors, contradiction = separate(positive, negative, _own_ranges(field))
-    field = replace(field, positive=positive, negative=negative, factors=factors)
-    return replace(bare, field=field, contradiction=contradiction)
-
-
-def _own_factors(parts: TermParts) -> Factors:
-    """What a term prescribes, times the mining weights of a single pair."""
-    at, shares = {}, []
-    for x, side, s, slope in (
-        (x_p, parts.term.positives, s_p, parts.inner_positive),
-        (x_n, parts.term.negatives, s_n, parts.inner_negative),
-    ):
-        ((_, value, members),) = _gathered(side, s, slope, (s,), (s_p,) if s is s_n else (s,))
-        at[x] = value
-        shares.append(sp.Add(*(share for _, share in members)))
-    return Factors(undetach(parts.outer_positive.subs(at, simultaneous=True)), *shares)
+def _own_factors(objective: Objective) -> Factors | None:
+    """What the only term prescribes, with the mining weights of a single pair, where one T serves both sides."""
+    term = objective.terms[0]
+    t, of_n = map(undetach, term.triplet_weights)
+    if len(objective.terms) > 1 or not objective.plain or t != of_n:
+        return None
+    ((_, at),) = term.gathered((s_p,), (s_n,))
+    (positive,), (negative,) = objective.of_terms((replace(term, outer=None, triplet=sp.S.One),)).weights()
+    return Factors(undetach(t.subs(at, simultaneous=True)), positive, negative)
 
 
 def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
@@ -194,7 +132,7 @@ def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: We
     known = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
     carried = set().union(*(d.free_symbols for d in derivatives)) - set(known)
     symbols = (*known, *sorted(carried, key=str))
-    computed = program([*map(undetach, derivatives), *written], symbols)
+    computed = program([*derivatives, *written], symbols)
     for point in random_points(symbols, field.ranges, CHECKED):
         if _differ(computed.run(FLOAT, *map(float, point.values()))):
             with mpmath.workdps(DIGITS):  # floats lose digits where large exponentials cancel
@@ -214,41 +152,6 @@ def _pairwise(*xs: sp.Expr) -> sp.Expr:
         return logsumexp(*xs)
     first, second = sorted(xs, key=lambda x: not x.has(s_p))
     return first + softplus(second - first)
-
-
-@lru_cache(maxsize=1024)
-def _parts(term: Term) -> TermParts:
-    inner = (side.slope(s) if side else sp.S.Zero for side, s in ((term.positives, s_p), (term.negatives, s_n)))
-    return TermParts(term, *map(undetach, (*term.triplet_weights, *inner)))
-
-
-def _term_gradient(parts: TermParts, positives, negatives):
-    term = parts.term
-    sides_p = _gathered(term.positives, s_p, parts.inner_positive, positives, positives)
-    sides_n = _gathered(term.negatives, s_n, parts.inner_negative, negatives, positives)
-    for factor_p, value_p, members_p in sides_p:
-        for factor_n, value_n, members_n in sides_n:
-            at = {x_p: value_p, x_n: value_n}
-            for outer, members in ((-parts.outer_positive, members_p), (parts.outer_negative, members_n)):
-                triplet_weight = factor_p * factor_n * undetach(outer.xreplace(at))
-                for s, share in members:
-                    yield s, triplet_weight * share
-
-
-def _gathered(side: Side | None, variable, inner_derivative, own, positives):
-    """For every value that the side hands to Φ: its factor, the value, and (s, mining weight × h′(s)) of its pairs."""
-    if side is None:
-        return [(sp.S.One, sp.S.Zero, [])]
-    pool = (*positives, *own) if side.pool is Pool.ALL else own
-    values = [side.inner.xreplace({variable: s}) for s in pool]
-    slopes = [inner_derivative.xreplace({variable: s}) for s in pool]
-    places = [sp.Dummy(real=True) for _ in pool]
-    at = dict(zip(places, values, strict=True))
-    mining = [undetach(weight.xreplace(at)) for weight in side.aggregator.weights(places)]
-    if side.aggregator.enumerates:
-        return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
-    aggregate = undetach(side.aggregator.combine(values))
-    return [(sp.S.One, aggregate, [(s, m * d) for s, m, d in zip(pool, mining, slopes, strict=True)])]
 
 
 BASES = 4  # points through which factors are read off the weights where the algebra shows none

@@ -254,7 +254,7 @@ def _witnessed(
                 weights = {x: sp.diff(value, x) for x in region}
                 yield "with several pairs, ", weights, {**tried_ranges(field), **ranges}, ranges
     for counts in ((2, 2), *(((1, MANY), (MANY, 1)) if grows(loss) and loss.detaches else ())):
-        several = gradient_of_several(objective, *counts)
+        several = gradient_of_several(loss, *counts)
         ends = dict.fromkeys(several, field.region[s_n])
         yield "with several pairs, ", several, tried_ranges(field, tuple(several)), ends
 
@@ -272,10 +272,10 @@ def _several_pairs(positives: int, negatives: int, anchor: str = "") -> list[tup
     ]
 
 
-def gradient_of_several(decomposition: Decomposition, positives: int, negatives: int) -> dict[sp.Symbol, sp.Expr]:
+def gradient_of_several(objective: Objective, positives: int, negatives: int) -> dict[sp.Symbol, sp.Expr]:
     """∂L/∂s of so many positives and negatives of one anchor."""
     of_p, of_n = _several_pairs(positives, negatives)
-    weights_p, weights_n = decomposition.weights(of_p, of_n)
+    weights_p, weights_n = objective.weights(of_p, of_n)
     return dict(zip((*of_p, *of_n), (*(-w for w in weights_p), *weights_n), strict=True))
 
 
@@ -524,7 +524,7 @@ def _unproved(
     if grows(objective.loss):
         yield "the asymmetry of ever more pairs"
         return
-    several = gradient_of_several(objective, 2, 2)
+    several = gradient_of_several(objective.loss, 2, 2)
     if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
         yield "the asymmetry of several pairs, whose formula is too long,"
         return

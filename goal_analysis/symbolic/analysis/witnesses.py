@@ -19,7 +19,7 @@ import mpmath
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.kinks import kinks_of, step_of_factors
-from goal_analysis.symbolic.language.primitives import hinge, step
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import Ranges, Witness, random_points
@@ -59,9 +59,22 @@ class Search:
     reached: int = 0
 
     @property
+    def what(self) -> str:
+        """What a witness is against."""
+        if self.kink is not None:
+            return f"the weights jump across {self.kink} = 0, and the curl there"
+        return curl_in_words(self.pair)
+
+    @property
     def tried(self) -> str:
         """What was tried, in words."""
         return f"the largest asymmetry at {POINTS} points and {self.reached} points of kinks is {self.largest:.2g}"
+
+
+def curl_in_words(pair: tuple[sp.Symbol, ...]) -> str:
+    """What is zero between the kinks where two weights are of one gradient."""
+    a, b = pair
+    return "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p" if pair == (s_p, s_n) else f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
 
 
 def search(

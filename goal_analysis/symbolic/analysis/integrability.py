@@ -6,7 +6,7 @@ along the normal of a kink where they jump. Yes has a proof, no has a witness, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -106,7 +106,7 @@ def _decided(field: WeightField, loss: Objective | None) -> Integrability:
         return replace(found, reason=_OF_POTENTIAL, loss=recover_loss(field, found.potential))
     fields, tried = list(_fields(field, loss)), ""
     for what, gradient, ends in fields:
-        ranges = {**tried_ranges(field, tuple(gradient)), **ends}
+        ranges = {**tried_ranges(field, {*gradient}.union(*(w.free_symbols for w in gradient.values()))), **ends}
         more_kinks = [e for weight in gradient.values() for e in poles(weight, field.region)]
         result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]), more_kinks)
         if result.witness:
@@ -149,7 +149,7 @@ _OF_POTENTIAL = "T is a function of a continuous potential of P⁺ and P⁻"
 _CONSTANT_JUMPS = "the loss stops no gradient and jumps by constants alone, so that the weights are its gradient"
 
 
-def tried_ranges(field: WeightField, symbols: tuple[sp.Symbol, ...] = ()) -> Ranges:
+def tried_ranges(field: WeightField, symbols: Collection[sp.Symbol] = ()) -> Ranges:
     """Where witnesses are sought: similarities over their range, hyperparameters at their values."""
     at_defaults = {symbol: (value, value) for symbol, value in field.values().items()}
     carried = dict.fromkeys(map(carried_by, symbols), field.ranges[y_n])

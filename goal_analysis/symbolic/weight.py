@@ -101,6 +101,13 @@ class WeightField(Displayed):
     relative: tuple[RelativeSimilarity, ...] = ()
     similarity: Similarity = COSINE
 
+    @property
+    def formulas(self) -> dict[str, sp.Expr]:
+        """T, P⁺ and P⁻ where they exist, else w⁺ and w⁻, by these names."""
+        if self.factors is None:
+            return {"w⁺": self.positive, "w⁻": self.negative}
+        return {"T": self.factors.triplet, "P⁺": self.factors.positive, "P⁻": self.factors.negative}
+
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol, its default or what ``settings`` says; of what pairs carry, 1 for
         a positive and 0 for a negative.

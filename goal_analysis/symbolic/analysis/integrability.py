@@ -104,22 +104,23 @@ def _decided(field: WeightField, loss: Objective | None) -> Integrability:
         return replace(found, reason=summed[0], loss=summed[1])
     if loss is None and not field.relative and is_function_of_potential(field):
         return replace(found, reason=_OF_POTENTIAL, loss=recover_loss(field, found.potential))
-    fields, tried = list(_fields(field, loss)), ""
-    for what, gradient, ends in fields:
+    fields, tried = [], ""
+    for what, gradient, ends in _fields(field, loss):
         ranges = {**tried_ranges(field, {*gradient}.union(*(w.free_symbols for w in gradient.values()))), **ends}
         more_kinks = [e for weight in gradient.values() for e in poles(weight, field.region)]
         result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]), more_kinks)
         if result.witness:
             reason = f"{what}{result.what} is {result.witness}"
             return replace(found, integrable=False, reason=reason, witness=result.witness)
+        fields.append(gradient)
         tried = result.tried
     if loss is not None and not loss.detaches and all(_jumps_by_constants(term, loss) for term in loss.terms):
         return replace(found, reason=_CONSTANT_JUMPS, loss=recover_loss(field, found.potential))
-    of_triplet = fields[0][1]
+    of_triplet, *others = fields
     has_poles = any(poles(weight, field.region) for weight in of_triplet.values())
     explicit = recover_loss(field, found.potential) if has_poles else None
     unproved = next(_unproved(of_triplet, field.region, with_poles=explicit is None), None)
-    unproved = unproved or next(_unproved_of_several(field, loss, fields), None)
+    unproved = unproved or next(_unproved_of_several(field, loss, others), None)
     if unproved is None:
         return replace(found, loss=explicit if has_poles else recover_loss(field, found.potential))
     return replace(found, integrable=None, reason=f"open: {unproved} was not proved to vanish; {tried}")
@@ -165,7 +166,8 @@ def smooth_curl(field: WeightField, loss: Objective | None = None) -> sp.Expr:
 
 # --- where a witness may be ----------------------------------------------------------------------
 
-_Field = tuple[str, dict[sp.Symbol, sp.Expr], Region]  # in words, the weights, and where they lie if not everywhere
+_Gradient = Mapping[sp.Symbol, sp.Expr]
+_Field = tuple[str, _Gradient, Region]  # in words, the weights, and where they lie if not everywhere
 
 
 def _fields(field: WeightField, loss: Objective | None) -> Iterator[_Field]:
@@ -310,7 +312,7 @@ def _jumps_by_constants(term: Term, loss: Objective) -> bool:
     return all(vanishes_on_kink(curl.kink, curl.coefficient, region) for curl in curls)
 
 
-def _unproved(gradient: Mapping[sp.Symbol, sp.Expr], region: Region, with_poles: bool = True) -> Iterator[str]:
+def _unproved(gradient: _Gradient, region: Region, with_poles: bool = True) -> Iterator[str]:
     """What would have to vanish and was not proved to."""
     for weight in gradient.values() if with_poles else ():
         for pole in poles(weight, region):
@@ -323,16 +325,16 @@ def _unproved(gradient: Mapping[sp.Symbol, sp.Expr], region: Region, with_poles:
             yield f"the curl across {jump.kink} = 0"
 
 
-def _unproved_of_several(field: WeightField, loss: Objective | None, fields: list[_Field]) -> Iterator[str]:
+def _unproved_of_several(field: WeightField, loss: Objective | None, others: list[_Gradient]) -> Iterator[str]:
     if loss is None:
-        for _, gradient, _ in fields[1:]:
+        for gradient in others:
             yield from _unproved(gradient, dict.fromkeys(gradient, field.region[s_n]), with_poles=False)
         return
     if not loss.detaches:
         yield "the jump of the loss with several pairs along a kink"
     if grows(loss):
         yield "the asymmetry of ever more pairs"
-    several = fields[-1][1]
+    several = others[-1]
     if sum(map(sp.count_ops, several.values())) > MOST_OPERATIONS:
         yield "the asymmetry of several pairs, whose formula is too long,"
     yield from _unproved(several, dict.fromkeys(several, field.region[s_n]), with_poles=False)

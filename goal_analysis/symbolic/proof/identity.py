@@ -149,8 +149,25 @@ def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
     if expression == 0:
         return True
-    above = sp.numer(sp.together(_in_exponentials(expression, sp.sin, sp.cos)))
-    return terms_multiplied_out(above) <= MOST_TERMS and sp.expand(sp.expand(above)) == 0
+    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression, sp.sin, sp.cos))))
+    if terms_multiplied_out(above) > MOST_TERMS:
+        return False
+    numerator = sp.expand(above)
+    roots = any(power.exp.is_Rational and not power.exp.is_Integer for power in numerator.atoms(sp.Pow))
+    return numerator == 0 or (roots and sp.expand(numerator) == 0)
+
+
+def _with_letters(expression: sp.Expr) -> sp.Expr:
+    """Every exponential as a power of a letter, which SymPy multiplies out quicker."""
+    of_one: dict[sp.Expr, list[tuple[sp.Expr, sp.Rational]]] = {}
+    for e in expression.atoms(sp.exp, type(sp.E)):
+        number, rest = e.as_base_exp()[1].as_coeff_Mul(rational=True)
+        of_one.setdefault(rest, []).append((e, number))
+    at = {}
+    for multiples in of_one.values():
+        letter, unit = sp.Dummy(), sp.ilcm(1, *(number.q for _, number in multiples))
+        at |= {e: letter ** (number * unit) for e, number in multiples}
+    return expression.xreplace(at)
 
 
 def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:

@@ -9,19 +9,16 @@ size relative to P⁺.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
-import mpmath
 import sympy as sp
 
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
     Undecided,
@@ -35,8 +32,7 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHECKED = 24  # points at which simplified weights are compared with the bare derivatives
-TOLERANCE = 1e-6  # the largest relative difference between them there
-DIGITS = 60  # with which a difference in floats is checked
+BASES = 4  # points through which factors are read off the weights where the algebra shows none
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +72,7 @@ def decompose(loss: Objective) -> Decomposition:
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.primitives import gap
+    >>> from goal_analysis.symbolic.objective import Term
     >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
     >>> decompose(loss).field.factors
@@ -124,26 +121,15 @@ def _own_factors(objective: Objective) -> Factors | None:
         return None
     ((_, at),) = term.gathered((s_p,), (s_n,))
     (positive,), (negative,) = objective.of_terms((replace(term, outer=None, triplet=sp.S.One),)).weights()
+    if positive.has(s_n) or negative.has(s_p):  # a side gathers both kinds of pairs
+        return None
     return Factors(undetach(t.subs(at, simultaneous=True)), positive, negative)
 
 
-def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
-    """Whether the weights as they are written equal the bare derivatives at points where both are defined."""
-    known = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
-    carried = set().union(*(d.free_symbols for d in derivatives)) - set(known)
-    symbols = (*known, *sorted(carried, key=str))
-    computed = program([*derivatives, *written], symbols)
-    for point in random_points(symbols, field.ranges, CHECKED):
-        if _differ(computed.run(FLOAT, *map(float, point.values()))):
-            with mpmath.workdps(DIGITS):  # floats lose digits where large exponentials cancel
-                if _differ(computed.run(MULTIPRECISION, *(mpmath.mpf(x.p) / x.q for x in point.values()))):
-                    return False
-    return True
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    pairs = zip(values[:2], values[2:], strict=True)
-    return any(mpmath.isfinite(a) and not abs(b - a) <= TOLERANCE * (1 + abs(a)) for a, b in pairs)
+def _agree(derivatives: tuple[sp.Expr, ...], written: tuple[sp.Expr, ...], field: WeightField) -> bool:
+    """Whether nothing shows that the weights as they are written differ from the bare derivatives."""
+    pairs = zip(derivatives, written, strict=True)
+    return not any(find_witness(derivative - weight, field.ranges, CHECKED) for derivative, weight in pairs)
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:
@@ -152,9 +138,6 @@ def _pairwise(*xs: sp.Expr) -> sp.Expr:
         return logsumexp(*xs)
     first, second = sorted(xs, key=lambda x: not x.has(s_p))
     return first + softplus(second - first)
-
-
-BASES = 4  # points through which factors are read off the weights where the algebra shows none
 
 
 @dataclass(frozen=True)
@@ -192,8 +175,8 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
         forms = (*forms, factored_in_exponentials)
     for form in forms:
         written_p, written_n = form(positive), form(negative)
-        of_p, of_n = _univariate(form(written_p / written_n))
-        if of_p is not None:
+        of_p, of_n = form(written_p / written_n).as_independent(s_n, as_Add=False)
+        if not of_n.has(s_p):
             factors = _normalised(written_p / of_p, of_p, 1 / of_n, ranges)
             if not _divides_by_a_step(factors):
                 return factors, None
@@ -201,19 +184,6 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     if contradiction is None:
         return _separate_from_a_base_point(positive, negative, ranges), None
     return None, contradiction
-
-
-def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
-    """The factors of ``ratio`` with s_p and those with s_n, if none has both."""
-    of_p, of_n = sp.S.One, sp.S.One
-    for factor in sp.Mul.make_args(ratio):
-        if factor.has(s_p) and factor.has(s_n):
-            return None, of_n
-        if factor.has(s_n):
-            of_n *= factor
-        else:
-            of_p *= factor
-    return of_p, of_n
 
 
 def _divides_by_a_step(factors: Factors) -> bool:
@@ -233,10 +203,9 @@ def _sign_in_the_middle(pair_weight: sp.Expr, ranges: Ranges) -> int:
     symbols = tuple(sorted(pair_weight.free_symbols, key=str))
     compiled = program([pair_weight], symbols)
     for share in (0.5, 0.5625, 0.75, 0.9375):
-        (value,) = compiled.run(
-            FLOAT, *(float(low + (high - low) * share) for low, high in (ranges[s] for s in symbols))
-        )
-        if value == value and value != 0:
+        at = (low + (high - low) * share for low, high in (ranges[s] for s in symbols))
+        (value,) = compiled.run(FLOAT, *map(float, at))
+        if value < 0 or value > 0:
             return 1 if value > 0 else -1
     return 1
 
@@ -249,25 +218,20 @@ def _positive_content(weight: sp.Expr) -> sp.Expr:
 
 def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
     """An identity that T·P implies at two values of each similarity, with a point at which it fails."""
-    p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
-    n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
+    p, n = ([sp.Symbol(f"{s}{i}", real=True) for i in (1, 2)] for s in (s_p, s_n))
     wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
-
-    def plus(i: int, j: int) -> sp.Expr:
-        return positive.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
-
-    def minus(i: int, j: int) -> sp.Expr:
-        return negative.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+    (p11, p12, p21, p22), (n11, n12, n21, n22) = (
+        [weight.xreplace({s_p: at_p, s_n: at_n}) for at_p in p for at_n in n] for weight in (positive, negative)
+    )
 
     def vanishes(weight: sp.Expr) -> sp.Expr:
         """1 where a weight is exactly zero. Beyond a kink it can be zero on a whole region."""
         return 4 * (1 - step(weight)) * (1 - step(-weight))
 
     implied = {
-        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": plus(1, 1) * plus(2, 2) * minus(1, 2) * minus(2, 1)
-        - plus(1, 2) * plus(2, 1) * minus(1, 1) * minus(2, 2),
-        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(minus(1, 1)) * plus(1, 1) * minus(2, 1),
-        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(plus(1, 1)) * minus(1, 1) * plus(1, 2),
+        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": p11 * p22 * n12 * n21 - p12 * p21 * n11 * n22,
+        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(n11) * p11 * n21,
+        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(p11) * n11 * p12,
     }
     for what, expression in implied.items():
         witness = find_witness(expression, wider)

@@ -210,8 +210,9 @@ def _of_aggregates(term: Term, field: WeightField) -> Iterator[_Field]:
         return
     value, region = found
     sides = {x: side for x, _, side in term.aggregates}
-    ends = {x: attained(sides[x], field) if x in sides else field.similarity.window for x in region}
-    if all(span is not None and span[0] < span[1] for span in ends.values()):
+    tried = {x: attained(sides[x], field) if x in sides else field.similarity.window for x in region}
+    ends = {x: span for x, span in tried.items() if span is not None and span[0] < span[1]}
+    if len(ends) == len(tried):
         yield "with several pairs, ", {x: sp.diff(value, x) for x in region}, ends
 
 

@@ -1,10 +1,7 @@
 """A loss taken apart at the gradient: triplet weight, pair weights and mining weights, all derived.
 
-On one triplet w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n. Factors T·P⁺ = w⁺ and T·P⁻ = w⁻, with P⁺ of s_p alone and P⁻ of s_n
-alone, exist if and only if w⁺/w⁻ is a function of s_p times one of s_n. They are then unique up to one constant, which
-a convention fixes: every positive factor of P⁺ that does not depend on s_p moves into T (of P⁻ on s_n, where P⁺ is
-zero), and P⁺ is positive in the middle of the range. So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its
-size relative to P⁺.
+w⁺ = −∂L/∂s_p is T·P⁺(s_p) and w⁻ = ∂L/∂s_n is T·P⁻(s_n) if and only if w⁺/w⁻ is a function of s_p times one of s_n.
+T takes every positive constant of P⁺ (of P⁻ where P⁺ is zero), and P⁺ is positive in the middle of the range.
 """
 
 from __future__ import annotations

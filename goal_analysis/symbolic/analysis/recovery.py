@@ -13,7 +13,7 @@ from functools import lru_cache
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.kinks import is_continuous, poles
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.language.primitives import opened, s_n, s_p, step
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
 from goal_analysis.symbolic.proof.identity import Undecided, proves_zero, random_points, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
@@ -67,7 +67,7 @@ def multiple(
     known = next((s for s, other in others.items() if other != 0), None)
     if known is None:
         return None
-    c = bounded_factor((weights[known] / others[known]).replace(hinge, lambda x: x * step(x)))
+    c = bounded_factor(opened(weights[known] / others[known]))
     if c.has(s_p, s_n):  # what it is at some point, then
         points = random_points((s_p, s_n), field.ranges, CENTRES)
         at = next((point for point in points if others[known].subs(point) != 0), None)

@@ -230,7 +230,7 @@ Table = Mapping[str, Callable[..., Any]]
 
 def _table(functions: Any, guarded: Callable[[Callable], Callable], **own: Callable[..., Any]) -> Table:
     """The functions of a module, or of a context of mpmath, and ``own`` ones; those that may fail are guarded."""
-    partial = {"div": operator.truediv, "pow": operator.pow} | {
+    partial: dict[str, Any] = {"div": operator.truediv, "pow": operator.pow} | {
         name: getattr(functions, name, None) for name in ("sqrt", "exp", "log", "sin", "cos", "acos", "atan", "erf")
     }
     whole = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}

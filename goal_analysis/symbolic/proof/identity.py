@@ -1,8 +1,7 @@
 """Is an expression zero? A proof or a witness says so; nothing is guessed.
 
-A proof is algebra. The cases of every `step` and `hinge` are distinguished; what is left is written as a rational
-function of independent kernels (exponentials, logarithms, roots, sines), and its numerator is expanded. A witness is a
-point at which the value differs from zero, the same in 50 digits and in 100, so that no rounding explains it.
+A proof is algebra: in every case of a `step` or `hinge` the numerator of a rational function of exponentials,
+logarithms and roots is expanded. A witness is a point at which the value is not zero, in 50 digits as in 100.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from types import MappingProxyType
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import hinge, logsumexp, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, opened, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
@@ -118,8 +117,7 @@ def cases(
     """``expression`` without kinks, once for every combination of signs at its steps that the region allows and that
     are not ``settled``.
     """
-    expression = expression.replace(hinge, lambda x: x * step(x))
-    expression = expression.replace(step, lambda x: step(sp.expand(x).primitive()[1]))
+    expression = opened(expression).replace(step, lambda x: step(sp.expand(x).primitive()[1]))
     while not settled.keys().isdisjoint(expression.atoms(step)):
         expression = expression.xreplace(settled)
     steps = sorted(expression.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))

@@ -107,8 +107,7 @@ def _decided(field: WeightField, loss: Objective | None) -> Integrability:
     fields, tried = [], ""
     for what, gradient, ends in _fields(field, loss):
         ranges = {**tried_ranges(field, {*gradient}.union(*(w.free_symbols for w in gradient.values()))), **ends}
-        more_kinks = [e for weight in gradient.values() for e in poles(weight, field.region)]
-        result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]), more_kinks)
+        result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]))
         if result.witness:
             reason = f"{what}{result.what} is {result.witness}"
             return replace(found, integrable=False, reason=reason, witness=result.witness)
@@ -135,7 +134,7 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
         region: where the verdict is to hold.
     """
     gradient = {x: settled(weight, region) for x, weight in gradient.items()}
-    result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, region)])
+    result = search(gradient, ranges, region)
     if result.witness:
         return Integrability(False, f"{result.what} is {result.witness}", witness=result.witness)
     unproved = next(_unproved(gradient, region), None)

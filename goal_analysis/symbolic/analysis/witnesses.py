@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, pairwise
-from types import MappingProxyType
 from typing import Any
 
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.kinks import kinks_of, step_of_factors
+from goal_analysis.symbolic.analysis.kinks import kinks_of, poles, step_of_factors
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
@@ -74,21 +73,15 @@ def curl_in_words(pair: tuple[sp.Symbol, ...]) -> str:
     return "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p" if pair == (s_p, s_n) else f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
 
 
-def search(
-    gradient: Mapping[sp.Symbol, sp.Expr],
-    ranges: Ranges,
-    region: Region = MappingProxyType({}),
-    more_kinks: Sequence[sp.Expr] = (),
-) -> Search:
+def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region) -> Search:
     """Look for a point at which the weights {s: ∂L/∂s} are not the gradient of any L.
 
     Args:
         gradient: what is to be a gradient, by its variables.
         ranges: where every symbol is tried; a symbol with equal ends keeps that value.
-        region: which variables have no end; kinks of theirs are sought far out too.
-        more_kinks: expressions at whose zeros the weights may jump, besides those of their steps.
+        region: between which numbers its variables lie; where they have no end, kinks are sought far out too.
     """
-    field, largest = _Field(gradient, ranges, region, more_kinks), 0.0
+    field, largest = _Field(gradient, ranges, region), 0.0
     with mpmath.workdps(DIGITS):
         for point, pair, kink, asymmetry, share in chain(field.between_kinks(), field.across_kinks()):
             largest = max(largest, share)
@@ -102,20 +95,14 @@ _Found = tuple[list[Any], tuple[sp.Symbol, sp.Symbol], sp.Expr | None, Any, floa
 
 
 class _Field:
-    def __init__(
-        self,
-        gradient: Mapping[sp.Symbol, sp.Expr],
-        ranges: Ranges,
-        region: Region,
-        more_kinks: Sequence[sp.Expr],
-    ) -> None:
+    def __init__(self, gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region) -> None:
         weights = tuple(weight.replace(step, _plain_step) for weight in gradient.values())
         self.variables = tuple(gradient)
-        free = set(gradient).union(*(w.free_symbols for w in weights), *(k.free_symbols for k in more_kinks))
-        self.symbols = tuple(sorted(free, key=str))
+        self.symbols = tuple(sorted(set(gradient).union(*(w.free_symbols for w in gradient.values())), key=str))
         self.ranges, self.region = {s: ranges[s] for s in self.symbols}, region
         self.places = [self.symbols.index(s) for s in self.variables]
-        self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *more_kinks)))
+        at_poles = (e for weight in gradient.values() for e in poles(weight, region))
+        self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *at_poles)))
         self.weights = program(weights, self.symbols)
         self.arguments = program(self.kinks, self.symbols)
         self.each_kink = [program([kink], self.symbols) for kink in self.kinks]

@@ -44,15 +44,13 @@ class Search:
         witness: the point and the asymmetry there, or None.
         pair: the two similarities whose weights are not symmetric.
         kink: the kink across which they jump; None for an asymmetry between the kinks.
-        largest: the largest asymmetry that was found, as a share of the derivatives or of the jump.
-        reached: how many points of kinks were looked at.
+        tried: what was tried, in words.
     """
 
     witness: Witness | None
     pair: tuple[sp.Symbol, ...] = ()
     kink: sp.Expr | None = None
-    largest: float = 0.0
-    reached: int = 0
+    tried: str = ""
 
     @property
     def what(self) -> str:
@@ -60,11 +58,6 @@ class Search:
         if self.kink is not None:
             return f"the weights jump across {self.kink} = 0, and the curl there"
         return curl_in_words(self.pair)
-
-    @property
-    def tried(self) -> str:
-        """What was tried, in words."""
-        return f"the largest asymmetry at {POINTS} points and {self.reached} points of kinks is {self.largest:.2g}"
 
 
 def curl_in_words(pair: tuple[sp.Symbol, ...]) -> str:
@@ -86,8 +79,9 @@ def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
         for point, pair, kink, asymmetry, share in chain(field.between_kinks(), field.across_kinks()):
             largest = max(largest, share)
             if share > NEGLIGIBLE:
-                return Search(field.witness(point, asymmetry), pair, kink, share, field.reached)
-    return Search(None, largest=largest, reached=field.reached)
+                return Search(field.witness(point, asymmetry), pair, kink)
+    tried = f"the largest asymmetry at {POINTS} points and {field.reached} points of kinks is {largest:.2g}"
+    return Search(None, tried=tried)
 
 
 _Found = tuple[list[Any], tuple[sp.Symbol, sp.Symbol], sp.Expr | None, Any, float]

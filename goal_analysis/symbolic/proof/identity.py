@@ -18,7 +18,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, opened, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
-from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
+from goal_analysis.symbolic.proof.tidying import bounded_factor_list, terms_multiplied_out
 
 Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
 
@@ -147,7 +147,7 @@ def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
     if expression == 0:
         return True
-    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression, sp.sin, sp.cos))))
+    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression))))
     if terms_multiplied_out(above) > MOST_TERMS:
         return False
     numerator = sp.expand(above)
@@ -168,12 +168,7 @@ def _with_letters(expression: sp.Expr) -> sp.Expr:
     return expression.xreplace(at)
 
 
-def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:
-    """A smooth expression with its sigmoids and softpluses written with exp and log, in factors."""
-    return bounded_factor(sp.together(_in_exponentials(expression)))
-
-
-def _in_exponentials(expression: sp.Expr, *more: type[sp.Function]) -> sp.Expr:
+def _in_exponentials(expression: sp.Expr) -> sp.Expr:
     """A rational function of exponentials of single terms, of logarithms of factors, and of roots."""
 
     def log(x: sp.Expr) -> sp.Expr:
@@ -186,5 +181,5 @@ def _in_exponentials(expression: sp.Expr, *more: type[sp.Function]) -> sp.Expr:
             )
         )
 
-    spelt = expression.rewrite([sigmoid, softplus, logsumexp, *more], sp.exp)
+    spelt = expression.rewrite([sigmoid, softplus, logsumexp, sp.sin, sp.cos], sp.exp)
     return spelt.replace(sp.exp, lambda x: sp.exp(sp.expand(x)).expand(power_exp=True)).replace(sp.log, log)

@@ -56,9 +56,13 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
     return witness
 
 
-def find_witness(expression: sp.Expr, ranges: Ranges, points: int = POINTS) -> Witness | None:
-    """A point within ``ranges`` at which ``expression`` is certainly not zero: the clearest found."""
-    symbols = tuple(sorted(expression.free_symbols, key=str))
+def find_witness(
+    expression: sp.Expr, ranges: Ranges, points: int = POINTS, symbols: tuple[sp.Symbol, ...] = ()
+) -> Witness | None:
+    """A point within ``ranges`` at which ``expression`` is certainly not zero: the clearest found. It names the
+    ``symbols``, by default those of the expression.
+    """
+    symbols = symbols or tuple(sorted(expression.free_symbols, key=str))
     compiled = program([expression], symbols)
     tried = list(random_points(symbols, ranges, points))
     by_size = sorted(tried, key=lambda point: -_size(compiled, point))

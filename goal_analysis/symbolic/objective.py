@@ -178,9 +178,7 @@ class Term:
 
     @property
     def surrogate(self) -> Term:
-        """A loss whose derivatives are the weights once `detach` is read as its argument: T·(x_n − x_p), of which T is
-        stopped, over what has the value of an inner function and the slope that is prescribed.
-        """
+        """A loss that has the weights as its derivatives, once `detach` is read as its argument."""
 
         def straight_through(side: Side, s: sp.Symbol) -> Side:
             if side.weight is None:
@@ -482,9 +480,7 @@ class Objective(Displayed):
     def weights(
         self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)
     ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by default of one triplet; what is
-        prescribed stands for the derivative whose place it takes.
-        """
+        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, or what is prescribed in their place."""
         surrogates = tuple(term.surrogate for term in self.terms)
         value = _sum(surrogates, tuple(positives), tuple(negatives), self.reduction)
         of_p, of_n = ([undetach(sp.diff(value, s)) for s in side] for side in (positives, negatives))
@@ -508,9 +504,7 @@ def _sum(
 
 
 def reduced(values: Sequence[tuple[sp.Expr, sp.Expr]], reduction: Reduction) -> sp.Expr:
-    """The loss of these values of Φ, each with its factor, where they are all that a batch has of one anchor or more;
-    a mean over anchors is left to who knows them.
-    """
+    """The loss of all values of Φ, each with its factor, that a batch has; a mean over anchors is not taken."""
     total = sp.Add(*(factor * value for factor, value in values))
     if len(values) == 1 or reduction in (Reduction.SUM, Reduction.MEAN):
         return total

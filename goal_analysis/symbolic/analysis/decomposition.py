@@ -148,9 +148,7 @@ class Contradiction:
 
 
 def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
-    """T, P⁺ and P⁻ with T·P⁺ and T·P⁻ as given, or the contradiction that they lead to, or neither where neither was
-    found.
-    """
+    """T, P⁺ and P⁻ with T·P⁺ and T·P⁻ as given, or the contradiction that they lead to, or neither."""
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
     constant = {e for e in positive.atoms(step) | negative.atoms(step) if not e.has(s_p, s_n)}

@@ -80,6 +80,7 @@ class _Kinks:
         self.weights = program(weights, self.symbols)
         self.arguments = program(self.kinks, self.symbols)
         self.each_kink = [program([kink], self.symbols) for kink in self.kinks]
+        self.normals = [program([sp.diff(kink, s) for s in self.variables], self.symbols) for kink in self.kinks]
         self.reached = 0
 
     def asymmetries(self) -> Iterator[tuple[list[Any], sp.Expr, Any, float]]:
@@ -162,10 +163,8 @@ class _Kinks:
                 break
         return _at(point, place, x) if abs(of_x) < 1e-15 else None
 
-    def _jump(self, which: int, place: int, here: list[Any]) -> tuple[list[Any], list[Any], Any] | None:
-        """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both; None
-        where nothing jumps or the two sides have no limits.
-        """
+    def _jump(self, which: int, place: int, here: list[Any]) -> tuple[Sequence[Any], list[Any], Any] | None:
+        """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both."""
         jumps = []
         for distance in APART:
             sides = [self.weights.run(MULTIPRECISION, *_moved(here, place, d)) for d in (distance, -distance)]
@@ -176,11 +175,7 @@ class _Kinks:
         size = max(map(abs, near))
         if size < 1e-10 or max(abs(f - n) for f, n in zip(far, near, strict=True)) > 1e-4 * size:
             return None
-        h = APART[0]
-        normal = []
-        for other in self.places:
-            up, down = (self.kink(which, MULTIPRECISION, _moved(here, other, d)) for d in (h, -h))
-            normal.append((up - down) / (2 * h))
+        normal = self.normals[which].run(MULTIPRECISION, *here)
         length = max(map(abs, normal))
         if not mpmath.isfinite(length) or length < 1e-12:
             return None

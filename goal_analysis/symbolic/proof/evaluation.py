@@ -1,6 +1,5 @@
 """Expressions as straight-line programs: one walk over the tree, one table of functions for every kind of number.
 
-`program` turns expressions into steps in which every shared subexpression occurs once. A table says what a step means.
 Here are the tables for Python's floats, for numbers of many digits and for intervals; other floors bring theirs.
 """
 
@@ -53,9 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """A straight-line program: its inputs come first, then one value a step; operand i is input i, or step i −
-    len(inputs).
-    """
+    """A straight-line program; operand i is input i, or step i − len(inputs)."""
 
     inputs: tuple[sp.Symbol, ...]
     steps: tuple[Step, ...]
@@ -191,9 +188,7 @@ def _log_of_sum(e: sp.Expr) -> sp.Expr | None:
 
 
 def _without_overflow(e: sp.Mul) -> sp.Expr:
-    """A product in which no exponential is infinite where another factor is zero: sigmoids and sums of exponentials
-    below the bar are taken into its exponent, and so is where a step is zero.
-    """
+    """A product in which no exponential is infinite where another factor is zero: that goes into its exponent."""
     exponent, others = sp.S.Zero, []
     for factor in e.args:
         base, power = factor.as_base_exp()

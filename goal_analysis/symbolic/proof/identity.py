@@ -59,9 +59,7 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
 def find_witness(
     expression: sp.Expr, ranges: Ranges, points: int = POINTS, symbols: tuple[sp.Symbol, ...] = ()
 ) -> Witness | None:
-    """A point within ``ranges`` at which ``expression`` is certainly not zero: the clearest found. It names the
-    ``symbols``, by default those of the expression.
-    """
+    """The clearest point within ``ranges`` at which ``expression`` is certainly not zero; it names all ``symbols``."""
     symbols = symbols or tuple(sorted(expression.free_symbols, key=str))
     compiled = program([expression], symbols)
     tried = list(random_points(symbols, ranges, points))
@@ -118,9 +116,7 @@ def cases(
     region: Region = MappingProxyType({}),
     settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({}),
 ) -> Iterator[sp.Expr]:
-    """``expression`` without kinks, once for every combination of signs at its steps that the region allows and that
-    are not ``settled``.
-    """
+    """``expression`` without kinks, for every combination of signs at its unsettled steps that the region allows."""
     expression = opened(expression).replace(step, lambda x: step(sp.expand(x).primitive()[1]))
     while not settled.keys().isdisjoint(expression.atoms(step)):
         expression = expression.xreplace(settled)

@@ -23,9 +23,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightFiel
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a page: a key for data, a label for people, the value, None of an open question, and a label in
-    LaTeX.
-    """
+    """One line of a page: a key for data, labels for people, and the value, None of an open question."""
 
     key: str
     label: str
@@ -63,9 +61,7 @@ def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> P
 
 
 def shape(loss: Objective) -> str:
-    """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators, such as ``φ(logsumexp⁻ −
-    softmin⁺)``.
-    """
+    """The terms in the pattern φ(A⁻ − A⁺), such as ``φ(logsumexp⁻ − softmin⁺)``."""
     return " + ".join(map(_term_shape, loss.terms))
 
 

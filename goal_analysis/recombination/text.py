@@ -41,10 +41,8 @@ from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
     loss_to_mapping,
-    pair_weights_from_mapping,
-    pair_weights_to_mapping,
-    triplet_weight_from_mapping,
-    triplet_weight_to_mapping,
+    weight_from_mapping,
+    weight_to_mapping,
 )
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
@@ -336,8 +334,8 @@ def _weights(table: Table, parts: Parts) -> tuple[TripletWeight, PairWeights]:
         raise ValueError(f"{table.where}: got no {missing[0]} but expected a name or a table of formulas")
     triplet, pair = table["triplet"], table["pair"]
     return parts.resolved(
-        triplet if isinstance(triplet, str) else triplet_weight_from_mapping(triplet),
-        pair if isinstance(pair, str) else pair_weights_from_mapping(pair),
+        triplet if isinstance(triplet, str) else weight_from_mapping(TripletWeight, triplet),
+        pair if isinstance(pair, str) else weight_from_mapping(PairWeights, pair),
     )
 
 
@@ -366,8 +364,8 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
         triplet, pair, mining = weights
         plain = composed(triplet, pair, mining)
         document = {
-            "triplet": triplet_weight_to_mapping(triplet),
-            "pair": pair_weights_to_mapping(pair),
+            "triplet": weight_to_mapping(triplet),
+            "pair": weight_to_mapping(pair),
             "mining": mining_text(mining),
         }
     written = {

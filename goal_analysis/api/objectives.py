@@ -117,9 +117,9 @@ def text_of(given: Given) -> str:
     if isinstance(given, str | Path):
         text = str(given)
         return text_of_file(Path(text)).rstrip() + "\n" if text.endswith(".toml") and "\n" not in text else text
-    from goal_analysis.recombination.text import written
+    from goal_analysis.recombination.text import line_of, to_toml
 
-    return written(found, parts_with())
+    return line_of(found, parts_with()) or to_toml(found, parts_with())
 
 
 def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:

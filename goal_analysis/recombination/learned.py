@@ -71,7 +71,7 @@ class Learned(nn.Module):
         with torch.enable_grad():
             value = loss(functions_with(self.loss, self.numbers(leaves)), scores.detach(), *matches.tables)
         gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
-        moved = zip(self.parameters(), gradients, strict=True)
-        return sum(
-            (Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(x)) for x, g in moved), scores.new_zeros(())
-        )
+        result = scores.new_zeros(())
+        for x, g in zip(self.parameters(), gradients, strict=True):
+            result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(x))
+        return result

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -38,16 +37,10 @@ LETTERS |= {"pull": "T⁺", "push": "T⁻", "outer": "Φ"}
 
 
 def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
-    """The text of a Python file that trains with an objective and needs torch alone.
+    """The text of a Python file that trains with an objective and needs torch alone; see `goal_analysis.export`.
 
     It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way,
     to the last bit. Run as a program it checks itself.
-
-    Args:
-        objective: any whose selections and direction have a source that can be read.
-        name: of the class, an identifier; by default made of the objective's name.
-        way: "dense", which is short and goes through the whole matrix of scores; or "tiled", with the ways that keep no
-            matrix of scores too.
 
     Raises:
         ValueError: a name that is no identifier; another way; a selection or direction without a source that can be
@@ -195,20 +188,14 @@ def _laid_out(head: str, parts: list[str]) -> str:
 
 
 def _known(functions: Functions) -> dict[str, Any]:
+    """What the code calls the same thing in every term and on every side."""
     terms = functions.terms
     sides = [side for term in terms for side in (term.positives, term.negatives, *term.named)]
-    negatives = [term.negatives for term in terms if term.negatives is not None]
-    there = [side for side in sides if side is not None]
-    values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
-    values |= {
-        f"side.{path}": [attrgetter(path)(s) for s in there]
-        for path in ("selection", "by_name", "aggregator.enumerates")
-    }
-    values |= {
-        f"term.{name}": [getattr(t, name) for t in terms]
-        for name in ("positives", "negatives", "pull", "relative", "whole")
-    }
-    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction", "grouped")}
+    there, negatives = ([side for side in of if side] for of in (sides, [term.negatives for term in terms]))
+    values = {"side": sides, "side.aggregator.enumerates": [side.aggregator.enumerates for side in there]}
+    values["term.negatives.pool"] = [side.pool for side in negatives]
+    for of, found in (("side", there), ("term", terms), ("functions", [functions])):
+        values |= {f"{of}.{f.name}": [getattr(one, f.name) for one in found] for f in fields(found[0])}
     kinds = {
         name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
         for name, found in values.items()

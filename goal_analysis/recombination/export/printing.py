@@ -20,31 +20,16 @@ PYTHON: Mapping[str, str] = {
     "mul": "({}) * ({})",
     "div": "({}) / ({})",
     "neg": "-({})",
-    "sqrt": "torch.sqrt({})",
-    "exp": "torch.exp({})",
-    "log": "torch.log({})",
-    "sin": "torch.sin({})",
-    "cos": "torch.cos({})",
-    "acos": "torch.acos({})",
-    "atan": "torch.atan({})",
-    "erf": "torch.erf({})",
-    "sigmoid": "torch.sigmoid({})",
     "hinge": "({}).clamp_min(0)",
     "step": "torch.heaviside({0}.detach(), {0}.new_full((), 0.5))",
     "softplus": f"torch.nn.functional.softplus({{}}, threshold={LINEAR_PAST})",
-    "pow": "torch.pow({}, {})",
-    "logsumexp": "torch.logaddexp({}, {})",
 }
-"""Arithmetic, and the functions of `goal_analysis.numeric.compilation.TORCH`, but for their derivatives at a kink."""
+"""What `goal_analysis.numeric.compilation.TORCH` has, but for derivatives at a kink; all others are torch's by name."""
 
 
 def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str], str]:
-    """Assignments and the expression that compute what a formula computes, operation for operation.
-
-    Args:
-        f: compiled.
-        names: of its inputs.
-        like: a tensor of the shape that a constant is to have.
+    """Assignments and the expression that compute what a formula computes from inputs of these names, operation for
+    operation; a constant gets the shape of the tensor ``like``.
     """
     lines, stopped = _lines(f.stopped.program, list(names), "d")
     stopped = [text if _is_number(text) else f"({text}).detach()" for text in stopped]
@@ -95,12 +80,13 @@ def _written(operation: str, operands: list[str]) -> str:
         like = next(text for text in operands if not _is_number(text))
         first, *others = (f"{like}.new_full((), {text})" if _is_number(text) else text for text in operands)
         for text in others:
-            first = PYTHON[operation].format(first, text)
+            first = f"torch.logaddexp({first}, {text})"
         return first
     last = ast.parse(operands[-1], mode="eval").body
     if operation == "add" and isinstance(last, ast.UnaryOp):
         operation, operands = "sub", [operands[0], ast.unparse(last.operand)]
-    return ast.unparse(ast.parse(PYTHON[operation].format(*operands), mode="eval"))  # without needless parentheses
+    written = PYTHON.get(operation, f"torch.{operation}({', '.join(['{}'] * len(operands))})").format(*operands)
+    return ast.unparse(ast.parse(written, mode="eval"))  # without needless parentheses
 
 
 def _is_number(text: str) -> bool:

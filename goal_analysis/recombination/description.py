@@ -1,7 +1,4 @@
-"""What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, its signs.
-
-Everything is derived from the objective's own parts, at its own settings.
-"""
+"""What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, signs."""
 
 from __future__ import annotations
 
@@ -41,11 +38,7 @@ ONE_TRIPLET = "y_p and y_n; 1 and 0 in what is said of signs, growth and bounds"
 
 @dataclass(frozen=True, repr=False)
 class Description:
-    """What an objective is, at its own values; everything is derived when it is first asked for.
-
-    Args:
-        objective: the value.
-    """
+    """What an objective is, at its own values; everything is derived when it is first asked for."""
 
     objective: Objective
 
@@ -117,11 +110,7 @@ class Description:
         return self.to_plain()
 
     def to_plain(self, width: int | None = None) -> str:
-        """Aligned text.
-
-        Args:
-            width: where long values go on in the next line; by default nowhere.
-        """
+        """Aligned text; long values go on in the next line after ``width`` characters, by default nowhere."""
         return to_plain(self.pages, width)
 
     def to_json(self) -> dict[str, object]:

@@ -1,7 +1,4 @@
-"""The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights.
-
-The published grid is its beginning, on the hardest negatives; pair weights of losses widen it, and so do the minings.
-"""
+"""The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights."""
 
 from __future__ import annotations
 
@@ -36,12 +33,7 @@ SPAN = (sp.Integer(-1), sp.Integer(1))
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """An objective of the family.
-
-    Args:
-        objective: at its defaults.
-        parts: the names of its triplet weight, or loss, and of its pair weights.
-    """
+    """An objective of the family at its defaults, with the names of its triplet weight, or loss, and pair weights."""
 
     objective: Objective
     parts: tuple[str, str]

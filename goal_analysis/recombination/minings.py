@@ -1,7 +1,4 @@
-"""Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text.
-
-A mining is an aggregator of the positives, one of the negatives, and perhaps a selection of negatives before it.
-"""
+"""Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text."""
 
 from __future__ import annotations
 

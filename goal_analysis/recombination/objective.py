@@ -1,15 +1,10 @@
-"""Objectives that train: modules whose gradient is the weight matrix W, whether or not a loss has it as its gradient.
-
-The value that an objective returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the
-embeddings what the direction makes of W; both are multiplied by the upstream gradient, so mixed precision with a
-scaler, accumulation and clipping need nothing special. It is no loss, and no curve of it means anything. Where W is the
-gradient of a loss, `GradientObjective.value` is that loss.
-"""
+"""Objectives that train: modules whose gradient is the weight matrix W, whether or not it is that of a loss."""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +23,6 @@ from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description
-from goal_analysis.recombination.learned import Learned
 from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -43,6 +37,10 @@ class GradientObjective(nn.Module):
     """An objective as a module.
 
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
+
+    What it returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the embeddings what
+    the direction makes of W, times the upstream gradient, so mixed precision with a scaler, accumulation and clipping
+    need nothing special. It is no loss, and no curve of it means anything; where there is a loss, it is `value`.
 
     Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
     go through a module.
@@ -216,13 +214,7 @@ class GradientObjective(nn.Module):
         return verdict(self.objective)
 
     def describe(self) -> Description:
-        """What the objective is: its weights, whether what trains is the gradient of a loss, and of which.
-
-        >>> import goal_analysis as ga
-        >>> found = ga.objective("nca/constant").describe()
-        >>> found.name, found.integrable, found.loss
-        ('nca/constant', True, softplus(tau*(s_n - s_p))/tau)
-        """
+        """What the objective is: its weights, whether what trains is the gradient of a loss, and of which."""
         return Description(self.objective)
 
     def _loss(self, found: Integrability, objective: Objective) -> Functions:
@@ -375,3 +367,56 @@ def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
 def are_unit(of_rows: Tensor) -> bool:
     """Whether these lengths are 1 within `UNIT`."""
     return bool(((of_rows - 1).abs() <= UNIT).all())
+
+
+class Learned(nn.Module):
+    """The learned hyperparameters of an objective as parameters: ``log_tau`` of a tau that is always positive, else b.
+
+    They are kept within their domains and below what they may at most become. Their gradient is ∂L/∂tau, times the
+    upstream gradient: of the declared loss, with its gradients stopped where it says so, or of the loss that prescribed
+    weights are the gradient of. Where there is none that reads them, a ValueError says so.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        bare = all(side.selection is None for term in objective.terms for side in term.sides)
+        of = objective if objective.is_loss and bare else loss_of(objective)
+        if of is None or of.learned != objective.learned:
+            raise ValueError(
+                f"{objective.owner}: learned: got {', '.join(objective.learned)} but expected none: no loss is known "
+                "that reads it and has these weights, and nothing else says how it is to move"
+            )
+        self.most, self.loss, self.ranks = objective.most_learned, safe_loss(of), 1
+        for h in self.most:
+            value = math.log(h.default) if h.symbol.is_positive else float(h.default)
+            name = f"log_{h.name}" if h.symbol.is_positive else h.name
+            self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+
+    def numbers(self, parameters: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+        """The hyperparameters as they are now, or of parameters in their place; one out of bounds is moved there."""
+        found = []
+        for x, (h, high) in zip(parameters or self.parameters(), self.most.items(), strict=True):
+            low = float(h.domain.start)
+            if h.symbol.is_positive:
+                low, high = math.log(low) if low else -math.inf, math.log(high)
+            if not low <= float(x.detach()) <= high:
+                x.data.clamp_(low, high)
+            found.append(x.exp() if h.symbol.is_positive else x)
+        return tuple(found)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The hyperparameters as they are now, by name."""
+        with torch.no_grad():
+            return {h.name: float(number) for h, number in zip(self.most, self.numbers(), strict=True)}
+
+    def surrogate(self, scores: Float[Tensor, "rows columns"], matches: Matches, ranks: int = 1) -> Float[Tensor, ""]:
+        """Zero, whose gradient by every parameter is that of the loss of a batch, over how many ranks add it up."""
+        leaves = [x.detach().clone().requires_grad_() for x in self.parameters()]
+        with torch.enable_grad():
+            value = loss(functions_with(self.loss, self.numbers(leaves)), scores.detach(), *matches.tables)
+        gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+        result = scores.new_zeros(())
+        for x, g in zip(self.parameters(), gradients, strict=True):
+            result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(x))
+        return result

@@ -77,13 +77,10 @@ class Parts:
 
 @lru_cache(maxsize=256)
 def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
-    """T and (P⁺, P⁻) of a loss on one triplet, under its name.
+    """T and (P⁺, P⁻) of a loss on one triplet, under its name; a ValueError where they do not separate.
 
     They carry over as formulas of s_p and s_n, whatever the loss measures by them: those of a loss of distances, where
     s = −d lies in [−2, 0], are defined for a cosine too, but there they say something else.
-
-    Raises:
-        ValueError: the weights do not separate.
     """
     field = decompose(loss).field
     if field.factors is None:
@@ -102,14 +99,6 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
     """Both weights, as they can be composed: of two different hyperparameters of one name the pair weights' is renamed.
 
     A hyperparameter that both have in common stays one: it is set for both.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import nonnegative
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> one, other = (Hyperparameter("margin", default, nonnegative) for default in (0.2, 1))
-    >>> t = TripletWeight(name="t", expression=s_n - s_p + one.symbol, hyperparameters=(one,))
-    >>> p = PairWeights(name="p", positive=other.symbol - s_p, negative=s_n, hyperparameters=(other,))
-    >>> side_by_side(t, p)[1].positive
-    margin_pair - s_p
     """
     taken = {h.name for h in (*triplet.hyperparameters, *pair.hyperparameters)}
     renamed: dict[Hyperparameter, Hyperparameter] = {}

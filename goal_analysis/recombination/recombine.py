@@ -1,7 +1,5 @@
 """Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others.
 
-Those with a weight that is no real number where scores, or aggregates of them, are, are refused.
-
 On unit vectors every similarity is a function of every other one. So where the direction is the gradient of another
 similarity than the scores are of, the weight of every pair is multiplied by a function of its score, and the product is
 judged, valued and trained as any weights are.

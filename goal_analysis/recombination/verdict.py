@@ -1,8 +1,7 @@
 """Is the weight matrix W(S) of an objective the gradient of a loss of the scores, and of which?
 
-On a batch the aggregators have their say. W is the gradient of a loss if its Jacobian is symmetric between the kinks
-and if, where it jumps, it jumps along the kink's normal. The anchors of one axis share no score, and two scores that
-share an anchor of one axis share none of the other: so one anchor tells, for both axes.
+W is if its Jacobian is symmetric between the kinks and if, where it jumps, it jumps along the kink's normal. Two scores
+that share an anchor of one axis share none of the other: so one anchor tells, for both axes.
 
 - Where nothing is prescribed and nothing selected, the declared loss decides.
 - Choices of pairs (each, max, min) add up G(s_p, s_n), which is continuous where the choice changes. So does a

@@ -35,8 +35,7 @@ from goal_analysis.symbolic.language.similarity import (
 )
 from goal_analysis.symbolic.objective import WORDS, Named, Objective, Term
 from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.parsing.errors import FormulaError
-from goal_analysis.symbolic.parsing.formula import parse
+from goal_analysis.symbolic.parsing.formula import FormulaError, parse
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 

@@ -20,10 +20,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from goal_analysis.files import folder_name, folder_names, json_text, json_value, write_json, write_whole
-from goal_analysis.recombination.description import described
+from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
-from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison
 from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
@@ -281,7 +280,7 @@ def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
         lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
     for c in outcome.contenders if found else ():
         lines += ["", f"## {c.name}", "", f"Trained with {_chosen(c, base)}.", ""]
-        lines += [described(c.objective, verdict(c.objective))._repr_markdown_()]
+        lines += [Description(c.objective)._repr_markdown_()]
     lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
     return "\n".join(lines) + "\n"
 

@@ -206,7 +206,7 @@ def _known(functions: Functions) -> dict[str, Any]:
     }
     values |= {
         f"term.{name}": [getattr(t, name) for t in terms]
-        for name in ("positives", "negatives", "pull", "relative", "whole")
+        for name in ("positives", "negatives", "pull", "apart", "ends", "relative", "whole")
     }
     values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction", "grouped")}
     kinds = {

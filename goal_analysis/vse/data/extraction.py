@@ -15,7 +15,7 @@ from PIL import Image
 from goal_analysis.files import json_value, write_json, write_whole
 from goal_analysis.vse.data.pictures import StoredImages
 from goal_analysis.vse.data.split import DataError, Images, Split, pieces
-from goal_analysis.vse.models.networks import Network, Regions
+from goal_analysis.vse.models.encoders.networks import Network, Regions
 
 RECORD = "features.json"
 DONE = "done"  # of a split that is being made, how many rows are

@@ -12,7 +12,7 @@ from goal_analysis.declarations import Table, one_of, read_options, read_value
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.features import Statistics
+from goal_analysis.vse.models.encoders.trained import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import TOKENIZERS, Tokenizer
 
@@ -115,15 +115,15 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
     """The tables that build the same model without a network or the folder that its weights came from.
 
     What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
-    ``portable(options)`` which options build it so.
+    ``made_of`` which options build it so.
     """
     found = {part: dict(table) for part, table in _spelled_out(config).items() if part != "tokenizer"}
     parts = {"image": model.image, "pictures": model.image, "text": model.text}
     parts |= {"scorer": model, "reranker": getattr(model, "scorer", None)}
     for part, built in parts.items():
-        portable: Callable[..., dict[str, Any]] | None = getattr(built, "portable", None)
-        if part in found and portable is not None:
-            found[part] = portable(found[part])
+        made_of = getattr(getattr(built, "local", built), "made_of", None)
+        if part in found and made_of is not None:
+            found[part] = {name: value for name, value in found[part].items() if name != "path"} | made_of
     return found
 
 

@@ -34,16 +34,14 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     >>> tokenizer(["a cat"]).ids
     tensor([[2, 1]])
     """
-    tables = _spelled_out(config)
-    default = {"name": "words"}
+    tables, default = _spelled_out(config), {"name": "words"}
     for part in ("reranker", "scorer", "text"):
         table = tables.get(part)
         if isinstance(table, Mapping) and table.get("name") == "hugging_face" and "path" in table:
             default = {"name": "subwords", "path": table["path"]}
     given = _table(tables, "tokenizer", default)
-    if given.get("name") == "hugging_face":
-        given["name"] = "subwords"
-    kind = _named(TOKENIZERS, given.get("name"), "model.tokenizer")
+    given["name"] = "subwords" if given.get("name") == "hugging_face" else given.get("name")
+    kind = _named(TOKENIZERS, given["name"], "model.tokenizer")
     return _made("model.tokenizer", kind.built_on, given, captions)
 
 

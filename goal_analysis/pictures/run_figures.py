@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,14 @@ def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     ax.set(xlim=(1, max(top, 2)), ylim=(0, 100), xlabel="K (log scale)", ylabel=r"Recall@K $\in [0, 100]$ %")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return ax
+
+
+@style()
+def recall_figure(ranks: Mapping[str, np.ndarray], top: int, title: str) -> Figure:
+    """`draw_recall` of the ranks by name as a figure."""
+    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
+    draw_recall(pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in ranks.items()), ax, top)
+    return fit(figure, title)
 
 
 # --- whole figures --------------------------------------------------------------------------------

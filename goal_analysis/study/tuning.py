@@ -26,7 +26,7 @@ from goal_analysis.recombination.text import to_toml
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison
-from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
+from goal_analysis.study.discovery import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import Data, compared_on

@@ -25,7 +25,7 @@ from plotly.offline import get_plotlyjs
 from goal_analysis.pictures.charts import Chart, training_chart
 from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.study.comparison import Comparison, compare
-from goal_analysis.study.report.gallery import Gallery, LoadData, Shown, gallery, pixels
+from goal_analysis.study.gallery import Gallery, LoadData, Shown, gallery, pixels
 from goal_analysis.study.report.objectives import ObjectiveOf, cells, objective_sections
 from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
 from goal_analysis.vse.data.split import RetrievalData, Split, spread

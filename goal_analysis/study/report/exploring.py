@@ -11,7 +11,7 @@ import torch
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.pictures.batch_frames import pairs_frame, triplets_frame
+from goal_analysis.pictures.batch import pairs_frame, triplets_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.report import said, written
 from goal_analysis.study.report.objectives import Laid, ObjectiveOf, objective_sections

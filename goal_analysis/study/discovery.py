@@ -189,19 +189,12 @@ NEUTRAL: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the simplification.
+    """A step of the simplification."""
 
-    Args:
-        what: was tried.
-        rsum: of its trial; None where it did not come to an end, or makes no objective.
-        cost: of RSUM, against the winner.
-        is_kept: whether the next steps begin with it.
-    """
-
-    what: str
-    rsum: float | None
-    cost: float
-    is_kept: bool
+    what: str  # was tried
+    rsum: float | None  # of its trial; None where it did not come to an end, or makes no objective
+    cost: float  # of RSUM, against the winner
+    is_kept: bool  # whether the next steps begin with it
 
 
 def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[Step], FrozenTrial]:

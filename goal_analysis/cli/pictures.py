@@ -271,7 +271,7 @@ def explore(
         refuse("--labels: got labels without embeddings but expected --batch too")
     chosen = chosen_objectives(names or [], False, formula, options.settings_of(assignments), own)
     from goal_analysis.files import write_whole
-    from goal_analysis.study.report.exploring import explore as page
+    from goal_analysis.study.report import explore as page
 
     shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
     texts = with_progress(shown, "deriving", len(shown))

@@ -8,24 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import (
-    CatalogOption,
-    Choice,
-    JsonOption,
-    Text,
-    Texts,
-    chosen_objective,
-    json_of,
-    line_width,
-    parts,
-    print_json,
-    print_table,
-    refuse,
-    taking,
-    with_progress,
-    written_to,
-)
+from goal_analysis.cli.options import Text, Texts, print_json, print_table, refuse, taking, written_to
 from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
@@ -51,8 +36,8 @@ def family(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="List every mining of the family.")] = False,
     names_alone: Annotated[bool, typer.Option("--names", help="Print only names; nothing is judged.")] = False,
-    own: CatalogOption = None,
-    as_json: JsonOption = False,
+    own: options.CatalogOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """List the objectives that the weights of the catalog and of its losses make, and what they are.
 
@@ -73,12 +58,12 @@ def family(
         from goal_analysis.recombination.minings import mining_of
 
         mined = FAMILY_MININGS if every else [mining_of(text) for text in minings or ("hardest",)]
-        chosen = members_of(parts(own), mined, integrable=integrable, sign=sign, using=using or ())
+        chosen = members_of(options.parts(own), mined, integrable=integrable, sign=sign, using=using or ())
         if names_alone:
             return {"records": [{"objective": member.name} for member in chosen]}
-        left_out = [isinstance(one, LeftOut) for one in combinations(parts(own), mined)]
+        left_out = [isinstance(one, LeftOut) for one in combinations(options.parts(own), mined)]
         total = None if using or sign or integrable is not None else left_out.count(False)
-        judged = with_progress(map(partial(_record, sign), chosen), "judging", total)
+        judged = options.with_progress(map(partial(_record, sign), chosen), "judging", total)
         return {"records": list(judged), "left_out": sum(left_out)}
 
     answer = kept(found, "family", own, integrable, sign, using, minings, every, names_alone)
@@ -111,11 +96,11 @@ def _record(sign: str | None, member: Member) -> dict[str, object]:
     }
 
 
-@taking(Choice)
+@taking(options.Choice)
 def compose(
-    choice: Choice,
+    choice: options.Choice,
     as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
 
@@ -128,26 +113,26 @@ def compose(
     """
     if as_toml and as_json:
         refuse("got --as-toml and --json but expected at most one")
-    width = line_width()
+    width = options.line_width()
 
     def said() -> str:
-        chosen = chosen_objective(choice)
+        chosen = options.chosen_objective(choice)
         from goal_analysis.recombination.text import line_of, to_toml
 
         if as_toml:
-            return to_toml(chosen.objective, parts(choice.own)).removesuffix("\n")
+            return to_toml(chosen.objective, options.parts(choice.own)).removesuffix("\n")
         description = chosen.describe()
         if not as_json:
             return description.to_plain(width)
-        name = line_of(chosen.objective, parts(choice.own)) or chosen.name
-        return json_of({"objective": name, **description.to_json()})
+        name = line_of(chosen.objective, options.parts(choice.own)) or chosen.name
+        return options.json_of({"objective": name, **description.to_json()})
 
     typer.echo(kept(said, "compose", *choice.question, as_toml, as_json, width))
 
 
-@taking(Choice)
+@taking(options.Choice)
 def export(
-    choice: Choice,
+    choice: options.Choice,
     name: Annotated[Text, typer.Option(help="The name of the objective in the file.")] = None,
     output: Annotated[
         Path, written_to(metavar="FILE", help="The file, or a model's folder; - prints an objective.")
@@ -180,7 +165,7 @@ def export(
         return
 
     def exported() -> str:
-        chosen = chosen_objective(choice)
+        chosen = options.chosen_objective(choice)
         from goal_analysis.recombination.export import export as source_of
 
         return source_of(chosen, name)

@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import goal_analysis as ga
+from goal_analysis.cli import options
 from goal_analysis.cli.options import (
-    DataOption,
     File,
     Files,
-    JsonOption,
     Number,
-    OtherDataOption,
-    SkipBadOption,
     Text,
     Texts,
-    check_names,
     expect_among,
-    expect_one,
     print_json,
     print_table,
     refuse,
@@ -56,7 +51,7 @@ def train(
         typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
     ] = None,
     preset: Annotated[Text, typer.Option(help="An experiment that comes with the package.")] = None,
-    data: DataOption = None,
+    data: options.DataOption = None,
     objective: Annotated[
         Text, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
     ] = None,
@@ -77,7 +72,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
-    skip_bad: SkipBadOption = False,
+    skip_bad: options.SkipBadOption = False,
     as_toml: Annotated[
         bool, typer.Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
     ] = False,
@@ -126,7 +121,7 @@ def chosen_experiment(
     if (file is None) == (preset is None):
         given = f"got {'both' if file else 'neither'} an experiment's file and a preset"
         refuse(f"{given} but expected one; presets are {', '.join(presets())}")
-    check_names([preset], [objective] if objective else [])
+    options.check_names([preset], [objective] if objective else [])
     from goal_analysis.api.runs import experiment_of
 
     return experiment_of(file or preset or "", data, objective, seed, assignments)
@@ -195,7 +190,7 @@ def _run(
         typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
 
 
-def presets(as_json: JsonOption = False) -> None:
+def presets(as_json: options.JsonOption = False) -> None:
     """List the experiments that come with the package, for `train --preset NAME` and others.
 
     \b
@@ -219,7 +214,7 @@ def presets(as_json: JsonOption = False) -> None:
 
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
-    data: OtherDataOption = None,
+    data: options.OtherDataOption = None,
     split: SplitOption = "dev",
     protocol: Annotated[Text, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
     ranks_file: Annotated[
@@ -240,8 +235,8 @@ def evaluate(
     judged_from: Annotated[
         float | None, typer.Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
     ] = None,
-    skip_bad: SkipBadOption = False,
-    as_json: JsonOption = False,
+    skip_bad: options.SkipBadOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
 
@@ -320,14 +315,14 @@ def retrieve(
     image: Annotated[
         Number, typer.Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
     ] = None,
-    data: OtherDataOption = None,
+    data: options.OtherDataOption = None,
     split: SplitOption = "dev",
     top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
         File, written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
     ] = None,
-    skip_bad: SkipBadOption = False,
-    as_json: JsonOption = False,
+    skip_bad: options.SkipBadOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Retrieve the images of a split for a caption, or its captions for an image, most similar first.
 
@@ -337,7 +332,7 @@ def retrieve(
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
-    expect_one({"--text": text, "--image": image})
+    options.expect_one({"--text": text, "--image": image})
     read_run(folder)
     import numpy as np
 

@@ -13,21 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import goal_analysis as ga
+from goal_analysis.cli import options
 from goal_analysis.cli.options import (
-    BASELINES,
-    INTERRUPTED,
-    KNOWN,
-    AssignmentsOption,
-    DataOption,
     File,
     Files,
-    JsonOption,
     Number,
     Text,
     Texts,
-    check_names,
     expect_among,
-    objective_of,
     print_json,
     print_table,
     refuse,
@@ -51,7 +44,7 @@ PUBLISHED = tuple(f"{triplet}/{pair}" for triplet in ("constant", "nca", "circul
 SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "constant/linear@softmax:12")
 """Softmax-mined."""
 
-FAMILIES = {"known": KNOWN, "published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
+FAMILIES = {"known": options.KNOWN, "published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
 PROBES = 4
@@ -82,7 +75,7 @@ class Base:
         typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
     ] = None
     preset: Annotated[Text, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None
-    assignments: AssignmentsOption = None
+    assignments: options.AssignmentsOption = None
 
     def experiments(self) -> tuple[Experiment, dict[str, Mapping[str, Any]]]:
         """The experiment on the first data, and all data by name."""
@@ -100,7 +93,7 @@ class Base:
 
     def _on(self, data: str | None) -> Experiment:
         chosen = None if self.file else self.preset or "bag_of_words"
-        return chosen_experiment(self.file, chosen, data, BASELINES[1], 0, self.assignments or ())
+        return chosen_experiment(self.file, chosen, data, options.BASELINES[1], 0, self.assignments or ())
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ class Engines:
     gpus_per_run: Annotated[float | None, typer.Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = (
         None
     )
-    as_json: JsonOption = False
+    as_json: options.JsonOption = False
 
 
 @contextmanager
@@ -147,7 +140,7 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
             yield driver
     except KeyboardInterrupt:
         typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(options.INTERRUPTED) from None
     except (OSError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
@@ -164,11 +157,11 @@ def compare(
     objectives: Annotated[
         Texts, typer.Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
     ] = None,
-    data: DataOption = None,
+    data: options.DataOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
     baseline: Annotated[Text, typer.Option(help="Differences are to this one; by default the first.")] = None,
     split: Annotated[str, typer.Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
-    assignments: AssignmentsOption = None,
+    assignments: options.AssignmentsOption = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the runs.")] = Path("comparison"),
 ) -> None:
     """Train every experiment with every objective over seeds, and say what is within noise.
@@ -182,7 +175,7 @@ def compare(
     sources = [*(files or ()), *(presets or ())]
     if not sources:
         refuse("got no experiment but expected files or --preset")
-    check_names(presets or (), objectives or ())
+    options.check_names(presets or (), objectives or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.api.runs import experiment_of, measured_on
     from goal_analysis.study.runs import by_seed, seed_jobs
@@ -239,7 +232,7 @@ def study(
         Texts, typer.Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
     ] = None,
     confirm: ConfirmOption = None,
-    baseline: Annotated[str, typer.Option(help="Differences are to this objective.")] = BASELINES[1],
+    baseline: Annotated[str, typer.Option(help="Differences are to this objective.")] = options.BASELINES[1],
     output: Annotated[Path, written_to(metavar="STUDY", help="The study's folder.")] = Path("study"),
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
@@ -257,7 +250,7 @@ def study(
     for name in tuned or ():
         expect_among("--tune", name, TUNED)
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
-    check_names([base.preset], [baseline, *more])
+    options.check_names([base.preset], [baseline, *more])
     from goal_analysis.study.report import report as page  # first: its extra holds the others
 
     experiment, data = base.experiments()
@@ -272,9 +265,9 @@ def study(
     training, pairs = experiment.training, len(experiment.load_data().train)
     # A probe takes about half a step of a small model, so all of them about 2 % of a run.
     between = max(1, pairs // (training.batch_size * training.accumulate) // PROBES)
-    values = {name: ga.objective(name).objective for name in (baseline, *reversed(BASELINES), *more)}
+    values = {name: ga.objective(name).objective for name in (baseline, *reversed(options.BASELINES), *more)}
     with driving(output, engines) as driver:
-        setting = Setting(output, storage(driver), experiment, data, text_of, objective_of)
+        setting = Setting(output, storage(driver), experiment, data, text_of, options.objective_of)
         searches = [tuning_of(name, value, setting, budget, tuned or TUNED) for name, value in values.items()]
         outcome = run_study(driver, searches, seeds, also_on, training.probe_steps or between)
         for place, inner in enumerate(folder_names(outcome.comparisons).values()):
@@ -319,7 +312,7 @@ def discover(
     goal-analyze discover --data data/f30k_precomp --data data/ucm_precomp --confirm data/f8k_precomp
     goal-analyze discover --data data/f30k_precomp --not-integrable --baseline info_nce --baseline vse_pp
     """
-    check_names([base.preset], baselines or ())
+    options.check_names([base.preset], baselines or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.recombination.verdict import verdict
     from goal_analysis.study.discovery import any_objective, first_trials, losses_of_retrieval
@@ -329,7 +322,7 @@ def discover(
 
     own, data = base.experiments()
     also_on = base.data_of(confirm or ())
-    named = {text: objective_of(text) for text in baselines or KNOWN}
+    named = {text: options.objective_of(text) for text in baselines or options.KNOWN}
 
     def accepts(objective: Objective) -> str:
         found = integrable if integrable is None else verdict(objective).integrable
@@ -338,7 +331,7 @@ def discover(
     losses = losses_of_retrieval(catalog)
     first = tuple(first_trials(losses, own.training))[: max(1, budget // 2)]
     with driving(output, engines) as driver:
-        setting = Setting(output, storage(driver), own, data, text_of, objective_of)
+        setting = Setting(output, storage(driver), own, data, text_of, options.objective_of)
         search = Search("found", any_objective(losses), setting, budget, first, accepts=accepts, space=str(integrable))
         equal = baseline_budget or budget
         searches = [tuning_of(name, value, setting, equal, samples=True) for name, value in named.items()]
@@ -359,7 +352,7 @@ def _end(outcome: Outcome, text: Path, said: str, engines: Engines) -> NoReturn:
 
 def status(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Say how many runs are done, run and wait, which is the best so far, and what the rest will take.
 

@@ -97,7 +97,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
     looks: dict[str, Any] = {"linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
     sns.pointplot(seeds, color=PULL, errorbar=mean_interval, **of, **looks)
     xlabel = "dev RSUM (of 600)\nmean over seeds, Student's 95 % interval"
-    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective (seeds)")
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective\n(seeds)")
     return ax
 
 

@@ -73,7 +73,7 @@ def composed(
     triplet, pair = side_by_side(triplet, pair)
     mined = mining_of(mining)
     term = Term(
-        triplet=sp.sympify(triplet.expression).subs({s_p: x_p, s_n: x_n}, simultaneous=True),
+        triplet=sp.sympify(triplet.expression).xreplace({s_p: x_p, s_n: x_n}),
         positives=Side(mined.positives or MIN, s_p, weight=sp.sympify(pair.positive)),
         negatives=Side(mined.negatives or MAX, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
     )
@@ -244,10 +244,10 @@ def refusal(objective: Objective) -> str | None:
         named = [(where, weight) for where, weight in named if weight is not None]
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
-            triplet = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+            triplet = term.triplet.xreplace({x_p: s_p, x_n: s_n})
             named.insert(0, ("the triplet weight", triplet))
         for where, expression in named:
-            place = _unreal(undetach(expression).subs(values), [*product(inside, inside)])
+            place = _unreal(expression, values, [*product(inside, inside)])
             if place:
                 return (
                     f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
@@ -261,7 +261,7 @@ def refusal(objective: Objective) -> str | None:
                 "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
         if triplet is not None and len(term.sides) == 2:
-            place = _unreal(undetach(triplet).subs(values), around)
+            place = _unreal(triplet, values, around)
             if place:
                 return (
                     f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
@@ -270,11 +270,13 @@ def refusal(objective: Objective) -> str | None:
     return None
 
 
-def _unreal(weight: sp.Expr, points: list[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr, values: dict[sp.Symbol, sp.Expr], points: list[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
-    weight = sp.sympify(weight)
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
-    if not (fractional or weight.has(sp.log, sp.acos)) or weight.free_symbols - {s_p, s_n}:
+    if not (fractional or weight.has(sp.log, sp.acos)):
+        return None
+    weight = undetach(weight).subs(values)
+    if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))
     for p, n in points:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,25 @@ def refuse(problem: object) -> NoReturn:
     said = str(problem)
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
+
+
+@contextmanager
+def interruptible(output: Path) -> Iterator[None]:
+    """After Ctrl-C say that the same command goes on, and end with 130; so after a SIGTERM or SIGHUP that would have
+    ended the process.
+    """
+    known = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    ending = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ending:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def expect_one(given: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import DataOption, SkipBadOption, check_names, refuse
+from goal_analysis.cli.options import DataOption, SkipBadOption, check_names, interruptible, refuse
 
 if TYPE_CHECKING:  # torch is loaded when the command runs
     from lightning_fabric import Fabric
@@ -146,7 +146,10 @@ def run(
         TimeRemainingColumn(),
     )
     shown = fabric.is_global_zero and sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    with (
+        interruptible(folder),
+        Progress(*columns, console=Console(stderr=True), disable=not shown) as bar,
+    ):
         task = bar.add_task(experiment.name, total=steps, rsum="")
         logs: list[Report] = []
 

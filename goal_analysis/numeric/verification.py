@@ -140,14 +140,9 @@ def verify(
             on which it does not compute in a dtype; embeddings that are not finite, naming loss and batch; nothing to
             compare, as without batches or dtypes, without pairs, or without finite weights.
 
-    >>> from goal_analysis.numeric.batches import RANDOM_PAIRS
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.analysis.decomposition import decompose
-    >>> from goal_analysis.symbolic.objective import Objective, Term
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
-    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> frame = verify(decompose(loss), [RANDOM_PAIRS], [torch.float64]).frame
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> frame = verify(decompose(info_nce_loss), BATCHES[:1], [torch.float64]).frame
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
     """

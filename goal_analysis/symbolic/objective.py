@@ -212,10 +212,7 @@ class Term:
 
     def values(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> list[tuple[sp.Expr, sp.Expr]]:
         """Every value of Φ on an anchor with these similarities, with its factor, or what is made of their sum."""
-        found = [
-            (weight, self.effective_outer.subs(xs, simultaneous=True))
-            for weight, xs in self.gathered(positives, negatives)
-        ]
+        found = [(weight, self.effective_outer.xreplace(xs)) for weight, xs in self.gathered(positives, negatives)]
         if self.total is None:
             return found
         return [(sp.S.One, self.total.subs(total, sp.Add(*(weight * value for weight, value in found))))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import sympy as sp
@@ -101,10 +101,6 @@ def _mean(values: Sequence[sp.Expr]) -> sp.Expr:
     return sp.Add(*values) / len(values)
 
 
-def _softmin(values: Sequence[sp.Expr]) -> sp.Expr:
-    return -logsumexp(*(-value for value in values))
-
-
 def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
     if len(values) == 1:
         return hinge(values[0])
@@ -115,7 +111,7 @@ def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
 MAX = Aggregator("max", lambda values: reduce(maximum, values), "one-hot at the largest")
 MIN = Aggregator("min", _min, "one-hot at the smallest")
 LOGSUMEXP = Aggregator("logsumexp", lambda values: logsumexp(*values), "softmax")
-SOFTMIN = Aggregator("softmin", _softmin, "softmax of the negated values")
+SOFTMIN = Aggregator("softmin", lambda values: -logsumexp(*(-x for x in values)), "softmax of the negated values")
 MEAN = Aggregator("mean", _mean, "uniform, 1/count")
 SUM = Aggregator("sum", lambda values: sp.Add(*values), "1 for every pair")
 MEAN_ACTIVE = Aggregator("mean_active", _mean_active, "uniform over the values above zero")
@@ -139,23 +135,20 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
     return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
 
 
+def _soft(scale: sp.Expr, values: Sequence[sp.Expr]) -> sp.Expr:
+    return logsumexp(*(scale * x for x in values)) / scale
+
+
 @cache
 def soft_max(scale: sp.Expr) -> Aggregator:
     """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum."""
-    return Aggregator(
-        "soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,)
-    )
+    return Aggregator("soft_max", partial(_soft, scale), "softmax", parameters=(scale,))
 
 
 @cache
 def soft_min(scale: sp.Expr) -> Aggregator:
     """−log Σ exp(−scale·x)/scale."""
-    return Aggregator(
-        "soft_min",
-        lambda xs: -logsumexp(*(-scale * x for x in xs)) / scale,
-        "softmax of the negated values",
-        parameters=(scale,),
-    )
+    return Aggregator("soft_min", partial(_soft, -scale), "softmax of the negated values", parameters=(scale,))
 
 
 @cache
@@ -170,10 +163,7 @@ def softmax_mean(scale: sp.Expr) -> Aggregator:
 
 
 SCALED: dict[str, Callable[[sp.Expr], Aggregator]] = {
-    "softmax_active": softmax_active,
-    "soft_max": soft_max,
-    "soft_min": soft_min,
-    "softmax_mean": softmax_mean,
+    made.__name__: made for made in (softmax_active, soft_max, soft_min, softmax_mean)
 }
 """The aggregators that take a temperature, or a scale."""
 

@@ -48,11 +48,9 @@ class Similarity:
         ((-1, 1), (-4, 4))
         """
         low, high = self.opposite, self.identical
-        if low.is_finite and high.is_finite:
-            return low, high
-        if low.is_finite:
-            return low, low + 8
-        return (high - 8, high) if high.is_finite else (sp.Integer(-4), sp.Integer(4))
+        if not low.is_finite and not high.is_finite:
+            return sp.Integer(-4), sp.Integer(4)
+        return (low if low.is_finite else high - 8), (high if high.is_finite else low + 8)
 
 
 COSINE = Similarity("cosine", "cos(a, b)", sp.Integer(-1), sp.Integer(1))

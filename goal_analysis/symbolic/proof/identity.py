@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from types import MappingProxyType
 
 import mpmath
@@ -79,11 +80,11 @@ def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
 def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
     source = random.Random(20221024)
+    lines = [(symbol, *(Fraction(str(end)) for end in ranges[symbol])) for symbol in symbols]
     for _ in range(count):
-        yield {
-            symbol: low + (high - low) * sp.Rational(source.randrange(1, 9973), 9973)
-            for symbol, (low, high) in ((symbol, ranges[symbol]) for symbol in symbols)
-        }
+        shares = (Fraction(source.randrange(1, 9973), 9973) for _ in symbols)
+        drawn = (low + (high - low) * share for (_, low, high), share in zip(lines, shares, strict=True))
+        yield {symbol: sp.Rational(x.numerator, x.denominator) for symbol, x in zip(symbols, drawn, strict=True)}
 
 
 def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.mpf | None:

@@ -168,13 +168,11 @@ class Term:
     def map(self, change: Callable[[sp.Expr], sp.Expr]) -> Term:
         """The term with every formula changed, but for the parameters of its aggregators."""
 
-        def of(formula: sp.Expr | None) -> sp.Expr | None:
-            return None if formula is None else change(formula)
-
         def changed(side: Side, _: sp.Symbol) -> Side:
-            return replace(side, inner=change(side.inner), weight=of(side.weight))
+            return replace(side, inner=change(side.inner), weight=side.weight and change(side.weight))
 
-        return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet), total=of(self.total))
+        formulas = {"outer": self.outer, "triplet": self.triplet, "total": self.total}
+        return self.with_sides(changed, **{name: f and change(f) for name, f in formulas.items()})
 
     @property
     def surrogate(self) -> Term:
@@ -323,7 +321,8 @@ class Objective(Displayed):
                 f"{owner}: grouped: got {self.grouped.name} but expected an aggregator of all proxies of a class, such "
                 "as MAX, in a loss of proxies"
             )
-        unused = {h.name for h in self.hyperparameters if h.symbol not in self._used}
+        used = used_symbols(self.terms, self.relative, self.grouped)
+        unused = {h.name for h in self.hyperparameters if h.symbol not in used}
         if unused:
             raise ValueError(
                 f"{owner}: hyperparameters: got {', '.join(sorted(unused))}, which no term uses; "
@@ -339,9 +338,8 @@ class Objective(Displayed):
         if term.triplet is None:
             reads |= {count_p, count_n} | {one.symbol for one in term.named}
             reads |= {carried_by(s) for _, s, side in term._both.values() if side.aggregator.enumerates}
-            check_symbols(term.outer, reads, f"{where}.outer")
-        else:
-            check_symbols(term.triplet, reads, f"{where}.triplet")
+        given, what = (term.outer, "outer") if term.triplet is None else (term.triplet, "triplet")
+        check_symbols(given, reads, f"{where}.{what}")
         if term.total is not None:
             check_symbols(term.total, {total} | declared, f"{where}.total")
         for what, (_, s, side) in term._both.items():
@@ -369,7 +367,6 @@ class Objective(Displayed):
     def _check_side(self, term: Term, side: Side, s: sp.Symbol, where: str) -> None:
         declared = {h.symbol for h in self.hyperparameters}
         check_symbols(side.inner, {s, carried_by(s), s_p, y_p} | declared, where)
-        meets_positives = s == s_n and term.positives is not None
         if s == s_n and side.inner.has(s_p, y_p) and not (term.positives and term.positives.aggregator.enumerates):
             raise ValueError(
                 f"{where}: got {s_p if side.inner.has(s_p) else y_p} in {side.inner} but expected positives that are "
@@ -386,7 +383,7 @@ class Objective(Displayed):
             )
         for parameter in side.aggregator.parameters:
             check_symbols(parameter, declared, f"{where}: parameter of {side.aggregator.name}")
-        if side.pool is not Pool.OWN and not meets_positives:
+        if side.pool is not Pool.OWN and (s == s_p or term.positives is None):
             raise ValueError(
                 f"{where}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside positives can "
                 "gather more"
@@ -425,10 +422,6 @@ class Objective(Displayed):
     def owner(self) -> str:
         """How messages call it."""
         return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
-
-    @property
-    def _used(self) -> set[sp.Symbol]:
-        return used_symbols(self.terms, self.relative, self.grouped)
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
         """The objective with other values of its hyperparameters.

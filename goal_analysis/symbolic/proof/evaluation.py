@@ -98,8 +98,7 @@ class _Walk:
     def __init__(self, inputs: tuple[sp.Symbol, ...]) -> None:
         self.inputs = len(inputs)
         self.places: dict[sp.Expr, int] = {symbol: i for i, symbol in enumerate(inputs)}
-        self.known: dict[tuple, int] = {}
-        self.steps: list[Step] = []
+        self.steps: dict[Step, int] = {}
 
     def place(self, e: sp.Expr) -> int:
         if e not in self.places:
@@ -135,10 +134,8 @@ class _Walk:
         terms = sorted(e.args, key=lambda term: (term.could_extract_minus_sign(), sp.default_sort_key(term)))
         total = self.place(terms[0])
         for term in terms[1:]:
-            if term.could_extract_minus_sign():
-                total = self._emit("sub", total, self.place(-term))
-            else:
-                total = self._emit("add", total, self.place(term))
+            minus = term.could_extract_minus_sign()
+            total = self._emit("sub" if minus else "add", total, self.place(-term if minus else term))
         return total
 
     def _product(self, e: sp.Mul) -> int:
@@ -165,11 +162,7 @@ class _Walk:
         return self._emit("pow", self.place(base), self.place(exponent))
 
     def _emit(self, operation: str, *operands: int, constant: sp.Expr | None = None) -> int:
-        key = (operation, operands, constant)
-        if key not in self.known:
-            self.steps.append(Step(operation, operands, constant))
-            self.known[key] = self.inputs + len(self.steps) - 1
-        return self.known[key]
+        return self.steps.setdefault(Step(operation, operands, constant), self.inputs + len(self.steps))
 
 
 def _log_of_sum(e: sp.Expr) -> sp.Expr | None:

@@ -18,17 +18,13 @@ MOST_DEGREE = 2  # ... and no quotients by polynomials of a higher degree, whose
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     """F with ∂F/∂variable = ``expression`` almost everywhere, compared over ``ranges``, and F continuous, or None."""
-    total = _by_table(expression, variable)
-    if total is not None:
-        total = _with_real_logarithms(total, variable, ranges)
-    else:
-        total = sp.S.Zero
-        for term in sp.Add.make_args(_expanded(expression, variable)):
-            constant, rest = term.as_independent(variable, as_Add=False)
-            primitive = _of_product(rest, variable, ranges)
-            if primitive is None:
-                return None
-            total += constant * primitive
+    known, total = _by_table(expression, variable) is not None, sp.S.Zero
+    for term in [expression] if known else sp.Add.make_args(_expanded(expression)):
+        constant, rest = term.as_independent(variable, as_Add=False)
+        primitive = _of_product(rest, variable, ranges)
+        if primitive is None:
+            return None
+        total += constant * primitive
     try:
         wrong = refute_zero(sp.diff(total, variable) - expression, ranges)
     except (Undecided, UnsupportedFunction):
@@ -36,8 +32,8 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
     return None if wrong else total
 
 
-def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
-    """The expression as a sum of products. Quotients stay whole, and so do factors without the variable."""
+def _expanded(expression: sp.Expr) -> sp.Expr:
+    """The expression as a sum of products, whose quotients stay whole."""
     if not expression.has(hinge, step):
         return sp.expand(expression, power_exp=False, power_base=False, log=False)
     return sp.expand(opened(expression))

@@ -34,15 +34,13 @@ def sign_over(x: sp.Expr, region: Region) -> int:
     >>> sign_over(1 - s_n**2, unit), sign_over(sp.exp(s_p) - s_n - 2, unit), sign_over(s_p - s_n, unit)
     (1, 0, 0)
     """
-    if x.is_positive or x.is_negative:
-        return 1 if x.is_positive else -1
     found = _sign_of_factor(x, region)
     if found or not x.has(*region):
         return found
     sign = 1
     for factor in sp.Mul.make_args(sp.factor(x) if x.is_polynomial(*region) else x):
         base, power = factor.as_base_exp()
-        of_base = 1 if base.is_positive else -1 if base.is_negative else _sign_of_factor(base, region)
+        of_base = _sign_of_factor(base, region)
         if power.is_Integer:
             sign *= of_base if power % 2 else abs(of_base)
         else:
@@ -51,6 +49,8 @@ def sign_over(x: sp.Expr, region: Region) -> int:
 
 
 def _sign_of_factor(x: sp.Expr, region: Region) -> int:
+    if x.is_positive or x.is_negative:
+        return 1 if x.is_positive else -1
     variables = [s for s in region if x.has(s)]
     corners = _corners(x, variables, region)
     if corners:  # nowhere zero inside of the region if no corner is on the other side

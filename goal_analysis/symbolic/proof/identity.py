@@ -146,8 +146,6 @@ def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
 
 
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
-    if expression == 0:
-        return True
     above = sp.numer(sp.together(_with_letters(_in_exponentials(expression))))
     if terms_multiplied_out(above) > MOST_TERMS:
         return False

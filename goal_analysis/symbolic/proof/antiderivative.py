@@ -42,10 +42,10 @@ def _expanded(expression: sp.Expr) -> sp.Expr:
 def _of_product(product: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     if not product.has(variable):
         return product * variable
-    steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
-    if len(steps) == 1:
-        return _beyond_kink(product.xreplace({steps[0]: sp.S.One}), steps[0].args[0], variable, ranges)
     found = _by_table(product, variable)
+    steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
+    if found is None and len(steps) == 1:
+        return _beyond_kink(product.xreplace({steps[0]: sp.S.One}), steps[0].args[0], variable, ranges)
     if found is None and not steps:
         found = _by_sympy(product, variable)
     return None if found is None else _with_real_logarithms(found, variable, ranges)

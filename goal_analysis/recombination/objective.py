@@ -29,6 +29,9 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
 
+SHORTEST = 1e-12
+"""Of rows that are shorter, squares may be 0."""
+
 UNIT = 1e-2
 """How far a length may be from 1 before embeddings no longer pass for unit vectors."""
 
@@ -284,7 +287,7 @@ class GradientObjective(nn.Module):
         if self.refuse_nonfinite:
             check_finite(images, of_images, "image_embeddings")
             check_finite(texts, of_texts, "text_embeddings")
-        return self._unit(images, of_images), self._unit(texts, of_texts)
+        return self._unit(images, of_images, "image_embeddings"), self._unit(texts, of_texts, "text_embeddings")
 
     def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
         similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
@@ -300,7 +303,7 @@ class GradientObjective(nn.Module):
             value = Prescribed.apply(x, y, *made)
             return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
 
-    def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
+    def _unit(self, embeddings: Tensor, of_rows: Tensor, name: str) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):
             return embeddings
         if not self._warned:
@@ -310,7 +313,7 @@ class GradientObjective(nn.Module):
                 "for the cosine; they are normalised",
                 stacklevel=7,  # who called the module: torch stands between
             )
-        return nn.functional.normalize(embeddings, dim=1)
+        return unit_vectors(embeddings, of_rows, name, self.refuse_nonfinite)
 
 
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
@@ -348,6 +351,20 @@ def lengths(embeddings: Tensor) -> Tensor:
     """The Euclidean lengths of the rows, in float32 at least, without their history."""
     e = embeddings.detach()
     return torch.linalg.vector_norm(e, dim=1, dtype=None if e.dtype.itemsize >= 4 else torch.float32)
+
+
+def unit_vectors(x: Tensor, of_rows: Tensor, name: str, refuse_zeros: bool = True) -> Tensor:
+    """The rows of x, of these lengths, with length 1, however large or small their numbers are.
+
+    A row of zeros, which has no direction, is a ValueError with its number, or else becomes NaN.
+    """
+    if not bool(((of_rows > SHORTEST) & of_rows.isfinite()).all()):  # squares of the numbers are 0 or infinite
+        largest = x.detach().abs().amax(1, keepdim=True)
+        zero = (largest == 0).nonzero()
+        if refuse_zeros and len(zero):
+            raise ValueError(f"{name}: row {int(zero[0, 0])}: got zeros alone but expected a vector with a direction")
+        x = x / largest
+    return nn.functional.normalize(x, dim=1)
 
 
 def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:

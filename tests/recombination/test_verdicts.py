@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 import torch
 import verdict_paths as paths
+from kinds_of_losses import carrying
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -128,7 +129,7 @@ def random_scores() -> Tensor:
 
 def difference(objective: Objective, other: Objective | None = None) -> float:
     """Between autograd of the value and the weights, as a share of the largest."""
-    s, matches = random_scores(), Matches.of_image_ids(*IDS)
+    s, matches = random_scores(), carrying(objective, Matches.of_image_ids(*IDS))
     (got,) = torch.autograd.grad(GradientObjective(objective).value_from_scores(s, matches), s)
     w = GradientObjective(other or objective).weight_matrix(s, matches)
     return float((got - w).abs().max() / w.abs().max().clamp_min(1e-9))

@@ -25,7 +25,7 @@ from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths
+from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths, unit_vectors
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Anchors, Reduction
@@ -103,13 +103,13 @@ class MetricObjective(BaseMetricLossFunction):
         matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
         triplets = tuple(indices_tuple) if indices_tuple is not None and len(indices_tuple) == 3 else None
         functions = self._functions(triplets)
-        for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
-            if self.objective.refuse_nonfinite:
-                check_finite(e, lengths(e), name)
+        named, refuse = (("embeddings", embeddings), ("ref_emb", ref_emb)), self.objective.refuse_nonfinite
+        for name, e in named if refuse else ():
+            check_finite(e, lengths(e), name)
         similarity = self.objective.similarity
         if similarity == COSINE:
             similarity = DOT
-            embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
+            embeddings, ref_emb = (unit_vectors(e, lengths(e), name, refuse) for name, e in named)
         s = _Scores.apply(embeddings, ref_emb, similarity, self.objective.objective.direction or similarity)
         with torch.no_grad():
             w = weight_matrix(functions, s.detach(), matches.positives, matches.negatives)

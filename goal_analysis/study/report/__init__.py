@@ -25,6 +25,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from goal_analysis.files import regular
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch import pairs_frame, triplets_frame
@@ -242,10 +243,10 @@ def _embeddings(path: Path) -> torch.Tensor:
 
 def _labels(path: Path, count: int) -> torch.Tensor:
     if path.suffix == ".npy":
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False).ravel().tolist()
     else:
-        found = path.read_text("utf-8").split()
+        found = regular(path).read_text("utf-8").split()
     if len(found) < count:
         raise ValueError(f"{path}: got {len(found)} labels but expected {count}, one an embedding")
     return torch.from_numpy(np.unique(np.array(found[:count]).astype(str), return_inverse=True)[1])

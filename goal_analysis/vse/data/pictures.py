@@ -20,6 +20,7 @@ from jaxtyping import Float32
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.split import (
     HASHED_WHOLE,
     SAMPLED_ROWS,
@@ -109,7 +110,7 @@ class StoredImages(Images):
         """A picture as it is, in RGB; one that cannot be decoded is a `BadRow`."""
         value = self._value(row)
         try:
-            with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
+            with Image.open(io.BytesIO(value) if isinstance(value, bytes) else regular(value)) as image:
                 return _rgb(image)
         except MemoryError:
             raise
@@ -165,7 +166,7 @@ class StoredImages(Images):
 
 
 def _array(path: Path) -> np.ndarray:
-    found = np.load(path, allow_pickle=False)
+    found = np.load(regular(path), allow_pickle=False)
     if isinstance(found, np.ndarray):
         return found
     with found:

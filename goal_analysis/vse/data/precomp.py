@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Integer, Shaped
 from numpy.lib import format as npy
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.split import (
     ArrayImages,
     BadRow,
@@ -83,7 +84,7 @@ def open_features(path: Path) -> tuple[ArrayImages, int]:
     header promises; a file that was cut off has fewer.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with regular(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python 2 wrote, as the published features' are
             version = npy.read_magic(file)
             readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}

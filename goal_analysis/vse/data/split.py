@@ -17,6 +17,7 @@ from annotated_types import Ge
 from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.answers import Answers, Equal
 
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
@@ -403,7 +404,7 @@ def read_lines(path: Path) -> list[str]:
 def read_bytes(path: Path) -> bytes:
     """What a file holds; a DataError says why it cannot be read."""
     try:
-        return path.read_bytes()
+        return regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: got a file that cannot be read: {error.strerror}") from error
 

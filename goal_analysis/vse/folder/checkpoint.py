@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import json_text, whole_folder
+from goal_analysis.files import json_text, regular, whole_folder
 from goal_analysis.vse.loop.experiment import Count
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -169,7 +169,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _read(path: Path, step: int) -> Checkpoint:
-    record = json.loads((path / STATE).read_text("utf-8"))
+    record = json.loads(regular(path / STATE).read_text("utf-8"))
     sums = record["sha256"]
     if not {MODEL, OPTIMIZER} <= sums.keys() <= {MODEL, OPTIMIZER, STATE}:
         raise CheckpointError(f"{path / STATE}: got the files {list(sums)} but expected {MODEL} and {OPTIMIZER}")
@@ -189,7 +189,7 @@ def _name(step: int) -> str:
 
 
 def _sum(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

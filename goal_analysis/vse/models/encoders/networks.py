@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import load_checkpoint
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
@@ -163,7 +164,7 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
     try:
         found = NETWORKS[kind](model, weights is None)
         if weights is not None:
-            tensors = weights.suffix == ".safetensors"
+            tensors = regular(weights).suffix == ".safetensors"
             state = load_file(weights) if tensors else torch.load(weights, weights_only=True)
             missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
             if missing:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
+from unicodedata import category
 
 import typer
 
@@ -81,7 +82,7 @@ AssignmentsOption = Annotated[
 
 def refuse(problem: object) -> NoReturn:
     """End with the exit code of a command that was not understood."""
-    said = str(problem)
+    said = shown(str(problem))
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
 
@@ -439,7 +440,16 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return f"{value:.2g}" if isinstance(value, float) else shown(str(value))
+
+
+def shown(text: str) -> str:
+    """A text for a terminal: characters that would control it are written as Python writes them.
+
+    >>> shown("red \x1b[31m dog")
+    'red \\x1b[31m dog'
+    """
+    return "".join(repr(c)[1:-1] if category(c) == "Cc" and c != "\n" else c for c in text)
 
 
 def with_progress(records: Iterable[T], doing: str, total: int | None = None) -> Iterable[T]:

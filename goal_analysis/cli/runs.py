@@ -25,6 +25,7 @@ from goal_analysis.cli.options import (
     print_json,
     print_table,
     refuse,
+    shown,
     written_to,
 )
 
@@ -375,7 +376,7 @@ def retrieve(
     if as_json:
         print_json(records)
         return
-    typer.echo(f"{among.capitalize()}s of {split} for {said}")
+    typer.echo(shown(f"{among.capitalize()}s of {split} for {said}"))
     print_table(tuple(records[0]), [one | {"right": "✓" if one["right"] else ""} for one in records], ("caption",))
     if found.rank:
         typer.echo(f"The first right {among} is at place {found.rank} of {found.among:,}")

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.files import regular
 from goal_analysis.numeric.matches import Matches
 
 DIM, DIM_OF_VIEWS = 8, 32  # of the made-up embeddings, and of those of features
@@ -117,7 +116,7 @@ def features_batches(directory: str | Path, split: str, batches: int = 3, images
 def _stored(file: Path) -> np.ndarray:
     # The file may be larger than the memory: only the rows that are taken are read.
     try:
-        stored = np.lib.format.open_memmap(regular(file), mode="r")
+        stored = np.lib.format.open_memmap(file, mode="r")
     except (ValueError, EOFError) as error:
         raise ValueError(f"{file}: got no NumPy array but expected one: {error}") from error
     if stored.ndim not in (2, 3) or stored.dtype.kind != "f" or not stored[:1].size:

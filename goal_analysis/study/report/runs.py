@@ -140,6 +140,8 @@ def read_one(folder: Path) -> Run:
             epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
         )
+    except RunError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         said = f"no {problem}" if isinstance(problem, KeyError) else problem
         raise RunError(f"{folder}: got {said} but expected what a run writes") from problem

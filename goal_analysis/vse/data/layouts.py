@@ -90,15 +90,19 @@ class Layout:
     kinds: Callable[[Any], Mapping[str, str]] | None = None
 
 
-def read_content(path: Path) -> Any:
+MOST_ROWS = 5_000_000
+"""Of a table, unless data ask for more: a small file may say that it has any number."""
+
+
+def read_content(path: Path, most_rows: int = MOST_ROWS) -> Any:
     """The content of a file, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote, as `Layout` takes
     it; by its splits where it has several.
     """
     if path.is_dir():
-        return _with(path, "datasets", lambda package: package.load_from_disk(str(path)))
+        return _with(path, "datasets", lambda package: _bounded(package.load_from_disk(str(path)), most_rows))
     found = read_bytes(path)
     if path.suffix == ".parquet" or found[:4] == b"PAR1":
-        return _with(path, "pyarrow.parquet", lambda package: package.read_table(path))
+        return _with(path, "pyarrow.parquet", lambda package: _bounded(package.ParquetFile(path), most_rows).read())
     text = found.decode("utf-8-sig", errors="surrogateescape")
     if text.lstrip()[:1] not in ("[", "{") and path.suffix not in (".json", ".jsonl"):
         return text
@@ -108,6 +112,15 @@ def read_content(path: Path) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: got a file that is no JSON: {error}") from error
+
+
+def _bounded(table: Any, most_rows: int) -> Any:
+    metadata = getattr(table, "metadata", None)
+    parts = table.values() if isinstance(table, Mapping) else [table]
+    count = metadata.num_rows if metadata is not None else max(map(len, parts))
+    if count > most_rows:
+        raise ValueError(f"it has {count:,} rows but expected {most_rows:,} at most, which data.most_rows sets")
+    return table
 
 
 def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:

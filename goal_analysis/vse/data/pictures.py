@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,6 +123,10 @@ class StoredImages(Images):
         whole = sum(sizes) <= HASHED_WHOLE if self.names else len(self) <= SAMPLED_ROWS
         rows = range(len(self)) if whole else spread(len(self), SAMPLED_ROWS).tolist()
         return digest(str(self.shape), "\n".join(self.names), str(sizes), *map(self._content, rows))
+
+    def files(self) -> Iterable[Path]:
+        """Those of all rows, where images are in files."""
+        return map(self.path, range(len(self.names)))
 
     def path(self, row: int) -> Path:
         """The file of an image."""

@@ -26,6 +26,7 @@ from numpy.lib import format as npy
 
 from goal_analysis.files import regular
 from goal_analysis.vse.data.split import (
+    LONGEST,
     ArrayImages,
     BadRow,
     ChosenImages,
@@ -112,7 +113,7 @@ def open_features(path: Path) -> tuple[ArrayImages, int]:
 
 
 def precomp_splits(
-    source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit | None = None
+    source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit = LONGEST
 ) -> dict[str, Callable[[], Split]]:
     """The splits of which a folder has the images, each as a function that opens it; nothing but captions is loaded.
 
@@ -125,7 +126,7 @@ def precomp_splits(
     return {name: partial(load_split, folder, name, skip_bad, longest) for name in there}
 
 
-def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit | None = None) -> Split:
+def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit = LONGEST) -> Split:
     """One split of a folder; see `precomp_splits`."""
     path, text, numbered = (folder / f"{name}_{end}" for end in ("ims.npy", "caps.txt", "ids.txt"))
     images, promised = open_features(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -57,12 +58,18 @@ class Limit:
         >>> Limit(words=3, characters=8).cut("a dog runs along the beach")
         'a dog ru'
         """
-        words = caption if self.words is None else " ".join(caption.split()[: self.words])
-        return words[: self.characters].rstrip()
+        if self.words is not None and len(caption) > self.words:
+            words = caption.split()
+            caption = " ".join(words[: self.words]) if len(words) > self.words else caption
+        return caption if self.characters is None else caption[: self.characters].rstrip()
 
     def __str__(self) -> str:
         limits = {"words": self.words, "characters": self.characters}
         return " and ".join(f"up to {most} {of}" for of, most in limits.items() if most is not None)
+
+
+LONGEST = Limit(10_000, 100_000, "refuse")
+"""What no caption is longer than unless data ask for more: a batch is as wide as its longest."""
 
 
 @runtime_checkable
@@ -88,6 +95,10 @@ class Images(Protocol):
     def fingerprint(self) -> str:
         """Sixteen digits that change with the content."""
         ...
+
+    def files(self) -> Iterable[Path]:
+        """The files that images are read from when they are needed."""
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +153,11 @@ class ArrayImages(Images):
                 found = found.astype(np.float32)
         return torch.from_numpy(found).float()
 
+    def files(self) -> Iterable[Path]:
+        """The file of an array that is not in memory."""
+        path = getattr(self.array, "path", "")
+        return (Path(path),) if path else ()
+
     def not_finite(self) -> list[int]:
         """The rows with a number that is not finite; all are read, a piece at a time."""
         width = math.prod(self.shape[1:]) * self.array.dtype.itemsize
@@ -172,6 +188,10 @@ class ChosenImages(Images):
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows of the chosen; see `Images`."""
         return self.images.batch(self.rows[np.asarray(rows)])
+
+    def files(self) -> Iterable[Path]:
+        """Those of all images."""
+        return self.images.files()
 
     def fingerprint(self) -> str:
         """A hash of all the images and of the choice."""
@@ -334,6 +354,15 @@ class RetrievalData:
         """Those that are there."""
         return tuple(split for split in (self.train, self.dev, self.test) if split is not None)
 
+    def stamps(self) -> dict[Path, tuple[int, ...]]:
+        """Inode, size and time of every file that images are read from; nothing of one that is gone."""
+        found: dict[Path, tuple[int, ...]] = {}
+        for path in (path for split in self.splits() for path in split.images.files()):
+            with suppress(OSError):
+                of = path.stat()
+                found[path] = of.st_ino, of.st_size, of.st_mtime_ns
+        return found
+
     def fingerprint(self) -> str:
         """A hash of the images and captions of all splits."""
         return digest(*(split.fingerprint() for split in self.splits()))
@@ -350,7 +379,7 @@ def make_split(
     where: Sequence[str],
     image_faults: Mapping[int, BadRow],
     skip_bad: bool,
-    longest: Limit | None = None,
+    longest: Limit = LONGEST,
 ) -> Split:
     """The split; with ``skip_bad`` what is left of it without images with faults, images without captions, and captions
     that are empty, not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
@@ -359,15 +388,15 @@ def make_split(
     """
     texts, wrong, cut = list(captions), {}, []
     for k, caption in enumerate(captions):
-        short = caption if longest is None else longest.cut(caption)
+        short = longest.cut(caption)
         if not caption:
             wrong[k] = BadRow(f"{where[k]}: got an empty caption but expected words")
         elif not is_text(caption):
             wrong[k] = BadRow(f"{where[k]}: got {caption[:40]!r}, which is not in UTF-8, but expected words")
-        elif longest is not None and short != caption:
+        elif short != caption:
             size = f"{where[k]}: got a caption of {len(caption.split())} words, {len(caption)} characters"
             if longest.over == "refuse":
-                wrong[k] = BadRow(f"{size} but expected {longest}")
+                wrong[k] = BadRow(f"{size} but expected {longest}, which data.longest sets")
             else:
                 cut.append(BadRow(f"{size}, which is cut"))
                 texts[k] = short

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -103,8 +103,9 @@ def run_experiment(
             check_same(folder, experiment)
             check_data(folder, data)
             checkpoint, _ = newest(folder / CHECKPOINTS)
-            if checkpoint is not None and checkpoint.progress.best_step is not None:
-                _epoch_that_ended(folder, checkpoint.progress.best_step)
+            if checkpoint is not None:
+                step = checkpoint.progress.step
+                _check_log(folder, step, step // steps_of_epoch(experiment.training, len(data.train)))
         elif leads and steps(folder / CHECKPOINTS):
             given = f"{folder}: got checkpoints without {RUN}, which says what was run"
             raise RunError(f"{given}, but expected an empty folder, or a whole run")
@@ -123,10 +124,19 @@ def run_experiment(
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
+        stamps = data.stamps()
+
+        def checked(record: Mapping[str, Any]) -> None:
+            changed = stamps.items() - data.stamps().items() if record["kind"] == "epoch" else ()
+            for path, _ in changed:
+                raise RunError(f"{path}: got other content than when the run began but expected the same to its end")
+            report(record)
+
         with name_dead_workers(workers), signals_noted() as asked:
             given = experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric
-            progress = train(*given, report, asked)
+            progress = train(*given, checked, asked)
         if leads:
+            check_data(folder, data)
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
     return progress
@@ -176,6 +186,13 @@ def _matched(split: Split, options: TrainingOptions) -> Callable[[Tensor, Tensor
     taught.check_images(split.images)
     images, captions = embeddings(taught.model, split, taught.tokenizer)
     return TaughtMatches(split.answers, images.cpu(), captions.cpu(), options.teacher_margin)
+
+
+def _check_log(folder: Path, step: int, epochs: int) -> None:
+    """Raise unless the log has the epochs that had ended at a step."""
+    found = sum(record["kind"] == "epoch" and record["step"] <= step for record in read_log(folder))
+    if found != epochs:
+        raise RunError(f"{folder / LOG}: got {found} epochs up to step {step} but expected {epochs}")
 
 
 def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:

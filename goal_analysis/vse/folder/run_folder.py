@@ -159,7 +159,7 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out."""
+    """The records of a run's log; a last line that was cut off is left out. Where an epoch is missing, a `RunError`."""
     path = folder / name
     if not path.exists():
         return []
@@ -175,6 +175,9 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
         if line and not (isinstance(record, dict) and all(type(record.get(key)) is of for key, of in kinds.items())):
             raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
         found += [record] if line else []
+    epochs = [record.get("epoch") for record in found if record.get("kind") == "epoch"]
+    if epochs != [*range(1, len(epochs) + 1)]:
+        raise RunError(f"{path}: got the epochs {epochs} but expected one after the other from 1 on")
     return found
 
 

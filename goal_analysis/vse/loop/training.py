@@ -127,7 +127,7 @@ def train(
             progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
             due = progress.step % options.log_steps == 0
             trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
-            if trouble is None and due:
+            if trouble is None and (due or progress.step == 1):
                 trouble = collapse(outputs, ids, progress.step)
             if trouble is not None:
                 write("trouble", trouble=trouble.kind, cause=trouble.cause)

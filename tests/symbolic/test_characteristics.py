@@ -24,7 +24,7 @@ from goal_analysis.numeric.formula import formula
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import EACH
-from goal_analysis.symbolic.language.primitives import CARRIED, gap, s_n, s_p, sigmoid, softplus, x_n, x_p
+from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, sigmoid, softplus, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, NEGATIVE_EUCLIDEAN, Similarity
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.parsing import parse
@@ -204,9 +204,9 @@ def test_effects_are_those_of_autograd(loss):
     """The weight by autograd of the declared loss, whose factors nobody took apart."""
     found, field = characteristics(decompose(loss)), decompose(loss).field
     places = sample(loss.similarity).clone().requires_grad_()
-    value = formula(loss.expression().subs(CARRIED), (s_p, s_n), tuple(loss.values().items()))(*places)
+    at = field.values()
+    value = formula(loss.expression(), (s_p, s_n), tuple(at.items()))(*places)
     weights = torch.autograd.grad(value.sum(), places, allow_unused=True)[0] * torch.tensor([[-1.0], [1.0]])
-    at = decompose(loss).field.values()
 
     def read(expression):
         (found,) = compiled([expression.subs(at)], (s_p, s_n))(*places.detach())

@@ -15,16 +15,8 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import x_n, x_p
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.typesetting import plain
-from goal_analysis.symbolic.typesetting.pages import (
-    Page,
-    Row,
-    integrability_page,
-    to_data,
-    to_markdown,
-    to_plain,
-    weights_page,
-)
+from goal_analysis.symbolic.typesetting import pages, plain
+from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 
 SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "reversed", "mixed", "none")
@@ -111,7 +103,7 @@ class Description:
 
     def to_plain(self, width: int | None = None) -> str:
         """Aligned text; long values go on in the next line after ``width`` characters, by default nowhere."""
-        return to_plain(self.pages, width)
+        return pages.to_plain(self.pages, width)
 
     def to_json(self) -> dict[str, object]:
         """Plain values under the names of the fields; formulas as text that `parse` reads back."""
@@ -131,7 +123,7 @@ class Description:
             "loss": None if self.loss is None else plain(self.loss),
             "potential": None if self.potential is None else plain(self.potential),
             "sign": self.sign,
-            "characteristics": to_data([characteristics_page(self.characteristics)]),
+            "characteristics": pages.to_data([characteristics_page(self.characteristics)]),
         }
 
     @property
@@ -147,11 +139,11 @@ class Description:
             *((Row("grouped", "proxies", self.objective.grouped.name),) if self.objective.grouped else ()),
             *((Row("carried", "pairs carry", ONE_TRIPLET),) if self.objective.reads_carried else ()),
         ]
-        found = integrability_page(self.verdict)
+        found = pages.integrability_page(self.verdict)
         judged = [replace(row, label="L", latex_label="L") if row.key == "loss" else row for row in found.rows]
         return (
             Page(self.name, tuple(rows)),
-            weights_page(self.weights),
+            pages.weights_page(self.weights),
             Page(found.title, (*judged, Row("sign", "w⁺ and w⁻", self.sign))),
             characteristics_page(self.characteristics),
         )
@@ -160,7 +152,7 @@ class Description:
         return f"Description({self.name}: {self.verdict.said}; {self.sign})"
 
     def _repr_markdown_(self) -> str:
-        return to_markdown(self.pages)
+        return pages.to_markdown(self.pages)
 
 
 def mining_words(objective: Objective) -> str:

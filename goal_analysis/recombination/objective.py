@@ -180,7 +180,7 @@ class GradientObjective(nn.Module):
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(0.3133)
         """
-        functions = self._loss(self.verdict(), along_similarity(self.objective) or self.objective)
+        functions = self._loss(self.verdict(), (along_similarity(self.objective) or (self.objective,))[0])
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):

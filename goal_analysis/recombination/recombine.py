@@ -19,7 +19,6 @@ from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.recombination.minings import Mining, mining_of
 from goal_analysis.recombination.parts import side_by_side
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Pool, Side
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective, Term, used_symbols
@@ -117,7 +116,7 @@ def recombine(
         terms = tuple(_mined(term, mining_of(mining)) for term in terms)
     if triplet is not None:
         terms = tuple(_with_triplet(term, triplet, objective.name) for term in terms)
-        hyperparameters = _joined(hyperparameters, triplet.hyperparameters, objective.name)
+        hyperparameters = tuple(dict.fromkeys((*hyperparameters, *triplet.hyperparameters)))
     if pair is not None:
         pair = side_by_side(TripletWeight(name="t", expression=sp.S.One, hyperparameters=hyperparameters), pair)[1]
         if pair.relative and any(side.inner not in (s_p, s_n) for term in terms for side in term.sides):
@@ -126,7 +125,7 @@ def recombine(
                 "own pair, or a mining such as hardest besides"
             )
         terms = tuple(_with_pair(term, pair) for term in terms)
-        hyperparameters = _joined(hyperparameters, pair.hyperparameters, objective.name)
+        hyperparameters = tuple(dict.fromkeys((*hyperparameters, *pair.hyperparameters)))
         relative = pair.relative
     changed = objective.of_terms(terms, hyperparameters=hyperparameters, relative=relative)
     if changed == objective:
@@ -193,17 +192,6 @@ def _sign(slope: sp.Expr) -> int:
     return -1 if value.is_number and value.is_real and value < 0 else 1
 
 
-def _joined(
-    own: tuple[Hyperparameter, ...], more: tuple[Hyperparameter, ...], owner: str
-) -> tuple[Hyperparameter, ...]:
-    both = tuple(dict.fromkeys((*own, *more)))
-    if len({h.name for h in both}) < len(both):
-        raise ValueError(
-            f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names"
-        )
-    return both
-
-
 @lru_cache(maxsize=4096)
 def refusal(objective: Objective) -> str | None:
     """Why an objective cannot train, or None if it can.
@@ -261,26 +249,21 @@ def _unreal(weight: sp.Expr, points: Iterable[tuple[float, float]]) -> str | Non
     return None
 
 
-def rate_of(objective: Objective) -> sp.Expr | None:
-    """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
+def along_similarity(objective: Objective) -> tuple[Objective, sp.Expr] | None:
+    """The objective whose weights along the similarity's own gradient are what trains, and how often the direction is
+    that of the similarity, a function of the similarity s_p; None where there is none.
+    """
     moved, similarity = objective.direction, objective.similarity
+    own = replace(objective, direction=None)
     known = any(d == moved for d in DIRECTIONS)
     if moved is None or (known and moved.name == similarity.name):
-        return sp.S.One
+        return own, sp.S.One
     if not known or similarity.name not in _COSINE or moved.name not in _BY_COSINE:
         return None
     cosine = _COSINE[similarity.name]
-    return _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
-
-
-def along_similarity(objective: Objective) -> Objective | None:
-    """The objective whose weights along the similarity's own gradient are what trains; None where there is none."""
-    rate = rate_of(objective)
-    if rate is None or not (rate.is_number or objective.plain):
-        return None
-    own = replace(objective, direction=None)
-    if rate == 1:
-        return own
+    rate = _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
+    if rate == 1 or not (rate.is_number or objective.plain):
+        return (own, rate) if rate == 1 else None
 
     def times_rate(term: Term) -> Term:
         if rate.is_number:
@@ -288,18 +271,15 @@ def along_similarity(objective: Objective) -> Objective | None:
             return replace(term, outer=outer, triplet=triplet)
         return term.with_sides(lambda side, s: replace(side, weight=side.slope(s) * rate.subs(s_p, s)))
 
-    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms)))
+    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms))), rate
 
 
 def has_constant_weights(objective: Objective) -> bool:
     """Whether W does not depend on the scores."""
-    return (
-        objective.plain
-        and not objective.relative
-        and all(
-            not any(t.has(x_p, x_n) for t in term.triplet_weights)
-            and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
-            and not any(side.slope(s).has(s) for _, s, side in term.aggregates)
-            for term in objective.terms
-        )
+    linear = all(
+        side.aggregator.name in LINEAR and side.selection is None and not side.slope(s).has(s)
+        for term in objective.terms
+        for _, s, side in term.aggregates
     )
+    reads = any(t.has(x_p, x_n) for term in objective.terms for t in term.triplet_weights)
+    return objective.plain and not objective.relative and linear and not reads

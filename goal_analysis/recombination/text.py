@@ -14,9 +14,9 @@ formula of s_p and s_n is a loss of every triplet. What a Python module has is n
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
+import pkgutil
 import re
 import sys
 from collections import Counter
@@ -120,22 +120,16 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
 
 
 def imported(target: str) -> Any:
-    """What ``module:name`` or ``file.py:name`` names; its module is run.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """What ``module:name`` or ``file.py:name`` names; its module is run. A ValueError where there is none."""
     module, _, name = target.rpartition(":")
     try:
         if module.endswith(".py"):
-            found = _module_of(Path(module).resolve())
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                found = importlib.import_module(module)
-            finally:
-                sys.path.pop(0)
-        return attrgetter(name)(found)
+            return attrgetter(name)(_module_of(Path(module).resolve()))
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            return pkgutil.resolve_name(target)
+        finally:
+            sys.path.pop(0)
     except Exception as problem:  # the code that is imported is anybody's
         plain = isinstance(problem, ImportError | AttributeError | OSError | SyntaxError)
         raise ValueError(f"{target}: {'' if plain else f'{type(problem).__name__}: '}{problem}") from problem

@@ -38,7 +38,7 @@ from goal_analysis.recombination.closed_paths import (
     selected_mean,
     work_witness,
 )
-from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights, rate_of
+from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
@@ -91,7 +91,7 @@ def verdict(objective: Objective) -> Integrability:
     name = objective.direction.name
     along = along_similarity(objective)
     if along is not None:
-        found, rate = verdict_on_scores(along), rate_of(objective)
+        found, rate = verdict_on_scores(along[0]), along[1]
         if rate == 1:
             return found
         why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
@@ -230,9 +230,6 @@ def _by_work(
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
-    if getattr(selection, "margin", None) == 0:
-        why = "no triplet is within a margin of 0: W is zero"
-        return Integrability(True, why, potential=sp.S.Zero, loss=sp.S.Zero)
     factor, factors = sp.Mul(*map(step, bounds)), field.factors
     factors = factors and replace(factors, triplet=factors.triplet * factor)
     cut = replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)

@@ -135,7 +135,7 @@ class _File:
         if isinstance(value, tuple):
             return _laid_out("", [self.said(one, (*place, str(i))) for i, one in enumerate(value, 1)])
         if isinstance(value, partial):
-            self.cutting.imports.add(("functools", "partial"))
+            self.cutting.imports.setdefault("functools", set()).add("partial")
             given = [self.said(one, place) for one in value.args]
             given += [f"{name}={self.said(one, place)}" for name, one in value.keywords.items()]
             return f"partial({', '.join([self.said(value.func, place), *given])})"

@@ -16,11 +16,11 @@ from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.pairs import Rank
 from goal_analysis.numeric.engine.products import alike
-from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
+from goal_analysis.numeric.engine.surrogate import Prescribed, differentiable_once, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
-from goal_analysis.numeric.similarity import SCORES, embedding_gradients
+from goal_analysis.numeric.similarity import SCORES, Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.recombine import refusal
@@ -260,7 +260,7 @@ class GradientObjective(nn.Module):
             )
         matches.check_for(self.objective, scores, self.name)
         if self.refuse_nonfinite:
-            check_finite(scores, scores.detach().sum(1), "scores")
+            check_finite("scores", scores, scores.detach().sum(1))
 
     def matches(
         self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None, carried: Tensor | None
@@ -282,8 +282,8 @@ class GradientObjective(nn.Module):
         if are_unit(torch.cat((of_images, of_texts))):  # what is not finite has no length of 1
             return images, texts
         if self.refuse_nonfinite:
-            check_finite(images, of_images, "image_embeddings")
-            check_finite(texts, of_texts, "text_embeddings")
+            check_finite("image_embeddings", images, of_images)
+            check_finite("text_embeddings", texts, of_texts)
         return self._unit(images, of_images), self._unit(texts, of_texts)
 
     def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
@@ -291,14 +291,8 @@ class GradientObjective(nn.Module):
         ranks = 1 if self.learned is None else self.learned.ranks
         with torch.autocast(unit_images.device.type, enabled=False):
             x, y = alike(unit_images, unit_texts)
-            if moved is None:
-                return self._surrogate(pairwise(similarity, x, y), matches, ranks)
-            with torch.no_grad():
-                s = pairwise(similarity, x, y)
-                w = self.weight_matrix(s, matches)
-                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            value = Prescribed.apply(x, y, *made)
-            return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
+            s = pairwise(similarity, x, y) if moved is None else MovingScores.apply(x, y, similarity, moved)
+            return self._surrogate(s, matches, ranks)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):
@@ -311,6 +305,28 @@ class GradientObjective(nn.Module):
                 stacklevel=7,  # who called the module: torch stands between
             )
         return nn.functional.normalize(embeddings, dim=1)
+
+
+class MovingScores(torch.autograd.Function):
+    """The scores of embeddings, whose gradient moves these along a direction, or that of a similarity."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, similarity: Similarity, direction: Direction | Similarity) -> Tensor:
+        """S."""
+        return pairwise(similarity, x, y)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        ctx.direction = inputs[3]
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the direction makes of the upstream gradient."""
+        with torch.autocast(upstream.device.type, enabled=False):
+            found = embedding_gradients(ctx.direction, upstream, *ctx.saved_tensors)
+        return differentiable_once(ctx, *found, None, None)
 
 
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
@@ -350,18 +366,15 @@ def lengths(embeddings: Tensor) -> Tensor:
     return torch.linalg.vector_norm(e, dim=1, dtype=None if e.dtype.itemsize >= 4 else torch.float32)
 
 
-def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
+def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:
     """Raise a ValueError with the row's number where a row of x, of shape ``(rows, columns)``, is not finite.
 
     A length or a sum, ``of_rows``, is finite only where all of its row is, and quicker to look at than every number;
     where it is not, as it is also when finite numbers overflow in it, the numbers decide.
     """
-    if bool(of_rows.isfinite().all()):
-        return
-    wrong = (~x.detach().isfinite()).any(1).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
-        raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
+    if not bool((lengths(x) if of_rows is None else of_rows).isfinite().all()):
+        for row in (~x.detach().isfinite()).any(1).nonzero()[:1, 0].tolist():
+            raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
 
 
 def are_unit(of_rows: Tensor) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes, lengths
+from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes
 from goal_analysis.symbolic.language.similarity import Similarity
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -128,7 +128,7 @@ class AcrossProcesses(nn.Module):
             if e.dtype not in DTYPES:
                 raise ValueError(f"{name}: got {e.dtype} but expected one of {', '.join(map(str, DTYPES))}")
             if self.objective.refuse_nonfinite:
-                check_finite(e, lengths(e), name)
+                check_finite(name, e)
         dtypes = (DTYPES.index(images.dtype), DTYPES.index(texts.dtype))
         return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
 

@@ -20,14 +20,11 @@ from torch import Tensor, nn
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.products import alike
-from goal_analysis.numeric.engine.surrogate import differentiable_once
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.similarity import Direction, embedding_gradients
-from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths
+from goal_analysis.recombination.objective import GradientObjective, MovingScores, check_finite
 from goal_analysis.recombination.recombine import recombine
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Reduction
 
 Indices = Sequence[Tensor] | None
@@ -105,12 +102,14 @@ class MetricObjective(BaseMetricLossFunction):
         functions = self._functions(triplets)
         for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
             if self.objective.refuse_nonfinite:
-                check_finite(e, lengths(e), name)
+                check_finite(name, e)
         similarity = self.objective.similarity
         if similarity == COSINE:
             similarity = DOT
             embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
-        s = _Scores.apply(embeddings, ref_emb, similarity, self.objective.objective.direction or similarity)
+        acting = self.objective.objective.direction or similarity
+        with torch.autocast(embeddings.device.type, enabled=False):
+            s = MovingScores.apply(*alike(embeddings, ref_emb), similarity, acting)
         with torch.no_grad():
             w = weight_matrix(functions, s.detach(), matches.positives, matches.negatives)
         surrogates = (w * s).sum(1)
@@ -205,21 +204,3 @@ def _mask(pairs: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
     mask = torch.zeros(shape, dtype=torch.bool, device=pairs[0].device)
     mask[pairs] = True
     return mask
-
-
-class _Scores(torch.autograd.Function):
-    """S, whose gradient moves the embeddings along a direction."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, similarity: Similarity, direction: Direction | Similarity) -> Tensor:
-        ctx.save_for_backward(x, y)
-        ctx.direction = direction
-        with torch.autocast(x.device.type, enabled=False):
-            return pairwise(similarity, *alike(x, y))
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        with torch.autocast(upstream.device.type, enabled=False):
-            found = embedding_gradients(ctx.direction, upstream, *ctx.saved_tensors)
-        made = (g.to(e.dtype) for g, e in zip(found, ctx.saved_tensors, strict=True))
-        return differentiable_once(ctx, *made, None, None)

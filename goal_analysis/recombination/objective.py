@@ -136,7 +136,12 @@ class GradientObjective(nn.Module):
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
-        return self._through_scores(x, y, self.matches(x, image_ids, text_ids, carried))
+        matches = self.matches(x, image_ids, text_ids, carried)
+        similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
+        with torch.autocast(x.device.type, enabled=False):
+            x, y = alike(x, y)
+            s = pairwise(similarity, x, y) if moved is None else MovingScores.apply(x, y, similarity, moved)
+            return self._surrogate(s, matches, 1 if self.learned is None else self.learned.ranks)
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -285,14 +290,6 @@ class GradientObjective(nn.Module):
             check_finite("image_embeddings", images, of_images)
             check_finite("text_embeddings", texts, of_texts)
         return self._unit(images, of_images), self._unit(texts, of_texts)
-
-    def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
-        similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
-        ranks = 1 if self.learned is None else self.learned.ranks
-        with torch.autocast(unit_images.device.type, enabled=False):
-            x, y = alike(unit_images, unit_texts)
-            s = pairwise(similarity, x, y) if moved is None else MovingScores.apply(x, y, similarity, moved)
-            return self._surrogate(s, matches, ranks)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):

@@ -174,8 +174,10 @@ def _with_pair(term: Term, pair: PairWeights) -> Term:
     weights = {s_p: pair.positive, s_n: pair.negative}
 
     def exchanged(side: Side, s: sp.Symbol) -> Side:
-        own = undetach(sp.diff(side.inner, s))
-        signed = sp.sympify(weights[s]) * _sign(undetach(side.slope(s)))
+        own, slope = undetach(sp.diff(side.inner, s)), undetach(side.slope(s))
+        # In the middle of the range, with every hyperparameter at one half.
+        middle = slope.subs(dict.fromkeys(slope.free_symbols, sp.S.Half)).evalf(5)
+        signed = sp.sympify(weights[s]) * (-1 if middle.is_real and middle.is_number and middle < 0 else 1)
         return replace(side, weight=None if sp.expand(own - signed) == 0 and own == sp.diff(side.inner, s) else signed)
 
     return term.with_sides(exchanged)
@@ -183,13 +185,6 @@ def _with_pair(term: Term, pair: PairWeights) -> Term:
 
 def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
     return bool(inner.is_polynomial(s)) and sp.degree(inner, s) == 1
-
-
-def _sign(slope: sp.Expr) -> int:
-    """−1 where a pair weight is negative in the middle of the range, with every hyperparameter at one half."""
-    at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
-    value = at.evalf(5)
-    return -1 if value.is_number and value.is_real and value < 0 else 1
 
 
 @lru_cache(maxsize=4096)

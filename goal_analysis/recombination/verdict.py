@@ -117,7 +117,10 @@ def verdict_on_scores(objective: Objective) -> Integrability:
         found = _decided(objective)
         if found.integrable is True or not objective.hyperparameters:
             return found
-        here = _decided(_at_values(objective))
+        values = objective.values()
+        of = (objective.terms, objective.relative)
+        terms, relative = ([one.map(lambda e: e.subs(values)) for one in some] for some in of)
+        here = _decided(objective.of_terms(terms, relative=tuple(relative)))
         return here if here.integrable is not False or found.integrable is None else found
     except Undecided as undecided:
         return Integrability(None, f"undecided: {undecided}")
@@ -139,9 +142,12 @@ def _decided(objective: Objective) -> Integrability:
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
         return _chosen(objective, field)
-    if len(objective.terms) > 1:
-        return _several(objective, field)
-    return _soft(objective, field)
+    if len(objective.terms) == 1:
+        return _soft(objective, field)
+    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
+    if all(one.integrable is True for one in singles):
+        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
+    return _against_several_pairs(objective, field)
 
 
 def loss_of(objective: Objective) -> Objective | None:
@@ -161,14 +167,6 @@ def loss_of(objective: Objective) -> Objective | None:
 
     plain = objective.terms[0].with_sides(bare, outer=outer, triplet=None)
     return objective.of_terms((plain,), relative=())
-
-
-def _at_values(objective: Objective) -> Objective:
-    values = objective.values()
-    terms, relative = (
-        [one.map(lambda e: e.subs(values)) for one in of] for of in (objective.terms, objective.relative)
-    )
-    return objective.of_terms(terms, relative=tuple(relative))
 
 
 def _chosen(objective: Objective, field: WeightField) -> Integrability:
@@ -288,13 +286,6 @@ def _drawn(objective: Objective) -> Integrability:
                 why += f"; in two draws at the same scores a weight differs by {largest:.4g}"
                 return Integrability(False, why, witness=at_scores(s, largest))
     return Integrability(None, f"open: {why}, but draws at the same scores agreed")
-
-
-def _several(objective: Objective, field: WeightField) -> Integrability:
-    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
-    if all(one.integrable is True for one in singles):
-        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
-    return _against_several_pairs(objective, field)
 
 
 def _soft(objective: Objective, field: WeightField) -> Integrability:

@@ -18,7 +18,7 @@ from pytorch_metric_learning.reducers import ThresholdReducer
 from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
-from goal_analysis.numeric.engine.functions import Functions, Term
+from goal_analysis.numeric.engine.functions import Term
 from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
@@ -99,7 +99,12 @@ class MetricObjective(BaseMetricLossFunction):
             ref_emb, ref_labels = embeddings, labels
         matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
         triplets = tuple(indices_tuple) if indices_tuple is not None and len(indices_tuple) == 3 else None
-        functions = self._functions(triplets)
+        objective = self.objective.objective if triplets is None else recombine(self.objective.objective, mining="all")
+        reduction = objective.reduction if self.reduces_itself else Reduction.SUM
+        functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
+        if triplets is not None:
+            meet = partial(_given, triplets)
+            functions = replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
         for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
             if self.objective.refuse_nonfinite:
                 check_finite(name, e)
@@ -119,15 +124,6 @@ class MetricObjective(BaseMetricLossFunction):
         if not len(present):
             return self.zero_losses() if hasattr(self, "zero_losses") else {}  # which is version 3's nothing
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
-
-    def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
-        objective = self.objective.objective
-        if triplets is not None:
-            objective = recombine(objective, mining="all")
-        reduction = objective.reduction if self.reduces_itself else Reduction.SUM
-        functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
-        given = {} if triplets is None else {"meet": partial(_given, triplets)}
-        return replace(functions, terms=tuple(replace(term, **given) for term in functions.terms))
 
 
 class _WithObjectives:

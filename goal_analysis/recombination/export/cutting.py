@@ -176,10 +176,6 @@ class _Decided(ast.NodeTransformer):
         return None if unread else self.generic_visit(node)
 
 
-def _is_empty(value: ast.expr) -> bool:
-    return isinstance(value, ast.Tuple) and not value.elts
-
-
 @lru_cache(maxsize=4096)
 def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozenset[str] | None) -> Piece:
     """A definition without the branches that never run, and without names that are always empty."""
@@ -189,7 +185,11 @@ def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozen
         names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         uses = Counter(n.id for n in names)
         stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-        empty = [ast.unparse(n.targets[0]) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)]
+        empty = [
+            ast.unparse(n.targets[0])
+            for n in ast.walk(node)
+            if isinstance(n, ast.Assign) and ast.unparse(n.value) == "()"
+        ]
         facts = {**dict(known), **{name: False for name in empty if stored[name] == 1}}
         decided = _Decided(facts, {name for name in empty if uses[name] == 1})
         node, changed = decided.visit(node), decided.changed

@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from goal_analysis.numeric.measurement import Measurement
     from goal_analysis.numeric.verification import Verification
     from goal_analysis.recombination.description import Description
-    from goal_analysis.recombination.family import Member
     from goal_analysis.recombination.minings import Mining
     from goal_analysis.recombination.objective import GradientObjective
 
@@ -393,7 +392,7 @@ def twin(given: Given, **keywords: Any) -> Objective:
 
 def family(
     minings: Iterable[str | Mining] = ("hardest",), *, using: str | Iterable[str] = (), **filters: Any
-) -> Iterator[Member]:
+) -> Iterator[Description]:
     """The objectives that the weights of the catalog and of its losses make.
 
     Args:

@@ -30,9 +30,15 @@ ONE_TRIPLET = "y_p and y_n; 1 and 0 in what is said of signs, growth and bounds"
 
 @dataclass(frozen=True, repr=False)
 class Description:
-    """What an objective is, at its own values; everything is derived when it is first asked for."""
+    """What an objective is, at its own values; everything is derived when it is first asked for.
+
+    Args:
+        objective: the value.
+        parts: of a member of the family, the names of its triplet weight, or loss, and of its pair weights.
+    """
 
     objective: Objective
+    parts: tuple[str, ...] = ()
 
     @cached_property
     def weights(self) -> WeightField:
@@ -56,8 +62,21 @@ class Description:
 
     @property
     def mining(self) -> str:
-        """How pairs are aggregated, see `mining_words`."""
-        return mining_words(self.objective)
+        """How pairs are aggregated: the mining by its name and numbers, or every term's aggregators."""
+        mining = mining_in(self.objective)
+        for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
+            if numbers_of(said) is not None:  # the second selects pairs for the self.objective's own aggregators
+                return mining_text(said, named=True)
+        terms = []
+        for term in self.objective.terms:
+            said = []
+            for x, _, side in term.aggregates:
+                numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+                kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+                what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
+                said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
+            terms.append(", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}"))
+        return "; ".join(terms)
 
     @property
     def settings(self) -> Mapping[str, float]:
@@ -153,26 +172,3 @@ class Description:
 
     def _repr_markdown_(self) -> str:
         return pages.to_markdown(self.pages)
-
-
-def mining_words(objective: Objective) -> str:
-    """How an objective aggregates its pairs: the mining by its name and numbers, or every term's aggregators.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> mining_words(info_nce_loss)
-    'positives each, negatives logsumexp'
-    """
-    mining = mining_in(objective)
-    for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
-        if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
-            return mining_text(said, named=True)
-    terms = []
-    for term in objective.terms:
-        said = []
-        for x, _, side in term.aggregates:
-            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
-            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-            what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
-            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
-        terms.append(", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}"))
-    return "; ".join(terms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -14,7 +14,6 @@ from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
-from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
@@ -31,29 +30,6 @@ SPAN = (sp.Integer(-1), sp.Integer(1))
 """Over which similarities pair weights are compared."""
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """An objective of the family at its defaults, with the names of its triplet weight, or loss, and pair weights."""
-
-    objective: Objective
-    parts: tuple[str, str]
-
-    @property
-    def name(self) -> str:
-        """The line of text that stands for it, such as ``nca/linear@softmax:12``."""
-        return self.objective.name
-
-    @property
-    def verdict(self) -> Integrability:
-        """Whether what trains is the gradient of a loss."""
-        return self.description.verdict
-
-    @cached_property
-    def description(self) -> Description:
-        """What it is."""
-        return Description(self.objective)
-
-
 @dataclass(frozen=True)
 class LeftOut:
     """A combination, triplet weight/pair weights@mining, that makes no objective of its own, and why not."""
@@ -64,7 +40,7 @@ class LeftOut:
 
 def combinations(
     parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
-) -> Iterator[Member | LeftOut]:
+) -> Iterator[Description | LeftOut]:
     """Every combination of parts and minings, as an objective or with the reason why there is none.
 
     The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too.
@@ -86,13 +62,13 @@ def combinations(
                 yield LeftOut(name, "its scores are distances")
 
 
-def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Member | LeftOut:
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Description | LeftOut:
     try:
         objective = make()
         refused = refusal(objective)
     except ValueError as problem:
         return LeftOut(name, str(problem))
-    return Member(objective, of) if refused is None else LeftOut(name, refused)
+    return Description(objective, of) if refused is None else LeftOut(name, refused)
 
 
 def family(
@@ -103,7 +79,7 @@ def family(
     integrable: bool | None = None,
     sign: str | None = None,
     using: Iterable[str] = (),
-) -> Iterator[Member]:
+) -> Iterator[Description]:
     """The objectives of every combination that makes one; filters derive what they ask for, and no more.
 
     Args:
@@ -132,10 +108,10 @@ def family(
     return (
         member
         for member in combinations(parts, minings, twinned)
-        if isinstance(member, Member)
+        if isinstance(member, Description)
         and not (wanted and wanted.isdisjoint(member.parts))
         and (integrable is None or member.verdict.integrable is integrable)
-        and (sign is None or member.description.sign == sign)
+        and (sign is None or member.sign == sign)
     )
 
 

@@ -65,7 +65,7 @@ class Description:
         """How pairs are aggregated: the mining by its name and numbers, or every term's aggregators."""
         mining = mining_in(self.objective)
         for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
-            if numbers_of(said) is not None:  # the second selects pairs for the self.objective's own aggregators
+            if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
                 return mining_text(said, named=True)
         terms = []
         for term in self.objective.terms:

@@ -384,7 +384,8 @@ def twin(given: Given, **keywords: Any) -> Objective:
     from goal_analysis.recombination.recombine import recombine as recombined
 
     found = value_of(given, **keywords)
-    name = re.sub(r"^\w+", rf"\g<0>{TWIN}", found.name) if "/" in found.name else f"({found.name}){TWIN}"
+    of_parts = re.match(r"\w+.*/", found.name)
+    name = re.sub(r"^\w+", rf"\g<0>{TWIN}", found.name) if of_parts else f"({found.name}){TWIN}"
     triplet, pair = weights_of_loss(found)
     prescribed = any(side.weight is not None for term in found.terms for side in term.sides)
     return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)

@@ -185,12 +185,12 @@ class GradientObjective(nn.Module):
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(0.3133)
         """
-        functions = self._loss(self.verdict(), (along_similarity(self.objective) or (self.objective,))[0])
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        return loss(functions, s, *self.matches(x, image_ids, text_ids, carried).tables)
+        along, *_ = along_similarity(self.objective) or (self.objective,)
+        return self._value(self.verdict(), along, s, self.matches(x, image_ids, text_ids, carried))
 
     @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -202,10 +202,8 @@ class GradientObjective(nn.Module):
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
                 reason; or what `from_scores` refuses.
         """
-        functions = self._loss(verdict_on_scores(self.objective), self.objective)
         self._check_scores(scores, matches)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return loss(functions, scores, *matches.tables)
+        return self._value(verdict_on_scores(self.objective), self.objective, scores, matches)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
@@ -222,17 +220,16 @@ class GradientObjective(nn.Module):
         """What the objective is: its weights, whether what trains is the gradient of a loss, and of which."""
         return Description(self.objective)
 
-    def _loss(self, found: Integrability, objective: Objective) -> Functions:
-        expected = "but expected one that is the gradient of a loss with a closed form, as `describe` tells"
-        if found.integrable is not True:
-            known = "not known to be" if found.integrable is None else "not"
-            raise ValueError(
-                f"{self.name}: got an objective that is {known} the gradient of a loss ({found.reason}) {expected}"
-            )
-        of = loss_of(objective)
+    def _value(self, found: Integrability, objective: Objective, scores: Tensor, matches: Matches) -> Tensor:
+        of = loss_of(objective) if found.integrable is True else None
         if of is None:
-            raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
-        return self._functions(safe_loss(of))
+            known = "not known to be" if found.integrable is None else "not"
+            none = f"that is {known} the gradient of a loss ({found.reason})"
+            given = "of whose loss no closed form was found" if found.integrable is True else none
+            expected = "one that is the gradient of a loss with a closed form, as `describe` tells"
+            raise ValueError(f"{self.name}: got an objective {given} but expected {expected}")
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return loss(self._functions(safe_loss(of)), scores, *matches.tables)
 
     def extra_repr(self) -> str:
         """The objective in a line."""

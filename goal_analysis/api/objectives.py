@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from goal_analysis.declarations import one_of, text_of_file
 from goal_analysis.files import write_whole
-from goal_analysis.recombination.parts import TWIN, Parts, twin_of, weights_of_loss
+from goal_analysis.recombination.names import FIELDS, TWIN
+from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.decomposition import decompose as decomposed
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -36,9 +37,6 @@ if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from goal_analysis.recombination.objective import GradientObjective
 
     Given = str | Path | Objective | GradientObjective
-
-FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
-"""What keywords set besides the mining and the hyperparameters."""
 
 NEIGHBOURS = 5
 """How many of the nearest losses a measurement names."""

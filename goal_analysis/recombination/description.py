@@ -93,8 +93,8 @@ class Description:
         """What w⁺ and w⁻ do, one of `SIGNS`."""
         effects = self.characteristics.pull.effect, self.characteristics.push.effect
         if set(effects) <= {Effect.RIGHT, Effect.NONE}:
-            does = tuple(effect is Effect.RIGHT for effect in effects)
-            return {(True, True): SIGNS[0], (True, False): SIGNS[1], (False, True): SIGNS[2]}.get(does, "none")
+            pulls, pushes = (effect is Effect.RIGHT for effect in effects)
+            return ("pulls and pushes" if pushes else "pulls alone") if pulls else "pushes alone" if pushes else "none"
         return "reversed" if set(effects) <= {Effect.REVERSED, Effect.NONE} else "mixed"
 
     @property

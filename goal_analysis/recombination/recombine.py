@@ -34,7 +34,7 @@ SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
 _COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
 """The cosine of unit vectors as a function of another similarity, s_p."""
 
-_BY_COSINE = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.S.One)
+_BY_COSINE: dict[str, sp.Expr] = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.Integer(1))
 _BY_COSINE |= {NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2), NEGATIVE_EUCLIDEAN.name: 1 / sp.sqrt(2 - 2 * s_p)}
 """Directions of unit vectors as multiples of that of the cosine, s_p."""
 

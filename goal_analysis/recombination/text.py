@@ -32,7 +32,7 @@ import sympy as sp
 from goal_analysis.declarations import Table, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
+from goal_analysis.recombination.names import FIELDS, IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -54,8 +54,7 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-OF_FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
-KEYS = ("objective", "triplet", "pair", "mining", *OF_FIELDS, "settings")
+KEYS = ("objective", "triplet", "pair", "mining", *FIELDS, "settings")
 
 
 def parse_objective(

@@ -118,9 +118,9 @@ def verdict_on_scores(objective: Objective) -> Integrability:
         if found.integrable is True or not objective.hyperparameters:
             return found
         values = objective.values()
-        of = (objective.terms, objective.relative)
-        terms, relative = ([one.map(lambda e: e.subs(values)) for one in some] for some in of)
-        here = _decided(objective.of_terms(terms, relative=tuple(relative)))
+        terms = [term.map(lambda e: e.subs(values)) for term in objective.terms]
+        relative = tuple(r.map(lambda e: e.subs(values)) for r in objective.relative)
+        here = _decided(objective.of_terms(terms, relative=relative))
         return here if here.integrable is not False or found.integrable is None else found
     except Undecided as undecided:
         return Integrability(None, f"undecided: {undecided}")
@@ -228,7 +228,7 @@ def _by_work(
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
-    factor, factors = sp.Mul(*map(step, bounds)), field.factors
+    factor, factors = sp.Mul(*(step(bound) for bound in bounds)), field.factors
     factors = factors and replace(factors, triplet=factors.triplet * factor)
     cut = replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)
     of_cut = integrability(cut)

@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import sympy as sp
 
@@ -39,7 +39,6 @@ from goal_analysis.symbolic.parsing.formula import FormulaError, parse
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
-Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
@@ -348,7 +347,7 @@ def _plain_number(number: Any) -> Any:
     return float(number) if isinstance(number, sp.Float) else str(number)
 
 
-def _checked(whose: str, value: Value, mapping: dict[str, Any], read: Callable[[Any], Value]) -> dict[str, Any]:
+def _checked(whose: str, value: object, mapping: dict[str, Any], read: Callable[[Any], Any]) -> dict[str, Any]:
     problem = f"{whose}: got what declarations cannot say"
     try:
         read_back = read(mapping)

@@ -327,16 +327,16 @@ def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None
     """Raise an error unless these fit together as `GradientObjective.forward` takes them: ids are needed unless text i
     comes with image i, and those of texts unless there are as many texts as images.
     """
-    ids = {"image_ids": (image_ids, images), "text_ids": (text_ids, texts)}
-    ids = {name: both for name, both in ids.items() if both[0] is not None}
-    embeddings = {"image_embeddings": images, "text_embeddings": texts}
-    for name, given in (*embeddings.items(), *((name, found) for name, (found, _) in ids.items())):
-        if not isinstance(given, Tensor):
-            raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
-    for name, e in embeddings.items():
+    for kind, e, ids in (("image", images, image_ids), ("text", texts, text_ids)):
+        for name, given in ((f"{kind}_embeddings", e), *([] if ids is None else [(f"{kind}_ids", ids)])):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
         if e.ndim != 2 or not e.is_floating_point():
-            got = f"a tensor of {e.dtype} of shape {tuple(e.shape)}"
-            raise ValueError(f"{name}: got {got} but expected floating-point numbers of shape (embeddings, dim)")
+            got, expected = f"{e.dtype} of shape {tuple(e.shape)}", "floating-point numbers of shape (embeddings, dim)"
+            raise ValueError(f"{kind}_embeddings: got a tensor of {got} but expected {expected}")
+        if ids is not None and (ids.shape != (len(e),) or ids.is_floating_point() or ids.is_complex()):
+            got, expected = f"{ids.dtype} of shape {tuple(ids.shape)}", f"whole numbers of shape ({len(e)},)"
+            raise ValueError(f"{kind}_ids: got a tensor of {got} but expected {expected}, one an embedding")
     if images.shape[1] != texts.shape[1]:
         raise ValueError(
             f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "
@@ -346,10 +346,6 @@ def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None
         raise ValueError(
             f"got {len(images)} images and {len(texts)} texts without image_ids but expected the ids, or as many"
         )
-    for name, (found, e) in ids.items():
-        if found.shape != (len(e),) or found.is_floating_point() or found.is_complex():
-            got = f"a tensor of {found.dtype} of shape {tuple(found.shape)}"
-            raise ValueError(f"{name}: got {got} but expected whole numbers of shape ({len(e)},), one an embedding")
     if text_ids is None and len(texts) != len(images):
         raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
 

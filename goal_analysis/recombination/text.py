@@ -345,20 +345,15 @@ def _weights(objective: Objective) -> tuple[TripletWeight, PairWeights]:
 
 def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Numbers and texts first, then tables, then lists of tables."""
-    tables = {k: v for k, v in document.items() if isinstance(v, dict) and v}
-    lists = {k: v for k, v in document.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
-    for key, value in document.items():
-        if value is not None and not isinstance(value, dict) and key not in lists:
-            yield f"{_key(key)} = {_value(value)}"
-    for key, value in tables.items():
+    many = {k for k, v in document.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
+    tables = many | {k for k, v in document.items() if isinstance(v, dict)}
+    yield from (f"{_key(k)} = {_value(v)}" for k, v in document.items() if k not in tables and v is not None)
+    for key in sorted((k for k in document if k in tables), key=many.__contains__):
         place = f"{path}{_key(key)}"
-        if not all(isinstance(inner, dict) for inner in value.values()):
-            yield f"\n[{place}]"
-        yield from _lines(value, f"{place}.")
-    for key, values in lists.items():
-        for value in values:
-            yield f"\n[[{path}{_key(key)}]]"
-            yield from _lines(value, f"{path}{_key(key)}.")
+        for table in document[key] if key in many else [document[key]]:
+            if key in many or not all(isinstance(inner, dict) for inner in table.values()):
+                yield f"\n[[{place}]]" if key in many else f"\n[{place}]"
+            yield from _lines(table, f"{place}.")
 
 
 def _key(key: str) -> str:

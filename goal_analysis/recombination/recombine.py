@@ -8,7 +8,7 @@ judged, valued and trained as any weights are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -63,7 +63,7 @@ def composed(
     """
     (triplet, pair), mined = side_by_side(triplet, pair), mining_of(mining)
     term = Term(
-        triplet=sp.sympify(triplet.expression).subs({s_p: x_p, s_n: x_n}, simultaneous=True),
+        triplet=sp.sympify(triplet.expression).xreplace({s_p: x_p, s_n: x_n}),
         positives=Side(mined.positives or MIN, s_p, weight=sp.sympify(pair.positive)),
         negatives=Side(mined.negatives or MAX, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
     )
@@ -201,12 +201,12 @@ def refusal(objective: Objective) -> str | None:
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
 
     def unreal(weight: sp.Expr | None, points: Iterable[tuple[float, float]]) -> str | None:
-        return None if weight is None else _unreal(undetach(weight).subs(objective.values()), points)
+        return None if weight is None else _unreal(weight, objective.values(), points)
 
     for term in objective.terms:
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
-            triplet = term.triplet.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+            triplet = term.triplet.xreplace({x_p: s_p, x_n: s_n})
         named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
         for where, expression in (("the triplet weight", triplet), *named):
             place = unreal(expression, product(inside, inside))
@@ -231,11 +231,13 @@ def refusal(objective: Objective) -> str | None:
     return None
 
 
-def _unreal(weight: sp.Expr, points: Iterable[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], points: Iterable[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
-    weight = sp.sympify(weight)
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
-    if not (fractional or weight.has(sp.log, sp.acos)) or weight.free_symbols - {s_p, s_n}:
+    if not (fractional or weight.has(sp.log, sp.acos)):
+        return None
+    weight = undetach(weight).subs(values)
+    if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))
     for p, n in points:

@@ -39,18 +39,15 @@ from goal_analysis.recombination.closed_paths import (
     work_witness,
 )
 from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights
+from goal_analysis.symbolic.analysis.continuity import attained, reach
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
     Integrability,
-    attained,
     decide,
     gradient_of_several,
     grows,
-    in_words,
     integrability,
-    reach,
     tried_ranges,
-    witness_against,
 )
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
@@ -63,7 +60,7 @@ from goal_analysis.symbolic.objective import Objective, Reduction, Term
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
 from goal_analysis.symbolic.proof.enclosures import sign_over
-from goal_analysis.symbolic.proof.identity import Undecided, proves_zero
+from goal_analysis.symbolic.proof.identity import Undecided, proves_zero, refute_zero
 from goal_analysis.symbolic.proof.tidying import settled, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
@@ -378,18 +375,18 @@ def _symmetric(term: Term, field: WeightField) -> bool:
             return False
     low, high = field.similarity.window
     wide = replace(field, similarity=replace(field.similarity, opposite=low - BEYOND, identical=high + BEYOND))
-    return not any(witness_against(condition, wide) for condition in conditions)
+    return not any(refute_zero(e, tried_ranges(wide, tuple(e.free_symbols))) for e in conditions)
 
 
 def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
     """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
-    taken_apart, tried = decompose(objective), ""
+    tried = ""
     counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
     for positives, negatives, what in counts:
-        gradient = gradient_of_several(taken_apart, positives, negatives)
+        gradient = gradient_of_several(objective, positives, negatives)
         found = search(gradient, tried_ranges(field, tuple(gradient)), dict.fromkeys(gradient, field.region[s_n]))
         if found.witness:
-            why = f"with {what} of an anchor {in_words(found)} is {found.witness}"
+            why = f"with {what} of an anchor {found.what} is {found.witness}"
             return Integrability(False, why, witness=found.witness)
         tried = found.tried
     return Integrability(None, f"open: no proof that the weights of several pairs are symmetric; {tried}")

@@ -144,7 +144,7 @@ class SelfSupervisedObjective(_WithObjectives, SelfSupervisedLoss):
 
 
 def _given(
-    triplets: tuple[Tensor, ...], term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float
+    triplets: tuple[Tensor, ...], term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, _: Tensor
 ) -> Iterator[tuple]:
     """The triplets that a miner of the library found, each as often as it was found, in the place of mining."""
     anchor, positive, negative = triplets

@@ -82,11 +82,8 @@ class Aggregator:
 
     def __reduce__(self) -> str | tuple:
         """One of this file's is pickled, and copied, by its name and parameters."""
-        named = {a.name: a for a in AGGREGATORS}.get(self.name)
-        if self.name in SCALED and SCALED[self.name](*self.parameters) == self:
-            return SCALED[self.name], self.parameters
-        if named == self:
-            return _named, (self.name,)
+        if self in AGGREGATORS or (self.name in SCALED and SCALED[self.name](*self.parameters) == self):
+            return _named, (self.name, *self.parameters)
         return Aggregator, tuple(getattr(self, f.name) for f in fields(self))
 
     def weights(self, values: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
@@ -174,5 +171,5 @@ AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_
 """The aggregators that formulas from outside can name; those of `SCALED` take a number besides."""
 
 
-def _named(name: str) -> Aggregator:
-    return next(aggregator for aggregator in AGGREGATORS if aggregator.name == name)
+def _named(name: str, *parameters: sp.Expr) -> Aggregator:
+    return SCALED[name](*parameters) if parameters else next(a for a in AGGREGATORS if a.name == name)

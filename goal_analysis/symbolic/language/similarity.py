@@ -12,6 +12,8 @@ from typing import Any
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -31,6 +33,12 @@ class Similarity:
     opposite: sp.Expr
     identical: sp.Expr
     tensors: Any = field(default=None, compare=False)
+
+    @property
+    def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
+        """Between which numbers, which may be infinite, the similarities lie: those of a triplet and of other pairs."""
+        read = (s_p, s_n, other_positive, other_negative, least_positive)
+        return dict.fromkeys(read, (self.opposite, self.identical))
 
     @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:

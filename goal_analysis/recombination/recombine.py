@@ -8,7 +8,7 @@ judged, valued and trained as any weights are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -199,17 +199,13 @@ def refusal(objective: Objective) -> str | None:
     inside = [low + (high - low) * share for share in INSIDE]
     below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
-
-    def unreal(weight: sp.Expr | None, points: Iterable[tuple[float, float]]) -> str | None:
-        return None if weight is None else _unreal(weight, objective.values(), points)
-
     for term in objective.terms:
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
             triplet = term.triplet.xreplace({x_p: s_p, x_n: s_n})
         named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
         for where, expression in (("the triplet weight", triplet), *named):
-            place = unreal(expression, product(inside, inside))
+            place = _unreal(expression, objective, product(inside, inside))
             if place:
                 return (
                     f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
@@ -222,7 +218,7 @@ def refusal(objective: Objective) -> str | None:
                 f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
                 "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
-        place = unreal(triplet, around) if len(term.sides) == 2 else None
+        place = _unreal(triplet, objective, around) if len(term.sides) == 2 else None
         if place:
             return (
                 f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
@@ -231,12 +227,14 @@ def refusal(objective: Objective) -> str | None:
     return None
 
 
-def _unreal(weight: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], points: Iterable[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr | None, objective: Objective, points: Iterable[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
+    if weight is None:
+        return None
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
     if not (fractional or weight.has(sp.log, sp.acos)):
         return None
-    weight = undetach(weight).subs(values)
+    weight = undetach(weight).subs(objective.values())
     if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -14,11 +14,12 @@ from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import find_witness
-from goal_analysis.symbolic.weight import PairWeights
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
 """The minings of the family."""
@@ -47,12 +48,17 @@ def combinations(
     """
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
+    resolved = lru_cache(maxsize=None)(partial(_resolved, parts))
     for mining in minings:
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
-            yield _member(name, (head, pair), partial(_composed, parts, head, pair, mining, name))
+            found = resolved(head, pair)
+            if isinstance(found, str):
+                yield LeftOut(name, found)
+            else:
+                yield _member(name, (head, pair), partial(composed, *found, mining, name=name))
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
             if loss.similarity == COSINE:
@@ -145,8 +151,11 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     return False
 
 
-def _composed(parts: Parts, triplet: str, pair: str, mining: Mining, name: str) -> Objective:
-    t, p = parts.resolved(triplet, pair)
+def _resolved(parts: Parts, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights] | str:
+    try:
+        t, p = parts.resolved(triplet, pair)
+    except NoTwin as problem:
+        return str(problem)
     if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
-        raise ValueError("its twin is itself: what trains is the gradient of a loss already")
-    return composed(t, p, mining, name)
+        return "its twin is itself: what trains is the gradient of a loss already"
+    return t, p

@@ -1,7 +1,6 @@
 """Declarations: what users write in TOML, in JSON, as options and as ``--set KEY=VALUE``, read as annotated values.
 
-Pydantic reads them, because it understands every annotation of Python, a stranger's too, and finds the place of an
-error in nested tables; the words of the errors are ours. It is imported when the first declaration is read.
+Pydantic, imported with the first of them, reads them and finds the place of an error; the words of errors are ours.
 """
 
 from __future__ import annotations
@@ -163,10 +162,7 @@ def read_value(kind: type[T], given: Any, where: str) -> T:
     """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
     A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
-    a number, and no number becomes true.
-
-    Raises:
-        ValueError: with the place, what was given, and what would be accepted.
+    a number, and no number becomes true. A ValueError says the place, what was given, and what would be accepted.
 
     >>> read_value(dict[str, list[int]], {"sizes": [3, "4"]}, "model")
     Traceback (most recent call last):

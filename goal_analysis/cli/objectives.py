@@ -14,7 +14,7 @@ from goal_analysis.cli.options import Text, Texts, print_json, print_table, refu
 from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
-    from goal_analysis.recombination.family import Member
+    from goal_analysis.recombination.description import Description
 
 LONGEST = 60
 """Characters of a loss in the table of a family; --json has it whole."""
@@ -79,8 +79,7 @@ def family(
         typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 
 
-def _record(sign: str | None, member: Member) -> dict[str, object]:
-    from goal_analysis.recombination.description import mining_words
+def _record(sign: str | None, member: Description) -> dict[str, object]:
     from goal_analysis.symbolic.typesetting import plain
 
     found = member.verdict
@@ -88,7 +87,7 @@ def _record(sign: str | None, member: Member) -> dict[str, object]:
         "objective": member.name,
         "triplet": member.parts[0],
         "pair": member.parts[1],
-        "mining": mining_words(member.objective),
+        "mining": member.mining,
         "integrable": "undecided" if found.integrable is None else found.integrable,
         "reason": found.reason,
         **({} if sign is None else {"sign": sign}),

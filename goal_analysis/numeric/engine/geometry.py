@@ -5,14 +5,12 @@ The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.engine.pairs import GATHERED, Block, chunks
-from goal_analysis.numeric.engine.products import dtype_of_products
+from goal_analysis.numeric.engine.pairs import chunks
 
 CLOSE = 0.01
 """Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
@@ -74,32 +72,12 @@ class Geometry:
             return
         x, y = self.x[down], self.y[across]
         for part in chunks(s):
-            sizes = self.of_x[down][part, None] + self.of_y[None, across]
-            self._measure(s[part], sizes, lambda i, j, x=x[part]: (x[i], y[j]))
-
-    def of_pairs(self, block: Block) -> Tensor:
-        """The scores of pairs that match, shape ``(groups, rows, columns)``."""
-        dtype = dtype_of_products(self.x)
-        if block.run is not None:
-            down, across = block.run
-            ends = zip(self.x[down].split(GATHERED), self.y[across].split(GATHERED), strict=True)
-            s = torch.cat([torch.linalg.vecdot(x.to(dtype), y.to(dtype)) for x, y in ends]).view(-1, 1, 1)
-        else:
-            gathered = ((self.x[block.rows[part]], self.y[block.columns[part]]) for part in block.parts())
-            s = torch.cat([x.to(dtype) @ y.to(dtype).mT for x, y in gathered])
-        if self.of_x is not None and self.of_y is not None:
-            sizes = block.of_anchors(self.of_x) + block.transposed.of_anchors(self.of_y).mT
-            rows, columns = block.rows, block.columns
-            self._measure(s, sizes, lambda g, i, j: (self.x[rows[g, i]], self.y[columns[g, j]]))
-        return s
-
-    def _measure(self, s: Tensor, sizes: Tensor, ends: Callable[..., tuple[Tensor, Tensor]]) -> None:
-        squared = s.mul_(-2).add_(sizes)
-        close = (squared < sizes.mul_(CLOSE)).nonzero()
-        for part in close.split(COLLAPSED):  # a collapsed batch has all pairs there
-            x, y = (e.to(squared.dtype) for e in ends(*part.unbind(1)))
-            squared[part.unbind(1)] = (x - y).square().sum(1)
-        (squared.sqrt_() if DISTANCES[self.similarity] else squared).neg_()
+            squared, sizes = s[part], self.of_x[down][part, None] + self.of_y[None, across]
+            squared.mul_(-2).add_(sizes)
+            for i, j in (at.unbind(1) for at in (squared < sizes.mul_(CLOSE)).nonzero().split(COLLAPSED)):
+                ends = x[part][i].to(squared.dtype), y[j].to(squared.dtype)
+                squared[i, j] = (ends[0] - ends[1]).square().sum(1)
+            (squared.sqrt_() if DISTANCES[self.similarity] else squared).neg_()
 
     def by_products(self, w: Tensor, s: Tensor) -> None:
         """Turn weights of scores into W′, in place."""

@@ -13,7 +13,8 @@ from torch.nn.functional import pad
 
 from goal_analysis.numeric.engine.functions import Functions, Term
 
-DENSE, SLOTS = 4, 64
+DENSE = 4
+SLOTS = 64
 """From one slot in so many scores on, and from so many slots an anchor on, the whole matrix is the better form."""
 
 WHOLE = 2048

@@ -23,7 +23,8 @@ from goal_analysis.numeric.engine.positives import divisor, handed_over, lost, o
 SMALL = 40.0
 """Exponents up to which sums of exponentials keep their digits in float32 as they are."""
 
-MOST, MOST_OF_MAXIMA = 2**18, 2**16
+MOST = 2**18
+MOST_OF_MAXIMA = 2**16
 """How many scores of a batch are few; those of maxima, which have a sparse way besides, unless they are distances."""
 
 

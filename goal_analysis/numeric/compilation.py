@@ -42,10 +42,10 @@ def _softplus(x: Tensor) -> Tensor:
 
 def _logsumexp(*xs: Tensor | float) -> Tensor:
     like = next(x for x in xs if isinstance(x, Tensor))
-    total, *rest = (x if isinstance(x, Tensor) else like.new_full((), x) for x in xs)
-    for x in rest:
-        total = torch.logaddexp(total, x)
-    return total
+    tensors = [x if isinstance(x, Tensor) else like.new_full((), x) for x in xs]
+    if len(tensors) == 2:
+        return torch.logaddexp(*tensors)
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(*tensors)), 0)
 
 
 def _inputs(values: Sequence[Any]) -> Sequence[Tensor]:

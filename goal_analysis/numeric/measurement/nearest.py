@@ -23,7 +23,6 @@ from goal_analysis.numeric.measurement.arrangement import on_plane, plane_simila
 from goal_analysis.numeric.measurement.calling import Inputs
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
 from goal_analysis.numeric.measurement.measurement import Measurement
-from goal_analysis.symbolic.analysis.decomposition import anchor_weights
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
@@ -301,7 +300,7 @@ def weights_by_cosine(loss: Objective, positives: int, negatives: int) -> Callab
     cosines = {s: of_cosine(s) for side in sides for s in side}
     by_cosine = [
         weight.xreplace(cosines) * sp.diff(cosines[s], s)
-        for side, weights in zip(sides, anchor_weights(loss, *sides), strict=True)
+        for side, weights in zip(sides, loss.weights(*sides), strict=True)
         for s, weight in zip(side, weights, strict=True)
     ]
     formula: Any = compiled(by_cosine, [*cosines, *(h.symbol for h in loss.hyperparameters)], NUMPY)

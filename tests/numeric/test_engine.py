@@ -281,6 +281,7 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
     x, y = embeddings(ids)
     for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
+        expected = through_the_matrix(of, x, y, positives_of(ids))
         for size, bounded in TILES:
             functions = functions_of(of) if bounded else without_bounds(functions_of(of))
             found = tiled(functions, measured(loss, x, y), pairs_of(functions, ids), size)

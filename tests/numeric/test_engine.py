@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
 from goal_analysis.numeric.batches import BATCHES, RANDOM_PAIRS, SEVERAL_CAPTIONS, Batch
+from goal_analysis.numeric.compilation import formula
 from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
@@ -27,7 +28,6 @@ from goal_analysis.numeric.engine.pairs import Pairs, Rank
 from goal_analysis.numeric.engine.small import gradients_at_once, is_small
 from goal_analysis.numeric.engine.surrogate import quick_surrogate
 from goal_analysis.numeric.engine.tiled import tileable, tiled
-from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import functions_of, loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores

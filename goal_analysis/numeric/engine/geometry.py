@@ -1,6 +1,8 @@
 """Scores of embeddings, made in place from their dot products, and what weights of the scores make of embeddings.
 
-The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′ = W·g(s) and r the row's sum of W′, or 0.
+A GPU multiplies bfloat16 numbers into float32 by itself, as exactly as the same numbers widened and many times faster:
+there embeddings of that kind are left as they are. The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′
+= W·g(s) and r the row's sum of W′, or 0.
 """
 
 from __future__ import annotations
@@ -86,3 +88,38 @@ class Geometry:
             return
         for part in chunks(w) if w.ndim == 2 else [slice(None)]:
             w[part].div_(s[part]).neg_().masked_fill_(s[part] == 0, 0)
+
+
+def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers in one dtype: the wider one of both, and float32 at least."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.to(dtype), y.to(dtype)
+
+
+def factors(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers without their history, as they are multiplied by `product` and `add_product`."""
+    as_they_are = x.is_cuda and x.dtype == y.dtype == torch.bfloat16
+    return (x.detach(), y.detach()) if as_they_are else alike(x.detach(), y.detach())
+
+
+def dtype_of_products(x: Tensor) -> torch.dtype:
+    """In which factors such as these are multiplied and added up."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """A·B, put into a tensor of `dtype_of_products`."""
+    if a.dtype == out.dtype:
+        torch.mm(a, b, out=out)
+    else:
+        torch.mm(a, b, out.dtype, out=out)
+
+
+def add_product(to: Tensor, w: Tensor, e: Tensor, fresh: bool = False) -> None:
+    """Add W·E to a gradient, or put it there; W is rounded to bfloat16 where E has that, as the gradient will be."""
+    if w.dtype == e.dtype:
+        to.addmm_(w, e, beta=0 if fresh else 1)
+    elif fresh:
+        torch.mm(w.to(e.dtype), e, to.dtype, out=to)
+    else:
+        to += torch.mm(w.to(e.dtype), e, to.dtype)

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions
-from goal_analysis.numeric.engine.geometry import Geometry
+from goal_analysis.numeric.engine.geometry import Geometry, alike, factors
 from goal_analysis.numeric.engine.pairs import DENSE, SLOTS, Pairs, Rank
-from goal_analysis.numeric.engine.products import alike, factors
 from goal_analysis.numeric.engine.small import fits, gradients_at_once, is_small
 from goal_analysis.numeric.engine.tiled import few, tileable, tiled
 

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Term
-from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
+from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry, add_product, dtype_of_products, product
 from goal_analysis.numeric.engine.looks import Look, kind_of
 from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Pairs, Rank, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import divisor, only, pair_weights
-from goal_analysis.numeric.engine.products import add_product, dtype_of_products, product
 from goal_analysis.numeric.engine.small import SMALL
-from goal_analysis.numeric.engine.sparse import largest, sum_of_entries
+
+BLOCK = 64
+"""Candidates whose maximum is taken first."""
 
 STRIP = (512, 2**22)
 """Rows of a strip of whole rows, and scores in it, at most."""
@@ -63,10 +64,11 @@ def tiled(
         ∂/∂X, shape ``(rows, dim)``; ∂/∂Y, shape ``(columns, dim)``; ⟨W, S⟩.
     """
     (rows, columns), x, y = pairs.shape, geometry.x, geometry.y
-    theres = [pairs.present(term, geometry.x) for term in functions.terms]
-    shares = [divisor(functions, pairs, there) for there in theres]
+    shares = [divisor(functions, pairs, pairs.present(term, x)) for term in functions.terms]
     if few(functions):
-        return _gradients_of_few(functions, geometry, pairs, shares, size, rank)
+        entries, value = _hardest(functions, geometry, pairs, shares, size, rank)
+        (to_x, *_), (to_y, *_) = _products(entries, geometry, rank)
+        return to_x, to_y, value
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
     height = size[0] if size else rows if x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
     both = functions.columns or "both ends" in [term.negatives.pool for term in functions.terms if term.negatives]
@@ -251,19 +253,6 @@ def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tens
     return Look(term, kind, pairs.shape[0], there, pairs.negatives(like), total, shift, whole, shared)
 
 
-def _gradients_of_few(
-    functions: Functions,
-    geometry: Geometry,
-    pairs: Pairs,
-    shares: list[Tensor | float],
-    size: tuple[int, int] | None,
-    rank: Rank | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    entries, value = _hardest(functions, geometry, pairs, shares, size, rank)
-    (to_x, *_), (to_y, *_) = _products(entries, geometry, rank)
-    return to_x, to_y, value
-
-
 def _hardest(
     functions: Functions,
     geometry: Geometry,
@@ -314,3 +303,44 @@ def _enlarge(best: Tensor, at: Tensor, value: Tensor, place: Tensor, offset: int
     larger = (value > best) | value.isnan()
     best.copy_(torch.where(larger, value, best))
     at.copy_(torch.where(larger, place + offset, at))
+
+
+def sum_of_entries(row: Tensor, column: Tensor, weight: Tensor, e: Tensor, rows: int) -> Tensor:
+    """W·E of a W with these entries: every row a sum over its own, in their order, so that it is deterministic.
+
+    Args:
+        row: shape ``(entries,)``; entries of one pair add up.
+        column: shape ``(entries,)``.
+        weight: shape ``(entries,)``.
+        e: shape ``(columns, dim)``.
+        rows: of W.
+    """
+    order = torch.sort(row, stable=True)
+    starts = torch.searchsorted(order.values, torch.arange(rows, device=row.device))
+    weight = weight[order.indices].to(e.dtype)
+    return torch.nn.functional.embedding_bag(column[order.indices], e, starts, mode="sum", per_sample_weights=weight)
+
+
+def largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The largest of every row, or with ``dim`` 0 of every column, and the first place where it stands.
+
+    It is looked for in blocks, whose maxima are quick on a CPU, and then in the one block that holds it.
+    """
+    length = s.shape[dim]
+    if length <= 2 * BLOCK or (dim and s.is_cuda):
+        value, at = s.max(dim)
+        return value, at
+
+    def largest_there(candidates: Tensor) -> tuple[Tensor, Tensor]:
+        value, at = (candidates if dim else candidates.T.contiguous()).max(1)
+        return value, at.unsqueeze(dim)
+
+    whole, rest = s.split((length // BLOCK * BLOCK, length % BLOCK), dim)
+    maxima = [whole.unflatten(dim, (-1, BLOCK)).amax(dim + 1)]
+    if length % BLOCK:
+        maxima.append(rest.amax(dim, keepdim=True))
+    _, block = largest_there(torch.cat(maxima, dim))
+    places = torch.arange(BLOCK, device=s.device)
+    inside = (block * BLOCK + (places if dim else places[:, None])).clamp_max_(length - 1)
+    value, at = largest_there(s.gather(dim, inside))
+    return value, inside.gather(dim, at).squeeze(dim)

@@ -79,9 +79,11 @@ def _as_tensor(x: Tensor | float, dtype: torch.dtype, device: torch.device) -> T
 def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     if not inputs:
         return outputs
-    shape, like = inputs[0].shape, next((x for x in inputs if x.ndim), inputs[0])
-    if any(x.shape != shape for x in inputs[1:]):
-        shape = torch.broadcast_shapes(*(x.shape for x in inputs))
+    like, shape = inputs[0], inputs[0].shape
+    for x in inputs[1:]:
+        if x.shape != shape:
+            shape, like = torch.broadcast_shapes(*(x.shape for x in inputs)), next(x for x in inputs if x.ndim)
+            break
     filled = [like.new_full((), x) if type(x) is float else x for x in outputs]
     return tuple([x if x.shape == shape else x.expand(shape) for x in filled])
 

@@ -14,7 +14,10 @@ from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
 from goal_analysis.numeric.engine.pairs import Pairs, Rank, Tile, chunks
-from goal_analysis.numeric.engine.positives import both, handed_over, lost, only, triplet_weights
+from goal_analysis.numeric.engine.positives import both, handed_over, lost, only, pair_weights, triplet_weights
+
+SMALL = 40.0
+"""Exponents up to which sums of exponentials keep their digits in float32 as they are."""
 
 EXPONENTIAL = frozenset(("logsumexp", "soft_max"))
 LINEAR = frozenset(("mean", "sum"))
@@ -49,11 +52,10 @@ class Look:
     Args:
         term: which.
         kind: how its negatives are looked at.
-        rows: how many.
+        pairs: which match.
         there: which anchors have what the term needs; None where all have.
-        negatives: how many every anchor has.
         total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative.
-        shift: what exponents are relative to.
+        shift: what exponents are relative to; None for zero.
         whole: whether every tile has whole rows and rows alone gather: then one exponential is relative to its row.
         shared: whether exponentials need no shift.
         weight: what the mining of a negative is multiplied with; a column per x_p where negatives are enumerated.
@@ -63,17 +65,26 @@ class Look:
 
     term: Term
     kind: str
-    rows: int
+    pairs: Pairs
     there: Tensor | None
-    negatives: Tensor | float
     total: Tensor
-    shift: Tensor
+    shift: Tensor | None
     whole: bool
     shared: bool
     weight: Tensor | None = None
     x: Tensor | None = None
     mining: Tensor | None = None
     pulled: Tensor | None = None
+
+    @classmethod
+    def of(cls, term: Term, pairs: Pairs, like: Tensor, shared: bool) -> Look:
+        """A term before its first look."""
+        kind, n = kind_of(term) or "none", term.negatives
+        count = sum(pairs.shape) if n is not None and n.pool == "both ends" else pairs.anchors
+        total, shift = like.new_zeros(count), None
+        if kind == "exponential" and not shared:
+            shift = like.new_full((count,), torch.finfo(like.dtype).min)
+        return cls(term, kind, pairs, pairs.present(term, like), total, shift, count == pairs.shape[0], shared)
 
     @property
     def keeps(self) -> bool:
@@ -94,16 +105,17 @@ class Look:
     @property
     def logarithm(self) -> Tensor:
         """The logsumexp; −∞ without negatives."""
-        return self.total.log() + self.shift
+        return self.total.log() if self.shift is None else self.total.log() + self.shift
 
     @property
     def share(self) -> Tensor | float:
         """What the mining weight of a negative is, but for its exponential."""
         if self.kind == "exponential":
-            return self.total.masked_fill(self.total == 0, 1).reciprocal_()
+            every = self.there is None and self.term.negatives.pool != "both ends"
+            return (self.total if every else self.total.masked_fill(self.total == 0, 1)).reciprocal()
         if self.term.negatives.aggregator.name not in ("mean", "each_mean"):
             return 1.0
-        count = self.negatives
+        count = self.pairs.negatives(self.total)
         return count.clamp(min=1).reciprocal() if isinstance(count, Tensor) else 1 / max(count, 1.0)
 
     @property
@@ -115,15 +127,16 @@ class Look:
             return self.logarithm / self.term.negatives.aggregator.scale
         return self.term.negatives.inner(self.total) if self.kind == "max" else self.total * self.share
 
-    def sides(self, tile: Tile, part: slice | None = None) -> list[tuple[slice, int]]:
+    def sides(self, tile: Tile | Pairs, part: slice | None = None) -> list[tuple[slice, int]]:
         """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis it has their
         negatives.
         """
-        top, columns = tile.down.start, slice(self.rows + tile.across.start, self.rows + tile.across.stop)
+        rows, top = self.pairs.shape[0], tile.down.start
+        columns = slice(rows + tile.across.start, rows + tile.across.stop)
         down = tile.down if part is None else slice(top + part.start, top + part.stop)
-        return [(down, 1), (columns, 0)] if len(self.total) > self.rows else [(down, 1)]
+        return [(down, 1), (columns, 0)] if len(self.total) > rows else [(down, 1)]
 
-    def first(self, tile: Tile, s: Tensor, matrix: Tensor) -> None:
+    def first(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor) -> None:
         """Add a tile's negatives to the aggregates.
 
         Args:
@@ -134,16 +147,17 @@ class Look:
         side, shifts = self.term.negatives, self.kind == "exponential" and not self.shared
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
         for part in chunks(matrix):
-            inner(side, s[part], scale, matrix[part])
+            chunk = matrix[part]
+            inner(side, s[part], scale, chunk)
             if self.shared:
-                matrix[part].exp_()
+                chunk.exp_()
         if side.pool != "all":
             tile.mask(matrix, -torch.inf if shifts else 0.0)
         for part in chunks(matrix):
             chunk = matrix[part]
             for where, dim in self.sides(tile, part):
                 if not shifts:
-                    self.total[where] += chunk.sum(dim)
+                    self.total[where].add_(chunk.sum(dim))
                 elif self.whole:
                     self.shift[where] = shift = chunk.amax(1).clamp_min(torch.finfo(chunk.dtype).min)
                     self.total[where] = chunk.sub_(shift[:, None]).exp_().sum(1)
@@ -156,20 +170,22 @@ class Look:
 
     def exchange(self, rank: Rank) -> None:
         """Put together what all ranks have added up."""
-        totals, shifts = rank.gathered(torch.stack((self.total, self.shift))).unbind(1)
-        self.shift = shifts.amax(0)
-        self.total = (totals * (shifts - self.shift).exp()).sum(0)
+        totals = rank.gathered(self.total)
+        if self.shift is not None:
+            shifts = rank.gathered(self.shift)
+            self.shift = shifts.amax(0)
+            totals = totals * (shifts - self.shift).exp()
+        self.total = totals.sum(0)
 
-    def settle(self, pairs: Pairs, s: Tensor, share: Tensor | float) -> Tensor | None:
+    def settle(self, s: Tensor, share: Tensor | float) -> Tensor | None:
         """From the aggregates to T, which gives the anchors their weights; what W loses at the positives, or None where
         there is none, and where it is known late.
 
         Args:
-            pairs: which match.
-            s: their scores, shape ``(anchors, slots)``.
+            s: the scores of the positives, shape ``(anchors, slots)``.
             share: what the term is divided by.
         """
-        term, n = self.term, self.term.negatives
+        term, n, pairs = self.term, self.term.negatives, self.pairs
         x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
         if self.kind == "each":
             times = self.share[:, None] if isinstance(self.share, Tensor) else self.share
@@ -190,14 +206,20 @@ class Look:
             self.weight *= self.share
         else:
             push, pull = triplet_weights(term, x_p, only(self.there, self.x_n)[:, None], factor, there)
-            self.weight = push.sum(1) * (1.0 if n is None else self.share)
+            received = push[:, 0] if push.shape[1] == 1 else push.sum(1)
+            self.weight = received if n is None else received * self.share
         return None if term.positives is None else lost(term.positives, s, pull, q)
+
+    def of_largest(self) -> tuple[Tensor, Tensor]:
+        """The most similar negative of every anchor, and its weight."""
+        hard = only(self.there, self.total)
+        return hard, only(self.there, self.weight * pair_weights(self.term.negatives, hard))
 
     def lost_late(self, s: Tensor) -> Tensor:
         """What W loses at the positives, once all negatives have met every x_p."""
         return lost(self.term.positives, s, self.pulled * self.weight, self.mining)
 
-    def second(self, tile: Tile, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
+    def second(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
         """Put the weights of a tile's negatives into a matrix.
 
         Args:
@@ -214,7 +236,8 @@ class Look:
         constant = side.hints.constant
         weight = self.weight if constant in (None, 1) else self.weight * constant
         for part in chunks(matrix):
-            chunk, scores, sides = matrix[part], s[part], self.sides(tile, part)
+            chunk, sides = matrix[part], self.sides(tile, part)
+            scores = None if kept and constant is not None else s[part]
             weights = [weight[where].unsqueeze(dim) for where, dim in sides]
             if self.kind == "linear":
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
@@ -234,7 +257,7 @@ class Look:
         if side.pool != "all":
             tile.mask(matrix, 0.0)
 
-    def _each(self, tile: Tile, s: Tensor, matrix: Tensor, pulls: bool) -> None:
+    def _each(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, pulls: bool) -> None:
         """The weights of negatives that meet every x_p by themselves."""
         side = self.term.negatives
         values, first = side.inner(s), True

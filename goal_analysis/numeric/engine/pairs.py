@@ -78,7 +78,7 @@ class Pairs:
         if functions.columns:
             found.append(found[0] if column_ids is None else _matching(column_ids, row_ids))
         slots = max(at.shape[1] for at, *_ in found)
-        at = torch.cat([pad(at, (0, slots - at.shape[1])) for at, *_ in found])
+        at = torch.cat([at if at.shape[1] == slots else pad(at, (0, slots - at.shape[1])) for at, *_ in found])
         counts = torch.cat([counts for _, counts, *_ in found])
         filled = all(least == most == slots for *_, least, most in found)
         members = None if filled else torch.arange(slots, device=at.device) < counts[:, None]
@@ -153,20 +153,34 @@ class Pairs:
         of_rows = i[:rows] * columns + self.at[:rows]
         return torch.cat([of_rows, self.at[rows:] * columns + i[rows:] - rows]) if self.anchors > rows else of_rows
 
+    @cached_property
+    def matching(self) -> Tensor:
+        """Where pairs match in the flattened matrix of scores."""
+        rows = self.shape[0]
+        return self.places[:rows].flatten() if self.members is None else self.places[:rows][self.members[:rows]]
+
     def read(self, s: Tensor) -> Tensor:
         """The scores of the positives, from the whole matrix."""
         if self.at is not None:
             return s.view(-1)[self.places]
         return torch.cat([s.diagonal()] * (self.anchors // len(s)))[:, None]
 
-    def fill(self, matrix: Tensor, value: float) -> None:
+    @property
+    def down(self) -> slice:
+        """All rows, as the whole matrix is a tile too."""
+        return slice(0, self.shape[0])
+
+    @property
+    def across(self) -> slice:
+        """All columns."""
+        return slice(0, self.shape[1])
+
+    def mask(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
         if self.at is None:
             matrix.fill_diagonal_(value)
         else:
-            rows = self.shape[0]
-            places = self.places[:rows] if self.members is None else self.places[:rows][self.members[:rows]]
-            matrix.view(-1).index_fill_(0, places.flatten(), value)
+            matrix.view(-1).index_fill_(0, self.matching, value)
 
     def subtract(self, matrix: Tensor, weights: Tensor) -> None:
         """Subtract weights of the positives, zero where there is none, in a whole matrix."""

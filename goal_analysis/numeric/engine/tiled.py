@@ -20,10 +20,9 @@ from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry, add_product, dtype_of_products, product
-from goal_analysis.numeric.engine.looks import Look, kind_of
+from goal_analysis.numeric.engine.looks import SMALL, Look, kind_of
 from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Pairs, Rank, Tile, tile_size, tiles
-from goal_analysis.numeric.engine.positives import divisor, only, pair_weights
-from goal_analysis.numeric.engine.small import SMALL
+from goal_analysis.numeric.engine.positives import divisor
 
 BLOCK = 64
 """Candidates whose maximum is taken first."""
@@ -118,7 +117,7 @@ def _gradients(
     rows, columns = (slice(0, n) for n in pairs.shape)
     down = rows if rank is None else rank.rows
     scores = _Scores(geometry, pairs, size, part=rank and (down, columns))
-    looks = [_look(functions, term, pairs, unit, to_x) for term in functions.terms]
+    looks = [Look.of(term, pairs, to_x, _bounded(term, unit)) for term in functions.terms]
     pushing, late = [look for look in looks if look.kind != "none"], [look for look in looks if look.late]
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.
@@ -137,7 +136,7 @@ def _gradients(
             if look.kind != "each":
                 look.exchange(rank)
     positives = pairs.filled(positives, functions.middle)
-    pulls = [look.settle(pairs, positives, share) for look, share in zip(looks, shares, strict=True)]
+    pulls = [look.settle(positives, share) for look, share in zip(looks, shares, strict=True)]
     pulls = [pull for pull in pulls if pull is not None]
     value = to_x.new_zeros(())
     by_scores = distances or (scores.single and not consumed and len(y) <= y.shape[1])
@@ -241,16 +240,11 @@ class _Scores:
         self.made = True
 
 
-def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tensor) -> Look:
-    kind, side = kind_of(term) or "none", term.negatives
-    shared = side is not None and kind == "exponential" and unit
-    shared = shared and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
-    lowest = torch.finfo(like.dtype).min if kind == "exponential" and not shared else 0.0
-    ends = side is not None and side.pool == "both ends"
-    count = sum(pairs.shape) if ends else pairs.anchors
-    there, whole = pairs.present(term, like), count == pairs.shape[0]
-    total, shift = like.new_zeros(count), like.new_full((count,), lowest)
-    return Look(term, kind, pairs.shape[0], there, pairs.negatives(like), total, shift, whole, shared)
+def _bounded(term: Term, unit: bool) -> bool:
+    """Whether exponents are known to be small."""
+    side = term.negatives
+    bounded = side is not None and kind_of(term) == "exponential" and unit
+    return bounded and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
 
 
 def _hardest(
@@ -283,15 +277,14 @@ def _hardest(
     row, column = torch.cat((i[:rows], at[rows:])), torch.cat((at[:rows], i[rows:] - rows))
     entries, value = [], like
     for term, share in zip(functions.terms, shares, strict=True):
-        look = _look(functions, term, pairs, False, like)
+        look = Look.of(term, pairs, like, False)
         look.total = best
-        pull = look.settle(pairs, positives, share)
+        pull = look.settle(positives, share)
         if pull is not None:
             entries.append(pairs.entries(-pull))
             value = value - (pull * positives).sum()
         if look.kind == "max":
-            hard = only(look.there, best)
-            push = only(look.there, look.weight * pair_weights(term.negatives, hard))
+            hard, push = look.of_largest()
             entries.append((row, column, push))
             value = value + torch.dot(push, hard)
     row, column, weight = map(torch.cat, zip(*entries, strict=True))

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, differentiable_once, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches

@@ -20,14 +20,14 @@ from torch.nn.functional import normalize
 
 from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
 from goal_analysis.numeric.batches import BATCHES, RANDOM_PAIRS, SEVERAL_CAPTIONS, Batch
+from goal_analysis.numeric.compilation import formula
 from goal_analysis.numeric.engine.dense import weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank
-from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
+from goal_analysis.numeric.engine.small import gradients_at_once, is_small
 from goal_analysis.numeric.engine.surrogate import quick_surrogate
 from goal_analysis.numeric.engine.tiled import tileable, tiled
-from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import functions_of, loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
@@ -159,28 +159,31 @@ IDS = {
 }
 
 
-def embeddings(ids: str) -> tuple[Tensor, Tensor, Pairs]:
-    of_rows, of_columns, columns = IDS[ids]
+def embeddings(ids: str) -> tuple[Tensor, Tensor]:
+    of_rows, _, columns = IDS[ids]
     rows = N if of_rows is None else len(of_rows)
     x, y = (normalize(torch.randn(n, 6), dim=1) for n in (rows, columns))
-    if of_rows is None:
-        return x, y, Pairs.of_diagonal(N)
-    found = Pairs.of_ids(of_rows, of_rows if of_columns is None else of_columns)
-    assert found is not None
-    return x, y, found
+    return x, y
+
+
+def pairs_of(functions: Functions, ids: str) -> Pairs:
+    of_rows, of_columns, columns = IDS[ids]
+    return Pairs.of(functions, (N if of_rows is None else len(of_rows), columns), of_rows, of_columns)
+
+
+def positives_of(ids: str) -> Tensor:
+    of_rows, of_columns, _ = IDS[ids]
+    of_rows = torch.arange(N) if of_rows is None else of_rows
+    return of_rows[:, None] == (of_rows if of_columns is None else of_columns)
 
 
 def measured(loss: Objective, x: Tensor, y: Tensor) -> Geometry:
     return Geometry.of("dot" if loss.similarity == COSINE else loss.similarity.name, x, y)
 
 
-def through_the_matrix(loss: Objective, x: Tensor, y: Tensor, pairs: Pairs) -> tuple[Tensor, ...]:
+def through_the_matrix(loss: Objective, x: Tensor, y: Tensor, positives: Tensor) -> tuple[Tensor, ...]:
     similarity = DOT if loss.similarity == COSINE else loss.similarity
     s = scores(similarity, x, y)
-    if pairs.groups is None:
-        positives = torch.eye(len(x), dtype=torch.bool)
-    else:
-        positives = pairs.groups[0][:, None] == pairs.groups[1]
     w = weight_matrix(functions_of(loss), s, positives, ~positives)
     return (*embedding_gradients(similarity, w, x, y), (w * s).sum())
 
@@ -247,13 +250,14 @@ def quick_way(loss: Objective) -> bool:
 def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str) -> None:
     if not quick_way(loss):
         return
-    x, y, pairs = embeddings(ids)
+    x, y = embeddings(ids)
     x, y = ((e * 64).round() / 64 for e in (x, y))  # their products are exact, so that ties are
     for e in (x, y):
         e[-1], e[len(e) // 2] = e[0], e[1]  # on other ranks than what they are equal to
     world = World(*([n // 4, 0, n - n // 4] for n in (len(x), len(y))))
     for anchors in (Anchors.ROWS, Anchors.BOTH):
         functions, geometry = functions_of(replace(loss, anchors=anchors)), measured(loss, x, y)
+        pairs = pairs_of(functions, ids)
         expected = tiled(functions, geometry, pairs)
         found = world.run(partial(tiled, functions, geometry, pairs, (7, 12)))
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors)
@@ -264,9 +268,11 @@ def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str)
 def test_every_loss_in_tiles_is_what_the_matrix_gives(loss: Objective) -> None:
     if not quick_way(loss):
         return
-    x, y, pairs = embeddings("in disorder")
-    found = tiled(functions_of(loss), measured(loss, x, y), pairs, (16, 12))
-    expected = through_the_matrix(loss, x, y, pairs)
+    x, y = embeddings("in disorder")
+    loss = with_rows(loss)
+    functions = functions_of(loss)
+    found = tiled(functions, measured(loss, x, y), pairs_of(functions, "in disorder"), (16, 12))
+    expected = through_the_matrix(loss, x, y, positives_of("in disorder"))
     assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), loss
 
 
@@ -275,31 +281,30 @@ def test_every_loss_in_tiles_is_what_the_matrix_gives(loss: Objective) -> None:
 def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     if not quick_way(loss):
         return
-    x, y, pairs = embeddings(ids)
+    x, y = embeddings(ids)
     for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
-        expected = through_the_matrix(of, x, y, pairs)
+        expected = through_the_matrix(of, x, y, positives_of(ids))
         for size, bounded in TILES:
             functions = functions_of(of) if bounded else without_bounds(functions_of(of))
-            found = tiled(functions, measured(loss, x, y), pairs, size)
+            found = tiled(functions, measured(loss, x, y), pairs_of(functions, ids), size)
             assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors, size)
 
 
 @pytest.mark.parametrize("ids", IDS)
 @every_plain_loss
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
-    of_rows, of_columns, _ = IDS[ids]
-    x, y, pairs = embeddings(ids)
+    x, y = embeddings(ids)
     for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
         functions, shape = functions_of(of), (len(x), len(y))
         if not is_small(functions, "dot", *shape):
             assert loss.name in UNTILED | {"lifted_structure"}
             return
-        found = gradients_at_once(functions, measured(loss, x, y), Slots.of(functions, shape, of_rows, of_columns))
-        expected = through_the_matrix(of, x, y, pairs)
+        found = gradients_at_once(functions, measured(loss, x, y), pairs_of(functions, ids))
+        expected = through_the_matrix(of, x, y, positives_of(ids))
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors)
-        other = Slots.of(functions, shape, torch.arange(shape[0]) // 7, torch.arange(shape[1]) // 7)
+        other = Pairs.of(functions, shape, torch.arange(shape[0]) // 7, torch.arange(shape[1]) // 7)
         seen = gradients_at_once(functions, measured(loss, x, y), other)
         assert not all(agree(a, b, 1e-3) for a, b in zip(seen, expected, strict=True)) or not expected[0].any()
 
@@ -309,8 +314,8 @@ def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective,
 def test_columns_alone_as_anchors_go_as_rows_do(name: str, ids: str) -> None:
     of_rows, of_columns, _ = IDS[ids]
     loss = replace(next(loss for loss in catalog if loss.name == name), anchors=Anchors.COLUMNS)
-    x, y, pairs = embeddings(ids)
-    expected = through_the_matrix(loss, x, y, pairs)
+    x, y = embeddings(ids)
+    expected = through_the_matrix(loss, x, y, positives_of(ids))
     leaves = [e.clone().requires_grad_() for e in (x, y)]
     value = quick_surrogate(functions_of(loss), "dot", *leaves, of_rows, of_columns)
     assert value is not None
@@ -327,13 +332,13 @@ def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> 
             outer, Anchors.BOTH, positives=of_positives(s_p**2 + s_p / 3), negatives=of_negatives(sp.exp(s_n) - 1)
         )
         for ids in ("pairs", "in disorder", "ids of both"):
-            x, y, pairs = embeddings(ids)
-            expected = through_the_matrix(loss, x, y, pairs)
+            x, y = embeddings(ids)
+            pairs = pairs_of(functions_of(loss), ids)
+            expected = through_the_matrix(loss, x, y, positives_of(ids))
             for size in (None, (16, 12)):
                 found = tiled(functions_of(loss), measured(loss, x, y), pairs, size)
                 assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids, size)
-            slots = Slots.of(functions_of(loss), (len(x), len(y)), *IDS[ids][:2])
-            found = gradients_at_once(functions_of(loss), measured(loss, x, y), slots)
+            found = gradients_at_once(functions_of(loss), measured(loss, x, y), pairs)
             assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids)
 
 
@@ -341,11 +346,9 @@ def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> 
 def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
     loss = next(loss for loss in catalog if loss.name == name)
     ids = torch.arange(300).double().sqrt().long()[torch.randperm(300)]
-    pairs = Pairs.of_ids(ids, ids)
-    assert pairs is not None
-    assert len(pairs.blocks) > 1
+    pairs = Pairs.of(functions_of(loss), (300, 300), ids)
     x, y = (normalize(torch.randn(300, 6), dim=1) for _ in range(2))
-    expected = through_the_matrix(loss, x, y, pairs)
+    expected = through_the_matrix(loss, x, y, ids[:, None] == ids)
     for size in (None, (128, 64)):
         found = tiled(functions_of(loss), measured(loss, x, y), pairs, size)
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
@@ -355,11 +358,11 @@ def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
 def test_other_matches_are_seen(loss: Objective) -> None:
     loss = with_rows(loss)
     functions = functions_of(loss)
-    x, y, pairs = embeddings("captions")
+    x, y = embeddings("captions")
     if loss.name in UNTILED | {"triplet_soft_margin", "selectively_hard_triplet"}:
         return
-    found = tiled(functions, measured(loss, x, y), Pairs.of_diagonal(N), (16, 12))
-    expected = through_the_matrix(loss, x, y, pairs)
+    found = tiled(functions, measured(loss, x, y), pairs_of(functions, "pairs"), (16, 12))
+    expected = through_the_matrix(loss, x, y, positives_of("captions"))
     assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
 
 
@@ -373,14 +376,13 @@ def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
         return
     equal, few = torch.full((N, 4), 0.5), torch.eye(4).repeat(N, 1)[torch.randperm(N)]
     for x, y in ((equal, equal), (few, few), (few, few.flip(0)), (equal, few)):
-        expected = through_the_matrix(loss, x, y, Pairs.of_diagonal(N))
+        expected = through_the_matrix(loss, x, y, positives_of("pairs"))
         for size in (None, (16, 12)):
-            found = tiled(functions, measured(loss, x, y), Pairs.of_diagonal(N), size)
+            found = tiled(functions, measured(loss, x, y), pairs_of(functions, "pairs"), size)
             for a, b in zip(found, expected, strict=True):
                 assert agree(a, b, 1e-9), (loss, size)
         if is_small(functions, "dot", N * 4, N * 4):
-            slots = Slots.of(functions, (len(x), len(y)), None, None)
-            found = gradients_at_once(functions, measured(loss, x, y), slots)
+            found = gradients_at_once(functions, measured(loss, x, y), pairs_of(functions, "pairs"))
             assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), loss
 
 
@@ -392,7 +394,7 @@ def test_among_ties_the_first_candidate_wins() -> None:
     same, told_apart = torch.full((200, 201), 0.5), torch.cat([torch.zeros(200, 1), torch.eye(200)], 1)
     for size in (None, (64, 32), (200, 7)):
         for axis, ends in enumerate(((same, told_apart), (told_apart, same))):
-            found = tiled(functions_of(loss), Geometry.of("dot", *ends), Pairs.of_diagonal(200), size)
+            found = tiled(functions_of(loss), Geometry.of("dot", *ends), Pairs.of(functions_of(loss), (200, 200)), size)
             assert found[axis][:, 1:].argmax(1).equal(first)
     s[:, 5] = 0.6
     assert not weights_of_scores(loss, s, Matches.of_pairs(200)).argmax(1).equal(first)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib.colors import LogNorm, SymLogNorm
 
-from goal_analysis.numeric.formula import formula
+from goal_analysis.numeric.compilation import formula
 from goal_analysis.pictures.style import scale_of
 from goal_analysis.pictures.weight_figures import draw_contours, draw_pair_weights, draw_surface
 from goal_analysis.pictures.weight_frames import grid, matrix, pair_frame, regions, span_of, surface_frame, weights_of

@@ -19,8 +19,7 @@ from goal_analysis.numeric.characteristics import (
     characteristics,
     characteristics_page,
 )
-from goal_analysis.numeric.compilation import compiled
-from goal_analysis.numeric.formula import formula
+from goal_analysis.numeric.compilation import compiled, formula
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.language.aggregators import EACH

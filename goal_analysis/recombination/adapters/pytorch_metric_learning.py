@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
 from goal_analysis.numeric.engine.functions import Term
-from goal_analysis.numeric.engine.products import alike
+from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import (

@@ -19,8 +19,7 @@ from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
-from goal_analysis.vse.loop.optimizer import learning_rate
-from goal_analysis.vse.loop.training import surrogate
+from goal_analysis.vse.loop.training import learning_rate, surrogate
 from goal_analysis.vse.models import dual_encoder
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest
 from goal_analysis.vse.models.encoders.pretrained import WordAugmentation

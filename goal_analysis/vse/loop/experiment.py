@@ -39,7 +39,7 @@ class ParameterGroup:
     Args:
         match: a pattern of names such as ``text.model.*``, in which ``*`` stands for any characters. A parameter is in
             the first group whose pattern it matches; those of the parts of a name are in
-            `goal_analysis.vse.loop.optimizer.parameter_names`.
+            `goal_analysis.vse.loop.training.parameter_names`.
         learning_rate: the highest; it rises and falls in time as that of all others does.
         weight_decay: of AdamW.
         frozen: whether they stay as they are.

@@ -1,9 +1,8 @@
 """The ranks of right answers, and their metrics: Recall@K, median and mean rank, and those of COCO's other positives.
 
-Both ways are measured: captions are ranked for every image, and images for every caption. An image's rank is that of
-its best-placed right caption, so that Recall@K from images is the hit rate "any of the image's captions in the top K",
-as in the literature. Ties count against the model: a wrong answer stands before a right one of the same score, so that
-a model that gives every pair one score does not look perfect.
+Captions are ranked for every image, and images for every caption. An image's rank is that of its best-placed right
+caption, so that Recall@K from images is the hit rate "any of its captions in the top K". A wrong answer stands before a
+right one of the same score, so that a model that gives every pair one score does not look perfect.
 """
 
 from __future__ import annotations

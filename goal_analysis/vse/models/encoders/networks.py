@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,40 +87,37 @@ def network_of(package: str) -> Callable[..., Backbone]:
         crop: Crop = 1.0,
         flip: Flip = 0.0,
     ) -> Backbone:
-        trunk, (mean, deviation) = TRUNKS[package](import_extra(package), model, pretrained)
-        own = torch.tensor(tuple(mean)), torch.tensor(tuple(deviation))
-        return Backbone(trunk, shape, own if pretrained else statistics, dim, crop, flip)
+        library = import_extra(package)
+        known = library.list_models() if package == "timm" else library.models.list_models(library.models)
+        if model not in known:
+            near = ", ".join(difflib.get_close_matches(model, known, 5, 0.0))
+            expected = f"one of the {len(known)} that {package} lists, such as {near}"
+            raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
+        trunk, own = TRUNKS[package](library, model, pretrained)
+        if pretrained:
+            mean, deviation = (torch.tensor(tuple(numbers)) for numbers in own)
+            statistics = mean, deviation
+        return Backbone(trunk, shape, statistics, dim, crop, flip)
 
     return encoder
 
 
 def _trunk_of_timm(timm: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    _check_known(model, timm.list_models(), "timm")
     trunk = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
     own = getattr(trunk, "pretrained_cfg", {})
     return trunk, (own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
 
 
 def _trunk_of_torchvision(torchvision: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    models = torchvision.models
-    _check_known(model, models.list_models(models), "torchvision")
-    trunk = models.get_model(model, weights="DEFAULT" if pretrained else None)
+    trunk = torchvision.models.get_model(model, weights="DEFAULT" if pretrained else None)
     for head in HEADS:
         if hasattr(trunk, head):
             setattr(trunk, head, nn.Identity())
     return trunk, IMAGENET
 
 
-def _check_known(model: str, known: Sequence[str], package: str) -> None:
-    if model not in known:
-        near = difflib.get_close_matches(model, known, 5, 0.0)
-        expected = f"one of the {len(known)} that {package} lists, such as {', '.join(near)}"
-        raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
-
-
 TRUNKS = {"timm": _trunk_of_timm, "torchvision": _trunk_of_torchvision}
 """A network with what standardises its pictures, from the package, the network's name, and whether it is pretrained."""
-
 
 Regions = tuple[int, int] | None
 

@@ -164,15 +164,16 @@ def _identity(dim: int) -> nn.Linear:
 NUMBERS_AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
 
 
-def score_in_strips(
-    score: Callable[[slice], tuple[Tensor, ...]], rows: int, size: int
-) -> tuple[Float[Tensor, "rows ..."], ...]:
-    """What ``score`` gives for all rows, a strip at a time, where a row takes so many numbers in a tensor."""
-    step = max(1, NUMBERS_AT_A_TIME // max(size, 1))
-    strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+def score_in_strips(score: Callable[[Tensor], Any], order: Pairs, size: int) -> Any:
+    """The tensor that ``score`` gives for all rows, or its dictionary of tensors, a strip of their ``order`` at a time,
+    where a row takes so many numbers in a tensor.
+    """
+    strips = order.split(max(1, NUMBERS_AT_A_TIME // max(size, 1)))
     again = torch.is_grad_enabled() and len(strips) > 1
     found = [checkpoint(score, strip, use_reentrant=False) if again else score(strip) for strip in strips]
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    if isinstance(found[0], Tensor):
+        return torch.cat(found)[order.argsort()]
+    return {name: torch.cat([part[name] for part in found])[order.argsort()] for name in found[0]}
 
 
 def choose_hardest(

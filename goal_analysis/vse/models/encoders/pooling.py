@@ -127,7 +127,7 @@ class Attention(nn.Module):
         return torch.bmm(weights[:, None], elements)[:, 0]
 
 
-def read_both_ways(gru: nn.GRU, rows: Vectors, lengths: Tensor) -> Vectors:
+def read_both_ways(gru: nn.GRU, rows: Vectors, lengths: Tensor) -> Float[Tensor, "rows elements width"]:
     """The mean of both directions' states at every place; nothing is computed behind the lengths, and zero there."""
     packed = nn.utils.rnn.pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
     both, _ = nn.utils.rnn.pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=rows.shape[1])

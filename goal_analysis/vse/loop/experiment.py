@@ -26,6 +26,8 @@ from goal_analysis.declarations import (
 if TYPE_CHECKING:  # an experiment is read before torch is loaded
     from goal_analysis.vse.data.split import RetrievalData, Split
 
+PRESETS = resources.files("goal_analysis.vse.loop") / "presets"
+
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
 Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
@@ -219,21 +221,17 @@ def read_experiment(
 
 def presets() -> tuple[str, ...]:
     """The names of the experiments that come with the package."""
-    return tuple(sorted(f.name.removesuffix(".toml") for f in _presets().iterdir() if f.name.endswith(".toml")))
+    return tuple(sorted(f.name.removesuffix(".toml") for f in PRESETS.iterdir() if f.name.endswith(".toml")))
 
 
 def preset(name: str) -> dict[str, Any]:
     """The tables of an experiment that comes with the package."""
     if name not in presets():
         raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
-    return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))
+    return read_toml((PRESETS / f"{name}.toml").read_text("utf-8"))
 
 
 def about_preset(name: str) -> str:
     """What the head of a preset's file says of it."""
-    lines = (_presets() / f"{name}.toml").read_text("utf-8").splitlines()
+    lines = (PRESETS / f"{name}.toml").read_text("utf-8").splitlines()
     return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
-
-
-def _presets() -> Any:
-    return resources.files("goal_analysis.vse.loop") / "presets"

@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         return all_there(self.linear(elements_of(self.trunk, self.given(images))))
 
 
-def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements channels"]:
+def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements features"]:
     """What a network gives of pictures as elements: it is of shape ``(images, channels)``, ``(images, tokens,
     channels)`` or ``(images, channels, height, width)``, or with its channels last, if it says with ``num_features``
     how many they are.

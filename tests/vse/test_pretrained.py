@@ -427,7 +427,7 @@ def test_a_run_is_exported_whole_or_not_at_all(checkpoint, trained_small, tmp_pa
         ({"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "gpo"}}, "the pooling Generalised"),
         (
             {"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "max", "dim": 6}},
-            "Max behind a pro",
+            "the pooling max behind a pro",
         ),
     ],
 )

@@ -90,13 +90,10 @@ def _write_sentences(text: LanguageModel, pooling: nn.Module, tokenizer: Tokeniz
     import_extra("sentence_transformers", "export", "sentence-transformers")
     parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export", "sentence-transformers")
     linear = text.linear if isinstance(text.linear, nn.Linear) else None
-    mode = next((name for name, own in POOLED_AS.items() if own == getattr(pooling, "kind", None)), None)
+    kind = getattr(pooling, "kind", type(pooling).__name__)
+    mode = next((name for name, own in POOLED_AS.items() if own == kind), None)
     if text.embeds or mode is None or (linear is not None and mode == "max"):
-        given = (
-            "a dual encoder's projection"
-            if text.embeds
-            else f"the pooling {getattr(pooling, 'kind', type(pooling).__name__)}"
-        )
+        given = "a dual encoder's projection" if text.embeds else f"the pooling {kind}"
         given += " behind a projection" if linear is not None else ""
         raise ValueError(f"export: got {given} of captions but sentence-transformers expects mean, first or last")
     _write_checkpoint(_whole(_config(text), text), tokenizer, None, at)

@@ -34,8 +34,7 @@ from goal_analysis.vse.loop.health import (
     gradient_trouble,
 )
 from goal_analysis.vse.models.text import pad
-from goal_analysis.vse.retrieval.metrics import metrics
-from goal_analysis.vse.retrieval.scoring import evaluate
+from goal_analysis.vse.retrieval.scoring import evaluate_models
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 STEPS = 18
@@ -61,7 +60,7 @@ def test_it_learns(trained_small, tmp_path: Path, data: RetrievalData) -> None:
     assert progress.best_rsum > 400, "twenty images; chance has about 145"
     model = load_model(tmp_path)
     assert model.step == progress.best_step
-    assert metrics(evaluate(model.model, data.dev, model.tokenizer)).rsum == progress.best_rsum
+    assert evaluate_models([(model.model, model.tokenizer)], data.dev).rsum == progress.best_rsum
     rows = list(csv.DictReader((tmp_path / TABLE).read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert json.loads((tmp_path / RESULT).read_text())["best"]["rsum"] == progress.best_rsum

@@ -66,10 +66,8 @@ class TrainingOptions:
     Args:
         epochs: passes over all (image, caption) pairs of the training split, a million at most.
         batch_size: pairs of a step, over all processes. The last batch of an epoch is left out if it is incomplete.
-        captions_per_image: captions of an image that stand side by side in the order of an epoch, and so are positives
-            of one batch; an image with fewer left has those.
-        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives;
-            it is added to the objective on images and captions.
+        captions_per_image: captions of an image, or those left, that are positives of one batch.
+        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives.
         image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.

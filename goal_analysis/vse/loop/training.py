@@ -117,7 +117,7 @@ def train(
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs = wrapped(images, tokens, lengths, ids)
                     fabric.backward(surrogate(joined, outputs, ids, one_kind, texts) / options.accumulate)
-            norm = _clip(model, float(options.clip))
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), options.clip or math.inf))
             progress.step, done = progress.step + 1, done + 1
             progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
             due = progress.step % options.log_steps == 0
@@ -310,15 +310,6 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)
-
-
-def _clip(model: nn.Module, clip: float) -> float:
-    """Clip the gradient if its norm is finite, and return the norm that it had."""
-    norms = [torch.linalg.vector_norm(p.grad) for p in model.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(norms or [torch.zeros(())]))
-    if clip and norm.isfinite():
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
-    return float(norm)
 
 
 def tensorboard_log(folder: Path) -> Report:

@@ -91,11 +91,9 @@ class Reranking(RetrievalModel):
 
     Both are trained by the objective: the dual encoder on the whole batch, and f alone on its positives and on the
     ``negatives`` of every image and every caption that are hardest by x·y. f is a `Matching`, which reads images and
-    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), so that the
-    encoders are run once. A and B are the identity at the start, so that it begins with what the dual encoder has
-    aligned. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself. g, the ``share``,
-    is not learnt: where s was trained on hardest negatives it became negative, and the order worse. In evaluation the
-    ``top`` candidates of every query are put in a new order.
+    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), where A and B are
+    the identity at the start. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself.
+    g, the ``share``, is not learnt. In evaluation the ``top`` candidates of every query are put in a new order.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.

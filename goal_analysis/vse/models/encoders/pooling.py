@@ -178,17 +178,13 @@ def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows el
 
 
 class Pooled(nn.Module):
-    """An encoder of two parts: elements with the mask that says which of them are there, and their pooling to one unit
-    vector.
-
-    In training, the share ``drop`` of every row's elements is left out at random.
+    """An encoder of two parts: elements with their mask, of which the share ``drop`` is left out at random in training,
+    and their pooling to one unit vector.
     """
 
     def __init__(self, local: nn.Module, pooling: nn.Module, drop: Share = 0.0) -> None:
         super().__init__()
-        self.local = local
-        self.pooling = pooling
-        self.drop = drop
+        self.local, self.pooling, self.drop = local, pooling, drop
 
     def elements(self, given: Tensor | Tokens) -> Local:
         """The elements, and the mask of those that are there and not left out."""

@@ -68,7 +68,7 @@ def evaluate(
     from goal_analysis.vse.retrieval.scoring import Ways, evaluate_models, first_places
 
     models = [load_model(folder) for folder in runs]
-    chosen = models[0].load_split(split, data, skip_bad, equal_captions)
+    chosen = models[0].load_split(split, data, skip_bad=skip_bad, equal_captions=equal_captions)
     for model in models[1:]:
         model.check_images(chosen.images)
     images, fold = PROTOCOLS.get(protocol or "", (len(chosen.images), None))

@@ -46,7 +46,7 @@ def retrieve(
     from goal_analysis.vse.retrieval.scoring import captions_of_image, images_of_caption
 
     model = load_model(folder)
-    chosen = model.load_split(split, data, skip_bad)
+    chosen = model.load_split(split, data, skip_bad=skip_bad)
     if text is not None:
         scores = images_of_caption(model.model, model.tokenizer, chosen, text)
         if isinstance(model.tokenizer, Vocabulary) and not (model.tokenizer([text]).ids > UNKNOWN).any():

@@ -61,11 +61,9 @@ class TrainedModel:
     step: int
     shape: tuple[int, ...]
 
-    def load_split(
-        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
-    ) -> Split:
-        """A split of the run's data, or of others that are read as those are."""
-        found = self.experiment.load_split(name, data, skip_bad, equal_captions)
+    def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
+        """A split of the run's data, or of others that are read as those are; see `Experiment`."""
+        found = self.experiment.load_split(name, data, **more)
         self.check_images(found.images)
         return found
 

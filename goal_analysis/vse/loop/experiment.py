@@ -180,16 +180,14 @@ class Experiment:
         options = dict(self.data)
         return load(options.pop("name"), **options)
 
-    def load_split(
-        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
-    ) -> Split:
-        """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
+    def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
+        """A split of the data, or of other data that are read as those are, with what ``more`` says of ``skip_bad`` and
+        ``equal_captions``; a DataError says which splits there are.
+        """
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
-        options |= {"skip_bad": True} if skip_bad else {}
-        options |= {"equal_captions": equal_captions} if equal_captions else {}
-        return load_split(options.pop("name"), name, **options)
+        return load_split(options.pop("name"), name, **{**options, **{key: of for key, of in more.items() if of}})
 
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:

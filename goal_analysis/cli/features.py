@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.data import DataArgument, DataSetOption, data_options
-from goal_analysis.cli.options import INTERRUPTED, SkipBadOption, refuse
+from goal_analysis.cli.options import SkipBadOption, interruptible, refuse
 
 
 def features(
@@ -47,16 +47,12 @@ def features(
     network = open_network(model, weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     record = {"model": model, "weights": str(weights or "published"), "regions": regions, **network.record}
     grid = (int(sides[0]), int(sides[1])) if regions else None
-    try:
-        with Progress(console=Console(stderr=True)) as bar:
-            tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
+    with interruptible(output), Progress(console=Console(stderr=True)) as bar:
+        tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
 
-            def report(name: str, done: int, images: int) -> None:
-                bar.update(tasks[name], completed=done)
+        def report(name: str, done: int, images: int) -> None:
+            bar.update(tasks[name], completed=done)
 
-            extract_features(splits, network, output, record, grid, batch, report)
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        extract_features(splits, network, output, record, grid, batch, report)
     said = ", ".join(f"{len(split.images)} images of {name}" for name, split in splits.items())
     typer.echo(f"{said}: features by {model}; written to {output}/")

@@ -418,6 +418,6 @@ def test_the_readers_of_batches_end_before_dev_is_evaluated(
 def test_shares_are_the_batch() -> None:
     split = Split("train", ArrayImages(np.zeros((11, 2), np.uint8)), ("a dog",) * 11, np.arange(11))
     options = TrainingOptions(batch_size=11)
-    parts = [next(epoch_batches(split, pad([[2]] * 11), options, 0, 0, rank=rank, ranks=3)).ids for rank in range(3)]
+    parts = [next(epoch_batches(split, pad([[2]] * 11), options, 0, 0, rank=rank, ranks=3))[3] for rank in range(3)]
     assert torch.cat(parts).tolist() == order(np.arange(11), 0, 0).tolist()
     assert [len(part) for part in parts] == [4, 4, 3]

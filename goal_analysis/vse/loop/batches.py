@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,6 @@ from torch.utils.data import DataLoader
 from goal_analysis.vse.data.split import DataError, Images, Rows, Split, pieces
 from goal_analysis.vse.loop.experiment import TrainingOptions
 from goal_analysis.vse.models.text import Tokens
-
-
-class Batch(NamedTuple):
-    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives.
-
-    ``texts`` is the same, or the place of the caption in the split where the captions decide what matches.
-    """
-
-    images: Tensor
-    tokens: Tensor
-    lengths: Tensor
-    ids: Tensor
-    texts: Tensor
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
@@ -62,11 +49,13 @@ def epoch_batches(
     first: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> Generator[Batch, None, None]:
+) -> Generator[tuple[Tensor, ...], None, None]:
     """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
 
-    The process of a rank has its consecutive part of every batch. The processes that read images live until the
-    generator is at its end or closed.
+    A batch is pairs of image and caption: images, tokens, the lengths of these, the image of every pair, and the same
+    again, or the place of the caption in the split where the captions decide what matches. The process of a rank has
+    its consecutive part of every batch. The processes that read images live until the generator is at its end or
+    closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)
@@ -76,10 +65,10 @@ def epoch_batches(
     yield from read(partial(_batch, split, tokens, of_images), chosen, options.workers)
 
 
-def _batch(split: Split, tokens: Tokens, of_images: bool, pairs: np.ndarray) -> Batch:
+def _batch(split: Split, tokens: Tokens, of_images: bool, pairs: np.ndarray) -> tuple[Tensor, ...]:
     rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
     matched = rows if of_images else pairs
-    return Batch(split.images.batch(rows), texts.ids, texts.lengths, *map(torch.as_tensor, (rows, matched)))
+    return split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows), torch.as_tensor(matched)
 
 
 PIECE = 32  # pictures that a process reads together

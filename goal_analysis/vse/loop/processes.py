@@ -134,10 +134,10 @@ def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
     lock, problem = None, f"{folder}: got a run that another process is writing but expected one at a time"
     try:
         lock = try_lock(files[rank])
+        if lock is not None:
+            _last_words(files[rank]).unlink(missing_ok=True)
     except OSError as error:
-        problem = str(error)
-    if lock is not None:
-        _last_words(files[rank]).unlink(missing_ok=True)
+        lock, problem = None, str(error)
     problems: list[str | None] = [None] * fabric.world_size
     distributed.all_gather_object(problems, None if lock else problem)
     for other, said in enumerate(problems):

@@ -149,19 +149,19 @@ class _Tower(nn.Module):
 
 
 def _leave_out_unused(model: nn.Module, run: Callable[[], Tensor]) -> None:
-    """Remove the parts of a model that a run does without, and ask no gradient of what its output does not need."""
+    """Remove the parts of a model that a run does not call, and ask no gradient of what its output does not need."""
+    called: set[nn.Module] = set()
+    hooks = [part.register_forward_hook(lambda part, *_: called.add(part)) for part in model.children()]
+    parameters = list(model.parameters())
     with torch.enable_grad():
-        parameters = list(model.parameters())
         gradients = torch.autograd.grad(run().sum(), parameters, allow_unused=True)
+    for hook in hooks:
+        hook.remove()
     used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
     for name, part in list(model.named_children()):
         own = list(part.parameters())
-        if own and not any(id(p) in used for p in own):
+        if own and part not in called and not any(id(p) in used for p in own):
             setattr(model, name, None)
-            try:
-                run()
-            except TypeError:  # it is called, though nothing comes of it
-                setattr(model, name, part)
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in used)
 

@@ -21,7 +21,6 @@ from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options", "kind_of"]
 
-NEGATIVES: Equal = "negatives"
 CAPTIONS = "captions"
 FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
@@ -87,7 +86,7 @@ def load_splits(
     *,
     kind: str | None = None,
     skip_bad: bool = False,
-    equal_captions: Equal = NEGATIVES,
+    equal_captions: Equal = "negatives",
     fold: int | None = None,
     **options: Any,
 ) -> dict[str, Callable[[], Split]]:

@@ -121,15 +121,6 @@ def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:
         raise DataError(f"{path}: got a table that cannot be read: {error}") from error
 
 
-def recognised(where: str, content: Any) -> Layout:
-    """The layout of a content; a DataError where it is in none."""
-    for layout in LAYOUTS:
-        if layout.matches(content):
-            return layout
-    shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
-    raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(layout.title for layout in LAYOUTS)}")
-
-
 def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | None]) -> Entries:
     for number, row in enumerate(rows):
         try:
@@ -227,11 +218,6 @@ def _table(content: str, columns: Columns) -> Entries:
             yield number, problem
 
 
-def is_delimited(text: str) -> bool:
-    """Whether the first line that is not blank has a separator."""
-    return any(separator in text.lstrip().partition("\n")[0] for separator in SEPARATORS)
-
-
 def delimited_rows(text: str) -> tuple[list[str], str, Iterator[tuple[int, list[str] | BadRow]]]:
     """The names of the columns, the separator, and every row by its number: the fields, or what is wrong with it.
 
@@ -260,29 +246,22 @@ def _fields(lines: list[str], start: int, separator: str) -> Iterator[tuple[int,
         try:
             for fields in reader:
                 line, begun, start = lines[start], start, first + reader.line_num
-                if torn and start - begun == 1 and _is_end(line, separator):
+                # Here a field in quotes may end that began on a line before.
+                is_end = line.count('"') % 2 == 1 and f'"{separator}' in line.replace(" ", "") + separator
+                if torn and start - begun == 1 and is_end:
                     torn, wrong = False, "got the end of a field in quotes that began on a line before"
                     yield begun, BadRow(f"{wrong} but expected quotes in a field doubled: {line[:SHOWN]!r}")
                 elif line.strip(" \t") or separator in line:
                     yield begun, [field.strip() for field in fields] if plain else fields
         except csv.Error as error:
-            several = first + reader.line_num - start > 1 or "end of data" in str(error)
-            wrong = _wrong(error, several, len(lines[start]))
-            yield start, BadRow(f"{wrong}: {lines[start][:SHOWN]!r}")
+            line = lines[start]
+            wrong = "got a field that goes on after the quote that closes it but expected quotes in it doubled"
+            if first + reader.line_num - start > 1 or "end of data" in str(error):
+                wrong = "got a quote that is not closed but expected quotes in a field doubled"
+            elif len(line) > csv.field_size_limit():
+                wrong = f"got fields that cannot be read ({error}) but expected shorter ones"
+            yield start, BadRow(f"{wrong}: {line[:SHOWN]!r}")
             torn, start = True, start + 1
-
-
-def _wrong(error: csv.Error, several: bool, length: int) -> str:
-    if several:
-        return "got a quote that is not closed but expected quotes in a field doubled"
-    if length > csv.field_size_limit():
-        return f"got fields that cannot be read ({error}) but expected shorter ones"
-    return "got a field that goes on after the quote that closes it but expected quotes in it doubled"
-
-
-def _is_end(line: str, separator: str) -> bool:
-    """Whether a field in quotes may end here that began on a line before."""
-    return line.count('"') % 2 == 1 and f'"{separator}' in line.replace(" ", "") + separator
 
 
 def _kinds(content: Any) -> dict[str, str]:
@@ -330,7 +309,7 @@ LAYOUTS = (
     ),
     Layout(
         "a table",
-        lambda c: isinstance(c, str) and is_delimited(c),
+        lambda c: isinstance(c, str) and any(s in c.lstrip().partition("\n")[0] for s in SEPARATORS),
         _table,
         lambda c: dict.fromkeys(delimited_rows(c)[0], "text"),
     ),

@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import Ge
 
 from goal_analysis.declarations import read_value
-from goal_analysis.vse.data.layouts import Columns, Entry, read_content, recognised
+from goal_analysis.vse.data.layouts import LAYOUTS, SHOWN, Columns, Entry, read_content
 from goal_analysis.vse.data.pictures import (
     ARRAYS,
     PICTURES,
@@ -183,7 +183,10 @@ def _read(
 
     With ``skip_bad`` bad rows are left out, with a `DataWarning` that counts them, unless all are bad.
     """
-    layout = recognised(where, content)
+    layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
+    if layout is None:
+        shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
+        raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(known.title for known in LAYOUTS)}")
     title, rows, faults = layout.title, [], []
     try:
         if layout.kinds is not None:

@@ -93,7 +93,15 @@ def network_of(package: str) -> Callable[..., Backbone]:
             near = ", ".join(difflib.get_close_matches(model, known, 5, 0.0))
             expected = f"one of the {len(known)} that {package} lists, such as {near}"
             raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
-        trunk, own = TRUNKS[package](library, model, pretrained)
+        if package == "timm":
+            trunk = library.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
+            numbers = getattr(trunk, "pretrained_cfg", {})
+            own = numbers.get("mean", IMAGENET[0]), numbers.get("std", IMAGENET[1])
+        else:
+            trunk, own = library.models.get_model(model, weights="DEFAULT" if pretrained else None), IMAGENET
+            for head in HEADS:
+                if hasattr(trunk, head):
+                    setattr(trunk, head, nn.Identity())
         if pretrained:
             mean, deviation = (torch.tensor(tuple(numbers)) for numbers in own)
             statistics = mean, deviation
@@ -101,23 +109,6 @@ def network_of(package: str) -> Callable[..., Backbone]:
 
     return encoder
 
-
-def _trunk_of_timm(timm: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    trunk = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
-    own = getattr(trunk, "pretrained_cfg", {})
-    return trunk, (own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
-
-
-def _trunk_of_torchvision(torchvision: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    trunk = torchvision.models.get_model(model, weights="DEFAULT" if pretrained else None)
-    for head in HEADS:
-        if hasattr(trunk, head):
-            setattr(trunk, head, nn.Identity())
-    return trunk, IMAGENET
-
-
-TRUNKS = {"timm": _trunk_of_timm, "torchvision": _trunk_of_torchvision}
-"""A network with what standardises its pictures, from the package, the network's name, and whether it is pretrained."""
 
 Regions = tuple[int, int] | None
 

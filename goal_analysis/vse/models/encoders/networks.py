@@ -163,9 +163,8 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
     return found
 
 
-def _grid(tokens: Tensor, pixels: Tensor, patch: Any) -> Tensor:
-    """Tokens as a map of patches of so many pixels, without those that stand before the places."""
-    height, width = (n // side for n, side in zip(pixels.shape[2:], np.broadcast_to(patch, 2).tolist(), strict=True))
+def _grid(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Tokens as a map, without those that stand before the places."""
     if tokens.shape[1] < height * width:
         raise ValueError(f"got {tokens.shape[1]} tokens but expected one for each of {height} × {width} places")
     return tokens[:, tokens.shape[1] - height * width :].transpose(1, 2).unflatten(2, (height, width))
@@ -178,7 +177,8 @@ def _hugging_face(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         found, own = getattr(module, "vision_model", module)(pixel_values=pixels).last_hidden_state, None
         if found.ndim == 3:
-            tokens, found = found, _grid(found, pixels, config.patch_size)
+            high, wide = np.broadcast_to(config.patch_size, 2).tolist()
+            tokens, found = found, _grid(found, pixels.shape[2] // high, pixels.shape[3] // wide)
             own = tokens[:, 0] if tokens.shape[1] > found[0, 0].numel() else None
         if hasattr(module, "get_image_features"):
             own = module.get_image_features(pixel_values=pixels)
@@ -200,7 +200,7 @@ def _timm(name: str, pretrained: bool) -> Network:
         found = module.forward_features(pixels)
         pooled = module.forward_head(found, pre_logits=True)
         if found.ndim == 3:
-            found = _grid(found, pixels, module.patch_embed.patch_size)
+            found = _grid(found, *module.patch_embed.grid_size)
         elif found.shape[1] != module.num_features:
             found = found.movedim(3, 1)
         return found, pooled
@@ -222,7 +222,8 @@ def _torchvision(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         module(pixels)
         found = seen.pop()
-        return (_grid(found, pixels, module.patch_size), found[:, 0]) if found.ndim == 3 else (found, None)
+        high, wide = (n // getattr(module, "patch_size", 1) for n in pixels.shape[2:])
+        return (_grid(found, high, wide), found[:, 0]) if found.ndim == 3 else (found, None)
 
     return Network(module, transform, run, {"preprocessing": str(transform).splitlines()})
 

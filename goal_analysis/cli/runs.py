@@ -264,7 +264,7 @@ def evaluate(
     from goal_analysis.vse.retrieval.scoring import Ways, evaluate_models, first_places
 
     models = [load_model(folder) for folder in runs]
-    chosen = models[0].load_split(split, data, skip_bad, equal_captions)
+    chosen = models[0].load_split(split, data, skip_bad=skip_bad, equal_captions=equal_captions)
     for model in models[1:]:
         model.check_images(chosen.images)
     images, fold = PROTOCOLS.get(protocol or "", (len(chosen.images), None))
@@ -346,7 +346,7 @@ def retrieve(
     from goal_analysis.vse.retrieval.scoring import captions_of_image, images_of_caption
 
     model = load_model(folder)
-    chosen = model.load_split(split, data, skip_bad)
+    chosen = model.load_split(split, data, skip_bad=skip_bad)
     if output is not None and len(chosen.images.shape) != 4:
         given = f"--output: got images of shape {chosen.images.shape[1:]}"
         raise ValueError(f"{given} but expected pictures (3, height, width)")

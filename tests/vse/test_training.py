@@ -36,8 +36,7 @@ from goal_analysis.vse.loop.health import (
     gradient_trouble,
 )
 from goal_analysis.vse.models.text import pad
-from goal_analysis.vse.retrieval.metrics import metrics
-from goal_analysis.vse.retrieval.scoring import evaluate
+from goal_analysis.vse.retrieval.scoring import evaluate_models
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 STEPS = 18
@@ -63,7 +62,7 @@ def test_it_learns(trained_small, tmp_path: Path, data: RetrievalData) -> None:
     assert progress.best_rsum > 400, "twenty images; chance has about 145"
     model = load_model(tmp_path)
     assert model.step == progress.best_step
-    assert metrics(evaluate(model.model, data.dev, model.tokenizer)).rsum == progress.best_rsum
+    assert evaluate_models([(model.model, model.tokenizer)], data.dev).rsum == progress.best_rsum
     rows = list(csv.DictReader((tmp_path / TABLE).read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert json.loads((tmp_path / RESULT).read_text())["best"]["rsum"] == progress.best_rsum
@@ -418,6 +417,6 @@ def test_the_readers_of_batches_end_before_dev_is_evaluated(
 def test_shares_are_the_batch() -> None:
     split = Split("train", ArrayImages(np.zeros((11, 2), np.uint8)), ("a dog",) * 11, np.arange(11))
     options = TrainingOptions(batch_size=11)
-    parts = [next(epoch_batches(split, pad([[2]] * 11), options, 0, 0, rank=rank, ranks=3)).ids for rank in range(3)]
+    parts = [next(epoch_batches(split, pad([[2]] * 11), options, 0, 0, rank=rank, ranks=3))[3] for rank in range(3)]
     assert torch.cat(parts).tolist() == order(np.arange(11), 0, 0).tolist()
     assert [len(part) for part in parts] == [4, 4, 3]

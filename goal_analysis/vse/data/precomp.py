@@ -1,13 +1,11 @@
 """Features computed beforehand, in the layout that VSE++ and SCAN published.
 
 ``{folder}/{train,dev,test,testall}_{ims.npy,caps.txt,ids.txt}``: the images' features, pooled or of regions; the
-captions, one a line; and optionally a number per image. There are either five captions of each image, on consecutive
-lines, or as many captions as rows. In the latter case a row is an image of its own, unless the rows come in fives that
-are equal (or have one number in ``ids.txt``): then each image stands there five times, as VSE++ published it.
+captions, one a line; and optionally a number per image, or per caption. There are five captions of each image, or any
+number where a caption's number tells; or one of each row, where rows that come in equal fives are one image each.
 
-"VSE++: Improving Visual-Semantic Embeddings with Hard Negatives" (Faghri, Fleet, Kiros and Fidler, 2018,
-https://arxiv.org/abs/1707.05612); "Stacked Cross Attention for Image-Text Matching" (Lee, Chen, Hua, Hu and He, 2018,
-https://arxiv.org/abs/1803.08024).
+VSE++: Faghri, Fleet, Kiros and Fidler, 2018, https://arxiv.org/abs/1707.05612; SCAN: Lee, Chen, Hua, Hu and He, 2018,
+https://arxiv.org/abs/1803.08024.
 """
 
 from __future__ import annotations

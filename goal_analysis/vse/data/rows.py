@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import Ge
 
 from goal_analysis.declarations import read_value
-from goal_analysis.vse.data.layouts import MOST_ROWS, Columns, Entry, read_content, recognised
+from goal_analysis.vse.data.layouts import LAYOUTS, MOST_ROWS, SHOWN, Columns, Entry, read_content
 from goal_analysis.vse.data.pictures import (
     ARRAYS,
     PICTURES,
@@ -132,11 +132,9 @@ def caption_splits(
             given = f"got {row.image[1]} in {row.split} and {seen[row.image]}"
             raise DataError(f"{row.where}: {given} but expected one split")
         by_split.setdefault(row.split, {}).setdefault(row.image, []).append(row)
-
-    def make(name: str) -> Split:
-        return _split(name, [*by_split[name].values()], ", ".join(titles), size, skip_bad, decode, longest)
-
-    return {name: partial(make, name) for name in sorted(by_split, key=[*SPLITS.values(), *by_split].index)}
+    options = (", ".join(titles), size, skip_bad, decode, longest)
+    names = sorted(by_split, key=[*SPLITS.values(), *by_split].index)
+    return {name: partial(_split, name, [*by_split[name].values()], *options) for name in names}
 
 
 def beside(path: Path, file: str | Path) -> Path:
@@ -162,10 +160,10 @@ def _split(
         folder = os.path.commonpath([os.path.abspath(row.image[0]) for row in firsts])
         names = tuple(Path(os.path.relpath(row.image[0], folder), row.image[1]).as_posix() for row in firsts)
         images = StoredImages(folder, names, size, where)
-        missing = [k for k in range(len(names)) if not images.has_file(k)]
         faults = {
-            k: BadRow(f"{where[k]}: got {firsts[k].image[1]} but expected a file in {firsts[k].image[0]}")
-            for k in missing
+            k: BadRow(f"{row.where}: got {row.image[1]} but expected a file in {row.image[0]}")
+            for k, row in enumerate(firsts)
+            if not images.has_file(k)
         }
     if skip_bad and decode:
         faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
@@ -184,7 +182,10 @@ def _read(
 
     With ``skip_bad`` bad rows are left out, with a `DataWarning` that counts them, unless all are bad.
     """
-    layout = recognised(where, content)
+    layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
+    if layout is None:
+        shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
+        raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(known.title for known in LAYOUTS)}")
     title, rows, faults = layout.title, [], []
     try:
         if layout.kinds is not None:

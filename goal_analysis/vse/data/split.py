@@ -200,9 +200,7 @@ class ChosenImages(Images):
 
 def spread(count: int, most: int) -> Int64[np.ndarray, " rows"]:
     """Row numbers below the count, ``most`` of them at even distances, with the first and the last."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).astype(np.int64)
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[np.ndarray, " piece"]]:
@@ -214,12 +212,9 @@ def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[
 def check_finite(values: Float[Tensor, "batch ..."], rows: Integer[np.ndarray, " batch"], source: str) -> None:
     """Raise a DataError that names the row of the source with the first number that is NaN or infinite."""
     # One sum is quicker than a look at every number; only where it is not finite do the numbers decide.
-    if bool(values.sum().isfinite()):
-        return
-    wrong = (~values.isfinite()).flatten(1).any(1).nonzero()
-    if len(wrong):
-        row = int(rows[int(wrong[0])])
-        raise DataError(f"{source}: row {row}: got a number that is not finite but expected finite numbers")
+    wrong = [] if values.sum().isfinite() else (~values.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist()
+    if wrong:
+        raise DataError(f"{source}: row {rows[wrong[0]]}: got a number that is not finite but expected finite numbers")
 
 
 def digest(*parts: str | bytes) -> str:
@@ -282,9 +277,8 @@ class Split:
             raise DataError(f"{self.name}: got {len(self.captions)} captions of {len(self.image_of)} images' rows")
         if not self.captions:
             raise DataError(f"{self.name}: got no captions but expected at least one")
-        for row, caption in enumerate(self.captions):
-            if not caption.strip():
-                raise DataError(f"{self.name}: caption {row}: got an empty line but expected words")
+        for row in (row for row, caption in enumerate(self.captions) if not caption.strip()):
+            raise DataError(f"{self.name}: caption {row}: got an empty line but expected words")
         # The first image first, then the same or the next one up to the last: all of them, and in order.
         steps = np.diff(self.image_of, prepend=-1)
         wrong = [*np.flatnonzero((steps < 0) | (steps > 1)), *np.flatnonzero(steps[:1] != 1)]
@@ -308,18 +302,16 @@ class Split:
             raise DataError(f"{self.name}: got image {row} but expected a row below {len(self.images)}")
         if len(np.unique(rows)) != len(rows):
             raise DataError(f"{self.name}: got an image twice but expected every image once")
-        first = np.searchsorted(self.image_of, rows, side="left")
-        last = np.searchsorted(self.image_of, rows, side="right")
-        if captions is not None:
-            last = np.minimum(last, first + captions)
+        first, last = (np.searchsorted(self.image_of, rows, side=side) for side in ("left", "right"))
+        last = last if captions is None else np.minimum(last, first + captions)
         kept = [i for a, b in zip(first, last, strict=True) for i in range(a, b)]
         return replace(
             self,
             images=ChosenImages(self.images, rows),
             captions=tuple(self.captions[i] for i in kept),
             image_of=np.repeat(np.arange(len(rows)), last - first),
-            names=tuple(self.names[row] for row in rows) if self.names else (),
-            keys=tuple(self.keys[i] for i in kept) if self.keys else (),
+            names=tuple(self.names[row] for row in rows if self.names),
+            keys=tuple(self.keys[i] for i in kept if self.keys),
         )
 
     @cached_property
@@ -422,10 +414,7 @@ def make_split(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file; bytes that are not UTF-8 become lone surrogates.
-
-    A line ends with a line feed, with or without a carriage return before it, and with nothing else.
-    """
+    """The lines of a text file, which line feeds alone end; bytes that are not UTF-8 become lone surrogates."""
     lines = read_bytes(path).decode("utf-8-sig", errors="surrogateescape").split("\n")
     return [line.strip() for line in (lines if lines[-1] else lines[:-1])]
 

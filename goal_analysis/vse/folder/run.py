@@ -20,7 +20,6 @@ from goal_analysis.files import write_json, write_whole
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.answers import TaughtMatches
-from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
 from goal_analysis.vse.folder.run_folder import (
@@ -37,11 +36,11 @@ from goal_analysis.vse.folder.run_folder import (
     read_record,
     read_run,
 )
+from goal_analysis.vse.loop.batches import pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.optimizer import make_optimizer
 from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
-from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
+from goal_analysis.vse.loop.training import Report, make_optimizer, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
@@ -62,11 +61,9 @@ class TrainedModel:
     step: int
     shape: tuple[int, ...]
 
-    def load_split(
-        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
-    ) -> Split:
-        """A split of the run's data, or of others that are read as those are."""
-        found = self.experiment.load_split(name, data, skip_bad, equal_captions)
+    def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
+        """A split of the run's data, or of others that are read as those are; see `Experiment`."""
+        found = self.experiment.load_split(name, data, **more)
         self.check_images(found.images)
         return found
 

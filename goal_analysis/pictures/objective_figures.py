@@ -49,7 +49,6 @@ from goal_analysis.pictures.weight_frames import (
     field_of,
     once,
     pair_frame,
-    sliced_frame,
     surface_frame,
     weights_of,
 )
@@ -111,7 +110,7 @@ def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
         with suppress(ValueError):  # a similarity that tensors do not work out
             pairs = made_up_pairs(objective.loss)
             of_batch = [partial(draw_pairs, pairs), lambda ax, similarity: draw_weight_distribution(pairs, ax)]
-    negative = partial(draw_pair_weights, sliced_frame(objective, ["w_n"]))
+    negative = partial(draw_pair_weights, pair_frame(objective, ["w_n"]))
     drawn = [*_surfaces(objective, ("w_p", "w_n")), field, negative, *of_batch[:1], *flow, *of_batch[1:]]
     reason = f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")
     return drawn[:6], [*_formulas(objective), reason]

@@ -6,7 +6,7 @@ that are hard to see on white or on black.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -117,18 +117,6 @@ class Scale:
             return self.levels
         powers = [level for level in self.levels if level > 0][1:]  # beside zero there is no room for the first
         return (*(-power for power in reversed(powers)), 0.0, *powers)
-
-    def even(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The numbers on an even axis: on a logarithmic scale, 1 + log₁₀ of the size over the floor.
-
-        >>> Scale(1e-3, 1.0, "log", 1e-3).even([1e-3, 1.0]).tolist()
-        [1.0, 4.0]
-        """
-        values = np.asarray(values, dtype=float)
-        if self.kind == "linear":
-            return values
-        sizes = np.abs(values) / self.floor
-        return np.sign(values) * np.where(sizes < 1, sizes, 1 + np.log10(np.maximum(sizes, 1)))
 
 
 def top_of(values: ArrayLike) -> tuple[float, bool]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import optuna
@@ -30,12 +31,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
-from goal_analysis.files import folder_name
+from goal_analysis.files import folder_name, folder_names
 from goal_analysis.study import TUNED
 from goal_analysis.study.copies import Signature
-from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.driver import Driver, Failure, best_rsum
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, mean_rsum, trial_jobs
+from goal_analysis.study.runs import TRIAL_FOLD, TRIAL_SEED, Data, run_job
 from goal_analysis.study.scales import scaled, scales_of, trained_with
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.objective import Objective
@@ -194,8 +195,8 @@ class Search:
             return
         if failure is None:
             self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
-            if (reached := mean_rsum(jobs)) is not None:
-                self.study.tell(trial, reached)
+            if all(one.done for one in jobs):
+                self.study.tell(trial, fmean(best_rsum(one.folder) for one in jobs))
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -281,9 +282,17 @@ class Search:
         return None
 
     def _run(self, trial: Trial, experiment: Experiment) -> Iterator[Job]:
-        """The jobs of a trial, one after the other, while it has not been ended."""
+        """The jobs of a trial, one a data set and one after the other, while it has not been ended."""
         folder = self.setting.folder / "tuning" / folder_name(self.name) / str(trial.number)
-        jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.setting.data, folder)
+        name, data = f"{self.name}, trial {trial.number}", self.setting.data
+        jobs = tuple(
+            run_job(
+                name if len(data) == 1 else f"{name} on {one}",
+                replace(experiment, seed=TRIAL_SEED, data={**data[one], "fold": TRIAL_FOLD}),
+                folder if len(data) == 1 else folder / inner,
+            )
+            for one, inner in folder_names(data).items()
+        )
         self._trials |= dict.fromkeys(jobs, (trial, jobs))
         for job in jobs:
             if self.study.get_trials(deepcopy=False)[trial.number].state is not TrialState.PRUNED:

@@ -25,11 +25,11 @@ from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
-from goal_analysis.study.comparison import Comparison, markdown_table
+from goal_analysis.study.comparison import Comparison, compare, markdown_table
 from goal_analysis.study.discovery import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, compared_on
+from goal_analysis.study.runs import COMPARISON, Data, by_seed, seed_jobs
 from goal_analysis.study.scales import OF_TRAINING, points, scales_of
 from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective
@@ -184,12 +184,18 @@ def run_study(
     contenders, simplified = _contenders(driver, searches, found, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    experiments = {}
-    for c in contenders:
-        one = c.experiment
-        experiments[c.name] = c.runs, replace(one, training=replace(one.training, probe_steps=steps))
-    comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
-    outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
+    comparisons, baseline = {}, searches[0].name
+    for name, inner in folder_names(compared).items():
+        experiments = {c.runs: replace(c.experiment, data=dict(compared[name])) for c in contenders}
+        probed = {k: replace(e, training=replace(e.training, probe_steps=steps)) for k, e in experiments.items()}
+        jobs = seed_jobs(folder / COMPARISON / inner, probed, seeds)
+        failures += driver.run(jobs.values())
+        reached = by_seed(jobs)
+        measured = {c.name: reached[c.runs] for c in contenders if c.runs in reached}
+        if baseline not in measured:
+            raise ValueError(f"{folder}: got no run of the baseline {baseline!r} that came to an end")
+        comparisons[name] = compare(measured, baseline)
+    outcome = Outcome(contenders, simplified, comparisons, trials, tuple(failures))
     for c in contenders if found else ():
         name, module = folder_name(c.name), "".join(char if char.isalnum() else "_" for char in c.name)
         write_whole(folder / f"{name}.toml", to_toml(c.objective))

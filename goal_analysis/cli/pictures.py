@@ -189,7 +189,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
     """A film of every run."""
-    from goal_analysis.pictures.film import draw_film
+    from goal_analysis.pictures.run_figures import draw_film
     from goal_analysis.pictures.run_frames import log_frame
 
     names = folder_names(map(str, logs)) if len(logs) > 1 else {}

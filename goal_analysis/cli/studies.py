@@ -178,7 +178,7 @@ def compare(
     options.check_names(presets or (), objectives or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.api.runs import experiment_of, measured_on
-    from goal_analysis.study.runs import by_seed, seed_jobs
+    from goal_analysis.study.driver import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
     measures = []
@@ -257,7 +257,7 @@ def study(
     also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.files import folder_name, folder_names, write_whole
-    from goal_analysis.study.runs import COMPARISON
+    from goal_analysis.study.driver import COMPARISON
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import TEXT, run_study, tuning_of
     from goal_analysis.vse.loop.experiment import Experiment

@@ -34,9 +34,8 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from goal_analysis.files import folder_name, folder_names
 from goal_analysis.study import TUNED
 from goal_analysis.study.copies import Signature
-from goal_analysis.study.driver import Driver, Failure, best_rsum
+from goal_analysis.study.driver import TRIAL_FOLD, TRIAL_SEED, Data, Driver, Failure, best_rsum, run_job
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import TRIAL_FOLD, TRIAL_SEED, Data, run_job
 from goal_analysis.study.scales import scaled, scales_of, trained_with
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.objective import Objective

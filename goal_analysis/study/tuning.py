@@ -27,9 +27,8 @@ from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison, compare, markdown_table
 from goal_analysis.study.discovery import TOLERANCE, Step, simplify
-from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.driver import COMPARISON, Data, Driver, Failure, by_seed, seed_jobs
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import COMPARISON, Data, by_seed, seed_jobs
 from goal_analysis.study.scales import OF_TRAINING, points, scales_of
 from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective

@@ -74,7 +74,7 @@ class Group:
 def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
     """The groups, in parts whose runs may be paired by seed.
 
-    On the same data, they are the groups of one study, which `goal_analysis.study.runs.seed_jobs` put side by
+    On the same data, they are the groups of one study, which `goal_analysis.study.driver.seed_jobs` put side by
     side, or their experiments are the same but for name, objective, learning rate and seed.
 
     Args:

@@ -1,8 +1,7 @@
 """The weights of one triplet in numbers: what the pictures and the charts of an objective draw.
 
-Samples are moved off the middle of their cells by less than a millionth of the range, s_p and s_n differently. So none
-lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as for a triplet without other
-pairs around it.
+Samples are off the middle of their cells by less than a millionth of the range, s_p and s_n differently, so that none
+lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as without other pairs.
 """
 
 from __future__ import annotations

@@ -83,20 +83,15 @@ def markdown_table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
-    """Compare objectives by a number of their runs.
+    """Compare objectives by a number of their runs, by objective and seed; seeds are paired, so the runs are of one
+    study.
 
     The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
-    where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;
-    all intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have
-    an interval of that number alone. Below four common seeds there is none.
-
-    A number that is not finite is no number, and a run that failed has none: the seed is left out of both, and the
-    sentence says of how many. Seeds are paired by their number, so the runs have to be of one study.
-
-    Args:
-        found: the number by objective and seed.
-        baseline: one of the objectives.
-        metric: the number's name.
+    where
+    Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole; all
+    intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have an
+    interval of that number alone. Below four common seeds there is none. A number that is not finite is none, and a run
+    that failed has none: the seed is left out of both, and the sentence says of how many.
 
     Raises:
         ValueError: no such baseline, or an objective without a run.

@@ -69,10 +69,8 @@ class Progress:
 
 
 def read_progress(folder: Path) -> tuple[Progress, bool]:
-    """How far the study in a folder is, and whether its driver is at work.
-
-    Raises:
-        RunError: no study has begun there.
+    """How far the study in a folder is, and whether its driver is at work; a RunError where no study has begun
+    there.
     """
     found = read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
     lock = try_lock(folder / LOCK)
@@ -82,11 +80,7 @@ def read_progress(folder: Path) -> tuple[Progress, bool]:
 
 
 def best_rsum(folder: Path) -> float:
-    """The best dev RSUM of a run that is done.
-
-    Raises:
-        RunError: its result is not what a run writes.
-    """
+    """The best dev RSUM of a run that is done; a RunError where its result is not what a run writes."""
     expected = "the result that a run writes"
     return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
 
@@ -94,14 +88,10 @@ def best_rsum(folder: Path) -> float:
 class Driver:
     """The one process that drives a study; in its context, it has the study's folder for itself.
 
-    Args:
-        folder: of the study.
-        engine: for the runs; on leaving the context it is closed.
-        at_once: so many runs; by default as many as the engine has places.
-        say: is handed a line for every run that ended.
-
-    Raises:
-        RunError: on entering, another process drives a study in the folder.
+    It makes ``at_once`` runs at once, by default as many as the engine has places, and says a line for every run that
+    ended. On leaving the context the engine is closed. Where another process drives a study in the folder, entering
+    is a
+    RunError.
     """
 
     def __init__(
@@ -144,10 +134,11 @@ class Driver:
         ended: Callable[[Job, Failure | None], None] = lambda job, failure: None,
         watch: Callable[[Job], str] = lambda job: "",
     ) -> list[Failure]:
-        """Run the jobs that are not done; one that fails does not stop the others.
+        """Run the jobs that are not done, in their order; the next is asked for when there is room. One that fails does
+        not stop the others.
 
         Args:
-            jobs: in the order in which they are begun; the next is asked for when there is room for it.
+            jobs: which.
             ended: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
             watch: is asked about every running job again and again; a text ends the job, and is the reason why.
         """
@@ -212,15 +203,9 @@ Data = Mapping[str, Mapping[str, Any]]
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
-    """The job that trains an experiment in a folder, or goes on with it there.
-
-    Args:
-        name: how messages call it.
-        experiment: what is run; it is written into the folder.
-        folder: of the run.
-
-    Raises:
-        RunError: the folder holds a run of another experiment, or a damaged one.
+    """The job that trains an experiment in a folder, where it is written down, or goes on with it there; a RunError
+    where
+    the folder holds a run of another experiment, or a damaged one.
     """
     if (folder / RUN).exists():
         check_same(folder, experiment)
@@ -232,10 +217,8 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
-    """The jobs that train experiments over the seeds 0 to ``seeds`` − 1, by name and seed.
-
-    Raises:
-        ValueError: two of the names would have one folder, or one holds a run of another experiment.
+    """The jobs that train experiments over the seeds 0 to ``seeds`` − 1, by name and seed; a ValueError where two names
+    would have one folder, or a folder holds a run of another experiment.
     """
     where = {name: folder / inner for name, inner in folder_names(experiments).items()}
     return {
@@ -248,10 +231,9 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
 def by_seed(
     jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
 ) -> dict[str, dict[int, float]]:
-    """What was measured, by name and seed, of the jobs that are done, without names that have none.
-
-    Raises:
-        RunError: a result is not what a run writes, or data have changed between the runs.
+    """What was measured, by name and seed, of the jobs that are done, without names that have none; a RunError where
+    data
+    have changed between the runs, or a result is not what a run writes.
     """
     done = {run: job.folder for run, job in jobs.items() if job.done}
     first: dict[str, tuple[Path, str]] = {}

@@ -1,8 +1,7 @@
 """Engines run jobs: a job is submitted, waited for and may be cancelled. A job is a call of ``goal-analyze``.
 
-`LocalProcesses` is the engine that needs nothing. It forks jobs from a server that has everything imported, where the
-system can fork: importing takes as long as a short run. A job ends with the process that submitted it, however that
-ends.
+`LocalProcesses` forks jobs from a server that has everything imported, where the system can fork: importing takes as
+long as a short run. A job ends with the process that submitted it, however that ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Scales: the numbers that are tuned before an objective is compared, its own and those of how it is trained.
 
-Its own are those of its mining, of its triplet weight, and of a loss those that its outer and inner functions read.
-Which pairs weigh how much, the numbers of prescribed pair weights, is what the objective is, and stays. Those of the
-training are the same for all objectives: what an objective's batch and learning rate are worth is none of its weights'.
+Its own are those of its mining, its triplet weight, and a loss's outer and inner functions; the numbers of prescribed
+pair weights are what the objective is, and stay. Those of the training are the same for all objectives.
 """
 
 from __future__ import annotations
@@ -62,13 +61,9 @@ class Scale:
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
     """The scales of the training that are tuned, and those of the objective; the learning rate where there are none.
 
-    Args:
-        objective: with its own values.
-        training: with its own values; its epochs are the most.
-        tuned: names among `TUNED`.
-
-    Raises:
-        ValueError: another name.
+    What is ``tuned`` are names among `TUNED`; another one is a ValueError. Own values are in the middle of the
+    ranges, but
+    for the epochs, of which they are the most.
     """
     for name in tuned:
         if name not in TUNED:

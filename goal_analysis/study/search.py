@@ -1,15 +1,12 @@
 """A search: a sampler draws trials from a grammar; all train a few epochs, and the promising ones all epochs.
 
-Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
-al., NeurIPS 2011), Optuna's, from what the earlier ones reached, and ended by successive halving ("A System for
-Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934). The first trials
-are not ended: they measure whether a rung predicts the end, and one that does not ends nothing. An objective that is a
-copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
-count.
-
-A trial trains on a fold of every data set, one after the other. What counts is the mean RSUM; the rungs are epochs on
-the first. Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter
-Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
+Optuna's tree-structured Parzen estimator draws from what earlier trials reached ("Algorithms for Hyper-Parameter
+Optimization", Bergstra et al., NeurIPS 2011), and keeps them in a journal, the driver's own ("Optuna: A Next-generation
+Hyperparameter Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902). Successive halving
+ends trials ("A System for Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020,
+https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended. A
+copy of an earlier objective up to a factor, and what cannot be made or was not asked for, is not run and does not
+count. A trial trains on a fold of every data set in turn: the mean RSUM counts, and rungs are epochs on the first.
 """
 
 from __future__ import annotations
@@ -299,11 +296,9 @@ class Search:
 
 
 def storage(driver: Driver) -> JournalStorage:
-    """Open the journal in a driver's folder, and cut off a last line that a killed process did not finish.
-
-    Raises:
-        RunError: the journal is not what was written.
-        OSError: the folder cannot be written.
+    """The journal in a driver's folder, without a last line that a killed process did not finish; a RunError where
+    it is
+    not what was written, an OSError where the folder cannot be written.
     """
     path = driver.folder / JOURNAL
     with suppress(FileNotFoundError), path.open("rb+") as file:

@@ -1,12 +1,9 @@
 """Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
 What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts
-is the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on.
-
-A study tunes objectives that somebody thought of: the first trial of each has its own values, and the others fill its
-ranges evenly (Sobol's sequence, scrambled). A discovery has one search more, in a space of objectives, and all its
-searches learn from what they have tried. What is done is not run again: the same call goes on after any end, and begins
-again what failed.
+is the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on. A
+study tunes objectives that somebody thought of, from their own values on evenly; a discovery has one search more, in a
+space of objectives, and all its searches learn from what they tried. The same call goes on after any end.
 """
 
 from __future__ import annotations
@@ -151,7 +148,8 @@ def run_study(
     """Search, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
     More objectives, more seeds or larger budgets go on with a study; another experiment, other data or another
-    objective under a name that the study has would make a table of unlike things.
+    objective
+    under a known name are a RunError. Where no run of the first search came to an end, that is a ValueError.
 
     Args:
         driver: of the study.
@@ -162,10 +160,6 @@ def run_study(
             as the experiment says. A study that was begun goes on with its own.
         found: a search in a space of objectives.
         finalists: how many of it are compared.
-
-    Raises:
-        RunError: another study was begun in the folder.
-        ValueError: two searches would have one folder; or no run of the first came to an end.
     """
     setting, folder = searches[0].setting, driver.folder
     every = [*([found] if found else []), *searches]

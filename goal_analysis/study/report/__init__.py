@@ -1,7 +1,6 @@
-"""Training runs as one page of HTML: what was run, with which objectives, and what came of it.
+"""Pages of HTML, each one file that needs no network: on training runs, on objectives, and on a data set.
 
-`runs` reads the runs; `objectives` and `gallery` say what the page says of them. Here the templates are filled in, with
-the charts of `goal_analysis.pictures`, as one file that needs no network.
+`runs` reads the runs; `objectives` and `goal_analysis.study.gallery` say what the page says of them.
 """
 
 from __future__ import annotations

@@ -72,14 +72,11 @@ class Group:
 
 
 def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
-    """The groups, in parts whose runs may be paired by seed.
+    """The groups of `gather_runs`, in parts whose runs may be paired by seed; the baseline's group decides first.
 
     On the same data, they are the groups of one study, which `goal_analysis.study.driver.seed_jobs` put side by
-    side, or their experiments are the same but for name, objective, learning rate and seed.
-
-    Args:
-        groups: of `gather_runs`.
-        baseline: the label of the group that decides first what belongs to it.
+    side, or
+    their experiments are the same but for name, objective, learning rate and seed.
     """
     parts: list[list[Group]] = []
     for group in sorted(groups, key=lambda one: one.label != baseline):

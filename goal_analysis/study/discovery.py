@@ -205,7 +205,9 @@ def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[
         parameters = change(left.params)
         if parameters == left.params:
             continue
-        trial = _tried(driver, search, f"{winner.number}: {what}", parameters)
+        name = f"{winner.number}: {what}"
+        driver.run(search.variant(name, parameters), search.ended)
+        trial = search.variant_of(name)
         rsum, before = None if trial is None else trial.value, float(left.value or 0.0)
         kept = rsum is not None and (rsum > before if what.startswith("refit") else rsum >= before - TOLERANCE)
         steps.append(Step(what, rsum, float("nan") if rsum is None else best - rsum, kept))
@@ -236,8 +238,3 @@ def _mapped(winner: FrozenTrial, given: Mapping[str, Any], change: Any) -> dict[
             of = winner.distributions[name]
             found[name] = min(max(change(name, value), of.low), of.high)  # pyright: ignore[reportAttributeAccessIssue]
     return found
-
-
-def _tried(driver: Driver, search: Search, what: str, parameters: Mapping[str, Any]) -> FrozenTrial | None:
-    driver.run(search.variant(what, parameters), search.ended, lambda job: "")
-    return search.variant_of(what)

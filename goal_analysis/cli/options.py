@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
@@ -48,29 +49,27 @@ NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 Text, Texts, Number, File, Files = str | None, list[str] | None, int | None, Path | None, list[Path] | None
 T = TypeVar("T")
 
-written_to = partial(typer.Option, "--output", "-o")
+written_to = partial(Option, "--output", "-o")
 """The option that says where a command writes."""
 
-CatalogOption = Annotated[File, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
-SetOption = Annotated[
-    Texts, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
-]
+CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
+SetOption = Annotated[Texts, Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")]
 FormulaOption = Annotated[
-    Text, typer.Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
+    Text, Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 DataOption = Annotated[
     Text,
-    typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
+    Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
 ]
 OtherDataOption = Annotated[
-    Text, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
+    Text, Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
 ]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once.")
+    bool, Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once.")
 ]
 AssignmentsOption = Annotated[
-    Texts, typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable.")
+    Texts, Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable.")
 ]
 
 
@@ -280,20 +279,20 @@ class Choice:
     """The options that say an objective; None stands for an option that was not given."""
 
     objective: Annotated[
-        Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
+        Text, Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
     ]
-    triplet: Annotated[Text, typer.Option(help="A triplet weight by name, or NAME_twin.")]
-    pair: Annotated[Text, typer.Option(help="Pair weights by name.")]
-    triplet_formula: Annotated[Text, typer.Option(help="A triplet weight as a formula of s_p and s_n.")]
-    positive_formula: Annotated[Text, typer.Option(help="P⁺ as a formula of s_p; needs --negative-formula.")]
-    negative_formula: Annotated[Text, typer.Option(help="P⁻ as a formula of s_n; needs --positive-formula.")]
-    mining: Annotated[Text, typer.Option(help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
-    direction: Annotated[Text, typer.Option(help="The direction in which a weight moves an embedding.")]
-    similarity: Annotated[Text, typer.Option(help="The similarity of embeddings; cosine by default.")]
-    reduction: Annotated[Text, typer.Option(help="mean or sum over anchors; mean by default.")]
-    anchors: Annotated[Text, typer.Option(help="Which side has the anchors: rows, columns or both.")]
+    triplet: Annotated[Text, Option(help="A triplet weight by name, or NAME_twin.")]
+    pair: Annotated[Text, Option(help="Pair weights by name.")]
+    triplet_formula: Annotated[Text, Option(help="A triplet weight as a formula of s_p and s_n.")]
+    positive_formula: Annotated[Text, Option(help="P⁺ as a formula of s_p; needs --negative-formula.")]
+    negative_formula: Annotated[Text, Option(help="P⁻ as a formula of s_n; needs --positive-formula.")]
+    mining: Annotated[Text, Option(help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
+    direction: Annotated[Text, Option(help="The direction in which a weight moves an embedding.")]
+    similarity: Annotated[Text, Option(help="The similarity of embeddings; cosine by default.")]
+    reduction: Annotated[Text, Option(help="mean or sum over anchors; mean by default.")]
+    anchors: Annotated[Text, Option(help="Which side has the anchors: rows, columns or both.")]
     toml: Annotated[
-        Text, typer.Option(metavar="FILE", help="Read the objective from a TOML file; - reads the standard input.")
+        Text, Option(metavar="FILE", help="Read the objective from a TOML file; - reads the standard input.")
     ]
     assignments: SetOption
     own: CatalogOption
@@ -396,12 +395,9 @@ def print_json(record: object) -> None:
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
-    """Print one line a record.
+    """Print one line a record: yes and no for booleans, two digits for floats.
 
-    Args:
-        columns: keys of the records, which are the headings too.
-        records: values by key; yes and no for booleans, two digits for floats.
-        wrapped: the columns that may take several lines.
+    The columns are keys of the records, and the headings too; those that are ``wrapped`` may take several lines.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

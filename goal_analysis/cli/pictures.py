@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
@@ -35,29 +36,27 @@ MANY = 6
 
 def plot(
     names: Annotated[
-        Texts, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
+        Texts, Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
     ] = None,
     kind: Annotated[
         str,
-        typer.Option(
+        Option(
             help=f"Of losses {', '.join(KINDS)}; of several {COMPARE}, of two {DIFFERENCE}; of runs "
             f"{', '.join((*OF_LOGS, *OF_MODEL, FILM))}; or all, but for {DIFFERENCE} and {FILM}."
         ),
     ] = ALL,
-    every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
+    every: Annotated[bool, Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
-        Text, typer.Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
+        Text, Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
     ] = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,
-    runs: Annotated[
-        Files, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
-    ] = None,
-    data: Annotated[Text, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
+    runs: Annotated[Files, Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")] = None,
+    data: Annotated[Text, Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the pictures.")] = Path("plots"),
     form: Annotated[
         Text,
-        typer.Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
+        Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
     ] = None,
 ) -> None:
     """Draw the weights of losses and objectives, or what runs did. Every picture is a file called after its kind.
@@ -239,19 +238,17 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
 def explore(
     names: Annotated[
         Texts,
-        typer.Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
+        Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
     formula: options.FormulaOption = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,
     batch: Annotated[
         Files,
-        typer.Option(
-            metavar="FILE.npy", help="Embeddings to lay over the weights: (2, pairs, dim); or twice (pairs, dim)."
-        ),
+        Option(metavar="FILE.npy", help="Embeddings to lay over the weights: (2, pairs, dim); or twice (pairs, dim)."),
     ] = None,
     labels: Annotated[
-        File, typer.Option(metavar="FILE", help="Labels of one --batch (embeddings, dim): .npy, or a text.")
+        File, Option(metavar="FILE", help="Labels of one --batch (embeddings, dim): .npy, or a text.")
     ] = None,
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("explore.html"),
 ) -> None:
@@ -280,13 +277,13 @@ def explore(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("report.html"),
     baseline: Annotated[
-        Text, typer.Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
+        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
     ] = None,
     queries: Annotated[
-        int, typer.Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
+        int, Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
     ] = 6,
 ) -> None:
     """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
@@ -42,39 +43,35 @@ CAPTIONS = 5
 
 EQUAL = {"positives": "right for its image too", "masked": "neither right nor wrong", "negatives": "wrong"}
 
-SplitOption = Annotated[str, typer.Option(help="dev, test or train.")]
+SplitOption = Annotated[str, Option(help="dev, test or train.")]
 
 
 def train(
     file: Annotated[
         File,
-        typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
+        Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
     ] = None,
-    preset: Annotated[Text, typer.Option(help="An experiment that comes with the package.")] = None,
+    preset: Annotated[Text, Option(help="An experiment that comes with the package.")] = None,
     data: options.DataOption = None,
-    objective: Annotated[
-        Text, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
-    ] = None,
-    seed: Annotated[Number, typer.Option(help="The seed of weights, batches and dropout.")] = None,
+    objective: Annotated[Text, Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")] = None,
+    seed: Annotated[Number, Option(help="The seed of weights, batches and dropout.")] = None,
     assignments: Annotated[
-        Texts, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
+        Texts, Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
     ] = None,
     output: Annotated[File, written_to(metavar="RUN", help="The folder of the run.")] = None,
-    resume: Annotated[File, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
+    resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         Number,
-        typer.Option(
-            min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."
-        ),
+        Option(min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."),
     ] = None,
-    nodes: Annotated[Number, typer.Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    nodes: Annotated[Number, Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
+    accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
+        bool, Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
     skip_bad: options.SkipBadOption = False,
     as_toml: Annotated[
-        bool, typer.Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
+        bool, Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
     ] = False,
 ) -> None:
     """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
@@ -213,27 +210,27 @@ def presets(as_json: options.JsonOption = False) -> None:
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
     data: options.OtherDataOption = None,
     split: SplitOption = "dev",
-    protocol: Annotated[Text, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
+    protocol: Annotated[Text, Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
     ranks_file: Annotated[
-        File, typer.Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order.")
+        File, Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order.")
     ] = None,
     eccv: Annotated[
         bool,
-        typer.Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
+        Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
     ] = False,
     equal_captions: Annotated[
         Text,
-        typer.Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
+        Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
     ] = None,
     judged: Annotated[
         Files,
-        typer.Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
+        Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
     ] = None,
     judged_from: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
+        float | None, Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
     ] = None,
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,
@@ -310,14 +307,14 @@ def evaluate(
 
 
 def retrieve(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    text: Annotated[Text, typer.Option(help="Retrieve images for this caption.")] = None,
+    folder: Annotated[Path, Argument(metavar="RUN", help="The folder of a run.")],
+    text: Annotated[Text, Option(help="Retrieve images for this caption.")] = None,
     image: Annotated[
-        Number, typer.Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
+        Number, Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
     ] = None,
     data: options.OtherDataOption = None,
     split: SplitOption = "dev",
-    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
+    top: Annotated[int, Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
         File, written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
     ] = None,

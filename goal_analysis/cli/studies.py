@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
@@ -52,13 +53,11 @@ PROBES = 4
 
 ConfirmOption = Annotated[
     Texts,
-    typer.Option(
-        "--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."
-    ),
+    Option("--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."),
 ]
 JobsOption = Annotated[
     Number,
-    typer.Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
+    Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
 ]
 
 
@@ -68,13 +67,13 @@ class Base:
 
     data: Annotated[
         Texts,
-        typer.Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
+        Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
     ] = None
     file: Annotated[
         File,
-        typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
+        Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
     ] = None
-    preset: Annotated[Text, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None
+    preset: Annotated[Text, Option(help="An experiment of the package; bag_of_words by default.")] = None
     assignments: options.AssignmentsOption = None
 
     def experiments(self) -> tuple[Experiment, dict[str, Mapping[str, Any]]]:
@@ -101,13 +100,11 @@ class Engines:
     """The options that say where runs are made, and how what came of them is printed."""
 
     jobs: JobsOption = None
-    engine: Annotated[str, typer.Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
+    engine: Annotated[str, Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
     address: Annotated[
-        Text, typer.Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
+        Text, Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
     ] = None
-    gpus_per_run: Annotated[float | None, typer.Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = (
-        None
-    )
+    gpus_per_run: Annotated[float | None, Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = None
     as_json: options.JsonOption = False
 
 
@@ -152,15 +149,15 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
 @taking(Engines)
 def compare(
     engines: Engines,
-    files: Annotated[Files, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")] = None,
-    presets: Annotated[Texts, typer.Option("--preset", help="An experiment of the package; repeatable.")] = None,
+    files: Annotated[Files, Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")] = None,
+    presets: Annotated[Texts, Option("--preset", help="An experiment of the package; repeatable.")] = None,
     objectives: Annotated[
-        Texts, typer.Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
+        Texts, Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
     ] = None,
     data: options.DataOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
-    baseline: Annotated[Text, typer.Option(help="Differences are to this one; by default the first.")] = None,
-    split: Annotated[str, typer.Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
+    seeds: Annotated[int, Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
+    baseline: Annotated[Text, Option(help="Differences are to this one; by default the first.")] = None,
+    split: Annotated[str, Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
     assignments: options.AssignmentsOption = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the runs.")] = Path("comparison"),
 ) -> None:
@@ -223,16 +220,16 @@ def study(
     base: Base,
     engines: Engines,
     objectives: Annotated[
-        Texts, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
+        Texts, Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
-    family: Annotated[Text, typer.Option(help="Study many objectives at once: known, published, soft or all.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
+    family: Annotated[Text, Option(help="Study many objectives at once: known, published, soft or all.")] = None,
+    budget: Annotated[int, Option(min=1, help="Tuning trials of every objective.")] = 8,
+    seeds: Annotated[int, Option(min=1, help="Seeds of the comparison.")] = 5,
     tuned: Annotated[
-        Texts, typer.Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
+        Texts, Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
     ] = None,
     confirm: ConfirmOption = None,
-    baseline: Annotated[str, typer.Option(help="Differences are to this objective.")] = options.BASELINES[1],
+    baseline: Annotated[str, Option(help="Differences are to this objective.")] = options.BASELINES[1],
     output: Annotated[Path, written_to(metavar="STUDY", help="The study's folder.")] = Path("study"),
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
@@ -281,21 +278,19 @@ def study(
 def discover(
     base: Base,
     engines: Engines,
-    budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
+    budget: Annotated[int, Option(min=1, help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
-        Number, typer.Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
+        Number, Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
     ] = None,
     integrable: Annotated[
         bool | None,
-        typer.Option(
-            "--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."
-        ),
+        Option("--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."),
     ] = None,
-    finalists: Annotated[int, typer.Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of the comparison.")] = 5,
+    finalists: Annotated[int, Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
+    seeds: Annotated[int, Option(min=1, help="Fresh seeds of the comparison.")] = 5,
     baselines: Annotated[
         Texts,
-        typer.Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),
+        Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),
     ] = None,
     confirm: ConfirmOption = None,
     output: Annotated[Path, written_to(metavar="FOLDER", help="The folder of the discovery.")] = Path("discovery"),
@@ -351,7 +346,7 @@ def _end(outcome: Outcome, text: Path, said: str, engines: Engines) -> NoReturn:
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
+    folder: Annotated[Path, Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
     as_json: options.JsonOption = False,
 ) -> None:
     """Say how many runs are done, run and wait, which is the best so far, and what the rest will take.

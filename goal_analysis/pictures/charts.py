@@ -175,18 +175,12 @@ PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descen
 def weight_chart(
     label: str, objective: Objective, batch: pd.DataFrame | None = None, line: Mapping[str, Any] | None = None
 ) -> Chart:
-    """The chart of an objective.
+    """The chart of an objective, under the label by which the page calls it.
 
-    Args:
-        label: how the page calls it.
-        objective: what is drawn.
-        batch: ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces.
-        line: the objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty
-            where it has none.
-
-    Raises:
-        UnsupportedFunction: naming a function that programs do not know.
-        ValueError: a number that is not finite.
+    A ``batch`` has ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces. A ``line`` has the
+    objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty where it
+    has none.
+    A function that programs do not know, and a number that is not finite, are ValueErrors.
     """
     field, formulas = field_of(objective), weights_and_curl(objective)
     drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"

@@ -64,12 +64,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in the style of this project, and restore what was set before.
-
-    >>> with style():
-    ...     mpl.rcParams["svg.fonttype"]
-    'none'
-    """
+    """Draw and save in the style of this project, and restore what was set before."""
     with mpl.rc_context(_SETTINGS):  # pyright: ignore[reportArgumentType]
         yield
 

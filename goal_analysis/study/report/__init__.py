@@ -72,11 +72,13 @@ def report(
     queries: int = QUERIES,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on the runs in these folders, or in folders below them.
+    """The page on the runs in these folders, or in folders below them, and the command that made it.
 
-    The baseline that differences are to is the label of a group, or the name that its experiment alone has, which in a
-    study is the objective's before it was tuned; by default the first. 0 queries make no gallery; the command is what
-    made the page. A ValueError says what is wrong where no run can be read, or that no group is called as the baseline.
+    Differences are to the baseline: the label of a group, or the name that its experiment alone has, which in a
+    study is
+    the objective's before it was tuned; by default the first. 0 queries make no gallery. A ValueError says what is
+    wrong
+    where no run can be read, or that no group is called as the baseline.
     """
     groups, faults = gather_runs(paths)
     if not groups:
@@ -183,18 +185,15 @@ def explore(
     labels: Path | None = None,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on objectives.
+    """The page on objectives: their lines, or what they are called, and what makes an objective of one of these.
 
-    Args:
-        texts: their lines, or what they are called.
-        objective_of: what makes an objective of one of these.
-        files: of a batch, as ``.npy``: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``,
-            row i of the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels.
-        labels: a ``.npy`` of whole numbers, or a text with a label a line.
-        command: what made the page.
-
-    Raises:
-        ValueError: another shape, and those that are accepted; numbers that are not finite; a label too few.
+    A batch is in ``.npy`` files: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``, row
+    i of
+    the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels, a ``.npy`` of whole numbers
+    or a
+    text with a label a line. Another shape, a number that is not finite and a label too few are ValueErrors; the
+    command is
+    what made the page.
     """
     laid = _batch(files, labels) if files else None
     return written(

@@ -178,9 +178,8 @@ def weight_chart(
     """The chart of an objective, under the label by which the page calls it.
 
     A ``batch`` has ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces. A ``line`` has the
-    objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty where it
-    has none.
-    A function that programs do not know, and a number that is not finite, are ValueErrors.
+    objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty where it has
+    none. A function that programs do not know, and a number that is not finite, are ValueErrors.
     """
     field, formulas = field_of(objective), weights_and_curl(objective)
     drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"

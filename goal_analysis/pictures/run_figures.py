@@ -240,10 +240,8 @@ def cloud_frame(probes: pd.DataFrame) -> pd.DataFrame:
 
 def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str) -> None:
     """Write a film in the format of the ending, one of `FILMS`: the middle eight tenths of the similarities, and the
-    path of
-    their medians, on the surfaces of w⁺ and w⁻; beside them the weights that pairs have got so far. Another ending,
-    ``mp4``
-    without the program ffmpeg and a run without probes are ValueErrors.
+    path of their medians, on the surfaces of w⁺ and w⁻; beside them the weights that pairs have got so far. Another
+    ending, ``mp4`` without the program ffmpeg and a run without probes are ValueErrors.
     """
     kind, cloud = path.suffix.removeprefix("."), cloud_frame(probes)
     if kind not in FILMS:

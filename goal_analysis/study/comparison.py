@@ -87,11 +87,10 @@ def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str
     study.
 
     The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
-    where
-    Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole; all
-    intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have an
-    interval of that number alone. Below four common seeds there is none. A number that is not finite is none, and a run
-    that failed has none: the seed is left out of both, and the sentence says of how many.
+    where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;
+    all intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have
+    an interval of that number alone. Below four common seeds there is none. A number that is not finite is none, and a
+    run that failed has none: the seed is left out of both, and the sentence says of how many.
 
     Raises:
         ValueError: no such baseline, or an objective without a run.

@@ -59,8 +59,7 @@ def any_objective(losses: Mapping[str, Objective]) -> Grammar:
     """The whole space: the losses with their scales, and all that formulas, a mining and a direction make.
 
     The grammar raises NoTwin where the triplet weight is to be a twin beside pair weights that have none, and
-    ValueError
-    where no objective can have the parts.
+    ValueError where no objective can have the parts.
     """
     scales = {name: own_scales(loss) for name, loss in losses.items()}
 
@@ -196,8 +195,8 @@ class Step:
 
 
 def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[Step], FrozenTrial]:
-    """Run the steps that are not done, from the best trial of a search that has ended; give them, and the trial that
-    is left.
+    """Run the steps that are not done, from the best trial of a search that has ended; give them, and the trial that is
+    left.
     """
     steps: list[Step] = []
     left, best = winner, float(winner.value or 0.0)

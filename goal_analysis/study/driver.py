@@ -69,9 +69,7 @@ class Progress:
 
 
 def read_progress(folder: Path) -> tuple[Progress, bool]:
-    """How far the study in a folder is, and whether its driver is at work; a RunError where no study has begun
-    there.
-    """
+    """How far the study in a folder is, and whether its driver is at work; a RunError where none has begun there."""
     found = read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
     lock = try_lock(folder / LOCK)
     if lock is not None:
@@ -89,9 +87,8 @@ class Driver:
     """The one process that drives a study; in its context, it has the study's folder for itself.
 
     It makes ``at_once`` runs at once, by default as many as the engine has places, and says a line for every run that
-    ended. On leaving the context the engine is closed. Where another process drives a study in the folder, entering
-    is a
-    RunError.
+    ended. On leaving the context the engine is closed. Where another process drives a study in the folder, entering is
+    a RunError.
     """
 
     def __init__(
@@ -204,8 +201,7 @@ Data = Mapping[str, Mapping[str, Any]]
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
     """The job that trains an experiment in a folder, where it is written down, or goes on with it there; a RunError
-    where
-    the folder holds a run of another experiment, or a damaged one.
+    where the folder holds a run of another experiment, or a damaged one.
     """
     if (folder / RUN).exists():
         check_same(folder, experiment)
@@ -232,8 +228,7 @@ def by_seed(
     jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
 ) -> dict[str, dict[int, float]]:
     """What was measured, by name and seed, of the jobs that are done, without names that have none; a RunError where
-    data
-    have changed between the runs, or a result is not what a run writes.
+    data have changed between the runs, or a result is not what a run writes.
     """
     done = {run: job.folder for run, job in jobs.items() if job.done}
     first: dict[str, tuple[Path, str]] = {}

@@ -61,9 +61,8 @@ class Scale:
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
     """The scales of the training that are tuned, and those of the objective; the learning rate where there are none.
 
-    What is ``tuned`` are names among `TUNED`; another one is a ValueError. Own values are in the middle of the
-    ranges, but
-    for the epochs, of which they are the most.
+    What is ``tuned`` are names among `TUNED`; another one is a ValueError. Own values are in the middle of the ranges,
+    but for the epochs, of which they are the most.
     """
     for name in tuned:
         if name not in TUNED:

@@ -296,9 +296,8 @@ class Search:
 
 
 def storage(driver: Driver) -> JournalStorage:
-    """The journal in a driver's folder, without a last line that a killed process did not finish; a RunError where
-    it is
-    not what was written, an OSError where the folder cannot be written.
+    """The journal in a driver's folder, without a last line that a killed process did not finish; a RunError where it
+    is not what was written, an OSError where the folder cannot be written.
     """
     path = driver.folder / JOURNAL
     with suppress(FileNotFoundError), path.open("rb+") as file:

@@ -1,9 +1,9 @@
 """Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
-What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts
-is the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on. A
-study tunes objectives that somebody thought of, from their own values on evenly; a discovery has one search more, in a
-space of objectives, and all its searches learn from what they tried. The same call goes on after any end.
+What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts is
+the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on. A study
+tunes objectives that somebody thought of, from their own values on evenly; a discovery has one search more, in a space
+of objectives, and all its searches learn from what they tried. The same call goes on after any end.
 """
 
 from __future__ import annotations
@@ -148,8 +148,7 @@ def run_study(
     """Search, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
     More objectives, more seeds or larger budgets go on with a study; another experiment, other data or another
-    objective
-    under a known name are a RunError. Where no run of the first search came to an end, that is a ValueError.
+    objective under a known name are a RunError. Where no run of the first search came to an end, that is a ValueError.
 
     Args:
         driver: of the study.

@@ -29,9 +29,6 @@ from goal_analysis.cli.options import (
 )
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
-    from lightning_fabric import Fabric
-
-    from goal_analysis.vse.data.split import RetrievalData
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.loop.training import Report
 
@@ -98,19 +95,51 @@ def train(
         typer.echo(toml_text(experiment.mapping()), nl=False)
         return
     trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
-    from goal_analysis.vse.loop.processes import start_fabric
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    from goal_analysis.vse.folder.run import run_experiment
+    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
+    from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric
+    from goal_analysis.vse.loop.training import tensorboard_log
 
     fabric = start_fabric(accelerator, experiment.training.precision, *processes(devices, nodes))
-    _run(experiment, trained_with, loaded, folder, fabric, tensorboard)
+    training = experiment.training
+    steps = training.epochs * (len(loaded.train) // (training.batch_size * training.accumulate))
+    said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
+    shown = fabric.is_global_zero and sys.stderr.isatty()
+    columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task(experiment.name, total=steps, rsum="")
+        logs: list[Report] = []
+
+        def report(record: Mapping[str, Any]) -> None:
+            for log in logs:
+                log(record)
+            bar.update(task, completed=record["step"])
+            if record["kind"] == "epoch":
+                reached = f"dev RSUM {record['rsum']:.1f}"
+                bar.update(task, rsum=reached)
+                if bar.disable:
+                    typer.echo(f"epoch {record['epoch']}/{training.epochs}: {reached}")
+            elif record["kind"] == "trouble":
+                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
+
+        try:
+            if tensorboard and fabric.is_global_zero:
+                logs.append(tensorboard_log(folder))
+            progress = run_experiment(experiment, trained_with, loaded, folder, fabric, sys.argv, report)
+        except (TrainingTrouble, OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
+            what = f"stopped at {problem}" if isinstance(problem, TrainingTrouble) else str(problem)
+            typer.echo(what if what.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {what}", err=True)
+            raise typer.Exit(1) from None
+    if fabric.is_global_zero:
+        why = f" ({progress.stopped})" if progress.stopped else ""
+        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
 
 
 def chosen_experiment(
-    file: Path | None,
-    preset: str | None,
-    data: str | None = None,
-    objective: str | None = None,
-    seed: int | None = None,
-    assignments: Sequence[str] = (),
+    file: File, preset: Text, data: Text, objective: Text, seed: Number, assignments: Sequence[str]
 ) -> Experiment:
     """The experiment of a file or a preset, with what else was set."""
     from goal_analysis.vse.loop.experiment import presets
@@ -134,57 +163,6 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
         if asked not in (None, started):
             refuse(f"{name}: got {asked} but expected {started}, as torchrun started them, or nothing")
     return local, machines
-
-
-def _run(
-    experiment: Experiment,
-    objective: ga.GradientObjective,
-    loaded: RetrievalData,
-    folder: Path,
-    fabric: Fabric,
-    tensorboard: bool,
-) -> None:
-    """Train the experiment in the folder, show its progress, and say how it ended."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    from goal_analysis.vse.folder.run import run_experiment
-    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
-    from goal_analysis.vse.loop.processes import RankError, WorkerError
-    from goal_analysis.vse.loop.training import tensorboard_log
-
-    options = experiment.training
-    steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
-    said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
-    shown = fabric.is_global_zero and sys.stderr.isatty()
-    columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task(experiment.name, total=steps, rsum="")
-        logs: list[Report] = []
-
-        def report(record: Mapping[str, Any]) -> None:
-            for log in logs:
-                log(record)
-            bar.update(task, completed=record["step"])
-            if record["kind"] == "epoch":
-                reached = f"dev RSUM {record['rsum']:.1f}"
-                bar.update(task, rsum=reached)
-                if bar.disable:
-                    typer.echo(f"epoch {record['epoch']}/{options.epochs}: {reached}")
-            elif record["kind"] == "trouble":
-                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
-
-        try:
-            if tensorboard and fabric.is_global_zero:
-                logs.append(tensorboard_log(folder))
-            progress = run_experiment(experiment, objective, loaded, folder, fabric, sys.argv, report)
-        except (TrainingTrouble, OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
-            what = f"stopped at {problem}" if isinstance(problem, TrainingTrouble) else str(problem)
-            typer.echo(what if what.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {what}", err=True)
-            raise typer.Exit(1) from None
-    if fabric.is_global_zero:
-        why = f" ({progress.stopped})" if progress.stopped else ""
-        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
 
 
 def presets(as_json: options.JsonOption = False) -> None:

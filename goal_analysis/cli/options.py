@@ -20,6 +20,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
+from goal_analysis.recombination import names
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from rich.status import Status
@@ -135,7 +136,6 @@ def line_for(module: str | None) -> str | None:
 
 def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = ()) -> None:
     """Refuse unknown presets, and lines with unknown names or settings, before torch is loaded; names before SymPy."""
-    from goal_analysis.recombination import names
     from goal_analysis.vse.loop.experiment import preset
 
     for name in presets:
@@ -152,8 +152,6 @@ def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = 
 
 
 def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, mining: str | None) -> None:
-    from goal_analysis.recombination import names
-
     folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
@@ -176,7 +174,6 @@ def check_mining(text: str | None) -> None:
 def _check_settings(head: str, of_head: str | None, pair: str | None, of_pair: str | None, _: str | None) -> None:
     if not (of_head or of_pair) or ":" in head:
         return
-    from goal_analysis.recombination import names
     from losses_catalog import catalog, pair_weights, triplet_weights
 
     def of(name: str | None, *values: Sequence[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typer import Argument, Option
 import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.options import File, Files, Text, Texts, expect_among, refuse, with_progress, written_to
-from goal_analysis.files import folder_name, folder_names
+from goal_analysis.files import folder_name, folder_names, write_whole
 from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when a command runs
@@ -267,7 +267,6 @@ def explore(
     if labels and not batch:
         refuse("--labels: got labels without embeddings but expected --batch too")
     chosen = chosen_objectives(names or [], False, formula, options.settings_of(assignments), own)
-    from goal_analysis.files import write_whole
     from goal_analysis.study.report import explore as page
 
     shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
@@ -295,7 +294,6 @@ def report(
     goal-analyze report comparison --baseline vse_pp -o report.html
     """
     options.check_runs(runs)
-    from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
 
     with options.status_line("reading") as status:

@@ -27,6 +27,7 @@ from goal_analysis.cli.options import (
     refuse,
     written_to,
 )
+from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.vse.loop.experiment import Experiment
@@ -229,7 +230,6 @@ def evaluate(
     expect_among("--protocol", protocol, PROTOCOLS)
     for folder in runs:
         read_run(folder)
-    from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.judgements import read_judgements
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives

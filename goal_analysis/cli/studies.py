@@ -30,6 +30,7 @@ from goal_analysis.cli.options import (
 )
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import chosen_experiment
+from goal_analysis.files import folder_name, folder_names, write_whole
 from goal_analysis.study import TUNED
 
 if TYPE_CHECKING:
@@ -253,7 +254,6 @@ def study(
     experiment, data = base.experiments()
     also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.files import folder_name, folder_names, write_whole
     from goal_analysis.study.driver import COMPARISON
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import TEXT, run_study, tuning_of

@@ -17,8 +17,7 @@ from goal_analysis.files import write_whole
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.recombination.family import Member
 
-LONGEST = 60
-"""Characters of a loss in the table of a family; --json has it whole."""
+LONGEST = 60  # characters of a loss in the table of a family; --json has it whole
 
 
 def family(

@@ -41,8 +41,7 @@ KNOWN = (
     "sup_con(scale=12, anchors=both)",
 )
 """What people train with: where every objective's tuning begins, at the scales of about 12 that small models like."""
-DISTRIBUTIONS = {"PIL": "pillow"}
-"""Distributions that are not called as what they are imported as."""
+DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what they are imported as
 
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
@@ -50,8 +49,7 @@ NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 Text, Texts, Number, File, Files = str | None, list[str] | None, int | None, Path | None, list[Path] | None
 T = TypeVar("T")
 
-written_to = partial(Option, "--output", "-o")
-"""The option that says where a command writes."""
+written_to = partial(Option, "--output", "-o")  # the option that says where a command writes
 
 CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
 SetOption = Annotated[Texts, Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")]

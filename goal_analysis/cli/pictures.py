@@ -30,8 +30,7 @@ ALL, FILM = "all", "film"
 COMPARE, DIFFERENCE = SEVERAL
 OF_MODEL = ("batch", "recall", "gallery")  # of what the best model of runs does
 QUERIES = 4  # of the gallery of a run, each way
-MANY = 6
-"""From so many losses on, several processes draw."""
+MANY = 6  # from so many losses on, several processes draw
 
 
 def plot(

@@ -36,8 +36,7 @@ if TYPE_CHECKING:  # torch is loaded when a command runs
 PROTOCOLS = {"flickr30k": (1000, None), "coco1k": (5000, 1000), "coco5k": (5000, None)}
 """How many images of the split, and in folds of how many."""
 
-CAPTIONS = 5
-"""Of an image, the first so many count in the protocols: some of COCO's images have more."""
+CAPTIONS = 5  # of an image, the first so many count in the protocols: some of COCO's images have more
 
 EQUAL = {"positives": "right for its image too", "masked": "neither right nor wrong", "negatives": "wrong"}
 

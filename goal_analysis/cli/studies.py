@@ -49,8 +49,7 @@ SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "cons
 FAMILIES = {"known": options.KNOWN, "published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
-PROBES = 4
-"""Of an epoch, in the runs of a study's comparison."""
+PROBES = 4  # of an epoch, in the runs of a study's comparison
 
 ConfirmOption = Annotated[
     Texts,

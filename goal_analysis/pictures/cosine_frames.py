@@ -81,7 +81,6 @@ OF_COSINES = {
 
 DIFFERENCE = "difference"
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
-
 STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))  # of trajectories, as cosines
 STEP, STEPS = 0.01, 400  # how far a trajectory goes at a time in the space of cosines, and how often at most
 EDGE = 1 - 1e-12  # cosines this near to ±1 count as this, where slopes are finite

@@ -167,8 +167,7 @@ def _direction(draw: _Draw) -> Direction | None:
 
 TOLERANCE = 0.5
 
-REFITS, SPREAD = 4, 0.2
-"""So many trials move all numbers of what is left, by factors of this deviation."""
+REFITS, SPREAD = 4, 0.2  # so many trials move all numbers of what is left, by factors of this deviation
 
 NEUTRAL: Mapping[str, Any] = {
     "training.image_image": 0.0,

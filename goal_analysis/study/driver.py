@@ -18,8 +18,7 @@ from goal_analysis.vse.loop.experiment import Experiment
 
 LOCK, PROGRESS = "driver.lock", "progress.json"
 
-POLL = 0.1
-"""Seconds between two looks at what is running."""
+POLL = 0.1  # seconds between two looks at what is running
 
 
 @dataclass(frozen=True)
@@ -195,8 +194,7 @@ COMPARISON = "comparison"
 TRIAL_SEED, TRIAL_FOLD = 1000, 0
 """Of the trials' runs: the comparison's seeds count from 0, and the fold leaves dev for it."""
 
-Data = Mapping[str, Mapping[str, Any]]
-"""Tables ``[data]`` of experiments, by the name that tables have of them."""
+Data = Mapping[str, Mapping[str, Any]]  # tables ``[data]`` of experiments, by the name that tables have of them
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:

@@ -29,17 +29,10 @@ from goal_analysis.vse.folder.run_folder import LOCK, RESULT
 ATTEMPTS = 3
 """A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""
 
-LOST = 255
-"""The exit code that multiprocessing gives where the server has died, which alone knows the job's."""
-
-PATIENCE = 60.0
-"""Seconds for a process that is ending to leave the folder, or to end at all."""
-
-PAUSE = 1.0
-"""Seconds before a process is started that could not be started."""
-
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
-"""What the server imports."""
+LOST = 255  # the exit code that multiprocessing gives where the server has died, which alone knows the job's
+PATIENCE = 60.0  # seconds for a process that is ending to leave the folder, or to end at all
+PAUSE = 1.0  # seconds before a process is started that could not be started
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")  # what the server imports
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -44,14 +44,12 @@ JOURNAL = "trials.journal"
 FIRST_RUNG, REDUCTION = 1, 3
 """After so many epochs, and after so many times as many again and again, the best one in so many goes on."""
 
-PREDICTS = 0.7
-"""The rank correlation with the end from which on a rung is used."""
+PREDICTS = 0.7  # the rank correlation with the end from which on a rung is used
 
 RANDOM_SHARE = 8
 """One trial in so many, and ten at least, is drawn at random before the sampler learns, and measures the rungs."""
 
-MOST_REJECTED = 500
-"""Draws in a row of which none is run, after which a search ends."""
+MOST_REJECTED = 500  # draws in a row of which none is run, after which a search ends
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

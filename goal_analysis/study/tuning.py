@@ -33,8 +33,7 @@ from goal_analysis.vse.folder.run_folder import RunError, identity, read_record
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
-DISCOVERY = "discovery.md"
-"""In place of `TEXT`, with what was found."""
+DISCOVERY = "discovery.md"  # in place of `TEXT`, with what was found
 
 SEARCHES = "Trials are drawn by the tree-structured Parzen estimator and ended early by successive halving."
 RUNGS = (

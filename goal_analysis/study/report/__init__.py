@@ -208,7 +208,7 @@ def _batch(files: Sequence[Path], labels: Path | None) -> Callable[[GradientObje
         hardest = triplets.groupby("anchor")["s_n"].transform("max") == triplets["s_n"]
         both = [of for _, of in triplets.assign(hardest=hardest).groupby("hardest")]
         shown = pd.concat([of.sample(min(len(of), DOTS), random_state=0) for of in both])
-        return Laid(shown, f"{len(x):,} anchors; {len(shown):,} of {count:,} triplets are drawn")
+        return shown, f"{len(x):,} anchors; {len(shown):,} of {count:,} triplets are drawn"
 
     return laid
 

@@ -46,7 +46,11 @@ DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what t
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
-Text, Texts, Number, File, Files = str | None, list[str] | None, int | None, Path | None, list[Path] | None
+Text = str | None
+Texts = list[str] | None
+Number = int | None
+File = Path | None
+Files = list[Path] | None
 T = TypeVar("T")
 
 written_to = partial(Option, "--output", "-o")  # the option that says where a command writes

@@ -216,7 +216,9 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     if data is None:
         loaded = model.experiment.load_data()
         check_data(folder, loaded)
-    split = loaded.dev if data is None else model.load_split("dev", data)
+        split = loaded.dev
+    else:
+        split = model.load_split("dev", data)
     objective, of = ga.objective(model.experiment.objective), model.experiment.objective
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))  # each with its first caption
     matches = Matches.of_pairs(len(rows))

@@ -79,8 +79,9 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     pushes.
     """
     sizes = pairs["weight"].abs()
-    totals = sizes.groupby([pairs["anchor"], pairs["kind"]]).sum().unstack(fill_value=0.0)
-    pull, push = (totals.get(kind, 0.0 * totals.sum(axis=1)) for kind in ("positive", "negative"))
+    totals = sizes.groupby([pairs["anchor"], pairs["kind"]]).sum().unstack()
+    totals = totals.reindex(columns=["positive", "negative"]).fillna(0.0)
+    pull, push = totals["positive"], totals["negative"]
     shares = (sizes / pairs["anchor"].map(push)).where(pairs["kind"] == "negative")
     entropy = -(shares * np.log(shares.mask(shares == 0, 1.0))).groupby(pairs["anchor"]).sum(min_count=1)
     found = {"pull": pull, "push": push, "push_share": push / (pull + push), "effective_negatives": np.exp(entropy)}

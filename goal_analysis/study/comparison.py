@@ -109,12 +109,13 @@ def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str
     either = {name: len(by_seed.keys() | found[baseline].keys()) for name, by_seed in found.items()}
     columns = {"seeds": values.count(), "mean": values.mean(), "deviation": values.std(), "common": paired.count()}
     table = pd.DataFrame({**columns, "of": either, "difference": paired.mean(), "low": np.nan, "high": np.nan})
-    tested = [name for name in found if table.loc[name, "common"] >= FEWEST]
+    tested = [name for name in found if paired[name].count() >= FEWEST]
     differences = [paired[name].dropna().to_numpy() for name in tested]
     counts = adjusted_for(np.array(list(map(score, differences))), np.array([len(d) - 1 for d in differences], int))
-    table["level"] = pd.Series(1 - (1 - LEVEL) / counts, tested, dtype=float)
-    for name, of in zip(tested, differences, strict=True):
-        table.loc[name, ["low", "high"]] = mean_interval(of, table.loc[name, "level"])
+    levels = 1 - (1 - LEVEL) / counts
+    table["level"] = pd.Series(levels, tested, dtype=float)
+    for name, of, level in zip(tested, differences, levels, strict=True):
+        table.loc[name, ["low", "high"]] = mean_interval(of, level)
     table = table.rename_axis("objective").loc[list(found)].reset_index()
     table = table.sort_values("mean", ascending=False, ignore_index=True)
     return Comparison(table, baseline, metric)

@@ -246,21 +246,22 @@ class Search:
         """The jobs of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
         self.study.sampler = _sampler(zlib.crc32(f"{self.name} {number}".encode()), self.at_random)
         trial = self.study.ask() if begun is None else Trial(self.study, begun)
+        drawn, refused = None, ""
         try:
-            objective, training = self.grammar(trial, self.base.training)
-            refused = self.accepts(objective)
+            drawn = self.grammar(trial, self.base.training)
+            refused = self.accepts(drawn[0])
         except (NoTwin, ValueError) as problem:
-            refused = str(problem) or "no objective"
-        if refused:
+            drawn, refused = None, str(problem)
+        if drawn is None or refused:
             trial.set_user_attr(REJECTED, refused)
             self.study.tell(trial, state=TrialState.FAIL)
-        elif (copied := self._earlier_copy(objective, training)) is not None:
+        elif (copied := self._earlier_copy(*drawn)) is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
             self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
         else:
-            text = self.setting.write(objective)
-            experiment = replace(self.base, name=self.name, objective=text, training=training)
+            text = self.setting.write(drawn[0])
+            experiment = replace(self.base, name=self.name, objective=text, training=drawn[1])
             trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
             yield from self._run(trial, experiment)
 

@@ -112,7 +112,6 @@ def _one_of(what: str, given: str, accepted: Mapping[str, Any]) -> Any:
 
 
 def _called(given: str) -> set[str]:
-    """The losses that a library has, or that libraries call so."""
     from losses_catalog import libraries
 
     classes = [pair for of in libraries.values() for pair in of.items()]
@@ -161,7 +160,6 @@ def show(
 
 
 def _pages(objective: ga.Objective) -> list[Any]:
-    """The pages of a loss, or those of an objective on a batch."""
     if not objective.is_loss:
         return list(ga.describe(objective).pages)
     from goal_analysis.numeric.characteristics import characteristics_page

@@ -186,7 +186,6 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 
 def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
-    """A film of every run."""
     from goal_analysis.pictures.run_figures import draw_film
     from goal_analysis.pictures.run_frames import log_frame
 
@@ -200,7 +199,6 @@ def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
 
 
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
-    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
     import numpy as np
     import torch
 

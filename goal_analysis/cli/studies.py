@@ -200,7 +200,6 @@ def compare(
 
 
 def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, split: str, as_json: bool) -> bool:
-    """Print what came of the runs that are done; False where the baseline has none."""
     from goal_analysis.study.comparison import COLUMNS, compare
 
     if first not in found:

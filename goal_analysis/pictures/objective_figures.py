@@ -117,7 +117,6 @@ def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
 
 
 def _formulas(objective: Objective) -> list[str]:
-    """The loss of one triplet and the weights, typeset where they fit on the page, or else as text."""
     rows = [row for row in weights_page(objective).rows if isinstance(row.value, sp.Expr)]
     found = [(latex_label(row), row.label, row.value) for row in rows]
     if isinstance(objective, Decomposition) and objective.loss.is_loss:
@@ -213,7 +212,6 @@ def _draw_share(
 
 
 def _named(objective: Objective) -> str:
-    """The name, and the hyperparameters that it does not say, in lines as wide as a panel."""
     name, values = field_of(objective).name, settings_of(objective)
     unsaid = [one for one in values.split(", ") if one.replace("\u00a0", "") not in name]
     return "\n".join(textwrap.wrap(name, LETTERS) + textwrap.wrap(", ".join(unsaid), LETTERS))

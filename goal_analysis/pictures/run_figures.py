@@ -188,7 +188,6 @@ def _quantiles(probes: pd.DataFrame) -> Figure:
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
-    """The legend below the figure, in as many columns as fit side by side."""
     handles, labels = ax.get_legend_handles_labels()
     longest = max(map(len, labels))
     figure.legend(
@@ -284,7 +283,6 @@ def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str
 
 
 def _marks(ax: Axes) -> tuple[Any, Any, Any]:
-    """The middle eight tenths of the similarities, the path of their medians, and where they are now."""
     box = ax.add_patch(Rectangle((0, 0), 0, 0, fill=False, edgecolor=PUSH, linewidth=1.4))
     (trail,) = ax.plot([], [], color=PUSH, linewidth=0.8)
     (median,) = ax.plot([], [], "o", color=PUSH, markeredgecolor="white", markersize=5)

@@ -199,7 +199,6 @@ def once(frames: Mapping[str, pd.DataFrame], column: str = "value") -> dict[tupl
 
 
 def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
-    """Where ``kink`` changes its sign between samples, by bisection."""
     function = compiled([kink], [s], NUMPY)
     signs = np.sign(function(at)[0])
     before = np.flatnonzero(signs[:-1] * signs[1:] < 0)

@@ -236,7 +236,6 @@ class Search:
         return fresh
 
     def _goes_on(self, known: FrozenTrial) -> Iterator[Job]:
-        """The jobs of a trial that is in the journal."""
         if EXPERIMENT in known.user_attrs:
             yield from self._run(Trial(self.study, known._trial_id), self.experiment_of(known))
         elif not known.state.is_finished():

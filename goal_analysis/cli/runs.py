@@ -15,18 +15,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    File,
-    Files,
-    Number,
-    Text,
-    Texts,
-    expect_among,
-    print_json,
-    print_table,
-    refuse,
-    written_to,
-)
+from goal_analysis.cli.options import File, Files, Number, Text, Texts, print_json, print_table, refuse
 from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
@@ -55,7 +44,7 @@ def train(
     assignments: Annotated[
         Texts, Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
     ] = None,
-    output: Annotated[File, written_to(metavar="RUN", help="The folder of the run.")] = None,
+    output: Annotated[File, options.written_to(metavar="RUN", help="The folder of the run.")] = None,
     resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         Number,
@@ -226,7 +215,7 @@ def evaluate(
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
-    expect_among("--protocol", protocol, PROTOCOLS)
+    options.expect_among("--protocol", protocol, PROTOCOLS)
     for folder in runs:
         read_run(folder)
     from goal_analysis.vse.folder.run import load_model
@@ -293,7 +282,7 @@ def retrieve(
     split: SplitOption = "dev",
     top: Annotated[int, Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
-        File, written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
+        File, options.written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
     ] = None,
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,

@@ -15,19 +15,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    File,
-    Files,
-    Number,
-    Text,
-    Texts,
-    expect_among,
-    print_json,
-    print_table,
-    refuse,
-    taking,
-    written_to,
-)
+from goal_analysis.cli.options import File, Files, Number, Text, Texts, print_json, print_table, refuse, written_to
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole
@@ -118,7 +106,7 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
     from goal_analysis.study.driver import Driver
     from goal_analysis.study.engine import LocalProcesses
 
-    expect_among("--engine", engines.engine, ("local", "ray"))
+    options.expect_among("--engine", engines.engine, ("local", "ray"))
     for option, given in (("--address", engines.address), ("--gpus-per-run", engines.gpus_per_run)):
         if engines.engine == "local" and given is not None:
             refuse(f"{option}: got {given!r} beside --engine local but expected it with --engine ray")
@@ -146,7 +134,7 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
             signal.signal(number, signal.SIG_DFL)
 
 
-@taking(Engines)
+@options.taking(Engines)
 def compare(
     engines: Engines,
     files: Annotated[Files, Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")] = None,
@@ -188,7 +176,7 @@ def compare(
             experiments[name] = replace(experiment, objective=text_of(objective or experiment.objective))
         measures.append(measured_on(split, experiment))  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
-    expect_among("--baseline", first, experiments)
+    options.expect_among("--baseline", first, experiments)
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
     with driving(output, engines) as driver:
         driver.expect(len(experiments) * seeds)
@@ -214,7 +202,7 @@ def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, spli
     return True
 
 
-@taking(Base, Engines)
+@options.taking(Base, Engines)
 def study(
     base: Base,
     engines: Engines,
@@ -242,9 +230,9 @@ def study(
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
-    expect_among("--family", family, FAMILIES)
+    options.expect_among("--family", family, FAMILIES)
     for name in tuned or ():
-        expect_among("--tune", name, TUNED)
+        options.expect_among("--tune", name, TUNED)
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     options.check_names([base.preset], [baseline, *more])
     from goal_analysis.study.report import report as page  # first: its extra holds the others
@@ -272,7 +260,7 @@ def study(
     _end(outcome, output / TEXT, f"Written to {output}/, with the page {output / 'report.html'}", engines)
 
 
-@taking(Base, Engines)
+@options.taking(Base, Engines)
 def discover(
     base: Base,
     engines: Engines,

@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.pictures.run_frames import Records
-from goal_analysis.vse.folder.run_folder import (
-    RESULT,
-    RunData,
-    RunError,
-    RunRecord,
-    identity,
-    read_log,
-    read_run,
-    run_folders,
-)
+from goal_analysis.vse.folder import run_folder as on_disk
+from goal_analysis.vse.folder.run_folder import RunData, RunError, RunRecord
 from goal_analysis.vse.loop.experiment import Experiment
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -88,7 +80,11 @@ def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> lis
 
 def _same_study(one: Group, other: Group) -> bool:
     def setting(group: Group) -> dict[str, Any]:
-        kept = {k: v for k, v in identity(group.runs[0].experiment).items() if k not in ("name", "objective", "seed")}
+        kept = {
+            k: v
+            for k, v in on_disk.identity(group.runs[0].experiment).items()
+            if k not in ("name", "objective", "seed")
+        }
         return kept | {"training": {k: v for k, v in kept["training"].items() if k != "learning_rate"}}
 
     def studies(group: Group) -> set[Path]:
@@ -104,7 +100,7 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
     folders: dict[Path, Path] = {}
     for path in paths:
         try:
-            for folder in run_folders(path):
+            for folder in on_disk.run_folders(path):
                 folders.setdefault(folder.resolve(), folder)
         except RunError as problem:
             faults.append(str(problem))
@@ -127,13 +123,15 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
 
 def read_one(folder: Path) -> Run:
     """The run in a folder."""
-    record = read_run(folder)
+    record = on_disk.read_run(folder)
     try:
-        result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None
+        result = (
+            json.loads((folder / on_disk.RESULT).read_text("utf-8")) if (folder / on_disk.RESULT).exists() else None
+        )
         return Run(
             folder=folder,
             record=record,
-            epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
+            epochs=tuple(_measures(one) for one in on_disk.read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
@@ -146,7 +144,7 @@ def _measures(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _but_for_the_seed(run: Run) -> str:
-    same = identity(replace(run.experiment, seed=0))
+    same = on_disk.identity(replace(run.experiment, seed=0))
     return json.dumps([same, run.record.data.fingerprint], sort_keys=True, default=str)
 
 

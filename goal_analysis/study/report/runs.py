@@ -80,11 +80,7 @@ def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> lis
 
 def _same_study(one: Group, other: Group) -> bool:
     def setting(group: Group) -> dict[str, Any]:
-        kept = {
-            k: v
-            for k, v in on_disk.identity(group.runs[0].experiment).items()
-            if k not in ("name", "objective", "seed")
-        }
+        kept = on_disk.identity(replace(group.runs[0].experiment, name="any", objective="", seed=0))
         return kept | {"training": {k: v for k, v in kept["training"].items() if k != "learning_rate"}}
 
     def studies(group: Group) -> set[Path]:
@@ -123,11 +119,9 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
 
 def read_one(folder: Path) -> Run:
     """The run in a folder."""
-    record = on_disk.read_run(folder)
+    record, path = on_disk.read_run(folder), folder / on_disk.RESULT
     try:
-        result = (
-            json.loads((folder / on_disk.RESULT).read_text("utf-8")) if (folder / on_disk.RESULT).exists() else None
-        )
+        result = json.loads(path.read_text("utf-8")) if path.exists() else None
         return Run(
             folder=folder,
             record=record,

@@ -98,7 +98,8 @@ def train(
     said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
     shown = fabric.is_global_zero and sys.stderr.isatty()
     columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    shown_on = Progress(*columns, console=Console(stderr=True), disable=not shown)
+    with options.interruptible(folder), shown_on as bar:
         task = bar.add_task(experiment.name, total=steps, rsum="")
         logs: list[Report] = []
 

@@ -17,10 +17,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from goal_analysis.files import folder_name, folder_names, json_text, json_value, write_json, write_whole
-from goal_analysis.recombination.description import described
+from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
-from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
 from goal_analysis.study.comparison import Comparison, compare, markdown_table
 from goal_analysis.study.discovery import TOLERANCE, Step, simplify
@@ -288,7 +287,7 @@ def _text(outcome: Outcome, searches: Sequence[Search], seeds: int) -> Iterator[
         yield from markdown_table(_steps(outcome.steps))
     for c in outcome.contenders if found else ():
         yield from ("", f"## {c.name}", "", f"Trained with {_chosen(c, base)}.", "")
-        yield described(c.objective, verdict(c.objective))._repr_markdown_()
+        yield Description(c.objective)._repr_markdown_()
     yield from (f"- did not come to an end: {failure}" for failure in outcome.failures)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kinds_of_losses import covering
 from typer.testing import CliRunner
 
 from goal_analysis.cli import app
@@ -64,14 +65,15 @@ def test_real_features_are_another_batch(tmp_path):
     assert run("verify", "vse_pp", "--features", str(tmp_path), "--dtype", "float64").exit_code == 0
 
 
-PLAIN = [loss.name for loss in catalog if loss.plain]
-"""The others compare every pair with every positive, which takes minutes on a thousand photographs; and where x and
-log(1 + x) cancel, as in PNP-Ib, autograd's derivative of the value has no digit left to compare with."""
+PLAIN = [loss.name for loss in covering([loss for loss in catalog if loss.plain])]
+"""Of every kind one. The others compare every pair with every positive, which takes minutes on a thousand
+photographs; and where x and log(1 + x) cancel, as in PNP-Ib, autograd's derivative of the value has no digit left
+to compare with."""
 
 
 @pytest.mark.parametrize(
     ("name", "losses"),
-    [("flickr8k_precomp", PLAIN), ("flickr8k_regions_precomp", ["vse_pp", "info_nce", "tuplet_margin"])],
+    [("flickr8k_precomp", PLAIN), ("flickr8k_regions_precomp", ["vse_pp", "tuplet_margin"])],
 )
 def test_the_catalog_on_real_photographs(name, losses):
     data = os.environ.get("GOAL_ANALYSIS_DATA")

@@ -25,7 +25,7 @@ from losses_catalog import catalog
 
 # --- every class that is declared -----------------------------------------------------------------
 
-INEXACT = {"P2SGradLoss": 1e-6, "RankedListLoss": 0.2, "torch TripletMarginLoss": 1e-5}
+INEXACT = {"CosineSimilarityLoss": 1e-6, "P2SGradLoss": 1e-6, "RankedListLoss": 0.2, "torch TripletMarginLoss": 1e-5}
 """How far gradients are apart at most where the table says why."""
 
 ADDED = {"EmbedDistillLoss"}
@@ -34,11 +34,13 @@ ADDED = {"EmbedDistillLoss"}
 WRITTEN_OUT = ("open_clip", "lightly")
 """Libraries whose formulas stand in where they are not installed."""
 
-DECLARED = [row for row in SHIPPED if row.value and (row.library in WRITTEN_OUT or found(row.library, row.name))]
+DECLARED = [row for row in SHIPPED if row.value]
 
 
 @pytest.mark.parametrize("row", DECLARED, ids=lambda row: f"{row.library}-{row.name}-{row.given}")
 def test_a_declared_class_has_these_gradients(row: Shipped) -> None:
+    if row.library not in WRITTEN_OUT and not found(row.library, row.name):
+        pytest.skip(f"{row.library} is not installed, or has no such class")
     most = INEXACT.get(row.name if row.library != "torch" else f"torch {row.name}", 1e-9)
     of_value, of_gradients = row.differences()
     assert of_gradients <= most

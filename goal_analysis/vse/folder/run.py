@@ -19,6 +19,7 @@ from torch import Tensor
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.vse.data.answers import TaughtMatches
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
@@ -38,9 +39,8 @@ from goal_analysis.vse.folder.run_folder import (
 )
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.masks import TaughtMatches
 from goal_analysis.vse.loop.optimizer import make_optimizer
-from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
+from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
@@ -91,7 +91,8 @@ def run_experiment(
 
     The command is what the user typed, for the record. A RunError says that the folder holds another experiment, or one
     on other data, or that another process is writing in it; where the model or the batches cannot be made, another run
-    can still begin there. A RankError or WorkerError says that another process has ended.
+    can still begin there. A RankError or WorkerError says that another process has ended. Ctrl-C, SIGTERM and SIGHUP
+    write a checkpoint after the step and are a KeyboardInterrupt, from which the run goes on.
     """
     if objective.objective.reads_carried:
         given = f"{objective.name}: got an objective that reads what pairs carry"
@@ -122,8 +123,9 @@ def run_experiment(
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
-        with name_dead_workers(workers):
-            progress = train(experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric, report)
+        with name_dead_workers(workers), signals_noted() as asked:
+            given = experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric
+            progress = train(*given, report, asked)
         if leads:
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
@@ -185,21 +187,12 @@ def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:
 
 
 def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> RunRecord:
-    revision = ""
+    revision, versions = "", {"python": platform.python_version()}
     with suppress(OSError, subprocess.SubprocessError):
         words = ["git", "rev-parse", "HEAD"]
         revision = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    return RunRecord(
-        experiment=experiment,
-        data=RunData(data.name, data.fingerprint(), data.train.images.shape),
-        command=tuple(command),
-        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        revision=revision,
-    )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ImportError:
-        return "unknown"
+    for name in PACKAGES:
+        with suppress(ImportError):
+            versions[name] = version(name)
+    of = RunData(data.name, data.fingerprint(), data.train.images.shape)
+    return RunRecord(experiment=experiment, data=of, command=tuple(command), versions=versions, revision=revision)

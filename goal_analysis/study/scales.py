@@ -117,7 +117,9 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
         found.append(Scale(MINING_MARGIN, margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
     elif name == "top_k":
         found.append(Scale(MINING_K, int(numbers["k"]), 1, 8 * int(numbers["k"]), whole=True))
-    of_triplets, of_aggregates = _read(objective)
+    outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
+    inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
+    of_triplets, of_aggregates = (set().union(*(e.free_symbols for e in read)) for read in (outer, inner))
     for h in objective.hyperparameters:
         own = float(h.default)
         if own == bound or h.symbol not in of_triplets | of_aggregates:
@@ -135,13 +137,6 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
 def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
     mining = mining_in(objective)
     return ("", {}) if mining is None else numbers_of(mining) or ("", {})
-
-
-def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
-    """The symbols that triplet weights or outer functions read, and those that aggregates read."""
-    outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
-    inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
-    return set().union(*(e.free_symbols for e in outer)), set().union(*(e.free_symbols for e in inner))
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:

@@ -106,7 +106,8 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
         except (OSError, ValueError) as problem:
             faults.append(str(problem))
             continue
-        alike = read.setdefault(_but_for_the_seed(run), {})
+        same = on_disk.identity(replace(run.experiment, seed=0)), run.record.data.fingerprint
+        alike = read.setdefault(json.dumps(same, sort_keys=True, default=str), {})
         before = alike.setdefault(run.experiment.seed, run)
         if before is not run:
             faults.append(f"{folder}: got the run that {before.folder} holds too; the page shows the latter")
@@ -135,11 +136,6 @@ def read_one(folder: Path) -> Run:
 
 def _measures(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
-
-
-def _but_for_the_seed(run: Run) -> str:
-    same = on_disk.identity(replace(run.experiment, seed=0))
-    return json.dumps([same, run.record.data.fingerprint], sort_keys=True, default=str)
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:

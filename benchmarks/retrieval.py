@@ -116,7 +116,7 @@ def main() -> None:
 
     import typer
 
-    from goal_analysis.cli.compare import compare
+    from goal_analysis.cli.studies import compare
 
     preset = given.preset or ("scenes" if given.data == "scenes" else "bag_of_words")
     small = ["data.train=40", "data.dev=20", "data.test=1", "training.epochs=1", "training.batch_size=20"]
@@ -130,7 +130,7 @@ def main() -> None:
                 seeds=2 if given.tiny else given.seeds,
                 assignments=small if given.tiny else [],
                 output=Path(folder),
-                processes=given.jobs,
+                jobs=given.jobs,
             )
         except typer.Exit as end:
             if end.exit_code:

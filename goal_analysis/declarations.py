@@ -12,7 +12,7 @@ import math
 import numbers
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
@@ -119,9 +119,7 @@ _NUMBER = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?", re.ASCII)
 
 
 def _fraction_of(text: str) -> Fraction:
-    """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; a ValueError where a
-    float64 has none.
-    """
+    """The exact number that a text such as ``-0.2``, ``1e-3`` or ``1/3`` says; else a ValueError."""
     match = _NUMBER.fullmatch(text) if len(text) <= MOST_IN_A_NUMBER else None
     if match is not None:
         with suppress(ArithmeticError):
@@ -200,10 +198,8 @@ def read_options(
         kw_only=True,
         namespace={"__pydantic_config__": {"arbitrary_types_allowed": True}},
     )
-    known = {p.name for p in options}
-    free = (
-        {} if all(p.kind is not p.VAR_KEYWORD for p in parameters) else {k: given[k] for k in given if k not in known}
-    )
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    free = {name: given[name] for name in given if name not in {p.name for p in options}} if takes_more else {}
     own = {name: value for name, value in given.items() if name not in free}
     found = read_value(declared, own, where)
     return {name: getattr(found, name) for name in own} | free
@@ -215,7 +211,7 @@ def check_fields(value: Any) -> None:
         read_value(kind, getattr(value, name), name)
 
 
-class Table:
+class Table(dict[str, Any]):
     """A table of ``known`` keys, or any, that is read key by key, because what one key may hold depends on others."""
 
     def __init__(self, given: Any, where: str, known: Iterable[str] | None = None) -> None:
@@ -227,16 +223,8 @@ class Table:
                 raise ValueError(f"{where}: got the key {_short(key)} but expected text")
             if known is not None and key not in known:
                 raise ValueError(f"{where}: {_unknown(key, known)}")
-        self._given, self.where = given, where
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._given
-
-    def __getitem__(self, key: str) -> Any:
-        return self._given[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._given)
+        super().__init__(given)
+        self.where = where
 
     def read(self, key: str, kind: Any, default: Any = ...) -> Any:
         """The value of a key as `read_value` reads it; a ValueError where there is neither one nor a default."""
@@ -252,7 +240,7 @@ class Table:
 
     def number(self, key: str) -> Any:
         """The number of a key; of a text such as ``"1/3"``, a `Fraction`."""
-        value = self._given.get(key)
+        value = self.get(key)
         try:
             found = _fraction_of(value) if isinstance(value, str) else value
         except ValueError:
@@ -270,11 +258,10 @@ class Table:
 
     def table(self, key: str) -> Table:
         """The table of a key, of any keys; an empty one where it is missing."""
-        return Table(self._given.get(key, {}), f"{self.where}: {key}")
+        return Table(self.get(key, {}), f"{self.where}: {key}")
 
-    def tables(self, key: str, known: Iterable[str]) -> list[Table]:
+    def tables(self, key: str, known: tuple[str, ...]) -> list[Table]:
         """The tables in the list of a key."""
-        known = tuple(known)
         if not isinstance(self[key], list | tuple):
             given = f"{self.where}: {key}: got {_short(self[key])}"
             raise ValueError(f"{given} but expected a list of tables{_of(known)}")

@@ -211,7 +211,7 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
         (lambda: ga.plot("circle", kind="portait"), "kind: got 'portait' but expected one of portrait"),
         (lambda: ga.plot(), "got 0 objectives"),
         (lambda: ga.train("scenes", "cricle"), "got 'cricle' but expected one of circle"),
-        (lambda: ga.train("scenes", bacth_size=3), "train: got 'bacth_size' but expected one of batch_size"),
+        (lambda: ga.train("scenes", bacth_size=3), "training: got the key 'bacth_size' but expected one of batch_size"),
         (lambda: ga.train("scenes", epochs="many"), "training: epochs: got 'many' but expected a whole number"),
         (
             lambda: ga.train("scenes", preset="bag_of_word"),

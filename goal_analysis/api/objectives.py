@@ -57,13 +57,7 @@ def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
 
 
 def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:
-    """The value of an objective: see the top of this module.
-
-    Args:
-        given: text, a path, a value, or a module that trains with one.
-        known: what names stand for; by default the catalog.
-        keywords: ``similarity``, ``direction``, ``reduction``, ``anchors``, ``learned``, ``mining``, and
-            hyperparameters by name.
+    """The value of an objective: see the top of this module; ``known`` is what names stand for, by default the catalog.
 
     Raises:
         ValueError: what was not understood, and what would be accepted.
@@ -80,8 +74,7 @@ def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Ob
         if name not in names:
             expected = one_of((*names, *FIELDS, "mining"), name)
             raise ValueError(f"{found.owner}: got a value for {name!r} but expected one of {expected}")
-    if keywords:
-        found = read(keywords)
+    found = read(keywords) if keywords else found
     if mining is not None:
         from goal_analysis.recombination.recombine import recombine
 
@@ -117,9 +110,9 @@ def text_of(given: Given) -> str:
     if isinstance(given, str | Path):
         text = str(given)
         return text_of_file(Path(text)).rstrip() + "\n" if text.endswith(".toml") and "\n" not in text else text
-    from goal_analysis.recombination.text import written
+    from goal_analysis.recombination.text import line_of, to_toml
 
-    return written(found, parts_with())
+    return line_of(found, parts_with()) or to_toml(found, parts_with())
 
 
 def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:
@@ -253,15 +246,17 @@ def verify(
     found = value_of(given, **keywords)
     if not found.is_loss:
         raise ValueError(f"{found.owner}: got prescribed weights but expected a loss, whose weights autograd knows")
-    accepted = ("float64", "float32", "bfloat16", "float16")
-    return verified(decomposed(found), dtypes=[_dtype("dtypes", d, accepted) for d in dtypes], device=device)
+    return verified(decomposed(found), dtypes=[_dtype(d, "bfloat16", "float16") for d in dtypes], device=device)
 
 
-def _dtype(where: str, name: str, accepted: Sequence[str]) -> Any:
+def _dtype(name: str, *narrow: str) -> Any:
     import torch
 
+    accepted = ("float64", "float32", *narrow)
     if name not in accepted:
-        raise ValueError(f"{where}: got {name!r} but expected one of {one_of(accepted, name)}")
+        raise ValueError(
+            f"{'dtypes' if narrow else 'dtype'}: got {name!r} but expected one of {one_of(accepted, name)}"
+        )
     return getattr(torch, name)
 
 
@@ -292,12 +287,11 @@ def measure(
     from goal_analysis.numeric.measurement import Inputs, nearest
     from goal_analysis.numeric.measurement import measure as measured
 
-    kinds = {kind.name.lower(): kind for kind in Inputs}
-    if inputs is not None and not isinstance(inputs, Inputs) and inputs not in kinds:
+    kinds: dict[Any, Inputs] = {kind.name.lower(): kind for kind in Inputs}
+    kind = kinds.get(inputs, inputs)
+    if kind is not None and not isinstance(kind, Inputs):
         raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
-    kind = kinds[inputs] if isinstance(inputs, str) else inputs
-    if isinstance(dtype, str):
-        dtype = _dtype("dtype", dtype, ("float64", "float32"))
+    dtype = _dtype(dtype) if isinstance(dtype, str) else dtype
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
         loss_fn = _measurable(loss_fn)
@@ -310,39 +304,35 @@ def measure(
 
 
 def _measurable(target: str) -> Callable[..., Any]:
-    from goal_analysis.recombination.text import imported
+    """What a text names: a callable, or an objective as a function of images and texts.
 
-    module, colon, name = target.rpartition(":")
-    if not colon or re.search(r"[@(=]", target):
-        return _of_embeddings(target)
-    if not (module and name):
-        raise ValueError(f"{target}: got no name on both sides of the colon but expected MODULE:NAME or FILE.py:NAME")
-    found = imported(target)
-    if not callable(found):
-        raise ValueError(f"{target}: got {found!r} but expected a callable")
-    return found
-
-
-def _of_embeddings(target: str) -> Callable[..., Any]:
-    """An objective as a function of images and texts: a loss that stops no gradient by its value, others by W·S."""
+    That is the value of a loss that stops no gradient, and ⟨W, S⟩ of others.
+    """
     from goal_analysis.numeric.functions import loss_value, weights_of_scores
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.numeric.similarity import scores
+    from goal_analysis.recombination.text import imported
 
+    module, colon, name = target.rpartition(":")
+    if colon and not re.search(r"[@(=]", target):
+        found = imported(target) if module and name else None
+        if not callable(found):
+            given = f"{found!r}" if module and name else "no name on both sides of the colon"
+            raise ValueError(f"{target}: got {given} but expected a callable, as MODULE:NAME or FILE.py:NAME")
+        return found
     try:
-        found = value_of(target)
+        value = value_of(target)
     except (ValueError, OSError) as problem:
-        raise ValueError(
-            f"{target}: got no objective ({problem}) but expected MODULE:NAME, FILE.py:NAME or an objective"
-        ) from problem
-    if found.direction is not None:
-        return objective(found, refuse_nonfinite=False)
+        expected = "MODULE:NAME, FILE.py:NAME or an objective"
+        raise ValueError(f"{target}: got no objective ({problem}) but expected {expected}") from problem
+    if value.direction is not None:
+        return objective(value, refuse_nonfinite=False)
 
     def of_embeddings(images: Tensor, texts: Tensor) -> Tensor:
-        s, matches = scores(found.similarity, images, texts), Matches.of_pairs(len(images))
-        if found.is_loss and not found.detaches:
-            return loss_value(found, s, matches)
-        return (weights_of_scores(found, s.detach(), matches) * s).sum()
+        s, matches = scores(value.similarity, images, texts), Matches.of_pairs(len(images))
+        if value.is_loss and not value.detaches:
+            return loss_value(value, s, matches)
+        return (weights_of_scores(value, s.detach(), matches) * s).sum()
 
     return of_embeddings
 
@@ -395,8 +385,7 @@ def twin(given: Given, **keywords: Any) -> Objective:
     from goal_analysis.recombination.recombine import recombine as recombined
 
     found = value_of(given, **keywords)
-    head = re.match(r"\w+", found.name)
-    name = f"{head[0]}{TWIN}{found.name[head.end() :]}" if head and "/" in found.name else f"({found.name}){TWIN}"
+    name = re.sub(r"^\w+", rf"\g<0>{TWIN}", found.name) if "/" in found.name else f"({found.name}){TWIN}"
     triplet, pair = weights_of_loss(found)
     prescribed = any(side.weight is not None for term in found.terms for side in term.sides)
     return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)

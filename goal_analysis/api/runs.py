@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,12 +113,9 @@ class Run:
 
     def _repr_markdown_(self) -> str:
         columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
-        rows = [
-            f"| {r['epoch']:g} | {' | '.join(f'{r[c]:.1f}' for c in columns)} |"
-            for _, r in self.history.reset_index().iterrows()
-        ]
-        head = [f"| epoch | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-        return "\n".join([f"`{self!r}`", "", *head, *rows])
+        rows = [(f"{epoch:g}", *(f"{row[c]:.1f}" for c in columns)) for epoch, row in self.history.iterrows()]
+        table = [("epoch", *columns), ("---",) * (len(columns) + 1), *rows]
+        return "\n".join([f"`{self!r}`", "", *(f"| {' | '.join(row)} |" for row in table)])
 
 
 def load_run(folder: str | Path) -> Run:
@@ -183,12 +180,6 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
 
 
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
-    from goal_analysis.vse.loop.experiment import TrainingOptions
-
-    known = [f.name for f in fields(TrainingOptions)]
-    for name in settings:
-        if "." not in name and name not in known:
-            raise ValueError(f"train: got {name!r} but expected one of {one_of(known, name)}")
     return [f"{name if '.' in name else f'training.{name}'}={json.dumps(v)}" for name, v in settings.items()]
 
 
@@ -199,12 +190,7 @@ def experiment_of(
     seed: int | None = None,
     assignments: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment of a preset, or of a file, with what else was set; its objective says itself what it is.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
-        OSError: a file cannot be read.
-    """
+    """The experiment of a preset, or of a file, with what else was set; its objective says itself what it is."""
     from goal_analysis.vse.loop.experiment import read_experiment
 
     said = None if objective is None else text_of(objective)
@@ -360,11 +346,11 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
 
 def _drawable(given: Any, keywords: Mapping[str, Any]) -> Decomposition | WeightField:
     """A weight alone is drawn beside constant ones."""
-    parts = doors.parts_with()
+    constant = doors.parts_with().resolved("constant", "constant")
     if isinstance(given, TripletWeight):
-        given = compose(given, parts.pair("constant"))
+        given = compose(given, constant[1])
     elif isinstance(given, PairWeights):
-        given = compose(parts.triplet("constant"), given)
+        given = compose(constant[0], given)
     if isinstance(given, Decomposition | WeightField) and not keywords:
         return given
     of: Any = given.loss if isinstance(given, Decomposition) else given

@@ -6,18 +6,29 @@ it needs is not installed.
 
 from __future__ import annotations
 
-from importlib import import_module
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from goal_analysis.cli.extensions import load_extensions
-from goal_analysis.cli.options import refusing
+import goal_analysis
+from goal_analysis.cli.data import data
+from goal_analysis.cli.demo import demo
+from goal_analysis.cli.features import features
+from goal_analysis.cli.kept import EXTENSIONS
+from goal_analysis.cli.losses import list_losses, measure, show, verify_losses
+from goal_analysis.cli.objectives import compose, export, family
+from goal_analysis.cli.options import Files, refuse, refusing
+from goal_analysis.cli.pictures import explore, plot, report
+from goal_analysis.cli.runs import evaluate, presets, retrieve, train
+from goal_analysis.cli.studies import compare, discover, status, study
 
-COMMANDS = (
-    "list show explore verify measure family compose export data features presets train evaluate retrieve compare "
-    "report study discover status plot demo"
-)
-"""The commands in the order of `--help`; each is the function of its name, or NAME_losses, in the file of its name."""
+COMMANDS = (list_losses, show, explore, verify_losses, measure, family, compose, export, data, features, presets, train)
+COMMANDS += (evaluate, retrieve, compare, report, study, discover, status, plot, demo)
+"""In the order of `--help`; each is the command of its name, or of NAME_losses."""
 
 app = typer.Typer(
     name="goal-analyze",
@@ -27,10 +38,45 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
 )
-app.callback()(load_extensions)
-for name in COMMANDS.split():
-    module = import_module(f"goal_analysis.cli.{name}")
-    app.command(name)(refusing(getattr(module, name, None) or getattr(module, f"{name}_losses")))
+for command in COMMANDS:
+    app.command(command.__name__.removesuffix("_losses"))(refusing(command))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"goal-analysis {goal_analysis.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def load_extensions(
+    files: Annotated[
+        Files,
+        typer.Option(
+            "--extension",
+            envvar=EXTENSIONS,
+            metavar="FILE.py",
+            help="Python of your own that adds data sets, encoders or scorers; repeatable.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Import each file as the module of its name, before the command runs."""
+    for file in files or ():
+        path = file.resolve()
+        if not path.is_file() or path.suffix != ".py" or not path.stem.isidentifier():
+            refuse(f"--extension: got {file} but expected a Python file with the name of a module")
+        sys.path.insert(0, str(path.parent))  # where the processes that read images find it too
+        try:
+            module = importlib.import_module(path.stem)
+        except Exception as problem:  # whatever the user's code raises
+            refuse(f"--extension: {file}: got {type(problem).__name__}: {problem}")
+        if Path(str(module.__file__)).resolve() != path:
+            refuse(f"--extension: got {file} but expected another name, for {path.stem} is {module.__file__}")
+    if files:
+        os.environ[EXTENSIONS] = os.pathsep.join(str(file.resolve()) for file in files)
 
 
 def main() -> None:

@@ -14,29 +14,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.compare import compare
-from goal_analysis.cli.driving import JobsOption
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.list import print_summary, summaries
-from goal_analysis.cli.measure import COLUMNS
-from goal_analysis.cli.options import INTERRUPTED, objective_of, print_table
-from goal_analysis.cli.plot import draw_beside, plot_runs
-from goal_analysis.cli.report import report
-from goal_analysis.cli.verify import DTYPES, batches, print_verifications, verifications
+from goal_analysis.cli.losses import print_measurement, print_summary, print_verifications, summaries, verification
+from goal_analysis.cli.options import INTERRUPTED, objective_of, print_table, written_to
+from goal_analysis.cli.pictures import draw_beside, plot_runs, report
+from goal_analysis.cli.studies import JobsOption, compare
 from goal_analysis.files import write_json
 
 if TYPE_CHECKING:  # torch is loaded when there is something to compute
     from torch import Tensor
 
 RETRIEVAL = "retrieval"  # the folder of the training runs
-MARGIN, SCALE = 0.2, 20.0
-"""Of the loss that is measured."""
+MARGIN, SCALE = 0.2, 20.0  # of the loss that is measured
 
 OBJECTIVES = ("vse_pp", "info_nce(tau=12)", "nca/linear", "nca_twin/linear@top_k:5", "circle(gamma=80)/linear")
 """Two losses, one objective that is the gradient of no loss, its twin that is, and a loss with other pair weights."""
 
-EXPORTED = "nca/linear"  # the objective that is exported and trained with
-STEPS = 100  # steps of training with it
+EXPORTED, STEPS = "nca/linear", 100  # the objective that is exported and trained with, and for how many steps
 RETRIEVING = (
     "vse_pp",
     "info_nce(tau=12)",
@@ -46,9 +40,7 @@ RETRIEVING = (
 )
 """What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
 
-SEEDS = 3
-"""Of every objective."""
-
+SEEDS = 3  # of every objective
 SMALL = (
     "data.train=800",
     "data.dev=200",
@@ -63,9 +55,7 @@ SMALL = (
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of what is written.")
-    ] = Path("demo"),
+    output: Annotated[Path, written_to(metavar="DIR", help="The folder of what is written.")] = Path("demo"),
     processes: JobsOption = 2,
 ) -> None:
     """Take the catalog apart, verify it, measure a foreign loss, compose, export, train, compare, draw and report.
@@ -78,7 +68,8 @@ def demo(
     start = time.perf_counter()
     with ending_a_demo(output):
         typer.echo("1/6 Deriving the weights of the catalog")
-        derive_catalog(output / "catalog.json")
+        print_summary(records := summaries())
+        write_json(output / "catalog.json", records)
         typer.echo("2/6 Verifying them against autograd")
         sound = verify_losses_by_autograd(output / "verification.json", ga.losses())
         typer.echo("3/6 Measuring a loss that nobody declared, by autograd alone")
@@ -88,8 +79,12 @@ def demo(
         typer.echo("5/6 Training from pixels")
         sound &= compare_on_scenes(output / RETRIEVAL, processes)
         typer.echo("6/6 Drawing and reporting")
-        draw_pictures(output / RETRIEVAL, output / "pictures")
-        write_report(output)
+        folders = sorted(result.parent for result in (output / RETRIEVAL).rglob("result.json"))
+        if folders:
+            pictures, named = output / "pictures", [replace(objective_of(text), name=text) for text in RETRIEVING]
+            written = draw_beside(named, pictures, "png") + plot_runs(folders, None, pictures, "png")
+            typer.echo(f"  {len(written)} pictures in {pictures}/")
+        _write_report(output)
     typer.echo(f"Done in {time.perf_counter() - start:.0f} s; open {output / 'report.html'}")
     raise typer.Exit(0 if sound else 1)
 
@@ -102,22 +97,24 @@ def ending_a_demo(output: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"Interrupted. What is in {output}/ is whole, and the same command goes on from there.", err=True)
         if any((output / RETRIEVAL).rglob("result.json")):
-            write_report(output, queries=0)
+            _write_report(output, queries=0)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def derive_catalog(file: Path) -> None:
-    """Take the catalog apart, print it and write it."""
-    records = kept(lambda: list(summaries(ga.losses())), "list", None)
-    print_summary(records)
-    write_json(file, records)
+def _write_report(output: Path, queries: int = 6) -> None:
+    try:
+        report([output], output / "report.html", RETRIEVING[0], queries)
+    except (OSError, ValueError) as problem:
+        typer.echo(f"  no report: {problem}", err=True)
 
 
 def verify_losses_by_autograd(file: Path, chosen: Sequence[ga.Objective]) -> bool:
     """Compare the losses' weights with autograd, print and write it; return whether all agree."""
+    from goal_analysis.numeric.batches import BATCHES
+
     found = []
     for loss in chosen:
-        found.append(kept(lambda loss=loss: next(verifications([loss], batches(), DTYPES[:3])), "verify", loss.name))
+        found.append(kept(lambda loss=loss: verification(loss, BATCHES), "verify", loss.name))
         typer.echo(f"  {len(found)}/{len(chosen)} {loss.name}")
     write_json(file, found)
     print_verifications(found)
@@ -141,8 +138,7 @@ def measure_margin_softmax(file: Path) -> dict[str, Any]:
 
     found = kept(said, "margin_softmax", MARGIN, SCALE)
     write_json(file, found)
-    typer.echo(found["said"])
-    print_table(COLUMNS, [row for row in found["nearest"] if not row["problem"]], wrapped=("settings", "ties"))
+    print_measurement(found)
     return found
 
 
@@ -172,22 +168,14 @@ def train_towers(text: str) -> tuple[float, float]:
     images = torch.randn(128, 16, generator=source)
     texts = images @ torch.randn(16, 24, generator=source) + 0.1 * torch.randn(128, 24, generator=source)
     towers = [(0.1 * torch.randn(dim, 8, generator=source)).requires_grad_() for dim in (16, 24)]
-    objective = ga.objective(text)
-    optimizer = torch.optim.Adam(towers, 0.02)
-
-    def embedded() -> tuple[torch.Tensor, torch.Tensor]:
-        return normalize(images @ towers[0], dim=1), normalize(texts @ towers[1], dim=1)
-
-    def recall() -> float:
-        x, y = embedded()
-        return float(((x @ y.T).argmax(1) == torch.arange(len(x))).float().mean())
-
-    before = recall()
-    for _ in range(STEPS):
+    objective, optimizer, recalls = ga.objective(text), torch.optim.Adam(towers, 0.02), []
+    for _ in range(STEPS + 1):
+        x, y = normalize(images @ towers[0], dim=1), normalize(texts @ towers[1], dim=1)
+        recalls.append(float(((x @ y.T).argmax(1) == torch.arange(len(x))).float().mean()))
         optimizer.zero_grad()
-        objective(*embedded()).backward()
+        objective(x, y).backward()
         optimizer.step()
-    return before, recall()
+    return recalls[0], recalls[-1]
 
 
 def compare_on_scenes(
@@ -202,35 +190,11 @@ def compare_on_scenes(
     What is done is not run again. After a KeyboardInterrupt it is printed; it is False where a run failed.
     """
     typer.echo(f"  {len(objectives)} objectives over {seeds} seeds; {objectives[0]} is the baseline")
+    given = {"presets": ["scenes"], "objectives": list(objectives), "assignments": list(settings)}
     try:
-        compare(
-            presets=["scenes"],
-            objectives=list(objectives),
-            seeds=seeds,
-            assignments=list(settings),
-            output=output,
-            jobs=processes,
-        )
+        compare(**given, seeds=seeds, output=output, jobs=processes)
     except typer.Exit as end:
         if end.exit_code == INTERRUPTED:
             raise KeyboardInterrupt from None
         return end.exit_code == 0
     return True
-
-
-def draw_pictures(runs: Path, output: Path) -> None:
-    """Draw the objectives' weights beside each other, and what the runs that are done logged."""
-    folders = sorted(result.parent for result in runs.rglob("result.json"))
-    if not folders:
-        return
-    written = draw_beside([replace(objective_of(text), name=text) for text in RETRIEVING], output, "png")
-    written += plot_runs(folders, None, output, "png")
-    typer.echo(f"  {len(written)} pictures in {output}/")
-
-
-def write_report(output: Path, queries: int = 6) -> None:
-    """Write the page on the runs, and say so; or why there is none."""
-    try:
-        report([output], output / "report.html", RETRIEVING[0], queries)
-    except (OSError, ValueError) as problem:
-        typer.echo(f"  no report: {problem}", err=True)

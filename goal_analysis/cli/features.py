@@ -36,7 +36,7 @@ def features(
 
     from goal_analysis.vse.data import load_splits
     from goal_analysis.vse.data.extraction import extract_features
-    from goal_analysis.vse.models.networks import open_network
+    from goal_analysis.vse.models.encoders.networks import open_network
 
     sides = (regions or "1x1").lower().split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):

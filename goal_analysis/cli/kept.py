@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.cli.extensions import EXTENSIONS
 from goal_analysis.files import write_json
 
 CACHE = "GOAL_ANALYSIS_CACHE"  # the variable that names the folder of what is kept; ``off`` keeps nothing
+EXTENSIONS = "GOAL_ANALYSIS_EXTENSIONS"
+"""The variable that names a user's own Python files to a command, and to the processes that a command starts."""
 OUTSIDE = re.compile(r"\.(py|toml)\b|:\s*[^\W\d]")
 """What texts have that name a file or a module: the same text may mean something else tomorrow."""
 

@@ -6,10 +6,9 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from importlib.metadata import requires
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
@@ -22,6 +21,8 @@ import goal_analysis as ga
 from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
+    from rich.status import Status
+
     from goal_analysis.recombination.parts import Parts
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
@@ -44,31 +45,36 @@ DISTRIBUTIONS = {"PIL": "pillow"}
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
-CatalogOption = Annotated[
-    Path | None, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")
-]
+Text, Texts, Number, File, Files = str | None, list[str] | None, int | None, Path | None, list[Path] | None
+T = TypeVar("T")
+
+written_to = partial(typer.Option, "--output", "-o")
+"""The option that says where a command writes."""
+
+CatalogOption = Annotated[File, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
+    Texts, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
+]
+FormulaOption = Annotated[
+    Text, typer.Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DataOption = Annotated[
-    str | None,
+    Text,
     typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
 ]
 OtherDataOption = Annotated[
-    str | None, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
+    Text, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
 ]
 SkipBadOption = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once."),
+    bool, typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once.")
 ]
 AssignmentsOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable."),
+    Texts, typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable.")
 ]
 
-_Text = str | None
-T = TypeVar("T")
+
+# --- what is refused ------------------------------------------------------------------------------
 
 
 def refuse(problem: object) -> NoReturn:
@@ -76,6 +82,13 @@ def refuse(problem: object) -> NoReturn:
     said = str(problem)
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
+
+
+def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
+    """Refuse what is given, if it is, and is not among these."""
+    names = tuple(accepted)
+    if given is not None and given not in names:
+        refuse(f"{what}: got {given!r} but expected one of {', '.join(names)}")
 
 
 def expect_one(given: Mapping[str, object]) -> None:
@@ -96,8 +109,7 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # nobody reads on
             raise
         except ModuleNotFoundError as problem:
-            line = line_for(problem.name)
-            if line is None:
+            if (line := line_for(problem.name)) is None:
                 raise
             refuse(f"got no module {problem.name} but expected it for this command: {line}")
         except (ValueError, TypeError, OSError, MemoryError) as problem:
@@ -115,13 +127,85 @@ def line_for(module: str | None) -> str | None:
     top = (module or "").partition(".")[0]
     wanted = DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
     extras: dict[str, list[str]] = {}
-    for requirement in requires("goal-analysis") or ():
-        match = _REQUIREMENT.match(requirement)
-        if match:
-            extras.setdefault(match[2], []).append(match[1].replace("_", "-").lower())
+    for match in filter(None, map(_REQUIREMENT.match, requires("goal-analysis") or ())):
+        extras.setdefault(match[2], []).append(match[1].replace("_", "-").lower())
     having = [extra for extra, names in extras.items() if wanted in names]
     smallest = min(having, key=lambda extra: len(extras[extra]), default=None)
     return None if smallest is None else f"pip install 'goal-analysis[{smallest}]'"
+
+
+def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = ()) -> None:
+    """Refuse unknown presets, and lines with unknown names or settings, before torch is loaded; names before SymPy."""
+    from goal_analysis.recombination import names
+    from goal_analysis.vse.loop.experiment import preset
+
+    for name in presets:
+        if name and not name.endswith((".toml", ".json")):
+            preset(name)
+    lines = ((text, names.LINE.fullmatch(text)) for text in objectives if not re.search(r"\b(s_p|s_n|gap)\b", text))
+    read = [(text, line.groups()) for text, line in lines if line is not None]
+    for check in (_check_parts, _check_settings):
+        for text, parts in read:
+            try:
+                check(*parts)
+            except ValueError as problem:
+                raise ValueError(f"objective {text!r}: {problem}") from problem
+
+
+def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, mining: str | None) -> None:
+    from goal_analysis.recombination import names
+
+    folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
+    weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
+    triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
+    losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
+    libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
+    classes = [named for of_library in libraries.values() for named in of_library.items()]
+    names.check_names(head, pair, losses, triplets, pairs, classes)
+    check_mining(mining)
+
+
+def check_mining(text: str | None) -> None:
+    """Refuse a mining of an unknown name, before torch is loaded."""
+    if text is not None:
+        source = (Path(ga.__file__).parent / "recombination" / "minings.py").read_text("utf-8")
+        known, (name, *_) = re.findall(r'^    "(\w+)": \w+,$', source, re.MULTILINE), re.split(r"[:(]", text)
+        if name.strip() not in known:
+            raise ValueError(f"mining: got {name.strip()!r} but expected one of {one_of(known, name)}")
+
+
+def _check_settings(head: str, of_head: str | None, pair: str | None, of_pair: str | None, _: str | None) -> None:
+    if not (of_head or of_pair) or ":" in head:
+        return
+    from goal_analysis.recombination import names
+    from losses_catalog import catalog, pair_weights, triplet_weights
+
+    def of(name: str | None, *values: Sequence[Any]) -> dict[str, Any]:
+        return {h.name: h for some in values for one in some if one.name == name for h in one.hyperparameters}
+
+    behind = of(pair, pair_weights, catalog)
+    own = of(head.removesuffix(names.TWIN), triplet_weights, catalog) | of(head, catalog)
+    both = {name + names.OF_PAIR: h for name, h in behind.items() if name in own} | behind | own
+    said = [(name, value) for name, value in names.said_in(of_head, head) if name not in names.IN_LINE]
+    list(names.settings_in(said, both, head))
+    list(names.settings_in(names.said_in(of_pair, pair or ""), both, pair or ""))
+
+
+def check_runs(paths: Sequence[Path]) -> None:
+    """Refuse folders of which none holds a run, before torch is loaded."""
+    from goal_analysis.vse.folder.run_folder import RunError, run_folders
+
+    faults = []
+    for path in paths:
+        try:
+            run_folders(path)
+        except RunError as problem:
+            faults.append(str(problem))
+    if len(faults) == len(paths):
+        refuse("\n".join(faults))
+
+
+# --- losses and objectives ------------------------------------------------------------------------
 
 
 def settings_of(assignments: Sequence[str] | None) -> dict[str, float]:
@@ -182,74 +266,6 @@ def objective_of(text: str, own: Path | None = None, **keywords: Any) -> ga.Obje
     return value_of(text, parts(own), **keywords)
 
 
-def check_names(presets: Iterable[str] = (), objectives: Iterable[str] = (), mining: str | None = None) -> None:
-    """Refuse unknown presets, minings, and lines with unknown names or settings, before torch is loaded; names before
-    SymPy is.
-    """
-    from goal_analysis.recombination import names
-    from goal_analysis.vse.loop.experiment import preset
-
-    for name in presets:
-        if not name.endswith((".toml", ".json")):
-            preset(name)
-    folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
-    weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
-    triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
-    losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
-    libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
-    classes = [named for of_library in libraries.values() for named in of_library.items()]
-    if mining is not None:
-        _check_mining(mining)
-    lines = {text: None if re.search(r"\b(s_p|s_n|gap)\b", text) else names.LINE.fullmatch(text) for text in objectives}
-    for of_settings in (False, True):  # which take SymPy to check
-        for text, (head, of_head, pair, of_pair, mined) in ((t, m.groups()) for t, m in lines.items() if m is not None):
-            try:
-                if not of_settings:
-                    names.check_names(head, pair, losses, triplets, pairs, classes)
-                    if mined is not None:
-                        _check_mining(mined)
-                elif (of_head or of_pair) and ":" not in head:
-                    _check_settings(head, of_head, pair or "", of_pair)
-            except ValueError as problem:
-                raise ValueError(f"objective {text!r}: {problem}") from problem
-
-
-def _check_mining(text: str) -> None:
-    source = (Path(ga.__file__).parent / "recombination" / "minings.py").read_text("utf-8")
-    known, (name, *_) = re.findall(r'^    "(\w+)": \w+,$', source, re.MULTILINE), re.split(r"[:(]", text)
-    if name.strip() not in known:
-        raise ValueError(f"mining: got {name.strip()!r} but expected one of {one_of(known, name)}")
-
-
-def _check_settings(head: str, of_head: str | None, pair: str, of_pair: str | None) -> None:
-    from goal_analysis.recombination import names
-    from losses_catalog import catalog, pair_weights, triplet_weights
-
-    def of(name: str, *values: Sequence[Any]) -> dict[str, Any]:
-        return {h.name: h for some in values for one in some if one.name == name for h in one.hyperparameters}
-
-    behind = of(pair, pair_weights, catalog)
-    own = of(head.removesuffix(names.TWIN), triplet_weights, catalog) | of(head, catalog)
-    both = {name + names.OF_PAIR: h for name, h in behind.items() if name in own} | behind | own
-    said = [(name, value) for name, value in names.said_in(of_head, head) if name not in names.IN_LINE]
-    for _ in (*names.settings_in(said, both, head), *names.settings_in(names.said_in(of_pair, pair), both, pair)):
-        pass
-
-
-def check_runs(paths: Sequence[Path]) -> None:
-    """Refuse folders of which none holds a run, before torch is loaded."""
-    from goal_analysis.vse.folder.run_folder import RunError, run_folders
-
-    faults = []
-    for path in paths:
-        try:
-            run_folders(path)
-        except RunError as problem:
-            faults.append(str(problem))
-    if len(faults) == len(paths):
-        refuse("\n".join(faults))
-
-
 def of_formula(formula: str, settings: Mapping[str, float]) -> ga.Objective:
     """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
     from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
@@ -264,51 +280,49 @@ class Choice:
     """The options that say an objective; None stands for an option that was not given."""
 
     objective: Annotated[
-        _Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
+        Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
     ]
-    triplet: Annotated[_Text, typer.Option("--triplet", help="A triplet weight by name, or NAME_twin.")]
-    pair: Annotated[_Text, typer.Option("--pair", help="Pair weights by name.")]
-    triplet_formula: Annotated[
-        _Text, typer.Option("--triplet-formula", help="A triplet weight as a formula of s_p and s_n.")
-    ]
-    positive_formula: Annotated[
-        _Text, typer.Option("--positive-formula", help="P⁺ as a formula of s_p; needs --negative-formula.")
-    ]
-    negative_formula: Annotated[
-        _Text, typer.Option("--negative-formula", help="P⁻ as a formula of s_n; needs --positive-formula.")
-    ]
-    mining: Annotated[_Text, typer.Option("--mining", help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
-    direction: Annotated[_Text, typer.Option("--direction", help="The direction in which a weight moves an embedding.")]
-    similarity: Annotated[_Text, typer.Option("--similarity", help="The similarity of embeddings; cosine by default.")]
-    reduction: Annotated[_Text, typer.Option("--reduction", help="mean or sum over anchors; mean by default.")]
-    anchors: Annotated[_Text, typer.Option("--anchors", help="Which side has the anchors: rows, columns or both.")]
+    triplet: Annotated[Text, typer.Option(help="A triplet weight by name, or NAME_twin.")]
+    pair: Annotated[Text, typer.Option(help="Pair weights by name.")]
+    triplet_formula: Annotated[Text, typer.Option(help="A triplet weight as a formula of s_p and s_n.")]
+    positive_formula: Annotated[Text, typer.Option(help="P⁺ as a formula of s_p; needs --negative-formula.")]
+    negative_formula: Annotated[Text, typer.Option(help="P⁻ as a formula of s_n; needs --positive-formula.")]
+    mining: Annotated[Text, typer.Option(help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
+    direction: Annotated[Text, typer.Option(help="The direction in which a weight moves an embedding.")]
+    similarity: Annotated[Text, typer.Option(help="The similarity of embeddings; cosine by default.")]
+    reduction: Annotated[Text, typer.Option(help="mean or sum over anchors; mean by default.")]
+    anchors: Annotated[Text, typer.Option(help="Which side has the anchors: rows, columns or both.")]
     toml: Annotated[
-        _Text,
-        typer.Option("--toml", metavar="FILE", help="Read the objective from a TOML file; - reads the standard input."),
+        Text, typer.Option(metavar="FILE", help="Read the objective from a TOML file; - reads the standard input.")
     ]
     assignments: SetOption
     own: CatalogOption
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """What `kept` asks; of a file it is always answered anew."""
+        return (self.toml and Path(self.toml), *vars(self).values())
 
 
 def taking(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every field of these dataclasses; their values are its first arguments."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
-        hints = {kind: get_type_hints(kind, include_extras=True) for kind in kinds}
-        of_kinds = [
+        options = {kind: get_type_hints(kind, include_extras=True) for kind in kinds}
+        taken = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(kind, name, None), annotation=hint)
-            for kind, named in hints.items()
-            for name, hint in named.items()
+            for kind, hints in options.items()
+            for name, hint in hints.items()
         ]
         own = list(signature(command, eval_str=True).parameters.values())[len(kinds) :]
 
         @wraps(command)
         def run(**given: Any) -> None:
-            of = {kind: [name for name in named if name in given] for kind, named in hints.items()}
+            of = {kind: [name for name in hints if name in given] for kind, hints in options.items()}
             values = [kind(**{name: given.pop(name) for name in names}) for kind, names in of.items()]
             command(*values, **given)
 
-        parameters = [*of_kinds, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]
+        parameters = [*taken, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own)]
         run.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -319,21 +333,19 @@ def taking(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 def chosen_objective(choice: Choice) -> ga.GradientObjective:
     """The objective that the options say."""
     own = (choice.triplet, choice.pair, choice.triplet_formula, choice.positive_formula, choice.negative_formula)
-    parts_said = any(option is not None for option in own)
-    ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": parts_said}
+    in_parts = any(option is not None for option in own)
+    ways = {"an objective": choice.objective is not None, "--toml": choice.toml is not None, "its parts": in_parts}
     given = [way for way, taken in ways.items() if taken]
     if len(given) != 1:
-        said = " and ".join(given) or "nothing"
         expected = "an objective such as nca/linear@softmax:12, --triplet and --pair, --toml"
-        refuse(f"got {said} but expected one of: {expected}")
+        refuse(f"got {' and '.join(given) or 'nothing'} but expected one of: {expected}")
     settings = settings_of(choice.assignments)
-    check_names(mining=choice.mining)
+    check_mining(choice.mining)
     names = ("mining", "direction", "similarity", "reduction", "anchors")
     fields = {name: getattr(choice, name) for name in names if getattr(choice, name) is not None}
     if choice.toml is not None:
-        if fields or settings:
-            said = " and ".join([*(f"--{name}" for name in fields), *(["--set"] if settings else [])])
-            refuse(f"got --toml and {said} but expected it in the file")
+        if said := [*(f"--{name}" for name in fields), *(["--set"] if settings else [])]:
+            refuse(f"got --toml and {' and '.join(said)} but expected it in the file")
         from goal_analysis.recombination.text import from_toml
 
         value = from_toml(read_text(choice.toml), parts(choice.own))
@@ -363,6 +375,9 @@ def _weights(choice: Choice, settings: Mapping[str, float]) -> dict[str, Any]:
         "triplet": choice.triplet or declared(formula=choice.triplet_formula),
         "pair": choice.pair or declared(**halves),
     }
+
+
+# --- the terminal ---------------------------------------------------------------------------------
 
 
 def line_width() -> int:
@@ -400,37 +415,23 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
     Console(width=line_width()).print(table)
 
 
-def with_progress(records: Iterable[T], doing: str, total: int | None = None) -> Iterator[T]:
-    """The records as they come; on a terminal, how many there were and what the rest will take."""
-    with progress_bar(doing, total) as advance:
-        for record in records:
-            advance()
-            yield record
-
-
-@contextmanager
-def progress_bar(doing: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal: what is handed out says that one more of ``total`` is done, and what is done next."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(doing, total=total)
-        yield lambda said="": bar.update(task, advance=1, description=f"{doing} {said}".rstrip())
-
-
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def with_progress(records: Iterable[T], doing: str, total: int | None = None) -> Iterable[T]:
+    """The records as they come; on a terminal, how many there were and what the rest will take."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(records, doing, total, console=console, transient=True, disable=not console.is_terminal)
+
+
+def status_line(doing: str) -> Status:
+    """A line on a terminal that says what is done, as long as its context lasts."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(doing)

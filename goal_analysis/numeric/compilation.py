@@ -20,7 +20,6 @@ from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.proof.evaluation import Program, Table, program
 
 LINEAR_PAST = 40.0  # there log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits
-LARGE = 2**16  # elements from which a constant is one number, read again and again, instead of a tensor filled with it
 WIDE = frozenset((torch.float32, torch.float64))  # what is computed with as it comes
 
 # Constants stay Python floats: torch hands those to a kernel as they are, on whatever device, and never
@@ -78,20 +77,11 @@ def _as_tensor(x: Tensor | float, dtype: torch.dtype, device: torch.device) -> T
 def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     if not inputs:
         return outputs
-    shape = inputs[0].shape
-    for x in inputs[1:]:
-        if x.shape != shape:
-            shape = torch.broadcast_shapes(*(x.shape for x in inputs))
-            like = next(x for x in inputs if x.ndim)
-            tensors = (like.new_full((), x) if type(x) is float else x for x in outputs)
-            return tuple([x.expand(shape) for x in tensors])
-    return outputs  # every operation has kept the one shape
-
-
-def _filled(like: Tensor, value: float) -> Tensor:
-    if like.numel() < LARGE:
-        return torch.full_like(like, value)
-    return like.new_full((), value).expand(like.shape)
+    shape, like = inputs[0].shape, next((x for x in inputs if x.ndim), inputs[0])
+    if any(x.shape != shape for x in inputs[1:]):
+        shape = torch.broadcast_shapes(*(x.shape for x in inputs))
+    filled = [like.new_full((), x) if type(x) is float else x for x in outputs]
+    return tuple([x if x.shape == shape else x.expand(shape) for x in filled])
 
 
 TORCH: Table = {
@@ -121,6 +111,9 @@ TORCH: Table = {
 """Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor."""
 
 
+TABLES = {"TORCH": TORCH, "NUMPY": NUMPY}
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A lowered program as one function of tensors or arrays; a TypeError says which values it expects."""
@@ -128,45 +121,25 @@ class Compiled:
     program: Program
     table: Table = field(repr=False)
     _run: Callable[..., tuple[Any, ...]] = field(init=False, repr=False, compare=False)
-    _count: int = field(init=False, repr=False, compare=False)
-    _constants: tuple[tuple[float, tuple[int, ...]], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_run", function(self.program, self.table))
-        object.__setattr__(self, "_count", len(self.program.inputs))
-        places: dict[float, list[int]] = {}
-        for place, i in enumerate(self.program.outputs):
-            constant = self.program.steps[i - self._count].constant if i >= self._count else None
-            if constant is not None:
-                places.setdefault(float(constant), []).append(place)
-        object.__setattr__(self, "_constants", tuple((c, tuple(at)) for c, at in places.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A table holds functions, some without a name; those of this module are found again by theirs.
-        tables = {"TORCH": TORCH, "NUMPY": NUMPY}
-        name = next((name for name, table in tables.items() if table is self.table), None)
-        return (_from_table, (self.program, name)) if name else (Compiled, (self.program, self.table))
+        # A table holds functions, some without a name: it is found again by its own.
+        return _from_table, (self.program, next(name for name, table in TABLES.items() if table is self.table))
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """The outputs, each of the shape to which the values broadcast together."""
-        if len(values) != self._count:
+        if len(values) != len(self.program.inputs):
             expected = ", ".join(map(str, self.program.inputs)) or "none"
             raise TypeError(f"compiled: got {len(values)} values but expected {expected}")
-        table = self.table
-        inputs = table["inputs"](values)
-        outputs = table["spread"](self._run(*inputs), inputs)
-        if not inputs or not self._constants or type(outputs[self._constants[0][1][0]]) is not float:
-            return outputs
-        complete = list(outputs)
-        for constant, places in self._constants:
-            filled = _filled(inputs[0], constant)
-            for place in places:
-                complete[place] = filled
-        return tuple(complete)
+        inputs = self.table["inputs"](values)
+        return self.table["spread"](self._run(*inputs), inputs)
 
 
 def _from_table(p: Program, name: str) -> Compiled:
-    return Compiled(p, {"TORCH": TORCH, "NUMPY": NUMPY}[name])
+    return Compiled(p, TABLES[name])
 
 
 def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Table = TORCH) -> Compiled:

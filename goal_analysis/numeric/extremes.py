@@ -1,9 +1,8 @@
 """The extremes, poles, signs and monotony of a formula of s_p and s_n over the range of a similarity.
 
-Intervals prove: a formula that is nowhere below zero in any of finitely many boxes is nowhere below zero. What they do
-not prove is searched: from the best points of a grid, which is finer near the ends of the range, every candidate is
-refined to the digits of a float. A sign that a search finds is certified in many digits; a sign that it does not find
-is not said to be absent.
+Intervals prove. What they do not prove is searched on a grid, finer near the ends of the range, whose best points are
+refined to the digits of a float. A sign that is found is certified in many digits; one that is not found is not said to
+be absent.
 """
 
 from __future__ import annotations

@@ -6,26 +6,21 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import sympy as sp
 import torch
 from torch import Tensor
 
+from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
-from goal_analysis.numeric.engine.dense import (
-    by_name,
-    loss,
-    one_by_one,
-    together,
-    weight_matrix,
-    with_all_ends,
-    with_both_ends,
-)
+from goal_analysis.numeric.engine.dense import loss, meetings, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions, Hints
 from goal_analysis.numeric.engine.functions import Side as SideFunctions
 from goal_analysis.numeric.engine.functions import Term as TermFunctions
-from goal_analysis.numeric.engine.relative import Relative, Relatives
+from goal_analysis.numeric.engine.relative import Relative
 from goal_analysis.numeric.formula import Formula, Values, formula
+from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
@@ -38,7 +33,6 @@ from goal_analysis.symbolic.language.similarity import (
     other_positive,
 )
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
-from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 
 READ = (s_p, s_n, other_positive, other_negative, least_positive)
 """What contributions and memberships of relative similarities read, in this order."""
@@ -74,7 +68,7 @@ def _with(part: Any, learned: tuple[Tensor, ...]) -> Any:
         return AGGREGATORS[part.name](*(_with(parameter, learned)() for parameter in part.parameters))
     if isinstance(part, tuple):
         return tuple(_with(one, learned) for one in part)
-    if isinstance(part, Functions | TermFunctions | SideFunctions | Relatives | Relative):
+    if isinstance(part, Functions | TermFunctions | SideFunctions | Relative):
         return replace(part, **{f.name: _with(getattr(part, f.name), learned) for f in fields(part)})
     return part
 
@@ -117,12 +111,9 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
         ValueError: a prescribed part; an unknown hyperparameter, or one outside of its domain; scores of another shape
             than the matches.
 
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
-    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> soft = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> loss_value(soft, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    tensor(0.4214)
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> loss_value(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
+    tensor(0.0026)
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
@@ -146,13 +137,10 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
     Raises:
         ValueError: an unknown hyperparameter, or one outside of its domain; scores of another shape than the matches.
 
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
-    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> soft = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> weights_of_scores(soft, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    tensor([[-0.1661,  0.1605],
-            [ 0.1830, -0.1773]])
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> weights_of_scores(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
+    tensor([[-0.0070,  0.0031],
+            [ 0.0229, -0.0190]])
     """
     matches.check_for(objective, scores)
     functions = functions_of(objective.with_settings(settings or {}))
@@ -168,14 +156,21 @@ def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
     if not term.plain:
         return _general_term(term, similarity, values)
     pull, push = (_of_triplet(weight, similarity, values) for weight in term.triplet_weights)
+    of_p, of_n = term.positives, term.negatives
+    apart = ends = False
+    if of_p is not None and of_n is not None:
+        ends = of_n.pool is Pool.BOTH_ENDS
+        apart = of_p.aggregator.enumerates and (ends or of_n.aggregator.enumerates or of_n.selection is not None)
     return TermFunctions(
         positives=term.positives and _side(term.positives, s_p, similarity, relative, values),
         negatives=term.negatives and _side(term.negatives, s_n, similarity, relative, values),
         pull=pull,
         push=push,
-        meet=_meeting(term),
+        meet=meetings,
+        apart=apart,
+        ends=ends,
         outer=formula(term.effective_outer, (x_p, x_n), values) if term.is_loss else None,
-        relative=Relatives(tuple(_relative(r, values) for r in relative)) if relative else None,
+        relative=tuple(_relative(r, values) for r in relative) or None,
     )
 
 
@@ -184,14 +179,8 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
 
     def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
         inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
-        return SideFunctions(
-            aggregator=on_tensors(of.aggregator, values),
-            inner=inner,
-            weight=inner,
-            pool=of.pool.value,
-            selection=of.selection,
-            by_name=True,
-        )
+        aggregator = on_tensors(of.aggregator, values)
+        return SideFunctions(aggregator, inner, inner, of.pool.value, of.selection, by_name=True)
 
     enumerates = term.positives is not None and term.positives.aggregator.enumerates
     of_negatives = (s_n, y_n, s_p, y_p) if enumerates else (s_n, y_n)
@@ -201,7 +190,9 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
         negatives=term.negatives and side(term.negatives, *of_negatives),
         pull=None,
         push=None,
-        meet=by_name,
+        meet=meetings,
+        apart=enumerates,
+        ends=term.positives is not None and Pool.BOTH_ENDS in [side.pool for side in term.sides],
         outer=formula(term.effective_outer, read, values),
         whole=None if term.total is None else formula(term.total, (total,), values),
         named=tuple(side(one.side, *of_negatives) for one in term.named),
@@ -209,20 +200,9 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
 
 
 def _of_triplet(weight: sp.Expr, similarity: Similarity, values: Values) -> Formula:
-    of_similarities = weight.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    of_similarities = weight.xreplace({x_p: s_p, x_n: s_n})
     safe = safe_at_the_ends(undetach(of_similarities), similarity, values)
     return formula(safe, (s_p, s_n), values)
-
-
-def _meeting(term: Term):
-    positives, negatives = term.positives, term.negatives
-    if positives is None or negatives is None:
-        return together
-    if not positives.aggregator.enumerates:
-        return with_all_ends if negatives.pool is Pool.BOTH_ENDS else together
-    if negatives.pool is Pool.BOTH_ENDS:
-        return with_both_ends
-    return one_by_one if negatives.aggregator.enumerates or negatives.selection is not None else together
 
 
 def _side(
@@ -245,7 +225,6 @@ def _side(
         hints=None
         if learned
         else Hints(
-            rises=line is not None and line[0] > 0,
             constant=float(exact_weight) if exact_weight.is_number else None,
             line=line,
             bound=_bound(exact_inner, variable, similarity),
@@ -278,9 +257,8 @@ def _bound(inner: sp.Expr, variable: sp.Symbol, similarity: Similarity) -> float
     if not (similarity.opposite.is_finite and similarity.identical.is_finite):
         return float("inf")
     low, high = map(float, similarity.window)
-    compiled = program([inner], (variable,))
-    found = [abs(compiled.run(FLOAT, low + (high - low) * i / (GRID - 1))[0]) for i in range(GRID)]
-    return max(found) if all(value == value for value in found) else float("inf")
+    (values,) = compiled([inner], (variable,), NUMPY)(np.linspace(low, high, GRID))
+    return float(np.abs(values).max()) if not np.isnan(values).any() else float("inf")
 
 
 def _relative(declared: RelativeSimilarity, values: Values) -> Relative:

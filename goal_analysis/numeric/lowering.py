@@ -28,27 +28,19 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
     constants = [None if s.constant is None else table["constant"](s.constant) for s in p.steps]
     last_use = {i: place for place, s in enumerate(p.steps, first) for i in s.operands}
     kept = set(p.outputs).union(range(first), (i for i, c in enumerate(constants, first) if c is not None))
-    plan: list[tuple[int, Callable[..., Any], int, int, tuple[int, ...], tuple[int, ...]]] = []
-    for place, s in enumerate(p.steps, first):
-        if s.constant is None:
-            dead = tuple({i for i in s.operands if i not in kept and last_use[i] == place})
-            left, right = (*s.operands, -1)[:2]
-            more = s.operands if len(s.operands) > 2 else ()
-            plan.append((place, table[s.operation], left, right, more, dead))
-    steps, outputs = tuple(plan), p.outputs
+    plan = [
+        (place, table[s.operation], s.operands, {i for i in s.operands if i not in kept and last_use[i] == place})
+        for place, s in enumerate(p.steps, first)
+        if s.constant is None
+    ]
 
     def run(*inputs: Any) -> tuple[Any, ...]:
         values = [*inputs, *constants]
-        for place, operation, left, right, more, dead in steps:
-            if more:
-                values[place] = operation(*[values[i] for i in more])
-            elif right < 0:
-                values[place] = operation(values[left])
-            else:
-                values[place] = operation(values[left], values[right])
+        for place, operation, operands, dead in plan:
+            values[place] = operation(*[values[i] for i in operands])
             for i in dead:
                 values[i] = None
-        return tuple([values[i] for i in outputs])
+        return tuple([values[i] for i in p.outputs])
 
     return run
 

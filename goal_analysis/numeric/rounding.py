@@ -1,8 +1,7 @@
-"""Roots and logarithms at the ends of a similarity's range, which rounding goes beyond.
+"""Roots and logarithms at the ends of a similarity's range, which rounding goes beyond: √(1 − s²) is NaN at 1.0000001.
 
-The cosine of float32 unit vectors reaches 1.0000001, and that of bfloat16 ones 1.004; √(1 − s²) would be NaN there, and
-1/√(1 − s²) is infinite at 1 itself. So what such a function reads, and what falls below zero nowhere but beyond the
-range, is kept at least as far above zero as float32 tells 1 from its neighbour.
+What such a function reads, and what falls below zero nowhere but beyond the range, is kept at least as far above zero
+as float32 tells 1 from its neighbour.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ def safe_loss(objective: Objective) -> Objective:
     for term in objective.terms:
         outer = sp.sympify(term.outer)
         if term.plain and all(side.inner in (s_p, s_n) for side in term.sides):  # Φ reads similarities
-            of_similarities = outer.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
-            outer = safe_at_the_ends(of_similarities, similarity, values).subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+            of_similarities = outer.xreplace({x_p: s_p, x_n: s_n})
+            outer = safe_at_the_ends(of_similarities, similarity, values).xreplace({s_p: x_p, s_n: x_n})
         terms.append(term.with_sides(safe, outer=outer))
     return replace(objective, terms=tuple(terms))
 

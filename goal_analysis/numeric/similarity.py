@@ -1,8 +1,7 @@
 """Similarities of embeddings, and directions: where a weight moves the two embeddings of a pair.
 
-A direction is the gradient of a similarity. With W = ∂L/∂S the gradients of the embeddings X (rows of the
-scores) and Y (columns) are ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ and ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ: two matrix products,
-without autograd. Other directions are the gradient of nothing; they are in the tuple `DIRECTIONS` too.
+A direction is the gradient of a similarity, ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ and ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ: two products of
+matrices. Other directions are the gradient of nothing; they are in the tuple `DIRECTIONS` too.
 """
 
 from __future__ import annotations

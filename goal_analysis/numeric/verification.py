@@ -30,7 +30,7 @@ from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
 
 BOUND = 1e-10  # the largest relative error in float64
@@ -140,14 +140,9 @@ def verify(
             on which it does not compute in a dtype; embeddings that are not finite, naming loss and batch; nothing to
             compare, as without batches or dtypes, without pairs, or without finite weights.
 
-    >>> from goal_analysis.numeric.batches import RANDOM_PAIRS
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.analysis.decomposition import decompose
-    >>> from goal_analysis.symbolic.objective import Objective, Term
-    >>> from goal_analysis.symbolic.language.primitives import gap, softplus
-    >>> term = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(term,))
-    >>> frame = verify(decompose(loss), [RANDOM_PAIRS], [torch.float64]).frame
+    >>> from losses_catalog.info_nce import info_nce_loss
+    >>> frame = verify(decompose(info_nce_loss), BATCHES[:1], [torch.float64]).frame
     >>> frame.quantity.tolist(), bool(frame.relative.max() < 1e-14)
     (['T', 'P⁺', 'P⁻', 'T·P⁺', 'w⁺', 'T·P⁻', 'w⁻', 'L', 'W', '∂L/∂X', '∂L/∂Y'], True)
     """
@@ -288,7 +283,7 @@ def _check_singularities(decomposition: Decomposition, similarities: Tensor, ref
     """Autograd may return what is not finite only where the exact slope of an inner function is not."""
     for s in similarities[~reference.isfinite()].tolist():
         at = [torch.tensor([s], dtype=torch.float64)] * 2
-        slopes = [e for parts in decomposition.parts for e in (parts.inner_positive, parts.inner_negative)]
+        slopes = [undetach(side.slope(s)) for term in decomposition.loss.terms for _, s, side in term.aggregates]
         if all(_in_many_digits(e.subs(values), at).isfinite().all() for e in slopes):
             raise VerificationError(
                 f"loss {decomposition.loss.name!r}: got an infinite or undefined gradient at s = {s} "

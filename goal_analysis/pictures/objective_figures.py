@@ -20,8 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.batch_figures import draw_pairs, draw_weight_distribution
-from goal_analysis.pictures.batch_frames import made_up_pairs
+from goal_analysis.pictures.batch import draw_pairs, draw_weight_distribution, made_up_pairs
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.cosine_frames import (
     DIFFERENCE,

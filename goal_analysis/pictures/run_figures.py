@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
     looks: dict[str, Any] = {"linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
     sns.pointplot(seeds, color=PULL, errorbar=mean_interval, **of, **looks)
     xlabel = "dev RSUM (of 600)\nmean over seeds, Student's 95 % interval"
-    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective (seeds)")
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, ylabel="objective\n(seeds)")
     return ax
 
 
@@ -115,6 +115,14 @@ def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     ax.set(xlim=(1, max(top, 2)), ylim=(0, 100), xlabel="K (log scale)", ylabel=r"Recall@K $\in [0, 100]$ %")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return ax
+
+
+@style()
+def recall_figure(ranks: Mapping[str, np.ndarray], top: int, title: str) -> Figure:
+    """`draw_recall` of the ranks by name as a figure."""
+    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
+    draw_recall(pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in ranks.items()), ax, top)
+    return fit(figure, title)
 
 
 # --- whole figures --------------------------------------------------------------------------------

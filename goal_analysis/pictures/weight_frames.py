@@ -295,7 +295,7 @@ def curl_frame(objective: Objective, verdict: Integrability | None = None, count
 
 def _curl_and_potential(objective: Objective, verdict: Integrability) -> dict[str, sp.Expr]:
     """The curl, and the potential, or else the loss of one triplet, where there is one."""
-    curl = smooth_curl(objective) if verdict.curl is None else verdict.curl
+    curl = smooth_curl(field_of(objective)) if verdict.curl is None else verdict.curl
     contoured = verdict.loss if verdict.potential is None else verdict.potential
     of_a_triplet = contoured is not None and not contoured.has(x_p, x_n)
     return {"curl": curl} | ({"potential": contoured} if of_a_triplet else {})

@@ -36,15 +36,19 @@ Side = tuple[int, int, float]
 
 def work_witness(objective: Objective, rectangles: Iterable[tuple[Tensor, Side, Side]]) -> tuple[str, Witness] | None:
     """The first rectangle around which the weights certainly do work, in words and as a witness."""
-    for start, first, second in rectangles:
-        found = _certain_work(objective, start, first, second)
+    for start, *sides in rectangles:
+        found = _certain_work(objective, start, *sides)
         if found is not None:
-            names = {(i, j): f"s_{i + 1}{j + 1}" for i in range(start.shape[0]) for j in range(start.shape[1])}
-            place = tuple((name, float(start[at])) for at, name in names.items())
-            moves = " and ".join(f"{names[i, j]} by {by:.3g}" for i, j, by in (first, second))
-            witness = Witness(place, found)
+            moves = " and ".join(f"s_{i + 1}{j + 1} by {by:.3g}" for i, j, by in sides)
+            witness = at_scores(start, found)
             return f"around the rectangle that moves {moves} and back, the weights do work: {witness}", witness
     return None
+
+
+def at_scores(scores: Tensor, value: float) -> Witness:
+    """A value at scores s_11, s_12 and so on, as a witness."""
+    names = ((f"s_{i + 1}{j + 1}", float(s)) for i, row in enumerate(scores) for j, s in enumerate(row))
+    return Witness(tuple(names), value)
 
 
 def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side) -> float | None:
@@ -89,8 +93,8 @@ def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side
 
 def keeps_all(selection: Callable[..., Tensor], witness: Witness | None) -> bool:
     """Whether a selection keeps every pair of a witness, which is a point of similarities s_p… and s_n…."""
-    named = {} if witness is None else dict(witness.point)
-    of_p, of_n = ([[x for name, x in named.items() if re.fullmatch(rf"{s}\d*", name)]] for s in ("s_p", "s_n"))
+    point = () if witness is None else witness.point
+    of_p, of_n = ([[x for name, x in point if re.fullmatch(rf"{s}\d*", name)]] for s in ("s_p", "s_n"))
     s, other = torch.tensor(of_n, dtype=torch.float64), torch.tensor(of_p, dtype=torch.float64)
     members = pad(torch.ones_like(s, dtype=torch.bool), (0, OTHERS))
     kept = (selection(pad(s, (0, OTHERS)), members, positive) & members for positive in other.split(1, 1))

@@ -1,21 +1,20 @@
-"""What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, its signs.
-
-Everything is derived from the objective's own parts, at its own settings.
-"""
+"""What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, signs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sympy as sp
 
 from goal_analysis.numeric.characteristics import Characteristics, Effect, characteristics, characteristics_page
 from goal_analysis.recombination.minings import mining_in, mining_text, numbers_of
+from goal_analysis.recombination.verdict import verdict
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import x_n, x_p
-from goal_analysis.symbolic.objective import Objective, Term
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
@@ -37,28 +36,36 @@ zero; neither is positive anywhere; one of them is negative somewhere otherwise;
 ONE_TRIPLET = "y_p and y_n; 1 and 0 in what is said of signs, growth and bounds"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
-    """What an objective is.
-
-    Args:
-        objective: the value.
-        weights: w⁺, w⁻ and their factors T, P⁺ and P⁻ on one triplet.
-        mining: how pairs are aggregated, as `mining_of` reads it where it is one of those.
-        verdict: whether what trains is the gradient of a loss, and of which.
-        characteristics: signs, limits, growth, saturation and bounds of the weights.
-    """
+    """What an objective is, at its own values; everything is derived when it is first asked for."""
 
     objective: Objective
-    weights: WeightField
-    mining: str
-    verdict: Integrability
-    characteristics: Characteristics
+
+    @cached_property
+    def weights(self) -> WeightField:
+        """w⁺, w⁻ and their factors T, P⁺ and P⁻ on one triplet."""
+        return decompose(self.objective).field
+
+    @cached_property
+    def verdict(self) -> Integrability:
+        """Whether what trains is the gradient of a loss, and of which."""
+        return verdict(self.objective)
+
+    @cached_property
+    def characteristics(self) -> Characteristics:
+        """Signs, limits, growth, saturation and bounds of the weights."""
+        return characteristics(self.weights)
 
     @property
     def name(self) -> str:
         """The objective's name."""
         return self.objective.name
+
+    @property
+    def mining(self) -> str:
+        """How pairs are aggregated, see `mining_words`."""
+        return mining_words(self.objective)
 
     @property
     def settings(self) -> Mapping[str, float]:
@@ -73,15 +80,11 @@ class Description:
     @property
     def sign(self) -> str:
         """What w⁺ and w⁻ do, one of `SIGNS`."""
-        pull, push = self.characteristics.pull.effect, self.characteristics.push.effect
-        effects = {pull, push}
-        if effects <= {Effect.RIGHT, Effect.NONE}:
-            return {
-                (Effect.RIGHT, Effect.RIGHT): "pulls and pushes",
-                (Effect.RIGHT, Effect.NONE): "pulls alone",
-                (Effect.NONE, Effect.RIGHT): "pushes alone",
-            }.get((pull, push), "none")
-        return "reversed" if effects <= {Effect.REVERSED, Effect.NONE} else "mixed"
+        effects = self.characteristics.pull.effect, self.characteristics.push.effect
+        if set(effects) <= {Effect.RIGHT, Effect.NONE}:
+            does = tuple(effect is Effect.RIGHT for effect in effects)
+            return {(True, True): SIGNS[0], (True, False): SIGNS[1], (False, True): SIGNS[2]}.get(does, "none")
+        return "reversed" if set(effects) <= {Effect.REVERSED, Effect.NONE} else "mixed"
 
     @property
     def integrable(self) -> bool | None:
@@ -107,11 +110,7 @@ class Description:
         return self.to_plain()
 
     def to_plain(self, width: int | None = None) -> str:
-        """Aligned text.
-
-        Args:
-            width: where long values go on in the next line; by default nowhere.
-        """
+        """Aligned text; long values go on in the next line after ``width`` characters, by default nowhere."""
         return to_plain(self.pages, width)
 
     def to_json(self) -> dict[str, object]:
@@ -164,17 +163,6 @@ class Description:
         return to_markdown(self.pages)
 
 
-def described(objective: Objective, found: Integrability) -> Description:
-    """The description of an objective.
-
-    Args:
-        objective: at its own values.
-        found: the verdict on what trains.
-    """
-    field = decompose(objective).field
-    return Description(objective, field, mining_words(objective), found, characteristics(field))
-
-
 def mining_words(objective: Objective) -> str:
     """How an objective aggregates its pairs: the mining by its name and numbers, or every term's aggregators.
 
@@ -186,14 +174,13 @@ def mining_words(objective: Objective) -> str:
     for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
         if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
             return mining_text(said, named=True)
-    return "; ".join(_aggregators(term) for term in objective.terms)
-
-
-def _aggregators(term: Term) -> str:
-    said = []
-    for x, _, side in term.aggregates:
-        numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
-        kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-        what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
-        said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
-    return ", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}")
+    terms = []
+    for term in objective.terms:
+        said = []
+        for x, _, side in term.aggregates:
+            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+            what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
+            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
+        terms.append(", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}"))
+    return "; ".join(terms)

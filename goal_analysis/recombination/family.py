@@ -1,7 +1,4 @@
-"""The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights.
-
-The published grid is its beginning, on the hardest negatives; pair weights of losses widen it, and so do the minings.
-"""
+"""The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights."""
 
 from __future__ import annotations
 
@@ -13,13 +10,11 @@ from itertools import permutations, product
 import sympy as sp
 
 from goal_analysis.declarations import one_of
-from goal_analysis.recombination.description import SIGNS, Description, described
+from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
-from goal_analysis.recombination.verdict import verdict
 from goal_analysis.symbolic.analysis.integrability import Integrability
-from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
@@ -38,12 +33,7 @@ SPAN = (sp.Integer(-1), sp.Integer(1))
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """An objective of the family.
-
-    Args:
-        objective: at its defaults.
-        parts: the names of its triplet weight, or loss, and of its pair weights.
-    """
+    """An objective of the family at its defaults, with the names of its triplet weight, or loss, and pair weights."""
 
     objective: Objective
     parts: tuple[str, str]
@@ -53,25 +43,20 @@ class Member:
         """The line of text that stands for it, such as ``nca/linear@softmax:12``."""
         return self.objective.name
 
-    @cached_property
+    @property
     def verdict(self) -> Integrability:
-        """Whether what trains is the gradient of a loss; derived when it is first asked for."""
-        return verdict(self.objective)
+        """Whether what trains is the gradient of a loss."""
+        return self.description.verdict
 
     @cached_property
     def description(self) -> Description:
-        """What it is; derived when it is first asked for."""
-        return described(self.objective, self.verdict)
+        """What it is."""
+        return Description(self.objective)
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A combination that makes no objective of its own.
-
-    Args:
-        name: triplet weight/pair weights@mining.
-        reason: why not.
-    """
+    """A combination, triplet weight/pair weights@mining, that makes no objective of its own, and why not."""
 
     name: str
     reason: str
@@ -80,42 +65,36 @@ class LeftOut:
 def combinations(
     parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
 ) -> Iterator[Member | LeftOut]:
-    """Every combination of parts, as an objective or with the reason why there is none.
+    """Every combination of parts and minings, as an objective or with the reason why there is none.
 
-    Args:
-        parts: what is combined.
-        minings: with which minings.
-        twinned: names of triplet weights; each makes an integrable twin beside every pair weights.
-
-    Raises:
-        ValueError: a name among ``twinned`` that is not among the parts.
+    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too.
     """
+    return (_member(*named) for named in _named(parts, minings, twinned))
+
+
+def _named(
+    parts: Parts, minings: Iterable[Mining], twinned: Iterable[str]
+) -> Iterator[tuple[str, tuple[str, str], Callable[[], Objective]]]:
+    """The name of every combination, its parts, and what makes it."""
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
-    resolved = lru_cache(maxsize=None)(lambda t, p: _resolved(parts, t, p))
     for mining in minings:
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
-            found = resolved(head, pair)
-            made = found if isinstance(found, str) else partial(composed, *found, mining, name=name)
-            yield _member(name, (head, pair), made)
+            yield name, (head, pair), partial(_composed, parts, head, pair, mining, name)
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
-            exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
-            made = exchanged if loss.similarity == COSINE else "its scores are distances"
-            yield _member(name, (loss.name, pair.name), made)
+            yield name, (loss.name, pair.name), partial(_exchanged, loss, pair, mining, name)
 
 
-def _member(name: str, of: tuple[str, str], make: Callable[[], Objective] | str) -> Member | LeftOut:
-    if isinstance(make, str):
-        return LeftOut(name, make)
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Member | LeftOut:
     try:
         objective = make()
+        refused = refusal(objective)
     except ValueError as problem:
         return LeftOut(name, str(problem))
-    refused = refusal(objective)
     return Member(objective, of) if refused is None else LeftOut(name, refused)
 
 
@@ -128,12 +107,12 @@ def family(
     sign: str | None = None,
     using: Iterable[str] = (),
 ) -> Iterator[Member]:
-    """The objectives of every combination of parts that makes one; filters derive what they ask for, and no more.
+    """The objectives of every combination that makes one; filters derive what they ask for, and no more.
 
     Args:
-        parts: what is combined.
-        minings: with which minings.
-        twinned: see `combinations`.
+        parts: what is combined, as in `combinations`.
+        minings: likewise.
+        twinned: likewise.
         integrable: whether what trains is to be the gradient of a loss; None for either.
         sign: what w⁺ and w⁻ do, one of `goal_analysis.recombination.description.SIGNS`; None for any.
         using: names of weights or losses of which a member has at least one; none for all.
@@ -155,14 +134,15 @@ def family(
         raise ValueError(f"part: got {name!r} but expected one of {one_of(names, name)}")
     return (
         member
-        for member in combinations(parts, minings, twinned)
-        if isinstance(member, Member)
-        and not (wanted and wanted.isdisjoint(member.parts))
+        for name, of, make in _named(parts, minings, twinned)
+        if not (wanted and wanted.isdisjoint(of))
+        and isinstance(member := _member(name, of, make), Member)
         and (integrable is None or member.verdict.integrable is integrable)
         and (sign is None or member.description.sign == sign)
     )
 
 
+@lru_cache(maxsize=4)
 def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
     """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up
     to the names of hyperparameters are left out.
@@ -193,11 +173,14 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     return False
 
 
-def _resolved(parts: Parts, triplet: str, pair: str):
-    try:
-        t, p = parts.resolved(triplet, pair)
-    except NoTwin as problem:
-        return str(problem)
+def _composed(parts: Parts, triplet: str, pair: str, mining: Mining, name: str) -> Objective:
+    t, p = parts.resolved(triplet, pair)
     if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
-        return "its twin is itself: what trains is the gradient of a loss already"
-    return t, p
+        raise ValueError("its twin is itself: what trains is the gradient of a loss already")
+    return composed(t, p, mining, name)
+
+
+def _exchanged(loss: Objective, pair: PairWeights, mining: Mining, name: str) -> Objective:
+    if loss.similarity != COSINE:
+        raise ValueError("its scores are distances")
+    return recombine(loss, pair=pair, mining=mining, name=name)

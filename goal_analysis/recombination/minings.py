@@ -1,7 +1,4 @@
-"""Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text.
-
-A mining is an aggregator of the positives, one of the negatives, and perhaps a selection of negatives before it.
-"""
+"""Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text."""
 
 from __future__ import annotations
 
@@ -42,13 +39,15 @@ def hardest() -> Mining:
 
 def softmax(positive_scale: float | int = 10.0, negative_scale: float | int = 10.0) -> Mining:
     """Soft extremes log Σ exp(β·s)/β; at scale 0 the mean."""
-    for name, value in (("positive_scale", positive_scale), ("negative_scale", negative_scale)):
+    made = []
+    for soft, name, value in (
+        (soft_min, "positive_scale", positive_scale),
+        (soft_max, "negative_scale", negative_scale),
+    ):
         if not 0 <= value < float("inf"):
             raise ValueError(f"mining softmax: {name}: got {value} but expected a finite number of at least 0")
-    return Mining(
-        soft_min(exact(positive_scale)) if positive_scale else MEAN,
-        soft_max(exact(negative_scale)) if negative_scale else MEAN,
-    )
+        made.append(soft(exact(value)) if value else MEAN)
+    return Mining(*made)
 
 
 def mean() -> Mining:
@@ -103,12 +102,10 @@ _CALL = re.compile(r"\s*(\w+)\s*(?::([^()]*)|\(([^()]*)\))?\s*")
 
 
 def mining_of(text: str | Mining) -> Mining:
-    """The mining of a text.
+    """The mining of a text: a name with its numbers, as many as are not to be at their defaults.
 
-    Args:
-        text: a name with its numbers, as many as are not to be at their defaults: ``hardest``, ``top_k:5``,
-            ``softmax:6,12`` for the scales of positives and negatives (one number is both), or by their names as in
-            ``softmax(positive_scale=6, negative_scale=12)``. A `Mining` is itself.
+    They stand by their place, as in ``top_k:5`` and ``softmax:6,12`` for the scales of positives and negatives (one
+    number is both), or by their names, as in ``softmax(positive_scale=6, negative_scale=12)``.
 
     Raises:
         ValueError: an unknown name, more numbers than the mining has, or a number that it does not accept.
@@ -124,26 +121,23 @@ def mining_of(text: str | Mining) -> Mining:
     name = call[1] if call else text.strip()
     if call is None or name not in MININGS:
         raise ValueError(f"mining: got {name!r} but expected one of {one_of(MININGS, name)}")
-    parameters = inspect.signature(MININGS[name]).parameters
-    accepted = list(parameters)
+    accepted = {p.name: p.annotation for p in inspect.signature(MININGS[name]).parameters.values()}
     parts = [part for part in (call[2] or call[3] or "").split(",") if part.strip()]
     if len(parts) > len(accepted):
         expected = f"up to {len(accepted)}: {', '.join(accepted)}" if accepted else "none"
         raise ValueError(f"mining {name}: got {len(parts)} numbers in {text!r} but expected {expected}")
     numbers: dict[str, float | int] = {}
-    for place, part in enumerate(parts):
-        key, equals, value = (piece.strip() for piece in part.rpartition("="))
-        key = key if equals else accepted[place]
+    for place, part in zip(accepted, parts, strict=False):
+        key, _, value = (piece.strip() for piece in (part if "=" in part else f"{place}={part}").rpartition("="))
         if key not in accepted or key in numbers:
             raise ValueError(f"mining {name}: got {part.strip()!r} but expected each of {', '.join(accepted)} once")
         try:
-            numbers[key] = number_of(value)
+            number = number_of(value)
+            if accepted[key] == "int" and not number.is_integer():
+                raise ValueError(f"got {value} but expected a whole number")
         except ValueError as problem:
             raise ValueError(f"mining {name}: {key}: {problem}") from None
-        if parameters[key].annotation == "int":
-            if numbers[key] != int(numbers[key]):
-                raise ValueError(f"mining {name}: {key}: got {value} but expected a whole number")
-            numbers[key] = int(numbers[key])
+        numbers[key] = int(number) if accepted[key] == "int" else number
     if name == "softmax" and len(parts) == 1 and "=" not in parts[0]:
         numbers = dict.fromkeys(accepted, *numbers.values())
     return MININGS[name](**numbers)
@@ -166,14 +160,9 @@ def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
 
 
 def mining_text(mining: Mining, named: bool = False) -> str:
-    """The text that `mining_of` reads as this mining; a source of randomness is not written.
+    """The text that `mining_of` reads as this mining, with numbers by their names if they are to be ``named``.
 
-    Args:
-        mining: one that `MININGS` can make.
-        named: whether numbers stand by their names, as in ``top_k(k=3)``.
-
-    Raises:
-        ValueError: another one, which has no text.
+    A source of randomness is not written. A ValueError says so where `MININGS` cannot make the mining.
 
     >>> mining_text(softmax(12, 12)), mining_text(top_k(3), named=True)
     ('softmax:12', 'top_k(k=3)')
@@ -182,25 +171,20 @@ def mining_text(mining: Mining, named: bool = False) -> str:
     if found is None:
         raise ValueError(f"mining: got {mining!r} but expected one of {', '.join(MININGS)}: others have no text")
     name, numbers = found
-    if named:
-        inside = ", ".join(f"{key}={number_text(value)}" for key, value in numbers.items())
-        return f"{name}({inside})" if inside else name
+    if named and numbers:
+        return f"{name}({', '.join(f'{key}={number_text(value)}' for key, value in numbers.items())})"
     values = [number_text(value) for value in numbers.values()]
-    if name == "softmax" and len(set(values)) == 1:
-        values = values[:1]
-    return f"{name}:{','.join(values)}" if values else name
+    said = values[:1] if name == "softmax" and len(set(values)) == 1 else values
+    return f"{name}:{','.join(said)}" if said else name
 
 
 def mining_in(objective: Objective) -> Mining | None:
     """The mining of an objective all of whose terms aggregate similarities in one way; None of another one."""
     found = set()
     for term in objective.terms:
-        if len(term.sides) < 2 or not term.plain:
-            return None
-        if any(side.inner != s or side.pool.name != "OWN" for _, s, side in term.aggregates):
+        similarities = all(side.inner == s and side.pool.name == "OWN" for _, s, side in term.aggregates)
+        if len(term.sides) < 2 or not term.plain or not similarities or term.sides[0].selection is not None:
             return None
         p, n = term.sides
-        if p.selection is not None:
-            return None
         found.add(Mining(p.aggregator, n.aggregator, n.selection))
     return found.pop() if len(found) == 1 else None

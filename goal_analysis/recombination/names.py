@@ -36,16 +36,7 @@ def check_names(
 ) -> None:
     """Refuse a line whose head is no loss, no triplet weight and nothing of a module, or whose pair weights are none.
 
-    Args:
-        head: of a loss, or of a triplet weight.
-        pair: of pair weights, or None.
-        losses: the names that are known.
-        triplets: the same.
-        pairs: the same.
-        classes: what libraries call losses, and what they are called here.
-
-    Raises:
-        ValueError: what was given, and the names that are known.
+    A ValueError lists the names that are known; of ``classes``, what libraries call losses, it says what they are here.
     """
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:

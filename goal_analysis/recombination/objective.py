@@ -1,16 +1,11 @@
-"""Objectives that train: modules whose gradient is the weight matrix W, whether or not a loss has it as its gradient.
-
-The value that an objective returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the
-embeddings what the direction makes of W; both are multiplied by the upstream gradient, so mixed precision with a
-scaler, accumulation and clipping need nothing special. It is no loss, and no curve of it means anything. Where W is the
-gradient of a loss, `GradientObjective.value` is that loss.
-"""
+"""Objectives that train: modules whose gradient is the weight matrix W, whether or not it is that of a loss."""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,8 +22,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
 from goal_analysis.numeric.similarity import SCORES, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.description import Description, described
-from goal_analysis.recombination.learned import Learned
+from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -43,6 +37,10 @@ class GradientObjective(nn.Module):
     """An objective as a module.
 
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
+
+    What it returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the embeddings what
+    the direction makes of W, times the upstream gradient, so mixed precision with a scaler, accumulation and clipping
+    need nothing special. It is no loss, and no curve of it means anything; where there is a loss, it is `value`.
 
     Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
     go through a module.
@@ -153,11 +151,12 @@ class GradientObjective(nn.Module):
             TypeError: matches that are none.
         """
         self._check_scores(scores, matches)
-        with torch.no_grad():
-            w = self.weight_matrix(scores, matches)
-            value = (w * scores).sum()
-        value = Prescribed.apply(scores, None, w, None, value)
-        return value if self.learned is None else value + self.learned.surrogate(scores, matches)
+        return self._surrogate(scores, matches, 1)
+
+    def _surrogate(self, s: Tensor, matches: Matches, ranks: int) -> Tensor:
+        w = self.weight_matrix(s, matches)
+        value = Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
+        return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
 
     @uncompiled
     def value(
@@ -215,14 +214,8 @@ class GradientObjective(nn.Module):
         return verdict(self.objective)
 
     def describe(self) -> Description:
-        """What the objective is: its weights, whether what trains is the gradient of a loss, and of which.
-
-        >>> import goal_analysis as ga
-        >>> found = ga.objective("nca/constant").describe()
-        >>> found.name, found.integrable, found.loss
-        ('nca/constant', True, softplus(tau*(s_n - s_p))/tau)
-        """
-        return described(self.objective, self.verdict())
+        """What the objective is: its weights, whether what trains is the gradient of a loss, and of which."""
+        return Description(self.objective)
 
     def _loss(self, found: Integrability, objective: Objective) -> Functions:
         expected = "but expected one that is the gradient of a loss with a closed form, as `describe` tells"
@@ -251,21 +244,9 @@ class GradientObjective(nn.Module):
         return self.objective.plot(kind)
 
     def replaced(self, **changes: Any) -> GradientObjective:
-        """The objective with other fields of its value, or other ``settings``.
-
-        Args:
-            changes: by the names of the fields of `Objective`, ``settings``, ``refuse_nonfinite`` or ``match``.
-
-        Raises:
-            ValueError: as the construction.
-        """
-        settings: Mapping[str, float] = changes.pop("settings", {})
+        """The objective with other fields of its value, ``refuse_nonfinite`` or ``match``, and the same parameters."""
         refuse, match = (changes.pop(name, getattr(self, name)) for name in ("refuse_nonfinite", "match"))
-        known = sorted(f.name for f in fields(Objective))
-        for name in changes:
-            if name not in known:
-                raise TypeError(f"{self.name}: got {name!r} but expected one of {', '.join(known)}, settings")
-        found = GradientObjective(replace(self.objective, **changes).with_settings(settings), refuse, match)
+        found = GradientObjective(replace(self.objective, **changes), refuse, match)
         if self.learned is not None and found.learned is not None and found.learned.most == self.learned.most:
             for name, parameter in self.learned.named_parameters():
                 found.learned.register_parameter(name, parameter)
@@ -307,19 +288,17 @@ class GradientObjective(nn.Module):
 
     def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
         similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
+        ranks = 1 if self.learned is None else self.learned.ranks
         with torch.autocast(unit_images.device.type, enabled=False):
             x, y = alike(unit_images, unit_texts)
             if moved is None:
+                return self._surrogate(pairwise(similarity, x, y), matches, ranks)
+            with torch.no_grad():
                 s = pairwise(similarity, x, y)
                 w = self.weight_matrix(s, matches)
-                value = Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
-            else:
-                with torch.no_grad():
-                    s = pairwise(similarity, x, y)
-                    w = self.weight_matrix(s, matches)
-                    made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-                value = Prescribed.apply(x, y, *made)
-            return value if self.learned is None else value + self.learned.surrogate(s, matches, self.learned.ranks)
+                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
+            value = Prescribed.apply(x, y, *made)
+            return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
 
     def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):
@@ -335,21 +314,19 @@ class GradientObjective(nn.Module):
 
 
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
-    """Raise a ValueError unless the embeddings are of one dim and the ids that are needed are there.
-
-    What is no tensor at all raises a TypeError.
-
-    Args:
-        images: shape ``(images, dim)``.
-        texts: shape ``(texts, dim)``.
-        image_ids: shape ``(images,)``; needed unless text i comes with image i.
-        text_ids: shape ``(texts,)``; needed unless there are as many texts as images.
+    """Raise an error unless these fit together as `GradientObjective.forward` takes them: ids are needed unless text i
+    comes with image i, and those of texts unless there are as many texts as images.
     """
-    for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
-        if _tensor(name, e).ndim != 2:
-            raise ValueError(f"{name}: got shape {tuple(e.shape)} but expected (embeddings, dim)")
-        if not e.is_floating_point():
-            raise ValueError(f"{name}: got a tensor of {e.dtype} but expected floating-point numbers")
+    ids = {"image_ids": (image_ids, images), "text_ids": (text_ids, texts)}
+    ids = {name: both for name, both in ids.items() if both[0] is not None}
+    embeddings = {"image_embeddings": images, "text_embeddings": texts}
+    for name, given in (*embeddings.items(), *((name, found) for name, (found, _) in ids.items())):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
+    for name, e in embeddings.items():
+        if e.ndim != 2 or not e.is_floating_point():
+            got = f"a tensor of {e.dtype} of shape {tuple(e.shape)}"
+            raise ValueError(f"{name}: got {got} but expected floating-point numbers of shape (embeddings, dim)")
     if images.shape[1] != texts.shape[1]:
         raise ValueError(
             f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "
@@ -359,24 +336,12 @@ def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None
         raise ValueError(
             f"got {len(images)} images and {len(texts)} texts without image_ids but expected the ids, or as many"
         )
-    for name, ids, e in (("image_ids", image_ids, images), ("text_ids", text_ids, texts)):
-        if ids is None:
-            continue
-        if _tensor(name, ids).ndim != 1 or ids.is_floating_point() or ids.is_complex():
-            raise ValueError(
-                f"{name}: got a tensor of {ids.dtype} of shape {tuple(ids.shape)} "
-                "but expected whole numbers of shape (embeddings,)"
-            )
-        if len(ids) != len(e):
-            raise ValueError(f"{name}: got {len(ids)} ids but expected {len(e)}, one an embedding")
+    for name, (found, e) in ids.items():
+        if found.shape != (len(e),) or found.is_floating_point() or found.is_complex():
+            got = f"a tensor of {found.dtype} of shape {tuple(found.shape)}"
+            raise ValueError(f"{name}: got {got} but expected whole numbers of shape ({len(e)},), one an embedding")
     if text_ids is None and len(texts) != len(images):
         raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
-
-
-def _tensor(name: str, given: Any) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
-    return given
 
 
 def lengths(embeddings: Tensor) -> Tensor:
@@ -386,15 +351,10 @@ def lengths(embeddings: Tensor) -> Tensor:
 
 
 def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
-    """Raise a ValueError with the row's number where a row holds NaN or an infinity.
+    """Raise a ValueError with the row's number where a row of x, of shape ``(rows, columns)``, is not finite.
 
-    A length or a sum is finite only where all of its row is, and quicker to look at than every number; where it is not,
-    as it is also when finite numbers overflow in it, the numbers decide.
-
-    Args:
-        x: shape ``(rows, columns)``.
-        of_rows: shape ``(rows,)``; a length or a sum of each.
-        name: what x is, for the message.
+    A length or a sum, ``of_rows``, is finite only where all of its row is, and quicker to look at than every number;
+    where it is not, as it is also when finite numbers overflow in it, the numbers decide.
     """
     if bool(of_rows.isfinite().all()):
         return
@@ -406,7 +366,57 @@ def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
 
 def are_unit(of_rows: Tensor) -> bool:
     """Whether these lengths are 1 within `UNIT`."""
-    if not len(of_rows):
-        return True
-    least, most = of_rows.aminmax()
-    return float(most) <= 1 + UNIT and float(least) >= 1 - UNIT
+    return bool(((of_rows - 1).abs() <= UNIT).all())
+
+
+class Learned(nn.Module):
+    """The learned hyperparameters of an objective as parameters: ``log_tau`` of a tau that is always positive, else b.
+
+    They are kept within their domains and below what they may at most become. Their gradient is ∂L/∂tau, times the
+    upstream gradient: of the declared loss, with its gradients stopped where it says so, or of the loss that prescribed
+    weights are the gradient of. Where there is none that reads them, a ValueError says so.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        bare = all(side.selection is None for term in objective.terms for side in term.sides)
+        of = objective if objective.is_loss and bare else loss_of(objective)
+        if of is None or of.learned != objective.learned:
+            raise ValueError(
+                f"{objective.owner}: learned: got {', '.join(objective.learned)} but expected none: no loss is known "
+                "that reads it and has these weights, and nothing else says how it is to move"
+            )
+        self.most, self.loss, self.ranks = objective.most_learned, safe_loss(of), 1
+        for h in self.most:
+            value = math.log(h.default) if h.symbol.is_positive else float(h.default)
+            name = f"log_{h.name}" if h.symbol.is_positive else h.name
+            self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+
+    def numbers(self, parameters: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+        """The hyperparameters as they are now, or of parameters in their place; one out of bounds is moved there."""
+        found = []
+        for x, (h, high) in zip(parameters or self.parameters(), self.most.items(), strict=True):
+            low = float(h.domain.start)
+            if h.symbol.is_positive:
+                low, high = math.log(low) if low else -math.inf, math.log(high)
+            if not low <= float(x.detach()) <= high:
+                x.data.clamp_(low, high)
+            found.append(x.exp() if h.symbol.is_positive else x)
+        return tuple(found)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The hyperparameters as they are now, by name."""
+        with torch.no_grad():
+            return {h.name: float(number) for h, number in zip(self.most, self.numbers(), strict=True)}
+
+    def surrogate(self, scores: Float[Tensor, "rows columns"], matches: Matches, ranks: int = 1) -> Float[Tensor, ""]:
+        """Zero, whose gradient by every parameter is that of the loss of a batch, over how many ranks add it up."""
+        leaves = [x.detach().clone().requires_grad_() for x in self.parameters()]
+        with torch.enable_grad():
+            value = loss(functions_with(self.loss, self.numbers(leaves)), scores.detach(), *matches.tables)
+        gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+        result = scores.new_zeros(())
+        for x, g in zip(self.parameters(), gradients, strict=True):
+            result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(x))
+        return result

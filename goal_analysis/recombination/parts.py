@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -54,12 +54,11 @@ class Parts:
             pair: pair weights, their name, or that of a loss that separates.
 
         Raises:
-            ValueError: an unknown name, listing those that are known.
-            NoTwin: a twin that does not exist.
+            ValueError: an unknown name, listing those that are known; NoTwin of a twin that does not exist.
         """
-        weights = self.pair(pair) if isinstance(pair, str) else pair
         name = triplet if isinstance(triplet, str) else ""
-        t, p = side_by_side(self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet, weights)
+        t = self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet
+        t, p = side_by_side(t, self.pair(pair) if isinstance(pair, str) else pair)
         return (twin_of(t, p), p) if name.endswith(TWIN) else (t, p)
 
     def triplet(self, name: str) -> TripletWeight:
@@ -67,15 +66,9 @@ class Parts:
         return _named(self.triplet_weights, name, "triplet weight")
 
     def pair(self, name: str) -> PairWeights:
-        """The pair weights of this name, or those of the loss of this name.
-
-        Raises:
-            ValueError: an unknown name, or a loss whose weights do not separate.
-        """
-        for loss in self.losses:
-            if loss.name == name:
-                return weights_of_loss(loss)[1]
-        return _named(self.pair_weights, name, "pair weights", (loss.name for loss in self.losses))
+        """The pair weights of this name, or those of the loss of this name, which has to separate."""
+        found = _named((*self.pair_weights, *self.losses), name, "pair weights")
+        return weights_of_loss(found)[1] if isinstance(found, Objective) else found
 
     def loss(self, name: str) -> Objective:
         """The loss of this name."""
@@ -84,13 +77,10 @@ class Parts:
 
 @lru_cache(maxsize=256)
 def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
-    """T and (P⁺, P⁻) of a loss on one triplet, under its name.
+    """T and (P⁺, P⁻) of a loss on one triplet, under its name; a ValueError where they do not separate.
 
     They carry over as formulas of s_p and s_n, whatever the loss measures by them: those of a loss of distances, where
     s = −d lies in [−2, 0], are defined for a cosine too, but there they say something else.
-
-    Raises:
-        ValueError: the weights do not separate.
     """
     field = decompose(loss).field
     if field.factors is None:
@@ -109,14 +99,6 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
     """Both weights, as they can be composed: of two different hyperparameters of one name the pair weights' is renamed.
 
     A hyperparameter that both have in common stays one: it is set for both.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import nonnegative
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> one, other = (Hyperparameter("margin", default, nonnegative) for default in (0.2, 1))
-    >>> t = TripletWeight(name="t", expression=s_n - s_p + one.symbol, hyperparameters=(one,))
-    >>> p = PairWeights(name="p", positive=other.symbol - s_p, negative=s_n, hyperparameters=(other,))
-    >>> side_by_side(t, p)[1].positive
-    margin_pair - s_p
     """
     taken = {h.name for h in (*triplet.hyperparameters, *pair.hyperparameters)}
     renamed: dict[Hyperparameter, Hyperparameter] = {}
@@ -142,10 +124,6 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
 def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
     """The triplet weight g(U) of the integrable twin, beside the same pair weights; see `tangent_profile`.
 
-    Args:
-        triplet: T.
-        pair: P⁺ and P⁻, without another hyperparameter of a name of T's.
-
     Raises:
         NoTwin: T is no function of one scalar argument, or the pair weights have no closed potential.
     """
@@ -161,9 +139,8 @@ def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
     )
 
 
-def _named(values: Sequence, name: str, kind: str, more: Iterable[str] = ()):
-    for value in values:
-        if value.name == name:
-            return value
-    known = [*(value.name for value in values), *more]
-    raise ValueError(f"{kind}: got {name!r} but expected one of {one_of(known, name)}")
+def _named(values: Sequence, name: str, kind: str):
+    known = {value.name: value for value in values}
+    if name not in known:
+        raise ValueError(f"{kind}: got {name!r} but expected one of {one_of(known, name)}")
+    return known[name]

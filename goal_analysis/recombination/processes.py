@@ -3,18 +3,7 @@
     g_r = R · ∂⟨W, S⟩/∂(rows of rank r),    with W and S of the joined batch of all R ranks
 
 The mean over the ranks of the parameters' gradients, which `torch.nn.parallel.DistributedDataParallel` takes, is then
-what one process gets on the joined batch: the hardest negatives are the hardest of all ranks, a mean over anchors is
-the mean over all of them, and relative similarities see every triplet.
-
-What it costs: with N = Σ n_r rows in all, every rank receives the images and the texts of all others, 2·N·dim numbers
-in two exchanges (of blocks as large as the largest share), before them 7 whole numbers of every rank, and ids where
-they are given. The ranks share the work where the negatives are aggregated by a maximum, an exponential or a sum: each
-goes through the scores of its n_r rows, all exchange what they found of every anchor, O(N) numbers, and each makes the
-gradients of its own rows and columns. Small batches, and objectives that need the whole matrix of scores, every rank
-goes through alone. Nothing is sent in the backward pass.
-
-What a rank objects to in its own share is told to all before anything else is sent, and all raise the same error: a
-rank that raised alone would leave the others waiting for it.
+what one process gets on the joined batch. Nothing is sent in the backward pass.
 """
 
 from __future__ import annotations
@@ -38,7 +27,8 @@ class AcrossProcesses(nn.Module):
     It is called as the objective is, by every rank with its own rows; the ranks may have different numbers of rows. The
     value is the surrogate of the joined batch, the same on every rank; the gradient is that of the rank's own rows,
     times the number of ranks, for a mean of the parameters' gradients over the ranks. Without a process group, or
-    with one rank, it is the objective itself.
+    with one rank, it is the objective itself. What a rank objects to in its own share is told to all before anything
+    else is sent, and all raise the same error: a rank that raised alone would leave the others waiting for it.
 
     Every rank mines the joined batch for itself. A selection that draws at random needs a ``generator`` that is seeded
     alike on every rank, for the ranks to draw alike.
@@ -65,11 +55,7 @@ class AcrossProcesses(nn.Module):
 
     @property
     def place(self) -> tuple[int, int]:
-        """The rank of this process in the group, and how many ranks there are; (0, 1) without a process group.
-
-        Raises:
-            ValueError: the process is none of the group's.
-        """
+        """The rank of this process in the group, of which it has to be one, and how many there are; (0, 1) without."""
         if not (dist.is_available() and dist.is_initialized()):
             return 0, 1
         rank = dist.get_rank(self.group)
@@ -105,27 +91,23 @@ class AcrossProcesses(nn.Module):
             self.objective.learned.ranks = ranks  # on each of which its whole gradient is made
         stated = self._exchanged_statements(image_embeddings, text_embeddings, image_ids, text_ids)
         images, texts = [s[1] for s in stated], [s[2] for s in stated]
-        joined_images = self._joined(image_embeddings, images)
-        joined_texts = self._joined(text_embeddings, texts)
+        joined = [self._joined(image_embeddings, images), self._joined(text_embeddings, texts)]
+        if image_ids is not None:
+            joined.append(self._joined(image_ids.long(), images))
+            joined.append(joined[2] if text_ids is None else self._joined(text_ids.long(), texts))
         own = Rank(self._own(images), self._own(texts), lambda own: torch.stack(self._gathered(own)))
-        if image_ids is None:
-            value = self.objective(joined_images, joined_texts, rank=own)
-        else:
-            of_images = self._joined(image_ids.long(), images)
-            of_texts = of_images if text_ids is None else self._joined(text_ids.long(), texts)
-            value = self.objective(joined_images, joined_texts, of_images, of_texts, rank=own)
+        value = self.objective(*joined, rank=own)
         return value + (ranks - 1) * (value - value.detach())  # the value, and its gradient times the ranks
 
     def _exchanged_statements(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None
     ) -> list[list[int]]:
         """What every rank says of its share; it is judged by all, so that none is left waiting."""
-        wrong = None
+        wrong, words = None, b""
         try:
             said = self._statement(images, texts, image_ids, text_ids)
         except Exception as error:  # whatever it is: raised here alone, it would leave the others waiting
-            wrong, said = error, [0] * 6
-        words = f"{wrong}".encode() if wrong else b""
+            wrong, words, said = error, f"{error}".encode(), [0] * 6
         own = torch.tensor([len(words), *said], device=images.device)
         stated = [statement.tolist() for statement in self._gathered(own)]
         longest = max(statement[0] for statement in stated)
@@ -136,7 +118,7 @@ class AcrossProcesses(nn.Module):
             raise ValueError(f"rank {rank}: {spoken[rank][: stated[rank][0]].decode()}") from wrong
         for rank, statement in enumerate(stated):
             if statement[3:] != stated[0][3:]:
-                got, expected = _described(statement), _described(stated[0])
+                got, expected = map(_words, (statement, stated[0]))
                 raise ValueError(f"rank {rank}: got {got} but expected {expected}, as rank 0 has them")
         return stated
 
@@ -170,7 +152,7 @@ class AcrossProcesses(nn.Module):
         return found
 
 
-def _described(statement: list[int]) -> str:
+def _words(statement: list[int]) -> str:
     dim, images, texts, ids = statement[3:]
     of_ids = ("no ids", "image_ids", "image_ids and text_ids")[ids]
     return f"{DTYPES[images]} and {DTYPES[texts]} embeddings of dim {dim} with {of_ids}"

@@ -1,7 +1,5 @@
 """Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others.
 
-Those with a weight that is no real number where scores, or aggregates of them, are, are refused.
-
 On unit vectors every similarity is a function of every other one. So where the direction is the gradient of another
 similarity than the scores are of, the weight of every pair is multiplied by a function of its score, and the product is
 judged, valued and trained as any weights are.
@@ -10,6 +8,7 @@ judged, valued and trained as any weights are.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -36,13 +35,9 @@ SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
 _COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
 """The cosine of unit vectors as a function of another similarity, s_p."""
 
-_BY_COSINE = {
-    COSINE.name: sp.S.One,
-    DOT.name: sp.S.One,
-    TANGENTIAL.name: sp.S.One,
-    NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2),
-}
-"""Directions of unit vectors as multiples of that of the cosine."""
+_BY_COSINE = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.S.One)
+_BY_COSINE |= {NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2), NEGATIVE_EUCLIDEAN.name: 1 / sp.sqrt(2 - 2 * s_p)}
+"""Directions of unit vectors as multiples of that of the cosine, s_p."""
 
 INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
 """Where in the range of the similarity a weight is tried."""
@@ -54,34 +49,29 @@ BEYOND = (0.01, 0.1, 1.0)
 def composed(
     triplet: TripletWeight, pair: PairWeights, mining: Mining | str = "hardest", name: str | None = None, **fields
 ) -> Objective:
-    """The objective T·P⁺, T·P⁻ on mined pairs, whether or not it is the gradient of a loss.
+    """The objective T·P⁺, T·P⁻ on mined pairs, whether or not it is the gradient of a loss; T reads the aggregates.
 
     Args:
-        triplet: T, which reads the aggregates in the place of s_p and s_n.
+        triplet: T.
         pair: P⁺ and P⁻.
         mining: how the pairs of an anchor are aggregated.
         name: of the objective; by default triplet/pair@mining.
         fields: other fields of `Objective`.
 
-    Raises:
-        ValueError: both have a hyperparameter of one name that is not the same; a mining that is not known.
-
     >>> from losses_catalog.weights import linear_pair, nca_triplet
     >>> composed(nca_triplet, linear_pair).terms[0].triplet
     sigmoid(tau*(x_n - x_p))
     """
-    triplet, pair = side_by_side(triplet, pair)
-    mined = mining_of(mining)
+    (triplet, pair), mined = side_by_side(triplet, pair), mining_of(mining)
     term = Term(
         triplet=sp.sympify(triplet.expression).xreplace({s_p: x_p, s_n: x_n}),
         positives=Side(mined.positives or MIN, s_p, weight=sp.sympify(pair.positive)),
         negatives=Side(mined.negatives or MAX, s_n, weight=sp.sympify(pair.negative), selection=mined.selection),
     )
-    both = tuple(dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters)))
+    both = dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters))
     used = used_symbols((term,), pair.relative)
-    text = name or f"{triplet.name}/{pair.name}" + (
-        f"@{mining}" if isinstance(mining, str) and mining != "hardest" else ""
-    )
+    said = f"@{mining}" if isinstance(mining, str) and mining != "hardest" else ""
+    text = name or f"{triplet.name}/{pair.name}{said}"
     return Objective(
         name=text,
         title=text,
@@ -101,16 +91,11 @@ def recombine(
     mining: Mining | str | None = None,
     name: str | None = None,
 ) -> Objective:
-    """An objective with parts exchanged; what is exchanged for itself stays as it is.
+    """An objective with parts exchanged, as `goal_analysis.recombine` does with names of them.
 
-    Args:
-        objective: a loss, or any other objective.
-        triplet: another T. It reads similarities, so the inner functions of the objective have to be lines, or the
-            mining has to be exchanged too.
-        pair: other P⁺ and P⁻, on every side of every term. Where a term's own weight is negative (it reads −s), the new
-            one is taken negative.
-        mining: other aggregators, of the similarities: T, or Φ, then reads k(x_p) and h(x_n).
-        name: of the result.
+    T reads similarities, so the inner functions of the objective have to be lines, or the mining has to be exchanged
+    too. Other pair weights stand on every side of every term; where a term's own weight is negative (it reads −s), the
+    new one is taken negative. Another mining aggregates similarities: T, or Φ, then reads k(x_p) and h(x_n).
 
     Raises:
         ValueError: a triplet weight for aggregates that are no similarities; a hyperparameter of one name that is not
@@ -129,8 +114,7 @@ def recombine(
         )
     relative = objective.relative
     if mining is not None:
-        mined = mining_of(mining)
-        terms = tuple(_mined(term, mined) for term in terms)
+        terms = tuple(_mined(term, mining_of(mining)) for term in terms)
     if triplet is not None:
         terms = tuple(_with_triplet(term, triplet, objective.name) for term in terms)
         hyperparameters = _joined(hyperparameters, triplet.hyperparameters, objective.name)
@@ -153,24 +137,18 @@ def recombine(
 
 def _mined(term: Term, mining: Mining) -> Term:
     """The term with other aggregators, of the similarities where T can read them through k and h."""
-    if mining.positives is None or mining.negatives is None:
+    p, n = mining.positives, mining.negatives
+    if p is None or n is None:
         return term.with_sides(lambda side, s: side if s == s_p else replace(side, selection=mining.selection))
-    chosen = {s_p: (mining.positives, None), s_n: (mining.negatives, mining.selection)}
+    chosen = {s_p: {"aggregator": p}, s_n: {"aggregator": n, "selection": mining.selection, "pool": Pool.OWN}}
     if not term.reads_gap_alone and len(term.sides) == 2:
-
-        def others(side: Side, s: sp.Symbol) -> Side:
-            aggregator, selection = chosen[s]
-            changed = replace(side, aggregator=aggregator)
-            return changed if s == s_p else replace(changed, selection=selection, pool=Pool.OWN)
-
-        return term.with_sides(others)
+        return term.with_sides(lambda side, s: replace(side, **chosen[s]))
     read = {x: side.inner.subs(s, x) for x, s, side in term.aggregates}
     # A pair weight c of a line k = c·s + d is in Φ(k(x)) already; all others stand beside T.
     inside = term.is_loss and all(_is_line(side.inner, s) for _, s, side in term.aggregates)
 
     def of_similarities(side: Side, s: sp.Symbol) -> Side:
-        aggregator, selection = chosen[s]
-        return Side(aggregator, s, weight=None if inside else undetach(side.slope(s)), selection=selection)
+        return Side(inner=s, weight=None if inside else undetach(side.slope(s)), **chosen[s])
 
     if inside:
         return term.with_sides(of_similarities, outer=sp.sympify(term.outer).subs(read, simultaneous=True))
@@ -234,20 +212,21 @@ def refusal(objective: Objective) -> str | None:
     below 0. Soft aggregates of similarities leave the range, x_n above and x_p below: T has to be real there. And soft
     aggregates make no triplets, which relative similarities would compare.
     """
-    values = objective.values()
     low, high = map(float, objective.similarity.window)
     inside = [low + (high - low) * share for share in INSIDE]
     below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
+
+    def unreal(weight: sp.Expr | None, points: Iterable[tuple[float, float]]) -> str | None:
+        return None if weight is None else _unreal(undetach(weight), objective, points)
+
     for term in objective.terms:
-        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
-        named = [(where, weight) for where, weight in named if weight is not None]
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
             triplet = term.triplet.xreplace({x_p: s_p, x_n: s_n})
-            named.insert(0, ("the triplet weight", triplet))
-        for where, expression in named:
-            place = _unreal(expression, values, [*product(inside, inside)])
+        named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
+        for where, expression in (("the triplet weight", triplet), *named):
+            place = unreal(expression, product(inside, inside))
             if place:
                 return (
                     f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
@@ -260,22 +239,21 @@ def refusal(objective: Objective) -> str | None:
                 f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
                 "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
-        if triplet is not None and len(term.sides) == 2:
-            place = _unreal(triplet, values, around)
-            if place:
-                return (
-                    f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
-                    f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
-                )
+        place = unreal(triplet, around) if len(term.sides) == 2 else None
+        if place:
+            return (
+                f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
+                f"weight is not real at {place.replace('s_', 'x_')}; expected another mining, such as hardest"
+            )
     return None
 
 
-def _unreal(weight: sp.Expr, values: dict[sp.Symbol, sp.Expr], points: list[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr, objective: Objective, points: Iterable[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
     if not (fractional or weight.has(sp.log, sp.acos)):
         return None
-    weight = undetach(weight).subs(values)
+    weight = weight.subs(objective.values())
     if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))
@@ -288,24 +266,17 @@ def _unreal(weight: sp.Expr, values: dict[sp.Symbol, sp.Expr], points: list[tupl
 def rate_of(objective: Objective) -> sp.Expr | None:
     """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
     moved, similarity = objective.direction, objective.similarity
-    named = [d for d in DIRECTIONS if d == moved]
-    if moved is None or (named and moved.name == similarity.name):
+    known = any(d == moved for d in DIRECTIONS)
+    if moved is None or (known and moved.name == similarity.name):
         return sp.S.One
-    if not named or similarity.name not in _COSINE:
+    if not known or similarity.name not in _COSINE or moved.name not in _BY_COSINE:
         return None
-    if moved.name == NEGATIVE_EUCLIDEAN.name:
-        return 1 / sp.sqrt(2 - 2 * s_p) if similarity == COSINE else 1 / (2 * sp.sqrt(-s_p))
-    if moved.name not in _BY_COSINE:
-        return None
-    return _BY_COSINE[moved.name] * sp.diff(_COSINE[similarity.name], s_p)
+    cosine = _COSINE[similarity.name]
+    return _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
 
 
 def along_similarity(objective: Objective) -> Objective | None:
-    """The objective whose weights along the similarity's own gradient are what trains; None where there is none.
-
-    On unit vectors every similarity of this package is a function of every other one. So a direction that is the
-    gradient of another similarity multiplies the weight of every pair by a function of its score.
-    """
+    """The objective whose weights along the similarity's own gradient are what trains; None where there is none."""
     rate = rate_of(objective)
     if rate is None or not (rate.is_number or objective.plain):
         return None

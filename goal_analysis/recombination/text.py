@@ -41,10 +41,8 @@ from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
     loss_to_mapping,
-    pair_weights_from_mapping,
-    pair_weights_to_mapping,
-    triplet_weight_from_mapping,
-    triplet_weight_to_mapping,
+    weight_from_mapping,
+    weight_to_mapping,
 )
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
@@ -63,16 +61,16 @@ KEYS = ("objective", "triplet", "pair", "mining", *OF_FIELDS, "settings")
 def parse_objective(
     text: str, parts: Parts, settings: Mapping[str, float | int] | None = None, **fields: Any
 ) -> Objective:
-    """The objective of a line of text.
+    """The objective of a line of text, as above.
 
     Args:
-        text: a line as above.
+        text: the line.
         parts: what the names stand for.
         settings: hyperparameters besides those of the text; of a formula, all of its names.
         fields: fields of `Objective` other than the text says, such as ``reduction`` or ``anchors``.
 
     Raises:
-        ValueError: the text, with what of it was not understood and what would be accepted.
+        ValueError: what of the text was not understood, and what would be accepted.
 
     >>> from goal_analysis.api.objectives import parts_with
     >>> parse_objective("circle(gamma=80)", parts_with()).values()
@@ -92,14 +90,14 @@ def parse_objective(
     try:
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
         own, of_weights = said_in(of_head, head), said_in(of_pair, pair or "")
-        words = _words([(name, word) for name, word in own if name in IN_LINE], head)
+        words = [(name, word) for name, word in own if name in IN_LINE]
         numbers = [(name, value) for name, value in own if name not in IN_LINE]
         said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
         said += (settings or {}).items()
-        for name, count in Counter(name for name, _ in said).items():
+        for name, count in Counter(name for name, _ in (*words, *said)).items():
             if count > 1:
                 raise ValueError(f"settings: got {name} {count} times but expected every one once")
-        return _with_fields(_with_fields(found.with_settings(dict(said)), words), fields)
+        return _with_fields(_with_fields(found.with_settings(dict(said)), dict(words)), fields)
     except ValueError as problem:
         raise ValueError(f"objective {text!r}: {problem}") from problem
 
@@ -110,18 +108,15 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
     check_names(head, pair, losses, triplets, pairs, parts.classes)
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
-    if ":" in head or head in losses:
-        own = getattr(found := imported(head), "objective", found) if ":" in head else losses[head]
-        if not isinstance(own, Objective):
-            raise ValueError(f"{head}: got {own!r} but expected an Objective")
-        weights = None if pair is None else parts.pair(pair)
-        if weights is None and mined is None:
-            return replace(own, name=name) if ":" in head else own
-        return recombine(own, pair=weights, mining=mined, name=name)
-    assert pair is not None
-    mined = mined or "hardest"
-    name = f"{head}/{pair}" + (f"@{mined}" if mined != "hardest" else "")
-    return composed(*parts.resolved(head, pair), mined, name)
+    if pair is not None and ":" not in head and head not in losses:
+        return composed(*parts.resolved(head, pair), mined or "hardest", name.removesuffix("@hardest"))
+    own = getattr(found := imported(head), "objective", found) if ":" in head else losses[head]
+    if not isinstance(own, Objective):
+        raise ValueError(f"{head}: got {own!r} but expected an Objective")
+    weights = None if pair is None else parts.pair(pair)
+    if weights is None and mined is None:
+        return replace(own, name=name)
+    return recombine(own, pair=weights, mining=mined, name=name)
 
 
 def imported(target: str) -> Any:
@@ -157,17 +152,6 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _words(said: list[tuple[str, str]], owner: str) -> dict[str, Any]:
-    found = {}
-    for name, word in said:
-        if name in found:
-            raise ValueError(f"{owner}: got {name} twice but expected it once")
-        if word not in WORDS.get(name, (word,)):
-            raise ValueError(f"{owner}: {name}: got {word!r} but expected one of {', '.join(WORDS[name])}")
-        found[name] = WORDS[name][word] if name in WORDS else word
-    return found
-
-
 def _settings(
     said: list[tuple[str, str]], objective: Objective, owner: str, parts: Parts | None = None
 ) -> Iterator[tuple[str, float]]:
@@ -185,23 +169,9 @@ def _with_fields(objective: Objective, fields: Mapping[str, Any]) -> Objective:
     return replace(objective, **given) if given else objective
 
 
-def written(objective: Objective, parts: Parts) -> str:
-    """The line that `parse_objective` reads as this objective, or the declaration that `from_toml` does.
-
-    Raises:
-        ValueError: the objective holds something that neither can say.
-    """
-    line = line_of(objective, parts)
-    return to_toml(objective, parts) if line is None else line
-
-
 def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) -> str | None:
-    """The line that `parse_objective` reads as this objective; None where no line says it all.
-
-    Args:
-        objective: any.
-        parts: what names stand for.
-        ignoring: fields of the objective that something else says.
+    """The line that `parse_objective` reads as this objective, but for the fields that something else says; None where
+    no line says it all.
 
     >>> from goal_analysis.api.objectives import parts_with
     >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts_with()), parts_with())
@@ -242,9 +212,6 @@ def _plain(objective: Objective) -> Objective:
 def direction_of(text: object) -> Direction:
     """The direction of a text: its name, and after a colon the strength of the regularised one.
 
-    Raises:
-        ValueError: an unknown name, or a number that is not accepted.
-
     >>> direction_of("direction_regularized:0.5").name
     'direction_regularized'
     """
@@ -262,11 +229,7 @@ def direction_of(text: object) -> Direction:
 
 
 def direction_text(direction: Direction) -> str:
-    """The text that `direction_of` reads as this direction.
-
-    Raises:
-        ValueError: a direction that is not one of `goal_analysis.numeric.similarity.DIRECTIONS`.
-    """
+    """The text that `direction_of` reads as this direction; a ValueError where it has none."""
     strength = direction.gradients.args if isinstance(direction.gradients, partial) else ()
     text = ":".join([direction.name, *map(number_text, strength)])
     if direction_of(text).formula != direction.formula:
@@ -277,16 +240,13 @@ def direction_text(direction: Direction) -> str:
 def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a frozen value
     """The objective that a TOML document declares.
 
-    Args:
-        text: the document: ``objective``, a line; or ``triplet``, ``pair`` and ``mining``, where weights are names or
-            tables of formulas; or a loss with its ``terms`` or ``formula``. Besides, ``similarity``, ``direction``,
-            ``reduction``, ``anchors`` and ``settings``.
-        parts: what names stand for.
+    It has ``objective``, a line; or ``triplet``, ``pair`` and ``mining``, where weights are names or tables of
+    formulas; or the ``terms`` or the ``formula`` of a loss. Besides, ``similarity``, ``direction``, ``reduction``,
+    ``anchors`` and ``settings``.
 
     Raises:
         FormulaError: a formula is not understood; it shows the place.
         ValueError: no TOML, or a key, a name or a number that is not one of those that are accepted.
-        TypeError: a key holds something of another type.
 
     >>> from_toml('''
     ... mining = "softmax:12"
@@ -323,30 +283,20 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
                 raise ValueError(f"{table.where}: got {key} beside objective but expected it in the line")
         return parse_objective(table.text("objective"), parts, numbers, **fields)
     mining = table.text("mining", "hardest")
-    t, p = _weights(table, parts)
-    named = isinstance(table["triplet"], str) and isinstance(table["pair"], str)
+    given = []
+    for key, kind in (("triplet", TripletWeight), ("pair", PairWeights)):
+        if key not in table:
+            raise ValueError(f"{table.where}: got no {key} but expected a name or a table of formulas")
+        given.append(table[key] if isinstance(table[key], str) else weight_from_mapping(kind, table[key]))
+    t, p = parts.resolved(*given)
+    named = all(isinstance(one, str) for one in given)
     name = f"{t.name}/{p.name}" + ("" if mining == "hardest" else f"@{mining_text(mining_of(mining))}")
     found = composed(t, p, mining, name if named else f"declared {name}")
     return _with_fields(found.with_settings(numbers), fields)
 
 
-def _weights(table: Table, parts: Parts) -> tuple[TripletWeight, PairWeights]:
-    missing = [key for key in ("triplet", "pair") if key not in table]
-    if missing:
-        raise ValueError(f"{table.where}: got no {missing[0]} but expected a name or a table of formulas")
-    triplet, pair = table["triplet"], table["pair"]
-    return parts.resolved(
-        triplet if isinstance(triplet, str) else triplet_weight_from_mapping(triplet),
-        pair if isinstance(pair, str) else pair_weights_from_mapping(pair),
-    )
-
-
 def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 - a frozen value
-    """The TOML document that `from_toml` reads as this objective.
-
-    Args:
-        objective: any whose formulas have names.
-        parts: what is written as names; everything else is written as formulas.
+    """The TOML document that `from_toml` reads as this objective, with names for the parts and formulas for the rest.
 
     Raises:
         ValueError: the objective holds something that declarations cannot say.
@@ -360,16 +310,13 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
         plain = parse_objective(line, parts)
         document: dict[str, Any] = {"objective": line}
     else:
-        weights = _as_weights(objective)
-        if weights is None:
+        mining = mining_in(objective)
+        if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
             return toml_text(loss_to_mapping(objective))
-        triplet, pair, mining = weights
+        triplet, pair = _weights(objective)
         plain = composed(triplet, pair, mining)
-        document = {
-            "triplet": triplet_weight_to_mapping(triplet),
-            "pair": pair_weights_to_mapping(pair),
-            "mining": mining_text(mining),
-        }
+        of = {"triplet": weight_to_mapping(triplet), "pair": weight_to_mapping(pair)}
+        document = {**of, "mining": mining_text(mining)}
     written = {
         "similarity": objective.similarity.name,
         "direction": None if objective.direction is None else direction_text(objective.direction),
@@ -386,23 +333,20 @@ def toml_text(document: Mapping[str, Any]) -> str:
     return "\n".join(_lines(document)) + "\n"
 
 
-def _as_weights(objective: Objective):
-    """T, P⁺ with P⁻, and the mining of an objective that is made of them; None of another one."""
-    mining = mining_in(objective)
-    if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
-        return None
+def _weights(objective: Objective) -> tuple[TripletWeight, PairWeights]:
+    """T, and P⁺ with P⁻, of an objective that is made of them."""
     (term,) = objective.terms
     positive, negative = (side.slope(s) for _, s, side in term.aggregates)
-    t = sp.sympify(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    t = sp.sympify(term.triplet).xreplace({x_p: s_p, x_n: s_n})
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]
-    of_t = tuple(h for h in objective.hyperparameters if t.has(h.symbol))
-    of_p = tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in (positive, negative, *reads)))
+    of_t, of_p = (
+        tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in formulas))
+        for formulas in ((t,), (positive, negative, *reads))
+    )
+    pair = {"positive": positive, "negative": negative, "relative": objective.relative}
     return (
         TripletWeight(name="declared", expression=t, hyperparameters=of_t),
-        PairWeights(
-            name="declared", positive=positive, negative=negative, hyperparameters=of_p, relative=objective.relative
-        ),
-        mining,
+        PairWeights(name="declared", hyperparameters=of_p, **pair),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -55,11 +55,8 @@ class Comparison:
 
     def statements(self) -> list[str]:
         """A sentence an objective: better, worse, within noise of the baseline, or too few seeds to say."""
-        return [
-            f"{row['objective']}: {self._said_of(row)}"
-            for row in self.table.to_dict("records")
-            if row["objective"] != self.baseline
-        ]
+        rows = self.table.to_dict("records")
+        return [f"{row['objective']}: {self._said_of(row)}" for row in rows if row["objective"] != self.baseline]
 
     def _said_of(self, row: dict) -> str:
         if np.isnan(row["low"]):
@@ -70,11 +67,19 @@ class Comparison:
 
     def markdown(self, chosen: Mapping[str, str] | None = None) -> list[str]:
         """The lines of the table and of the sentences, with what was chosen of every objective if it is given."""
-        head = COLUMNS if chosen is None else (COLUMNS[0], "chosen", *COLUMNS[1:])
-        rows = [head, ("---",) * len(head)]
-        for name, *numbers in self.cells():
-            rows.append((name, *numbers) if chosen is None else (f"`{name}`", chosen[name], *numbers))
-        return [*(f"| {' | '.join(row)} |" for row in rows), "", *(f"- {one}" for one in self.statements())]
+        rows: Iterable[tuple[str, ...]] = (COLUMNS, *self.cells())
+        if chosen is not None:
+            more = {COLUMNS[0]: (COLUMNS[0], "chosen")} | {name: (f"`{name}`", said) for name, said in chosen.items()}
+            rows = ((*more[name], *numbers) for name, *numbers in rows)
+        return [*markdown_table(rows), "", *(f"- {one}" for one in self.statements())]
+
+
+def markdown_table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The lines of a table in Markdown, the first row being its head."""
+    for place, row in enumerate(rows):
+        yield f"| {' | '.join(map(str, row))} |"
+        if not place:
+            yield f"| {' | '.join(['---'] * len(row))} |"
 
 
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
@@ -102,33 +107,34 @@ def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str
     """
     if baseline not in found:
         raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(found)}")
-    rows, paired = [], []
-    known = {name: {s: value for s, value in by_seed.items() if isfinite(value)} for name, by_seed in found.items()}
     for name, by_seed in found.items():
         if not by_seed:
             raise ValueError(f"compare: got no run of {name!r} but expected one at least")
-        values = np.array(list(known[name].values()), dtype=float)
-        both = sorted(known[name].keys() & known[baseline].keys()) if name != baseline else []
-        paired.append(np.array([known[name][seed] - known[baseline][seed] for seed in both], dtype=float))
+    known = {name: {s: value for s, value in by_seed.items() if isfinite(value)} for name, by_seed in found.items()}
+    seeds = {name: sorted(of.keys() & known[baseline].keys()) if name != baseline else [] for name, of in known.items()}
+    paired = {n: np.array([known[n][s] - known[baseline][s] for s in of], dtype=float) for n, of in seeds.items()}
+    tested = [name for name, differences in paired.items() if len(differences) >= FEWEST]
+    freedom = np.array([len(paired[name]) - 1 for name in tested], dtype=int)
+    counts = adjusted_for(np.array([score(paired[name]) for name in tested]), freedom)
+    levels = {name: 1 - (1 - LEVEL) / count for name, count in zip(tested, counts, strict=True)}
+    rows = []
+    for name, differences in paired.items():
+        values, level = np.array(list(known[name].values()), dtype=float), levels.get(name, np.nan)
+        low, high = mean_interval(differences, level) if name in levels else (np.nan, np.nan)
         rows.append(
             {
                 "objective": name,
                 "seeds": len(values),
                 "mean": values.mean() if len(values) else np.nan,
                 "deviation": values.std(ddof=1) if len(values) > 1 else np.nan,
-                "common": len(paired[-1]),
-                "of": len(by_seed.keys() | found[baseline].keys()),
-                "difference": paired[-1].mean() if len(paired[-1]) else np.nan,
-                **dict.fromkeys(("low", "high", "level"), np.nan),
+                "common": len(differences),
+                "of": len(found[name].keys() | found[baseline].keys()),
+                "difference": differences.mean() if len(differences) else np.nan,
+                "low": low,
+                "high": high,
+                "level": level,
             }
         )
-    tested = [number for number, values in enumerate(paired) if len(values) >= FEWEST]
-    scores = np.array([score(paired[number]) for number in tested])
-    counts = adjusted_for(scores, np.array([len(paired[number]) - 1 for number in tested], dtype=int))
-    for number, count in zip(tested, counts, strict=True):
-        level = 1 - (1 - LEVEL) / count
-        low, high = mean_interval(paired[number], level)
-        rows[number] |= {"low": low, "high": high, "level": level}
     table = pd.DataFrame(rows).sort_values("mean", ascending=False, ignore_index=True)
     return Comparison(table, baseline, metric)
 

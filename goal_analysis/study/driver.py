@@ -22,17 +22,11 @@ POLL = 0.1
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that ended without a result.
+    """A job that ended without a result."""
 
-    Args:
-        job: which.
-        how: the job ended.
-        why: the driver ended it; empty where it ended by itself.
-    """
-
-    job: Job
-    how: str
-    why: str = ""
+    job: Job  # which
+    how: str  # the job ended
+    why: str = ""  # the driver ended it; empty where it ended by itself
 
     def __str__(self) -> str:
         if self.why:
@@ -46,27 +40,16 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a study is, as ``progress.json`` has it.
+    """How far a study is, as ``progress.json`` has it."""
 
-    Args:
-        driver: the process that drives the study, or drove it.
-        runs: of the whole study.
-        done: of them, without those that failed.
-        failed: of them, in this call.
-        running: the names of those that an engine has.
-        best: the name of the best run.
-        rsum: its dev RSUM.
-        minutes: that the rest will take, at the pace of this call; None before a run has ended.
-    """
-
-    driver: str
-    runs: int = 0
-    done: int = 0
-    failed: int = 0
-    running: tuple[str, ...] = ()
-    best: str = ""
-    rsum: float = 0.0
-    minutes: float | None = None
+    driver: str  # the process that drives the study, or drove it
+    runs: int = 0  # of the whole study
+    done: int = 0  # of them, without those that failed
+    failed: int = 0  # of them, in this call
+    running: tuple[str, ...] = ()  # the names of those that an engine has
+    best: str = ""  # the name of the best run
+    rsum: float = 0.0  # its dev RSUM
+    minutes: float | None = None  # that the rest will take, at the pace of this call; None before a run has ended
 
     @property
     def waiting(self) -> int:

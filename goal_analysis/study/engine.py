@@ -47,17 +47,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Job:
-    """A call of ``goal-analyze`` that trains a run.
+    """A call of ``goal-analyze`` that trains a run."""
 
-    Args:
-        name: how messages call it.
-        folder: of the run.
-        words: the arguments of the call.
-    """
-
-    name: str
-    folder: Path
-    words: tuple[str, ...]
+    name: str  # how messages call it
+    folder: Path  # of the run
+    words: tuple[str, ...]  # the arguments of the call
 
     @property
     def done(self) -> bool:

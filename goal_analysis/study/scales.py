@@ -33,24 +33,14 @@ MOST_SCALES, SOBOL_SEED = 16, 1
 
 @dataclass(frozen=True)
 class Scale:
-    """A number that is tuned, and its range.
+    """A number that is tuned, and its range."""
 
-    Args:
-        name: a hyperparameter's, ``mining.`` and what a mining reads (``mining.scale`` is both scales of a softmax), or
-            ``training.`` and an option of `TRAINING`.
-        own: where the objective has it.
-        low: the least value.
-        high: the greatest.
-        logarithmic: whether ratios count, not differences.
-        whole: whether it is a whole number.
-    """
-
-    name: str
-    own: float | int
-    low: float | int
-    high: float | int
-    logarithmic: bool = True
-    whole: bool = False
+    name: str  # a hyperparameter's; or ``mining.`` or ``training.`` before what is read or an option of `TRAINING`
+    own: float | int  # where the objective has it
+    low: float | int  # the least value
+    high: float | int  # the greatest
+    logarithmic: bool = True  # whether ratios count, not differences
+    whole: bool = False  # whether it is a whole number
 
     def at(self, share: float) -> float | int:
         """The value at a share of the range, from 0 to 1.

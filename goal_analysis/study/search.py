@@ -8,10 +8,8 @@ copy of an earlier one up to a factor, that no grammar can make or that was not 
 count.
 
 A trial trains on a fold of every data set, one after the other. What counts is the mean RSUM; the rungs are epochs on
-the first.
-
-Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter Optimization
-Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
+the first. Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter
+Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,27 +60,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 EXPERIMENT, REJECTED, COPY_OF, TROUBLE, VARIANT = "experiment", "rejected", "copy of", "trouble", "variant"
 
-
-@dataclass(frozen=True)
-class Rung:
-    """What an epoch says of the end.
-
-    Args:
-        epoch: on the first data set.
-        correlation: Spearman's, of the RSUM there with the mean of the best RSUM on all data; NaN of fewer than three.
-        trials: that it was measured by, none of which was ended before its time.
-    """
-
-    epoch: int
-    correlation: float
-    trials: int
-
-    @property
-    def is_used(self) -> bool:
-        """Whether trials end there."""
-        return self.correlation >= PREDICTS
-
-
 Grammar = Callable[[BaseTrial, TrainingOptions], tuple[Objective, TrainingOptions]]
 """Draws by a trial what trains, and how, around the options of the experiment."""
 
@@ -97,59 +74,52 @@ def scaled_objective(objective: Objective, tuned: Collection[str] = TUNED) -> Gr
     return grammar
 
 
+@dataclass(frozen=True)
+class Rung:
+    """What an epoch says of the end."""
+
+    epoch: int  # on the first data set
+    correlation: float  # Spearman's, of the RSUM there with the mean of the best RSUM on all data; NaN of under three
+    trials: int  # that it was measured by, none of which was ended before its time
+
+    @property
+    def is_used(self) -> bool:
+        """Whether trials end there."""
+        return self.correlation >= PREDICTS
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What all searches of a study have in common.
+    """What all searches of a study have in common."""
 
-    Args:
-        folder: of the study; the runs of the trials are there.
-        store: the journal of the trials, see `storage`.
-        base: model and training.
-        data: that are searched on.
-        write: the text that an experiment names an objective by.
-        read: the objective of that text.
-    """
-
-    folder: Path
-    store: JournalStorage
-    base: Experiment
-    data: Data
-    write: Callable[[Objective], str]
-    read: Callable[[str], Objective]
+    folder: Path  # of the study; the runs of the trials are there
+    store: JournalStorage  # see `storage`
+    base: Experiment  # model and training
+    data: Data  # that are searched on
+    write: Callable[[Objective], str]  # the text that an experiment names an objective by
+    read: Callable[[str], Objective]  # the objective of that text
 
 
 @dataclass(eq=False)
 class Search:
-    """The trials of one grammar.
-
-    Args:
-        name: of the search.
-        grammar: draws the trials.
-        setting: where it searches.
-        budget: trials that are run.
-        first: the parameters of trials that are run before any that is drawn.
-        samples: whether more than the first are drawn, and some of them ended early.
-        accepts: why an objective was not asked for; empty where it may run.
-        space: what the grammar draws from, as a study declares it.
-    """
+    """The trials of one grammar."""
 
     name: str
     grammar: Grammar
     setting: Setting
-    budget: int
-    first: Sequence[Mapping[str, Any]] = ()
-    samples: bool = True
-    accepts: Callable[[Objective], str] = lambda objective: ""
-    space: str = ""
+    budget: int  # trials that are run
+    first: Sequence[Mapping[str, Any]] = ()  # the parameters of trials that are run before any that is drawn
+    samples: bool = True  # whether more than the first are drawn, and some of them ended early
+    accepts: Callable[[Objective], str] = lambda objective: ""  # why one was not asked for; empty where it may run
+    space: str = ""  # what the grammar draws from, as a study declares it
+    _trials: dict[Job, tuple[Trial, tuple[Job, ...]]] = field(default_factory=dict, init=False)
+    _sizes: dict[Job, int] = field(default_factory=dict, init=False)
+    _signatures: dict[int, Signature] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.base, store = self.setting.base, self.setting.store
         self.study = optuna.create_study(storage=store, study_name=self.name, direction="maximize", load_if_exists=True)
         self.at_random = max(10, self.budget // RANDOM_SHARE)
-        self._jobs: dict[Job, Trial] = {}
-        self._trials: dict[int, tuple[Job, ...]] = {}
-        self._sizes: dict[Job, int] = {}
-        self._signatures: dict[int, Signature] = {}
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -170,12 +140,8 @@ class Search:
         for parameters in self.first:
             self.study.enqueue_trial(dict(parameters), skip_if_exists=True)
         for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
-            if VARIANT in begun.user_attrs:
-                continue
-            if EXPERIMENT in begun.user_attrs:
-                yield from self._run(Trial(self.study, begun._trial_id), self.experiment_of(begun))
-            elif not begun.state.is_finished():
-                yield from self._drawn(begun.number, begun._trial_id)
+            if VARIANT not in begun.user_attrs:
+                yield from self._goes_on(begun)
         rejected = 0
         while (ran := len(self.trials)) < self.budget and rejected < MOST_REJECTED:
             every = self.study.get_trials(deepcopy=False)
@@ -187,15 +153,9 @@ class Search:
 
     def variant(self, what: str, parameters: Mapping[str, Any]) -> Iterator[Job]:
         """The jobs of one more trial, with these parameters, which counts neither as drawn nor among the best."""
-        known = self.variant_of(what)
-        if known is None:
+        if self.variant_of(what) is None:
             self.study.enqueue_trial(dict(parameters), user_attrs={VARIANT: what})
-            known = self.variant_of(what)
-        assert known is not None
-        if EXPERIMENT in known.user_attrs:
-            yield from self._run(Trial(self.study, known._trial_id), self.experiment_of(known))
-        elif not known.state.is_finished():
-            yield from self._drawn(known.number, None if known.state is TrialState.WAITING else known._trial_id)
+        yield from self._goes_on(cast(FrozenTrial, self.variant_of(what)))
 
     def variant_of(self, what: str) -> FrozenTrial | None:
         """The trial of a `variant`."""
@@ -216,9 +176,8 @@ class Search:
 
     def watch(self, job: Job) -> str:
         """Look at the epochs that have ended; give the reason to end the job, or nothing."""
-        trial = self._jobs[job]
         seen = self._report_epochs(job)
-        if seen and trial.number not in [t.number for t in self.trials[: self.at_random]]:
+        if seen and self._trials[job][0].number not in [t.number for t in self.trials[: self.at_random]]:
             for rung in self.rungs:
                 if rung.is_used and rung.epoch in seen and self._falls_behind(rung.epoch, seen[rung.epoch]):
                     return f"ended after epoch {max(seen)} with an RSUM of {seen[max(seen)]:.1f}: others promise more"
@@ -230,12 +189,12 @@ class Search:
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """Put the result of a trial's job into the storage; a trial that failed is begun again by the next call."""
-        trial = self._jobs[job]
+        trial, jobs = self._trials[job]
         if self.study.trials[trial.number].state.is_finished():
             return
         if failure is None:
             self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
-            if (reached := mean_rsum(self._trials[trial.number])) is not None:
+            if (reached := mean_rsum(jobs)) is not None:
                 self.study.tell(trial, reached)
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -252,13 +211,12 @@ class Search:
         found = []
         for t in self.study.trials:
             known, reached = t.user_attrs, t.value
-            reached = max(t.intermediate_values.values(), default=None) if reached is None else reached
             reasons = (REJECTED, COPY_OF) if t.state.is_finished() else (TROUBLE,)
-            why = next((f"{key} {known[key]}" for key in reasons if key in known), "")
+            why = next((f"{key} {known[key]}" for key in (*reasons, VARIANT) if key in known), "")
             state = "fail" if why.startswith(TROUBLE) else t.state.name.lower()
             record = {"search": self.name, "trial": t.number, "state": state if EXPERIMENT in known else "not run"}
-            why = why or f"{VARIANT} {known[VARIANT]}" if VARIANT in known else why
-            record |= {"rsum": reached, "epochs": len(t.intermediate_values), "why": why}
+            record["rsum"] = max(t.intermediate_values.values(), default=None) if reached is None else reached
+            record |= {"epochs": len(t.intermediate_values), "why": why}
             objective = json.loads(known[EXPERIMENT])["objective"] if EXPERIMENT in known else ""
             found.append(record | {"objective": objective} | t.params)
         return found
@@ -266,14 +224,13 @@ class Search:
     def experiment_of(self, trial: FrozenTrial) -> Experiment:
         """The experiment of a trial, with as many workers as this call has, whoever drew it."""
         declared = experiment_from_mapping(json.loads(trial.user_attrs[EXPERIMENT]))
-        workers = self.base.training.workers
-        return replace(declared, training=replace(declared.training, workers=workers))
+        return replace(declared, training=replace(declared.training, workers=self.base.training.workers))
 
     def _report_epochs(self, job: Job) -> dict[int, float]:
         """Report the epochs on the first data set that have ended since the last look; give their RSUM."""
-        trial, log = self._jobs[job], job.folder / LOG
+        (trial, jobs), log = self._trials[job], job.folder / LOG
         size = log.stat().st_size if log.exists() else 0
-        if job != self._trials[trial.number][0] or size == self._sizes.get(job, 0):
+        if job != jobs[0] or size == self._sizes.get(job, 0):
             return {}
         self._sizes[job] = size
         reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values  # by whoever ran it, too
@@ -283,57 +240,51 @@ class Search:
             trial.report(rsum, epoch)
         return fresh
 
-    def _drawn(self, number: int, begun: int | None = None) -> Iterator[Job]:
-        """The job of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
-        seed = zlib.crc32(f"{self.name} {number}".encode())
-        self.study.sampler = _sampler(seed, self.at_random)
-        trial = self.study.ask() if begun is None else Trial(self.study, begun)
-        if (experiment := self._draw(trial)) is not None:
-            yield from self._run(trial, experiment)
+    def _goes_on(self, known: FrozenTrial) -> Iterator[Job]:
+        """The jobs of a trial that is in the journal."""
+        if EXPERIMENT in known.user_attrs:
+            yield from self._run(Trial(self.study, known._trial_id), self.experiment_of(known))
+        elif not known.state.is_finished():
+            yield from self._drawn(known.number, None if known.state is TrialState.WAITING else known._trial_id)
 
-    def _draw(self, trial: Trial) -> Experiment | None:
+    def _drawn(self, number: int, begun: int | None = None) -> Iterator[Job]:
+        """The jobs of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
+        self.study.sampler = _sampler(zlib.crc32(f"{self.name} {number}".encode()), self.at_random)
+        trial = self.study.ask() if begun is None else Trial(self.study, begun)
         try:
             objective, training = self.grammar(trial, self.base.training)
+            refused = self.accepts(objective)
         except (NoTwin, ValueError) as problem:
-            return self._reject(trial, str(problem))
-        if refused := self.accepts(objective):
-            return self._reject(trial, refused)
-        if (copied := self._earlier_copy(objective, training)) is not None:
+            refused = str(problem) or "no objective"
+        if refused:
+            trial.set_user_attr(REJECTED, refused)
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif (copied := self._earlier_copy(objective, training)) is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
             self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
-            return None
-        experiment = replace(
-            self.base,
-            name=self.name,
-            objective=self.setting.write(objective),
-            training=training,
-        )
-        trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
-        return experiment
-
-    def _reject(self, trial: Trial, why: str) -> None:
-        trial.set_user_attr(REJECTED, why)
-        self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            text = self.setting.write(objective)
+            experiment = replace(self.base, name=self.name, objective=text, training=training)
+            trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
+            yield from self._run(trial, experiment)
 
     def _earlier_copy(self, objective: Objective, training: TrainingOptions) -> FrozenTrial | None:
         new = Signature.of(objective)
         for trial in self.trials:
             made = self.experiment_of(trial)
-            if made.training != training:
-                continue
-            if trial.number not in self._signatures:
-                self._signatures[trial.number] = Signature.of(self.setting.read(made.objective))
-            if new.same_as(self._signatures[trial.number]):
-                return trial
+            if made.training == training:
+                if trial.number not in self._signatures:
+                    self._signatures[trial.number] = Signature.of(self.setting.read(made.objective))
+                if new.same_as(self._signatures[trial.number]):
+                    return trial
         return None
 
     def _run(self, trial: Trial, experiment: Experiment) -> Iterator[Job]:
         """The jobs of a trial, one after the other, while it has not been ended."""
         folder = self.setting.folder / "tuning" / folder_name(self.name) / str(trial.number)
         jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.setting.data, folder)
-        self._trials[trial.number] = jobs
-        self._jobs |= dict.fromkeys(jobs, trial)
+        self._trials |= dict.fromkeys(jobs, (trial, jobs))
         for job in jobs:
             if self.study.get_trials(deepcopy=False)[trial.number].state is not TrialState.PRUNED:
                 yield job

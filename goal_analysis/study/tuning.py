@@ -20,13 +20,12 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from goal_analysis.files import folder_name, folder_names, json_text, json_value, write_json, write_whole
-from goal_analysis.recombination.description import described
+from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
-from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study import TUNED
-from goal_analysis.study.comparison import Comparison
-from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
+from goal_analysis.study.comparison import Comparison, markdown_table
+from goal_analysis.study.discovery import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver, Failure
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import Data, compared_on
@@ -39,6 +38,20 @@ from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mappin
 STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
 DISCOVERY = "discovery.md"
 """In place of `TEXT`, with what was found."""
+
+SEARCHES = "Trials are drawn by the tree-structured Parzen estimator and ended early by successive halving."
+RUNGS = (
+    "Whether an early epoch predicts the end, by trials that no rung has ended. A rung is used where the rank "
+    f"correlation of its RSUM with the end's is {PREDICTS} or more."
+)
+LUCK = (
+    "The best of many trials is so partly by luck, and the fold is another set of images than dev. A trial's number is "
+    "no estimate; what is compared is the mean over fresh seeds."
+)
+SIMPLE = (
+    "What was left out, fitted again or rounded, in this order, by single trials on the fold. A step is kept if it "
+    f"costs at most {TOLERANCE} of RSUM against what the kept ones before have left."
+)
 
 
 def tuning_of(
@@ -60,17 +73,11 @@ def tuning_of(
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """What is compared over fresh seeds.
+    """What is compared over fresh seeds."""
 
-    Args:
-        name: how tables call it.
-        search: that chose it.
-        trial: of the search; its value is the RSUM on the fold.
-    """
-
-    name: str
-    search: Search
-    trial: FrozenTrial
+    name: str  # as tables call it
+    search: Search  # that chose it
+    trial: FrozenTrial  # of the search; its value is the RSUM on the fold
 
     @property
     def runs(self) -> str:
@@ -176,21 +183,19 @@ def run_study(
     contenders, simplified = _contenders(driver, searches, found, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    experiments = {c.name: (c.runs, _probed(c.experiment, steps)) for c in contenders}
+    experiments = {}
+    for c in contenders:
+        one = c.experiment
+        experiments[c.name] = c.runs, replace(one, training=replace(one.training, probe_steps=steps))
     comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
     outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
-    if found:
-        for c in contenders:
-            stem, module = folder / folder_name(c.name), "".join(char if char.isalnum() else "_" for char in c.name)
-            write_whole(stem.with_name(f"{stem.name}.toml"), to_toml(c.objective))
-            write_whole(stem.with_name(f"{stem.name}.py"), export(c.objective, module))
+    for c in contenders if found else ():
+        name, module = folder_name(c.name), "".join(char if char.isalnum() else "_" for char in c.name)
+        write_whole(folder / f"{name}.toml", to_toml(c.objective))
+        write_whole(folder / f"{name}.py", export(c.objective, module))
     write_whole(folder / TABLE, outcome.table.to_csv(index=False))
-    write_whole(folder / (DISCOVERY if found else TEXT), text_of(outcome, every, seeds))
+    write_whole(folder / (DISCOVERY if found else TEXT), "\n".join(_text(outcome, every, seeds)) + "\n")
     return outcome
-
-
-def _probed(experiment: Experiment, steps: int) -> Experiment:
-    return replace(experiment, training=replace(experiment.training, probe_steps=steps))
 
 
 def _contenders(
@@ -214,8 +219,7 @@ def _in_turn(searches: Sequence[Search], owner: dict[Job, Search]) -> Iterator[J
     coming = {search: search.jobs() for search in searches}
     while coming:
         for search in list(coming):
-            job = next(coming[search], None)
-            if job is None:
+            if (job := next(coming[search], None)) is None:
                 del coming[search]
             else:
                 owner[job] = search
@@ -231,9 +235,9 @@ def _begin(setting: Setting, searches: Sequence[Search], probe_steps: int) -> in
     if path.exists():
         before = read_record(path, "what a study writes", _checked)
         began_with = experiment_from_mapping(before["experiment"], f"{path}: experiment")
-        if identity(began_with) != identity(experiment) or before["data"] != given["data"]:
-            what = "data" if before["data"] != given["data"] else "experiment"
-            raise RunError(f"{folder}: got another {what} than this study was begun with; expected an empty folder")
+        other = "data" if before["data"] != given["data"] else "experiment"
+        if other == "data" or identity(began_with) != identity(experiment):
+            raise RunError(f"{folder}: got another {other} than this study was begun with; expected an empty folder")
         for name, one in given["searches"].items():
             begun = before["searches"].get(name, one)
             if begun["space"] != one["space"]:
@@ -256,34 +260,38 @@ def _checked(found: Any) -> dict[str, Any]:
     return found
 
 
-def text_of(outcome: Outcome, searches: Sequence[Search], seeds: int) -> str:
+def _text(outcome: Outcome, searches: Sequence[Search], seeds: int) -> Iterator[str]:
     """The study as Markdown: what was searched, a table a data set with a sentence an objective, and what was found."""
     base, data = searches[0].base, searches[0].setting.data
     budgets = " or ".join(map(str, sorted({s.budget for s in searches})))
-    lines = [
+    found = [s for s in searches if s.samples]
+    yield (
         f"Dev RSUM of {base.name}: {seeds} seeds an objective, each tuned with {budgets} trials of one other seed, by "
         f"the best RSUM on a fifth of the training images of {' and '.join(data)}; the best dev epoch of "
         f"{base.training.epochs} at most. {outcome.comparison.caption}"
-    ]
-    found = [s for s in searches if s.samples]
-    lines += _searched(outcome, found) if found else []
+    )
+    if found:
+        yield from ("", "## The searches", "", SEARCHES, "")
+        yield from markdown_table(_searched(outcome.trials))
+        yield from ("", RUNGS, "")
+        yield from markdown_table(_rungs(found))
     chosen = {c.name: "below" if found else _chosen(c, base) for c in outcome.contenders}
     for name, comparison in outcome.comparisons.items():
-        lines += ["", f"## {name}" + ("" if name in data else ", on which nothing was chosen"), ""]
-        lines += comparison.markdown(chosen)
+        yield from ("", f"## {name}" + ("" if name in data else ", on which nothing was chosen"), "")
+        yield from comparison.markdown(chosen)
     if found:
-        lines += ["", "## What choosing did", "", _LUCK, ""]
+        yield from ("", "## What choosing did", "", LUCK, "")
         means = outcome.table[outcome.table["data"].isin(list(data))].groupby("objective")["mean"].mean()
         for c in outcome.contenders:
             fresh = f"{means.get(c.name, math.nan):.1f} on dev over fresh seeds"
-            lines.append(f"- {c.name}: {c.trial.value:.1f} in the trial, the best of {c.search.budget}; {fresh}")
+            yield f"- {c.name}: {c.trial.value:.1f} in the trial, the best of {c.search.budget}; {fresh}"
     if outcome.steps:
-        lines += ["", f"## {outcome.contenders[0].name}, made simple", "", *_steps(outcome.steps)]
+        yield from ("", f"## {outcome.contenders[0].name}, made simple", "", SIMPLE, "")
+        yield from markdown_table(_steps(outcome.steps))
     for c in outcome.contenders if found else ():
-        lines += ["", f"## {c.name}", "", f"Trained with {_chosen(c, base)}.", ""]
-        lines += [described(c.objective, verdict(c.objective))._repr_markdown_()]
-    lines += [f"- did not come to an end: {failure}" for failure in outcome.failures]
-    return "\n".join(lines) + "\n"
+        yield from ("", f"## {c.name}", "", f"Trained with {_chosen(c, base)}.", "")
+        yield Description(c.objective)._repr_markdown_()
+    yield from (f"- did not come to an end: {failure}" for failure in outcome.failures)
 
 
 def _chosen(contender: Contender, base: Experiment) -> str:
@@ -296,40 +304,26 @@ def _chosen(contender: Contender, base: Experiment) -> str:
     return ", ".join(f"{name} = {value}" for name, value in changed.items()) or "the options as they are"
 
 
-_LUCK = (
-    "The best of many trials is so partly by luck, and the fold is another set of images than dev. A trial's number is "
-    "no estimate; what is compared is the mean over fresh seeds."
-)
-
-
-def _searched(outcome: Outcome, searches: Sequence[Search]) -> Iterator[str]:
-    yield from ("", "## The searches", "")
-    yield "Trials are drawn by the tree-structured Parzen estimator and ended early by successive halving."
-    yield ""
-    yield "| search | run | to the end | ended early | failed | copies, not run | rejected, not run | best RSUM |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for name, of_search in outcome.trials.groupby("search", sort=False):
+def _searched(trials: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+    yield "search", "run", "to the end", "ended early", "failed", "copies, not run", "rejected, not run", "best RSUM"
+    for name, of_search in trials.groupby("search", sort=False):
         state, why = of_search["state"], of_search["why"].astype(str)
-        ran = of_search[state != "not run"]
-        counts = [sum(ran["state"] == kind) for kind in ("complete", "pruned", "fail")]
+        counts = [sum(state == kind) for kind in ("complete", "pruned", "fail")]
         idle = [sum((state == "not run") & why.str.startswith(kind)) for kind in ("copy", "rejected")]
-        best = ran[ran["state"] == "complete"]["rsum"].max()
-        yield f"| {name} | {' | '.join(map(str, [len(ran), *counts, *idle]))} | {best:.1f} |"
-    yield ""
-    yield "Whether an early epoch predicts the end, by trials that no rung has ended. A rung is used where the rank "
-    yield f"correlation of its RSUM with the end's is {PREDICTS} or more."
-    yield from ("", "| search | epoch | rank correlation | trials | used |", "|---|---|---|---|---|")
+        best = of_search[state == "complete"]["rsum"].max()
+        yield name, sum(state != "not run"), *counts, *idle, f"{best:.1f}"
+
+
+def _rungs(searches: Sequence[Search]) -> Iterator[tuple[object, ...]]:
+    yield "search", "epoch", "rank correlation", "trials", "used"
     for search in searches:
         for rung in search.rungs:
             correlation = "–" if math.isnan(rung.correlation) else f"{rung.correlation:.2f}"
-            used = "yes" if rung.is_used else "no"
-            yield f"| {search.name} | {rung.epoch} | {correlation} | {rung.trials} | {used} |"
+            yield search.name, rung.epoch, correlation, rung.trials, "yes" if rung.is_used else "no"
 
 
-def _steps(steps: Sequence[Step]) -> Iterator[str]:
-    yield "What was left out, fitted again or rounded, in this order, by single trials on the fold. A step is kept"
-    yield f"if it costs at most {TOLERANCE} of RSUM against what the kept ones before have left."
-    yield from ("", "| step | RSUM | cost against the winner | kept |", "|---|---|---|---|")
+def _steps(steps: Sequence[Step]) -> Iterator[tuple[object, ...]]:
+    yield "step", "RSUM", "cost against the winner", "kept"
     for step in steps:
-        numbers = "– | –" if step.rsum is None else f"{step.rsum:.1f} | {step.cost:+.1f}"
-        yield f"| {step.what} | {numbers} | {'yes' if step.is_kept else 'no'} |"
+        numbers = ("–", "–") if step.rsum is None else (f"{step.rsum:.1f}", f"{step.cost:+.1f}")
+        yield step.what, *numbers, "yes" if step.is_kept else "no"

@@ -27,14 +27,17 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resol
 from goal_analysis.symbolic.language.primitives import (
     CARRIED,
     carried_by,
+    check_symbols,
     count_n,
     count_p,
     detach,
+    gap,
     maximum,
     s_n,
     s_p,
     step,
     total,
+    undetach,
     x_n,
     x_p,
     y_n,
@@ -172,6 +175,20 @@ class Term:
         return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet), total=of(self.total))
 
     @property
+    def surrogate(self) -> Term:
+        """A loss whose derivatives are the weights once `detach` is read as its argument: T·(x_n − x_p), of which T is
+        stopped, over what has the value of an inner function and the slope that is prescribed.
+        """
+
+        def straight_through(side: Side, s: sp.Symbol) -> Side:
+            if side.weight is None:
+                return side
+            return replace(side, inner=detach(side.inner) + (s - detach(s)) * detach(side.weight), weight=None)
+
+        outer = self.outer if self.triplet is None else detach(self.triplet) * gap
+        return self.with_sides(straight_through, outer=outer, triplet=None)
+
+    @property
     def effective_outer(self) -> sp.Expr:
         """Φ with the side that the term does not have at zero."""
         return self._without_missing(sp.S.Zero if self.outer is None else self.outer)
@@ -193,18 +210,14 @@ class Term:
         """Whether one triplet weight serves both sides: it is prescribed, or Φ is φ(A⁻ − A⁺)."""
         return self.outer is None or sp.expand(sp.diff(self.outer, x_p) + sp.diff(self.outer, x_n)) == 0
 
-    def value(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> sp.Expr:
-        """The term on an anchor with these similarities, as an expression of them."""
-        return sp.Add(*(weight * value for weight, value in self.values(positives, negatives)))
-
     def values(self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]) -> list[tuple[sp.Expr, sp.Expr]]:
         """Every value of Φ on an anchor with these similarities, with its factor, or what is made of their sum."""
-        found = [(weight, self.effective_outer.xreplace(xs)) for weight, xs in self._aggregate(positives, negatives)]
+        found = [(weight, self.effective_outer.xreplace(xs)) for weight, xs in self.gathered(positives, negatives)]
         if self.total is None:
             return found
         return [(sp.S.One, self.total.subs(total, sp.Add(*(weight * value for weight, value in found))))]
 
-    def _aggregate(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
+    def gathered(self, positives, negatives) -> Iterator[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]]:
         """Everything that Φ is applied to, with the factor that it is summed with."""
         pools = {Pool.ALL: (*positives, *negatives), Pool.POSITIVES: positives}
         counts = {count_p: sp.Integer(len(positives)), count_n: sp.Integer(len(negatives))}
@@ -290,9 +303,11 @@ class Objective(Displayed):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not (self.name.isidentifier() or set(self.name) & TEXT):
             raise ValueError(f"loss: got the name {self.name!r} but expected an identifier")
-        owner = self.owner
         if not self.terms:
-            raise ValueError(f"{owner}: got no terms but expected at least one")
+            raise ValueError(f"loss {self.name!r}: got no terms but expected at least one")
+        for i, term in enumerate(self.terms):
+            _check_kinds(term, f"loss {self.name!r}: terms[{i}]")
+        owner = self.owner
         for name, accepted in WORDS.items():
             object.__setattr__(self, name, _understood(getattr(self, name), accepted, f"{owner}: {name}"))
         names = [h.name for h in self.hyperparameters]
@@ -308,61 +323,43 @@ class Objective(Displayed):
                 f"{owner}: grouped: got {self.grouped.name} but expected an aggregator of all proxies of a class, such "
                 "as MAX, in a loss of proxies"
             )
-        unused = {h.symbol for h in self.hyperparameters} - used_symbols(self.terms, self.relative, self.grouped)
+        unused = {h.name for h in self.hyperparameters if h.symbol not in self._used}
         if unused:
             raise ValueError(
-                f"{owner}: hyperparameters: got {_names(unused)}, which no term uses; "
+                f"{owner}: hyperparameters: got {', '.join(sorted(unused))}, which no term uses; "
                 "expected hyperparameters that occur in a formula"
             )
 
     def _check_term(self, term: Term, where: str) -> None:
-        if not isinstance(term, Term):
-            raise TypeError(f"{where}: got {term!r} but expected a Term")
-        if term.positives is None and term.negatives is None:
-            raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
         if (term.outer is None) == (term.triplet is None):
             given = "neither" if term.outer is None else "both"
             raise ValueError(f"{where}: got {given} an outer function and a triplet weight but expected one of them")
         declared = {h.symbol for h in self.hyperparameters}
-        relative = {r.symbol for r in self.relative}
-        given, what = (term.outer, "outer") if term.triplet is None else (term.triplet, "triplet")
         reads = {x_p, x_n} | declared
         if term.triplet is None:
-            reads |= {count_p, count_n} | self._check_named(term, declared, where)
-            sides = ((y_p, term.positives), (y_n, term.negatives))
-            reads |= {y for y, side in sides if isinstance(side, Side) and side.aggregator.enumerates}
-        _check_symbols(given, reads, f"{where}.{what}")
+            reads |= {count_p, count_n} | {one.symbol for one in term.named}
+            reads |= {y for y, side in ((y_p, term.positives), (y_n, term.negatives)) if side and _enumerates(side)}
+            check_symbols(term.outer, reads, f"{where}.outer")
+        else:
+            check_symbols(term.triplet, reads, f"{where}.triplet")
         if term.total is not None:
-            _check_symbols(term.total, {total} | declared, f"{where}.total")
-        for what, side, variable, other in (
-            ("positives", term.positives, s_p, "negatives"),
-            ("negatives", term.negatives, s_n, "positives"),
-        ):
-            if side is None:
-                continue
-            if not isinstance(side, Side):
-                raise TypeError(
-                    f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({variable})"
-                )
-            _check_symbols(side.inner, {variable, carried_by(variable), s_p, y_p} | declared, f"{where}.{what}")
-            if side is term.negatives:
-                _check_comparison(term, side, f"{where}.{what}")
-            if side.weight is not None:
-                _check_symbols(side.weight, {variable} | declared | relative, f"{where}.{what}.weight")
-            if side.selection is not None and not callable(side.selection):
-                raise TypeError(f"{where}.{what}: got the selection {side.selection!r} but expected a callable")
-            if getattr(term, other) is None and getattr(side.selection, "meets_positive", False):
+            check_symbols(term.total, {total} | declared, f"{where}.total")
+        for what, s, side in (("positives", s_p, term.positives), ("negatives", s_n, term.negatives)):
+            if side is not None:
+                self._check_side(term, side, s, f"{where}.{what}")
+        taken = {str(symbol) for symbol in {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared}
+        for one in term.named:
+            if not one.name.isidentifier() or one.name in taken:
+                raise ValueError(f"{where}.named: got the name {one.name!r} but expected a free identifier")
+            if _enumerates(one.side) or one.side.weight is not None or one.side.selection is not None:
                 raise ValueError(
-                    f"{where}.{what}: got the selection {getattr(side.selection, 'name', side.selection)}, which "
-                    "compares pairs with a positive, but expected one that does not: the term has no positives"
+                    f"{where}.named.{one.name}: got {one.side!r} but expected an aggregate of all pairs, such as "
+                    "MEAN(s_n)"
                 )
-            for parameter in side.aggregator.parameters:
-                _check_symbols(parameter, declared, f"{where}.{what}: parameter of {side.aggregator.name}")
-            if side.pool is not Pool.OWN and (what == "positives" or getattr(term, other) is None):
-                raise ValueError(
-                    f"{where}.{what}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside "
-                    "positives can gather more"
-                )
+            if one.symbol not in getattr(term.outer, "free_symbols", ()):
+                raise ValueError(f"{where}.named: got {one.name} but expected aggregates that Φ reads")
+            self._check_side(term, one.side, s_n, f"{where}.named.{one.name}")
+            taken.add(one.name)
         if not term.plain and not term.is_loss:
             raise ValueError(
                 f"{where}: got prescribed weights beside named aggregates, counts, totals or inner functions that "
@@ -370,29 +367,31 @@ class Objective(Displayed):
                 "of its own"
             )
 
-    def _check_named(self, term: Term, declared: set[sp.Symbol], where: str) -> set[sp.Symbol]:
-        """The symbols of the named aggregates, once they are found to be right."""
-        taken = {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared
-        for one in term.named:
-            what = f"{where}.named"
-            if not isinstance(one, Named) or not isinstance(one.side, Side):
-                raise TypeError(f"{what}: got {one!r} but expected Named('z', MEAN(s_n)), a name and an aggregate")
-            if not one.name.isidentifier() or one.name in {str(symbol) for symbol in taken}:
-                raise ValueError(f"{what}: got the name {one.name!r} but expected a free identifier")
-            taken = taken | {one.symbol}
-            what = f"{what}.{one.name}"
-            if one.side.aggregator.enumerates or one.side.weight is not None or one.side.selection is not None:
-                raise ValueError(f"{what}: got {one.side!r} but expected an aggregate of all pairs, such as MEAN(s_n)")
-            if term.positives is None and one.side.pool is not Pool.OWN:
-                raise ValueError(f"{what}: got the pool {one.side.pool.value!r} but expected 'own' without positives")
-            _check_comparison(term, one.side, what)
-            _check_symbols(one.side.inner, {s_n, s_p, y_n, y_p} | declared, what)
-            for parameter in one.side.aggregator.parameters:
-                _check_symbols(parameter, declared, f"{what}: parameter of {one.side.aggregator.name}")
-        unread = {one.name for one in term.named} - {str(symbol) for symbol in getattr(term.outer, "free_symbols", ())}
-        if unread:
-            raise ValueError(f"{where}.named: got {', '.join(sorted(unread))} but expected aggregates that Φ reads")
-        return {one.symbol for one in term.named}
+    def _check_side(self, term: Term, side: Side, s: sp.Symbol, where: str) -> None:
+        declared = {h.symbol for h in self.hyperparameters}
+        check_symbols(side.inner, {s, carried_by(s), s_p, y_p} | declared, where)
+        meets_positives = s == s_n and term.positives is not None
+        if s == s_n and side.inner.has(s_p, y_p) and not (term.positives and _enumerates(term.positives)):
+            raise ValueError(
+                f"{where}: got {s_p if side.inner.has(s_p) else y_p} in {side.inner} but expected positives that are "
+                "enumerated (each or each_mean), of which one meets the others at a time"
+            )
+        if side.weight is not None:
+            check_symbols(side.weight, {s} | declared | {r.symbol for r in self.relative}, f"{where}.weight")
+        if side.selection is not None and not callable(side.selection):
+            raise TypeError(f"{where}: got the selection {side.selection!r} but expected a callable")
+        if len(term.sides) == 1 and getattr(side.selection, "meets_positive", False):
+            raise ValueError(
+                f"{where}: got the selection {getattr(side.selection, 'name', side.selection)}, which "
+                "compares pairs with a positive, but expected one that does not: the term has no positives"
+            )
+        for parameter in side.aggregator.parameters:
+            check_symbols(parameter, declared, f"{where}: parameter of {side.aggregator.name}")
+        if side.pool is not Pool.OWN and not meets_positives:
+            raise ValueError(
+                f"{where}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside positives can "
+                "gather more"
+            )
 
     @property
     def is_loss(self) -> bool:
@@ -426,10 +425,11 @@ class Objective(Displayed):
     @property
     def owner(self) -> str:
         """How messages call it."""
-        sides = (side for term in self.terms if isinstance(term, Term) for side in term.sides)
-        prescribes = any(isinstance(term, Term) and term.triplet is not None for term in self.terms)
-        prescribes |= any(isinstance(side, Side) and side.weight is not None for side in sides)
-        return f"{'objective' if prescribes else 'loss'} {self.name!r}"
+        return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
+
+    @property
+    def _used(self) -> set[sp.Symbol]:
+        return used_symbols(self.terms, self.relative, self.grouped)
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
         """The objective with other values of its hyperparameters.
@@ -474,6 +474,17 @@ class Objective(Displayed):
     def expression(self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)) -> sp.Expr:
         """The loss of one anchor with these positives and negatives, by default of one triplet."""
         return _sum(self.terms, tuple(positives), tuple(negatives), self.reduction)
+
+    def weights(
+        self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)
+    ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by default of one triplet; what is
+        prescribed stands for the derivative whose place it takes.
+        """
+        surrogates = tuple(term.surrogate for term in self.terms)
+        value = _sum(surrogates, tuple(positives), tuple(negatives), self.reduction)
+        of_p, of_n = ([undetach(sp.diff(value, s)) for s in side] for side in (positives, negatives))
+        return tuple(sp.Mul(-1, weight) for weight in of_p), tuple(of_n)
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol: its default, or what ``settings`` says."""
@@ -522,22 +533,18 @@ def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:
     return accepted[given]
 
 
-def _check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
-    if not isinstance(formula, sp.Expr):
-        raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
-    stray = formula.free_symbols - allowed
-    if stray:
-        raise ValueError(f"{where}: got the symbol {_names(stray)} in {formula} but allowed are {_names(allowed)}")
+def _check_kinds(term: Any, where: str) -> None:
+    if not isinstance(term, Term):
+        raise TypeError(f"{where}: got {term!r} but expected a Term")
+    if term.positives is None and term.negatives is None:
+        raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
+    for what, s, side in (("positives", s_p, term.positives), ("negatives", s_n, term.negatives)):
+        if side is not None and not isinstance(side, Side):
+            raise TypeError(f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({s})")
+    for one in term.named:
+        if not isinstance(one, Named) or not isinstance(one.side, Side):
+            raise TypeError(f"{where}.named: got {one!r} but expected Named('z', MEAN(s_n)), a name and an aggregate")
 
 
-def _check_comparison(term: Term, side: Side, where: str) -> None:
-    """That what reads a positive meets one positive at a time."""
-    if side.inner.has(s_p, y_p) and (term.positives is None or not term.positives.aggregator.enumerates):
-        raise ValueError(
-            f"{where}: got {s_p if side.inner.has(s_p) else y_p} in {side.inner} but expected positives that are "
-            "enumerated (each or each_mean), of which one meets the others at a time"
-        )
-
-
-def _names(symbols: set[sp.Symbol]) -> str:
-    return ", ".join(sorted(str(symbol) for symbol in symbols))
+def _enumerates(side: Side) -> bool:
+    return side.aggregator.enumerates

@@ -9,15 +9,8 @@ import sympy as sp
 
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
-from goal_analysis.symbolic.language.primitives import CARRIED, s_n, s_p
-from goal_analysis.symbolic.language.similarity import (
-    COSINE,
-    RelativeSimilarity,
-    Similarity,
-    least_positive,
-    other_negative,
-    other_positive,
-)
+from goal_analysis.symbolic.language.primitives import CARRIED, check_symbols, s_n, s_p
+from goal_analysis.symbolic.language.similarity import COSINE, RelativeSimilarity, Similarity
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -43,7 +36,7 @@ class TripletWeight(Displayed):
 
     def __post_init__(self) -> None:
         allowed = {s_p, s_n} | {h.symbol for h in self.hyperparameters}
-        _check(self.expression, allowed, f"triplet weight {self.name!r}: expression")
+        check_symbols(self.expression, allowed, f"triplet weight {self.name!r}: expression")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -73,8 +66,8 @@ class PairWeights(Displayed):
 
     def __post_init__(self) -> None:
         allowed = {h.symbol for h in self.hyperparameters} | {r.symbol for r in self.relative}
-        _check(self.positive, {s_p} | allowed, f"pair weights {self.name!r}: positive")
-        _check(self.negative, {s_n} | allowed, f"pair weights {self.name!r}: negative")
+        check_symbols(self.positive, {s_p} | allowed, f"pair weights {self.name!r}: positive")
+        check_symbols(self.negative, {s_n} | allowed, f"pair weights {self.name!r}: negative")
 
 
 @dataclass(frozen=True)
@@ -108,6 +101,13 @@ class WeightField(Displayed):
     relative: tuple[RelativeSimilarity, ...] = ()
     similarity: Similarity = COSINE
 
+    @property
+    def formulas(self) -> dict[str, sp.Expr]:
+        """T, P⁺ and P⁻ where they exist, else w⁺ and w⁻, by these names."""
+        if self.factors is None:
+            return {"w⁺": self.positive, "w⁻": self.negative}
+        return {"T": self.factors.triplet, "P⁺": self.factors.positive, "P⁻": self.factors.negative}
+
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
         """The value of every hyperparameter's symbol, its default or what ``settings`` says; of what pairs carry, 1 for
         a positive and 0 for a negative.
@@ -119,17 +119,16 @@ class WeightField(Displayed):
     @property
     def ranges(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
         """Where every symbol is worth trying: similarities over their range, hyperparameters around their defaults."""
-        span = self.similarity.window
-        similarities = (s_p, s_n, other_positive, other_negative, least_positive)
-        tried = dict.fromkeys(similarities, span) | dict.fromkeys(CARRIED, (sp.Integer(0), sp.Integer(1)))
+        tried = dict.fromkeys(self.region, self.similarity.window) | dict.fromkeys(
+            CARRIED, (sp.Integer(0), sp.Integer(1))
+        )
         tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}
         return tried | {h.symbol: _around_default(h) for h in self.hyperparameters}
 
     @property
     def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
         """Between which numbers, which may be infinite, the similarities lie."""
-        ends = self.similarity.opposite, self.similarity.identical
-        return dict.fromkeys((s_p, s_n, other_positive, other_negative, least_positive), ends)
+        return self.similarity.region
 
 
 def compose(triplet_weight: TripletWeight, pair_weights: PairWeights) -> WeightField:
@@ -159,12 +158,3 @@ def _around_default(h: Hyperparameter) -> tuple[sp.Expr, sp.Expr]:
     default = exact(h.default)
     low, high = sorted((default / 2, 2 * default)) if default else (sp.Integer(-1), sp.Integer(1))
     return sp.Max(low, h.domain.start), sp.Min(high, h.domain.end)
-
-
-def _check(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
-    stray = formula.free_symbols - allowed
-    if stray:
-        raise ValueError(
-            f"{where}: got the symbol {', '.join(sorted(map(str, stray)))} in {formula} "
-            f"but allowed are {', '.join(sorted(map(str, allowed)))}"
-        )

@@ -14,7 +14,7 @@ from goal_analysis.cli import app
 from goal_analysis.vse.data import load, load_splits
 from goal_analysis.vse.data.extraction import RECORD, extract_features
 from goal_analysis.vse.data.split import DataError
-from goal_analysis.vse.models.networks import open_network
+from goal_analysis.vse.models.encoders.networks import open_network
 
 COUNT = 7
 

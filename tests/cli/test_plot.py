@@ -1,13 +1,12 @@
 """`goal-analyze plot` as a user calls it."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from goal_analysis.cli import app
+from goal_analysis.cli import app, pictures
 
 
 def called(*words):
@@ -67,7 +66,7 @@ def test_weights_that_read_other_pairs_are_drawn_without_any(name, tmp_path):
 
 
 def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["goal_analysis.cli.plot"], "MANY", 2)  # the package has the command there
+    monkeypatch.setattr(pictures, "MANY", 2)
     result = called("triplet", "neighbourhood_components", "--kind", "pair", "-o", tmp_path)
     assert result.exit_code == 0, result.output
     assert names(tmp_path) == ["neighbourhood_components-pair.png", "triplet-pair.png"]

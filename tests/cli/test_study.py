@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from goal_analysis.cli import app
 from goal_analysis.cli.options import BASELINES
-from goal_analysis.cli.study import FAMILIES
+from goal_analysis.cli.studies import FAMILIES
 
 SETTINGS = ("training.batch_size=20", "training.epochs=1", "model.image.dim=8")
 RUNS = 3 * (1 + 2)

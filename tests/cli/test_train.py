@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from goal_analysis.api.runs import experiment_of
 from goal_analysis.cli import app
-from goal_analysis.cli.train import processes
+from goal_analysis.cli.runs import processes
 from goal_analysis.files import folder_name
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG

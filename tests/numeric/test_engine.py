@@ -25,12 +25,12 @@ from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank
 from goal_analysis.numeric.engine.small import Slots, gradients_at_once, is_small
-from goal_analysis.numeric.engine.tiled import SMALL, hardest, tileable, tiled
+from goal_analysis.numeric.engine.surrogate import quick_surrogate
+from goal_analysis.numeric.engine.tiled import tileable, tiled
 from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import functions_of, loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
-from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import (
     AGGREGATORS,
     EACH,
@@ -103,7 +103,7 @@ def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
     s = scores(loss.similarity, RANDOM_PAIRS.rows[:1], RANDOM_PAIRS.columns[:5])
     positives = torch.tensor([[True, False, True, False, False]])
     found = weights_of_scores(one, s, Matches(positives, ~positives))
-    of_positives, of_negatives = decompose(one).weights(POSITIVES, NEGATIVES)
+    of_positives, of_negatives = one.weights(POSITIVES, NEGATIVES)
     at = (*s[positives], *s[~positives])
     every, values = (*POSITIVES, *NEGATIVES), tuple(loss.values().items())
     expected = torch.empty_like(s)
@@ -143,8 +143,7 @@ PLAIN = [loss for loss in catalog if loss.plain]
 every_plain_loss = pytest.mark.parametrize("loss", PLAIN, ids=lambda loss: loss.name)
 every_plain_kind = pytest.mark.parametrize("loss", covering(PLAIN), ids=lambda loss: loss.name)
 
-TILES = ((None, SMALL), (None, 0.0), ((16, 12), SMALL), ((40, 7), 0.0), ((5, 60), SMALL), ((64, 64), 0.0))
-"""Their sizes, with one exponential for both axes, or one each."""
+TILES = ((16, 12), (40, 7), (5, 60), (64, 64))
 N = 40
 IDS = {
     "pairs": (None, None, N),
@@ -174,25 +173,27 @@ def measured(loss: Objective, x: Tensor, y: Tensor) -> Geometry:
 def through_the_matrix(loss: Objective, x: Tensor, y: Tensor, pairs: Pairs) -> tuple[Tensor, ...]:
     similarity = DOT if loss.similarity == COSINE else loss.similarity
     s = scores(similarity, x, y)
-    w = weight_matrix(functions_of(loss), s, *pairs.masks())
+    if pairs.groups is None:
+        positives = torch.eye(len(x), dtype=torch.bool)
+    else:
+        positives = pairs.groups[0][:, None] == pairs.groups[1]
+    w = weight_matrix(functions_of(loss), s, positives, ~positives)
     return (*embedding_gradients(similarity, w, x, y), (w * s).sum())
 
 
-def without_it(
-    functions: Functions,
-    geometry: Geometry,
-    pairs: Pairs,
-    size: tuple[int, int] | None,
-    small: float = SMALL,
-    rank: Rank | None = None,
-) -> tuple[Tensor, ...]:
-    if all(term.negatives is None or term.negatives.aggregator.name == "max" for term in functions.terms):
-        entries, value = hardest(functions, geometry, pairs, size, rank)
-        sides = (entries, entries.transposed)
-        if rank is not None:
-            sides = (sides[0].of_rows(rank.rows), sides[1].of_rows(rank.columns))
-        return sides[0].times(geometry.y, len(geometry.x)), sides[1].times(geometry.x, len(geometry.y)), value
-    return tiled(functions, geometry, pairs, size, small, rank)
+def without_bounds(functions: Functions) -> Functions:
+    """The same where nobody knows how large exponents become."""
+    terms = []
+    for term in functions.terms:
+        side = term.negatives
+        hints = None if side is None else replace(side.hints, bound=float("inf"))
+        terms.append(replace(term, negatives=side and replace(side, hints=hints)))
+    return replace(functions, terms=tuple(terms))
+
+
+def with_rows(loss: Objective) -> Objective:
+    """The loss with rows among its anchors, as the tiled way has them."""
+    return replace(loss, anchors=Anchors.ROWS) if loss.anchors is Anchors.COLUMNS else loss
 
 
 class World:
@@ -247,20 +248,21 @@ def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str)
     for e in (x, y):
         e[-1], e[len(e) // 2] = e[0], e[1]  # on other ranks than what they are equal to
     world = World(*([n // 4, 0, n - n // 4] for n in (len(x), len(y))))
-    for anchors in Anchors:
+    for anchors in (Anchors.ROWS, Anchors.BOTH):
         functions, geometry = functions_of(replace(loss, anchors=anchors)), measured(loss, x, y)
-        expected = without_it(functions, geometry, pairs, None)
-        found = world.run(partial(without_it, functions, geometry, pairs, (7, 12), SMALL))
+        expected = tiled(functions, geometry, pairs)
+        found = world.run(partial(tiled, functions, geometry, pairs, (7, 12)))
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors)
         assert not expected[2] or not agree(1.001 * found[2], expected[2], 1e-9), (loss, anchors)
 
 
 @every_plain_loss
 def test_every_loss_in_tiles_is_what_the_matrix_gives(loss: Objective) -> None:
+    loss = with_rows(loss)
     if not quick_way(loss):
         return
     x, y, pairs = embeddings("in disorder")
-    found = without_it(functions_of(loss), measured(loss, x, y), pairs, (16, 12))
+    found = tiled(functions_of(loss), measured(loss, x, y), pairs, (16, 12))
     expected = through_the_matrix(loss, x, y, pairs)
     assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), loss
 
@@ -271,20 +273,21 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
     if not quick_way(loss):
         return
     x, y, pairs = embeddings(ids)
-    for anchors in Anchors:
+    for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
         expected = through_the_matrix(of, x, y, pairs)
-        for size, small in TILES:
-            found = without_it(functions_of(of), measured(loss, x, y), pairs, size, small)
-            assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors, size, small)
+        bounded, unbounded = functions_of(of), without_bounds(functions_of(of))  # one exponential for both axes, or two
+        for size, functions in zip((None, None, *TILES), cycle((bounded, unbounded)), strict=False):
+            found = tiled(functions, measured(loss, x, y), pairs, size)
+            assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors, size)
 
 
 @pytest.mark.parametrize("ids", IDS)
-@every_plain_loss
+@every_plain_kind
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     of_rows, of_columns, _ = IDS[ids]
     x, y, pairs = embeddings(ids)
-    for anchors in Anchors:
+    for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
         functions, shape = functions_of(of), (len(x), len(y))
         if not is_small(functions, "dot", *shape):
@@ -298,6 +301,21 @@ def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective,
         assert not all(agree(a, b, 1e-3) for a, b in zip(seen, expected, strict=True)) or not expected[0].any()
 
 
+@pytest.mark.parametrize("ids", IDS)
+@pytest.mark.parametrize("name", ["vse_pp", "info_nce", "circle"])
+def test_columns_alone_as_anchors_go_as_rows_do(name: str, ids: str) -> None:
+    of_rows, of_columns, _ = IDS[ids]
+    loss = replace(next(loss for loss in catalog if loss.name == name), anchors=Anchors.COLUMNS)
+    x, y, pairs = embeddings(ids)
+    expected = through_the_matrix(loss, x, y, pairs)
+    leaves = [e.clone().requires_grad_() for e in (x, y)]
+    value = quick_surrogate(functions_of(loss), "dot", *leaves, of_rows, of_columns)
+    assert value is not None
+    found = (*torch.autograd.grad(value, leaves), value)
+    assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True))
+    assert not agree(1.001 * found[0], expected[0], 1e-9)
+
+
 @pytest.mark.parametrize("of_positives", ALL_AGGREGATORS, ids=lambda a: a.name)
 def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> None:
     for of_negatives in (EACH, EACH_MEAN, MEAN, LOGSUMEXP):
@@ -309,7 +327,7 @@ def test_any_aggregator_of_positives_goes_in_tiles(of_positives: Aggregator) -> 
             x, y, pairs = embeddings(ids)
             expected = through_the_matrix(loss, x, y, pairs)
             for size in (None, (16, 12)):
-                found = without_it(functions_of(loss), measured(loss, x, y), pairs, size, SMALL)
+                found = tiled(functions_of(loss), measured(loss, x, y), pairs, size)
                 assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (of_negatives, ids, size)
             slots = Slots.of(functions_of(loss), (len(x), len(y)), *IDS[ids][:2])
             found = gradients_at_once(functions_of(loss), measured(loss, x, y), slots)
@@ -326,17 +344,18 @@ def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
     x, y = (normalize(torch.randn(300, 6), dim=1) for _ in range(2))
     expected = through_the_matrix(loss, x, y, pairs)
     for size in (None, (128, 64)):
-        found = without_it(functions_of(loss), measured(loss, x, y), pairs, size, SMALL)
+        found = tiled(functions_of(loss), measured(loss, x, y), pairs, size)
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
 
 
 @every_plain_loss
 def test_other_matches_are_seen(loss: Objective) -> None:
+    loss = with_rows(loss)
     functions = functions_of(loss)
     x, y, pairs = embeddings("captions")
     if loss.name in UNTILED | {"triplet_soft_margin", "selectively_hard_triplet"}:
         return
-    found = without_it(functions, measured(loss, x, y), Pairs.of_diagonal(N), (16, 12), SMALL)
+    found = tiled(functions, measured(loss, x, y), Pairs.of_diagonal(N), (16, 12))
     expected = through_the_matrix(loss, x, y, pairs)
     assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
 
@@ -344,6 +363,7 @@ def test_other_matches_are_seen(loss: Objective) -> None:
 @every_plain_loss
 def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
     """Halves, so that equal pairs have exactly equal scores whatever the order of summing."""
+    loss = with_rows(loss)
     functions = functions_of(loss)
     aggregated = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
     if not tileable(functions) or (aggregated == {"max"} and loss.similarity not in (COSINE, DOT)):
@@ -352,7 +372,7 @@ def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
     for x, y in ((equal, equal), (few, few), (few, few.flip(0)), (equal, few)):
         expected = through_the_matrix(loss, x, y, Pairs.of_diagonal(N))
         for size in (None, (16, 12)):
-            found = without_it(functions, measured(loss, x, y), Pairs.of_diagonal(N), size, SMALL)
+            found = tiled(functions, measured(loss, x, y), Pairs.of_diagonal(N), size)
             for a, b in zip(found, expected, strict=True):
                 assert agree(a, b, 1e-9), (loss, size)
         if is_small(functions, "dot", N * 4, N * 4):
@@ -366,11 +386,11 @@ def test_among_ties_the_first_candidate_wins() -> None:
     s, first = torch.full((200, 200), 0.5), torch.tensor([1] + [0] * 199)
     w = weights_of_scores(replace(loss, anchors=Anchors.ROWS), s, Matches.of_pairs(200))
     assert w.argmax(1).equal(first)
-    same = torch.full((200, 4), 0.5)
+    same, told_apart = torch.full((200, 201), 0.5), torch.cat([torch.zeros(200, 1), torch.eye(200)], 1)
     for size in (None, (64, 32), (200, 7)):
-        entries, _ = hardest(functions_of(loss), Geometry.of("dot", same, same), Pairs.of_diagonal(200), size)
-        assert entries.column[:200].equal(first)
-        assert entries.row[200:400].equal(first)
+        for axis, ends in enumerate(((same, told_apart), (told_apart, same))):
+            found = tiled(functions_of(loss), Geometry.of("dot", *ends), Pairs.of_diagonal(200), size)
+            assert found[axis][:, 1:].argmax(1).equal(first)
     s[:, 5] = 0.6
     assert not weights_of_scores(loss, s, Matches.of_pairs(200)).argmax(1).equal(first)
 

@@ -5,7 +5,7 @@ import torch
 from sympy import Integer
 
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.pictures.batch_frames import pairs_frame
+from goal_analysis.pictures.batch import pairs_frame
 from goal_analysis.pictures.canvas import panels
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, step

@@ -10,8 +10,8 @@ import torch
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import statistics
-from goal_analysis.pictures import batch_figures, batch_frames
-from goal_analysis.pictures.batch_frames import anchors_frame, pairs_frame, triplets_frame
+from goal_analysis.pictures import batch
+from goal_analysis.pictures.batch import anchors_frame, pairs_frame, triplets_frame
 from goal_analysis.pictures.weight_frames import span_of, surface_frame
 from goal_analysis.symbolic.language.similarity import Similarity
 
@@ -41,7 +41,7 @@ def test_triplets_are_every_positive_with_every_negative():
 
 
 def test_many_triplets_are_sampled(pairs, monkeypatch):
-    monkeypatch.setattr(batch_frames, "TRIPLETS", 100)
+    monkeypatch.setattr(batch, "TRIPLETS", 100)
     assert len(triplets_frame(pairs)) == 100
 
 
@@ -53,10 +53,10 @@ def test_an_anchor_without_weight_has_no_share(pairs):
 
 def test_the_joint_histogram_has_every_triplet(pairs, nca_linear, ax):
     triplets = triplets_frame(pairs)
-    batch_figures.draw_joint(triplets, surface_frame(nca_linear, "T", count=20), ax)
+    batch.draw_joint(triplets, surface_frame(nca_linear, "T", count=20), ax)
     drawn = ax.collections[-1].get_array().compressed()
     inside = triplets[(triplets[["s_p", "s_n"]].abs() <= 1).all(axis=1)]
-    count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch_figures.CELLS, [(-1, 1), (-1, 1)])
+    count, *_ = np.histogram2d(inside["s_p"], inside["s_n"], batch.CELLS, [(-1, 1), (-1, 1)])
     assert sorted(drawn) == sorted(count[count > 0])
     assert f"{len(triplets):,} triplets" in ax.get_title()
 
@@ -66,20 +66,20 @@ def test_scores_without_a_range_are_drawn_as_far_as_they_reach(pairs, nca_linear
     triplets, field = triplets_frame(wide), replace(nca_linear, similarity=WIDE)
     span = span_of(WIDE, wide["s"])
     assert span == (wide["s"].min(), wide["s"].max())
-    batch_figures.draw_joint(triplets, surface_frame(field, "T", count=20, span=span), ax, "T", WIDE)
+    batch.draw_joint(triplets, surface_frame(field, "T", count=20, span=span), ax, "T", WIDE)
     assert ax.get_xlim() == pytest.approx(span, rel=1e-4)
     ends = (f"{end:.3g}".replace("-", "−") for end in span)
     assert "log ratio, drawn from {} to {}".format(*ends) in ax.get_xlabel().replace("\n", " ")
-    count, *_ = np.histogram2d(triplets["s_p"], triplets["s_n"], batch_figures.CELLS, [span, span])
+    count, *_ = np.histogram2d(triplets["s_p"], triplets["s_n"], batch.CELLS, [span, span])
     assert sorted(ax.collections[-1].get_array().compressed()) == sorted(count[count > 0])
     assert "beyond" not in ax.get_title()
-    batch_figures.draw_joint(triplets, surface_frame(field, "T", count=20), ax, "T", WIDE)
+    batch.draw_joint(triplets, surface_frame(field, "T", count=20), ax, "T", WIDE)
     assert "beyond" in ax.get_title()
 
 
 def test_the_distribution_is_the_share_of_pairs_that_have_at_least_a_weight(ax):
     pairs = pd.DataFrame({"kind": ["positive"] * 4 + ["negative"] * 4, "weight": [1.0] * 4 + [0.0, 0.0, 0.1, 1.0]})
-    batch_figures.draw_weight_distribution(pairs, ax)
+    batch.draw_weight_distribution(pairs, ax)
     pull, push = ax.lines
 
     def share_of_at_least(line, weight):
@@ -93,15 +93,15 @@ def test_the_distribution_is_the_share_of_pairs_that_have_at_least_a_weight(ax):
 
 def test_shares_and_effective_negatives(pairs, ax):
     anchors = anchors_frame(pairs)
-    batch_figures.draw_shares(anchors, ax)
+    batch.draw_shares(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == anchors["push_share"].notna().sum() == 39
     assert ax.get_legend().get_title().get_text() == "1 of 40 without weight"
     other = ax.figure.add_subplot()
-    batch_figures.draw_effective_negatives(anchors, other)
+    batch.draw_effective_negatives(anchors, other)
     assert sum(bar.get_height() for bar in other.patches) == 39
 
 
 def test_one_negative_each_is_drawn(ax):
     anchors = pd.DataFrame({"effective_negatives": [1.0, 1.0, np.nan]})
-    batch_figures.draw_effective_negatives(anchors, ax)
+    batch.draw_effective_negatives(anchors, ax)
     assert sum(bar.get_height() for bar in ax.patches) == 2

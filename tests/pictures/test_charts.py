@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import sympy as sp
 
-from goal_analysis.pictures.charts import numbers, script_json, training_chart
+from goal_analysis.pictures.charts import numbers, script_json, span_around, training_chart, weight_chart
 from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import COLOURS
-from goal_analysis.pictures.weight_chart import span_around, weight_chart
 from goal_analysis.pictures.weight_frames import surface_frame
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
 from goal_analysis.symbolic.proof.evaluation import FLOAT

@@ -9,8 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.batch_figures import draw_effective_negatives, draw_shares, draw_weight_distribution
-from goal_analysis.pictures.batch_frames import anchors_frame
+from goal_analysis.pictures.batch import anchors_frame, draw_effective_negatives, draw_shares, draw_weight_distribution
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 from goal_analysis.pictures.run_figures import draw_recall, figures_of_logs, gallery_figure

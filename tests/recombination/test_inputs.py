@@ -28,12 +28,17 @@ def batch(n: int = 6, dim: int = 4) -> tuple[Tensor, Tensor]:
 
 ONE, TWO = torch.zeros(2, 3), torch.zeros(3, 3)
 IDS = torch.arange(3)
+WHOLE = "whole numbers of shape ({},), one an embedding"
+FLOATS = "floating-point numbers of shape (embeddings, dim)"
 WRONG = {
-    "one axis": ((ONE[0], ONE), "image_embeddings: got shape (3,) but expected (embeddings, dim)"),
-    "three axes": ((ONE, ONE[None]), "text_embeddings: got shape (1, 2, 3) but expected (embeddings, dim)"),
+    "one axis": ((ONE[0], ONE), "image_embeddings: got a tensor of torch.float32 of shape (3,) but expected " + FLOATS),
+    "three axes": (
+        (ONE, ONE[None]),
+        "text_embeddings: got a tensor of torch.float32 of shape (1, 2, 3) but expected " + FLOATS,
+    ),
     "whole numbers": (
         (ONE, ONE.long()),
-        "text_embeddings: got a tensor of torch.int64 but expected floating-point numbers",
+        "text_embeddings: got a tensor of torch.int64 of shape (2, 3) but expected " + FLOATS,
     ),
     "two dims": (
         (ONE, ONE[:, :2]),
@@ -51,15 +56,21 @@ WRONG = {
         (TWO, ONE, IDS),
         "got 2 texts for 3 images without text_ids but expected the ids",
     ),
-    "too many ids": ((ONE, ONE, IDS), "image_ids: got 3 ids but expected 2, one an embedding"),
-    "too few ids of texts": ((TWO, TWO, IDS, IDS[:2]), "text_ids: got 2 ids but expected 3, one an embedding"),
+    "too many ids": (
+        (ONE, ONE, IDS),
+        "image_ids: got a tensor of torch.int64 of shape (3,) but expected " + WHOLE.format(2),
+    ),
+    "too few ids of texts": (
+        (TWO, TWO, IDS, IDS[:2]),
+        "text_ids: got a tensor of torch.int64 of shape (2,) but expected " + WHOLE.format(3),
+    ),
     "ids of two axes": (
         (TWO, TWO, IDS[None]),
-        "image_ids: got a tensor of torch.int64 of shape (1, 3) but expected whole numbers of shape (embeddings,)",
+        "image_ids: got a tensor of torch.int64 of shape (1, 3) but expected " + WHOLE.format(3),
     ),
     "ids with fractions": (
         (TWO, TWO, IDS, IDS.float()),
-        "text_ids: got a tensor of torch.float32 of shape (3,) but expected whole numbers of shape (embeddings,)",
+        "text_ids: got a tensor of torch.float32 of shape (3,) but expected " + WHOLE.format(3),
     ),
 }
 

@@ -122,14 +122,17 @@ SAID = {
     "but expected torch.float64 and torch.float64 embeddings of dim 3 with image_ids, as rank 0 has them",
     "other dims": "rank 1: got torch.float64 and torch.float64 embeddings of dim 2 with no ids "
     "but expected torch.float64 and torch.float64 embeddings of dim 3 with no ids, as rank 0 has them",
-    "too few ids": "rank 1: image_ids: got 2 ids but expected 3, one an embedding",
+    "too few ids": "rank 1: image_ids: got a tensor of torch.int64 of shape (2,) "
+    "but expected whole numbers of shape (3,), one an embedding",
     "not finite": "rank {last}: text_embeddings: row 1: got a number that is not finite but expected finite numbers",
-    "one axis": "rank {last}: image_embeddings: got shape (3,) but expected (embeddings, dim)",
+    "one axis": "rank {last}: image_embeddings: got a tensor of torch.float64 of shape (3,) "
+    "but expected floating-point numbers of shape (embeddings, dim)",
     "another dtype": "rank {last}: got torch.float32 and torch.float64 embeddings of dim 3 with no ids "
     "but expected torch.float64 and torch.float64 embeddings of dim 3 with no ids, as rank 0 has them",
-    "whole numbers": "rank {last}: image_embeddings: got a tensor of torch.int64 but expected floating-point numbers",
+    "whole numbers": "rank {last}: image_embeddings: got a tensor of torch.int64 of shape (3, 3) "
+    "but expected floating-point numbers of shape (embeddings, dim)",
     "ids that are no numbers": "rank {last}: image_ids: got a tensor of torch.float64 of shape (3,) "
-    "but expected whole numbers of shape (embeddings,)",
+    "but expected whole numbers of shape (3,), one an embedding",
     "nothing": "",
 }
 

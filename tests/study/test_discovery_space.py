@@ -13,7 +13,7 @@ from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.recombination.verdict import verdict
 from goal_analysis.study.copies import Signature
-from goal_analysis.study.discovery.grammar import any_objective, first_trials, losses_of_retrieval
+from goal_analysis.study.discovery import any_objective, first_trials, losses_of_retrieval
 from goal_analysis.study.scales import training_scales
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p

@@ -12,11 +12,11 @@ import pytest
 import sympy as sp
 
 from goal_analysis.cli.options import BASELINES
-from goal_analysis.cli.study import FAMILIES
+from goal_analysis.cli.studies import FAMILIES
 from goal_analysis.pictures.run_frames import log_frame, over_seeds
 from goal_analysis.study.comparison import compare
+from goal_analysis.study.gallery import gallery
 from goal_analysis.study.report import report
-from goal_analysis.study.report.gallery import gallery
 from goal_analysis.study.report.objectives import mathml, objective_sections
 from goal_analysis.study.report.runs import Group, gather_runs, read_one
 from goal_analysis.symbolic.analysis.decomposition import decompose

@@ -15,8 +15,7 @@ import goal_analysis as ga
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.pictures.style import CONTOURS, DECADES, PEAK, scale_of
 from goal_analysis.pictures.weight_frames import weights_of, with_columns
-from goal_analysis.study.report import report
-from goal_analysis.study.report.exploring import explore
+from goal_analysis.study.report import explore, report
 from goal_analysis.vse.data.split import RetrievalData
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")

@@ -9,7 +9,7 @@ import sympy as sp
 
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
-from goal_analysis.study.discovery.simplification import TOLERANCE, Step, simplify
+from goal_analysis.study.discovery import TOLERANCE, Step, simplify
 from goal_analysis.study.driver import Driver
 from goal_analysis.study.engine import Job
 from goal_analysis.study.runs import DECLARED

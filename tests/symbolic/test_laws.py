@@ -68,7 +68,7 @@ def test_the_pieces_give_the_gradient_on_several_pairs(loss):
     positives = sp.symbols("p1 p2", real=True)
     negatives = sp.symbols("n1 n2", real=True)
     expression = loss.expression(positives, negatives)
-    weights_p, weights_n = decompose(loss).weights(positives, negatives)
+    weights_p, weights_n = loss.weights(positives, negatives)
     for s, gradient in (*zip(positives, (-w for w in weights_p), strict=True), *zip(negatives, weights_n, strict=True)):
         residue = undetach(sp.diff(expression, s)) - gradient
         assert proves_zero(residue), (loss.name, s)

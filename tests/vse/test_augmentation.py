@@ -3,7 +3,7 @@
 import torch
 
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS
-from goal_analysis.vse.models.encoders.pictures import Augmentation
+from goal_analysis.vse.models.encoders.trained import Augmentation
 
 
 def test_variations_follow_the_seed() -> None:

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.captions import BagOfWords
-from goal_analysis.vse.models.encoders.features import Linear, Standardise
-from goal_analysis.vse.models.encoders.pictures import Backbone
+from goal_analysis.vse.models.encoders.networks import Backbone
 from goal_analysis.vse.models.encoders.pooling import (
     POOLINGS,
     Dropout,
@@ -19,6 +17,7 @@ from goal_analysis.vse.models.encoders.pooling import (
     drop_elements,
     pool_by_place,
 )
+from goal_analysis.vse.models.encoders.trained import BagOfWords, Linear, Standardise
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data import load
-from goal_analysis.vse.data.pictures import Files, StoredImages, find_undecodable, path_inside, picture
+from goal_analysis.vse.data.pictures import StoredImages, find_undecodable, path_inside, picture
 from goal_analysis.vse.data.split import DataError, DataWarning
 
 SPLITS = ("train", "train", "restval", "val", "val", "test")
@@ -267,7 +267,7 @@ def test_files_with_transparent_colours_and_16_bits(tmp_path: Path) -> None:
         chunk = (2).to_bytes(4, "big") + chunk + crc32(chunk).to_bytes(4, "big")
         (tmp_path / f"{number}.png").write_bytes(plain[:33] + chunk + plain[33:])
     names = ("0.png", "1.png", "2.png", "3.pgm", "4.png", "5.png")
-    found = StoredImages(Files(str(tmp_path), names), 4).batch(np.arange(6))
+    found = StoredImages(str(tmp_path), names, 4).batch(np.arange(6))
     assert (found * 255)[:, 0, 0, 0].round().tolist() == [0, 9, 200, 200, 0, 200]
 
 
@@ -288,10 +288,10 @@ def test_of_a_long_picture_only_the_middle_counts(size: tuple[int, int]) -> None
 def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(3):
         photograph(tmp_path / f"{k}.png", k)
-    files = StoredImages(Files(str(tmp_path), ("0.png", "1.png")), 8)
+    files = StoredImages(str(tmp_path), ("0.png", "1.png"), 8)
     before = files.fingerprint()
-    assert StoredImages(Files(str(tmp_path), ("0.png", "2.png")), 8).fingerprint() != before
-    assert StoredImages(Files(str(tmp_path), ("0.png", "1.png")), 9).fingerprint() != before
+    assert StoredImages(str(tmp_path), ("0.png", "2.png"), 8).fingerprint() != before
+    assert StoredImages(str(tmp_path), ("0.png", "1.png"), 9).fingerprint() != before
     assert pickle.loads(pickle.dumps(files)).fingerprint() == before
     photograph(tmp_path / "1.png", 9)
     changed = files.fingerprint()
@@ -303,7 +303,7 @@ def test_the_fingerprint_follows_names_and_content(tmp_path: Path, monkeypatch: 
 def test_workers_decode(tmp_path: Path) -> None:
     for k in range(4):
         photograph(tmp_path / f"{k}.png", k)
-    files = StoredImages(Files(str(tmp_path), tuple(f"{k}.png" for k in range(4))), 8)
+    files = StoredImages(str(tmp_path), tuple(f"{k}.png" for k in range(4)), 8)
     # Threads in a process that forks are the caller's own matter; spawned workers get the object by pickling.
     loader = DataLoader(_Rows(files), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert torch.equal(torch.cat([*loader]), files.batch(np.arange(4)))

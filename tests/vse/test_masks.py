@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.vse.data.answers import Answers
+from goal_analysis.vse.data.answers import Answers, TaughtMatches
 from goal_analysis.vse.folder.run_folder import RUN, RunError, read_log
 from goal_analysis.vse.loop.health import TrainingTrouble
-from goal_analysis.vse.loop.masks import TaughtMatches
 
 
 def test_pairs_that_a_teacher_finds_more_alike_than_a_positive_are_neither() -> None:

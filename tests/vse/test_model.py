@@ -16,8 +16,8 @@ from goal_analysis.vse.folder.run import ARCHITECTURE, load_model
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.models.dual_encoder import Reranking
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.features import Linear
 from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
+from goal_analysis.vse.models.encoders.trained import Linear
 from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.scorers import Scorer
 from goal_analysis.vse.models.text import Subwords, Vocabulary
@@ -227,15 +227,6 @@ def test_a_language_model_brings_its_weights_and_its_tokenizer(bert: Path) -> No
 def test_long_captions_are_cut(bert: Path) -> None:
     tokenizer = Subwords.built_on(CAPTIONS, path=str(bert), longest=6)
     assert restore_tokenizer(tokenizer.to_json())(["dog " * 50]).ids.shape == (1, 6)
-
-
-def test_what_is_frozen_is_not_trained(packages: list, bert: Path) -> None:
-    given = config("timm", "hugging_face", bert)
-    given["image"]["frozen"] = given["text"]["frozen"] = True
-    tokenizer = build_tokenizer(given, CAPTIONS)
-    model = build_model(given, (3, 16, 16), tokenizer)
-    learned = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
-    assert learned == {"image.local.linear", "text.local.linear"}
 
 
 def test_pretrained_networks_are_standardised_as_they_were_trained(packages: list) -> None:

@@ -8,18 +8,21 @@ import pytest
 import torch
 
 from goal_analysis.vse.data import load
-from goal_analysis.vse.data.scenes import SceneImages, load_scenes
-from goal_analysis.vse.data.scenes.wording import RELATIONS, WORDS, Said
-from goal_analysis.vse.data.scenes.world import (
+from goal_analysis.vse.data.scenes import (
     ABSENT,
     ATTRIBUTES,
     COLOUR,
     COLOURS,
     COLUMN,
+    RELATIONS,
     ROW,
     SHAPE,
     SHAPES,
     TEXTURES,
+    WORDS,
+    Said,
+    SceneImages,
+    load_scenes,
     make_scenes,
     render,
 )

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.models import dual_encoder, scorers
 from goal_analysis.vse.models.dual_encoder import rank_first_anew
-from goal_analysis.vse.models.encoders.captions import Recurrent
-from goal_analysis.vse.models.encoders.features import Regions
 from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
+from goal_analysis.vse.models.encoders.trained import Recurrent, Regions
 from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, Fusion, Scorer
 from goal_analysis.vse.models.text import Tokens, Vocabulary
 

@@ -140,12 +140,6 @@ def soft(name: str, scale: float) -> Aggregator:
     return Aggregator(name, value, weights, scale=scale)
 
 
-def softmax_active(temperature: float) -> Aggregator:
-    """Σ wᵢ·[xᵢ]₊ with w the softmax of temperature·x over the values above zero, its gradient stopped."""
-    value = partial(softmax_active_value, temperature=temperature)
-    return Aggregator("softmax_active", value, partial(softmax_active_weights, temperature=temperature))
-
-
 def softmax_mean_value(values: Tensor, members: Tensor, scale: float) -> Tensor:
     """Σ wᵢ·xᵢ with w the softmax of scale·x."""
     return (softmax(values, members, scale) * values.where(members, 0)).sum(-1)
@@ -155,12 +149,6 @@ def softmax_mean_weights(values: Tensor, members: Tensor, scale: float) -> Tenso
     """The derivative of `softmax_mean_value`."""
     shares, values = softmax(values, members, scale), values.where(members, 0)
     return shares * (1 + scale * (values - (shares * values).sum(-1, keepdim=True)))
-
-
-def softmax_mean(scale: float) -> Aggregator:
-    """Σ wᵢ·xᵢ with w the softmax of scale·x."""
-    value, weights = partial(softmax_mean_value, scale=scale), partial(softmax_mean_weights, scale=scale)
-    return Aggregator("softmax_mean", value, weights)
 
 
 AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
@@ -173,8 +161,14 @@ AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "mean": lambda: Aggregator("mean", mean, uniform),
     "sum": lambda: Aggregator("sum", total, ones),
     "mean_active": lambda: Aggregator("mean_active", mean_active, uniform_over_active),
-    "softmax_active": softmax_active,
-    "softmax_mean": softmax_mean,
+    "softmax_active": lambda temperature: Aggregator(
+        "softmax_active",
+        partial(softmax_active_value, temperature=temperature),
+        partial(softmax_active_weights, temperature=temperature),
+    ),
+    "softmax_mean": lambda scale: Aggregator(
+        "softmax_mean", partial(softmax_mean_value, scale=scale), partial(softmax_mean_weights, scale=scale)
+    ),
     "each": lambda: Aggregator("each", total, ones, enumerates=True),
     "each_mean": lambda: Aggregator("each_mean", mean, uniform, enumerates=True),
 }

@@ -11,13 +11,15 @@ anchor without what a term needs contributes nothing to it, and the mean of a te
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Side, Term
+from goal_analysis.numeric.engine.relative import relative_similarities
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def weight_matrix(
             result = result + torch.autograd.grad(value, s)[0]
             continue
         parts, count = [], scores.new_zeros(())
-        for turned, s, positive, negative, _ in axes(functions, scores, positives, negatives):
+        for turned, s, positive, negative, carries in axes(functions, scores, positives, negatives):
             w, present = torch.zeros_like(s), torch.zeros_like(positive[:, :1])
-            for p, n, spread in term.meet(term, s, positive, negative, functions.middle):
-                w = w + spread(*weights_of(term, p, n, s, negative))
+            for p, n, matrix in term.meet(term, s, positive, negative, functions.middle, carries):
+                w = w + matrix(*weights_of(term, p, n, s, negative))
                 there = p.present & n.present
                 if functions.reduction == "mean":
                     present = present | there.any(1, keepdim=True)
@@ -99,8 +101,7 @@ def loss(
         value, count = scores.new_zeros(()), scores.new_zeros(())
         for _, s, positive, negative, carries in axes(functions, scores, positives, negatives, carried):
             present, summed = torch.zeros_like(positive[:, :1]), s.new_zeros(len(s))
-            more = (carries,) if term.pull is None else ()
-            for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle, *more):
+            for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle, carries):
                 there = p.present & n.present
                 factor, *read = (
                     e.expand(there.shape)[there] for e in ((p.factor * n.factor).detach(), p.x, n.x, *n.more)
@@ -145,7 +146,7 @@ def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -
     """What the pairs of either side get: −T⁺·q·P⁺ and T⁻·q·P⁻; None for a side that the term does not have."""
     there = p.present & n.present
     factor = (p.factor * n.factor).masked_fill(~there, 0)
-    read = () if term.relative is None else term.relative(p.x, n.x, there, s, negatives)
+    read = () if term.relative is None else relative_similarities(term.relative, p.x, n.x, there, s, negatives)
     found = []
     for side, h, t in ((term.positives, p, -term.pull(p.x, n.x)), (term.negatives, n, term.push(p.x, n.x))):
         if side is None:
@@ -160,87 +161,63 @@ def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -
     return found[0], found[1]
 
 
-def together(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
-    """All positives of an anchor meet its negatives at once: where at most one side enumerates its pairs."""
-    p = handed(term.positives, s, positives, middle)
-    members = negatives | positives if term.negatives is not None and term.negatives.pool == "all" else negatives
-    n = handed(term.negatives, s, members, middle, met(term, p))
-    yield p, n, lambda *parts: sum(part for part in parts if part is not None)
-
-
-def one_by_one(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
-    """Every positive of an anchor meets the negatives by itself: both sides enumerate, or a selection reads it."""
-    weight = term.positives.aggregator.weights(s, positives)
-    members = negatives | positives if term.negatives.pool == "all" else negatives
-    for column, present in slots(positives):
-        p = own_positive(term.positives, s, column, present, weight, middle)
-        n = handed(term.negatives, s, members & present, middle, met(term, p))
-        yield p, n, lambda pull, push, column=column: push.scatter_add(1, column, pull)
-
-
-def with_both_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
-    """Every positive meets the negatives of its anchor and its own, which stand in its column."""
-    weight = term.positives.aggregator.weights(s, positives)
-    for column, present in slots(positives):
-        p = own_positive(term.positives, s, column, present, weight, middle)
-        end = column[:, 0]
-        members = torch.cat((negatives & present, negatives[:, end].T & present), 1)
-        n = handed(term.negatives, torch.cat((s, s[:, end].T), 1), members, middle, met(term, p))
-
-        def spread(pull: Tensor, push: Tensor, column: Tensor = column, end: Tensor = end) -> Tensor:
-            of_anchors, of_ends = push.split((s.shape[1], len(end)), 1)
-            return of_anchors.scatter_add(1, column, pull).index_add(1, end, of_ends.T)
-
-        yield p, n, spread
-
-
-def with_all_ends(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float):
-    """The positives, aggregated, meet the negatives of their anchor and those of every positive."""
-    p = handed(term.positives, s, positives, middle)
-    ends = [(column[:, 0], present) for column, present in slots(positives)]
-    gathered = torch.cat((s, *(s[:, end].T for end, _ in ends)), 1)
-    members = torch.cat((negatives, *(negatives[:, end].T & present for end, present in ends)), 1)
-    n = handed(term.negatives, gathered, members, middle, met(term, p))
-
-    def spread(pull: Tensor, push: Tensor) -> Tensor:
-        of_anchors, *of_ends = push.split((s.shape[1], *(len(end) for end, _ in ends)), 1)
-        for (end, _), weights in zip(ends, of_ends, strict=True):
-            of_anchors = of_anchors.index_add(1, end, weights.T)
-        return of_anchors + pull
-
-    yield p, n, spread
-
-
-def by_name(term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, carried: Tensor):
-    """Every positive of an anchor, or all of them aggregated, meets the negatives and the named aggregates."""
-    counts = [pairs.sum(1, keepdim=True).to(s.dtype) for pairs in (positives, negatives)]
-    whole = [negatives, negatives | positives, positives]
-    pools = dict(zip(("own", "all", "positives"), whole, strict=True))
-    enumerates = term.positives is not None and term.positives.aggregator.enumerates
-    weight = term.positives.aggregator.weights(s, positives) if enumerates else None
-    ends = list(slots(positives)) if term.positives is not None else []
-    for at in [[end] for end in ends] if enumerates else [ends]:
-        if enumerates:
+def meetings(
+    term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, carried: Tensor
+) -> Iterator[tuple[Handed, Handed, Callable[..., Tensor]]]:
+    """What both sides hand over, and what makes one matrix of their weights: for one positive of every anchor at a time
+    where the term keeps them ``apart``, else for all of them at once.
+    """
+    weight = term.positives.aggregator.weights(s, positives) if term.apart else None
+    columns = list(slots(positives)) if term.apart or term.ends else []
+    for at in [[column] for column in columns] if term.apart else [columns]:
+        if term.apart:
             p = own_positive(term.positives, s, *at[0], weight, middle, carried)
         else:
             p = handed(term.positives, s, positives, middle, carried=carried)
-        gathered = {pool: (s, members & p.present, carried) for pool, members in pools.items()}
-        beyond = [
-            (s[:, end].T, negatives[:, end].T & there, carried[:, end].T)
-            for end, there in ((c[:, 0], t) for c, t in at)
-        ]
-        gathered["both ends"] = tuple(torch.cat(e, 1) for e in zip(gathered["own"], *beyond, strict=True))
+        gather = partial(gathered, term, p, at, s, positives, negatives, middle, carried)
+        n = gather(term.negatives)
+        if term.pull is None:
+            named, present = [gather(side) for side in term.named], n.present
+            for one in named:
+                present = present & one.present
+            counts = (pairs.sum(1, keepdim=True).to(s.dtype) for pairs in (positives, negatives))
+            of_pairs = (torch.zeros_like(one.x) if one.carried is None else one.carried for one in (p, n))
+            n = replace(n, present=present, more=(*(one.x for one in named), *counts, *of_pairs))
+        yield p, n, partial(spread, term, at, s.shape[1])
 
-        def hand(side: Side | None, p: Handed = p, gathered: dict = gathered) -> Handed:
-            s, members, carried = gathered["own" if side is None else side.pool]
-            return handed(side, s, members, middle, met(term, p), p if enumerates else None, carried)
 
-        n, *named = map(hand, (term.negatives, *term.named))
-        present = n.present
-        for one in named:
-            present = present & one.present
-        of_pairs = (torch.zeros_like(one.x) if one.carried is None else one.carried for one in (p, n))
-        yield p, replace(n, present=present, more=(*(one.x for one in named), *counts, *of_pairs)), None
+def gathered(
+    term: Term,
+    p: Handed,
+    at: list[tuple[Tensor, Tensor]],
+    s: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    middle: float,
+    carried: Tensor,
+    side: Side | None,
+) -> Handed:
+    """What a side makes of its pool; of both ends, with the negatives of the positives in these columns."""
+    pool = "own" if side is None else side.pool
+    members = positives if pool == "positives" else negatives | positives if pool == "all" else negatives
+    members = members & p.present if term.apart else members
+    if term.ends and pool == "both ends":
+        ends = [(column[:, 0], there) for column, there in at]
+        members = torch.cat((members, *(negatives[:, end].T & there for end, there in ends)), 1)
+        s, carried = (torch.cat((e, *(e[:, end].T for end, _ in ends)), 1) for e in (s, carried))
+    return handed(side, s, members, middle, met(term, p), p if term.apart else None, carried)
+
+
+def spread(term: Term, at: list[tuple[Tensor, Tensor]], width: int, pull: Tensor, push: Tensor) -> Tensor:
+    """A matrix of so many columns with the weights of both sides."""
+    if term.apart or term.ends:
+        own, *of_ends = push.split((width, *[len(push)] * ((push.shape[1] - width) // len(push))), 1)
+        if term.apart:
+            own = own.scatter_add(1, at[0][0], pull)
+        for (column, _), weights in zip(at, of_ends, strict=False):
+            own = own.index_add(1, column[:, 0], weights.T)
+        return own if term.apart else own + pull
+    return push if pull is None else pull if push is None else pull + push
 
 
 def handed(
@@ -292,9 +269,12 @@ def own_positive(
 ) -> Handed:
     """What the positives hand over that stand in one column of every anchor."""
     similarities = s.gather(1, column).masked_fill(~present, middle)
-    carried = None if carried is None else carried.gather(1, column).masked_fill(~present, 0)
     factor = weight.gather(1, column) * present
-    values = side.inner(similarities, carried) if side.by_name else side.inner(similarities)
+    if side.by_name:
+        carried = carried.gather(1, column).masked_fill(~present, 0)
+        values = side.inner(similarities, carried)
+    else:
+        values = side.inner(similarities)
     return Handed(values, factor, present, None, similarities, present, carried)
 
 

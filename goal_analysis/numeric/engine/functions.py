@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from goal_analysis.numeric.engine.aggregators import Aggregator
+from goal_analysis.numeric.engine.relative import Relative
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,11 @@ class Hints:
     """What the tiled way makes use of, where it is known of a side.
 
     Args:
-        rises: the inner function rises with the similarity, so that both have their maximum at one pair.
         constant: P where it is one number.
         line: (a, b) where the inner function is a·s + b.
         bound: the largest magnitude of the inner function over the similarities of unit vectors.
     """
 
-    rises: bool = False
     constant: float | None = None
     line: tuple[float, float] | None = None
     bound: float = float("inf")
@@ -37,7 +36,7 @@ class Side:
 
     Args:
         aggregator: A.
-        inner: k or h, elementwise; where a term meets `by_name`, of what the pair carries besides, and on the side of
+        inner: k or h, elementwise; ``by_name``, of what the pair carries besides, and on the side of
             the negatives of the similarity of the own positive and what that carries, where positives are enumerated.
         weight: P, elementwise; of relative similarities besides, where the term has some.
         pool: which pairs are gathered: "own", "all" (positives too), "both ends" or "positives".
@@ -45,7 +44,7 @@ class Side:
             over (None for the positives).
         valued: k or h as autograd is to differentiate it, through everything but what is detached.
         hints: for the tiled way.
-        by_name: whether its term meets `by_name`.
+        by_name: whether autograd differentiates the loss of its term.
     """
 
     aggregator: Aggregator
@@ -67,7 +66,9 @@ class Term:
         negatives: the side of the negatives.
         pull: T⁺(x_p, x_n) = −∂Φ/∂x_p, or what is prescribed instead; None where autograd differentiates the loss.
         push: T⁻(x_p, x_n) = ∂Φ/∂x_n, or what is prescribed instead; None like ``pull``.
-        meet: which positives meet the negatives at a time; see `dense`.
+        meet: how positives meet negatives; `meetings` of `dense`.
+        apart: whether the positives of an anchor meet its negatives one by one.
+        ends: whether negatives of the positives are gathered too.
         outer: Φ(x_p, x_n), differentiable; None where the term is no loss. Where the term meets `by_name`, it reads the
             named aggregates, the counts of positives and negatives and what enumerated pairs carry besides.
         relative: what the pair weights read from other pairs of the batch; see `relative`.
@@ -80,8 +81,10 @@ class Term:
     pull: Any
     push: Any
     meet: Callable[..., Any]
+    apart: bool = False
+    ends: bool = False
     outer: Callable[..., Tensor] | None = None
-    relative: Callable[..., tuple[Tensor, ...]] | None = None
+    relative: tuple[Relative, ...] | None = None
     named: tuple[Side, ...] = ()
     whole: Callable[[Tensor], Tensor] | None = None
 

@@ -63,11 +63,6 @@ class Geometry:
             most = max(most, float(lengths.max()) if len(lengths) else 0.0)
         return most <= 1 + TOLERANCE
 
-    @property
-    def transposed(self) -> Geometry:
-        """The same with rows and columns exchanged."""
-        return Geometry(self.y, self.x, self.similarity, self.of_y, self.of_x)
-
     def strip(self, top: int, bottom: int) -> Geometry:
         """The same of a run of rows."""
         of_x = None if self.of_x is None else self.of_x[top:bottom]

@@ -32,7 +32,8 @@ def kind_of(term: Term) -> str | None:
         return "none"
     name = n.aggregator.name
     if name == "max":
-        return "max" if n.hints.rises and n.pool == "own" else None
+        rises = n.hints.line is not None and n.hints.line[0] > 0  # so both have their maximum at one pair
+        return "max" if rises and n.pool == "own" else None
     if name in EXPONENTIAL:
         return "exponential" if n.pool != "both ends" or (p is not None and p.aggregator.enumerates) else None
     if n.pool != "own":
@@ -48,7 +49,7 @@ class Axis:
         counts: how many positives every anchor has; None for one.
         there: which anchors have what the term needs; None where all have.
         opposite: how many anchors the other axis has.
-        total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s).
+        total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative.
         shift: what exponents are relative to.
         weight: what the mining of a negative is multiplied with; a column per x_p where negatives are enumerated.
         x: x_p of every anchor, in columns, where negatives are enumerated.
@@ -83,6 +84,8 @@ class Axis:
         """x_n of every anchor."""
         if side.aggregator.name in EXPONENTIAL:
             return self.logarithm / side.aggregator.scale
+        if side.aggregator.name == "max":
+            return side.inner(self.total)
         return self.total * self.share(side)
 
 
@@ -134,7 +137,7 @@ class Look:
         rows, columns = self.axes
         for part in chunks(matrix):
             chunk = matrix[part]
-            down = slice(tile.top + part.start, tile.top + part.start + len(chunk))
+            down = slice(tile.down.start + part.start, tile.down.start + part.start + len(chunk))
             if self.kind == "exponential" and not self.shared:
                 if self.whole:
                     shift = chunk.amax(1).clamp_min(torch.finfo(chunk.dtype).min)
@@ -184,7 +187,7 @@ class Look:
         )
         for part in chunks(matrix):
             chunk, scores = matrix[part], s[part]
-            down = slice(tile.top + part.start, tile.top + part.start + len(chunk))
+            down = slice(tile.down.start + part.start, tile.down.start + part.start + len(chunk))
             weights = [w for w in (None if of_rows is None else of_rows[part, None], of_columns) if w is not None]
             if self.kind == "linear":
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))

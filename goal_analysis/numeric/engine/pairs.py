@@ -162,11 +162,8 @@ class Pairs:
     def of_ids(cls, row_ids: Tensor, column_ids: Tensor) -> Pairs | None:
         """Equal ids match; None where the pairs are so many that a mask is the better form.
 
-        >>> pairs = Pairs.of_ids(torch.tensor([7, 8, 7]), torch.tensor([7, 7, 9]))
-        >>> pairs.masks()[0].int()
-        tensor([[1, 1, 0],
-                [0, 0, 0],
-                [1, 1, 0]], dtype=torch.int32)
+        >>> Pairs.of_ids(torch.tensor([7, 8, 7]), torch.tensor([7, 7, 9])).counts
+        (tensor([2, 0, 2]), tensor([2, 2, 0]))
         """
         rows, columns = len(row_ids), len(column_ids)
         values, group = torch.unique(torch.cat([row_ids, column_ids]), return_inverse=True)
@@ -175,11 +172,6 @@ class Pairs:
         found = cls((rows, columns), (group[:rows], group[rows:], len(values)), row_ids.device)
         count = int((found.sizes[0] * found.sizes[1]).sum())
         return found if count <= max(rows * columns // DENSE, rows + columns) else None
-
-    @property
-    def diagonal(self) -> bool:
-        """Whether row i matches one column."""
-        return self.groups is None
 
     @cached_property
     def sizes(self) -> tuple[Tensor, Tensor]:
@@ -192,20 +184,6 @@ class Pairs:
     def counts(self) -> tuple[Tensor, Tensor] | None:
         """How many pairs every row and every column has; None where each has one."""
         return self.groups and (self.sizes[1][self.groups[0]], self.sizes[0][self.groups[1]])
-
-    @property
-    def transposed(self) -> Pairs:
-        """The same pairs with the columns as rows."""
-        groups = self.groups and (self.groups[1], self.groups[0], self.groups[2])
-        return Pairs((self.shape[1], self.shape[0]), groups, self.device)
-
-    def masks(self) -> tuple[Tensor, Tensor]:
-        """Which pairs match and which do not, as matrices."""
-        if self.groups is None:
-            positives = torch.eye(self.shape[0], dtype=torch.bool, device=self.device)
-        else:
-            positives = self.groups[0][:, None] == self.groups[1]
-        return positives, ~positives
 
     def strip(self, top: int, bottom: int) -> Pairs:
         """Those of a run of rows, counted from its first."""
@@ -260,33 +238,14 @@ class Tile:
     """A block of the score matrix.
 
     Args:
-        top: its first row.
-        bottom: the row after its last.
-        left: its first column.
-        right: the column after its last.
+        down: its rows.
+        across: its columns.
         places: where pairs that match stand in it, flattened.
     """
 
-    top: int
-    bottom: int
-    left: int
-    right: int
+    down: slice
+    across: slice
     places: list[Tensor | slice]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Its rows and columns."""
-        return self.bottom - self.top, self.right - self.left
-
-    @property
-    def down(self) -> slice:
-        """Its rows."""
-        return slice(self.top, self.bottom)
-
-    @property
-    def across(self) -> slice:
-        """Its columns."""
-        return slice(self.left, self.right)
 
     def mask(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
@@ -322,7 +281,8 @@ def tiles(pairs: Pairs, size: tuple[int, int], part: tuple[slice, slice] | None 
     for top, bottom in pairwise([*range(down.start, down.stop, size[0]), down.stop]):
         strip = pairs.strip(top, bottom)
         for left, right in pairwise([*range(across.start, across.stop, size[1]), across.stop]):
-            yield Tile(top, bottom, left, right, [_within(block, left, right, columns) for block in strip.blocks])
+            places = [_within(block, left, right, columns) for block in strip.blocks]
+            yield Tile(slice(top, bottom), slice(left, right), places)
 
 
 def _within(block: Block, left: int, right: int, columns: int) -> Tensor | slice:

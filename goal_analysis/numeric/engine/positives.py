@@ -158,12 +158,6 @@ def begin_each(
         own.weight = own.weight / share
         return
     found = [(block, *handed_over(p, s, block.several)[:2]) for block, s in (turned(*pair, axis) for pair in positives)]
-    if positives and positives[0][0].run is not None:  # one block has every anchor
-        ((_, x, factor),) = found
-        own.x, own.pulled = x.flatten(1), torch.zeros_like(own.total)[:, None]
-        own.weight = where(None if own.there is None else own.there[:, None], torch.ones_like(own.x))
-        own.weight = own.weight * (factor.flatten(1) if isinstance(factor, Tensor) else factor) / share
-        return
     most = max((x.shape[2] for _, x, _ in found), default=1)
     own.x, own.weight, own.pulled = (own.total.new_zeros((len(own.total), most)) for _ in range(3))
     for block, x, factor in found:

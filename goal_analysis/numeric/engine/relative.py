@@ -27,38 +27,35 @@ class Relative:
     counts: str
 
 
-@dataclass(frozen=True)
-class Relatives:
-    """The relative similarities of every triplet of a batch."""
+def relative_similarities(
+    declared: tuple[Relative, ...], x_p: Tensor, x_n: Tensor, there: Tensor, s: Tensor, negatives: Tensor
+) -> tuple[Tensor, ...]:
+    """One tensor a relative similarity, of the shape of ``there``.
 
-    declared: tuple[Relative, ...]
-
-    def __call__(self, x_p: Tensor, x_n: Tensor, there: Tensor, s: Tensor, negatives: Tensor) -> tuple[Tensor, ...]:
-        """One tensor a relative similarity, of the shape of ``there``.
-
-        Args:
-            x_p: the similarities of the triplets' positives, which broadcasts to ``there``.
-            x_n: those of their negatives.
-            there: where there is a triplet, shape ``(anchors, negatives)``; a column where one negative is mined.
-            s: the similarities, shape ``(anchors, candidates)``.
-            negatives: which of them are negatives.
-        """
-        anchor = there.nonzero()[:, 0]
-        of_positive, of_negative = (x.expand(there.shape)[there] for x in (x_p, x_n))
-        least = of_positive.min() if len(anchor) else s.new_zeros(())
-        found = []
-        for one in self.declared:
-            if one.of_positives:
-                others = of_positive.expand(len(anchor), -1)
-                candidates = anchor[:, None] != anchor[None, :]
-            else:
-                others, candidates = s[anchor], negatives[anchor] & ~own_negative(anchor, of_negative, s, there)
-            read = (of_positive[:, None], of_negative[:, None], others, others, least)
-            contribution = one.contribution(*read).expand_as(others)
-            members = candidates & (one.member(*read) >= 0) & counted(one.counts, contribution)
-            mean = contribution.masked_fill(~members, 0).sum(1) / members.sum(1).clamp_min(1)
-            found.append(s.new_zeros(there.shape).masked_scatter(there, mean))
-        return tuple(found)
+    Args:
+        declared: which.
+        x_p: the similarities of the triplets' positives, which broadcasts to ``there``.
+        x_n: those of their negatives.
+        there: where there is a triplet, shape ``(anchors, negatives)``; a column where one negative is mined.
+        s: the similarities, shape ``(anchors, candidates)``.
+        negatives: which of them are negatives.
+    """
+    anchor = there.nonzero()[:, 0]
+    of_positive, of_negative = (x.expand(there.shape)[there] for x in (x_p, x_n))
+    least = of_positive.min() if len(anchor) else s.new_zeros(())
+    found = []
+    for one in declared:
+        if one.of_positives:
+            others = of_positive.expand(len(anchor), -1)
+            candidates = anchor[:, None] != anchor[None, :]
+        else:
+            others, candidates = s[anchor], negatives[anchor] & ~own_negative(anchor, of_negative, s, there)
+        read = (of_positive[:, None], of_negative[:, None], others, others, least)
+        contribution = one.contribution(*read).expand_as(others)
+        members = candidates & (one.member(*read) >= 0) & counted(one.counts, contribution)
+        mean = contribution.masked_fill(~members, 0).sum(1) / members.sum(1).clamp_min(1)
+        found.append(s.new_zeros(there.shape).masked_scatter(there, mean))
+    return tuple(found)
 
 
 def own_negative(anchor: Tensor, of_negative: Tensor, s: Tensor, there: Tensor) -> Tensor:

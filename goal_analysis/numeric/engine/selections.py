@@ -1,13 +1,9 @@
 """Selections: which of an anchor's pairs are aggregated at all.
 
-A selection is called with the similarities, shape ``(anchors, candidates)``, with which of them are members, and with
-what the term's other side hands over, shape ``(anchors, 1)``: the similarity of the positive that the negatives meet.
-It returns which pairs it keeps. It reads numbers only: no gradient flows through the choice.
-
-``depends`` says how the choice depends on the scores: "not", "order" (of the scores alone), "threshold" or "random".
-Where a selection does not say it, nobody knows, and whether its weights are the gradient of a loss stays open.
-``meets_positive`` says that a selection compares its pairs with the positive. A term without positives hands over None,
-and an objective with such a selection there is refused.
+A selection of (similarities (anchors, candidates), members, the other side's similarity (anchors, 1)) returns which
+pairs it keeps; no gradient flows through the choice. ``depends`` says how that depends on the scores: "not", "order"
+(of the scores alone), "threshold" or "random"; without it, whether the weights are a gradient stays open.
+``meets_positive`` says that it compares with the positive; an objective without positives refuses it.
 """
 
 from __future__ import annotations

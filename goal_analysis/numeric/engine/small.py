@@ -9,6 +9,8 @@ aggregates and T are worked out for both axes at once. No matrix tells which pai
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +33,8 @@ class Slots:
     """Where the positives of the anchors stand in the flattened matrix of scores.
 
     Args:
-        shape: rows and columns.
-        anchors: how many of the rows are anchors, and how many of the columns: all or none.
+        shape: rows, which are anchors, and columns.
+        anchors: how many anchors are rows, and how many columns: all or none.
         places: shape ``(anchors, slots)``; None where row i matches column i alone.
         members: which slots hold a positive; None where all do.
         counts: how many positives the anchors of each axis have; nothing where each has one.
@@ -53,7 +55,7 @@ class Slots:
         cls, functions: Functions, shape: tuple[int, int], row_ids: Tensor | None, column_ids: Tensor | None
     ) -> Slots:
         """The slots of a batch of these ids; without ids row i matches column i."""
-        anchors = shape[0] * functions.rows, shape[1] * functions.columns
+        anchors = shape[0], shape[1] * functions.columns
         if row_ids is None:
             return cls(shape, anchors)
         i = torch.arange(shape[0], device=row_ids.device)[:, None]
@@ -63,7 +65,7 @@ class Slots:
         of_rows = i * shape[1] + at
         matching = of_rows.flatten() if members is None else of_rows[members]
         complete = least > 0 and most < shape[1]
-        found = [(of_rows, members, counts)] if functions.rows else []
+        found = [(of_rows, members, counts)]
         if functions.columns:
             j = i
             if column_ids is not None:
@@ -73,20 +75,17 @@ class Slots:
             found.append((at * shape[1] + j, members, counts))
         most = max(places.shape[1] for places, *_ in found)
         same = all(members is None and places.shape[1] == most for places, members, _ in found)
-        joined = (
-            None
-            if same
-            else torch.cat(
-                [_padded(torch.ones_like(p, dtype=torch.bool) if m is None else m, most) for p, m, _ in found]
-            )
-        )
+        joined = None
+        if not same:
+            all_there = [torch.ones_like(p, dtype=torch.bool) if m is None else m for p, m, _ in found]
+            joined = torch.cat([_padded(there, most) for there in all_there])
         places = torch.cat([_padded(places, most) for places, *_ in found])
         return cls(shape, anchors, places, joined, tuple(counts for *_, counts in found), matching, complete)
 
     @property
     def axes(self) -> list[int]:
-        """0 where the rows are anchors, 1 where the columns are."""
-        return [axis for axis, of in enumerate(self.anchors) if of]
+        """0 for the rows, and 1 where the columns are anchors."""
+        return [0, 1] if self.anchors[1] else [0]
 
     @property
     def several(self) -> Tensor | None:
@@ -99,8 +98,7 @@ class Slots:
         """The scores of the positives, shape ``(anchors, slots)``."""
         if self.places is not None:
             return s.view(-1)[self.places]
-        d = s.diagonal()
-        return (torch.cat((d, d)) if all(self.anchors) else d.clone())[:, None]
+        return torch.cat([s.diagonal()] * len(self.axes))[:, None]
 
     def fill(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
@@ -121,14 +119,14 @@ class Slots:
     def on_matrix(self, values: Tensor) -> list[Tensor]:
         """One number an anchor, to be broadcast to the matrix of scores from each axis."""
         rows, columns = values.split(self.anchors)
-        return [*([rows[:, None]] if len(rows) else []), *([columns] if len(columns) else [])]
+        return [rows[:, None], columns][: len(self.axes)]
 
     def negatives(self, like: Tensor) -> Tensor | float:
         """How many negatives every anchor has."""
-        opposite = [n for n, of in zip(reversed(self.shape), self.anchors, strict=True) if of]
+        opposite = self.shape[::-1][: len(self.axes)]
         if not self.counts and len(set(opposite)) == 1:
             return float(opposite[0] - 1)
-        counts = self.counts or [like.new_ones(of) for of in self.anchors if of]
+        counts = self.counts or [like.new_ones(of) for of in self.anchors[: len(self.axes)]]
         return torch.cat([n - count for n, count in zip(opposite, counts, strict=True)]).to(like.dtype)
 
     def present(self, term: Term, like: Tensor) -> Tensor | None:
@@ -185,14 +183,11 @@ def gradients_at_once(functions: Functions, geometry: Geometry, slots: Slots) ->
     s = x @ y.T
     geometry.score(s, slice(None), slice(None))
     positives = slots.read(s)
-    w, pulls = None, None
-    for term in functions.terms:
-        pushed, pulled = _weights(functions, term, slots, s, positives)
-        w = pushed if w is None else w if pushed is None else w.add_(pushed)
-        pulls = pulled if pulls is None else pulls if pulled is None else pulls + pulled
-    w = torch.zeros_like(s) if w is None else w
-    if pulls is not None:
-        slots.subtract(w, pulls)
+    pushes, pulls = zip(*(_weights(functions, term, slots, s, positives) for term in functions.terms), strict=True)
+    pushes, pulls = ([part for part in parts if part is not None] for parts in (pushes, pulls))
+    w = functools.reduce(Tensor.add_, pushes) if pushes else torch.zeros_like(s)
+    if pulls:
+        slots.subtract(w, sum(pulls[1:], pulls[0]))
     value = torch.dot(w.view(-1), s.view(-1))
     if geometry.similarity not in DISTANCES:
         return w @ y, w.T @ x, value
@@ -222,12 +217,12 @@ def _weights(
         weight = where(inside, torch.ones_like(x_p) * factor)
         matrix, pulled = _each(term, slots, s, x_p, weight)
     else:
-        look = None if n is None else _LOOKS[kind](n, slots, s)
-        x_n = torch.zeros_like(x_p) if look is None else where(there, look.x)[:, None]
+        x_n, spread = (torch.zeros_like(x_p[:, 0]), None) if n is None else _LOOKS[kind](n, slots, s)
+        x_n = where(there, x_n)[:, None]
         pushed = where(inside, term.push(x_p, x_n) * factor)
         pulled = pushed if term.pull is term.push else where(inside, term.pull(x_p, x_n) * factor)
         received = pushed[:, 0] if pushed.shape[1] == 1 else pushed.sum(1)
-        matrix = None if look is None else look.spread(received, there)
+        matrix = None if spread is None else spread(received, there)
     if matrix is not None and kind != "max":
         if n.hints.constant is None:
             matrix.mul_(n.weight(s))
@@ -264,78 +259,64 @@ def _each(term: Term, slots: Slots, s: Tensor, x_p: Tensor, weight: Tensor) -> t
     return matrix, torch.stack(pulled, 1) if pulls else weight
 
 
-class _Largest:
+Spread = Callable[[Tensor, Tensor | None], Tensor]
+"""A matrix of what every anchor's negatives get, from what the anchors receive, which are there."""
+
+
+def _largest(side: Side, slots: Slots, s: Tensor) -> tuple[Tensor, Spread]:
     """The most similar negative of every anchor."""
+    masked = s.clone()
+    slots.fill(masked, -torch.inf)
+    found = [masked.max(1 - axis) for axis in slots.axes]
+    hard = torch.cat([value for value, _ in found])
 
-    def __init__(self, side: Side, slots: Slots, s: Tensor) -> None:
-        masked = s.clone()
-        slots.fill(masked, -torch.inf)
-        found = [masked.max(1 - axis) for axis in slots.axes]
-        self.side, self.slots, self.s = side, slots, s
-        self.at = [at for _, at in found]
-        self.hard = torch.cat([value for value, _ in found])
-        self.x = side.inner(self.hard)
-
-    def spread(self, received: Tensor, there: Tensor | None) -> Tensor:
-        """A matrix of what every anchor's negatives get."""
-        weights = received * of_positives(self.side, where(there, self.hard))
-        matrix = torch.zeros_like(self.s)
-        for axis, at, weight in zip(self.slots.axes, self.at, self.slots.on_matrix(where(there, weights)), strict=True):
-            matrix.scatter_add_(1 - axis, at.unsqueeze(1 - axis), weight if axis == 0 else weight[None])
+    def spread(received: Tensor, there: Tensor | None) -> Tensor:
+        weights = where(there, received * of_positives(side, where(there, hard)))
+        matrix = torch.zeros_like(s)
+        for axis, (_, at), weight in zip(slots.axes, found, weights.split([len(at) for _, at in found]), strict=True):
+            matrix.scatter_add_(1 - axis, at.unsqueeze(1 - axis), weight.unsqueeze(1 - axis))
         return matrix
 
+    return side.inner(hard), spread
 
-class _Exponential:
+
+def _exponential(side: Side, slots: Slots, s: Tensor) -> tuple[Tensor, Spread]:
     """log Σ exp(β·h(s))/β over every anchor's negatives: one exponential for both axes where it keeps its digits."""
+    scale, z = side.aggregator.scale, torch.empty_like(s)
+    inner(side, s, scale, z)
+    least, most = torch.aminmax(z)
+    shared = float(least) >= -SMALL and float(most) <= SMALL
+    z = z.exp_() if shared else z
+    if side.pool != "all":
+        slots.fill(z, 0.0 if shared else -torch.inf)
+    e, shifts = [z], []
+    if not shared:
+        shifts = [z.amax(1 - axis, keepdim=True).clamp_min(torch.finfo(z.dtype).min) for axis in slots.axes]
+        e = [torch.sub(z, shift).exp_() for shift in shifts]
+    total = torch.cat([e[-1 if axis else 0].sum(1 - axis) for axis in slots.axes])
+    logarithm = total.log() if shared else total.log() + torch.cat([shift.flatten() for shift in shifts])
 
-    def __init__(self, side: Side, slots: Slots, s: Tensor) -> None:
-        scale, own = side.aggregator.scale, side.pool != "all"
-        z = torch.empty_like(s)
-        inner(side, s, scale, z)
-        least, most = torch.aminmax(z)
-        self.slots = slots
-        if float(least) >= -SMALL and float(most) <= SMALL:
-            e = z.exp_()
-            if own:
-                slots.fill(e, 0.0)
-            self.e, self.total = [e], torch.cat([e.sum(1 - axis) for axis in slots.axes])
-            logarithm = self.total.log()
-        else:
-            if own:
-                slots.fill(z, -torch.inf)
-            lowest = torch.finfo(z.dtype).min
-            shifts = [z.amax(1 - axis, keepdim=True).clamp_min(lowest) for axis in slots.axes]
-            self.e = [torch.sub(z, shift).exp_() for shift in shifts]
-            self.total = torch.cat([e.sum(1 - axis) for e, axis in zip(self.e, slots.axes, strict=True)])
-            logarithm = self.total.log() + torch.cat([shift.flatten() for shift in shifts])
-        self.x = logarithm if scale == 1 else logarithm / scale
-
-    def spread(self, received: Tensor, there: Tensor | None) -> Tensor:
-        """A matrix of what every anchor's negatives get."""
-        weights = self.slots.on_matrix(received / (self.total if there is None else self.total.masked_fill(~there, 1)))
-        if len(self.e) == 1:
-            return self.e[0].mul_(weights[0] if len(weights) == 1 else weights[0] + weights[1])
-        first, second = (e.mul_(weight) for e, weight in zip(self.e, weights, strict=True))
+    def spread(received: Tensor, there: Tensor | None) -> Tensor:
+        weights = slots.on_matrix(received / (total if there is None else total.masked_fill(~there, 1)))
+        if len(e) == 1:
+            return e[0].mul_(weights[0] if len(weights) == 1 else weights[0] + weights[1])
+        first, second = (part.mul_(weight) for part, weight in zip(e, weights, strict=True))
         return first.add_(second)
 
+    return logarithm if scale == 1 else logarithm / scale, spread
 
-class _Linear:
+
+def _linear(side: Side, slots: Slots, s: Tensor) -> tuple[Tensor, Spread]:
     """Σ h(s) over every anchor's negatives, or their mean."""
+    values = side.inner(s).clone()
+    slots.fill(values, 0.0)
+    count = slots.negatives(s) if side.aggregator.name == "mean" else 1.0
+    count = count.clamp(min=1) if isinstance(count, Tensor) else count
 
-    def __init__(self, side: Side, slots: Slots, s: Tensor) -> None:
-        values = side.inner(s).clone()
-        slots.fill(values, 0.0)
-        self.slots, self.s = slots, s
-        count = slots.negatives(s) if side.aggregator.name == "mean" else 1.0
-        self.count = count.clamp(min=1) if isinstance(count, Tensor) else count
-        self.x = torch.cat([values.sum(1 - axis) for axis in slots.axes]) / self.count
+    def spread(received: Tensor, there: Tensor | None) -> Tensor:
+        return sum(slots.on_matrix(received / count), torch.zeros_like(s))
 
-    def spread(self, received: Tensor, there: Tensor | None) -> Tensor:
-        """A matrix of what every anchor's negatives get."""
-        matrix = torch.zeros_like(self.s)
-        for weight in self.slots.on_matrix(received / self.count):
-            matrix += weight
-        return matrix
+    return torch.cat([values.sum(1 - axis) for axis in slots.axes]) / count, spread
 
 
-_LOOKS = {"max": _Largest, "exponential": _Exponential, "linear": _Linear}
+_LOOKS = {"max": _largest, "exponential": _exponential, "linear": _linear}

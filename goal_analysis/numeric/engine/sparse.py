@@ -1,95 +1,50 @@
-"""A weight matrix of few entries, and its product with embeddings: deterministic whatever repeats."""
+"""Sums over the few entries of a weight matrix, and where the largest scores stand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-
-from goal_analysis.numeric.engine.pairs import Block
-
-
-@dataclass(frozen=True, eq=False)
-class SparseWeights:
-    """The entries of W that are not zero; entries of one pair add up.
-
-    Args:
-        row: shape ``(entries,)``.
-        column: shape ``(entries,)``.
-        weight: shape ``(entries,)``.
-        less: blocks of pairs, with what W loses there.
-    """
-
-    row: Tensor
-    column: Tensor
-    weight: Tensor
-    less: list[tuple[Block, Tensor]]
-
-    def of_rows(self, rows: slice) -> SparseWeights:
-        """W with zero in other rows."""
-        inside = (self.row >= rows.start) & (self.row < rows.stop)
-        less = [block.within(rows, less) for block, less in self.less]
-        return SparseWeights(self.row[inside], self.column[inside], self.weight[inside], less)
-
-    def times(self, columns: Tensor, rows: int) -> Tensor:
-        """W·Y for Y of shape ``(columns, dim)``: every row a sum over its entries, in their order."""
-        order = torch.sort(self.row, stable=True)
-        starts = torch.searchsorted(order.values, torch.arange(rows, device=self.row.device))
-        weight = self.weight[order.indices].to(columns.dtype)
-        indices = self.column[order.indices]
-        to = torch.nn.functional.embedding_bag(indices, columns, starts, mode="sum", per_sample_weights=weight)
-        for block, less in self.less:
-            block.subtract_product(to, less, columns)
-        return to
-
-    @property
-    def transposed(self) -> SparseWeights:
-        """Wᵀ."""
-        less = [(block.transposed, less.mT) for block, less in self.less]
-        return SparseWeights(self.column, self.row, self.weight, less)
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> SparseWeights:
-        """The same with other weights."""
-        less = [(block, function(less)) for block, less in self.less]
-        return SparseWeights(self.row, self.column, function(self.weight), less)
-
 
 BLOCK = 64
 """Candidates whose maximum is taken first."""
 
 
-def largest_of_rows(s: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of every row, and the first column where it stands.
+def sum_of_entries(row: Tensor, column: Tensor, weight: Tensor, e: Tensor, rows: int) -> Tensor:
+    """W·E of a W with these entries: every row a sum over its own, in their order, so that it is deterministic.
+
+    Args:
+        row: shape ``(entries,)``; entries of one pair add up.
+        column: shape ``(entries,)``.
+        weight: shape ``(entries,)``.
+        e: shape ``(columns, dim)``.
+        rows: of W.
+    """
+    order = torch.sort(row, stable=True)
+    starts = torch.searchsorted(order.values, torch.arange(rows, device=row.device))
+    weight = weight[order.indices].to(e.dtype)
+    return torch.nn.functional.embedding_bag(column[order.indices], e, starts, mode="sum", per_sample_weights=weight)
+
+
+def largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The largest of every row, or with ``dim`` 0 of every column, and the first place where it stands.
 
     It is looked for in blocks, whose maxima are quick on a CPU, and then in the one block that holds it.
     """
-    width = s.shape[1]
-    if width <= 2 * BLOCK or s.is_cuda:
-        value, at = s.max(1)
+    length = s.shape[dim]
+    if length <= 2 * BLOCK or (dim and s.is_cuda):
+        value, at = s.max(dim)
         return value, at
-    blocks = width // BLOCK
-    maxima = [s[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)).amax(2)]
-    if blocks * BLOCK < width:
-        maxima.append(s[:, blocks * BLOCK :].amax(1, keepdim=True))
-    block = torch.cat(maxima, 1).max(1, keepdim=True).indices
-    inside = (block * BLOCK + torch.arange(BLOCK, device=s.device)).clamp_max_(width - 1)
-    value, at = s.gather(1, inside).max(1, keepdim=True)
-    return value[:, 0], inside.gather(1, at)[:, 0]
 
+    def largest_there(candidates: Tensor) -> tuple[Tensor, Tensor]:
+        value, at = (candidates if dim else candidates.T.contiguous()).max(1)
+        return value, at.unsqueeze(dim)
 
-def largest_of_columns(s: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of every column, and the first row where it stands."""
-    height = s.shape[0]
-    if height <= 2 * BLOCK:
-        value, at = s.max(0)
-        return value, at
-    blocks = height // BLOCK
-    maxima = [s[: blocks * BLOCK].unflatten(0, (blocks, BLOCK)).amax(1)]
-    if blocks * BLOCK < height:
-        maxima.append(s[blocks * BLOCK :].amax(0, keepdim=True))
-    block = torch.cat(maxima).T.contiguous().max(1).indices
-    inside = (block * BLOCK + torch.arange(BLOCK, device=s.device)[:, None]).clamp_max_(height - 1)
-    value, at = s.gather(0, inside).T.contiguous().max(1)
-    return value, inside.gather(0, at[None])[0]
+    whole, rest = s.split((length // BLOCK * BLOCK, length % BLOCK), dim)
+    maxima = [whole.unflatten(dim, (-1, BLOCK)).amax(dim + 1)]
+    if length % BLOCK:
+        maxima.append(rest.amax(dim, keepdim=True))
+    _, block = largest_there(torch.cat(maxima, dim))
+    places = torch.arange(BLOCK, device=s.device)
+    inside = (block * BLOCK + (places if dim else places[:, None])).clamp_max_(length - 1)
+    value, at = largest_there(s.gather(dim, inside))
+    return value, inside.gather(dim, at).squeeze(dim)

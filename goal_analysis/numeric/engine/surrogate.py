@@ -1,8 +1,6 @@
 """The surrogate ⟨stop_gradient(W), S⟩: which way its gradients are made, and how autograd is told.
 
-All ways give the same gradients up to rounding. An objective whose aggregates are maxima has few weights an anchor, one
-whose aggregates are exponential or linear passes over the scores in tiles, and everything else goes through the whole
-matrix of scores.
+All ways give the same gradients up to rounding. What has no way of its own goes through the whole matrix of scores.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,10 +18,9 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank
-from goal_analysis.numeric.engine.products import alike, dtype_of_products, factors
+from goal_analysis.numeric.engine.products import alike, factors
 from goal_analysis.numeric.engine.small import Slots, fits, gradients_at_once, is_small
-from goal_analysis.numeric.engine.sparse import SparseWeights
-from goal_analysis.numeric.engine.tiled import hardest, tileable, tiled
+from goal_analysis.numeric.engine.tiled import few, tileable, tiled
 
 
 def quick_surrogate(
@@ -48,6 +46,10 @@ def quick_surrogate(
     rows, columns = len(x), len(y)
     if not x.numel() or not columns or functions.reduction not in ("sum", "mean"):
         return None
+    if not functions.rows:  # the turned batch has its anchors in the rows
+        ids = (row_ids, None) if column_ids is None else (column_ids, row_ids)
+        alone = replace(functions, rows=True, columns=False)
+        return quick_surrogate(alone, similarity, y, x, *ids, rank and rank.transposed)
 
     def at_once() -> Tensor:
         with torch.no_grad(), without_autocast(x):
@@ -57,9 +59,7 @@ def quick_surrogate(
 
     if is_small(functions, similarity, rows, columns):
         return at_once()
-    aggregators = {term.negatives.aggregator.name for term in functions.terms if term.negatives is not None}
-    few = aggregators <= {"max"}
-    if not tileable(functions) or (few and similarity != "dot"):
+    if not tileable(functions) or (few(functions) and similarity != "dot"):
         return None
     if row_ids is None:
         pairs = Pairs.of_diagonal(rows, x.device)
@@ -68,8 +68,8 @@ def quick_surrogate(
     if pairs is None:
         return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
-        made = (hardest if few else tiled)(functions, Geometry.of(similarity, *factors(x, y)), pairs, rank=rank)
-    return Sparse.apply(x, y, *made, rank) if few else Prescribed.apply(x, y, *made)
+        made = tiled(functions, Geometry.of(similarity, *factors(x, y)), pairs, rank=rank)
+    return Prescribed.apply(x, y, *made)
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
@@ -91,11 +91,6 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return off(*args, **kwargs)
 
     return inner
-
-
-def factor(upstream: Tensor) -> Tensor | None:
-    """The upstream gradient; None where it is seen to be 1, which saves a gradient's memory again."""
-    return None if not upstream.is_cuda and float(upstream) == 1 else upstream
 
 
 def differentiable_once(ctx: Any, *found: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -150,37 +145,7 @@ class Prescribed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        times = factor(upstream)
+        one = not upstream.is_cuda and float(upstream) == 1  # which saves a gradient's memory again
         made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
-        of_x, of_y = (g if g is None else (g if times is None else times * g).to(dtype) for g, dtype in made)
+        of_x, of_y = (g if g is None else (g if one else upstream * g).to(dtype) for g, dtype in made)
         return differentiable_once(ctx, of_x, of_y, None, None, None)
-
-
-class Sparse(torch.autograd.Function):
-    """A value whose gradients W·Y and Wᵀ·X are made from the entries of W when they are asked for."""
-
-    @staticmethod
-    def forward(x: Tensor, y: Tensor, weights: SparseWeights, value: Tensor, rank: Rank | None) -> Tensor:
-        """Keep what the backward pass needs."""
-        return value.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep what the backward pass needs."""
-        x, y, ctx.weights, _, ctx.rank = inputs
-        ctx.save_for_backward(x, y)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The gradients, times the upstream gradient."""
-        x, y = ctx.saved_tensors
-        times = factor(upstream)
-        weights = ctx.weights if times is None else ctx.weights.map(lambda w: times * w)
-        dtype = dtype_of_products(weights.weight)
-        made: list[Tensor | None] = [None, None]
-        with torch.no_grad():
-            for axis, (of, to, other) in enumerate(((weights, x, y), (weights.transposed, y, x))):
-                if ctx.needs_input_grad[axis]:
-                    of = of if ctx.rank is None else of.of_rows((ctx.rank.rows, ctx.rank.columns)[axis])
-                    made[axis] = of.times(other.to(dtype), len(to)).to(to.dtype)
-        return differentiable_once(ctx, *made, None, None, None)

@@ -1,12 +1,9 @@
 """The tiled way: from embeddings to W·Y and Wᵀ·X without a matrix of scores.
 
-The scores pass by in tiles. A first look adds up every anchor's aggregate of the negatives, which gives T; a second
-makes the weights of a tile in place and multiplies them with the embeddings. Where rows alone are anchors a tile is a
-strip of whole rows, so both looks are at the same scores. Where every aggregate of negatives is a maximum there is no
-second look: every anchor has weights on few pairs, and the gradients are sums over few others.
-
-Several ranks share one batch: each looks at the scores of its own rows, all exchange what they found of every anchor,
-O(N) numbers, and each makes the gradients of its own rows and columns.
+A first look at the tiles adds up every anchor's aggregate of the negatives, which gives T; a second makes the weights
+of a tile in place and multiplies them with the embeddings. Where every aggregate is a maximum there is no second look:
+every anchor has weights on few pairs. Of several ranks, each looks at the scores of its own rows, all exchange what
+they found of every anchor, O(N) numbers, and each makes the gradients of its own rows and columns.
 """
 
 # A side that a term does not have is None; which ones it has is asked where the way is chosen.
@@ -17,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,24 +24,25 @@ from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
 from goal_analysis.numeric.engine.looks import Axis, Look, kind_of
 from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Block, Pairs, Rank, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import (
-    add_pull,
     anchors,
     divisor,
     finish_each,
-    handed_over,
     of_positives,
     present,
-    present_in,
     settle,
     turned,
     where,
 )
 from goal_analysis.numeric.engine.products import add_product, dtype_of_products, product
 from goal_analysis.numeric.engine.small import SMALL
-from goal_analysis.numeric.engine.sparse import SparseWeights, largest_of_columns, largest_of_rows
+from goal_analysis.numeric.engine.sparse import largest, sum_of_entries
 
 STRIP = (512, 2**22)
 """Rows of a strip of whole rows, and scores in it, at most."""
+
+
+Pulls = list[tuple[Block, Tensor]]
+"""Pairs that match, with what W loses there."""
 
 
 def tileable(functions: Functions) -> bool:
@@ -54,73 +52,76 @@ def tileable(functions: Functions) -> bool:
     return None not in kinds and (len(set(looked)) <= 1 or "max" not in looked)
 
 
+def few(functions: Functions) -> bool:
+    """Whether every anchor has weights on few pairs."""
+    return all(kind_of(term) in ("max", "none") for term in functions.terms)
+
+
 def tiled(
     functions: Functions,
     geometry: Geometry,
     pairs: Pairs,
     size: tuple[int, int] | None = None,
-    small: float = SMALL,
     rank: Rank | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the embeddings, and ⟨W, S⟩.
 
     Args:
-        functions: of which `tileable` is true.
-        geometry: the embeddings; of float32 at least, or of bfloat16 on a GPU.
+        functions: of which `tileable` is true, and whose rows are anchors.
+        geometry: the embeddings; of float32 at least, or of bfloat16 on a GPU; no distances where weights are `few`.
         pairs: which match; all others are negatives.
         size: rows and columns of a tile, for tests; by default what suits the device.
-        small: the largest exponent for which one exponential serves both axes.
         rank: what this rank does of a batch that several have; the gradients of other embeddings mean nothing then.
 
     Returns:
         ∂/∂X, shape ``(rows, dim)``; ∂/∂Y, shape ``(columns, dim)``; ⟨W, S⟩.
     """
-    if functions.columns and not functions.rows:
-        rows = replace(functions, rows=True, columns=False)
-        other = rank and rank.transposed
-        to_y, to_x, value = tiled(rows, geometry.transposed, pairs.transposed, size and size[::-1], small, other)
-        return to_x, to_y, value
-    to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (geometry.x, geometry.y))
-    made = _Made(to_x, to_y, *(to.new_zeros(len(to)) for to in (to_x, to_y)))
-    shares = [divisor(functions, term, pairs) for term in functions.terms]
+    (rows, columns), x, y = pairs.shape, geometry.x, geometry.y
+    if few(functions):
+        return _gradients_of_few(geometry, *_hardest(functions, geometry, pairs, size, rank), rank)
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
-    rows, columns = pairs.shape
-    height = size[0] if size else rows if made.to_x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
-    pools = {term.negatives.pool for term in functions.terms if term.negatives is not None}
-    both = functions.columns or "both ends" in pools
+    shares = [divisor(functions, term, pairs) for term in functions.terms]
+    height = size[0] if size else rows if x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
+    both = functions.columns or "both ends" in [term.negatives.pool for term in functions.terms if term.negatives]
     if both or rank is not None:
-        tile = (height, columns) if rank is not None and not made.to_x.is_cuda else tile_size(geometry.x, geometry.y, 2)
+        tile = (height, columns) if rank is not None and not x.is_cuda else tile_size(x, y, 2)
         size = (size or tile) if both else (height, columns)
-        value = _gradients(functions, geometry, unit, pairs, shares, size, small, {}, made, True, rank)
-        return *made.gradients(geometry), value
-    value = made.to_x.new_zeros(())
-    room: dict[str, Tensor] = {}
+        return _gradients(functions, geometry, unit, pairs, shares, size, rank)
+    to_x, to_y = [], torch.zeros_like(y, dtype=dtype_of_products(y))
+    value = to_y.new_zeros(())
     for top in range(0, rows, height):
         bottom = min(rows, top + height)
-        given = (geometry.strip(top, bottom), unit, pairs.strip(top, bottom), shares, (height, columns), small, room)
-        value = value + _gradients(functions, *given, made.strip(top, bottom), not top)
-    return *made.gradients(geometry), value
+        strip = geometry.strip(top, bottom), unit, pairs.strip(top, bottom)
+        of_x, of_y, of_strip = _gradients(functions, *strip, shares, (height, columns))
+        to_x.append(of_x)
+        to_y, value = to_y.add_(of_y), value + of_strip
+    return torch.cat(to_x), to_y, value
 
 
-@dataclass(eq=False)
-class _Made:
-    """The products of W′ with the embeddings of the other side, and where distances are measured its sums."""
+def _gradients_of_few(
+    geometry: Geometry, entries: tuple[Tensor, Tensor, Tensor], pulls: Pulls, value: Tensor, rank: Rank | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    made, (row, column, weight) = [], entries
+    for axis, (e, other) in enumerate(((geometry.x, geometry.y), (geometry.y, geometry.x))):
+        at, across, of = (column, row, weight) if axis else (row, column, weight)
+        if rank is not None:
+            own = rank.columns if axis else rank.rows
+            inside = (at >= own.start) & (at < own.stop)
+            at, across, of = at[inside], across[inside], of[inside]
+        made.append(sum_of_entries(at, across, of, other.to(weight.dtype), len(e)))
+    for axis, block, pull, other in _sides(pulls, geometry, rank):
+        block.subtract_product(made[axis], pull, other.to(weight.dtype))
+    return made[0], made[1], value
 
-    to_x: Tensor
-    to_y: Tensor
-    of_x: Tensor
-    of_y: Tensor
 
-    def strip(self, top: int, bottom: int) -> _Made:
-        """The same of a run of rows."""
-        return _Made(self.to_x[top:bottom], self.to_y, self.of_x[top:bottom], self.of_y)
-
-    def gradients(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """The gradients of both sides."""
-        if geometry.similarity in DISTANCES:
-            for to, of, e in ((self.to_x, self.of_x, geometry.x), (self.to_y, self.of_y, geometry.y)):
-                to.addcmul_(of[:, None], e.to(to.dtype), value=-1)
-        return self.to_x, self.to_y
+def _sides(pulls: Pulls, geometry: Geometry, rank: Rank | None) -> Iterator[tuple[int, Block, Tensor, Tensor]]:
+    """What W loses at the pairs of either axis, with the embeddings of the other; of a rank, in its own part."""
+    for pair in pulls:
+        for axis, other in enumerate((geometry.y, geometry.x)):
+            block, pull = turned(*pair, axis)
+            if rank is not None:
+                block, pull = block.within(rank.columns if axis else rank.rows, pull)
+            yield axis, block, pull, other
 
 
 def _gradients(
@@ -130,19 +131,15 @@ def _gradients(
     pairs: Pairs,
     shares: list[Tensor | float],
     size: tuple[int, int],
-    small: float,
-    room: dict[str, Tensor],
-    made: _Made,
-    first: bool,
     rank: Rank | None = None,
-) -> Tensor:
-    """Put what W of these rows makes of the embeddings, added to what earlier rows did to Y; ⟨W, S⟩."""
-    to_x, to_y = made.to_x, made.to_y
+) -> tuple[Tensor, Tensor, Tensor]:
     x, y = geometry.x, geometry.y
+    to_x, to_y = (torch.empty_like(e, dtype=dtype_of_products(e)) for e in (x, y))
+    of_x, of_y = (to.new_zeros(len(to)) for to in (to_x, to_y))  # of distances, the sums of W′
     rows, columns = (slice(0, n) for n in pairs.shape)
     down = rows if rank is None else rank.rows
-    scores = _Scores(geometry, pairs, size, room, part=rank and (down, columns))
-    looks = [_look(functions, term, pairs, unit, to_x, small) for term in functions.terms]
+    scores = _Scores(geometry, pairs, size, part=rank and (down, columns))
+    looks = [_look(functions, term, pairs, unit, to_x) for term in functions.terms]
     pushing = [look for look in looks if look.kind != "none"]
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.
@@ -164,13 +161,13 @@ def _gradients(
     late = [look for look in looks if look.kind == "each" and look.term.positives is not None]
     passes = [(scores, True, rank is None)]
     if rank is not None:
-        passes.append((_Scores(geometry, pairs, size, {}, part=(rows, rank.columns)), False, True))
-    for part, of_x, of_y in passes:
+        passes.append((_Scores(geometry, pairs, size, part=(rows, rank.columns)), False, True))
+    for part, makes_x, makes_y in passes:
         for tile, s in part:
             w = None
             for look, name, keep in zip(pushing, names, kept, strict=True):
                 matrix = part.room(name if w is None or keep else "more", tile)
-                look.second(tile, s, matrix, keep and of_x, pulls=of_x)
+                look.second(tile, s, matrix, keep and makes_x, pulls=makes_x)
                 w = matrix if w is None else w.add_(matrix)
             w = part.room("weights 0", tile).zero_() if w is None else w
             if scores.single:
@@ -179,18 +176,16 @@ def _gradients(
                 for (block, _), pull in zip(positives, pulls, strict=True):
                     if pull is not None:
                         block.subtract(w, pull)
-            if by_scores and of_x:
+            if by_scores and makes_x:
                 value += torch.dot(w.view(-1), s.view(-1))
             if distances:
                 geometry.by_products(w, s)
-            if of_x:
-                add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.left)
-            if of_y:
-                add_product(to_y[tile.across], w.T, x[tile.down], fresh=first and not tile.top)
-            if distances and of_x:
-                made.of_x[tile.down] += w.sum(1)
-            if distances and of_y:
-                made.of_y[tile.across] += w.sum(0)
+            if makes_x:
+                add_product(to_x[tile.down], w, y[tile.across], fresh=not tile.across.start)
+                of_x[tile.down] += w.sum(1) if distances else 0
+            if makes_y:
+                add_product(to_y[tile.across], w.T, x[tile.down], fresh=not tile.down.start)
+                of_y[tile.across] += w.sum(0) if distances else 0
     if rank is not None:
         value = rank.gathered(value).sum(0)
         for axis in (axis for look in late for axis in look.axes if axis is not None):
@@ -198,23 +193,22 @@ def _gradients(
     if not scores.single:
         for look in late:
             finish_each(look, functions, positives, pulls)
-        for (block, s), pull in zip(positives, pulls, strict=True):
-            if pull is None:
-                continue
+        less = [(*pair, pull) for pair, pull in zip(positives, pulls, strict=True) if pull is not None]
+        for _, s, pull in less if distances else ():
+            value -= (pull * s).sum()
+            geometry.by_products(pull, s)
+        for axis, block, pull, other in _sides([(block, pull) for block, _, pull in less], geometry, rank):
+            block.subtract_product((to_x, to_y)[axis], pull, other)
             if distances:
-                value -= (pull * s).sum()
-                geometry.by_products(pull, s)
-            sides = ((block, pull, to_x, made.of_x, y), (block.transposed, pull.mT, to_y, made.of_y, x))
-            for axis, (of, w, to, sums, other) in enumerate(sides):
-                of, w = (of, w) if rank is None else of.within((rank.columns if axis else rank.rows), w)
-                of.subtract_product(to, w, other)
-                if distances:
-                    of.add_to_anchors(sums, -w)
+                block.add_to_anchors((of_x, of_y)[axis], -pull)
+    if distances:
+        for to, of, e in ((to_x, of_x, x), (to_y, of_y, y)):
+            to.addcmul_(of[:, None], e.to(to.dtype), value=-1)
     if by_scores:
-        return value
+        return to_x, to_y, value
     strips = zip(to_x[down].split(STRIP[0]), x[down].split(STRIP[0]), strict=True)
     value = torch.cat([torch.linalg.vecdot(g, e.to(g.dtype)) for g, e in strips]).sum()
-    return value if rank is None else rank.gathered(value).sum(0)
+    return to_x, to_y, value if rank is None else rank.gathered(value).sum(0)
 
 
 @dataclass(eq=False)
@@ -224,10 +218,10 @@ class _Scores:
     geometry: Geometry
     pairs: Pairs
     size: tuple[int, int]
-    kept: dict[str, Tensor]
+    part: tuple[slice, slice] | None = None
     keep: bool = True
     made: bool = False
-    part: tuple[slice, slice] | None = None
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def single(self) -> bool:
@@ -256,10 +250,10 @@ class _Scores:
         most = min(self.size[0], rows) * min(self.size[1], columns)
         if name == "scores" and self.whole:
             down = slice(0, rows) if self.part is None else self.part[0]
-            most, start = (down.stop - down.start) * columns, (tile.top - down.start) * columns
+            most, start = (down.stop - down.start) * columns, (tile.down.start - down.start) * columns
         if name not in self.kept:
             self.kept[name] = self.geometry.x.new_empty(most, dtype=dtype_of_products(self.geometry.x))
-        height, width = tile.shape
+        height, width = (side.stop - side.start for side in (tile.down, tile.across))
         return self.kept[name][start : start + height * width].view(height, width)
 
     def __iter__(self) -> Iterator[tuple[Tile, Tensor]]:
@@ -279,10 +273,10 @@ class _Scores:
         return [(block, block.read(s)) for block in self.pairs.blocks]
 
 
-def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tensor, small: float) -> Look:
+def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tensor) -> Look:
     kind, side = kind_of(term) or "none", term.negatives
     shared = side is not None and kind == "exponential" and unit
-    shared = shared and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= small
+    shared = shared and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
     ends = side is not None and side.pool == "both ends"
     lowest = torch.finfo(like.dtype).min if kind == "exponential" and not shared else 0.0
     axes: list[Axis | None] = []
@@ -296,25 +290,12 @@ def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tens
     return Look(term, kind, (axes[0], axes[1]), axes[1] is None, shared)
 
 
-def hardest(
-    functions: Functions,
-    geometry: Geometry,
-    pairs: Pairs,
-    size: tuple[int, int] | None = None,
-    rank: Rank | None = None,
-) -> tuple[SparseWeights, Tensor]:
-    """W of an objective whose aggregates of negatives are maxima, as entries, and ⟨W, S⟩.
-
-    Args:
-        functions: of which `tileable` is true, with maxima alone.
-        geometry: the embeddings.
-        pairs: which match; all others are negatives.
-        size: rows and columns of a tile, for tests.
-        rank: what this rank looks at of a batch that several have.
-    """
+def _hardest(
+    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None, rank: Rank | None
+) -> tuple[tuple[Tensor, Tensor, Tensor], Pulls, Tensor]:
+    """The entries of W: row, column and weight; what it loses where pairs match; ⟨W, S⟩."""
     size = size or (tile_size(geometry.x, geometry.y) if geometry.x.is_cuda else TILE)
-    part = rank and (rank.rows, slice(0, pairs.shape[1]))
-    scores = _Scores(geometry, pairs, size, {}, keep=False, part=part)
+    scores = _Scores(geometry, pairs, size, rank and (rank.rows, slice(0, pairs.shape[1])), keep=False)
     like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
     axes = anchors(functions)
     positives = scores.of_pairs()
@@ -322,45 +303,33 @@ def hardest(
     for tile, s in scores:
         tile.mask(s, -torch.inf)
         for axis in axes:
-            found = (largest_of_columns if axis else largest_of_rows)(s)
-            start, offset = (tile.left, tile.top) if axis else (tile.top, tile.left)
+            found, sides = largest(s, 1 - axis), (tile.down, tile.across)
+            start, offset = sides[axis].start, sides[1 - axis].start
             best[axis] = found if scores.single else _larger(best.get(axis), found, start, offset, pairs.shape[axis])
     for axis in axes if rank is not None else ():
         n = pairs.shape[axis]
         own = best.get(axis) or (like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device))
         found = zip(*map(rank.gathered, own), strict=True)
         best[axis] = functools.reduce(lambda best, new, n=n: _larger(best, new, 0, 0, n), found)
-    entries: list[tuple[Tensor, Tensor, Tensor]] = []
+    entries = [(torch.zeros(0, dtype=torch.long, device=like.device),) * 2 + (like.new_zeros(0),)]
     pulls: list[Tensor | None] = [None] * len(positives)
     value = like
     for term in functions.terms:
-        share, (p, n) = divisor(functions, term, pairs), (term.positives, term.negatives)
+        look, n = _look(functions, term, pairs, False, like), term.negatives
         for axis in axes:
-            hard, at = best[axis]
-            there = present(term, pairs, axis)
-            hard = where(there, hard)
-            x_n = torch.zeros_like(hard) if n is None else n.inner(hard)
-            push = torch.zeros_like(hard)
-            if p is None:
-                push = where(there, term.push(push, x_n)) / share
-            for place, pair in enumerate(positives if p is not None else ()):
-                block, s = turned(*pair, axis)
-                x_p, factor, q = handed_over(p, s, block.several)
-                inside, x, factor = present_in(block, there, q is None), block.of_anchors(x_n), factor / share
-                t_p, t_n = (where(inside, t(x_p, x) * factor) for t in (term.pull, term.push))
-                add_pull(pulls, place, axis, (t_p if q is None else t_p * q) * of_positives(p, s))
-                block.add_to_anchors(push, t_n)
-            if n is not None:
-                push = where(there, push * of_positives(n, hard))
-                own = torch.arange(len(hard), device=hard.device)
-                entries.append((at, own, push) if axis else (own, at, push))
-                value = value + torch.dot(push, hard)
-    less = [(block, pull) for (block, _), pull in zip(positives, pulls, strict=True) if pull is not None]
-    for (_, s), pull in zip(positives, pulls, strict=True):
-        value = value if pull is None else value - (pull * s).sum()
-    none = torch.zeros(0, dtype=torch.long, device=like.device)
-    of = zip(*(entries or [(none, none, like.new_zeros(0))]), strict=True)
-    return SparseWeights(*map(torch.cat, of), less), value
+            look.axes[axis].total = best[axis][0]
+        settle(look, functions, positives, pulls, divisor(functions, term, pairs))
+        for axis in axes if n is not None else ():
+            own, at = look.axes[axis], best[axis][1]
+            hard, anchor = where(own.there, own.total), torch.arange(len(at), device=at.device)
+            push = where(own.there, own.weight * of_positives(n, hard))
+            entries.append((at, anchor, push) if axis else (anchor, at, push))
+            value = value + torch.dot(push, hard)
+    less = [(block, s, pull) for (block, s), pull in zip(positives, pulls, strict=True) if pull is not None]
+    for _, s, pull in less:
+        value = value - (pull * s).sum()
+    row, column, weight = map(torch.cat, zip(*entries, strict=True))
+    return (row, column, weight), [(block, pull) for block, _, pull in less], value
 
 
 def _larger(

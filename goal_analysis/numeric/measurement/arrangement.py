@@ -1,19 +1,9 @@
 """The unit vectors with prescribed similarities that a loss is given, and which of their pairs match.
 
-An arrangement says which vectors become which argument, and which pairs of them are positives and negatives. The
-vectors are the rows of the Cholesky factor of the wanted similarities, so that every similarity is met to rounding. On
-the plane of (s_p, s_n) *all* anchors with pairs of both kinds see the same two similarities. The derivatives of the
-loss along s_p and s_n are then the weights of one triplet, times the number of anchors that the loss sums over.
-
-| kind | on the plane | other pairs | reached |
-|---|---|---|---|
-| ``ONE_SET`` | anchor and positive of one class, the negative at s_n from *both* | none | 1 + s_p > 2·s_n² |
-| the same, even | two of each class, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
-| ``VIEWS``, ``STACKED``, ``MULTIVIEW`` | two views of two, every other pair at s_n | none | 1 + s_p > 2·|s_n| |
-| ``TWO_SETS``, ``SCORES``, ``QUERIES``, ``PROXIES`` | S: s_p on its diagonal, else s_n | between bounds | whole |
-| ``TRIPLETS``, ``GROUPS`` | one anchor | s_p·s_n, as is expected | whole |
-| ``PAIRS`` | a positive and a negative pair | orthogonal | whole |
-| ``SIMILARITIES`| s_p and s_n themselves | none | whole |
+The vectors are the rows of the Cholesky factor of the wanted similarities. On the plane of (s_p, s_n) *all* anchors
+with pairs of both kinds see the same two similarities, so that the derivatives of the loss are the weights of one
+triplet, times the number of anchors that the loss sums over. Unit vectors reach 1 + s_p > 2·s_n² with one negative in
+one set, 1 + s_p > 2·|s_n| where two classes of two stand there, and everything elsewhere.
 """
 
 from __future__ import annotations

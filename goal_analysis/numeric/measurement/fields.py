@@ -1,28 +1,10 @@
-"""What a field of measured weights says: how much of it turns, where it jumps, and which factors it has.
+"""What a field W(x) of measured weights says: how much of it turns, where it jumps, and which factors it has.
 
-A field W(x) is the gradient of a function if and only if its Jacobian J = ∂W/∂x is symmetric. How much it turns is
-
-    ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖)        (Frobenius; 0 for a gradient, less than 1 for a field that only turns)
-
-by central differences of W. ‖W‖ stands beside ‖J‖, as similarities are of order one, so that the rounding of constant
-weights is not compared with itself. The second derivative of the loss would not do: where a loss stops a gradient, W is
-what trains, and the loss knows nothing of it.
-
-**Turning.** Rounding spoils differences over a small step, truncation those over a large one, and a jump adds its
-height over the step; what a field truly turns by does not change with the step. So several `STEPS` are taken. The
-*share* is the smallest of the formula; a field whose share is negligible at any step is a gradient. *Believed* is that
-part on which two successive steps agree to a factor of two, above the noise; a field of which a noticeable share is
-believed to turn is no gradient. Between the two nothing is decided.
-
-**Jumps.** Between two points whose weights differ much, bisection tells a jump from a slope: over ever smaller
-distances the change of a jump stays. A field of weights that jumps by Δ across a surface is the gradient of a
-continuous function there if and only if Δ is normal to the surface. So the crossing is sought again beside itself,
-moved by δ along directions τ with τ·Δ = 0: along a normal jump the crossing stays where it was to second order.
-
-**Factors.** w⁺ = T·P⁺ and w⁻ = T·P⁻ with P⁺ of s_p alone and P⁻ of s_n alone hold if and only if log|w⁺| − log|w⁻| is a
-row term plus a column term, and the sign of w⁺/w⁻ is a row sign times a column sign. The *misfit* is the root mean
-square of what least squares leaves: at 0.01 no T·P meets the ratio better than to about 1 %. The factors are unique up
-to one constant: P⁺ = 1 at s_p = 0, or in the geometric mean if there is no weight at 0, and T carries the scale.
+W is a gradient if and only if J = ∂W/∂x is symmetric. It turns by ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖), Frobenius, by central
+differences of W: the loss knows nothing of a gradient that it stops. Rounding spoils small steps, truncation large ones
+and jumps both, but what a field truly turns by does not change with the step: it is *believed* where two steps agree to
+a factor of two, above the noise. A jump by Δ is that of the gradient of a continuous function if and only if Δ is
+normal to the surface: then the crossing, sought again beside itself, stays where it was to second order.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""The hyperparameters with which weights come nearest to measured ones, up to one factor.
+"""The hyperparameters with which weights ŵ come nearest to measured ones w, up to one factor: min_k ‖w − k·ŵ‖/‖w‖.
 
-The distance of weights ŵ from measured ones w leaves out the best possible factor k:
-
-    min_k ‖w − k·ŵ‖/‖w‖        (0: the same up to scale; 1: nothing in common)
-
-The search goes in coordinates without bounds, from many places at once. Steps along one coordinate, which shrink when
-none helps, find the neighbourhood, which also works where weights are steps and have no slope. Levenberg's and
-Marquardt's method then adds the digits.
+Steps along one coordinate without bounds, from many places at once, halved when none helps, find the neighbourhood,
+also where weights are steps and have no slope; Levenberg's and Marquardt's method adds the digits.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
 """The gradient by similarities of any loss, recovered from its gradients by embeddings.
 
-Let E hold the embeddings as rows, linearly independent, and G the gradient of the loss by E. A loss that reads cosines
-or distances of its embeddings has g_i = Σ_j c_ij·(e_j − s_ij·e_i), one that reads dot products g_i = Σ_j c_ij·e_j, with
-c_ij = ∂L/∂s_ij in both. So the coefficients of g_i in the basis E are the wanted derivatives; that of e_i itself does
-not matter. Every pair is found twice, at its two ends. c is the mean, which is the least-squares solution in these
-coordinates. What it leaves of the tangential gradient is *unexplained*. That is zero for every function of the
-similarities; it is not zero if the gradient is stopped at one end of a pair, or if the loss reads something else.
-
-A `Field` is this gradient by chosen coordinates: s_p and s_n of the plane, or the similarities of all pairs of a batch.
+With linearly independent embeddings e_i, a loss of cosines or distances has ∂L/∂e_i = Σ_j c_ij·(e_j − s_ij·e_i), and
+one of dot products Σ_j c_ij·e_j, with c_ij = ∂L/∂s_ij: the coefficients in the basis of the embeddings. Every pair is
+found at its two ends, and c is the mean. What it leaves of the tangential gradient is *unexplained*: the gradient is
+stopped at one end of a pair, or the loss reads something else than similarities.
 """
 
 from __future__ import annotations

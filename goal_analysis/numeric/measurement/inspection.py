@@ -1,15 +1,8 @@
 """What a few calls of a loss give away: where it is not finite, where it explodes, and whether it is continuous.
 
-**Edges.** At s = ±1 vectors coincide or are opposite, and the gradient by similarities cannot be recovered from the
-embeddings'. Whether value and gradients are finite there can be seen. The same is asked of a zero vector, and of
-batches in which nobody has a positive or a negative. Towards the ends, weights that grow by a constant factor, every
-five times nearer, grow without bound.
-
-**Continuity.** Is a loss continuous, and does it stop no gradient? Then the weights are its gradient, and that is a
-proof. One call is traced. If everything that was done to the inputs, up to the scalar, is a function of the list below,
-if nothing that depends on them came without a gradient, and if the graph of autograd has no node of somebody's own,
-then the loss is a composition of continuous functions wherever it is finite, whatever the numbers. What reads a number
-of the inputs, compares or selects by them is not in the list; then nothing is proved.
+One call is traced. If all that was done to the inputs, up to the scalar, is in the list of continuous functions below,
+nothing that depends on them came without a gradient, and autograd's graph has no node of somebody's own, then the loss
+is a composition of continuous functions wherever it is finite, and its weights are its gradient: that is a proof.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """The weights of any loss, measured over the plane and on batches, with the verdicts on them.
 
-Nothing is known of the loss but its values, autograd's gradients, and what it calls. `calling` says how it may be
-called, `arrangement` which vectors it is given, and `gradients` how ∂L/∂s is recovered. With L(s_p, s_n) the loss of
-the constructed vectors,
-
-    w⁺ = −Σ ∂L/∂s over the positive pairs        w⁻ = Σ ∂L/∂s over the negative pairs
-
-are −∂L/∂s_p and ∂L/∂s_n. Where a gradient is stopped, they are what trains in the place of these derivatives.
+Nothing is known of the loss but its values, autograd's gradients, and what it calls. w⁺ = −Σ ∂L/∂s over the positive
+pairs and w⁻ = Σ ∂L/∂s over the negative ones are −∂L/∂s_p and ∂L/∂s_n, or what trains in their place where a gradient
+is stopped.
 """
 
 from __future__ import annotations

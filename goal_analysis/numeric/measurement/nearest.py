@@ -1,13 +1,9 @@
 """Which known losses have the weights that were measured, with which hyperparameters?
 
-The distance of a loss, see `fitting`, is taken twice: of (w⁺, w⁻) over the plane, which is of one triplet, and of the
-gradients by all pairs on random batches, whose anchors have several positives or negatives. What one triplet cannot
-tell apart, hardest and every negative, a mean of logarithms and a logarithm of a mean, the batches do. A negative
-factor is a loss that is reversed.
-
-Few points of the plane tell which losses come near, and those are fitted on all of it: where weights jump, the points
-that close in on the jump lead there. The nearest are fitted on the batches, with every choice of anchors. Where none of
-them is the same, they are also fitted with every negative, or the hardest, in the place of their own.
+The distance of a loss, see `fitting`, is taken of (w⁺, w⁻) over the plane, which is of one triplet, and of the
+gradients by all pairs on random batches, which tell apart what one triplet cannot. A negative factor is a loss that is
+reversed. Few points of the plane tell which losses come near; those are fitted on all of it, the nearest on the batches
+with every choice of anchors, and where none is the same, with other minings too.
 """
 
 from __future__ import annotations
@@ -27,7 +23,6 @@ from goal_analysis.numeric.measurement.arrangement import on_plane, plane_simila
 from goal_analysis.numeric.measurement.calling import Inputs
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
 from goal_analysis.numeric.measurement.measurement import Measurement
-from goal_analysis.symbolic.analysis.decomposition import anchor_weights
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
@@ -232,18 +227,11 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
         ValueError: no weights were measured, or no losses were given.
 
     >>> from goal_analysis.numeric.measurement import measure
-    >>> from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive
-    >>> from goal_analysis.symbolic.objective import Objective, Term
-    >>> from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
-    >>> from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus
-    >>> scale = Hyperparameter("scale", 1, positive)
-    >>> of_p, of_n = scale.symbol * s_p, scale.symbol * s_n
-    >>> term = Term(outer=softplus(gap), positives=EACH(of_p), negatives=LOGSUMEXP(of_n))
-    >>> ours = Objective(name="softmax", title="Softmax", terms=(term,), hyperparameters=(scale,))
+    >>> from losses_catalog.info_nce import info_nce_loss
     >>> def theirs(scores):
     ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
-    >>> nearest(measure(theirs, points=5), [ours])[0]
-    Neighbour(1 × softmax(scale=7), distance 0 on batches, rows as anchors; 0 on a triplet)
+    >>> nearest(measure(theirs, points=5), [info_nce_loss])[0]
+    Neighbour(1 × info_nce(tau=7), distance 0 on batches, rows as anchors; 0 on a triplet)
     """
     if not losses:
         raise ValueError("nearest: got no losses but expected at least one to compare with")
@@ -312,7 +300,7 @@ def weights_by_cosine(loss: Objective, positives: int, negatives: int) -> Callab
     cosines = {s: of_cosine(s) for side in sides for s in side}
     by_cosine = [
         weight.xreplace(cosines) * sp.diff(cosines[s], s)
-        for side, weights in zip(sides, anchor_weights(loss, *sides), strict=True)
+        for side, weights in zip(sides, loss.weights(*sides), strict=True)
         for s, weight in zip(side, weights, strict=True)
     ]
     formula: Any = compiled(by_cosine, [*cosines, *(h.symbol for h in loss.hyperparameters)], NUMPY)

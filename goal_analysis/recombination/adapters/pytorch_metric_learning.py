@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions, Term
+from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import differentiable_once
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
@@ -91,8 +92,7 @@ class MetricObjective(BaseMetricLossFunction):
             embeddings: the anchors.
             labels: shape ``(anchors,)``; none where ``indices_tuple`` says it all.
             indices_tuple: what a miner of the library found, or none.
-            ref_emb: the candidates; none, as version 3 has it, or the embeddings, as version 2 has it, where these are
-                compared with each other.
+            ref_emb: the candidates; none in version 3, or the embeddings in version 2, for these among each other.
             ref_labels: shape ``(candidates,)``.
 
         Raises:
@@ -110,8 +110,10 @@ class MetricObjective(BaseMetricLossFunction):
         if similarity == COSINE:
             similarity = DOT
             embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
-        acting = self.objective.objective.direction or similarity
-        surrogates = _OfAnchors.apply(embeddings, ref_emb, functions, matches, similarity, acting)
+        s = _Scores.apply(embeddings, ref_emb, similarity, self.objective.objective.direction or similarity)
+        with torch.no_grad():
+            w = weight_matrix(functions, s.detach(), matches.positives, matches.negatives)
+        surrogates = (w * s).sum(1)
         if self.reduces_itself:
             return {"loss": {"losses": surrogates.sum(), "indices": None, "reduction_type": "already_reduced"}}
         (present,) = (matches.positives.any(1) & matches.negatives.any(1)).nonzero(as_tuple=True)
@@ -125,10 +127,8 @@ class MetricObjective(BaseMetricLossFunction):
             objective = recombine(objective, mining="all")
         reduction = objective.reduction if self.reduces_itself else Reduction.SUM
         functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
-        if triplets is None:
-            return functions
-        meet = partial(_given, triplets)
-        return replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
+        given = {} if triplets is None else {"meet": partial(_given, triplets)}
+        return replace(functions, terms=tuple(replace(term, **given) for term in functions.terms))
 
 
 class _WithObjectives:
@@ -149,7 +149,7 @@ class SelfSupervisedObjective(_WithObjectives, SelfSupervisedLoss):
 
 
 def _given(
-    triplets: tuple[Tensor, ...], term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float
+    triplets: tuple[Tensor, ...], term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, _: Tensor
 ) -> Iterator[tuple]:
     """The triplets that a miner of the library found, each as often as it was found, in the place of mining."""
     anchor, positive, negative = triplets
@@ -176,27 +176,26 @@ def _given(
 def _matches(
     labels: Tensor | None, ref_labels: Tensor | None, indices: Indices, shape: tuple[int, int], one_set: bool
 ) -> Matches:
-    if labels is None and indices is None:
-        raise ValueError("got neither labels nor indices_tuple but expected one of them")
-    if indices is not None and len(indices) not in (3, 4):
-        raise ValueError(f"indices_tuple: got a tuple of {len(indices)} but expected triplets, of 3, or pairs, of 4")
     every = None
     if labels is not None and ref_labels is not None:
         every = Matches.of_labels(labels) if one_set else Matches.of_image_ids(labels, ref_labels)
-        if indices is None:
-            return every
     if indices is None:
-        raise ValueError("got labels without ref_labels but expected those of ref_emb too")
-    negative_pairs = (indices[0], indices[2]) if len(indices) == 3 else (indices[2], indices[3])
-    positives, negatives = (_mask(pairs, shape) for pairs in ((indices[0], indices[1]), negative_pairs))
-    if every is not None:
-        pairs = (("positive", positives, every.positives), ("negative", negatives, every.negatives))
-        for what, given, allowed in pairs:
-            for pair in (given & ~allowed).nonzero()[:1].tolist():
-                raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
-        if len(indices) == 3:
-            return every
-    return Matches(positives, negatives)
+        if every is None:
+            given = "neither labels nor indices_tuple" if labels is None else "labels without ref_labels"
+            expected = "one of them" if labels is None else "those of ref_emb too"
+            raise ValueError(f"got {given} but expected {expected}")
+        return every
+    if len(indices) not in (3, 4):
+        raise ValueError(f"indices_tuple: got a tuple of {len(indices)} but expected triplets, of 3, or pairs, of 4")
+    anchors, of_positives, *_, of_negatives = indices
+    positives = _mask((anchors, of_positives), shape)
+    negatives = _mask((indices[0 if len(indices) == 3 else 2], of_negatives), shape)
+    if every is None:
+        return Matches(positives, negatives)
+    for what, given, allowed in (("positive", positives, every.positives), ("negative", negatives, every.negatives)):
+        for pair in (given & ~allowed).nonzero()[:1].tolist():
+            raise ValueError(f"indices_tuple: got {tuple(pair)} as a {what} pair but expected one by the labels")
+    return every if len(indices) == 3 else Matches(positives, negatives)
 
 
 def _mask(pairs: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
@@ -208,31 +207,19 @@ def _mask(pairs: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
     return mask
 
 
-class _OfAnchors(torch.autograd.Function):
-    """Σⱼ Wᵢⱼ·Sᵢⱼ of every anchor i; upstream gradients u make the weights uᵢ·Wᵢⱼ."""
+class _Scores(torch.autograd.Function):
+    """S, whose gradient moves the embeddings along a direction."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        y: Tensor,
-        functions: Functions,
-        matches: Matches,
-        similarity: Similarity,
-        direction: Direction | Similarity,
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, similarity: Similarity, direction: Direction | Similarity) -> Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.direction = direction
         with torch.autocast(x.device.type, enabled=False):
-            a, c = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
-            s = pairwise(similarity, a, c)
-            w = weight_matrix(functions, s, matches.positives, matches.negatives)
-        ctx.save_for_backward(w, x, y)
-        ctx.direction, ctx.dtypes = direction, (x.dtype, y.dtype)
-        return (w * s).sum(1)
+            return pairwise(similarity, *alike(x, y))
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        w, x, y = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
-            found = embedding_gradients(ctx.direction, upstream[:, None] * w, x, y)
-        made = (g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True))
-        return differentiable_once(ctx, *made, None, None, None, None)
+        with torch.autocast(upstream.device.type, enabled=False):
+            found = embedding_gradients(ctx.direction, upstream, *ctx.saved_tensors)
+        made = (g.to(e.dtype) for g, e in zip(found, ctx.saved_tensors, strict=True))
+        return differentiable_once(ctx, *made, None, None)

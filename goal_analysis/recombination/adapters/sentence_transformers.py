@@ -82,10 +82,12 @@ class SentenceObjective(nn.Module):
         rows, negatives = len(anchors), len(candidates) - len(anchors)
         if labels is None and not negatives:
             return self._value(anchors, candidates)
-        ids = _ids(labels, rows, anchors.device)
         rank, ranks = self.objective.place if isinstance(self.objective, AcrossProcesses) else (0, 1)
-        if labels is None:
-            ids = ids * ranks + rank
+        ids = torch.arange(rows, device=anchors.device) * ranks + rank if labels is None else labels.to(anchors.device)
+        if ids.shape != (rows,) or ids.is_floating_point() or ids.dtype == torch.bool:
+            got = f"a tensor of {ids.dtype} of shape {tuple(ids.shape)}"
+            raise ValueError(f"labels: got {got} but expected whole numbers of shape ({rows},), or none")
+        ids = ids.long()
         # Labels mean the same on every rank, and have the even ids; what belongs to no anchor is of its rank alone.
         of_no_anchor = torch.arange(negatives, device=ids.device) * ranks + rank
         return self._value(anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)))
@@ -110,14 +112,3 @@ class SentenceObjective(nn.Module):
     def get_config_dict(self) -> dict[str, Any]:
         """What the card of a trained model says of its loss."""
         return {"objective": repr(self.objective)}
-
-
-def _ids(labels: Tensor | None, rows: int, device: torch.device) -> Tensor:
-    if labels is None:
-        return torch.arange(rows, device=device)
-    if labels.ndim != 1 or len(labels) != rows or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(
-            f"labels: got a tensor of {labels.dtype} of shape {tuple(labels.shape)} "
-            f"but expected whole numbers of shape ({rows},), or none"
-        )
-    return labels.to(device).long()

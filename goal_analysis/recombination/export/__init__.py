@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import keyword
+import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import torch
 
+from goal_analysis.numeric.compilation import LINEAR_PAST
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.formula import Formula
 from goal_analysis.numeric.functions import functions_of
@@ -22,32 +25,39 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.recombination.export.cutting import TEMPLATE, VALUES, Cutting
 from goal_analysis.recombination.export.module import checked_batch, checked_carried
-from goal_analysis.recombination.export.printing import tensor_lines
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.symbolic.language.primitives import s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.proof.evaluation import Program
 from goal_analysis.symbolic.typesetting import latex, plain
 
 WIDTH, LONG = 116, 160
+LONG_VALUE = 80  # characters from which a value gets a name of its own
 WAYS = ("dense", "tiled")
 
 LETTERS = {"positive_inner": "k", "negative_inner": "h", "positive_weight": "P⁺", "negative_weight": "P⁻"}
 LETTERS |= {"pull": "T⁺", "push": "T⁻", "outer": "Φ"}
 """What formulas are in the notation of papers."""
 
+PYTHON: Mapping[str, str] = {
+    "add": "({}) + ({})",
+    "sub": "({}) - ({})",
+    "mul": "({}) * ({})",
+    "div": "({}) / ({})",
+    "neg": "-({})",
+    "hinge": "({}).clamp_min(0)",
+    "step": "torch.heaviside({0}.detach(), {0}.new_full((), 0.5))",
+    "softplus": f"torch.nn.functional.softplus({{}}, threshold={LINEAR_PAST})",
+}
+"""What `goal_analysis.numeric.compilation.TORCH` has, but for derivatives at a kink; all others are torch's by name."""
+
 
 def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
-    """The text of a Python file that trains with an objective and needs torch alone.
+    """The text of a Python file that trains with an objective and needs torch alone; see `goal_analysis.export`.
 
     It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way,
     to the last bit. Run as a program it checks itself.
-
-    Args:
-        objective: any whose selections and direction have a source that can be read.
-        name: of the class, an identifier; by default made of the objective's name.
-        way: "dense", which is short and goes through the whole matrix of scores; or "tiled", with the ways that keep no
-            matrix of scores too.
 
     Raises:
         ValueError: a name that is no identifier; another way; a selection or direction without a source that can be
@@ -195,20 +205,14 @@ def _laid_out(head: str, parts: list[str]) -> str:
 
 
 def _known(functions: Functions) -> dict[str, Any]:
+    """What the code calls the same thing in every term and on every side."""
     terms = functions.terms
     sides = [side for term in terms for side in (term.positives, term.negatives, *term.named)]
-    negatives = [term.negatives for term in terms if term.negatives is not None]
-    there = [side for side in sides if side is not None]
-    values: dict[str, list] = {"side": sides, "term.negatives.pool": [side.pool for side in negatives]}
-    values |= {
-        f"side.{path}": [attrgetter(path)(s) for s in there]
-        for path in ("selection", "by_name", "aggregator.enumerates")
-    }
-    values |= {
-        f"term.{name}": [getattr(t, name) for t in terms]
-        for name in ("positives", "negatives", "pull", "relative", "whole")
-    }
-    values |= {f"functions.{name}": [getattr(functions, name)] for name in ("rows", "columns", "reduction", "grouped")}
+    there, negatives = ([side for side in of if side] for of in (sides, [term.negatives for term in terms]))
+    values = {"side": sides, "side.aggregator.enumerates": [side.aggregator.enumerates for side in there]}
+    values["term.negatives.pool"] = [side.pool for side in negatives]
+    for of, found in (("side", there), ("term", terms), ("functions", [functions])):
+        values |= {f"{of}.{f.name}": [getattr(one, f.name) for one in found] for f in fields(found[0])}
     kinds = {
         name: {one if one is None or isinstance(one, bool | str) else ... for one in found}
         for name, found in values.items()
@@ -276,3 +280,65 @@ def _harmless(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(_harmless(text).replace("\\", "/").split())
+
+
+def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str], str]:
+    """Assignments and the expression that compute what a formula computes from inputs of these names, operation for
+    operation; a constant gets the shape of the tensor ``like``.
+    """
+    lines, stopped = _lines(f.stopped.program, list(names), "d")
+    stopped = [text if _is_number(text) else f"({text}).detach()" for text in stopped]
+    more, (value,) = _lines(f.whole.program, [*names, *stopped], "z")
+    (place,) = f.whole.program.outputs
+    is_constant = place >= len(f.whole.program.inputs) and f.whole.program.steps[place - len(f.whole.program.inputs)]
+    if is_constant and is_constant.constant is not None:
+        return [], f"torch.ones_like({like})" if value == "1" else f"torch.full_like({like}, {value})"
+    return [*lines, *more], value
+
+
+def number(value: float) -> str:
+    """A float as it is written: whole numbers without a point."""
+    if not math.isfinite(value):
+        return "torch.nan" if math.isnan(value) else "torch.inf" if value > 0 else "-torch.inf"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(value)
+
+
+def _lines(p: Program, texts: list[str], letter: str) -> tuple[list[str], list[str]]:
+    uses = Counter([*p.outputs, *(i for s in p.steps for i in s.operands)])
+    lines: list[str] = []
+
+    def named(text: str) -> str:
+        if text.replace(".", "").replace("-", "").replace("_", "").isalnum():
+            return text
+        lines.append(f"{letter}{len(lines) + 1} = {text}")
+        return lines[-1].partition(" ")[0]
+
+    for place, s in enumerate(p.steps, len(p.inputs)):
+        if s.constant is not None:
+            texts.append(number(float(s.constant)))
+            continue
+        operands = [texts[i] for i in s.operands]
+        if s.operation in ("step", "logsumexp"):
+            operands = [named(text) for text in operands]
+        text = _written(s.operation, operands)
+        is_long = len(text) > LONG_VALUE or (uses[place] > 1 and place not in p.outputs)
+        texts.append(named(text) if is_long else text)
+    return lines, [texts[i] for i in p.outputs]
+
+
+def _written(operation: str, operands: list[str]) -> str:
+    if operation == "logsumexp":  # logaddexp from the left; numbers as tensors
+        like = next(text for text in operands if not _is_number(text))
+        first, *others = (f"{like}.new_full((), {text})" if _is_number(text) else text for text in operands)
+        for text in others:
+            first = f"torch.logaddexp({first}, {text})"
+        return first
+    last = ast.parse(operands[-1], mode="eval").body
+    if operation == "add" and isinstance(last, ast.UnaryOp):
+        operation, operands = "sub", [operands[0], ast.unparse(last.operand)]
+    written = PYTHON.get(operation, f"torch.{operation}({', '.join(['{}'] * len(operands))})").format(*operands)
+    return ast.unparse(ast.parse(written, mode="eval"))  # without needless parentheses
+
+
+def _is_number(text: str) -> bool:
+    return text[0] in "-0123456789" or text in ("torch.inf", "torch.nan")

@@ -1,8 +1,6 @@
-"""Source code cut out of modules: some definitions with all that they use, in an order in which they can stand in one
-file.
+"""Source code cut out of modules: some definitions with all that they use, in an order for one file.
 
-Modules of the package, and those of a user's own selections and directions, are followed; of everything else the import
-is kept. So what an exported file says is said once, where it is used.
+Modules of the package, and those of a user's own selections and directions, are followed; other imports are kept.
 """
 
 from __future__ import annotations
@@ -24,9 +22,6 @@ ENGINE, TEMPLATE = "goal_analysis.numeric.engine", Exported.__module__
 
 VALUES = ("Functions", "Term", "Side", "Aggregator")
 """The engine's values that a file states by the names of their fields; the engine itself constructs everything else."""
-
-FOLLOWED = "goal_analysis"
-"""Modules of this package are cut; those that are needed of others are imported, but for a user's own."""
 
 ALONE = frozenset(("torch", *sys.stdlib_module_names))
 """What an exported file may import."""
@@ -61,11 +56,7 @@ class Cutting:
     _pieces: dict[tuple[str, str], Piece] = field(default_factory=dict)
 
     def take(self, module: str, name: str) -> None:
-        """Cut a definition and all that it uses.
-
-        Raises:
-            ValueError: it uses what an exported file cannot have, or its source cannot be read.
-        """
+        """Cut a definition and all that it uses; a ValueError of what an exported file cannot have."""
         names = _names_of(module)
         if name not in names:
             raise ValueError(f"export: got {name!r}, which {module} does not define in a statement of its own")
@@ -91,7 +82,7 @@ class Cutting:
     def _take_import(self, module: str, node: ast.Import | ast.ImportFrom, name: str) -> None:
         alias = next(a for a in node.names if (a.asname or a.name).split(".")[0] == name)
         source = (node.module or ".") if isinstance(node, ast.ImportFrom) else alias.name
-        if isinstance(node, ast.ImportFrom) and (source.split(".")[0] == FOLLOWED or source in self.own):
+        if isinstance(node, ast.ImportFrom) and (source.split(".")[0] == "goal_analysis" or source in self.own):
             if alias.asname and alias.asname != alias.name:
                 raise ValueError(f"export: {module} imports {alias.name} as {name} but expected its own name")
             self.take(source, alias.name)

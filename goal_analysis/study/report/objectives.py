@@ -12,8 +12,7 @@ import sympy as sp
 from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
-from goal_analysis.pictures.charts import Chart
-from goal_analysis.pictures.weight_chart import weight_chart
+from goal_analysis.pictures.charts import Chart, weight_chart
 from goal_analysis.recombination.minings import mining_of, mining_text
 from goal_analysis.recombination.names import LINE
 from goal_analysis.recombination.objective import GradientObjective
@@ -48,7 +47,11 @@ def objective_sections(
     texts: Iterable[str], objective_of: ObjectiveOf, batch: Callable[[GradientObjective], Laid] | None = None
 ) -> tuple[ObjectiveSection, ...]:
     """What the page says of the objectives that these lines or files name, each once, with a batch laid over it."""
-    return tuple(_section(text, objective_of, batch) for text in dict.fromkeys(texts))
+    seen: dict[str, ObjectiveSection] = {}
+    for text in texts:
+        if text not in seen:
+            seen[text] = _section(text, objective_of, batch)
+    return tuple(seen.values())
 
 
 def _section(

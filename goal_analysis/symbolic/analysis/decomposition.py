@@ -1,31 +1,21 @@
 """A loss taken apart at the gradient: triplet weight, pair weights and mining weights, all derived.
 
-On one triplet w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n. Factors T·P⁺ = w⁺ and T·P⁻ = w⁻, with P⁺ of s_p alone and P⁻ of s_n
-alone, exist if and only if w⁺/w⁻ is a function of s_p times one of s_n. They are then unique up to one constant, which
-a convention fixes: every positive factor of P⁺ that does not depend on s_p moves into T (of P⁻ on s_n, where P⁺ is
-zero), and P⁺ is positive in the middle of the range. So P⁺ is a pure shape, T carries the scale, and P⁻ keeps its
-size relative to P⁺.
-
-On a whole batch, the chain rule over the declared pieces gives every weight as outer derivative × mining weight ×
-inner derivative.
+w⁺ = −∂L/∂s_p is T·P⁺(s_p) and w⁻ = ∂L/∂s_n is T·P⁻(s_n) if and only if w⁺/w⁻ is a function of s_p times one of s_n.
+T takes every positive constant of P⁺ (of P⁻ where P⁺ is zero), and P⁺ is positive in the middle of the range.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
-import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach, x_n, x_p
-from goal_analysis.symbolic.objective import Objective, Term
-from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach
+from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import (
     Ranges,
     Undecided,
@@ -39,19 +29,7 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 
 CHECKED = 24  # points at which simplified weights are compared with the bare derivatives
-TOLERANCE = 1e-6  # the largest relative difference between them there
-DIGITS = 60  # with which a difference in floats is checked
-
-
-@dataclass(frozen=True)
-class TermParts:
-    """One term's −∂Φ/∂x_p and ∂Φ/∂x_n (φ′ twice, of the gap alone), k′(s_p) and h′(s_n)."""
-
-    term: Term
-    outer_positive: sp.Expr
-    outer_negative: sp.Expr
-    inner_positive: sp.Expr
-    inner_negative: sp.Expr
+BASES = 4  # points through which factors are read off the weights where the algebra shows none
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,13 +39,11 @@ class Decomposition(Displayed):
     Args:
         loss: the loss.
         field: w⁺ and w⁻ on one triplet, with T, P⁺ and P⁻ where they exist.
-        parts: the derivatives of the pieces, term by term.
         contradiction: what T·P would imply and where it fails, where one was found.
     """
 
     loss: Objective
     field: WeightField
-    parts: tuple[TermParts, ...]
     contradiction: Contradiction | None
 
     @property
@@ -87,35 +63,13 @@ class Decomposition(Displayed):
             f"{self.contradiction}, which T·P makes 0"
         )
 
-    def weights(
-        self, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
-    ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by the chain rule on the derived
-        pieces.
-        """
-        return anchor_weights(self.loss, positives, negatives)
-
-
-def anchor_weights(
-    loss: Objective, positives: Sequence[sp.Symbol], negatives: Sequence[sp.Symbol]
-) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-    """`Decomposition.weights` of a loss that is not decomposed: nothing is simplified or separated."""
-    if loss.is_loss and not loss.plain:
-        value = loss.expression(positives, negatives)
-        found = {s: undetach(sp.diff(value, s)) for s in (*positives, *negatives)}
-        return tuple(sp.Mul(-1, found[s]) for s in positives), tuple(found[s] for s in negatives)
-    total: dict[sp.Symbol, sp.Expr] = dict.fromkeys((*positives, *negatives), sp.S.Zero)
-    for parts in map(_parts, loss.terms):
-        for s, share in _term_gradient(parts, positives, negatives):
-            total[s] = sp.Add(total[s], share)
-    return tuple(sp.Mul(-1, total[s]) for s in positives), tuple(total[s] for s in negatives)
-
 
 def decompose(loss: Objective) -> Decomposition:
     """Derive the weights of any objective.
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
     >>> from goal_analysis.symbolic.language.primitives import gap
+    >>> from goal_analysis.symbolic.objective import Term
     >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
     >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
     >>> decompose(loss).field.factors
@@ -127,85 +81,52 @@ def decompose(loss: Objective) -> Decomposition:
 
 @lru_cache(maxsize=1024)
 def _decomposed(loss: Objective) -> Decomposition:
-    if not loss.is_loss:
-        return _prescribed(loss)
-    on_triplet = loss.expression().replace(logsumexp, _pairwise)
-    derivatives = (-sp.diff(on_triplet, s_p), sp.diff(on_triplet, s_n))
-    positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
+    if loss.is_loss:
+        on_triplet = loss.expression().replace(logsumexp, _pairwise)
+        positive, negative = undetach(-sp.diff(on_triplet, s_p)), undetach(sp.diff(on_triplet, s_n))
+    else:
+        (positive,), (negative,) = loss.weights()
     field = WeightField(
         name=loss.name,
         positive=positive,
         negative=negative,
         hyperparameters=loss.hyperparameters,
+        relative=loss.relative,
         similarity=loss.similarity,
     )
-    if not _agree(derivatives, (positive, negative), field):
-        positive, negative = map(undetach, derivatives)
-        field = replace(field, positive=positive, negative=negative)
-    factors, contradiction = separate(positive, negative, _own_ranges(field))
-    if factors is not None:
+    if not loss.is_loss and (own := _own_factors(loss)) is not None:
+        return Decomposition(loss, replace(field, factors=own), None)
+    derivatives = positive, negative
+    if loss.is_loss:
+        positive, negative = (tidy(derivative, loss.similarity) for derivative in derivatives)
+        if _agree(derivatives, (positive, negative), field):
+            field = replace(field, positive=positive, negative=negative)
+    # Every hyperparameter has its own value: there a witness has to hold.
+    ranges = field.ranges | {symbol: (value, value) for symbol, value in field.values().items()}
+    factors, contradiction = separate(field.positive, field.negative, ranges)
+    if loss.is_loss and factors is not None:
         products = factors.triplet * factors.positive, factors.triplet * factors.negative
         factors = factors if _agree(derivatives, products, field) else None
-    return Decomposition(loss, replace(field, factors=factors), tuple(map(_parts, loss.terms)), contradiction)
+    return Decomposition(loss, replace(field, factors=factors), contradiction)
 
 
-def _own_ranges(field: WeightField) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
-    """The ranges of the similarities, with every hyperparameter at its own value: there a witness has to hold."""
-    return field.ranges | {symbol: (value, value) for symbol, value in field.values().items()}
+def _own_factors(objective: Objective) -> Factors | None:
+    """What the only term prescribes, with the mining weights of a single pair, where one T serves both sides."""
+    term = objective.terms[0]
+    t, of_n = map(undetach, term.triplet_weights)
+    if len(objective.terms) > 1 or not objective.plain or t != of_n:
+        return None
+    ((_, at),) = term.gathered((s_p,), (s_n,))
+    (positive,), (negative,) = objective.of_terms((replace(term, outer=None, triplet=sp.S.One),)).weights()
+    if positive.has(s_n) or negative.has(s_p):  # a side gathers both kinds of pairs
+        return None
+    return Factors(undetach(t.subs(at, simultaneous=True)), positive, negative)
 
 
-def _prescribed(objective: Objective) -> Decomposition:
-    """The weights where some factors are prescribed: what one term says itself, or the sum."""
-    parts = tuple(map(_parts, objective.terms))
-    field = WeightField(
-        name=objective.name,
-        positive=sp.S.Zero,
-        negative=sp.S.Zero,
-        hyperparameters=objective.hyperparameters,
-        relative=objective.relative,
-        similarity=objective.similarity,
-    )
-    bare = Decomposition(objective, field, parts, None)
-    (positive,), (negative,) = bare.weights((s_p,), (s_n,))
-    only = parts[0]
-    if len(parts) == 1 and objective.plain and only.outer_positive == only.outer_negative:
-        factors = _own_factors(only)
-        return replace(bare, field=replace(field, positive=positive, negative=negative, factors=factors))
-    factors, contradiction = separate(positive, negative, _own_ranges(field))
-    field = replace(field, positive=positive, negative=negative, factors=factors)
-    return replace(bare, field=field, contradiction=contradiction)
-
-
-def _own_factors(parts: TermParts) -> Factors:
-    """What a term prescribes, times the mining weights of a single pair."""
-    at, shares = {}, []
-    for x, side, s, slope in (
-        (x_p, parts.term.positives, s_p, parts.inner_positive),
-        (x_n, parts.term.negatives, s_n, parts.inner_negative),
-    ):
-        ((_, value, members),) = _gathered(side, s, slope, (s,), (s_p,) if s is s_n else (s,))
-        at[x] = value
-        shares.append(sp.Add(*(share for _, share in members)))
-    return Factors(undetach(parts.outer_positive.subs(at, simultaneous=True)), *shares)
-
-
-def _agree(derivatives: Sequence[sp.Expr], written: Sequence[sp.Expr], field: WeightField) -> bool:
-    """Whether the weights as they are written equal the bare derivatives at points where both are defined."""
-    known = (s_p, s_n, *(h.symbol for h in field.hyperparameters))
-    carried = set().union(*(d.free_symbols for d in derivatives)) - set(known)
-    symbols = (*known, *sorted(carried, key=str))
-    computed = program([*map(undetach, derivatives), *written], symbols)
-    for point in random_points(symbols, field.ranges, CHECKED):
-        if _differ(computed.run(FLOAT, *map(float, point.values()))):
-            with mpmath.workdps(DIGITS):  # floats lose digits where large exponentials cancel
-                if _differ(computed.run(MULTIPRECISION, *(mpmath.mpf(x.p) / x.q for x in point.values()))):
-                    return False
-    return True
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    pairs = zip(values[:2], values[2:], strict=True)
-    return any(mpmath.isfinite(a) and not abs(b - a) <= TOLERANCE * (1 + abs(a)) for a, b in pairs)
+def _agree(derivatives: tuple[sp.Expr, ...], written: tuple[sp.Expr, ...], field: WeightField) -> bool:
+    """Whether nothing shows that the weights as they are written differ from the bare derivatives."""
+    pairs = zip(derivatives, written, strict=True)
+    return not any(find_witness(derivative - weight, field.ranges, CHECKED) for derivative, weight in pairs)
 
 
 def _pairwise(*xs: sp.Expr) -> sp.Expr:
@@ -214,44 +135,6 @@ def _pairwise(*xs: sp.Expr) -> sp.Expr:
         return logsumexp(*xs)
     first, second = sorted(xs, key=lambda x: not x.has(s_p))
     return first + softplus(second - first)
-
-
-@lru_cache(maxsize=1024)
-def _parts(term: Term) -> TermParts:
-    inner = (side.slope(s) if side else sp.S.Zero for side, s in ((term.positives, s_p), (term.negatives, s_n)))
-    return TermParts(term, *map(undetach, (*term.triplet_weights, *inner)))
-
-
-def _term_gradient(parts: TermParts, positives, negatives):
-    term = parts.term
-    sides_p = _gathered(term.positives, s_p, parts.inner_positive, positives, positives)
-    sides_n = _gathered(term.negatives, s_n, parts.inner_negative, negatives, positives)
-    for factor_p, value_p, members_p in sides_p:
-        for factor_n, value_n, members_n in sides_n:
-            at = {x_p: value_p, x_n: value_n}
-            for outer, members in ((-parts.outer_positive, members_p), (parts.outer_negative, members_n)):
-                triplet_weight = factor_p * factor_n * undetach(outer.xreplace(at))
-                for s, share in members:
-                    yield s, triplet_weight * share
-
-
-def _gathered(side: Side | None, variable, inner_derivative, own, positives):
-    """For every value that the side hands to Φ: its factor, the value, and (s, mining weight × h′(s)) of its pairs."""
-    if side is None:
-        return [(sp.S.One, sp.S.Zero, [])]
-    pool = (*positives, *own) if side.pool is Pool.ALL else own
-    values = [side.inner.xreplace({variable: s}) for s in pool]
-    slopes = [inner_derivative.xreplace({variable: s}) for s in pool]
-    places = [sp.Dummy(real=True) for _ in pool]
-    at = dict(zip(places, values, strict=True))
-    mining = [undetach(weight.xreplace(at)) for weight in side.aggregator.weights(places)]
-    if side.aggregator.enumerates:
-        return [(m, v, [(s, slope)]) for m, v, s, slope in zip(mining, values, pool, slopes, strict=True)]
-    aggregate = undetach(side.aggregator.combine(values))
-    return [(sp.S.One, aggregate, [(s, m * d) for s, m, d in zip(pool, mining, slopes, strict=True)])]
-
-
-BASES = 4  # points through which factors are read off the weights where the algebra shows none
 
 
 @dataclass(frozen=True)
@@ -289,8 +172,8 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
         forms = (*forms, factored_in_exponentials)
     for form in forms:
         written_p, written_n = form(positive), form(negative)
-        of_p, of_n = _univariate(form(written_p / written_n))
-        if of_p is not None:
+        of_p, of_n = form(written_p / written_n).as_independent(s_n, as_Add=False)
+        if not of_n.has(s_p):
             factors = _normalised(written_p / of_p, of_p, 1 / of_n, ranges)
             if not _divides_by_a_step(factors):
                 return factors, None
@@ -298,19 +181,6 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     if contradiction is None:
         return _separate_from_a_base_point(positive, negative, ranges), None
     return None, contradiction
-
-
-def _univariate(ratio: sp.Expr) -> tuple[sp.Expr | None, sp.Expr]:
-    """The factors of ``ratio`` with s_p and those with s_n, if none has both."""
-    of_p, of_n = sp.S.One, sp.S.One
-    for factor in sp.Mul.make_args(ratio):
-        if factor.has(s_p) and factor.has(s_n):
-            return None, of_n
-        if factor.has(s_n):
-            of_n *= factor
-        else:
-            of_p *= factor
-    return of_p, of_n
 
 
 def _divides_by_a_step(factors: Factors) -> bool:
@@ -330,10 +200,9 @@ def _sign_in_the_middle(pair_weight: sp.Expr, ranges: Ranges) -> int:
     symbols = tuple(sorted(pair_weight.free_symbols, key=str))
     compiled = program([pair_weight], symbols)
     for share in (0.5, 0.5625, 0.75, 0.9375):
-        (value,) = compiled.run(
-            FLOAT, *(float(low + (high - low) * share) for low, high in (ranges[s] for s in symbols))
-        )
-        if value == value and value != 0:
+        at = (low + (high - low) * share for low, high in (ranges[s] for s in symbols))
+        (value,) = compiled.run(FLOAT, *map(float, at))
+        if value < 0 or value > 0:
             return 1 if value > 0 else -1
     return 1
 
@@ -346,25 +215,20 @@ def _positive_content(weight: sp.Expr) -> sp.Expr:
 
 def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
     """An identity that T·P implies at two values of each similarity, with a point at which it fails."""
-    p = [sp.Symbol(f"s_p{i}", real=True) for i in (1, 2)]
-    n = [sp.Symbol(f"s_n{i}", real=True) for i in (1, 2)]
+    p, n = ([sp.Symbol(f"{s}{i}", real=True) for i in (1, 2)] for s in (s_p, s_n))
     wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
-
-    def plus(i: int, j: int) -> sp.Expr:
-        return positive.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
-
-    def minus(i: int, j: int) -> sp.Expr:
-        return negative.xreplace({s_p: p[i - 1], s_n: n[j - 1]})
+    (p11, p12, p21, p22), (n11, n12, n21, n22) = (
+        [weight.xreplace({s_p: at_p, s_n: at_n}) for at_p in p for at_n in n] for weight in (positive, negative)
+    )
 
     def vanishes(weight: sp.Expr) -> sp.Expr:
         """1 where a weight is exactly zero. Beyond a kink it can be zero on a whole region."""
         return 4 * (1 - step(weight)) * (1 - step(-weight))
 
     implied = {
-        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": plus(1, 1) * plus(2, 2) * minus(1, 2) * minus(2, 1)
-        - plus(1, 2) * plus(2, 1) * minus(1, 1) * minus(2, 2),
-        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(minus(1, 1)) * plus(1, 1) * minus(2, 1),
-        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(plus(1, 1)) * minus(1, 1) * plus(1, 2),
+        "w⁺₁₁·w⁺₂₂·w⁻₁₂·w⁻₂₁ − w⁺₁₂·w⁺₂₁·w⁻₁₁·w⁻₂₂": p11 * p22 * n12 * n21 - p12 * p21 * n11 * n22,
+        "where w⁻₁₁ = 0, w⁺₁₁·w⁻₂₁": vanishes(n11) * p11 * n21,
+        "where w⁺₁₁ = 0, w⁻₁₁·w⁺₁₂": vanishes(p11) * n11 * p12,
     }
     for what, expression in implied.items():
         witness = find_witness(expression, wider)

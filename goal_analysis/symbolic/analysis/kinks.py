@@ -1,21 +1,20 @@
 """What is proved of kinks: that a function does not jump there, or that a curl has no part concentrated there.
 
-Every `hinge` and `step` is written in steps of irreducible factors with one sign, so that two kinks at one place are
-one kink, and a kink of several branches is several kinks. Of a kink g = 0 that no sign of g over a region excludes, the
-algebra says what an expression is on it: g is solved for one of its variables, or for one of the exponentials,
-logarithms, roots or sines in it, or divided by as a polynomial.
+In steps of irreducible factors two kinks at one place are one. The algebra says what an expression is on a kink g = 0:
+g is solved for a variable or a function of one, or divided by as a polynomial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
 
 import sympy as sp
 from sympy.polys.polyerrors import BasePolynomialError
 
-from goal_analysis.symbolic.language.primitives import hinge, step
+from goal_analysis.symbolic.language.primitives import hinge, opened, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.identity import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
@@ -23,8 +22,7 @@ from goal_analysis.symbolic.proof.tidying import bounded_factor
 LONG = 300  # formulas with as many operations are not written in factors, which would take seconds
 
 
-@dataclass(frozen=True)
-class Jump:
+class Jump(NamedTuple):
     """What the curl is concentrated to at a kink: δ(``kink``) times ``coefficient``."""
 
     kink: sp.Expr
@@ -34,24 +32,18 @@ class Jump:
 def curl_jumps(gradient: Mapping[sp.Symbol, sp.Expr]) -> Iterator[Jump]:
     """What the curl of a gradient field {s: ∂L/∂s} is concentrated to, for every two similarities at every kink."""
     in_steps = {s: in_steps_alone(weight) for s, weight in gradient.items()}
-    similarities = tuple(gradient)
-    for kink in kinks_of(tuple(in_steps.values()), similarities):
+    for kink in kinks_of(tuple(in_steps.values()), tuple(gradient)):
         jump = {s: jump_across(kink, weight) for s, weight in in_steps.items()}
-        for i, a in enumerate(similarities):
-            for b in similarities[i + 1 :]:
-                coefficient = jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b)
-                coefficient = sp.factor_terms(coefficient) if sp.count_ops(coefficient) < LONG else coefficient
-                if coefficient != 0:
-                    yield Jump(kink, coefficient)
+        for a, b in combinations(gradient, 2):
+            coefficient = jump[b] * sp.diff(kink, a) - jump[a] * sp.diff(kink, b)
+            coefficient = sp.factor_terms(coefficient) if sp.count_ops(coefficient) < LONG else coefficient
+            if coefficient != 0:
+                yield Jump(kink, coefficient)
 
 
 def in_steps_alone(expression: sp.Expr) -> sp.Expr:
     """``expression``, almost everywhere, with [x]₊ written x·1[x > 0], and with steps of irreducible factors alone."""
-    return _opened(expression).replace(step, step_of_factors)
-
-
-def _opened(expression: sp.Expr) -> sp.Expr:
-    return expression.replace(hinge, lambda x: x * step(x))
+    return opened(expression).replace(step, step_of_factors)
 
 
 @lru_cache(maxsize=4096)
@@ -113,7 +105,7 @@ def vanishes_on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool
         return True
     return all(
         _vanishes_on(of_branch, rest, region) or (where != 1 and _vanishes_on(of_branch, rest * where, region))
-        for of_branch, rest, where in _branches(_opened(kink), _opened(expression))
+        for of_branch, rest, where in _branches(opened(kink), opened(expression))
     )
 
 

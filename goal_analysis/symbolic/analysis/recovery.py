@@ -1,25 +1,25 @@
-"""The way back from weights to a loss: potentials, the loss whose gradient a field is, and integrable twins.
+"""The loss back from its weights, and the triplet weight that would make weights integrable.
 
-With w⁺ = T·P⁺ and w⁻ = T·P⁻ and U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T.
-Where T is written as f(z) with z = a·U + b, that is F(z)/a with F′ = f, in closed form.
-
-A triplet weight T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the same profile f of the affine
-function of U that agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1. The twin of
-nca × linear is circle × linear, and the twin of circle × constant is nca × constant.
+With the potential U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T; where T = f(a·U + b),
+that is F/a with F′ = f. A triplet weight T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the affine
+function of U agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
+from goal_analysis.symbolic.analysis.kinks import is_continuous, poles
+from goal_analysis.symbolic.language.primitives import opened, s_n, s_p, step
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
-from goal_analysis.symbolic.proof.identity import Undecided, refute_zero
+from goal_analysis.symbolic.proof.identity import Undecided, proves_zero, random_points, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
 from goal_analysis.symbolic.weight import WeightField
+
+CENTRES = 8  # points at which a potential and its slopes are compared first
 
 
 def potential(field: WeightField) -> sp.Expr | None:
@@ -50,6 +50,45 @@ def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Sym
     yield from sorted(found, key=lambda reading: sp.diff(reading[1], t, 2) == 0 and not reading[1].has(step))
 
 
+def _profiles_of_potential(field: WeightField) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol, sp.Expr]]:
+    """Those of which z has a multiple of (−P⁺, P⁻) as its gradient, and how often."""
+    factors = field.factors
+    along = {} if factors is None else {s_n: factors.negative, s_p: -factors.positive}
+    for z, profile, t in profiles(factors.triplet) if factors is not None else ():
+        a = multiple({s: sp.diff(z, s) for s in along}, along, field)
+        if a is not None:
+            yield z, profile, t, a
+
+
+def multiple(
+    weights: Mapping[sp.Symbol, sp.Expr], others: Mapping[sp.Symbol, sp.Expr], field: WeightField
+) -> sp.Expr | None:
+    """c where weights are proved to be c times others, of the same similarities, and c reads no similarity."""
+    known = next((s for s, other in others.items() if other != 0), None)
+    if known is None:
+        return None
+    c = bounded_factor(opened(weights[known] / others[known]))
+    if c.has(s_p, s_n):  # what it is at some point, then
+        points = random_points((s_p, s_n), field.ranges, CENTRES)
+        at = next((point for point in points if others[known].subs(point) != 0), None)
+        if at is None:
+            return None
+        c = weights[known].subs(at) / others[known].subs(at)
+    equal = all(proves_zero(weights[s] - c * other, field.region) for s, other in others.items())
+    return c if equal else None
+
+
+def is_function_of_potential(field: WeightField) -> bool:
+    """Whether T is proved to be f(z) with z continuous and (−P⁺, P⁻) a multiple of its gradient."""
+    factors, region = field.factors, field.region
+    if factors is None or poles(factors.positive, region) or poles(factors.negative, region):
+        return False
+    return any(
+        is_continuous(z, region) and not poles(profile, {t: (-sp.oo, sp.oo)})
+        for z, profile, t, _ in _profiles_of_potential(field)
+    )
+
+
 def recover_loss(field: WeightField, u: sp.Expr | None) -> sp.Expr | None:
     """A closed form of the loss of a field without curl and its potential, checked against both weights, or None."""
     for candidate in _loss_candidates(field, u):
@@ -66,24 +105,18 @@ def _loss_candidates(field: WeightField, u: sp.Expr | None) -> Iterator[sp.Expr]
     if u is not None and field.factors is not None:
         if not field.factors.triplet.has(s_p, s_n):
             yield field.factors.triplet * u
-        for z, profile, t in profiles(field.factors.triplet):
-            slope = _ratio(sp.diff(z, s_n), field.factors.negative)
+        for z, profile, t, a in _profiles_of_potential(field):
             primitive = antiderivative(profile, t, {**field.ranges, t: (sp.Integer(-1), sp.Integer(1))})
-            if slope is not None and primitive is not None:
-                yield primitive.subs(t, z) / slope
+            if primitive is not None and a != 0:
+                yield primitive.subs(t, z) / a
     along_n = antiderivative(field.negative, s_n, field.ranges)
     if along_n is not None:
-        rest = sp.simplify(-field.positive - sp.diff(along_n, s_p))
-        along_p = None if rest.has(s_n) else antiderivative(rest, s_p, field.ranges)
+        rest = simplest(-field.positive - sp.diff(along_n, s_p))
+        if rest.has(s_n):  # where there is a loss it is what it is anywhere
+            rest = simplest(rest.subs(s_n, sum(field.similarity.window) / 2))
+        along_p = antiderivative(rest, s_p, field.ranges)
         if along_p is not None:
             yield along_n + along_p
-
-
-def _ratio(above: sp.Expr, below: sp.Expr) -> sp.Expr | None:
-    if below == 0:
-        return None
-    ratio = bounded_factor((above / below).replace(hinge, lambda x: x * step(x)))
-    return None if ratio.has(s_p, s_n) else ratio
 
 
 u = sp.Symbol("u", real=True)

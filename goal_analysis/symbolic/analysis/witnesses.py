@@ -1,17 +1,14 @@
 """Points that show that weights are no gradient, computed in so many digits that no rounding explains them.
 
-Weights W are the gradient of a loss only if ∂W_a/∂b = ∂W_b/∂a between the kinks, and only if W jumps along the normal
-of a kink where it jumps: a loss that is continuous across g = 0 has the same slope along g = 0 on both sides. Two
-searches look for a point against this. The first differentiates W at random points. The second walks along lines until
-the sign of a kink changes, halves the interval there, and compares W on both sides. It needs no formula of the kink, so
-that kinks inside of kinks are kinks like all others. What neither search finds is not proved by that.
+One search differentiates the weights at random points. The other walks along lines until the sign of a kink changes,
+and compares the weights on both sides: it needs no formula of the kink. What neither finds is not proved by that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +16,7 @@ import mpmath
 import sympy as sp
 
 from goal_analysis.symbolic.analysis.kinks import kinks_of, step_of_factors
-from goal_analysis.symbolic.language.primitives import hinge, step
+from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step
 from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import Ranges, Witness, random_points
@@ -59,9 +56,22 @@ class Search:
     reached: int = 0
 
     @property
+    def what(self) -> str:
+        """What a witness is against."""
+        if self.kink is not None:
+            return f"the weights jump across {self.kink} = 0, and the curl there"
+        return curl_in_words(self.pair)
+
+    @property
     def tried(self) -> str:
         """What was tried, in words."""
         return f"the largest asymmetry at {POINTS} points and {self.reached} points of kinks is {self.largest:.2g}"
+
+
+def curl_in_words(pair: tuple[sp.Symbol, ...]) -> str:
+    """What is zero between the kinks where two weights are of one gradient."""
+    a, b = pair
+    return "the curl ∂w⁺/∂s_n + ∂w⁻/∂s_p" if pair == (s_p, s_n) else f"the difference of ∂²/∂{a}∂{b} and ∂²/∂{b}∂{a}"
 
 
 def search(
@@ -78,12 +88,17 @@ def search(
         region: which variables have no end; kinks of theirs are sought far out too.
         more_kinks: expressions at whose zeros the weights may jump, besides those of their steps.
     """
-    field = _Field(gradient, ranges, region, more_kinks)
-    found, smooth = field.between_kinks()
-    if found is not None:
-        return found
-    found, across, reached = field.across_kinks()
-    return found or Search(None, largest=max(smooth, across), reached=reached)
+    field, largest = _Field(gradient, ranges, region, more_kinks), 0.0
+    with mpmath.workdps(DIGITS):
+        for point, pair, kink, asymmetry, share in chain(field.between_kinks(), field.across_kinks()):
+            largest = max(largest, share)
+            if share > NEGLIGIBLE:
+                return Search(field.witness(point, asymmetry), pair, kink, share, field.reached)
+    return Search(None, largest=largest, reached=field.reached)
+
+
+_Found = tuple[list[Any], tuple[sp.Symbol, sp.Symbol], sp.Expr | None, Any, float]
+"""A point, two similarities, the kink or None, the asymmetry of their weights there, and its share of their size."""
 
 
 class _Field:
@@ -104,27 +119,23 @@ class _Field:
         self.weights = program(weights, self.symbols)
         self.arguments = program(self.kinks, self.symbols)
         self.each_kink = [program([kink], self.symbols) for kink in self.kinks]
+        self.reached = 0
 
     # --- between the kinks ---
 
-    def between_kinks(self) -> tuple[Search | None, float]:
+    def between_kinks(self) -> Iterator[_Found]:
         points = [list(map(_number, p.values())) for p in random_points(self.symbols, self.ranges, POINTS)]
         sized = sorted(((self._size(p), i) for i, p in enumerate(points)), reverse=True)
-        largest = 0.0
         for i in dict.fromkeys([*(i for _, i in sized[:CONFIRMED]), *range(CONFIRMED)]):
-            with mpmath.workdps(DIGITS):
-                jacobian = self._jacobian(points[i], NEARBY, MULTIPRECISION)
-                if jacobian is None:
-                    continue
-                for a, b in combinations(range(len(self.variables)), 2):
-                    asymmetry = jacobian[a][b] - jacobian[b][a]
-                    scale = abs(jacobian[a][b]) + abs(jacobian[b][a])
-                    share = float(abs(asymmetry) / scale) if scale > FAINT else 0.0
-                    largest = max(largest, share)
-                    if share > NEGLIGIBLE and self._is_smooth_at(points[i], a, b, asymmetry):
-                        pair = self.variables[a], self.variables[b]
-                        return Search(self._witness(points[i], asymmetry), pair, None, share), share
-        return None, largest
+            jacobian = self._jacobian(points[i], NEARBY, MULTIPRECISION)
+            if jacobian is None:
+                continue
+            for (a, s_a), (b, s_b) in combinations(enumerate(self.variables), 2):
+                asymmetry = jacobian[a][b] - jacobian[b][a]
+                scale = abs(jacobian[a][b]) + abs(jacobian[b][a])
+                share = float(abs(asymmetry) / scale) if scale > FAINT else 0.0
+                if share <= NEGLIGIBLE or self._is_smooth_at(points[i], a, b, asymmetry):
+                    yield points[i], (s_a, s_b), None, asymmetry, share
 
     def _size(self, point: list[Any]) -> float:
         jacobian = self._jacobian(list(map(float, point)), 1e-5, FLOAT)
@@ -151,30 +162,21 @@ class _Field:
 
     # --- across the kinks ---
 
-    def across_kinks(self) -> tuple[Search | None, float, int]:
+    def across_kinks(self) -> Iterator[_Found]:
         left = dict.fromkeys(range(len(self.kinks)), ROOTS)
-        largest, reached = 0.0, 0
         for which, place, point, ends in self._crossings():
-            if not left[which]:
+            here = self._root(which, place, point, ends) if left[which] else None
+            if here is None:
                 continue
-            with mpmath.workdps(DIGITS):
-                here = self._root(which, place, point, ends)
-                if here is None:
-                    continue
-                left[which] -= 1
-                reached += 1
-                found = self._jump(which, place, here)
-                if found is None:
-                    continue
-                normal, jump, size = found
-                for a, b in combinations(range(len(self.variables)), 2):
-                    asymmetry = jump[b] * normal[a] - jump[a] * normal[b]
-                    share = float(abs(asymmetry) / size)
-                    largest = max(largest, share)
-                    if share > NEGLIGIBLE:
-                        pair, kink = (self.variables[a], self.variables[b]), self.kinks[which]
-                        return Search(self._witness(here, asymmetry), pair, kink, share, reached), share, reached
-        return None, largest, reached
+            left[which] -= 1
+            self.reached += 1
+            found = self._jump(which, place, here)
+            if found is None:
+                continue
+            normal, jump, size = found
+            for (a, s_a), (b, s_b) in combinations(enumerate(self.variables), 2):
+                asymmetry = jump[b] * normal[a] - jump[a] * normal[b]
+                yield here, (s_a, s_b), self.kinks[which], asymmetry, float(abs(asymmetry) / size)
 
     def _crossings(self) -> Iterator[tuple[int, int, list[Any], tuple[float, float]]]:
         """Kinks whose sign changes along a line, with the variable, the line and the two ends of the change."""
@@ -264,7 +266,7 @@ class _Field:
         rises = normal[self.places.index(place)] > 0
         return normal, near if rises else [-x for x in near], size * length
 
-    def _witness(self, point: list[Any], value: Any) -> Witness:
+    def witness(self, point: list[Any], value: Any) -> Witness:
         places = (float(x) if abs(x) > mpmath.mpf(10) ** (-DIGITS // 2) else 0.0 for x in point)
         return Witness(tuple((s.name, x) for s, x in zip(self.symbols, places, strict=True)), float(value))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import sympy as sp
@@ -82,11 +82,8 @@ class Aggregator:
 
     def __reduce__(self) -> str | tuple:
         """One of this file's is pickled, and copied, by its name and parameters."""
-        named = {a.name: a for a in AGGREGATORS}.get(self.name)
-        if self.name in SCALED and SCALED[self.name](*self.parameters) == self:
-            return SCALED[self.name], self.parameters
-        if named == self:
-            return _named, (self.name,)
+        if self in AGGREGATORS or (self.name in SCALED and SCALED[self.name](*self.parameters) == self):
+            return _named, (self.name, *self.parameters)
         return Aggregator, tuple(getattr(self, f.name) for f in fields(self))
 
     def weights(self, values: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
@@ -104,10 +101,6 @@ def _mean(values: Sequence[sp.Expr]) -> sp.Expr:
     return sp.Add(*values) / len(values)
 
 
-def _softmin(values: Sequence[sp.Expr]) -> sp.Expr:
-    return -logsumexp(*(-value for value in values))
-
-
 def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
     if len(values) == 1:
         return hinge(values[0])
@@ -118,7 +111,7 @@ def _mean_active(values: Sequence[sp.Expr]) -> sp.Expr:
 MAX = Aggregator("max", lambda values: reduce(maximum, values), "one-hot at the largest")
 MIN = Aggregator("min", _min, "one-hot at the smallest")
 LOGSUMEXP = Aggregator("logsumexp", lambda values: logsumexp(*values), "softmax")
-SOFTMIN = Aggregator("softmin", _softmin, "softmax of the negated values")
+SOFTMIN = Aggregator("softmin", lambda values: -logsumexp(*(-x for x in values)), "softmax of the negated values")
 MEAN = Aggregator("mean", _mean, "uniform, 1/count")
 SUM = Aggregator("sum", lambda values: sp.Add(*values), "1 for every pair")
 MEAN_ACTIVE = Aggregator("mean_active", _mean_active, "uniform over the values above zero")
@@ -142,22 +135,20 @@ def softmax_active(temperature: sp.Expr) -> Aggregator:
     return Aggregator("softmax_active", combine, "softmax over the values above zero", parameters=(temperature,))
 
 
+def _soft(scale: sp.Expr, values: Sequence[sp.Expr]) -> sp.Expr:
+    return logsumexp(*(scale * x for x in values)) / scale
+
+
 @cache
 def soft_max(scale: sp.Expr) -> Aggregator:
     """log Σ exp(scale·x)/scale: between the mean, as the scale goes to 0, and the maximum."""
-    return Aggregator(
-        "soft_max", lambda xs: logsumexp(*(scale * x for x in xs)) / scale, "softmax", parameters=(scale,)
-    )
+    return Aggregator("soft_max", partial(_soft, scale), "softmax", parameters=(scale,))
 
 
 @cache
 def soft_min(scale: sp.Expr) -> Aggregator:
     """−log Σ exp(−scale·x)/scale."""
-
-    def combine(values: Sequence[sp.Expr]) -> sp.Expr:
-        return -logsumexp(*(-scale * x for x in values)) / scale
-
-    return Aggregator("soft_min", combine, "softmax of the negated values", parameters=(scale,))
+    return Aggregator("soft_min", partial(_soft, -scale), "softmax of the negated values", parameters=(scale,))
 
 
 @cache
@@ -172,10 +163,7 @@ def softmax_mean(scale: sp.Expr) -> Aggregator:
 
 
 SCALED: dict[str, Callable[[sp.Expr], Aggregator]] = {
-    "softmax_active": softmax_active,
-    "soft_max": soft_max,
-    "soft_min": soft_min,
-    "softmax_mean": softmax_mean,
+    made.__name__: made for made in (softmax_active, soft_max, soft_min, softmax_mean)
 }
 """The aggregators that take a temperature, or a scale."""
 
@@ -183,5 +171,5 @@ AGGREGATORS = (MAX, MIN, LOGSUMEXP, SOFTMIN, MEAN, SUM, MEAN_ACTIVE, EACH, EACH_
 """The aggregators that formulas from outside can name; those of `SCALED` take a number besides."""
 
 
-def _named(name: str) -> Aggregator:
-    return next(aggregator for aggregator in AGGREGATORS if aggregator.name == name)
+def _named(name: str, *parameters: sp.Expr) -> Aggregator:
+    return SCALED[name](*parameters) if parameters else next(a for a in AGGREGATORS if a.name == name)

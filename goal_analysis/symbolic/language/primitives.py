@@ -1,8 +1,7 @@
 """The words of the symbolic language: the similarities of a triplet and the functions that losses are made of.
 
-The functions stay opaque, so that SymPy never rewrites a stable form into one that overflows, and everything with a
-kink is made of two of them, `hinge` and `step`, so that one case distinction covers them all. Derivatives hold almost
-everywhere: a `step` differentiates to zero, and `integrability` looks at what happens across its jump.
+SymPy rewrites no function into a form that overflows. All kinks are made of `hinge` and `step`, which differentiates to
+zero: derivatives hold almost everywhere.
 """
 
 from __future__ import annotations
@@ -70,10 +69,10 @@ def _sign(x: sp.Expr) -> int | None:
     return bool(digits > 0) - bool(digits < 0) if told else None
 
 
-def _called(name: str):
+def _written(template: str):
     def latex(self: sp.Function, printer, exp: str | None = None) -> str:
         power = "" if exp is None else rf"^{{{exp}}}"
-        return rf"{name}{power}\left({', '.join(map(printer._print, self.args))}\right)"
+        return template % {"x": ", ".join(map(printer._print, self.args)), "power": power}
 
     return latex
 
@@ -89,9 +88,7 @@ class hinge(_Primitive):
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return step(self.args[0])
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        body = rf"\left[{printer._print(self.args[0])}\right]_{{+}}"
-        return body if exp is None else rf"{body}^{{{exp}}}"
+    _latex = _written(r"\left[%(x)s\right]_{+}%(power)s")
 
 
 class step(_Primitive):
@@ -115,9 +112,7 @@ class step(_Primitive):
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.S.Zero
 
-    def _latex(self, printer, exp: str | None = None) -> str:
-        body = rf"\mathbf{{1}}\left[{printer._print(self.args[0])} > 0\right]"
-        return body if exp is None else rf"{body}^{{{exp}}}"
+    _latex = _written(r"\mathbf{1}\left[%(x)s > 0\right]%(power)s")
 
 
 class sigmoid(_Primitive):
@@ -136,7 +131,7 @@ class sigmoid(_Primitive):
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return 1 / (1 + sp.exp(-x))
 
-    _latex = _called(r"\sigma")
+    _latex = _written(r"\sigma%(power)s\left(%(x)s\right)")
 
 
 class softplus(_Primitive):
@@ -155,7 +150,7 @@ class softplus(_Primitive):
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return sp.log(1 + sp.exp(x))
 
-    _latex = _called(r"\operatorname{softplus}")
+    _latex = _written(r"\operatorname{softplus}%(power)s\left(%(x)s\right)")
 
 
 class logsumexp(sp.Function):
@@ -180,7 +175,7 @@ class logsumexp(sp.Function):
     def _eval_rewrite_as_exp(self, *xs: sp.Expr, **_) -> sp.Expr:
         return sp.log(sp.Add(*map(sp.exp, xs)))
 
-    _latex = _called(r"\operatorname{logsumexp}")
+    _latex = _written(r"\operatorname{logsumexp}%(power)s\left(%(x)s\right)")
 
 
 class detach(sp.Function):
@@ -201,7 +196,7 @@ class detach(sp.Function):
     def _eval_is_nonnegative(self) -> bool | None:
         return self.args[0].is_nonnegative
 
-    _latex = _called(r"\operatorname{sg}")
+    _latex = _written(r"\operatorname{sg}%(power)s\left(%(x)s\right)")
 
 
 def undetach(expression: sp.Expr) -> sp.Expr:
@@ -209,6 +204,11 @@ def undetach(expression: sp.Expr) -> sp.Expr:
     while expression.has(detach):
         expression = expression.replace(detach, lambda x: x)
     return expression
+
+
+def opened(expression: sp.Expr) -> sp.Expr:
+    """``expression``, almost everywhere, with [x]₊ written x·1[x > 0]."""
+    return expression.replace(hinge, lambda x: x * step(x))
 
 
 def maximum(a: sp.Expr, b: sp.Expr) -> sp.Expr:
@@ -232,3 +232,13 @@ def cosine_of_shifted_angle(s: sp.Expr, shift: sp.Expr) -> sp.Expr:
 
 
 PRIMITIVES = (hinge, step, sigmoid, softplus, logsumexp, detach)
+
+
+def check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
+    """Refuse what is no expression (TypeError), or one with other symbols than those that are allowed (ValueError)."""
+    if not isinstance(formula, sp.Expr):
+        raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
+    stray, allowed_names = formula.free_symbols - allowed, ", ".join(sorted(map(str, allowed)))
+    if stray:
+        names = ", ".join(sorted(map(str, stray)))
+        raise ValueError(f"{where}: got the symbol {names} in {formula} but allowed are {allowed_names}")

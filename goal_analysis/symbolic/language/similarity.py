@@ -12,6 +12,8 @@ from typing import Any
 
 import sympy as sp
 
+from goal_analysis.symbolic.language.primitives import s_n, s_p
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -33,6 +35,12 @@ class Similarity:
     tensors: Any = field(default=None, compare=False)
 
     @property
+    def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
+        """Between which numbers, which may be infinite, the similarities lie: those of a triplet and of other pairs."""
+        read = (s_p, s_n, other_positive, other_negative, least_positive)
+        return dict.fromkeys(read, (self.opposite, self.identical))
+
+    @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:
         """Where weights are tried and drawn: the whole range, or a stretch of 8 of a range without an end.
 
@@ -40,11 +48,9 @@ class Similarity:
         ((-1, 1), (-4, 4))
         """
         low, high = self.opposite, self.identical
-        if low.is_finite and high.is_finite:
-            return low, high
-        if low.is_finite:
-            return low, low + 8
-        return (high - 8, high) if high.is_finite else (sp.Integer(-4), sp.Integer(4))
+        if not low.is_finite and not high.is_finite:
+            return sp.Integer(-4), sp.Integer(4)
+        return (low if low.is_finite else high - 8), (high if high.is_finite else low + 8)
 
 
 COSINE = Similarity("cosine", "cos(a, b)", sp.Integer(-1), sp.Integer(1))

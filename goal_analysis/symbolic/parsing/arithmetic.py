@@ -34,9 +34,7 @@ class Refused(ArithmeticError):
 
 
 class Facts(NamedTuple):
-    """What is known of an expression within the bounds; ``interval`` lies around a constant, and is None
-    with symbols.
-    """
+    """What is known of an expression within the bounds; ``interval`` lies around a constant, None with symbols."""
 
     size: int
     nesting: int
@@ -45,9 +43,9 @@ class Facts(NamedTuple):
 
 
 class Arithmetic:
-    """Operations on expressions that stay inside the language and its bounds; one object for one formula.
+    """Operations on expressions inside the language, which raise `Refused` where it is left; one object for a formula.
 
-    Every method raises `Refused` with the reason.
+    What they return is still to be `checked`.
     """
 
     def __init__(self) -> None:
@@ -62,7 +60,7 @@ class Arithmetic:
         """a/b."""
         if b == 0:
             raise Refused("got a division by zero but expected a divisor other than zero")
-        return self.checked(a / b)
+        return a / b
 
     def power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
         """baseᵉ."""
@@ -70,11 +68,7 @@ class Arithmetic:
         result = base**exponent
         if result.has(sp.Abs):  # SymPy's reading of the root of a square
             result = result.replace(sp.Abs, lambda x: hinge(x) + hinge(-x))
-        return self.checked(result)
-
-    def sqrt(self, x: sp.Expr) -> sp.Expr:
-        """√x."""
-        return self.power(x, sp.S.Half)
+        return result
 
     def exp(self, x: sp.Expr) -> sp.Expr:
         """eˣ."""
@@ -86,23 +80,19 @@ class Arithmetic:
             for factor in product.args:
                 if isinstance(factor, sp.log):
                     self._check_power(factor.args[0], coefficient)
-        return self.checked(sp.exp(x))
+        return sp.exp(x)
 
     def log(self, x: sp.Expr) -> sp.Expr:
         """The natural logarithm of x."""
         self._check_positive(x, "log")
-        return self.checked(sp.log(x))
+        return sp.log(x)
 
     def acos(self, x: sp.Expr) -> sp.Expr:
         """The angle in [0, π] whose cosine is x."""
         interval = self._facts(x).interval
         if interval is not None and not (interval.a >= -1 and interval.b <= 1) and abs(x) != 1:
             raise Refused(f"got acos of {_in_words(x)} but expected a number between -1 and 1 under it")
-        return self.checked(sp.acos(x))
-
-    def absolute(self, x: sp.Expr) -> sp.Expr:
-        """|x|, spelt [x]₊ + [−x]₊."""
-        return self.checked(hinge(x) + hinge(-x))
+        return sp.acos(x)
 
     def _facts(self, expression: sp.Expr) -> Facts:
         if expression not in self._known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
@@ -35,8 +35,7 @@ from goal_analysis.symbolic.language.similarity import (
 )
 from goal_analysis.symbolic.objective import WORDS, Named, Objective, Term
 from goal_analysis.symbolic.parsing.arithmetic import Arithmetic, Refused
-from goal_analysis.symbolic.parsing.errors import FormulaError
-from goal_analysis.symbolic.parsing.formula import parse
+from goal_analysis.symbolic.parsing.formula import FormulaError, parse
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
@@ -44,13 +43,17 @@ Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
-_BESIDES = {symbol.name: symbol for symbol in (count_p, count_n, y_p, y_n)}
-_KINDS = ("title", "reference", "similarity", "anchors", "reduction", "learned", "proxies", "grouped", "note")
+_KINDS = ("title", "reference", *WORDS, "learned", "proxies", "grouped", "note")
 _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _OTHERS = {"positive": other_positive, "negative": other_negative}
 _COUNTINGS = {counting.name.lower(): counting for counting in Counting}
-_RELATIVE = {symbol.name: symbol for symbol in (s_p, s_n, other_positive, other_negative, least_positive)}
+_RELATIVE = (s_p, s_n, other_positive, other_negative, least_positive)
+_WEIGHTS = {
+    TripletWeight: ("triplet weight", {"formula": ("expression", (s_p, s_n))}),
+    PairWeights: ("pair weights", {"positive": ("positive", (s_p,)), "negative": ("negative", (s_n,))}),
+}
+"""What weights are called, and the keys of their formulas with the fields and what they read."""
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -93,16 +96,24 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     if ("formula" in table) == ("terms" in table):
         given = "both formula and terms" if "terms" in table else "neither formula nor terms"
         raise ValueError(f"{table.where}: got {given} but expected one of them")
+    if "terms" in table:
+        for side in _SIDES:
+            if side in table:
+                raise ValueError(f"{table.where}: got {side} beside terms but expected it in each of the terms")
+        keys = ("outer", "named", "total", *_SIDES)
+        terms = tuple(_term(term, "outer", symbols) for term in table.tables("terms", keys))
+    else:
+        terms = (_term(table, "formula", symbols),)
     return Objective(
         name=name,
         title=table.text("title", name),
-        terms=(_short_term(table, symbols),) if "formula" in table else _long_terms(table, symbols),
+        terms=terms,
         hyperparameters=hyperparameters,
         reference=_reference(table),
-        **{name: table.choice(name, words) for name, words in WORDS.items() if name in table},
+        **{name: table.choice(name, known) for name, known in WORDS.items() if name in table},
         learned=table.read("learned", str | list[str], ()),
         proxies=table.read("proxies", bool, False),
-        grouped=_aggregator(_aggregators(table, "grouped"), symbols) if "grouped" in table else None,
+        grouped=_aggregator(_aggregated(table, "grouped"), symbols) if "grouped" in table else None,
         note=table.text("note", ""),
     )
 
@@ -115,59 +126,47 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
     """
     mapping: dict[str, Any] = {
         "title": loss.title,
-        "terms": [_term_to_mapping(term) for term in loss.terms],
-        "hyperparameters": _hyperparameters_to_mapping(loss.hyperparameters),
-        "reference": list(loss.reference),
+        "terms": [_said_of_term(term) for term in loss.terms],
+        **_said_of_all(loss),
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
         "reduction": loss.reduction.value,
-        **({"learned": list(loss.learned)} if loss.learned else {}),
+        "learned": list(loss.learned) or None,
         "proxies": loss.proxies,
-        **({} if loss.grouped is None else {"grouped": _aggregator_to_mapping(loss.grouped)}),
+        "grouped": loss.grouped and _said_of_aggregator(loss.grouped),
         "note": loss.note,
     }
-    return _checked(f"loss {loss.name!r}", loss, mapping, lambda mapping: loss_from_mapping(loss.name, mapping))
+    written = {key: value for key, value in mapping.items() if value is not None}
+    return _checked(f"loss {loss.name!r}", loss, written, lambda mapping: loss_from_mapping(loss.name, mapping))
 
 
-def _short_term(table: Table, symbols: Symbols) -> Term:
-    outer = _formula(table, "formula", {**symbols, **_BESIDES, "s_p": x_p, "s_n": x_n, "gap": gap})
-    sides: dict[str, Any] = {}
-    for side, (variable, aggregated) in _SIDES.items():
+def _term(table: Table, key: str, symbols: Symbols) -> Term:
+    """A term of the long form, or the one of the short form, whose formula reads the aggregates as s_p and s_n."""
+    short, others = key == "formula", table.table("named")
+    named = tuple(Named(name, _side(others, name, symbols)) for name in others)
+    reads = {"s_p": x_p, "s_n": x_n} if short else _by_name(x_p, x_n, *(one.symbol for one in named))
+    besides = _by_name(count_p, count_n, y_p, y_n)
+    outer = _formula(table, key, {**symbols, **besides, "gap": gap, **reads})
+    sides: dict[str, Any] = {side: _side(table, side, symbols, short) for side in _SIDES if side in table}
+    for side, (variable, aggregated) in _SIDES.items() if short else ():
         if aggregated in outer.free_symbols:
-            sides[side] = _side(table, side, symbols, keys=()) if side in table else EACH(variable)
+            sides.setdefault(side, EACH(variable))
         elif side in table:
             raise ValueError(f"{table.where}: got {side} but expected none, as the formula has no {variable}")
-    if not sides:
+    if short and not sides:
         raise ValueError(f"{table.where}: formula: got {outer} but expected a formula of s_p or s_n")
-    return Term(outer=outer, **sides)
-
-
-def _long_terms(table: Table, symbols: Symbols) -> tuple[Term, ...]:
-    for side in _SIDES:
-        if side in table:
-            raise ValueError(f"{table.where}: got {side} beside terms but expected it in each of the terms")
-    return tuple(_long_term(term, symbols) for term in table.tables("terms", ("outer", "named", "total", *_SIDES)))
-
-
-def _long_term(table: Table, symbols: Symbols) -> Term:
-    others = table.table("named")
-    named = tuple(Named(name, _side(others, name, symbols)) for name in others)
-    reads = {str(x): x for x in (x_p, x_n, *(one.symbol for one in named))}
-    outer = _formula(table, "outer", {**symbols, **_BESIDES, "gap": gap, **reads})
-    sides: dict[str, Any] = {side: _side(table, side, symbols) for side in _SIDES if side in table}
     whole = _formula(table, "total", {**symbols, "total": total}) if "total" in table else None
     return Term(outer=outer, named=named, total=whole, **sides)
 
 
-def _side(table: Table, side: str, symbols: Symbols, keys: tuple[str, ...] = ("inner",)) -> Side:
-    variable, this = _SIDES.get(side, (s_n,))[0], _aggregators(table, side, ("pool", *keys))
-    known = (s_p, y_p, variable, carried_by(variable))
-    reads = {**symbols, **{symbol.name: symbol for symbol in known}}
+def _side(table: Table, side: str, symbols: Symbols, short: bool = False) -> Side:
+    variable, this = _SIDES.get(side, (s_n,))[0], _aggregated(table, side, "pool", *(() if short else ("inner",)))
+    reads = {**symbols, **_by_name(s_p, y_p, variable, carried_by(variable))}
     inner = _formula(this, "inner", reads) if "inner" in this else variable
     return _aggregator(this, symbols)(inner, this.choice("pool", _POOLS, Pool.OWN))
 
 
-def _aggregators(table: Table, key: str, keys: tuple[str, ...] = ()) -> Table:
+def _aggregated(table: Table, key: str, *keys: str) -> Table:
     given = {"aggregator": table[key]} if isinstance(table[key], str) else table[key]
     return Table(given, f"{table.where}: {key}", ("aggregator", *keys, "temperature"))
 
@@ -181,105 +180,82 @@ def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
     return aggregator
 
 
-def _term_to_mapping(term: Term) -> dict[str, Any]:
-    sides = {"positives": term.positives, "negatives": term.negatives}
-    given = {name: _side_to_mapping(side) for name, side in sides.items() if side is not None}
-    named = {one.name: _side_to_mapping(one.side) for one in term.named}
-    whole = {} if term.total is None else {"total": plain(term.total)}
-    return {"outer": plain(term.outer), **given, **({"named": named} if named else {}), **whole}
+def _said_of_term(term: Term) -> dict[str, Any]:
+    sides = {name: getattr(term, name) for name in _SIDES}
+    given = {name: _said_of_side(side) for name, side in sides.items() if side is not None}
+    named = {"named": {one.name: _said_of_side(one.side) for one in term.named}} if term.named else {}
+    return {
+        "outer": plain(term.outer),
+        **given,
+        **named,
+        **({} if term.total is None else {"total": plain(term.total)}),
+    }
 
 
-def _side_to_mapping(side: Side) -> dict[str, Any]:
+def _said_of_side(side: Side) -> dict[str, Any]:
     pool = {} if side.pool is Pool.OWN else {"pool": side.pool.name.lower()}
-    return {"inner": plain(side.inner), **_aggregator_to_mapping(side.aggregator), **pool}
+    return {"inner": plain(side.inner), **_said_of_aggregator(side.aggregator), **pool}
 
 
-def _aggregator_to_mapping(aggregator: Aggregator) -> dict[str, Any]:
-    parameters = aggregator.parameters
-    return {"aggregator": aggregator.name, **({"temperature": plain(parameters[0])} if parameters else {})}
+def _said_of_aggregator(aggregator: Aggregator) -> dict[str, Any]:
+    return {
+        "aggregator": aggregator.name,
+        **dict(zip(("temperature",), map(plain, aggregator.parameters), strict=False)),
+    }
 
 
 # --- weights -------------------------------------------------------------------------------------
 
 
-def triplet_weight_from_mapping(mapping: Mapping[str, Any]) -> TripletWeight:
-    """Read a triplet weight: ``formula``, T of s_p, s_n and ``hyperparameters``, with ``name`` and ``reference``."""
-    table = Table(mapping, "triplet weight", ("formula", "name", "hyperparameters", "reference"))
-    hyperparameters, symbols = _hyperparameters(table)
-    return TripletWeight(
-        name=_weight_name(table),
-        expression=_formula(table, "formula", {**symbols, "s_p": s_p, "s_n": s_n}),
-        hyperparameters=hyperparameters,
-        reference=_reference(table),
-    )
-
-
-def pair_weights_from_mapping(mapping: Mapping[str, Any]) -> PairWeights:
-    """Read pair weights.
+def weight_from_mapping(kind: type[Any], mapping: Mapping[str, Any]) -> Any:
+    """Read a triplet weight or pair weights.
 
     Args:
-        mapping: ``positive``, P⁺ of s_p, and ``negative``, P⁻ of s_n, of ``hyperparameters`` and of ``relative``
-            similarities, with ``name`` and ``reference``. A relative similarity is a table of ``contribution`` and
-            ``member``, formulas of s_p, s_n, o_p, o_n and l_p, ``other``, the kind of pair that it is a mean over, and
-            ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
+        kind: `TripletWeight` or `PairWeights`.
+        mapping: ``formula``, T of s_p, s_n and ``hyperparameters``; or ``positive``, P⁺ of s_p, and ``negative``, P⁻ of
+            s_n, of ``hyperparameters`` and of ``relative`` similarities; with ``name`` and ``reference``. A relative
+            similarity is a table of ``contribution`` and ``member``, formulas of s_p, s_n, o_p, o_n and l_p, ``other``,
+            the kind of pair that it is a mean over, and ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
 
-    >>> pair_weights_from_mapping({"positive": "1 - s_p", "negative": "s_n"}).negative
+    >>> weight_from_mapping(PairWeights, {"positive": "1 - s_p", "negative": "s_n"}).negative
     s_n
     """
-    known = ("positive", "negative", "relative", "name", "hyperparameters", "reference")
-    table = Table(mapping, "pair weights", known)
+    called, formulas = _WEIGHTS[kind]
+    relatives = ("relative",) if kind is PairWeights else ()
+    table = Table(mapping, called, (*formulas, *relatives, "name", "hyperparameters", "reference"))
     hyperparameters, symbols = _hyperparameters(table)
     declared = table.table("relative")
     relative = tuple(_relative(declared, name, symbols) for name in declared)
-    reads = symbols | {r.symbol.name: r.symbol for r in relative}
-    return PairWeights(
-        name=_weight_name(table),
-        positive=_formula(table, "positive", {**reads, "s_p": s_p}),
-        negative=_formula(table, "negative", {**reads, "s_n": s_n}),
-        hyperparameters=hyperparameters,
-        relative=relative,
-        reference=_reference(table),
-    )
-
-
-def triplet_weight_to_mapping(weight: TripletWeight) -> dict[str, Any]:
-    """Write a triplet weight so that `triplet_weight_from_mapping` reads an equal one."""
-    return _weight_to_mapping(weight, {"formula": weight.expression}, {}, triplet_weight_from_mapping)
-
-
-def pair_weights_to_mapping(weights: PairWeights) -> dict[str, Any]:
-    """Write pair weights so that `pair_weights_from_mapping` reads equal ones."""
-    relative = {"relative": {r.symbol.name: _relative_to_mapping(r) for r in weights.relative}}
-    formulas = {"positive": weights.positive, "negative": weights.negative}
-    return _weight_to_mapping(weights, formulas, relative, pair_weights_from_mapping)
-
-
-def _weight_to_mapping(weight: Any, formulas: Symbols, more: Mapping[str, Any], read: Callable) -> dict[str, Any]:
-    mapping = {
-        **{key: plain(formula) for key, formula in formulas.items()},
-        "name": weight.name,
-        "hyperparameters": _hyperparameters_to_mapping(weight.hyperparameters),
-        "reference": list(weight.reference),
-        **more,
-    }
-    written = {key: value for key, value in mapping.items() if value not in ({}, [])}
-    return _checked(f"weight {weight.name!r}", weight, written, read)
-
-
-def _weight_name(table: Table) -> str:
+    symbols |= _by_name(*(r.symbol for r in relative))
     name = table.text("name", "formula")
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"{table.where}: name: got {name!r} but expected an identifier, such as focal")
-    return name
+    return kind(
+        name=name,
+        hyperparameters=hyperparameters,
+        reference=_reference(table),
+        **({"relative": relative} if relatives else {}),
+        **{field: _formula(table, key, symbols | _by_name(*reads)) for key, (field, reads) in formulas.items()},
+    )
+
+
+def weight_to_mapping(weight: TripletWeight | PairWeights) -> dict[str, Any]:
+    """Write a weight so that `weight_from_mapping` reads an equal one."""
+    mapping = {
+        **{key: plain(getattr(weight, field)) for key, (field, _) in _WEIGHTS[type(weight)][1].items()},
+        "name": weight.name,
+        **_said_of_all(weight),
+        "relative": {r.symbol.name: _said_of_relative(r) for r in getattr(weight, "relative", ())},
+    }
+    written = {key: value for key, value in mapping.items() if value}
+    return _checked(f"weight {weight.name!r}", weight, written, lambda read: weight_from_mapping(type(weight), read))
 
 
 def _relative(declared: Table, name: str, symbols: Symbols) -> RelativeSimilarity:
     known = ("contribution", "other", "member", "counting", "nonnegative")
-    table = Table(declared[name], f"{declared.where}: {name}", known)
-    reads = {**symbols, **_RELATIVE}
-    assumed = {"nonnegative": True} if table.read("nonnegative", bool, False) else {"real": True}
+    table, reads = Table(declared[name], f"{declared.where}: {name}", known), {**symbols, **_by_name(*_RELATIVE)}
     return RelativeSimilarity(
-        symbol=sp.Symbol(name, **assumed),
+        symbol=sp.Symbol(name, **{"nonnegative" if table.read("nonnegative", bool, False) else "real": True}),
         contribution=_formula(table, "contribution", reads),
         other=table.choice("other", _OTHERS),
         member=_formula(table, "member", reads),
@@ -287,7 +263,7 @@ def _relative(declared: Table, name: str, symbols: Symbols) -> RelativeSimilarit
     )
 
 
-def _relative_to_mapping(relative: RelativeSimilarity) -> dict[str, Any]:
+def _said_of_relative(relative: RelativeSimilarity) -> dict[str, Any]:
     return {
         "contribution": plain(relative.contribution),
         "other": "positive" if relative.other == other_positive else "negative",
@@ -318,6 +294,10 @@ def interval_from_text(text: str) -> sp.Interval:
     return interval
 
 
+def _by_name(*symbols: sp.Symbol) -> dict[str, sp.Expr]:
+    return {symbol.name: symbol for symbol in symbols}
+
+
 def _formula(table: Table, key: str, symbols: Symbols) -> sp.Expr:
     text = str(table.read(key, Annotated[str | int | float, Words("a formula")]))
     try:
@@ -338,34 +318,29 @@ def _hyperparameters(table: Table) -> tuple[tuple[Hyperparameter, ...], dict[str
 
 
 def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
-    value, where = declared[name], f"{declared.where}: {name}"
-    given = value if isinstance(value, Mapping) else {"default": value}
-    table = Table(given, where, ("default", "domain", "meaning"))
+    given = declared[name] if isinstance(declared[name], Mapping) else {"default": declared[name]}
+    table = Table(given, f"{declared.where}: {name}", ("default", "domain", "meaning"))
     default, meaning = table.number("default"), table.text("meaning", "")
     default = sp.Rational(default) if isinstance(default, Fraction) else default
-    domain = _domain(table) if "domain" in table else positive if default > 0 else real
+    domain, where = positive if default > 0 else real, f"{table.where}: domain"
+    text = table.text("domain", None)
     try:
+        domain = domain if text is None else interval_from_text(text)
+        where = declared.where
         return Hyperparameter(name, default, domain, meaning)
-    except ValueError as error:
-        raise ValueError(f"{declared.where}: {error}") from error
-
-
-def _domain(table: Table) -> sp.Interval:
-    where = f"{table.where}: domain"
-    text = table.text("domain")
-    try:
-        return interval_from_text(text)
     except FormulaError as error:
         raise error.within(where) from None
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: {error}") from error
 
 
-def _hyperparameters_to_mapping(hyperparameters: Iterable[Hyperparameter]) -> dict[str, dict[str, Any]]:
-    return {
+def _said_of_all(value: Objective | TripletWeight | PairWeights) -> dict[str, Any]:
+    """The hyperparameters and the references."""
+    hyperparameters = {
         h.name: {"default": _plain_number(h.default), "domain": interval_text(h.domain), "meaning": h.meaning}
-        for h in hyperparameters
+        for h in value.hyperparameters
     }
+    return {"hyperparameters": hyperparameters, "reference": list(value.reference)}
 
 
 def _plain_number(number: Any) -> Any:

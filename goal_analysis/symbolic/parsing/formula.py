@@ -30,7 +30,6 @@ from goal_analysis.symbolic.language.primitives import (
     step,
 )
 from goal_analysis.symbolic.parsing.arithmetic import MAX_BITS, Arithmetic, Refused
-from goal_analysis.symbolic.parsing.errors import FormulaError
 
 MAX_CHARACTERS = 1_000
 """Characters of a formula: published losses take some 200, and CPython's parser is safe up to here."""
@@ -38,6 +37,7 @@ MAX_CHARACTERS = 1_000
 MAX_NODES = 500  # nodes of a formula's syntax tree: SymPy, quadratic at worst, stays below a second
 MAX_DEPTH = 40  # nested operations, far below Python's recursion limit; a sum or product of many counts as one
 MAX_DIGITS = 17  # of a decimal: as many as a float64 has
+WINDOW = 76  # characters of a long line that an error shows
 
 _TOKEN = re.compile(
     r"""\s+ | (?P<word>[^\W\d]\w*) | (?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])
@@ -58,6 +58,39 @@ _INSTEAD = {
     "·": "; products are spelt *",
     "×": "; products are spelt *",
 }
+
+
+class FormulaError(ValueError):
+    """A formula that is refused, with the place in it.
+
+    Args:
+        text: the formula.
+        start: where the offending place begins, in characters.
+        end: where it ends.
+        problem: what was given and what would be accepted.
+        where: whose formula it is, such as ``"loss 'triplet': formula"``.
+
+    >>> print(FormulaError("s_q - s_p", 0, 3, "got the unknown name 's_q' but expected one of s_n, s_p"))
+    got the unknown name 's_q' but expected one of s_n, s_p
+      s_q - s_p
+      ^^^
+    """
+
+    def __init__(self, text: str, start: int, end: int, problem: str, where: str = "") -> None:
+        super().__init__(text, start, end, problem, where)
+        self.text = text
+        self.start = min(max(start, 0), max(len(text) - 1, 0))
+        self.end = min(max(end, self.start + 1), len(text))
+        self.problem = problem
+        self.where = where
+
+    def within(self, where: str) -> FormulaError:
+        """The same error, naming whose formula it is."""
+        return FormulaError(self.text, self.start, self.end, self.problem, where)
+
+    def __str__(self) -> str:
+        owner = f"{self.where}: " if self.where else ""
+        return f"{owner}{self.problem}\n{_pointed_at(self.text, self.start, self.end)}"
 
 
 def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
@@ -268,17 +301,45 @@ _FUNCTIONS: dict[str, tuple[Callable[..., sp.Expr], int]] = {
     "log1p": (lambda arithmetic, x: arithmetic.log(arithmetic.checked(1 + x)), 1),
     "exp": (Arithmetic.exp, 1),
     "log": (Arithmetic.log, 1),
-    "sqrt": (Arithmetic.sqrt, 1),
+    "sqrt": (lambda arithmetic, x: arithmetic.power(x, sp.S.Half), 1),
     "acos": (Arithmetic.acos, 1),
     "atan": (lambda _, x: sp.atan(x), 1),
     "erf": (lambda _, x: sp.erf(x), 1),
     "tanh": (lambda _, x: 2 * sigmoid(2 * x) - 1, 1),
     "sign": (lambda _, x: 2 * step(x) - 1, 1),
     "clamp": (lambda _, x, low, high: minimum(maximum(x, low), high), 3),
-    "abs": (Arithmetic.absolute, 1),
+    "abs": (lambda _, x: hinge(x) + hinge(-x), 1),
     "max": (lambda _, *xs: reduce(maximum, xs), 2),
     # Folded from the right, because `minimum` writes its first argument out twice.
     "min": (lambda _, *xs: reduce(lambda rest, x: minimum(x, rest), reversed(xs)), 2),
 }
 """What a call does, with the number of its arguments; 2 stands for two or more."""
 _USAGE = {1: "{}(x)", 2: "{}(x, y) or more", 3: "{}(x, low, high)"}
+
+
+def _pointed_at(text: str, start: int, end: int) -> str:
+    """The line of the place, or a window of it, and carets under the place."""
+    line_start = max(text.rfind(newline, 0, start) for newline in "\n\r") + 1
+    line_end = min((at for newline in "\n\r" if (at := text.find(newline, start)) >= 0), default=len(text))
+    end = max(min(end, line_end), start)
+    if line_end - line_start > WINDOW:
+        line_start = max(line_start, min(start - WINDOW // 3, line_end - WINDOW))
+    window_end = min(line_end, line_start + WINDOW)
+    before = "..." if line_start > 0 and text[line_start - 1] not in "\n\r" else ""
+    after = "..." if window_end < line_end else ""
+    line = text[line_start:window_end]
+    offset = len(before) + _columns(line[: start - line_start])
+    carets = max(_columns(line[start - line_start : end - line_start]), 1)
+    return f"  {before}{''.join(map(_visible, line))}{after}\n  {' ' * offset}{'^' * carets}"
+
+
+def _visible(character: str) -> str:
+    if character == "\t":
+        return " "
+    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

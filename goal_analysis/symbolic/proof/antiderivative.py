@@ -6,7 +6,7 @@ import sympy as sp
 from sympy.integrals.manualintegrate import manualintegrate
 from sympy.integrals.rationaltools import ratint
 
-from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, opened, s_n, s_p, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
@@ -39,7 +39,7 @@ def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
     """The expression as a sum of products. Quotients stay whole, and so do factors without the variable."""
     if not expression.has(hinge, step):
         return sp.expand(expression, power_exp=False, power_base=False, log=False)
-    return sp.expand(expression.replace(hinge, lambda x: x * step(x)))
+    return sp.expand(opened(expression))
 
 
 def _of_product(product: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:

@@ -7,6 +7,7 @@ Here are the tables for Python's floats, for numbers of many digits and for inte
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -227,21 +228,29 @@ Table = Mapping[str, Callable[..., Any]]
 """What every operation of a program means, by name; ``constant`` takes an exact SymPy number."""
 
 
-def _float_exp(x: float) -> float:
-    return math.exp(x) if x < 709 else math.inf
+def _table(functions: Any, guarded: Callable[[Callable], Callable], **own: Callable[..., Any]) -> Table:
+    """The functions of a module, or of a context of mpmath, and ``own`` ones; those that may fail are guarded."""
+    partial: dict[str, Any] = {"div": operator.truediv, "pow": operator.pow} | {
+        name: getattr(functions, name, None) for name in ("sqrt", "exp", "log", "sin", "cos", "acos", "atan", "erf")
+    }
+    whole = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
+    return {**whole, **{name: guarded(function) for name, function in partial.items()}, **own}
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    def value(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except OverflowError:
+            return math.inf
+        except ValueError:
+            return math.nan
+
+    return value
 
 
 def _float_div(a: float, b: float) -> float:
     return a / b if b else math.copysign(math.inf, a) if a else math.nan
-
-
-def _float_pow(a: float, b: float) -> float:
-    try:
-        return math.pow(a, b)
-    except ValueError:
-        return math.nan
-    except OverflowError:
-        return math.inf
 
 
 def _float_logsumexp(*xs: float) -> float:
@@ -254,40 +263,31 @@ def _float_constant(e: sp.Expr) -> float:
     return float(e) if e.is_extended_real else math.nan
 
 
-FLOAT: Table = {
-    "constant": _float_constant,
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": _float_div,
-    "neg": lambda a: -a,
-    "pow": _float_pow,
-    "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
-    "exp": _float_exp,
-    "log": lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
-    "sin": lambda a: math.sin(a) if math.isfinite(a) else math.nan,
-    "cos": lambda a: math.cos(a) if math.isfinite(a) else math.nan,
-    "acos": lambda a: math.acos(a) if -1 <= a <= 1 else math.nan,
-    "atan": math.atan,
-    "erf": math.erf,
-    "hinge": lambda a: max(a, 0.0),
-    "step": lambda a: 0.5 if a == 0 else float(a > 0),
-    "sigmoid": lambda a: 1 / (1 + math.exp(-a)) if a >= 0 else _float_exp(a) / (1 + _float_exp(a)),
-    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
-    "logsumexp": _float_logsumexp,
-}
+FLOAT: Table = _table(
+    math,
+    _guarded,
+    constant=_float_constant,
+    div=_float_div,
+    pow=_guarded(math.pow),
+    log=lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
+    hinge=lambda a: max(a, 0.0),
+    step=lambda a: 0.5 if a == 0 else float(a > 0),
+    sigmoid=lambda a: 1 / (1 + math.exp(-a)) if a >= 0 else math.exp(a) / (1 + math.exp(a)),
+    softplus=lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
+    logsumexp=_float_logsumexp,
+)
 """Python's floats: overflow is infinite, what has no real value is NaN."""
 
 
-def _multiprecision_real(function: Callable[..., Any]) -> Callable[..., Any]:
-    def real_or_nan(*values: Any) -> Any:
+def _real_or_nan(function: Callable[..., Any]) -> Callable[..., Any]:
+    def value(*values: Any) -> Any:
         try:
-            value = function(*values)
+            found = function(*values)
         except (ZeroDivisionError, ValueError):
             return mpmath.nan
-        return mpmath.nan if isinstance(value, mpmath.mpc) and value.imag else mpmath.mpf(value.real)
+        return mpmath.nan if isinstance(found, mpmath.mpc) and found.imag else mpmath.mpf(found.real)
 
-    return real_or_nan
+    return value
 
 
 @lru_cache(maxsize=65536)
@@ -297,29 +297,19 @@ def _multiprecision_constant(e: sp.Expr, digits: int) -> Any:
     return e.evalf(digits + 5)._to_mpmath(mpmath.mp.prec) if e.is_finite else mpmath.mpf(float(e))
 
 
-MULTIPRECISION: Table = {
-    "constant": lambda e: _multiprecision_constant(e, mpmath.mp.dps),
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": _multiprecision_real(lambda a, b: a / b),
-    "neg": lambda a: -a,
-    "pow": _multiprecision_real(lambda a, b: mpmath.power(a, b)),
-    "sqrt": _multiprecision_real(mpmath.sqrt),
-    "exp": mpmath.exp,
-    "log": _multiprecision_real(mpmath.log),
-    "sin": mpmath.sin,
-    "cos": mpmath.cos,
-    "acos": _multiprecision_real(mpmath.acos),
-    "atan": mpmath.atan,
-    "erf": mpmath.erf,
-    "hinge": lambda a: max(a, mpmath.mpf(0)),
-    "step": lambda a: mpmath.mpf("0.5") if a == 0 else mpmath.mpf(a > 0),
-    "sigmoid": lambda a: 1 / (1 + mpmath.exp(-a)),
-    "softplus": lambda a: mpmath.log1p(mpmath.exp(a)) if a < 0 else a + mpmath.log1p(mpmath.exp(-a)),
-    "logsumexp": lambda *xs: mpmath.log(mpmath.fsum(mpmath.exp(x) for x in xs)),
-}
+MULTIPRECISION: Table = _table(
+    mpmath.mp,
+    _real_or_nan,
+    constant=lambda e: _multiprecision_constant(e, mpmath.mp.dps),
+    hinge=lambda a: max(a, mpmath.mpf(0)),
+    step=lambda a: mpmath.mpf("0.5") if a == 0 else mpmath.mpf(a > 0),
+    sigmoid=lambda a: 1 / (1 + mpmath.exp(-a)),
+    softplus=lambda a: mpmath.log1p(mpmath.exp(a)) if a < 0 else a + mpmath.log1p(mpmath.exp(-a)),
+    logsumexp=lambda *xs: mpmath.log(mpmath.fsum(mpmath.exp(x) for x in xs)),
+)
 """Numbers of as many digits as mpmath's context says, for witnesses that no rounding can explain."""
+
+_EVERYTHING = iv.mpf([-mpmath.inf, mpmath.inf])
 
 
 def _interval_constant(e: sp.Expr) -> Any:
@@ -330,10 +320,7 @@ def _interval_constant(e: sp.Expr) -> Any:
     return around * (1 + iv.mpf([-1e-14, 1e-14]))
 
 
-_EVERYTHING = iv.mpf([-mpmath.inf, mpmath.inf])
-
-
-def _interval_or_everything(function: Callable[..., Any]) -> Callable[..., Any]:
+def _or_everything(function: Callable[..., Any]) -> Callable[..., Any]:
     def interval(*values: Any) -> Any:
         try:
             found = function(*values)
@@ -344,49 +331,28 @@ def _interval_or_everything(function: Callable[..., Any]) -> Callable[..., Any]:
     return interval
 
 
-def _interval_sigmoid(x: Any) -> Any:
-    return iv.mpf([(1 / (1 + iv.exp(-x.a))).a, (1 / (1 + iv.exp(-x.b))).b])
-
-
-def _interval_monotone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A monotone function, which mpmath has for numbers alone: the values at the ends, with room for their rounding."""
+def _monotone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An interval from the values at the two ends, with room for their rounding."""
 
     def interval(x: Any) -> Any:
         ends = [function(mpmath.mpf(end)) for end in (x.a, x.b)]
         return iv.mpf([min(ends), max(ends)]) + iv.mpf([-1e-13, 1e-13])
 
-    return interval
+    return _or_everything(interval)
 
 
-def _interval_step(x: Any) -> Any:
-    return iv.mpf([1 if x.a > 0 else 0, 0 if x.b < 0 else 1])
-
-
-INTERVAL: Table = {
-    "constant": _interval_constant,
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a**2 if a is b else a * b,  # a square is never negative
-    "neg": lambda a: -a,
-    "hinge": lambda x: iv.mpf([max(x.a, iv.mpf(0).a), max(x.b, iv.mpf(0).b)]),
-    "step": _interval_step,
-    **{
-        name: _interval_or_everything(function)
-        for name, function in {
-            "div": lambda a, b: a / b,
-            "pow": lambda a, b: a**b,
-            "sqrt": iv.sqrt,
-            "exp": iv.exp,
-            "log": iv.log,
-            "sin": iv.sin,
-            "cos": iv.cos,
-            "acos": _interval_monotone(mpmath.acos),
-            "atan": _interval_monotone(mpmath.atan),
-            "erf": _interval_monotone(mpmath.erf),
-            "sigmoid": _interval_sigmoid,
-            "softplus": lambda x: iv.log(1 + iv.exp(x)),
-            "logsumexp": lambda *xs: iv.log(sum(map(iv.exp, xs))),
-        }.items()
-    },
-}
+INTERVAL: Table = _table(
+    iv,
+    _or_everything,
+    constant=_interval_constant,
+    mul=lambda a, b: a**2 if a is b else a * b,  # a square is never negative
+    acos=_monotone(mpmath.acos),
+    atan=_monotone(mpmath.atan),
+    erf=_monotone(mpmath.erf),
+    hinge=lambda x: iv.mpf([max(x.a, iv.mpf(0).a), max(x.b, iv.mpf(0).b)]),
+    step=lambda x: iv.mpf([1 if x.a > 0 else 0, 0 if x.b < 0 else 1]),
+    sigmoid=_or_everything(lambda x: iv.mpf([(1 / (1 + iv.exp(-x.a))).a, (1 / (1 + iv.exp(-x.b))).b])),
+    softplus=_or_everything(lambda x: iv.log(1 + iv.exp(x))),
+    logsumexp=_or_everything(lambda *xs: iv.log(sum(map(iv.exp, xs)))),
+)
 """Intervals that hold every value of their operands' intervals, for proofs about whole boxes."""

@@ -1,8 +1,7 @@
 """Is an expression zero? A proof or a witness says so; nothing is guessed.
 
-A proof is algebra. The cases of every `step` and `hinge` are distinguished; what is left is written as a rational
-function of independent kernels (exponentials, logarithms, roots, sines), and its numerator is expanded. A witness is a
-point at which the value differs from zero, the same in 50 digits and in 100, so that no rounding explains it.
+A proof is algebra: in every case of a `step` or `hinge` the numerator of a rational function of exponentials,
+logarithms and roots is expanded. A witness is a point at which the value is not zero, in 50 digits as in 100.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 from types import MappingProxyType
 
 import mpmath
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import hinge, logsumexp, sigmoid, softplus, step
+from goal_analysis.symbolic.language.primitives import hinge, logsumexp, opened, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
 from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
@@ -79,12 +77,11 @@ def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
 
 def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
-    source = random.Random(20221024)
-    lines = [(symbol, *(Fraction(str(end)) for end in ranges[symbol])) for symbol in symbols]
+    source, ends = random.Random(20221024), [map(Fraction, map(str, ranges[symbol])) for symbol in symbols]
+    lines = [(symbol, low, high - low) for symbol, (low, high) in zip(symbols, ends, strict=True)]
     for _ in range(count):
-        shares = (Fraction(source.randrange(1, 9973), 9973) for _ in symbols)
-        drawn = (low + (high - low) * share for (_, low, high), share in zip(lines, shares, strict=True))
-        yield {symbol: sp.Rational(x.numerator, x.denominator) for symbol, x in zip(symbols, drawn, strict=True)}
+        drawn = ((symbol, low + width * Fraction(source.randrange(1, 9973), 9973)) for symbol, low, width in lines)
+        yield {symbol: sp.Rational(x.numerator, x.denominator) for symbol, x in drawn}
 
 
 def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.mpf | None:
@@ -120,8 +117,7 @@ def cases(
     """``expression`` without kinks, once for every combination of signs at its steps that the region allows and that
     are not ``settled``.
     """
-    expression = expression.replace(hinge, lambda x: x * step(x))
-    expression = expression.replace(step, lambda x: step(sp.expand(x).primitive()[1]))
+    expression = opened(expression).replace(step, lambda x: step(sp.expand(x).primitive()[1]))
     while not settled.keys().isdisjoint(expression.atoms(step)):
         expression = expression.xreplace(settled)
     steps = sorted(expression.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
@@ -151,125 +147,44 @@ def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
     if expression == 0:
         return True
-    kernels = _Kernels()
-    above = sp.numer(sp.together(kernels.convert(expression)))
+    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression, sp.sin, sp.cos))))
     if terms_multiplied_out(above) > MOST_TERMS:
         return False
     numerator = sp.expand(above)
-    for symbol, relation in kernels.relations:
-        numerator = sp.expand(sp.rem(numerator, sp.numer(sp.together(relation)), symbol))
-    return numerator == 0
+    roots = any(power.exp.is_Rational and not power.exp.is_Integer for power in numerator.atoms(sp.Pow))
+    return numerator == 0 or (roots and sp.expand(numerator) == 0)
+
+
+def _with_letters(expression: sp.Expr) -> sp.Expr:
+    """Every exponential as a power of a letter, which SymPy multiplies out quicker."""
+    of_one: dict[sp.Expr, list[tuple[sp.Expr, sp.Rational]]] = {}
+    for e in expression.atoms(sp.exp, type(sp.E)):
+        number, rest = e.as_base_exp()[1].as_coeff_Mul(rational=True)
+        of_one.setdefault(rest, []).append((e, number))
+    at = {}
+    for multiples in of_one.values():
+        letter, unit = sp.Dummy(), sp.ilcm(1, *(number.q for _, number in multiples))
+        at |= {e: letter ** (number * unit) for e, number in multiples}
+    return expression.xreplace(at)
 
 
 def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:
     """A smooth expression with its sigmoids and softpluses written with exp and log, in factors."""
-    kernels = _Kernels()
-    factored = bounded_factor(sp.together(kernels.convert(expression)))
-    spelt = {dummy: _SPELT[key[0]](*key[1:]) for key, dummy in kernels.dummies.items()}
-    while not factored.free_symbols.isdisjoint(spelt):
-        factored = factored.xreplace(spelt)
-    return factored
+    return bounded_factor(sp.together(_in_exponentials(expression)))
 
 
-_SPELT = {
-    "exp": sp.exp,
-    "log": sp.log,
-    "sin": sp.sin,
-    "cos": sp.cos,
-    "root": lambda base, degree: sp.Pow(base, sp.Rational(1, degree)),
-    "power": sp.Pow,
-    "opaque": lambda e: e,
-}
+def _in_exponentials(expression: sp.Expr, *more: type[sp.Function]) -> sp.Expr:
+    """A rational function of exponentials of single terms, of logarithms of factors, and of roots."""
 
-
-class _Kernels:
-    """Writes a smooth expression as a rational function of symbols and of kernels, one dummy for each."""
-
-    def __init__(self) -> None:
-        self.dummies: dict[tuple, sp.Dummy] = {}
-        self.exponents: dict[sp.Dummy, sp.Expr] = {}
-        self.relations: list[tuple[sp.Dummy, sp.Expr]] = []
-
-    def convert(self, e: sp.Expr) -> sp.Expr:
-        if e.is_Rational or e.is_Symbol:
-            return e
-        if e is sp.E:
-            return self.exp(sp.S.One)
-        if e.is_Add or e.is_Mul:
-            return e.func(*map(self.convert, e.args))
-        if isinstance(e, sigmoid):
-            return 1 / (1 + self.exp(-e.args[0]))
-        if isinstance(e, softplus):
-            return self.log(1 + self.exp(e.args[0]))
-        if isinstance(e, logsumexp):
-            return self.log(sp.Add(*map(self.exp, e.args)))
-        if isinstance(e, sp.exp):
-            return self.exp(e.args[0])
-        if isinstance(e, sp.log):
-            return self.log(self.convert(e.args[0]))
-        if isinstance(e, sp.sin | sp.cos):
-            return self.circular(e)
-        if e.is_Pow:
-            return self.power(*e.as_base_exp())
-        return self.dummy("opaque", e)
-
-    def dummy(self, *key) -> sp.Dummy:
-        return self.dummies.setdefault(key, sp.Dummy())
-
-    def exp(self, exponent: sp.Expr) -> sp.Expr:
-        """exp of a sum is a product of powers of kernels, exp(c·log u) is u to the c."""
-        exponent = sp.expand(self.convert(exponent))
-        product = sp.S.One
-        for term in sp.Add.make_args(exponent):
-            number, rest = term.as_coeff_Mul()
-            inside = next((key[1] for key, d in self.dummies.items() if d == rest and key[0] == "log"), None)
-            if inside is not None and number.is_Integer:
-                product *= inside**number
-                continue
-            kernel = self.dummy("exp", rest / number.q)
-            self.exponents[kernel] = rest / number.q
-            product *= kernel**number.p
-        return product
-
-    def log(self, inside: sp.Expr) -> sp.Expr:
-        """The log of a quotient is a sum over its factors; that of an exponential is its exponent."""
-        numerator, denominator = sp.fraction(sp.together(inside))
-        total = sp.S.Zero
-        for part, sign in ((numerator, 1), (denominator, -1)):
-            content, factors = bounded_factor_list(part)
-            total += sign * (0 if content == 1 else self.dummy("log", content))
-            for factor, power in factors:
-                log = self.exponents.get(factor)
-                total += sign * power * (self.dummy("log", factor) if log is None else log)
-        return total
-
-    def circular(self, e: sp.Expr) -> sp.Expr:
-        angle = self.convert(e.args[0])
-        sine, cosine = self.dummy("sin", angle), self.dummy("cos", angle)
-        self.relate(sine, sine**2 + cosine**2 - 1)
-        return sine if isinstance(e, sp.sin) else cosine
-
-    def power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
-        if exponent.is_Integer:
-            return self.convert(base) ** exponent
-        if exponent.is_Rational:
-            inside = self.convert(base)
-            root = self.dummy("root", inside, exponent.q)
-            self.relate(root, root**exponent.q - inside)
-            return root**exponent.p
-        converted = self.convert(base)
-        return reduce(
-            lambda product, term: product * self.real_power(converted, term),
-            sp.Add.make_args(sp.expand(self.convert(exponent))),
-            sp.S.One,
+    def log(x: sp.Expr) -> sp.Expr:
+        parts = zip(sp.fraction(sp.together(x)), (1, -1), strict=True)
+        factors = ((sign, *bounded_factor_list(part)) for part, sign in parts)
+        return sp.Add(
+            *(
+                sign * (sp.log(content) + sp.Add(*(power * sp.log(factor) for factor, power in of_part)))
+                for sign, content, of_part in factors
+            )
         )
 
-    def real_power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
-        number, rest = exponent.as_coeff_Mul()
-        if rest == 1 and number.is_Integer:
-            return base**number
-        return self.dummy("power", base, rest / number.q) ** number.p
-
-    def relate(self, symbol: sp.Dummy, relation: sp.Expr) -> None:
-        if (symbol, relation) not in self.relations:
-            self.relations.append((symbol, relation))
+    spelt = expression.rewrite([sigmoid, softplus, logsumexp, *more], sp.exp)
+    return spelt.replace(sp.exp, lambda x: sp.exp(sp.expand(x)).expand(power_exp=True)).replace(sp.log, log)

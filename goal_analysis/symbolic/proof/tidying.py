@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import sympy as sp
 
-from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
+from goal_analysis.symbolic.language.primitives import hinge, step, undetach
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 
@@ -23,8 +23,7 @@ def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
     """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` of one sign over the
     similarity's range.
     """
-    region = dict.fromkeys((s_p, s_n), (similarity.opposite, similarity.identical))
-    return simplest(settled(undetach(weight), region))
+    return simplest(settled(undetach(weight), similarity.region))
 
 
 def settled(expression: sp.Expr, region: Region) -> sp.Expr:

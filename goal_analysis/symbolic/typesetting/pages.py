@@ -87,12 +87,14 @@ def _aggregator_text(side: Side) -> str:
 
 def _term_rows(term: Term, index: str) -> Iterable[Row]:
     yield Row(f"outer{index}", f"Φ{index}", term.effective_outer, rf"\Phi_{{{index}}}" if index else r"\Phi")
-    for sign, name, side in (("⁻", "negatives", term.negatives), ("⁺", "positives", term.positives)):
+    for sign, power, inner, name, side in (
+        ("⁻", "-", "h", "negatives", term.negatives),
+        ("⁺", "+", "k", "positives", term.positives),
+    ):
         if side is not None:
             over = f"A{sign}{index}: {_aggregator_text(side)} over {name} of"
-            superscript, inner = ("-", "h") if name == "negatives" else ("+", "k")
             aggregator = rf"\operatorname{{{_aggregator_text(side).replace('_', ' ')}}}"
-            label = rf"A^{{{superscript}}} = {aggregator}\, {inner}, \quad {inner}"
+            label = rf"A^{{{power}}} = {aggregator}\, {inner}, \quad {inner}"
             yield Row(f"{name}{index}", over, side.inner, label)
             yield Row(
                 f"mining_{name}{index}",
@@ -110,21 +112,20 @@ def weights_page(objective: Decomposition | WeightField) -> Page:
     """The derived weights: T, P⁺ and P⁻ where they exist, else w⁺ and w⁻."""
     field = objective.field if isinstance(objective, Decomposition) else objective
     separable = objective.separable if isinstance(objective, Decomposition) else field.factors is not None
-    rows: list[Row] = [Row("separable", "separable", separable)]
-    if field.factors is not None:
-        rows += [
-            Row("triplet_weight", "T(s_p, s_n)", field.factors.triplet),
-            Row("positive_pair_weight", "P⁺(s_p)", field.factors.positive),
-            Row("negative_pair_weight", "P⁻(s_n)", field.factors.negative),
-        ]
-    else:
-        rows += [
-            Row("positive_weight", "w⁺(s_p, s_n)", field.positive),
-            Row("negative_weight", "w⁻(s_p, s_n)", field.negative),
-        ]
+    rows = [Row("separable", "separable", separable)]
+    rows += [Row(*_WEIGHTS[name], formula) for name, formula in field.formulas.items()]
     if isinstance(objective, Decomposition) and not objective.separable:
         rows.append(Row("separable_reason", "because", objective.reason))
     return Page("Weights of a triplet", tuple(rows))
+
+
+_WEIGHTS = {
+    "T": ("triplet_weight", "T(s_p, s_n)"),
+    "P⁺": ("positive_pair_weight", "P⁺(s_p)"),
+    "P⁻": ("negative_pair_weight", "P⁻(s_n)"),
+    "w⁺": ("positive_weight", "w⁺(s_p, s_n)"),
+    "w⁻": ("negative_weight", "w⁻(s_p, s_n)"),
+}
 
 
 def integrability_page(verdict: Integrability) -> Page:
@@ -176,18 +177,8 @@ def to_latex(pages: Sequence[Page]) -> str:
 
 def latex_label(row: Row) -> str:
     """What stands before a row's formula, in LaTeX."""
-    return row.latex_label or _LATEX_LABELS.get(row.key, rf"\text{{{row.label}}}")
-
-
-_LATEX_LABELS = {
-    "triplet_weight": "T(s_p, s_n)",
-    "positive_pair_weight": "P^{+}(s_p)",
-    "negative_pair_weight": "P^{-}(s_n)",
-    "positive_weight": "w^{+}(s_p, s_n)",
-    "negative_weight": "w^{-}(s_p, s_n)",
-    "potential": "U(s_p, s_n)",
-    "loss": "L(s_p, s_n)",
-}
+    of_function = row.label.replace("⁺", "^{+}").replace("⁻", "^{-}") if row.label.endswith(")") else None
+    return row.latex_label or of_function or rf"\text{{{row.label}}}"
 
 
 def to_data(pages: Sequence[Page]) -> dict[str, str | float | bool | None]:
@@ -244,7 +235,4 @@ display.LINES.update(
 
 
 def _weights(field: WeightField) -> str:
-    named = {"w⁺": field.positive, "w⁻": field.negative}
-    if field.factors is not None:
-        named = {"T": field.factors.triplet, "P⁺": field.factors.positive, "P⁻": field.factors.negative}
-    return f"{field.name}: " + ", ".join(f"{name} = {plain(weight)}" for name, weight in named.items())
+    return f"{field.name}: " + ", ".join(f"{name} = {plain(weight)}" for name, weight in field.formulas.items())

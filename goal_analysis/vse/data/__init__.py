@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from goal_analysis.declarations import read_options, read_value
+import numpy as np
+from annotated_types import Ge, Lt
+
+from goal_analysis.declarations import Words, read_options, read_value
 from goal_analysis.vse.data.answers import Equal
 from goal_analysis.vse.data.precomp import precomp_splits
 from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
@@ -21,7 +25,7 @@ NEGATIVES: Equal = "negatives"
 CAPTIONS = "captions"
 FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
-LOADER = "load(source, *, skip_bad, **options), each option annotated"
+Fold = Annotated[int, Ge(0), Lt(FOLDS), Words(f"a whole number from 0 to {FOLDS - 1}")] | None
 
 
 @dataclass(frozen=True)
@@ -52,51 +56,30 @@ class DataSet:
         names = [p.name for p in rest if p.kind is p.KEYWORD_ONLY and p.annotation is not p.empty]
         if first.kind is first.KEYWORD_ONLY or "skip_bad" not in names or len(names) != len(rest):
             name = getattr(self.load, "__name__", repr(self.load))
-            raise ValueError(f"DataSet: got {name}{signature} but expected {LOADER}")
+            expected = "load(source, *, skip_bad, **options), each option annotated"
+            raise ValueError(f"DataSet: got {name}{signature} but expected {expected}")
 
     @property
     def options(self) -> tuple[str, ...]:
         """The names of its options."""
         return tuple(name for name in list(inspect.signature(self.load).parameters)[1:] if name != "skip_bad")
 
-    def is_at(self, path: Path) -> bool:
-        """Whether a folder or file is of this kind."""
-        return (FOLDER if path.is_dir() else path.suffix) in self.suffixes or self.reads(path)
 
+def load(source: Any, **options: Any) -> RetrievalData:
+    """The train and dev splits of `load_splits` with the test split, if there is one; a DataError where one is missing.
 
-def load(
-    source: Any,
-    *,
-    kind: str | None = None,
-    skip_bad: bool = False,
-    equal_captions: Equal = NEGATIVES,
-    fold: int | None = None,
-    **options: Any,
-) -> RetrievalData:
-    """The data set of a name, such as ``scenes``, or what lies at a path, with the options of its kind.
-
-    A folder is one of features computed beforehand, or a dataset of Hugging Face's, which may also be given itself. A
-    file has captions in one of the `LAYOUTS`. ``kind`` is a name in `DATASETS`, where the source does not tell it.
-    ``skip_bad`` leaves out bad rows, with a `DataWarning` that counts them; without it they are a DataError.
-    ``equal_captions`` is what a caption is to an image that another caption with the same words describes, see
-    `Answers`. ``fold``, from 0 to 4, gives the training split alone, a fifth of its images as dev: what is chosen there
-    leaves dev for the report.
+    ``fold``, from 0 to 4, gives the training split alone, a fifth of its images as dev: what is chosen there leaves dev
+    for the report.
     """
-    if fold is not None:
-        if type(fold) is not int or fold not in range(FOLDS):
-            raise DataError(f"data: fold: got {fold!r} but expected a whole number from 0 to {FOLDS - 1}")
-        return load(source, kind=kind, skip_bad=skip_bad, equal_captions=equal_captions, **options).fold(fold)
-    found, equal = _found(source, kind, skip_bad, options), _equal(equal_captions)
-    if isinstance(found, RetrievalData):
-        return replace(found, **{split.name: replace(split, equal=equal) for split in found.splits()})
+    fold, splits = options.get("fold"), load_splits(source, **options)
     for name in ("train", "dev"):
-        if name not in found:
+        if name not in splits:
             ways = "split = { dev = 0.1, seed = 0 } draws them, { train = FILE, dev = FILE } reads lists"
-            how = f"; {ways}" if ALL in found or not found else ""
-            raise DataError(f"{source}: got the splits {', '.join(found) or 'none'} but expected train and dev{how}")
-    test = [name for name in (str(options.get("test")), "testall", "test") if name in found][:1]
+            how = f"; {ways}" if ALL in splits or not splits else ""
+            raise DataError(f"{source}: got the splits {', '.join(splits) or 'none'} but expected train and dev{how}")
+    test = [name for name in (str(options.get("test")), "testall", "test") if name in splits and fold is None][:1]
     name = Path(source).stem if isinstance(source, str | Path) else "dataset"
-    return RetrievalData(name, *(replace(found[name](), equal=equal) for name in ("train", "dev", *test)))
+    return RetrievalData(name, *(splits[part]() for part in ("train", "dev", *test)))
 
 
 def load_splits(
@@ -108,19 +91,42 @@ def load_splits(
     fold: int | None = None,
     **options: Any,
 ) -> dict[str, Callable[[], Split]]:
-    """Every split of a data set of `load` as a function that loads it alone; others may be missing, and are not read.
+    """The splits of a data set by a name, such as ``scenes``, or of what lies at a path, each as what loads it alone.
 
-    They are ``train``, ``dev``, ``test`` or ``testall``, what the option ``test`` of features names, and ``all`` for
-    captions in no split.
+    A folder is one of features computed beforehand, or a dataset of Hugging Face's, which may also be given itself. A
+    file has captions in one of the `LAYOUTS`. The splits are ``train``, ``dev``, ``test`` or ``testall``, what the
+    option ``test`` of features names, and ``all`` for captions in no split; they are not read before they are called.
+
+    Args:
+        source: the name, the path, or the dataset.
+        kind: a name in `DATASETS`, where the source does not tell it.
+        skip_bad: whether to leave out bad rows, with a `DataWarning` that counts them; otherwise they are a DataError.
+        equal_captions: what a caption is to an image that another caption with the same words describes, see `Answers`.
+        fold: see `load`.
+        options: those of the kind of data set.
     """
-    equal = _equal(equal_captions)
-    if fold is None:
-        found = _found(source, kind, skip_bad, options)
-    else:
-        found = load(source, kind=kind, skip_bad=skip_bad, fold=fold, **options)
+    try:
+        equal = read_value(Equal, equal_captions, "data: equal_captions")  # pyright: ignore[reportArgumentType]
+        read_value(Fold, fold, "data: fold")  # pyright: ignore[reportArgumentType]
+        dataset, options = _checked(source, kind, options)
+    except ValueError as problem:
+        raise DataError(str(problem)) from problem
+    found = dataset.load(source, skip_bad=skip_bad, **options)
     if isinstance(found, RetrievalData):
-        found = {split.name: (lambda split=split: split) for split in found.splits()}
-    return {name: (lambda get=get: replace(get(), equal=equal)) for name, get in found.items()}
+        found = {split.name: partial(replace, split) for split in found.splits()}
+    if fold is not None and "train" in found:
+        train = found["train"]()
+        rows = np.arange(len(train.images))
+        if len(rows) < FOLDS:
+            given = f"{source}: got {len(rows)} images of train"
+            raise DataError(f"{given} but expected {FOLDS} at least for {FOLDS} folds")
+        within = rows % FOLDS == fold
+        found = {name: partial(train.subset, rows[of]) for name, of in (("train", ~within), ("dev", within))}
+    return {name: partial(_named, name, get, equal) for name, get in found.items()}
+
+
+def _named(name: str, get: Callable[[], Split], equal: Equal) -> Split:
+    return replace(get(), name=name, equal=equal)
 
 
 def load_split(source: Any, name: str, **options: Any) -> Split:
@@ -129,20 +135,6 @@ def load_split(source: Any, name: str, **options: Any) -> Split:
     if name not in splits:
         raise DataError(f"{source}: split: got {name!r} but expected one of {', '.join(splits) or 'none'}")
     return splits[name]()
-
-
-def _found(
-    source: Any, kind: str | None, skip_bad: bool, options: Mapping[str, Any]
-) -> RetrievalData | Mapping[str, Callable[[], Split]]:
-    dataset, options = _checked(source, kind, options)
-    return dataset.load(source, skip_bad=skip_bad, **options)
-
-
-def _equal(given: Any) -> Equal:
-    try:
-        return read_value(Equal, given, "data: equal_captions")  # pyright: ignore[reportArgumentType]
-    except ValueError as problem:
-        raise DataError(str(problem)) from problem
 
 
 def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
@@ -154,7 +146,8 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
     >>> carry_options({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
     {'name': 'scenes'}
     """
-    if _is_same(source, data.get("name")):
+    both = {str(source), str(data.get("name"))}
+    if len(both) == 1 or (not any(map(_is_name, both)) and len({Path(one).resolve() for one in both}) == 1):
         return {**data, "name": str(source)}
     try:
         known = DATASETS[kind_of(source)].options
@@ -167,12 +160,6 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
     return {"name": str(source), **{name: data[name] for name in kept}}
 
 
-def _is_same(source: str | Path, other: Any) -> bool:
-    if not isinstance(other, str) or _is_name(str(source)) or _is_name(other):
-        return str(source) == other
-    return Path(source).resolve() == Path(other).resolve()
-
-
 def _is_name(source: str) -> bool:
     return source in DATASETS and not DATASETS[source].suffixes
 
@@ -182,11 +169,7 @@ def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple
     chosen = kind_of(source) if kind is None else kind
     if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
         raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
-    dataset = DATASETS[chosen]
-    try:
-        return dataset, read_options(dataset.load, options, f"data: {chosen}", after=1)
-    except ValueError as problem:
-        raise DataError(str(problem)) from problem
+    return DATASETS[chosen], read_options(DATASETS[chosen].load, options, f"data: {chosen}", after=1)
 
 
 def kind_of(source: Any) -> str:
@@ -199,10 +182,8 @@ def kind_of(source: Any) -> str:
     if not path.exists():
         names = ", ".join(filter(_is_name, DATASETS))
         raise DataError(f"data: got {str(source)!r} but expected {names}, or a folder or file that exists")
-    for name, dataset in DATASETS.items():
-        if dataset.is_at(path):
-            return name
-    return CAPTIONS
+    ending = FOLDER if path.is_dir() else path.suffix
+    return next((name for name, of in DATASETS.items() if ending in of.suffixes or of.reads(path)), CAPTIONS)
 
 
 DATASETS: dict[str, DataSet] = {

@@ -1,4 +1,6 @@
-"""Which captions are right for which images: their own, those with the same words, and those that people judged."""
+"""Which captions are right for which images: their own, those with the same words, those that people judged, and those
+that a teacher takes for right.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from goal_analysis.numeric.matches import Matches
@@ -65,16 +67,19 @@ class Answers:
 
     def right(self, images: slice) -> Bool[Tensor, "strip captions"]:
         """Which captions are right for these images."""
-        found = self._same(images) if self.equal == "positives" else self._own(images)
+        rows = np.arange(images.start, images.stop)
+        found = self._same(rows) if self.equal == "positives" else rows[:, None] == self.image_of
         if self.judged is not None:
             rows, captions = self.judged[:, (self.judged[0] >= images.start) & (self.judged[0] < images.stop)]
-            found[torch.from_numpy(rows - images.start), torch.from_numpy(captions)] = True
-        return found
+            found[rows - images.start, captions] = True
+        return torch.from_numpy(found)
 
     def wrong(self, images: slice) -> Bool[Tensor, "strip captions"]:
         """Which captions are wrong for these images."""
         found = self.right(images)
-        return ~(found | self._same(images)) if self.equal == "masked" else ~found
+        if self.equal == "masked":
+            found |= torch.from_numpy(self._same(np.arange(images.start, images.stop)))
+        return ~found
 
     def matches(self, image_ids: Int[Tensor, " images"], places: Int[Tensor, " texts"]) -> Matches:
         """The positives and negatives of a batch, from the rows of its images and the places of its captions.
@@ -98,12 +103,39 @@ class Answers:
         """The pairs of an image and a text that describes it, each as a number, in order."""
         return np.unique(self.image_of * self._count + self.texts)
 
-    def _own(self, images: slice) -> Bool[Tensor, "strip captions"]:
-        return torch.from_numpy(np.arange(images.start, images.stop)[:, None] == self.image_of)
+    def _same(self, rows: Int64[np.ndarray, " strip"]) -> Bool[np.ndarray, "strip captions"]:
+        """Which captions have the words of one of the image's own; the rows follow one another."""
+        here = np.isin(self.image_of, rows)
+        found = np.zeros((len(rows), self._count), dtype=bool)
+        found[self.image_of[here] - rows[0], self.texts[here]] = True
+        return found[:, self.texts]
 
-    def _same(self, images: slice) -> Bool[Tensor, "strip captions"]:
-        """Which captions have the words of one of the image's own."""
-        here = (self.image_of >= images.start) & (self.image_of < images.stop)
-        found = np.zeros((images.stop - images.start, self._count), dtype=bool)
-        found[self.image_of[here] - images.start, self.texts[here]] = True
-        return torch.from_numpy(found[:, self.texts])
+
+@dataclass(frozen=True, eq=False)
+class TaughtMatches:
+    """The matches of a batch of pairs, without negatives that a teacher finds too much alike.
+
+    Image k and caption l are no negatives where t_kl > min(t_kk, t_ll) − margin: the teacher's similarity is above that
+    of the pair of one of them, or less than the margin below. "GISTEmbed: Guided In-sample Selection of Training
+    Negatives for Text Embedding Fine-tuning" (Solatorio, 2024, https://arxiv.org/abs/2402.16829), with the margin of
+    "NV-Retriever" (Moreira et al., 2024, https://arxiv.org/abs/2407.15831). Both directions have one mask here.
+
+    Args:
+        answers: of the split that is trained on.
+        images: the teacher's embeddings of its images.
+        captions: of its captions.
+        margin: from 0.
+    """
+
+    answers: Answers
+    images: Float[Tensor, "images dim"]
+    captions: Float[Tensor, "captions dim"]
+    margin: float | int = 0.0
+
+    def __call__(self, image_ids: Int[Tensor, " pairs"], places: Int[Tensor, " pairs"]) -> Matches:
+        """From the rows of the images and the places of the captions, of which those of one place are a pair."""
+        found = self.answers.matches(image_ids, places)
+        t = self.images[image_ids.cpu()] @ self.captions[places.cpu()].T
+        own = t.diagonal()
+        too_alike = (t > own[:, None] - self.margin) | (t > own[None, :] - self.margin)
+        return Matches(found.positives, found.negatives & ~too_alike.to(image_ids.device))

@@ -6,19 +6,23 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
+from numpy.lib import format as npy
 from PIL import Image
+from torch import Tensor
 
 from goal_analysis.files import json_value, write_json, write_whole
 from goal_analysis.vse.data.pictures import StoredImages
+from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import DataError, Images, Split, pieces
-from goal_analysis.vse.models.networks import Network, Regions
+from goal_analysis.vse.models.encoders.networks import Network, Regions
 
 RECORD = "features.json"
-DONE = "done"  # of a split that is being made, how many rows are
 
 
 def extract_features(
@@ -48,43 +52,38 @@ def extract_features(
             given = f"{name}: got images of shape {split.images.shape[1:]}"
             raise DataError(f"{given} but expected pictures, (3, height, width)")
     write_json(path, whole)
-    for name, split in splits.items():
-        _extract(split, network, folder, name, regions, batch, lambda done, of, name=name: report(name, done, of))
-
-
-def _extract(
-    split: Split,
-    network: Network,
-    folder: Path,
-    name: str,
-    regions: Regions,
-    batch: int,
-    report: Callable[[int, int], None],
-) -> None:
-    final, begun, done_file = (folder / f"{name}_ims.npy", folder / f".{name}_ims.npy", folder / f".{name}_{DONE}.json")
-    count = len(split.images)
-    done = json.loads(done_file.read_text("utf-8"))[DONE] if begun.exists() and done_file.exists() else 0
     with ThreadPoolExecutor() as pool:
-        for rows in pieces(np.arange(count if final.exists() else done, count), batch):
-            made = network.features(
-                list(pool.map(lambda r: network.prepare(_picture(split.images, r)), rows.tolist())), regions
-            )
-            shape = (count, *made.shape[1:])
-            mode = "r+" if rows[0] else "w+"
-            kept = np.lib.format.open_memmap(begun, mode=mode, dtype=np.float32, shape=shape if mode == "w+" else None)
-            kept[rows] = made.numpy()
-            kept.flush()
-            write_json(done_file, {DONE: int(rows[-1]) + 1})
-            report(int(rows[-1]) + 1, count)
-    each = np.bincount(split.image_of)
-    alike = len(set(each.tolist())) == 1 and each[0] in (1, 5)
-    names = split.names or tuple(str(row) for row in range(count))
-    ids = names if alike else [names[row] for row in split.image_of.tolist()]
-    for kind, lines in (("caps", split.captions), ("ids", ids)):
-        write_whole(folder / f"{name}_{kind}.txt", "\n".join(lines) + "\n")
-    if begun.exists():
-        os.replace(begun, final)
-    done_file.unlink(missing_ok=True)
+        for name, split in splits.items():
+            count, begun, final = len(split.images), folder / f".{name}_ims.npy", folder / f"{name}_ims.npy"
+            first = count if final.exists() else _done(begun) // batch * batch
+            for rows in pieces(np.arange(first, count), batch):
+                prepared = pool.map(network.prepare, pool.map(partial(_picture, split.images), rows.tolist()))
+                _append(begun, network.features(list(prepared), regions), int(rows[0]), count)
+                report(name, int(rows[-1]) + 1, count)
+            alike = np.unique(np.bincount(split.image_of)).tolist() in ([1], [5])
+            names = split.names or tuple(str(row) for row in range(count))
+            ids = names if alike else [names[row] for row in split.image_of.tolist()]
+            for kind, lines in (("caps", split.captions), ("ids", ids)):
+                write_whole(folder / f"{name}_{kind}.txt", "\n".join(lines) + "\n")
+            if begun.exists():
+                os.replace(begun, final)
+
+
+def _done(begun: Path) -> int:
+    try:
+        return len(open_features(begun)[0])
+    except DataError:
+        return 0
+
+
+def _append(path: Path, features: Float32[Tensor, "batch ..."], first: int, count: int) -> None:
+    """Write rows behind the first ones of an array in a file, which is to have so many."""
+    stored = features.numpy().astype("<f4")
+    with path.open("r+b" if first else "wb") as file:
+        shape = (count, *stored.shape[1:])
+        npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.truncate(file.seek(first * stored[0].nbytes, os.SEEK_CUR))
+        file.write(stored.tobytes())
 
 
 def _picture(images: Images, row: int) -> Image.Image:

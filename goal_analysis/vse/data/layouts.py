@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from goal_analysis.vse.data.pictures import arrow_columns, is_dataset
 from goal_analysis.vse.data.split import BadRow, DataError, read_bytes
 from goal_analysis.vse.data.table import SHOWN, delimited_rows, is_delimited
 from goal_analysis.vse.models.text import import_extra
@@ -223,11 +224,6 @@ def _table(content: str, columns: Columns) -> Entries:
             yield number, problem
 
 
-def is_dataset(content: Any) -> bool:
-    """Whether this is a `Dataset` of Hugging Face's ``datasets``."""
-    return type(content).__module__.startswith("datasets.") and hasattr(content, "features")
-
-
 def _kinds(content: Any) -> dict[str, str]:
     schema = content.features.arrow_schema if is_dataset(content) else content.schema
 
@@ -242,26 +238,8 @@ def _kinds(content: Any) -> dict[str, str]:
     return {field.name: kind(field) for field in schema}
 
 
-@dataclass(frozen=True, eq=False)
-class Column(Sequence[Any]):
-    """A column of a table of Arrow or of a `Dataset`, of which a row is read when it is asked for."""
-
-    table: Any
-    name: str
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, row: Any) -> Any:
-        return _arrow(self.table, [self.name])[int(row) : int(row) + 1][self.name][0].as_py()
-
-
-def _arrow(table: Any, names: list[str]) -> Any:
-    return table.select_columns(names).with_format("arrow") if is_dataset(table) else table.select(names)
-
-
 def _arrow_rows(content: Any, columns: Columns) -> Entries:
-    rows = _arrow(content, columns.read)[:].to_pylist()
+    rows = arrow_columns(content, columns.read)[:].to_pylist()
     return _rows(rows, lambda row: _of_record(row, columns))
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,56 +38,54 @@ KEYS = ("feat", "features", "x")  # what an array of features is called among ot
 Side = Annotated[int, Ge(1)]
 
 
-@dataclass(frozen=True)
-class Files(Sequence[Path]):
-    """Files in a folder."""
+class Cell(NamedTuple):
+    """A place in a table of Arrow, or in a `Dataset` of Hugging Face's, which is read when it is asked for."""
 
-    folder: str
-    names: tuple[str, ...]
+    table: Any
+    column: str
+    row: int
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def read(self) -> Any:
+        """The value."""
+        rows = arrow_columns(self.table, [self.column])[self.row : self.row + 1]
+        return rows[self.column][0].as_py()
 
-    def __getitem__(self, row: Any) -> Any:
-        return Path(self.folder) / self.names[row]
+
+def is_dataset(content: Any) -> bool:
+    """Whether this is a `Dataset` of Hugging Face's ``datasets``."""
+    return type(content).__module__.startswith("datasets.") and hasattr(content, "features")
 
 
-@dataclass(frozen=True)
-class Chosen(Sequence[Any]):
-    """Values of other sequences."""
-
-    values: tuple[tuple[Sequence[Any], int], ...]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, row: Any) -> Any:
-        values, place = self.values[row]
-        return values[place]
+def arrow_columns(table: Any, names: list[str]) -> Any:
+    """Columns of a table of Arrow, or of a `Dataset`."""
+    return table.select_columns(names).with_format("arrow") if is_dataset(table) else table.select(names)
 
 
 @dataclass(frozen=True)
 class StoredImages(Images):
     """Pictures or arrays of features, each decoded when it is asked for.
 
-    ``values`` are paths, the bytes of pictures, such a pair as ``{"bytes", "path"}``, or arrays; this object is but the
-    way to them, so it can be sent to the workers of a loader. The shorter side of a picture is scaled to ``size``, and
-    the square in its middle is cut. Arrays are in files ``.npy``, or ``.npz`` with one array or one called as in
-    `KEYS`, and all of one shape. ``sources`` say the file and the row that named each, for messages.
+    They are files of a folder by their ``names``, or ``cells`` with the bytes of pictures, pairs such as ``{"bytes",
+    "path"}``, or arrays; this object is but the way to them, so it can be sent to the workers of a loader. The shorter
+    side of a picture is scaled to ``size``, and the square in its middle is cut. Arrays are in files ``.npy``, or
+    ``.npz`` with one array or one called as in `KEYS`, and all of one shape. ``sources`` say the file and the row that
+    named each, for messages.
     """
 
-    values: Sequence[Any]
+    folder: str
+    names: tuple[str, ...]
     size: int = SIZE
     sources: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """``(images, 3, size, size)``, ``(images, dim)`` or ``(images, regions, dim)``, as the first that is fine."""
-        return (len(self.values), *self._shape)
+        return (len(self.cells or self.names), *self._shape)
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
-        for row in range(len(self.values)):
+        for row in range(len(self.cells or self.names)):
             with suppress(BadRow):
                 return self._shape_of(self._value(row))
         return (3, self.size, self.size)
@@ -120,31 +118,39 @@ class StoredImages(Images):
 
     def fingerprint(self) -> str:
         """A hash of names, size and content; of many, of some at even distances with the first and last."""
-        files = self.values if isinstance(self.values, Files) else Files("", ())
-        sizes = [path.stat().st_size if is_file(path) else -1 for path in files]
-        whole = sum(sizes) <= HASHED_WHOLE if files else len(self) <= SAMPLED_ROWS
+        sizes = [self.path(row).stat().st_size if self.has_file(row) else -1 for row in range(len(self.names))]
+        whole = sum(sizes) <= HASHED_WHOLE if self.names else len(self) <= SAMPLED_ROWS
         rows = range(len(self)) if whole else spread(len(self), SAMPLED_ROWS).tolist()
-        return digest(str(self.shape), "\n".join(files.names), str(sizes), *map(self._content, rows))
+        return digest(str(self.shape), "\n".join(self.names), str(sizes), *map(self._content, rows))
+
+    def path(self, row: int) -> Path:
+        """The file of an image."""
+        return Path(self.folder) / self.names[row]
+
+    def has_file(self, row: int) -> bool:
+        """Whether the file of an image is there."""
+        return is_file(self.path(row))
 
     def _content(self, row: int) -> bytes:
-        value = self.values[row] if isinstance(self.values, Files) else self._value(row)
-        if isinstance(value, Path):
-            return hashlib.sha256(value.read_bytes()).digest() if is_file(value) else b""
+        if self.names and not self.has_file(row):
+            return b""
+        value = self.path(row).read_bytes() if self.names else self._value(row)
+        value = value.read_bytes() if isinstance(value, Path) else value
         return hashlib.sha256(value if isinstance(value, bytes) else value.tobytes()).digest()
 
-    def _where(self, row: int) -> str:
-        return self.sources[row] if self.sources else f"{getattr(self.values, 'folder', 'images')}: row {row}"
-
     def _fault(self, row: int, error: object, expected: str) -> BadRow:
-        what = self.values.names[row] if isinstance(self.values, Files) else "an image"
+        what = self.names[row] if self.names else "an image"
         return BadRow(f"{self._where(row)}: got {what}, which cannot be decoded ({error}), but expected {expected}")
+
+    def _where(self, row: int) -> str:
+        return self.sources[row] if self.sources else f"{self.folder}: row {row}"
 
     def _shape_of(self, value: Any) -> tuple[int, ...]:
         return value.shape if isinstance(value, np.ndarray) else (3, self.size, self.size)
 
     def _value(self, row: int) -> Any:
         """The path or the bytes of a picture, or an array."""
-        value = self.values[row]
+        value = self.cells[row].read() if self.cells else self.path(row)
         if isinstance(value, Mapping):
             value = value.get("bytes") or Path(str(value.get("path")))
         if isinstance(value, bytes) or (isinstance(value, Path) and value.suffix not in ARRAYS):

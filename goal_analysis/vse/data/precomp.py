@@ -13,108 +13,81 @@ https://arxiv.org/abs/1803.08024).
 from __future__ import annotations
 
 import itertools
-import os
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float32, Integer, Shaped
+from jaxtyping import Integer, Shaped
 from numpy.lib import format as npy
-from torch import Tensor
 
 from goal_analysis.vse.data.split import (
+    ArrayImages,
     BadRow,
     ChosenImages,
     DataError,
     Limit,
-    Rows,
     Split,
-    check_finite,
-    digest_of_rows,
     is_text,
     make_split,
-    pieces,
     read_lines,
     spread,
 )
 
-PIECE = 1 << 24  # bytes
 LAYOUT = "features in the layout of VSE++"
+FIVE = 5
+SCANNED = 1 << 28  # up to how many bytes features are looked through for NaN on opening; of larger files each batch is
+COMPARED = 20
+
+SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
 
 
 @dataclass(frozen=True)
-class FeatureFile:
-    """The way to features in an array file, of shape ``(images, dim)`` or ``(images, regions, dim)``."""
+class ArrayFile:
+    """An array in a file, of which the rows that are asked for are read, and no others."""
 
     path: str
     dtype: np.dtype
     shape: tuple[int, ...]
     offset: int
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     @property
     def width(self) -> int:
         """The bytes of one row."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
-        """These rows; see `Images`."""
-        numbers = np.asarray(rows)
-        found = _floats(self.stored(numbers))
-        check_finite(found, numbers, self.path)
-        return found
-
-    def stored(self, rows: Integer[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch ..."]:
+    def __getitem__(self, rows: Integer[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch ..."]:
         """These rows as they are stored, shape ``(batch, *shape[1:])``."""
-        for row in rows[(rows < 0) | (rows >= len(self))]:
-            raise IndexError(f"{self.path}: got row {row} but expected one from 0 to {len(self) - 1}")
+        for row in rows[(rows < 0) | (rows >= self.shape[0])]:
+            raise IndexError(f"{self.path}: got row {row} but expected one from 0 to {self.shape[0] - 1}")
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        room = memoryview(found.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
         # Rows that follow one another are read at once.
         ends = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)] if len(rows) else []
         try:
             with open(self.path, "rb") as file:
-                whole = os.fstat(file.fileno()).st_size >= self.offset + len(self) * self.width
                 for start, end in itertools.pairwise([0, *ends]):
                     file.seek(self.offset + int(rows[start]) * self.width)
-                    whole &= file.readinto(room[start * self.width : end * self.width]) == (end - start) * self.width
+                    if file.readinto(found[start:end]) != (end - start) * self.width:  # pyright: ignore[reportArgumentType]
+                        given = f"{self.path}: got a file that has become shorter"
+                        raise DataError(f"{given} but expected {self.shape[0]} rows")
         except OSError as error:
             raise DataError(f"{self.path}: got a file that cannot be read: {error.strerror}") from error
-        if not whole:
-            raise DataError(f"{self.path}: got a file that has become shorter but expected {len(self)} rows")
         return found
 
-    def fingerprint(self) -> str:
-        """A hash of shape, type and content; of large files, of rows at even distances with the first and last."""
-        return digest_of_rows(self.shape, self.dtype, self.stored)
 
-    def finite_rows(self) -> Bool[np.ndarray, " images"]:
-        """Which rows hold finite numbers only; all of the file is read, a piece at a time."""
-        parts = pieces(np.arange(len(self)), max(1, PIECE // self.width))
-        return np.concatenate([_floats(self.stored(rows)).isfinite().flatten(1).all(1).numpy() for rows in parts])
-
-
-def _floats(stored: Shaped[np.ndarray, "batch ..."]) -> Float32[Tensor, "batch ..."]:
-    # PyTorch converts ten times as quickly as NumPy, but only what it knows.
-    if not stored.dtype.isnative or stored.dtype.itemsize > np.dtype(np.float64).itemsize:
-        # Numbers that are too large become infinities without a warning, and then a DataError.
-        with np.errstate(over="ignore"):
-            stored = stored.astype(np.float32)
-    return torch.from_numpy(stored).float()
-
-
-def open_features(path: Path) -> tuple[FeatureFile, int]:
-    """The features in a ``.npy`` file, and how many rows its header promises; a file that was cut off has fewer."""
+def open_features(path: Path) -> tuple[ArrayImages, int]:
+    """The features in a ``.npy`` file, of shape ``(images, dim)`` or ``(images, regions, dim)``, and how many rows its
+    header promises; a file that was cut off has fewer.
+    """
     try:
-        with path.open("rb") as file:
-            shape, fortran, dtype = _header(file)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers that Python 2 wrote, as the published features' are
+            version = npy.read_magic(file)
+            readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+            shape, fortran, dtype = readers[version](file)
             offset = file.tell()
         size = path.stat().st_size - offset
     except OSError as error:
@@ -128,30 +101,13 @@ def open_features(path: Path) -> tuple[FeatureFile, int]:
     if fortran:
         expected = "rows: np.save(path, np.ascontiguousarray(array))"
         raise DataError(f"{path}: got an array stored by columns (Fortran's order) but expected {expected}")
-    promised, width = shape[0], dtype.itemsize
-    for n in shape[1:]:
-        width *= n
-    if size > promised * width:
-        raise DataError(f"{path}: got {size} bytes of numbers but expected {promised * width} for shape {shape}")
-    rows = size // width
+    width = math.prod(shape[1:]) * dtype.itemsize
+    rows, promised = size // width, shape[0] * width
+    if size > promised:
+        raise DataError(f"{path}: got {size} bytes of numbers but expected {promised} for shape {shape}")
     if not rows:
-        raise DataError(f"{path}: got a file cut off after {size} bytes of numbers but expected {promised * width}")
-    return FeatureFile(str(path), dtype, (rows, *shape[1:]), offset), promised
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = npy.read_magic(file)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # headers that Python 2 wrote, as the published features' are
-        return readers[version](file)
-
-
-FIVE = 5
-SCANNED = 1 << 28  # up to how many bytes features are looked through for NaN on opening; of larger files each batch is
-COMPARED = 20
-
-SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
+        raise DataError(f"{path}: got a file cut off after {size} bytes of numbers but expected {promised}")
+    return ArrayImages(ArrayFile(str(path), dtype, (rows, *shape[1:]), offset), str(path)), shape[0]
 
 
 def precomp_splits(
@@ -170,50 +126,47 @@ def precomp_splits(
 
 def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit | None = None) -> Split:
     """One split of a folder; see `precomp_splits`."""
-    path, text = folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"
-    features, promised = open_features(path)
+    path, text, numbered = (folder / f"{name}_{end}" for end in ("ims.npy", "caps.txt", "ids.txt"))
+    images, promised = open_features(path)
     captions = read_lines(text)
-    ids = _ids(folder / f"{name}_ids.txt", promised, len(captions))
-    faults = _image_faults(features, promised, skip_bad)
-    rows = np.arange(promised)
-    by_caption = len(captions) != promised and ids is not None and len(ids) == len(captions)
-    runs = np.cumsum([k > 0 and ids[k] != ids[k - 1] for k in range(len(ids))]) if by_caption and ids else np.array([0])
-    if by_caption and int(runs[-1]) + 1 == promised:  # any number of captions an image, which its number stands beside
-        image_of, ids = runs, [ids[k] for k in np.flatnonzero(np.diff(runs, prepend=-1))] if ids else ids
-    elif len(captions) not in (promised, FIVE * promised):
+    count = len(captions)
+    ids = _ids(numbered, promised, count) if numbered.exists() else None
+    faults = _image_faults(images, promised, skip_bad)
+    rows, image_of = np.arange(promised), np.arange(count) // max(1, count // promised)
+    runs = [k > 0 and ids[k] != ids[k - 1] for k in range(len(ids))] if ids and len(ids) == count != promised else []
+    if sum(runs) + 1 == promised and runs:  # any number of captions an image, whose number stands beside each
+        image_of = np.cumsum(runs)
+        ids = [ids[k] for k in np.searchsorted(image_of, rows)] if ids else ids
+    elif count not in (promised, FIVE * promised):
         expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
-        others = f", or a number for each in {name}_ids.txt"
-        raise DataError(f"{text}: got {len(captions)} captions but expected {expected}{others}")
-    else:
-        image_of = np.arange(len(captions)) // (len(captions) // promised)
-    if ids is not None and len(ids) == promised and len(captions) != promised:
-        _check_each_once(ids, folder / f"{name}_ids.txt")
-    if len(captions) == promised and _stand_five_times(features, promised, ids, faults):
-        rows, image_of = rows[::FIVE], image_of // FIVE
+        raise DataError(
+            f"{text}: got {count} captions but expected {expected}, or a number for each in {numbered.name}"
+        )
+    names = list(map(str, rows)) if ids is None or len(ids) != promised else ids
+    seen: dict[str, int] = {}
+    for row, number in enumerate(names if count != promised else ()):
+        if seen.setdefault(number, row) != row:
+            given = f"{numbered}: row {row}: got {number} as in row {seen[number]}"
+            raise DataError(f"{given} but expected every image once")
+    if count == promised and _stand_five_times(images, promised, ids, faults):
+        rows, names, image_of = rows[::FIVE], names[::FIVE], image_of // FIVE
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
-    images = features if len(rows) == len(features) else ChosenImages(features, rows)
-    where = [f"{text}: row {row}" for row in range(len(captions))]
-    names = [ids[row] for row in rows] if ids is not None and len(ids) == promised else [str(row) for row in rows]
-    keys = [
-        f"{names[image]}#{k - first}"
-        for k, (image, first) in enumerate(zip(image_of, np.searchsorted(image_of, image_of), strict=True))
-    ]
-    return make_split(name, images, captions, image_of, where, faults, skip_bad, (names, keys, LAYOUT), longest)
+    where = [f"{text}: row {row}" for row in range(count)]
+    first = np.searchsorted(image_of, image_of)
+    keys = [f"{names[image]}#{k - first[k]}" for k, image in enumerate(image_of.tolist())]
+    chosen = images if len(rows) == len(images) else ChosenImages(images, rows)
+    return make_split(name, chosen, captions, image_of, names, keys, LAYOUT, where, faults, skip_bad, longest)
 
 
-def _image_faults(features: FeatureFile, promised: int, skip_bad: bool) -> dict[int, BadRow]:
-    wrong = dict.fromkeys(
-        range(len(features), promised), f"got a file that ends before it but expected {promised} rows"
-    )
-    if skip_bad or len(features) * features.width <= SCANNED:
-        not_finite = "got a number that is not finite but expected finite numbers"
-        wrong |= dict.fromkeys(np.flatnonzero(~features.finite_rows()).tolist(), not_finite)
-    return {row: BadRow(f"{features.path}: row {row}: {what}") for row, what in wrong.items()}
+def _image_faults(images: ArrayImages, promised: int, skip_bad: bool) -> dict[int, BadRow]:
+    short = f"got a file that ends before it but expected {promised} rows"
+    wrong = dict.fromkeys(range(len(images), promised), short)
+    if skip_bad or len(images) * images.array.width <= SCANNED:
+        wrong |= dict.fromkeys(images.not_finite(), "got a number that is not finite but expected finite numbers")
+    return {row: BadRow(f"{images.source}: row {row}: {what}") for row, what in wrong.items()}
 
 
-def _ids(path: Path, images: int, captions: int) -> list[str] | None:
-    if not path.exists():
-        return None
+def _ids(path: Path, images: int, captions: int) -> list[str]:
     ids = read_lines(path)
     for row, number in enumerate(ids):
         if not number or not is_text(number):
@@ -223,25 +176,18 @@ def _ids(path: Path, images: int, captions: int) -> list[str] | None:
     return ids
 
 
-def _check_each_once(ids: list[str], path: Path) -> None:
-    seen: dict[str, int] = {}
-    for row, number in enumerate(ids):
-        if seen.setdefault(number, row) != row:
-            raise DataError(f"{path}: row {row}: got {number} as in row {seen[number]} but expected every image once")
-
-
-def _stand_five_times(features: FeatureFile, promised: int, ids: list[str] | None, faults: dict[int, BadRow]) -> bool:
+def _stand_five_times(images: ArrayImages, promised: int, ids: list[str] | None, faults: dict[int, BadRow]) -> bool:
     """Whether rows come in fives of one image, by their numbers or, in some faultless fives, by their content."""
     faulty = {row // FIVE for row in faults}
     fives = np.array([k for k in spread(promised // FIVE, COMPARED).tolist() if k not in faulty], dtype=np.int64)
     if promised % FIVE or not len(fives):
         return False
     rows = (fives[:, None] * FIVE + np.arange(FIVE)).ravel()
-    found = features.stored(rows).reshape(len(fives), FIVE, -1)
+    found = images.array[rows].reshape(len(fives), FIVE, -1)
     differ = (found != found[:, :1]).any((1, 2))
     if ids is not None and ids == [ids[row - row % FIVE] for row in range(promised)]:
         for five in fives[differ].tolist():
-            given = f"{features.path}: row {five * FIVE}: got five rows with one number in ids.txt that differ"
+            given = f"{images.source}: row {five * FIVE}: got five rows with one number in ids.txt that differ"
             raise DataError(f"{given} but expected one image five times")
         return True
     # Equal rows everywhere say nothing: those are features that tell no image from another.

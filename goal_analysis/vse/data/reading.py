@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from goal_analysis.vse.data.split import DataError, Images, Rows, Split, pieces
 
@@ -20,8 +20,8 @@ PIECE = 32  # pictures that a process reads together
 def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterator[Any]:
     """Call a function on every key, in order, in ``workers`` processes; 0 calls it in this one."""
     own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
-    order: Any = keys
-    loader = DataLoader(_Given(get), batch_size=None, sampler=order, num_workers=workers, generator=own)
+    of: Any = keys
+    loader = DataLoader(of, batch_size=None, collate_fn=get, num_workers=workers, generator=own)
     try:
         yield from loader
     except DataError as problem:  # one of a worker comes with all that it was called by
@@ -57,11 +57,3 @@ def pictures_by_workers(split: Split, workers: int) -> Split:
     if not workers or len(split.images.shape) < 4:
         return split
     return replace(split, images=ReadByWorkers(split.images, workers))
-
-
-class _Given(Dataset):
-    def __init__(self, get: Callable[[Any], Any]) -> None:
-        self.get = get
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.get(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,16 @@ import numpy as np
 from annotated_types import Ge
 
 from goal_analysis.declarations import read_value
-from goal_analysis.vse.data.layouts import Column, Columns, Entry, is_dataset, read_content, recognised
+from goal_analysis.vse.data.layouts import Columns, Entry, read_content, recognised
 from goal_analysis.vse.data.pictures import (
     ARRAYS,
     PICTURES,
     SIZE,
-    Chosen,
-    Files,
+    Cell,
     Side,
     StoredImages,
     find_undecodable,
+    is_dataset,
     is_file,
     path_inside,
 )
@@ -61,17 +61,16 @@ class Splits:
 
 
 class Row(NamedTuple):
-    """An image with a caption of it, the id of the caption or an empty text, the file and the row that have both, and
-    the folder of the image or the column that has it.
+    """An image, by its folder and its name, with a caption of it; the id of the caption or an empty text; the file and
+    the row that have both; and the cell that has the image, where it is no file.
     """
 
     split: str
-    image: str
+    image: tuple[str, str]
     caption: str
     key: str
     where: str
-    folder: str
-    held: tuple[Sequence[Any], int] | None
+    cell: Cell | None
 
 
 def is_saved_dataset(path: Path) -> bool:
@@ -128,16 +127,15 @@ def caption_splits(
     by_split: dict[str, dict[tuple[str, str], list[Row]]] = {}
     seen: dict[tuple[str, str], str] = {}
     for row in rows:
-        one = (row.folder, row.image)
-        if seen.setdefault(one, row.split) != row.split:
-            given = f"got {row.image} in {row.split} and {seen[one]}"
+        if seen.setdefault(row.image, row.split) != row.split:
+            given = f"got {row.image[1]} in {row.split} and {seen[row.image]}"
             raise DataError(f"{row.where}: {given} but expected one split")
-        by_split.setdefault(row.split, {}).setdefault(one, []).append(row)
-    layout = ", ".join(titles)
-    return {
-        name: partial(_split, name, [*by_image.values()], layout, size, skip_bad, decode, longest)
-        for name, by_image in sorted(by_split.items(), key=lambda one: [*SPLITS.values(), one[0]].index(one[0]))
-    }
+        by_split.setdefault(row.split, {}).setdefault(row.image, []).append(row)
+
+    def make(name: str) -> Split:
+        return _split(name, [*by_split[name].values()], ", ".join(titles), size, skip_bad, decode, longest)
+
+    return {name: partial(make, name) for name in sorted(by_split, key=[*SPLITS.values(), *by_split].index)}
 
 
 def beside(path: Path, file: str | Path) -> Path:
@@ -156,21 +154,26 @@ def _split(
 ) -> Split:
     rows, firsts = [row for found in by_image for row in found], [found[0] for found in by_image]
     where, faults = tuple(row.where for row in firsts), {}
-    held = tuple(row.held for row in firsts if row.held is not None)
-    values: Sequence[Any] = Chosen(held)
-    if not held:
-        folder = os.path.commonpath([os.path.abspath(row.folder) for row in firsts])
-        values = Files(folder, tuple(Path(os.path.relpath(row.folder, folder), row.image).as_posix() for row in firsts))
-        for k in (k for k, file in enumerate(values) if not is_file(file)):
-            faults[k] = BadRow(f"{where[k]}: got {firsts[k].image} but expected a file in {firsts[k].folder}")
-    images = StoredImages(values, size, where)
+    cells = tuple(row.cell for row in firsts if row.cell is not None)
+    if cells:
+        images = StoredImages("images", (), size, where, cells)
+    else:
+        folder = os.path.commonpath([os.path.abspath(row.image[0]) for row in firsts])
+        names = tuple(Path(os.path.relpath(row.image[0], folder), row.image[1]).as_posix() for row in firsts)
+        images = StoredImages(folder, names, size, where)
+        missing = [k for k in range(len(names)) if not images.has_file(k)]
+        faults = {
+            k: BadRow(f"{where[k]}: got {firsts[k].image[1]} but expected a file in {firsts[k].image[0]}")
+            for k in missing
+        }
     if skip_bad and decode:
         faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
     captions = [" ".join(row.caption.split()) for row in rows]
     image_of = np.repeat(np.arange(len(firsts)), [len(found) for found in by_image])
-    keys = [row.key or f"{row.image}#{k}" for found in by_image for k, row in enumerate(found)]
-    named = ([row.image for row in firsts], keys, layout)
-    return make_split(name, images, captions, image_of, [row.where for row in rows], faults, skip_bad, named, longest)
+    names = [row.image[1] for row in firsts]
+    keys = [row.key or f"{row.image[1]}#{k}" for found in by_image for k, row in enumerate(found)]
+    at = [row.where for row in rows]
+    return make_split(name, images, captions, image_of, names, keys, layout, at, faults, skip_bad, longest)
 
 
 def _read(
@@ -186,25 +189,23 @@ def _read(
         if layout.kinds is not None:
             columns = columns.among(layout.kinds(content))
             title = f"{title} of {', '.join(filter(None, (columns.image, *columns.captions, columns.split)))}"
-        column = Column(content, columns.image or "") if not columns.has_paths else None
         entries = list(layout.entries(content, columns))
-        fine = [entry for _, entry in entries if isinstance(entry, Entry)]
-        folder, files = (
-            (Path(where), {}) if column else _places(file.parent, beside(file, images) if images else None, fine)
-        )
+        folder, files = Path(where), {}
+        if columns.has_paths:
+            fine = [entry for _, entry in entries if isinstance(entry, Entry)]
+            folder, files = _places(file.parent, beside(file, images) if images else None, fine)
         for number, entry in entries:
             at = f"{where}: row {number}"
             try:
                 if isinstance(entry, BadRow):
                     raise entry
-                image = entry.number or f"row {number}"
-                if column is None:
-                    image = files.get(entry.image) or path_inside(folder, entry.image)
+                image, cell = entry.number or f"row {number}", Cell(content, columns.image or "", number)
+                if columns.has_paths:
+                    image, cell = files.get(entry.image) or path_inside(folder, entry.image), None
                 split = own or (ALL if entry.split is None else SPLITS.get(entry.split))
                 if split is None:
                     raise BadRow(f"got the split {entry.split!r} but expected one of {', '.join(SPLITS)}")
-                held = None if column is None else (column, number)
-                rows += [Row(split, image, text, key, at, str(folder), held) for key, text in entry.captions]
+                rows += [Row(split, (str(folder), image), text, key, at, cell) for key, text in entry.captions]
             except BadRow as problem:
                 faults.append(BadRow(f"{at}: {problem}"))
                 if not skip_bad:
@@ -214,20 +215,17 @@ def _read(
     except DataError as problem:
         said = str(problem) if str(problem).startswith(where) else f"{where}: {problem}"
         raise type(problem)(f"{said} (read as {title})") from problem
-    _warn(f"{where}: left out {len(faults)} of {len(entries)} rows", faults)
-    return title, rows
-
-
-def _warn(said: str, faults: Sequence[BadRow]) -> None:
     if faults:
-        warnings.warn(DataWarning(f"{said}; the first: {faults[0]}", faults), stacklevel=3)
+        warnings.warn(DataWarning(f"{where}: left out {len(faults)} of {len(entries)} rows", faults), stacklevel=2)
+    return title, rows
 
 
 def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[Path, Mapping[str, str]]:
     """The folder that the images are in, and the files of those images that go there by another name."""
     some, home = entries[:TRIED], images or home
-    inner = [home, *_folders(home)]
-    for folder in (*inner, *(() if images else _folders(home.absolute().parent))):
+    inner = [home, *filter(Path.is_dir, _inside(home))]
+    around = [] if images else filter(Path.is_dir, _inside(home.absolute().parent))
+    for folder in (*inner, *around):
         if any(_is_there(folder, entry.image) for entry in some):
             return folder, {}
     for folder in inner:
@@ -235,7 +233,8 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
         found = {}
         for entry in entries:
             names = (Path(entry.image).name, Path(entry.image).stem, entry.number, f"{entry.number:0>12}")
-            found |= {entry.image: next(files[name] for name in names if name in files)} if files.keys() & names else {}
+            if known := [files[name] for name in names if name in files]:
+                found[entry.image] = known[0]
         if any(entry.image in found for entry in some):
             return folder, found
     return home, {}
@@ -248,10 +247,6 @@ def _is_there(folder: Path, image: str) -> bool:
         return False
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _inside(folder) if path.is_dir()]
-
-
 def _inside(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
@@ -259,21 +254,20 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
+def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
     """The rows in the splits that are listed or drawn, without those of images in none.
 
     Images are drawn from those in train and in no split; where all of train is listed, what is left is in none.
     """
-    rows, faults = list(rows), []
-    images = sorted({(row.folder, row.image) for row in rows})
+    faults, images = [], sorted({row.image for row in rows})
     names = {known: one for one in images for known in (Path(one[1]).stem, Path(one[1]).name, one[1])}
-    of = {(row.folder, row.image): row.split for row in rows if row.split not in (ALL, "train")}
-    theirs = set(of.values())
-    listed: dict[tuple[str, str], str] = {}
+    of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}
+    theirs, listed = set(of.values()), {}
     shares = {name: getattr(splits, name) for name in ("train", "dev", "test")}
     for split, file in shares.items():
-        lines = read_lines(beside(path, file)) if isinstance(file, str) else []
-        for number, line in enumerate(lines):
+        if not isinstance(file, str):
+            continue
+        for number, line in enumerate(read_lines(beside(path, file))):
             where = f"{beside(path, file)}: row {number}"
             image = next((names[known] for known in (line, Path(line).name, Path(line).stem) if known in names), None)
             if image is None and line:
@@ -282,7 +276,8 @@ def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -
                 raise DataError(f"{where}: got {line} for {split} and for {listed[image]} but expected one split")
     if faults and not skip_bad:
         raise faults[0]
-    _warn(f"{path}: left out {len(faults)} names of lists", faults)
+    if faults:
+        warnings.warn(DataWarning(f"{path}: left out {len(faults)} names of lists", faults), stacklevel=2)
     of |= listed
     free = [one for one in images if one not in of]
     total = len(free)
@@ -292,11 +287,9 @@ def _assigned(rows: Iterable[Row], splits: Splits, path: Path, skip_bad: bool) -
             continue
         count = max(1, round(share * total)) if isinstance(share, float) else share
         if count > len(free) or split in theirs:
-            expected = (
-                "nothing, for there are rows of it" if split in theirs else f"up to {len(free)} of {total} images"
-            )
-            raise DataError(f"{path}: split: {split}: got {share} but expected {expected}")
+            room = "nothing, for there are rows of it" if split in theirs else f"up to {len(free)} of {total} images"
+            raise DataError(f"{path}: split: {split}: got {share} but expected {room}")
         of |= dict.fromkeys(free[:count], split)
         free = free[count:]
     of |= dict.fromkeys(free if splits.train is None else (), "train")
-    return [row._replace(split=of[one]) for row in rows if (one := (row.folder, row.image)) in of]
+    return [row._replace(split=of[row.image]) for row in rows if row.image in of]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from goal_analysis.vse.data.answers import Answers, Equal
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
 HASHED_WHOLE = 1 << 26  # up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
+PIECE = 1 << 24  # bytes of an array that are looked through at a time
 FOLDS = 5  # of the training split, each of which may be dev in place of the data set's own
 
 
@@ -37,7 +38,7 @@ class DataWarning(UserWarning):
     """Data of which a part was left out or cut; the message counts it, and ``faults`` say what was wrong with each."""
 
     def __init__(self, said: str, faults: Sequence[Exception] = ()) -> None:
-        super().__init__(said)
+        super().__init__("; the first: ".join((said, *map(str, faults[:1]))))
         self.faults = tuple(faults)
 
 
@@ -57,6 +58,10 @@ class Limit:
         """
         words = caption if self.words is None else " ".join(caption.split()[: self.words])
         return words[: self.characters].rstrip()
+
+    def __str__(self) -> str:
+        limits = {"words": self.words, "characters": self.characters}
+        return " and ".join(f"up to {most} {of}" for of, most in limits.items() if most is not None)
 
 
 @runtime_checkable
@@ -94,23 +99,24 @@ class ArrayImages(Images):
             [0.0000, 0.2000]])
 
     Args:
-        array: one image a row; floating numbers, or uint8 from 0 to 255, which becomes 0 to 1.
+        array: one image a row, or what gives rows as an array does; floating numbers, or uint8 from 0 to 255, which
+            becomes 0 to 1.
         source: what the array was read from, for messages.
 
     Raises:
         DataError: an array of another kind.
     """
 
-    array: np.ndarray
+    array: Any
     source: str = "images"
 
     def __post_init__(self) -> None:
-        kind, dims = self.array.dtype, self.array.ndim
+        kind = self.array.dtype
         if kind != np.uint8 and not np.issubdtype(kind, np.floating):
             raise DataError(f"{self.source}: got an array of {kind} but expected floating numbers or uint8")
-        if dims not in (2, 3, 4) or 0 in self.array.shape[1:]:
+        if len(self.shape) not in (2, 3, 4) or 0 in self.shape[1:]:
             expected = "(images, dim), (images, regions, dim) or (images, 3, height, width)"
-            raise DataError(f"{self.source}: got an array of shape {self.array.shape} but expected {expected}")
+            raise DataError(f"{self.source}: got an array of shape {self.shape} but expected {expected}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -120,17 +126,34 @@ class ArrayImages(Images):
     def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
         """These rows; see `Images`."""
         numbers = np.asarray(rows)
-        # Numbers that are too large become infinities without a warning, and then a DataError.
-        with np.errstate(over="ignore"):
-            found = torch.from_numpy(np.asarray(self.array[numbers]).astype(np.float32))
+        found = self._floats(numbers)
         if self.array.dtype == np.uint8:
             return found.div_(255)
         check_finite(found, numbers, self.source)
         return found
 
+    def _floats(self, rows: Integer[np.ndarray, " batch"]) -> Float32[Tensor, "batch ..."]:
+        found = self.array[rows]
+        # PyTorch converts ten times as quickly as NumPy, but only what it knows.
+        if not found.dtype.isnative or found.dtype.itemsize > np.dtype(np.float64).itemsize:
+            # Numbers that are too large become infinities without a warning, and then a DataError.
+            with np.errstate(over="ignore"):
+                found = found.astype(np.float32)
+        return torch.from_numpy(found).float()
+
+    def not_finite(self) -> list[int]:
+        """The rows with a number that is not finite; all are read, a piece at a time."""
+        width = math.prod(self.shape[1:]) * self.array.dtype.itemsize
+        parts = pieces(np.arange(len(self)), max(1, PIECE // width))
+        fine = [self._floats(rows).isfinite().flatten(1).all(1) for rows in parts]
+        return (~torch.cat(fine)).nonzero()[:, 0].tolist()
+
     def fingerprint(self) -> str:
         """A hash of shape, type and content; of large arrays, of rows at even distances with the first and last."""
-        return digest_of_rows(self.shape, self.array.dtype, self.array.__getitem__)
+        kind, count = self.array.dtype, len(self)
+        large = math.prod(self.shape) * kind.itemsize > HASHED_WHOLE
+        rows = spread(count, SAMPLED_ROWS) if large else np.arange(count)
+        return digest(str(self.shape), str(kind), np.ascontiguousarray(self.array[rows]).tobytes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,15 +188,6 @@ def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[
     """The rows in pieces of this size."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def digest_of_rows(
-    shape: tuple[int, ...], dtype: np.dtype, stored: Callable[[Int64[np.ndarray, " rows"]], np.ndarray]
-) -> str:
-    """A hash of shape, type and content; of much content, of rows at even distances with the first and the last."""
-    large = math.prod(shape) * dtype.itemsize > HASHED_WHOLE
-    rows = spread(shape[0], SAMPLED_ROWS) if large else np.arange(shape[0])
-    return digest(str(shape), str(dtype), np.ascontiguousarray(stored(rows)).tobytes())
 
 
 def check_finite(values: Float[Tensor, "batch ..."], rows: Integer[np.ndarray, " batch"], source: str) -> None:
@@ -319,18 +333,6 @@ class RetrievalData:
         """Those that are there."""
         return tuple(split for split in (self.train, self.dev, self.test) if split is not None)
 
-    def fold(self, number: int) -> RetrievalData:
-        """The training split alone, in which every fifth image, from this one on, is dev: one of five folds."""
-        rows = np.arange(len(self.train.images))
-        within = rows % FOLDS == number
-        if len(rows) < FOLDS:
-            raise DataError(
-                f"{self.name}: got {len(rows)} images of train but expected {FOLDS} at least for {FOLDS} folds"
-            )
-        return RetrievalData(
-            self.name, self.train.subset(rows[~within]), replace(self.train.subset(rows[within]), name=self.dev.name)
-        )
-
     def fingerprint(self) -> str:
         """A hash of the images and captions of all splits."""
         return digest(*(split.fingerprint() for split in self.splits()))
@@ -341,57 +343,52 @@ def make_split(
     images: Images,
     captions: Sequence[str],
     image_of: Int64[np.ndarray, " captions"],
+    names: Sequence[str],
+    keys: Sequence[str],
+    layout: str,
     where: Sequence[str],
     image_faults: Mapping[int, BadRow],
     skip_bad: bool,
-    named: tuple[Sequence[str], Sequence[str], str] = ((), (), ""),
     longest: Limit | None = None,
 ) -> Split:
-    """The split; with ``skip_bad``, what is left of it without the images with faults and the captions that are empty,
-    not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
+    """The split; with ``skip_bad`` what is left of it without images with faults, images without captions, and captions
+    that are empty, not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
 
-    ``where`` has the file and the row of every caption, ``named`` the names, the keys and the layout of the split.
-    Images without captions are left out too. Unless ``skip_bad``, the first fault is raised.
+    ``where`` has the file and the row of every caption. Unless ``skip_bad``, the first fault is raised.
     """
-    wrong = {k: _wrong_with(caption) for k, caption in enumerate(captions) if not caption or not is_text(caption)}
-    if longest is not None:
-        cut = {k: longest.cut(c) for k, c in enumerate(captions) if k not in wrong and longest.cut(c) != c}
-        sizes = {k: f"a caption of {len(captions[k].split())} words, {len(captions[k])} characters" for k in cut}
-        if longest.over == "refuse":
-            limits = [f"up to {n} {of}" for of in ("words", "characters") if (n := getattr(longest, of)) is not None]
-            wrong |= {k: (size, " and ".join(limits)) for k, size in sizes.items()}
-        elif cut:
-            faults = [BadRow(f"{where[k]}: got {size}, which is cut") for k, size in sizes.items()]
-            said = f"{name}: cut {len(cut)} of {len(captions)} captions; the first: {faults[0]}"
-            warnings.warn(DataWarning(said, faults), stacklevel=2)
-            captions = [cut.get(k, caption) for k, caption in enumerate(captions)]
-    faults = [image_faults[row] for row in sorted(image_faults)]
-    faults += [
-        BadRow(f"{where[k]}: got {what} but expected {expected}") for k, (what, expected) in sorted(wrong.items())
-    ]
+    texts, wrong, cut = list(captions), {}, []
+    for k, caption in enumerate(captions):
+        short = caption if longest is None else longest.cut(caption)
+        if not caption:
+            wrong[k] = BadRow(f"{where[k]}: got an empty caption but expected words")
+        elif not is_text(caption):
+            wrong[k] = BadRow(f"{where[k]}: got {caption[:40]!r}, which is not in UTF-8, but expected words")
+        elif longest is not None and short != caption:
+            size = f"{where[k]}: got a caption of {len(caption.split())} words, {len(caption)} characters"
+            if longest.over == "refuse":
+                wrong[k] = BadRow(f"{size} but expected {longest}")
+            else:
+                cut.append(BadRow(f"{size}, which is cut"))
+                texts[k] = short
+    if cut:
+        warnings.warn(DataWarning(f"{name}: cut {len(cut)} of {len(captions)} captions", cut), stacklevel=2)
+    faults = [image_faults[row] for row in sorted(image_faults)] + list(wrong.values())
     if faults and not skip_bad:
         raise faults[0]
-    fine = ~np.isin(image_of, list(image_faults))
-    fine[list(wrong)] = False
-    rows, compact = np.unique(image_of[fine], return_inverse=True)
-    if not len(rows):
+    kept = [k for k, row in enumerate(image_of.tolist()) if row not in image_faults and k not in wrong]
+    if not kept:
         raise DataError(f"{name}: got no image with a caption" + (f"; the first fault: {faults[0]}" if faults else ""))
+    rows, compact = np.unique(image_of[kept], return_inverse=True)
     missing = len(images) - len(rows)
-    if faults or (missing and skip_bad):
-        first = f"; the first: {faults[0]}" if faults else ""
-        left = f"{missing} of {len(images)} images and {len(captions) - int(fine.sum())} of {len(captions)} captions"
-        warnings.warn(DataWarning(f"{name}: left out {left}{first}", faults), stacklevel=2)
-    kept = np.flatnonzero(fine).tolist()
-    texts, keys = tuple(captions[k] for k in kept), tuple(named[1][k] for k in kept if named[1])
-    if not (missing and skip_bad):
-        return Split(name, images, texts, image_of[fine], tuple(named[0]), keys, named[2])
-    names = tuple(str(named[0][row]) for row in rows.tolist() if named[0])
-    chosen = ChosenImages(images, rows.astype(np.int64))
-    return Split(name, chosen, texts, compact.astype(np.int64), names, keys, named[2])
-
-
-def _wrong_with(caption: str) -> tuple[str, str]:
-    return (f"{caption[:40]!r}, which is not in UTF-8," if caption else "an empty caption"), "words"
+    if skip_bad and (faults or missing):
+        left = f"{missing} of {len(images)} images and {len(captions) - len(kept)} of {len(captions)} captions"
+        warnings.warn(DataWarning(f"{name}: left out {left}", faults), stacklevel=2)
+    image_of = image_of[kept]
+    if skip_bad and missing:
+        images, image_of = ChosenImages(images, rows), compact.astype(np.int64)
+        names = [names[int(row)] for row in rows]
+    texts = tuple(texts[k] for k in kept)
+    return Split(name, images, texts, image_of, tuple(names), tuple(keys[k] for k in kept), layout)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -78,19 +78,17 @@ class Checkpoint:
     def restore_optimizer(self, optimizer: Any) -> None:
         """Put the moments into an AdamW of the same groups of parameters."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for number, p in enumerate(parameters):
+            moments = dict.fromkeys((f"{number}.exp_avg", f"{number}.exp_avg_sq"), tuple(p.shape))
+            shapes |= moments | {f"{number}.step": ()}
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in self.optimizer.items():
+            if shapes.get(name) != tuple(value.shape):
+                given = f"step {self.progress.step}: got {name} of shape {tuple(value.shape)}"
+                raise CheckpointError(f"{given} but expected AdamW's step and moments, of the shapes of the parameters")
             number, _, key = name.partition(".")
-            state.setdefault(int(number) if number.isdecimal() else -1, {})[key] = value
-        for number, tensors in state.items():
-            at = f"step {self.progress.step}: got"
-            if not 0 <= number < len(parameters) or set(tensors) != {"step", "exp_avg", "exp_avg_sq"}:
-                given = f"{at} {sorted(tensors)} of parameter {number}"
-                raise CheckpointError(f"{given} but expected AdamW's step and moments")
-            shape = parameters[number].shape
-            if any(tensors[name].shape != shape for name in ("exp_avg", "exp_avg_sq")) or tensors["step"].numel() != 1:
-                given = f"{at} moments of another shape than parameter {number}"
-                raise CheckpointError(f"{given} but expected {tuple(shape)}")
+            state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -101,9 +99,9 @@ def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -
     says that there are checkpoints, but none is intact, or that they are another model's.
     """
     found, problems = newest(folder)
+    if found is None and problems:
+        raise CheckpointError("\n".join(problems))
     if found is None:
-        if problems:
-            raise CheckpointError("\n".join(problems))
         return Progress(), []
     try:
         found.restore_model(model)
@@ -111,10 +109,10 @@ def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -
         if found.progress.learned.keys() != learned.state_dict().keys():
             given = f"got {list(found.progress.learned)} of the objective"
             raise CheckpointError(f"{given} but expected {list(learned.state_dict())}")
-        for name, value in learned.state_dict().items():
-            value.fill_(found.progress.learned[name])
     except CheckpointError as problem:
         raise CheckpointError(f"{folder}: {problem}") from problem
+    for name, value in learned.state_dict().items():
+        value.fill_(found.progress.learned[name])
     return found.progress, problems
 
 
@@ -142,9 +140,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in this folder, in their order."""
-    named = (re.fullmatch(r"step-([0-9]{8,18})", path.name) for path in folder.glob("step-*") if path.is_dir())
-    found = sorted(int(name[1]) for name in named if name)
-    return [step for step in found if (folder / _name(step)).is_dir()]
+    names = (path.name for path in folder.glob("step-*") if path.is_dir())
+    return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-(\d{8}|[1-9]\d{8,17})", name, re.ASCII))
 
 
 def load(folder: Path, step: int) -> Checkpoint:
@@ -153,9 +150,8 @@ def load(folder: Path, step: int) -> Checkpoint:
     try:
         return _read(path, step)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
-        said = problem
-        if not isinstance(problem, CheckpointError):
-            said = f"{path}: got {problem!r} but expected a checkpoint"
+        own = isinstance(problem, CheckpointError)
+        said = problem if own else f"{path}: got {problem!r} but expected a checkpoint"
         before = [other for other in steps(folder) if other < step]
         others = f"the one before it is that of step {before[-1]}" if before else "none before it"
         raise CheckpointError(f"{said}; there are checkpoints of the steps {steps(folder)}, {others}") from problem

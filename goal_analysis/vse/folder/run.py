@@ -19,6 +19,7 @@ from torch import Tensor
 from goal_analysis.files import write_json, write_whole
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
+from goal_analysis.vse.data.answers import TaughtMatches
 from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
@@ -38,7 +39,6 @@ from goal_analysis.vse.folder.run_folder import (
 )
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.masks import TaughtMatches
 from goal_analysis.vse.loop.optimizer import make_optimizer
 from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
@@ -185,21 +185,12 @@ def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:
 
 
 def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> RunRecord:
-    revision = ""
+    revision, versions = "", {"python": platform.python_version()}
     with suppress(OSError, subprocess.SubprocessError):
         words = ["git", "rev-parse", "HEAD"]
         revision = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    return RunRecord(
-        experiment=experiment,
-        data=RunData(data.name, data.fingerprint(), data.train.images.shape),
-        command=tuple(command),
-        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        revision=revision,
-    )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ImportError:
-        return "unknown"
+    for name in PACKAGES:
+        with suppress(ImportError):
+            versions[name] = version(name)
+    of = RunData(data.name, data.fingerprint(), data.train.images.shape)
+    return RunRecord(experiment=experiment, data=of, command=tuple(command), versions=versions, revision=revision)

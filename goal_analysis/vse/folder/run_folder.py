@@ -52,9 +52,8 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
     try:
         return build(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
-        said = (
-            problem if isinstance(problem, ValueError) else (getattr(problem, "strerror", "") or repr(problem)).lower()
-        )
+        said = getattr(problem, "strerror", "") or repr(problem)
+        said = problem if isinstance(problem, ValueError) else said.lower()
         raise RunError(f"{path}: got {said} but expected {expected}") from problem
 
 
@@ -139,21 +138,15 @@ class Log:
             write_whole(folder / name, "".join(_line(record) for record in kept))
         self._write_table()
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record to the log; an epoch's record goes into the table too."""
-        self._append(LOG, record)
+    def add(self, record: Mapping[str, Any], seconds: float) -> None:
+        """Add a record to the log, with the wall clock; an epoch's record goes into the table too."""
+        for name, line in ((LOG, record), (SECONDS, {"step": record["step"], "seconds": round(seconds, 3)})):
+            with (self._folder / name).open("a", encoding="utf-8") as file:
+                file.write(_line(line))
+                file.flush()
+                os.fsync(file.fileno())
         if record["kind"] == "epoch":
             self._write_table()
-
-    def add_seconds(self, record: Mapping[str, Any]) -> None:
-        """Add a record of the wall clock."""
-        self._append(SECONDS, record)
-
-    def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with (self._folder / name).open("a", encoding="utf-8") as file:
-            file.write(_line(record))
-            file.flush()
-            os.fsync(file.fileno())
 
     def _write_table(self) -> None:
         rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
@@ -171,18 +164,18 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     *lines, _ = path.read_bytes().split(b"\n")
-    return [_record(line, f"{path}: line {number}", name) for number, line in enumerate(lines, 1) if line]
-
-
-def _record(line: bytes, where: str, name: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as problem:
-        raise RunError(f"{where}: got {problem} but expected a record as a run writes it") from problem
-    has_step = isinstance(record, dict) and type(record.get("step")) is int
-    if not has_step or (name == LOG and not isinstance(record.get("kind"), str)):
-        raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
-    return record
+    found = []
+    for number, line in enumerate(lines, 1):
+        where = f"{path}: line {number}"
+        try:
+            record = json.loads(line) if line else None
+        except (ValueError, RecursionError) as problem:
+            raise RunError(f"{where}: got {problem} but expected a record as a run writes it") from problem
+        kinds = {"step": int, "kind": str} if name == LOG else {"step": int}
+        if line and not (isinstance(record, dict) and all(type(record.get(key)) is of for key, of in kinds.items())):
+            raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
+        found += [record] if line else []
+    return found
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -76,8 +76,8 @@ class TrainingOptions:
         warm_up_steps: the learning rate rises linearly from 0 over so many steps.
         step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
         step_factor: see ``step_epochs``.
-        teacher: the folder of a run whose model masks false negatives, see `goal_analysis.vse.loop.masks`; by default
-            there is none.
+        teacher: the folder of a run whose model masks false negatives, if any, see
+            `goal_analysis.vse.data.answers.TaughtMatches`.
         teacher_margin: pairs that are less than this below the teacher's similarity of a positive are masked too.
         epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
             mining counts all negatives anyway, and starts at once.
@@ -210,7 +210,7 @@ def read_experiment(
     if data is not None:
         from goal_analysis.vse.data import carry_options
 
-        before = tables.get("data", {})
+        before = tables.get("data")
         tables["data"] = carry_options(before if isinstance(before, dict) else {}, data)
     tables = with_settings(tables, assignments)
     tables |= {k: v for k, v in (("objective", objective), ("seed", seed)) if v is not None}

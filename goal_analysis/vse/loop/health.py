@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,7 @@ COLLAPSES = (
 VANISHED = 1e-10  # norm of the gradient of all parameters below which nothing is learnt
 
 VANISHING_STEPS = 20
-"""So many steps in a row without a gradient, or all steps of a shorter run, and the gradient has vanished.
-
-One alone says nothing: in a small batch all pairs may be of one image, which leaves no negatives, or meet the margin.
-"""
+"""So many steps in a row without a gradient, or all of a shorter run, and it has vanished; one alone says nothing."""
 
 GIB = 2**30
 
@@ -52,20 +49,22 @@ def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Tro
     A gradient has vanished after `VANISHING_STEPS` steps in a row without one, which is said again after as many more.
     """
     if not math.isfinite(norm):
-        cause = (
+        return Trouble(
+            "not finite",
+            step,
             f"got a gradient of norm {norm} but expected a finite one; the learning rate is too high, an input is not "
             "finite, or the model divides by zero: lower training.learning_rate, raise training.warm_up_steps or set "
-            "training.clip"
+            "training.clip",
         )
-        return Trouble("not finite", step, cause)
     if zero_steps and zero_steps % min(VANISHING_STEPS, steps) == 0:
         counted = "1 step" if zero_steps == 1 else f"{zero_steps} steps in a row"
-        cause = (
+        return Trouble(
+            "vanishing gradient",
+            step,
             f"got no gradient for {counted}, the last of norm {norm:.3g}, but expected one of "
             f"{VANISHED:g} at least; no triplet has a weight any more: the margin is met everywhere, the scale "
-            "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives"
+            "saturates the triplet weight, the embeddings have collapsed, or the batches have no negatives",
         )
-        return Trouble("vanishing gradient", step, cause)
     return None
 
 
@@ -77,18 +76,14 @@ def collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
     gradient pulls every embedding to the mean before any structure is learnt ("Hard Negative Examples are Hard, but
     Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020, https://arxiv.org/abs/2007.12749).
     """
-    if len(ids.unique()) < 2:
-        return None
-    of_scores = {"scores": outputs} if isinstance(outputs, Tensor) else {}
-    for what, x in (of_scores or {"image embeddings": outputs[0], "text embeddings": outputs[1]}).items():
-        x = x.detach().float()
-        if of_scores:
-            spread, whom = x.amax() - x.amin(), "each other"
-        else:
-            spread, whom = torch.linalg.vector_norm(x - x.mean(0), dim=1).amax(), "their mean"
-        if spread < COLLAPSED:  # not so if it is not a number, which the gradient tells
-            cause = f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}"
-            return Trouble("collapse", step, cause)
+    if isinstance(outputs, Tensor):
+        spreads = {"scores": ("each other", outputs.max() - outputs.min())}
+    else:
+        kinds = zip(("image embeddings", "text embeddings"), (x.float() for x in outputs[:2]), strict=True)
+        spreads = {what: ("their mean", (x - x.mean(0)).norm(dim=1).max()) for what, x in kinds}
+    for what, (whom, spread) in spreads.items():
+        if spread < COLLAPSED and len(ids.unique()) > 1:  # not so if it is no number, which the gradient tells
+            return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}")
     return None
 
 
@@ -109,19 +104,17 @@ def within_memory(doing: str, less: str) -> Iterator[None]:
 
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether an error says that memory was short, on the CPU or on a GPU."""
-    if isinstance(problem, MemoryError | torch.OutOfMemoryError | OutOfMemory):
-        return True
-    said = str(problem)
-    return isinstance(problem, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
+    said = str(problem) if isinstance(problem, RuntimeError) else ""
+    short = "can't allocate memory" in said or "out of memory" in said
+    return short or isinstance(problem, MemoryError | torch.OutOfMemoryError | OutOfMemory)
 
 
 def _memory_in_use() -> str:
     """The most memory that the process has had, and how much of the GPU's is taken where there is one."""
-    try:
+    parts = ["an unknown part of the memory"]
+    with suppress(ImportError):  # on Windows
         import resource
-    except ImportError:  # on Windows
-        parts = ["an unknown part of the memory"]
-    else:
+
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         parts = [f"{peak / GIB:.1f} GiB of memory at most"]

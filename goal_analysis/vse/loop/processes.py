@@ -30,8 +30,6 @@ LOOK = 1.0  # seconds between two looks at the other ranks
 GRACE = 3.0  # seconds in which a failed exchange is traced to a rank that has ended
 
 DONE = "done"
-
-
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
@@ -76,14 +74,14 @@ def name_dead_workers(workers: int) -> Iterator[None]:
         if not deaths:  # what a dying one had sent could not be fetched; PyTorch's handler tells of it in a moment
             with suppress(RuntimeError):
                 time.sleep(AWAITED)
-        death = (deaths or lost)[0]
         for error in chain:  # their frames hold the loader, which would tell of the death again and again
             traceback.clear_frames(error.__traceback__)
         gc.collect()
-        said = str(death).rstrip(". ") or type(death).__name__
+        death = (deaths or lost)[0]
         raise WorkerError(
-            f"got a dead process of the {workers} that read images: {said}. The system ends them where memory is "
-            f"short: try training.workers={workers // 2}, with which the run goes on too"
+            f"got a dead process of the {workers} that read images: {str(death).rstrip('. ') or type(death).__name__}. "
+            f"The system ends them where memory is short: try training.workers={workers // 2}, with which the run goes "
+            "on too"
         ) from problem
 
 
@@ -105,19 +103,17 @@ def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
     if fabric.world_size == 1:
         yield
         return
-    rank, ranks = fabric.global_rank, fabric.world_size
-    files = {other: folder / f"rank-{other}.lock" for other in range(ranks)}
-    lock, problem = None, None
+    rank = fabric.global_rank
+    files = {other: folder / f"rank-{other}.lock" for other in range(fabric.world_size)}
+    lock, problem = None, f"{folder}: got a run that another process is writing but expected one at a time"
     try:
         lock = try_lock(files[rank])
-        if lock is None:
-            problem = f"{folder}: got a run that another process is writing but expected one at a time"
-        else:
-            _last_words(files[rank]).unlink(missing_ok=True)
     except OSError as error:
         problem = str(error)
-    problems: list[str | None] = [None] * ranks
-    distributed.all_gather_object(problems, problem)
+    if lock is not None:
+        _last_words(files[rank]).unlink(missing_ok=True)
+    problems: list[str | None] = [None] * fabric.world_size
+    distributed.all_gather_object(problems, None if lock else problem)
     for other, said in enumerate(problems):
         if said:
             raise RunError(f"rank {other}: {said}")
@@ -125,20 +121,20 @@ def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
     others = {other: path for other, path in files.items() if other != rank and path.exists()}
     over = threading.Event()
     threading.Thread(target=_watch, args=(folder, rank, others, over), daemon=True).start()
+    words = DONE
     try:
         yield
     except BaseException as error:
         over.set()
         failed = isinstance(error, RuntimeError) and not isinstance(error, TrainingTrouble)
         gone = _first_gone(others, GRACE) if failed else ""
-        _last_words(files[rank]).write_text(gone or " ".join(f"{error!r}".split())[:500], "utf-8")
+        words = gone or " ".join(f"{error!r}".split())[:500]
         if gone:
             raise RankError(gone) from error
         raise
-    else:
-        over.set()
-        _last_words(files[rank]).write_text(DONE, "utf-8")
     finally:
+        over.set()
+        _last_words(files[rank]).write_text(words, "utf-8")
         lock.release()
 
 
@@ -155,14 +151,13 @@ def _first_gone(others: Mapping[int, Path], seconds: float = 0.0) -> str:
     deadline = time.monotonic() + seconds
     while True:
         for other, path in others.items():
-            lock = try_lock(path)
-            if lock is None:
+            if (lock := try_lock(path)) is None:
                 continue
             lock.release()
             words = _last_words(path)
-            said = words.read_text("utf-8") if words.exists() else ""
+            said = words.read_text("utf-8") if words.exists() else "killed, without a word"
             if said != DONE:
-                return f"rank {other} has ended: {said or 'killed, without a word'}"
+                return f"rank {other} has ended: {said}"
         if time.monotonic() >= deadline:
             return ""
         time.sleep(0.1)

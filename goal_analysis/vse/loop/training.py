@@ -71,7 +71,7 @@ def train(
         cause = f"{problem}; it is passed over, and the run goes on from step {progress.step}"
         report({"kind": "trouble", "step": progress.step, "trouble": "damaged checkpoint", "cause": cause})
     log = Log(folder, progress.step if progress.step else None) if fabric.is_global_zero else None
-    tokens, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
+    captions, dev = tokenizer(data.train.captions), pictures_by_workers(data.dev, options.workers)
     epoch_steps = steps_of_epoch(options, len(data.train))
     rank, ranks = fabric.global_rank, fabric.world_size
     fewer = f"training.batch_size={max(1, options.batch_size // 2)} with training.accumulate={2 * options.accumulate}"
@@ -83,8 +83,7 @@ def train(
     def write(kind: str, **record: Any) -> None:
         if log is not None:
             record = {"kind": kind, "step": progress.step, **record}
-            log.add(record)
-            log.add_seconds({"step": progress.step, "seconds": round(time.perf_counter() - start, 3)})
+            log.add(record, time.perf_counter() - start)
             report(record)
 
     def checkpoint() -> None:
@@ -101,20 +100,19 @@ def train(
         joined = AcrossProcesses(trained)
         done = progress.step - epoch * epoch_steps  # steps of this epoch
         first = done * options.accumulate
-        batches = epoch_batches(data.train, tokens, options, experiment.seed, epoch, first, rank, ranks)
+        batches = epoch_batches(data.train, captions, options, experiment.seed, epoch, first, rank, ranks)
         while done < epoch_steps:
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             _seed(experiment.seed, progress.step, rank, fabric.device)
             optimizer.zero_grad()
-            outputs, ids, texts = None, torch.empty(0), torch.empty(0)
+            outputs = ids = texts = torch.empty(0)
             for last in range(options.accumulate - 1, -1, -1):
-                batch = fabric.to_device(next(batches))
+                images, tokens, lengths, ids, texts = fabric.to_device(next(batches))
                 silent = fabric.no_backward_sync(wrapped, enabled=last > 0) if ranks > 1 else nullcontext()
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
-                    outputs, ids = wrapped(batch.images, batch.tokens, batch.lengths, batch.ids), batch.ids
-                    texts = batch.texts
+                    outputs = wrapped(images, tokens, lengths, ids)
                     fabric.backward(surrogate(joined, outputs, ids, one_kind, texts) / options.accumulate)
             norm = _clip(model, float(options.clip))
             progress.step, done = progress.step + 1, done + 1
@@ -158,28 +156,28 @@ def on_all_negatives(objective: GradientObjective) -> GradientObjective:
     It is a mean and not a sum, for Adam's second moments would remember a sum for thousands of steps. Relative
     similarities, which compare hardest triplets with each other, are 0.
     """
+
+    def chooses(side: Side | None) -> bool:
+        return side is not None and (side.selection is not None or side.aggregator in (MAX, MIN))
+
     value = objective.objective
-    if not any(_chooses(term.negatives) for term in value.terms):
+    if not any(chooses(term.negatives) for term in value.terms):
         return objective
     alone = {r.symbol: 0 for r in value.relative}
 
     def unrelated(side: Side | None) -> Side | None:
-        return side and replace(side, weight=None if side.weight is None else side.weight.subs(alone))
+        return side if side is None or side.weight is None else replace(side, weight=side.weight.subs(alone))
 
-    def begun(term: Term) -> Term:
+    def of_all(term: Term) -> Term:
         positives, negatives = unrelated(term.positives), unrelated(term.negatives)
-        if negatives is not None and _chooses(negatives):
+        if negatives is not None and chooses(negatives):
             negatives = replace(negatives, aggregator=EACH_MEAN, selection=None)
         return replace(term, positives=positives, negatives=negatives)
 
-    begun_value = value.of_terms([begun(term) for term in value.terms], relative=())
+    found = value.of_terms([of_all(term) for term in value.terms], relative=())
     return objective.replaced(
-        **{name: getattr(begun_value, name) for name in ("terms", "hyperparameters", "relative", "learned")}
+        **{name: getattr(found, name) for name in ("terms", "hyperparameters", "relative", "learned")}
     )
-
-
-def _chooses(side: Side | None) -> bool:
-    return side is not None and (side.selection is not None or side.aggregator in (MAX, MIN))
 
 
 def surrogate(

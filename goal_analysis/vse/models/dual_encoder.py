@@ -14,15 +14,17 @@ from goal_analysis.vse.models.encoders.pooling import Images, unit
 from goal_analysis.vse.models.text import Tokens
 
 Pairs = Int64[Tensor, " pairs"]  # numbers of images, or of captions
+PairScores = Callable[[Tensor, Tensor], Tensor]
+"""The scores of image ``rows[k]`` with caption ``columns[k]``, shape ``(pairs,)``."""
 
 
 class RetrievalModel(nn.Module):
     """What is trained and evaluated: an encoder of images and one of captions, and how they embed and score.
 
     Where it ``embeds``, a score is the dot product of `embed_images` and `embed_texts`, so that all of a split are
-    embedded once. Where ``top`` is not 0, `score_pairs` puts so many of every query's candidates in a new order.
-    ``forward`` takes images, the tokens of their captions and the image of every pair; it gives what the objective acts
-    on: embeddings of both, scores of all pairs, or `Mined`.
+    embedded once; otherwise it says `pair_scores`. Where ``top`` is not 0, these re-rank so many of every query's
+    candidates. ``forward`` takes images, the tokens of their captions and the image of every pair; it gives what the
+    objective acts on: embeddings of both, scores of all pairs, or `Mined`.
     """
 
     embeds: bool = True
@@ -44,13 +46,27 @@ class RetrievalModel(nn.Module):
         """Unit vectors of captions."""
         return self.text(tokens)
 
-    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption, before any are re-ranked."""
-        return self.embed_images(images) @ self.embed_texts(tokens).T
+    def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
+        """What scores pairs of these images and captions, each of which is read once."""
+        raise NotImplementedError
 
     def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
         """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
-        raise NotImplementedError
+        return self.pair_scores(images, tokens)(rows, columns)
+
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
+        """The scores of every image with every caption, before any are re-ranked."""
+        if self.embeds:
+            return self.embed_images(images) @ self.embed_texts(tokens).T
+        shape = len(images), len(tokens)
+        pairs = torch.ones(shape, dtype=torch.bool, device=images.device).nonzero(as_tuple=True)
+        return self.score_pairs(images, tokens, *pairs).reshape(shape)
+
+    def forward(self, images: Images, tokens: Tokens, ids: Any = None) -> Any:
+        """Both embeddings, the images first, or the scores of all pairs."""
+        if self.embeds:
+            return self.embed_images(images), self.embed_texts(tokens)
+        return self.score(images, tokens)
 
 
 class DualEncoder(RetrievalModel):
@@ -58,18 +74,7 @@ class DualEncoder(RetrievalModel):
 
     def __init__(self, image: nn.Module, text: nn.Module) -> None:
         super().__init__()
-        self.image = image
-        self.text = text
-
-    def forward(
-        self, images: Images, tokens: Tokens, ids: Pairs | None = None
-    ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "captions dim"]]:
-        """Both embeddings, the images first."""
-        return self.embed_images(images), self.embed_texts(tokens)
-
-
-PairScores = Callable[[Tensor, Tensor], Tensor]
-"""The scores of image ``rows[k]`` with caption ``columns[k]``, shape ``(pairs,)``."""
+        self.image, self.text = image, text
 
 
 class Mined(NamedTuple):
@@ -120,7 +125,7 @@ class Reranking(RetrievalModel):
         """The dual encoder of both."""
         return DualEncoder(self.image, self.text).train(self.training)
 
-    def forward(self, images: Images, tokens: Tokens, ids: Pairs) -> Mined:
+    def forward(self, images: Images, tokens: Tokens, ids: Any = None) -> Mined:
         """Embeddings of a batch of pairs, and the scores of those that count; captions of one image are its
         positives.
         """
@@ -131,10 +136,10 @@ class Reranking(RetrievalModel):
         scores = torch.zeros_like(chosen, dtype=found.dtype).index_put((rows, columns), found)
         return Mined(x, y, scores, chosen)
 
-    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
-        """s of image ``rows[k]`` with caption ``columns[k]``."""
+    def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
+        """What gives s of pairs of these images and captions."""
         x, y, score = self._read(images, tokens)
-        return (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)
+        return lambda rows, columns: (x[rows] * y[columns]).sum(1) + self.share * score(rows, columns)
 
     def _read(self, images: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, PairScores]:
         if not self.scorer.of_elements:

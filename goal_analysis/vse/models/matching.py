@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.dual_encoder import Pairs, PairScores, RetrievalModel, score_in_strips
-from goal_analysis.vse.models.encoders.features import Standardise, Statistics
+from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, score_in_strips
 from goal_analysis.vse.models.encoders.pooling import Images
 from goal_analysis.vse.models.encoders.pretrained import (
     Preparation,
@@ -19,6 +17,7 @@ from goal_analysis.vse.models.encoders.pretrained import (
     load_checkpoint,
     processor_of,
 )
+from goal_analysis.vse.models.encoders.trained import Standardise, Statistics
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 
 Inputs = Mapping[str, Tensor]  # of a model, by their names; images stand along the first axis
@@ -111,20 +110,6 @@ class Matching(RetrievalModel):
             linear = [] if shape[-1] == width else [Standardise(shape, statistics), nn.Linear(shape[-1], width)]
             self.prepare = nn.Sequential(*linear)
 
-    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that build the same model, with random weights, where its path is not there."""
-        return {name: value for name, value in options.items() if name != "path"} | self.made_of
-
-    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption."""
-        shape = len(images), len(tokens)
-        rows, columns = torch.ones(shape, dtype=torch.bool, device=images.device).nonzero(as_tuple=True)
-        return self.score_pairs(images, tokens, rows, columns).reshape(shape)
-
-    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        return self.pair_scores(images, tokens)(rows, columns)
-
     def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
         """What scores pairs of these images and captions; the images are read once, and all in strips."""
         names: list[str] = []
@@ -154,10 +139,6 @@ class Matching(RetrievalModel):
             return score_in_strips(strip, len(rows), size)[0][order.argsort()]
 
         return score
-
-    def forward(self, images: Images, tokens: Tokens, ids: Pairs | None = None) -> Float[Tensor, "images captions"]:
-        """`score`."""
-        return self.score(images, tokens)
 
 
 def _head(kind: str) -> Head:

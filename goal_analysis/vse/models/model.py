@@ -12,7 +12,7 @@ from goal_analysis.declarations import Table, one_of, read_options, read_value
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
-from goal_analysis.vse.models.encoders.features import Statistics
+from goal_analysis.vse.models.encoders.trained import Statistics
 from goal_analysis.vse.models.scorers import SCORERS
 from goal_analysis.vse.models.text import TOKENIZERS, Tokenizer
 
@@ -34,16 +34,14 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
     >>> tokenizer(["a cat"]).ids
     tensor([[2, 1]])
     """
-    tables = _spelled_out(config)
-    default = {"name": "words"}
+    tables, default = _spelled_out(config), {"name": "words"}
     for part in ("reranker", "scorer", "text"):
         table = tables.get(part)
         if isinstance(table, Mapping) and table.get("name") == "hugging_face" and "path" in table:
             default = {"name": "subwords", "path": table["path"]}
     given = _table(tables, "tokenizer", default)
-    if given.get("name") == "hugging_face":
-        given["name"] = "subwords"
-    kind = _named(TOKENIZERS, given.get("name"), "model.tokenizer")
+    given["name"] = "subwords" if given.get("name") == "hugging_face" else given.get("name")
+    kind = _named(TOKENIZERS, given["name"], "model.tokenizer")
     return _made("model.tokenizer", kind.built_on, given, captions)
 
 
@@ -115,15 +113,15 @@ def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, An
     """The tables that build the same model without a network or the folder that its weights came from.
 
     What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
-    ``portable(options)`` which options build it so.
+    ``made_of`` which options build it so.
     """
     found = {part: dict(table) for part, table in _spelled_out(config).items() if part != "tokenizer"}
     parts = {"image": model.image, "pictures": model.image, "text": model.text}
     parts |= {"scorer": model, "reranker": getattr(model, "scorer", None)}
     for part, built in parts.items():
-        portable: Callable[..., dict[str, Any]] | None = getattr(built, "portable", None)
-        if part in found and portable is not None:
-            found[part] = portable(found[part])
+        made_of = getattr(getattr(built, "local", built), "made_of", None)
+        if part in found and made_of is not None:
+            found[part] = {name: value for name, value in found[part].items() if name != "path"} | made_of
     return found
 
 

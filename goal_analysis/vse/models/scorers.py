@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,9 +12,9 @@ from annotated_types import Gt
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.dual_encoder import Pairs, RetrievalModel, score_in_strips
-from goal_analysis.vse.models.encoders.captions import layers_of
+from goal_analysis.vse.models.dual_encoder import Pairs, PairScores, RetrievalModel, score_in_strips
 from goal_analysis.vse.models.encoders.pooling import Elements, Images, Pooled, Share, unit
+from goal_analysis.vse.models.encoders.trained import layers_of
 from goal_analysis.vse.models.matching import Matching
 from goal_analysis.vse.models.text import Tokens
 
@@ -21,7 +22,7 @@ from goal_analysis.vse.models.text import Tokens
 class Scorer(RetrievalModel, ABC):
     """A model that scores every pair from the regions of its image and the words, of the same width, of its caption.
 
-    A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in `score_all`.
+    A scorer says `score_elements`. What it computes for less when all pairs are asked for, it says in ``score``.
     """
 
     embeds = False
@@ -37,23 +38,9 @@ class Scorer(RetrievalModel, ABC):
     ) -> Float[Tensor, " pairs"]:
         """The scores of the regions of image ``rows[k]`` with the words of caption ``columns[k]``."""
 
-    def score_all(self, regions: Elements, words: Elements) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption, from what the encoders gave."""
-        shape = len(regions[0]), len(words[0])
-        rows, columns = torch.ones(shape, dtype=torch.bool, device=regions[0].device).nonzero(as_tuple=True)
-        return self.score_elements(regions, words, rows, columns).reshape(shape)
-
-    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
-        """The scores of every image with every caption."""
-        return self.score_all(self.image.elements(images), self.text.elements(tokens))
-
-    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``."""
-        return self.score_elements(self.image.elements(images), self.text.elements(tokens), rows, columns)
-
-    def forward(self, images: Images, tokens: Tokens, ids: Pairs | None = None) -> Float[Tensor, "images captions"]:
-        """`score`."""
-        return self.score(images, tokens)
+    def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
+        """What scores pairs of these images and captions."""
+        return partial(self.score_elements, self.image.elements(images), self.text.elements(tokens))
 
 
 LEAST = 1e-12  # below it a length counts as this, so that nothing is divided by zero
@@ -87,9 +74,9 @@ class CrossAttention(Scorer):
         self.queries, self.pool = queries, pool
         self.word_smoothing, self.region_smoothing, self.sharpness = word_smoothing, region_smoothing, sharpness
 
-    def score_all(self, regions: Elements, words: Elements) -> Float[Tensor, "images captions"]:
+    def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption, in strips of images that bound the memory."""
-        (v, there_v), (e, there_e) = regions, words
+        (v, there_v), (e, there_e) = self.image.elements(images), self.text.elements(tokens)
         v, e = unit(v), unit(e)
         gram_e = e @ e.mT
 

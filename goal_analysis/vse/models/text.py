@@ -202,15 +202,14 @@ class Subwords:
     @classmethod
     def built_on(cls, captions: Sequence[str], *, path: str, longest: int = LONGEST) -> Subwords:
         """The tokenizer that lies in a folder with ``tokenizer.json``, or with a model on the Hugging Face hub."""
-        transformers = import_extra("transformers", "subwords")
-        local: dict[str, Any] = {"local_files_only": Path(path).is_dir()}
+        import_extra("transformers", "subwords")
         try:
-            config = transformers.AutoConfig.from_pretrained(path, **local)
+            config = from_checkpoint("AutoConfig", path)
             try:
-                tokenizer = transformers.AutoTokenizer.from_pretrained(path, use_fast=True, **local)
+                tokenizer = from_checkpoint("AutoTokenizer", path, use_fast=True)
                 definition = tokenizer.backend_tokenizer.to_str()
             except (ImportError, AttributeError):  # SigLIP's other tokenizer, of SentencePiece
-                tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path, **local)
+                tokenizer = from_checkpoint("PreTrainedTokenizerFast", path)
                 definition = tokenizer.backend_tokenizer.to_str()
             with TemporaryDirectory() as folder:
                 tokenizer.save_pretrained(folder)
@@ -254,3 +253,9 @@ def import_extra(package: str, where: str = "", extra: str = "") -> Any:
     except ImportError as problem:
         named = extra or package
         raise ValueError(f"{where or package}: expected the package {named}: pip install {named}") from problem
+
+
+def from_checkpoint(kind: str, path: str, **options: Any) -> Any:
+    """What a class of transformers makes of a folder, which is read without a network, or of a name on the hub."""
+    transformers = import_extra("transformers", "hugging_face")
+    return getattr(transformers, kind).from_pretrained(path, local_files_only=Path(path).is_dir(), **options)

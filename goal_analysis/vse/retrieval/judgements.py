@@ -66,21 +66,15 @@ def read_judgements(path: Path) -> Judgements:
     """The judgements in a file, whose layout is recognised; a DataError names the row that is wrong."""
     lines = read_lines(path)
     if lines and "agg_score" in lines[0]:
-        header, _, rows = delimited_rows("\n".join(lines))
+        header, _, found = delimited_rows("\n".join(lines))
         places = [header.index(name) if name in header else 0 for name in ("image", "caption", "agg_score")]
-        scale, of = (
-            CXC,
-            {
-                n: [row[k] for k in places] if isinstance(row, list) and len(row) > max(places) else []
-                for n, row in rows
-            },
-        )
+        whole = {number: row if isinstance(row, list) and len(row) > max(places) else [] for number, row in found}
+        scale, rows = CXC, {number: [row[k] for k in places if row] for number, row in whole.items()}
     else:
-        of = {number: line.split("\t") for number, line in enumerate(lines) if line}
-        scale = EXPERTS if all(field in "1234" for row in of.values() for field in row[2:]) else CROWD
+        rows = {number: line.split("\t") for number, line in enumerate(lines) if line}
+        scale = EXPERTS if all(field in "1234" for row in rows.values() for field in row[2:]) else CROWD
     scores = {}
-    for number, (fields) in of.items():
-        where = f"{path}: row {number}"
+    for number, fields in rows.items():
         try:
             image, key, *rest = fields
             numbers = [float(field) for field in rest]
@@ -88,9 +82,9 @@ def read_judgements(path: Path) -> Judgements:
             if not scale.low <= score <= scale.high:
                 raise ValueError
         except (ValueError, IndexError):
-            shown = " ".join(fields)[:SHOWN]
+            given = f"{path}: row {number}: got {' '.join(fields)[:SHOWN]!r}"
             expected = f"an image, a caption and {scale.title} from {scale.low:g} to {scale.high:g}"
-            raise DataError(f"{where}: got {shown!r} but expected {expected} (read as {scale.title})") from None
+            raise DataError(f"{given} but expected {expected} (read as {scale.title})") from None
         scores[image, key.rpartition(":")[2]] = score
     if not scores:
         raise DataError(f"{path}: got no row but expected judgements of Flickr8k or of Crisscrossed Captions")

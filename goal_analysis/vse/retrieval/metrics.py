@@ -66,11 +66,9 @@ class RetrievalMetrics:
     def record(self) -> dict[str, float]:
         """The numbers by name: ``i2t_r1`` … ``t2i_r10``, ``rsum``, and ranks such as ``i2t_median_rank``."""
         found = {f"{way}_r{k}": r for way in ("i2t", "t2i") for k, r in zip(CUTOFFS, getattr(self, way), strict=True)}
-        found["rsum"] = self.rsum
-        for name in ("median", "mean"):
-            for way, rank in zip(("i2t", "t2i"), getattr(self, f"{name}_ranks"), strict=True):
-                found[f"{way}_{name}_rank"] = rank
-        return found
+        of_ranks = {"median": self.median_ranks, "mean": self.mean_ranks}
+        places = {f"{way}_{name}_rank": of[k] for name, of in of_ranks.items() for k, way in enumerate(("i2t", "t2i"))}
+        return {**found, "rsum": self.rsum, **places}
 
 
 def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE, answers: Answers | None = None) -> Ranks:
@@ -111,18 +109,16 @@ def metrics(found: Ranks) -> RetrievalMetrics:
     >>> metrics(Ranks(np.array([1, 2]), np.array([1, 6]))).rsum
     450.0
     """
-    both = (found.of_captions, found.of_images)
-    i2t, t2i = (tuple(round(100 * float((ranks <= k).mean()), DIGITS) for k in CUTOFFS) for ranks in both)
-    medians, means = ([float(f(ranks)) for ranks in both] for f in (np.median, np.mean))
-    return RetrievalMetrics(i2t, t2i, (medians[0], medians[1]), (means[0], means[1]))
+    a, b = found.of_captions, found.of_images
+    i2t, t2i = (tuple(round(100 * float((ranks <= k).mean()), DIGITS) for k in CUTOFFS) for ranks in (a, b))
+    medians, means = (float(np.median(a)), float(np.median(b))), (float(np.mean(a)), float(np.mean(b)))
+    return RetrievalMetrics(i2t, t2i, medians, means)
 
 
 def mean_metrics(found: list[RetrievalMetrics]) -> RetrievalMetrics:
     """The mean of every number over folds, as in the COCO 1K protocol."""
-    names = ("i2t", "t2i", "median_ranks", "mean_ranks")
-    i2t, t2i, medians, means = (
-        tuple(np.mean([getattr(one, name) for one in found], axis=0).tolist()) for name in names
-    )
+    parts = zip(*((one.i2t, one.t2i, one.median_ranks, one.mean_ranks) for one in found), strict=True)
+    i2t, t2i, medians, means = (tuple(np.mean(part, axis=0).tolist()) for part in parts)
     return RetrievalMetrics(i2t, t2i, medians, means)
 
 

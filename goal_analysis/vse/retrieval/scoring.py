@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.data.split import ChosenImages, Images, Split, pieces
 from goal_analysis.vse.loop.health import is_out_of_memory, within_memory
-from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, rank_first_anew
+from goal_analysis.vse.models.dual_encoder import RetrievalModel, rank_first_anew
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.metrics import (
     TILE,
@@ -61,14 +61,12 @@ class Ways:
     @cached_property
     def of_captions(self) -> Scores:
         """The scores of a slice of the images by which captions are ranked for an image."""
-        return self._ranked(lambda scores, score_pairs, top: rank_first_anew(scores, score_pairs, top))
+        return self._ranked(by_image=True)
 
     @cached_property
     def of_images(self) -> Scores:
         """The scores of a slice of the images by which images are ranked for a caption."""
-        return self._ranked(
-            lambda scores, score_pairs, top: rank_first_anew(scores.T, lambda c, i: score_pairs(i, c), top).T
-        )
+        return self._ranked(by_image=False)
 
     @cached_property
     def _before(self) -> Scores:
@@ -78,7 +76,7 @@ class Ways:
         return lambda rows: torch.stack([scores(rows).float().cpu() for scores in parts]).mean(0)
 
     @torch.no_grad()
-    def _ranked(self, rank: Callable[[Tensor, PairScores, int], Tensor]) -> Scores:
+    def _ranked(self, by_image: bool) -> Scores:
         model, tokenizer = self.models[0]
         if len(self.models) > 1 or not model.top:
             return self._before
@@ -96,18 +94,29 @@ class Ways:
             return found
 
         with evaluation_mode(model):
-            scores = rank(all_scores(self._before, self.split), score_pairs, model.top)
+            scores = all_scores(self._before, self.split)
+            if by_image:
+                scores = rank_first_anew(scores, score_pairs, model.top)
+            else:
+                scores = rank_first_anew(scores.T, lambda columns, rows: score_pairs(rows, columns), model.top).T
         return lambda rows: scores[rows]
 
 
+@torch.no_grad()
 def scores_of(model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer) -> Scores:
     """The scores of a slice of the images with all captions, by the model in evaluation mode."""
     with evaluation_mode(model):
         if model.embeds:
-            images, captions = embeddings(model, split, tokenizer)
-            return lambda rows: images[rows] @ captions.T
-        scores = _cross_modal_scores(model, split, tokenizer)
-        return lambda rows: scores[rows]
+            embedded, words = embeddings(model, split, tokenizer)
+            return lambda rows: embedded[rows] @ words.T
+        images, captions = _readers(model, split, tokenizer)
+
+        def strip(some: np.ndarray) -> Tensor:
+            here, columns = images(some), pieces(np.arange(len(split.captions)), AT_A_TIME)
+            return torch.cat([model.score(here, captions(rows)).cpu() for rows in columns], 1)
+
+        scores = _in_pieces(split, len(split.images), strip)
+    return lambda rows: scores[rows]
 
 
 def all_scores(scores: Scores, split: Split | Asked) -> Float[Tensor, "images captions"]:
@@ -134,19 +143,6 @@ def embeddings(
     images, captions = _readers(model, split, tokenizer)
     of_images = _in_pieces(split, len(split.images), lambda rows: model.embed_images(images(rows)))
     return of_images, _in_pieces(split, len(split.captions), lambda rows: model.embed_texts(captions(rows)))
-
-
-@torch.no_grad()
-def _cross_modal_scores(
-    model: RetrievalModel, split: Split | Asked, tokenizer: Tokenizer
-) -> Float[Tensor, "images captions"]:
-    images, captions = _readers(model, split, tokenizer)
-
-    def strip(some: np.ndarray) -> Tensor:
-        here, columns = images(some), pieces(np.arange(len(split.captions)), AT_A_TIME)
-        return torch.cat([model.score(here, captions(rows)).cpu() for rows in columns], 1)
-
-    return _in_pieces(split, len(split.images), strip)
 
 
 def _readers(
@@ -180,7 +176,7 @@ def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tens
 
 def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
     """The ranks of a model on a split; it may be in any mode."""
-    return _ranks(Ways([(model, tokenizer)], split), split)
+    return _ranks([(model, tokenizer)], split)
 
 
 def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
@@ -200,7 +196,7 @@ def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = No
     if images % (fold or images):
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
     folds = [split.subset(range(top, top + fold)) for top in range(0, images, fold)] if fold else [split]
-    found = [(_ranks(Ways(models, one), one), one.image_of) for one in folds]
+    found = [(_ranks(models, one), one.image_of) for one in folds]
     return replace(mean_metrics([metrics(ranks) for ranks, _ in found]), intervals=query_intervals(found))
 
 
@@ -241,11 +237,12 @@ def captions_of_image(
     return all_scores(Ways([(model, tokenizer)], asked).of_captions, asked)[0].float()
 
 
-def _ranks(ways: Ways, split: Split) -> Ranks:
+def _ranks(models: Sequence[Model], split: Split) -> Ranks:
+    ways = Ways(models, split)
     doing = f"ranking {len(split)} captions of {split.name} by {TILE} images at a time"
     with within_memory(doing, f"a tile of {TILE // 4} images (goal_analysis.vse.retrieval.metrics.TILE)"):
-        found = ranks(ways.of_captions, split.image_of, len(split.images), answers=split.answers)
-        if ways.of_images is ways.of_captions:
-            return found
-        of_images = ranks(ways.of_images, split.image_of, len(split.images), answers=split.answers).of_images
-        return Ranks(found.of_captions, of_images)
+        found = [
+            ranks(scores, split.image_of, len(split.images), answers=split.answers)
+            for scores in dict.fromkeys((ways.of_captions, ways.of_images))
+        ]
+    return Ranks(found[0].of_captions, found[-1].of_images)

@@ -6,11 +6,17 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goal_analysis.vse.models.encoders.captions import BagOfWords, Recurrent, Transformer
-from goal_analysis.vse.models.encoders.features import Linear, Regions
-from goal_analysis.vse.models.encoders.pictures import Convolution, network_of
+from goal_analysis.vse.models.encoders.networks import network_of
 from goal_analysis.vse.models.encoders.pooling import pooled
 from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel
+from goal_analysis.vse.models.encoders.trained import (
+    BagOfWords,
+    Convolution,
+    Linear,
+    Recurrent,
+    Regions,
+    Transformer,
+)
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import Signature, signature
 from typing import Annotated, Any
 
@@ -32,10 +32,6 @@ class Dropout(nn.Module):
     def __init__(self, share: Share = 0.0) -> None:
         super().__init__()
         self.share = share
-
-    def extra_repr(self) -> str:
-        """The share."""
-        return f"{self.share:g}"
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The values, some of them 0 in training."""
@@ -76,6 +72,11 @@ def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "position
     even = torch.arange(0, dim, 2, device=like.device, dtype=torch.float64)
     angles = torch.arange(positions, device=like.device)[:, None] * torch.exp(even * (-math.log(10_000) / dim))
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
+
+
+def all_there(elements: Vectors) -> Local:
+    """Elements of which none is padding."""
+    return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=elements.device)
 
 
 def drop_elements(mask: Mask, share: Share) -> Mask:
@@ -197,11 +198,6 @@ class Pooled(nn.Module):
         """The elements, and the mask of those that are there and not left out."""
         elements, mask = self.local(given)
         return elements, drop_elements(mask, self.drop) if self.training and self.drop else mask
-
-    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that build the same encoder without the weights that ``local`` was made with."""
-        local = getattr(self.local, "portable", None)
-        return local(options) if local is not None else dict(options)
 
     def forward(self, given: Tensor | Tokens) -> Rows:
         """Unit vectors of images or of captions."""

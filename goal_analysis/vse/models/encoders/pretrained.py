@@ -18,10 +18,9 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from goal_analysis.vse.models.encoders.features import Standardise, Statistics
-from goal_analysis.vse.models.encoders.pictures import Augmentation, Crop, Flip
-from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share
-from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, import_extra
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share, all_there
+from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
+from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, from_checkpoint, import_extra
 
 Projection = Literal["own", "new"]  # the checkpoint's, where its width is wanted; or a new linear map
 
@@ -36,18 +35,16 @@ def load_checkpoint(path: str, architecture: Mapping[str, Any] | None, kind: Cal
     if bool(path) == bool(architecture):
         raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
     transformers = import_extra("transformers", "hugging_face")
-    local = {"local_files_only": Path(path).is_dir()}
     try:
+        made_of, known = architecture or {}, transformers.AutoConfig
+        config = known.for_model(**made_of) if made_of else from_checkpoint("AutoConfig", path)
+        name = kind(config) if kind else "AutoModel"
         if architecture:
-            config = transformers.AutoConfig.for_model(**architecture)
-        else:
-            config = transformers.AutoConfig.from_pretrained(path, **local)
-        found = getattr(transformers, kind(config)) if kind else transformers.AutoModel
-        if architecture:
-            return found(config) if kind else found.from_config(config)
-        if local["local_files_only"] and not any(Path(path).glob("*.safetensors")):
+            made = getattr(transformers, name)
+            return made(config) if kind else made.from_config(config)
+        if Path(path).is_dir() and not any(Path(path).glob("*.safetensors")):
             raise OSError("no file of safetensors")  # older versions of transformers would unpickle what is there
-        return found.from_pretrained(path, use_safetensors=True, **local).to(torch.get_default_dtype())
+        return from_checkpoint(name, path, use_safetensors=True).to(torch.get_default_dtype())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
         expected = "a folder with config.json and model.safetensors, a name on the hub, or an architecture"
         given = f"hugging_face: got {path or architecture!r} ({problem})"
@@ -79,7 +76,9 @@ class Preparation(nn.Module):
         self.standardise = Standardise(shape, statistics)
         if processor is None:
             return
-        self.processor = restore_processor(processor)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
+            self.processor = from_checkpoint("AutoImageProcessor", folder)
         black, other = torch.zeros(shape), torch.linspace(0, 1, 251).repeat(3 * shape[1] * shape[2] // 251 + 1)
         other = (other[: black.numel()].view(shape) * 255).round() / 255
         made = self._processed(torch.stack((black, black + 1, other)))
@@ -105,45 +104,30 @@ class Preparation(nn.Module):
 
 def processor_of(path: str) -> dict[str, Any] | None:
     """What the processor of a checkpoint's pictures is made of; None where there is none."""
-    if not path:
-        return None
-    transformers = import_extra("transformers", "hugging_face")
+    import_extra("transformers", "hugging_face")
     try:
-        found = transformers.AutoImageProcessor.from_pretrained(path, local_files_only=Path(path).is_dir())
+        return json.loads(from_checkpoint("AutoImageProcessor", path).to_json_string()) if path else None
     except (OSError, ValueError, KeyError):
         return None
-    return json.loads(found.to_json_string())
-
-
-def restore_processor(processor: Mapping[str, Any]) -> Any:
-    """The processor of what `processor_of` gave."""
-    transformers = import_extra("transformers", "hugging_face")
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
-        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
 
 
 class _Tower(nn.Module):
     """One side of a checkpoint: ``embed`` is how the models of dual encoders call what embeds it.
 
     A dual encoder's own projection gives one element. Otherwise the last states, one a place, are elements, which
-    ``linear`` maps where a new width is asked for.
+    ``linear`` maps where a new width is asked for. ``made_of`` are the options that build it with random weights.
     """
 
     embed: str
     model: Any
-    dim: int
 
-    def _project(
-        self, inputs: Mapping[str, Tensor], dim: int, projection: Projection, own: nn.Linear | None, frozen: bool
-    ) -> None:
+    def _project(self, inputs: Mapping[str, Tensor], dim: int, projection: Projection, own: nn.Linear | None) -> None:
         """Choose the projection, and leave out of the model what it does not need; ``own`` stands beside the model."""
         training = self.model.training
         self.model.eval().requires_grad_(True)
         self.embeds, self.linear = hasattr(self.model, self.embed), own or nn.Identity()
         try:
-            elements = self._elements(inputs)
-            width = elements.shape[2] if own is None else own.out_features
+            width = own.out_features if own is not None else self._elements(inputs).shape[2]
             self.dim = dim or width
             if projection == "new" or self.dim != width:
                 self.embeds = False
@@ -153,8 +137,7 @@ class _Tower(nn.Module):
             given = f"hugging_face: got a model of the type {self.model.config.model_type!r} ({problem})"
             raise ValueError(f"{given} but expected one that embeds {', '.join(inputs)}") from problem
         self.model.train(training)
-        if frozen:
-            self.model.requires_grad_(False)
+        self.made_of: dict[str, Any] = {"architecture": architecture_of(self.model), "dim": self.dim}
 
     def _elements(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "rows elements width"]:
         found = getattr(self.model, self.embed, self.model)(**inputs)
@@ -193,8 +176,8 @@ class VisionModel(_Tower):
     A dual encoder's ``own`` projection gives one element, the embedding. Where ``dim`` is another width than that, or
     the projection is ``new``, the last states are mapped linearly, and every place is an element. Pictures go through
     the checkpoint's own processor. ``architecture`` and ``processor``, which are what ``config.json`` and
-    ``preprocessor_config.json`` hold, stand for ``path``, with random weights. ``frozen`` leaves the checkpoint as it
-    is; ``crop`` and ``flip`` are as for `Convolution`.
+    ``preprocessor_config.json`` hold, stand for ``path``, with random weights; ``crop`` and ``flip`` are as for
+    `Convolution`.
     """
 
     embed = "get_image_features"
@@ -209,7 +192,6 @@ class VisionModel(_Tower):
         processor: dict | None = None,
         dim: int = 0,
         projection: Projection = "own",
-        frozen: bool = False,
         crop: Crop = 1.0,
         flip: Flip = 0.0,
     ) -> None:
@@ -217,19 +199,14 @@ class VisionModel(_Tower):
             raise ValueError(f"hugging_face: got images of shape {shape} but expected pictures, (3, height, width)")
         super().__init__()
         self.model = load_checkpoint(path, architecture)
-        self.made_of = {"architecture": architecture_of(self.model), "processor": processor_of(path) or processor}
-        self.augment, self.prepare = Augmentation(crop, flip), Preparation(shape, statistics, self.made_of["processor"])
-        self._project(self.prepare(torch.zeros(1, *shape)), dim, projection, None, frozen)
-
-    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that build the same model, with random weights, where its path is not there."""
-        kept = {name: value for name, value in options.items() if name != "path"}
-        return kept | self.made_of | {"dim": self.dim}
+        processor = processor_of(path) or processor
+        self.augment, self.prepare = Augmentation(crop, flip), Preparation(shape, statistics, processor)
+        self._project(self.prepare(torch.zeros(1, *shape)), dim, projection, None)
+        self.made_of["processor"] = processor
 
     def forward(self, images: Pictures) -> Local:
         """The elements, all of which are there."""
-        elements = self.linear(self._elements(self.prepare(self.augment(images))))
-        return elements, torch.ones(elements.shape[:2], dtype=torch.bool, device=images.device)
+        return all_there(self.linear(self._elements(self.prepare(self.augment(images)))))
 
 
 class WordAugmentation(nn.Module):
@@ -276,9 +253,9 @@ class LanguageModel(_Tower):
     width is ``dim``. A ``projection`` that is ``new`` is a linear map whatever the width.
 
     Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
-    off. ``architecture`` is what ``config.json`` holds, and stands for ``path``, with random weights. ``frozen`` leaves
-    the checkpoint as it is. In training, of the share ``augment`` of a caption's words half are masked, a tenth are
-    other tokens, and the others are left out: the size augmentation of VSE∞ (Chen et al., CVPR 2021,
+    off. ``architecture`` is what ``config.json`` holds, and stands for ``path``, with random weights. In training, of
+    the share ``augment`` of a caption's words half are masked, a tenth are other tokens, and the others are left out:
+    the size augmentation of VSE∞ (Chen et al., CVPR 2021,
     https://arxiv.org/abs/2011.04305). The tokenizer is the checkpoint's, ``subwords``, unless it is trained from
     nothing.
     """
@@ -293,7 +270,6 @@ class LanguageModel(_Tower):
         architecture: dict | None = None,
         dim: int = 0,
         projection: Projection = "own",
-        frozen: bool = False,
         augment: Share = 0.0,
     ) -> None:
         super().__init__()
@@ -307,12 +283,7 @@ class LanguageModel(_Tower):
         self.longest, self.padding = _positions(self.model, config), config.pad_token_id or 0
         pooling, own = _sentence_parts(Path(path))
         self.pooling = self.model.config.own_pooling = pooling or getattr(model.config, "own_pooling", "mean")
-        self._project(self._inputs(tokenizer(("a",))), dim, projection, own, frozen)
-
-    def portable(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that build the same model, with random weights, where its path is not there."""
-        kept = {name: value for name, value in options.items() if name != "path"}
-        return kept | {"architecture": architecture_of(self.model), "dim": self.dim}
+        self._project(self._inputs(tokenizer(("a",))), dim, projection, own)
 
     def _inputs(self, tokens: Tokens) -> dict[str, Tensor]:
         mask = tokens.mask[:, : self.longest]
@@ -323,9 +294,7 @@ class LanguageModel(_Tower):
         """The elements, and where there is a token."""
         inputs = self._inputs(self.augment(tokens))
         elements = self.linear(self._elements(inputs))
-        if elements.shape[1] == 1:
-            return elements, torch.ones_like(inputs["attention_mask"][:, :1], dtype=torch.bool)
-        return elements, inputs["attention_mask"].bool()
+        return all_there(elements) if elements.shape[1] == 1 else (elements, inputs["attention_mask"].bool())
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: Any, path: str) -> None:
@@ -356,24 +325,24 @@ def _sentence_parts(folder: Path) -> tuple[str | None, nn.Linear | None]:
     pooling, own, modes = None, None, ["mean"]
     for module in json.loads((folder / "modules.json").read_text("utf-8")):
         kind, place = str(module["type"]).rpartition(".")[2], folder / str(module["path"])
+        if kind not in ("Pooling", "Dense"):
+            continue
+        said = json.loads((place / "config.json").read_text("utf-8"))
         if kind == "Pooling":
-            said = json.loads((place / "config.json").read_text("utf-8"))
             modes = said.get("pooling_mode") or [m[1] for n in said if said[n] is True and (m := _MODE.match(n))]
             modes = [modes] if isinstance(modes, str) else list(modes)
             pooling = POOLED_AS.get(modes[0]) if len(modes) == 1 else None
             if pooling is None:
                 raise ValueError(f"{place}: got the pooling {' and '.join(modes)} but expected {', '.join(POOLED_AS)}")
-        elif kind == "Dense":
-            said = json.loads((place / "config.json").read_text("utf-8"))
+        else:
             weights = load_file(place / "model.safetensors")
             if not str(said.get("activation_function", "")).endswith("Identity"):
                 raise ValueError(f"{place}: got {said.get('activation_function')} but expected a linear projection")
             own = nn.Linear(said["in_features"], said["out_features"], bias="linear.bias" in weights)
             own.load_state_dict({name.removeprefix("linear."): value for name, value in weights.items()})
     if own is not None and modes[0] not in ("mean", "cls", "lasttoken"):  # which it may be applied before as well
-        raise ValueError(
-            f"{folder}: got a projection behind the pooling {modes[0]} but expected mean, cls or lasttoken"
-        )
+        given = f"{folder}: got a projection behind the pooling {modes[0]}"
+        raise ValueError(f"{given} but expected mean, cls or lasttoken")
     return pooling, own
 
 

@@ -1,4 +1,4 @@
-"""The space of objectives: a trial takes a loss, or draws formulas of weights and a mining; and how it is trained.
+"""Discovery: a space of objectives, of which a trial takes a loss, or draws formulas of weights and a mining.
 
     P⁻(s_n) = f(s_n),  P⁺(s_p) = f(−s_p),  with f a formula of how hard a pair is, of its own for either side:
         1,  ((1 + v)/2)^a,  [v]₊^a − [−v]₊^a,  σ(k·(v − c)),  exp(k·v),  1 + b·v + c·v²
@@ -8,6 +8,11 @@
 Mining goes from the hardest negative over the k hardest, semi-hard ones and softmax at temperatures of its own to all
 negatives and their mean. Numbers have three digits and exponents are quarters, so that formulas are short, and alike
 ones equal. Hardness-weighted InfoNCE is T with scales apart beside constant pair weights.
+
+What was found is made simple by trials of the search's own kind, of the same seed on the same fold. Each leaves out a
+part or a constant, fits the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against
+what the steps before have left, a refit if it gains. So the whole costs more than one step; how much is measured over
+fresh seeds, where what is left stands beside the winner.
 """
 
 from __future__ import annotations
@@ -16,15 +21,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import sympy as sp
-from optuna.trial import BaseTrial
+from optuna.trial import BaseTrial, FrozenTrial
 
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import Mining, every, hardest, mean, numbers_of, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import twin_of
 from goal_analysis.recombination.recombine import composed, refusal
+from goal_analysis.study.driver import Driver
 from goal_analysis.study.scales import own_scales, scaled, trained_with, training_scales
-from goal_analysis.study.search import Grammar
+from goal_analysis.study.search import Grammar, Search
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Anchors, Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -159,3 +166,84 @@ def _direction(draw: _Draw) -> Direction | None:
     if kind == "regularized":
         return direction_regularized(draw.number("direction.strength", 0.1, 1, False))
     return None if kind == "cosine" else direction(kind)
+
+
+TOLERANCE = 0.5
+
+REFITS, SPREAD = 4, 0.2
+"""So many trials move all numbers of what is left, by factors of this deviation."""
+
+NEUTRAL: Mapping[str, Any] = {
+    "training.image_image": 0.0,
+    "training.text_text": 0.0,
+    "direction": "cosine",
+    "positive": "constant",
+    "negative": "constant",
+    **{f"{side}.{part}": 0.0 for side in ("positive", "negative") for part in ("second", "first", "centre")},
+    "triplet.margin": 0.0,
+    "triplet.bias": 0.0,
+    "triplet": "constant",
+}
+"""What leaves a choice or a constant out, in the order in which that is tried."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the simplification."""
+
+    what: str  # was tried
+    rsum: float | None  # of its trial; None where it did not come to an end, or makes no objective
+    cost: float  # of RSUM, against the winner
+    is_kept: bool  # whether the next steps begin with it
+
+
+def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[Step], FrozenTrial]:
+    """Run the steps that are not done; give them, and the trial that is left.
+
+    Args:
+        driver: of the study.
+        search: that has ended.
+        winner: its best trial.
+    """
+    steps: list[Step] = []
+    left, best = winner, float(winner.value or 0.0)
+    for what, change in _changes(winner):
+        parameters = change(left.params)
+        if parameters == left.params:
+            continue
+        trial = _tried(driver, search, f"{winner.number}: {what}", parameters)
+        rsum, before = None if trial is None else trial.value, float(left.value or 0.0)
+        kept = rsum is not None and (rsum > before if what.startswith("refit") else rsum >= before - TOLERANCE)
+        steps.append(Step(what, rsum, float("nan") if rsum is None else best - rsum, kept))
+        if kept and trial is not None:
+            left = trial
+    return steps, left
+
+
+def _changes(winner: FrozenTrial) -> Iterator[tuple[str, Any]]:
+    for name, neutral in NEUTRAL.items():
+        yield f"{name} = {neutral}", lambda given, n=name, v=neutral: given | {n: v} if n in given else given
+    for number in range(REFITS):
+        rng = np.random.default_rng((winner.number, number))
+        factors = {name: float(np.exp(SPREAD * rng.normal())) for name in sorted(winner.params)}
+        yield f"refit {number + 1}", lambda given, by=factors: _mapped(winner, given, lambda n, x: x * by.get(n, 1.0))
+    for digits in (2, 1):
+        yield (
+            f"{digits} digit{'s' if digits > 1 else ''}",
+            lambda given, d=digits: _mapped(winner, given, lambda n, x: float(f"{x:.{d}g}")),
+        )
+
+
+def _mapped(winner: FrozenTrial, given: Mapping[str, Any], change: Any) -> dict[str, Any]:
+    """Every number that is no whole one, changed within its range."""
+    found = dict(given)
+    for name, value in given.items():
+        if isinstance(value, float) and name in winner.distributions:
+            of = winner.distributions[name]
+            found[name] = min(max(change(name, value), of.low), of.high)  # pyright: ignore[reportAttributeAccessIssue]
+    return found
+
+
+def _tried(driver: Driver, search: Search, what: str, parameters: Mapping[str, Any]) -> FrozenTrial | None:
+    driver.run(search.variant(what, parameters), search.ended, lambda job: "")
+    return search.variant_of(what)

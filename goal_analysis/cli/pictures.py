@@ -1,9 +1,10 @@
-"""``goal-analyze plot``: pictures of losses and objectives, and of runs."""
+"""What is drawn: `plot`, `explore` and `report`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,24 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goal_analysis as ga
-from goal_analysis.cli.options import (
-    CatalogOption,
-    SetOption,
-    check_runs,
-    losses,
-    objective_of,
-    of_formula,
-    refuse,
-    settings_of,
-    with_progress,
-)
+from goal_analysis.cli import options
+from goal_analysis.cli.options import File, Files, Text, Texts, expect_among, refuse, with_progress, written_to
 from goal_analysis.files import folder_name, folder_names
 from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
-if TYPE_CHECKING:  # torch and matplotlib are loaded when the command runs
+if TYPE_CHECKING:  # torch and matplotlib are loaded when a command runs
     from matplotlib.figure import Figure
 
     from goal_analysis.pictures.run_frames import Records
+    from goal_analysis.vse.data.split import RetrievalData
+    from goal_analysis.vse.loop.experiment import Experiment
 
 ALL, FILM = "all", "film"
 COMPARE, DIFFERENCE = SEVERAL
@@ -41,8 +35,7 @@ MANY = 6
 
 def plot(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear."),
+        Texts, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
     ] = None,
     kind: Annotated[
         str,
@@ -53,22 +46,17 @@ def plot(
     ] = ALL,
     every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
-        str | None,
-        typer.Option("--formula", help="Draw the loss of one triplet that a formula of s_p and s_n says, too."),
+        Text, typer.Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
     ] = None,
-    assignments: SetOption = None,
-    own: CatalogOption = None,
+    assignments: options.SetOption = None,
+    own: options.CatalogOption = None,
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
+        Files, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the pictures.")] = Path(
-        "plots"
-    ),
+    data: Annotated[Text, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
+    output: Annotated[Path, written_to(metavar="DIR", help="The folder of the pictures.")] = Path("plots"),
     form: Annotated[
-        str | None,
+        Text,
         typer.Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
     ] = None,
 ) -> None:
@@ -86,9 +74,8 @@ def plot(
     goal-analyze plot --run runs/mine-0 --kind film
     """
     formats = FILMS if kind == FILM else FORMATS
-    form = formats[0] if form is None else form
-    if form not in formats:
-        refuse(f"--format: got {form!r} but expected one of {', '.join(formats)}")
+    expect_among("--format", form, formats)
+    form = form or formats[0]
     of_losses, of_runs = (*KINDS, *SEVERAL, ALL), (*OF_LOGS, *OF_MODEL, FILM, ALL)
     if kind not in (of_runs if runs else of_losses):
         without = " without --run" if kind in of_runs else " with --run" if kind in of_losses else ""
@@ -96,10 +83,10 @@ def plot(
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
-        check_runs(runs)
+        options.check_runs(runs)
         written = plot_runs(runs, data, output, form, kind)
     else:
-        chosen = chosen_objectives(names or [], every, formula, settings_of(assignments), own)
+        chosen = chosen_objectives(names or [], every, formula, options.settings_of(assignments), own)
         if kind == COMPARE and len(chosen) < 2:
             refuse(f"--kind compare: got {len(chosen)} loss but expected two or more")
         if kind == DIFFERENCE and len(chosen) != 2:
@@ -114,9 +101,8 @@ def chosen_objectives(
     """The objectives to draw, each with its own settings."""
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
-    found = list(losses(own)) if every else [replace(objective_of(name, own), name=name) for name in names]
-    if formula is not None:
-        found.append(of_formula(formula, settings))
+    found = [replace(options.objective_of(name, own), name=name) for name in names]
+    found = [*(options.losses(own) if every else found), *([options.of_formula(formula, settings)] if formula else [])]
     if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
     called = [one.name for one in found]
@@ -140,13 +126,13 @@ def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Pat
     tasks = [partial(draw_beside, chosen, folder, form, beside)] if beside else []  # the longest one first
     tasks += [partial(draw_kinds, one, one.name, folder, alone, form) for one in chosen if alone]
     if len(chosen) < MANY:
-        return [path for task in with_progress(tasks, "drawing", len(tasks)) for path in task()]
+        return [path for task in with_progress(tasks, "drawing") for path in task()]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(min(cores, 8), get_context("spawn")) as pool:
-        drawings = with_progress([pool.submit(task) for task in tasks], "drawing", len(tasks))
+        drawings = with_progress([pool.submit(task) for task in tasks], "drawing")
         return [path for drawing in drawings for path in drawing.result()]
 
 
@@ -154,30 +140,30 @@ def draw_kinds(
     objective: ga.Objective, name: str, folder: Path, kinds: Sequence[str] = KINDS, form: str = "png"
 ) -> list[Path]:
     """Draw and write the pictures of one objective, by default of every kind, to files called after it."""
-    from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.objective_figures import figures
 
-    written = []
-    for kind, figure in figures(ga.decompose(objective), objective.title, kinds):
-        written.append(folder / f"{folder_name(name)}-{kind}.{form}")
-        save(figure, written[-1])
-    return written
+    drawn = figures(ga.decompose(objective), objective.title, kinds)
+    return _saved(((f"{folder_name(name)}-{kind}", figure) for kind, figure in drawn), folder, form)
 
 
 def draw_beside(chosen: Sequence[str | ga.Objective], folder: Path, form: str, kind: str = COMPARE) -> list[Path]:
     """Draw and write the objectives beside each other, or two with their difference."""
+    return _saved([(kind, ga.plot(*chosen, kind=kind))], folder, form)
+
+
+def _saved(figures: Iterable[tuple[str, Figure]], folder: Path, form: str) -> list[Path]:
     from goal_analysis.pictures.canvas import save
 
-    path = folder / f"{kind}.{form}"
-    save(ga.plot(*chosen, kind=kind), path)
-    return [path]
+    written = []
+    for name, figure in figures:
+        written.append(folder / f"{name}.{form}")
+        save(figure, written[-1])
+    return written
 
 
 def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str, kind: str = ALL) -> list[Path]:
     """Draw what the runs logged, and what the best model does, or one kind of it; return the files."""
-    from goal_analysis.pictures.canvas import save
     from goal_analysis.pictures.run_figures import best_rsum, figures_of_logs
-    from goal_analysis.pictures.style import style
     from goal_analysis.study.report.runs import gather_runs
 
     groups, faults = gather_runs(folders)
@@ -188,23 +174,17 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
     logs = {run.folder: replace(ga.load_run(run.folder).records, objective=g.label) for g in groups for run in g.runs}
     if kind == FILM:
         return _films(logs, output, form)
-    with style():
-        figures = figures_of_logs(list(logs.values())) if kind not in OF_MODEL else {}
-        best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
-        try:
-            figures |= _pictures_of_model(best, data) if kind not in OF_LOGS else {}
-        except (OSError, ValueError) as problem:
-            typer.echo(f"left out what the model of {best} does: {problem}", err=True)
+    figures = figures_of_logs(list(logs.values())) if kind not in OF_MODEL else {}
+    best = max(logs, key=lambda folder: best_rsum(logs[folder]) or -1.0)
+    try:
+        figures |= _pictures_of_model(best, data) if kind not in OF_LOGS else {}
+    except (OSError, ValueError) as problem:
+        typer.echo(f"left out what the model of {best} does: {problem}", err=True)
     if not figures:
         refuse("got runs without a finished epoch but expected one at least")
-    if kind != ALL:
-        if kind not in figures:
-            refuse(f"--kind: got {kind!r}, which these runs do not have, but expected one of {', '.join(figures)}")
-        figures = {kind: figures[kind]}
-    written = {output / f"{name}.{form}": figure for name, figure in figures.items()}
-    for path, figure in written.items():
-        save(figure, path)
-    return list(written)
+    if kind != ALL and kind not in figures:
+        refuse(f"--kind: got {kind!r}, which these runs do not have, but expected one of {', '.join(figures)}")
+    return _saved([(name, one) for name, one in figures.items() if kind in (ALL, name)], output, form)
 
 
 def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
@@ -224,15 +204,12 @@ def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
     import numpy as np
-    import pandas as pd
     import torch
 
     from goal_analysis.numeric.matches import Matches
-    from goal_analysis.pictures.batch_figures import batch_figure
-    from goal_analysis.pictures.batch_frames import pairs_frame
-    from goal_analysis.pictures.canvas import fit, panels
-    from goal_analysis.pictures.run_figures import draw_recall, gallery_figure
-    from goal_analysis.study.report.gallery import gallery_frame, queries_of
+    from goal_analysis.pictures.batch import batch_figure, pairs_frame
+    from goal_analysis.pictures.run_figures import gallery_figure, recall_figure
+    from goal_analysis.study.gallery import gallery_frame, queries_of
     from goal_analysis.vse.folder.run import check_data, load_model
     from goal_analysis.vse.retrieval.metrics import ranks
     from goal_analysis.vse.retrieval.scoring import all_scores, scores_of
@@ -241,23 +218,98 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     if data is None:
         loaded = model.experiment.load_data()
         check_data(folder, loaded)
-        split = loaded.dev
-    else:
-        split = model.load_split("dev", data)
-    with torch.no_grad():
-        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
-    found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
-    objective = ga.objective(model.experiment.objective)
+    split = loaded.dev if data is None else model.load_split("dev", data)
+    objective, of = ga.objective(model.experiment.objective), model.experiment.objective
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))  # each with its first caption
-    chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
     matches = Matches.of_pairs(len(rows))
     with torch.no_grad():
+        scores = all_scores(scores_of(model.model, split, model.tokenizer), split).float()
+        chosen = scores[torch.from_numpy(rows)][:, torch.from_numpy(np.searchsorted(split.image_of, rows))]
         pairs = pairs_frame(chosen, objective.weight_matrix(chosen, matches), matches)
-    of = model.experiment.objective
-    figures = {"batch": batch_figure(objective.objective, pairs, f"{of} on {len(rows)} pairs of {split.name}")}
-    figure, [[ax]] = panels(1, 1, 3.0, 2.3)
+    found = ranks(lambda rows: scores[rows], split.image_of, len(scores), answers=split.answers)
     by_way = {"captions of images": found.of_captions, "images of captions": found.of_images}
-    places = pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in by_way.items())
-    draw_recall(places, ax, min(100, len(split.images)))
-    figures["recall"] = fit(figure, f"{of}: what is right among the first K, on {split.name}")
-    return figures | {"gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES)))}
+    said = f"{of}: what is right among the first K, on {split.name}"
+    return {
+        "batch": batch_figure(objective.objective, pairs, f"{of} on {len(rows)} pairs of {split.name}"),
+        "recall": recall_figure(by_way, min(100, len(split.images)), said),
+        "gallery": gallery_figure(gallery_frame(*queries_of(split, scores, QUERIES))),
+    }
+
+
+def explore(
+    names: Annotated[
+        Texts,
+        typer.Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
+    ] = None,
+    formula: options.FormulaOption = None,
+    assignments: options.SetOption = None,
+    own: options.CatalogOption = None,
+    batch: Annotated[
+        Files,
+        typer.Option(
+            metavar="FILE.npy", help="Embeddings to lay over the weights: (2, pairs, dim); or twice (pairs, dim)."
+        ),
+    ] = None,
+    labels: Annotated[
+        File, typer.Option(metavar="FILE", help="Labels of one --batch (embeddings, dim): .npy, or a text.")
+    ] = None,
+    output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("explore.html"),
+) -> None:
+    """Write a page on which the weights of losses and objectives move with their hyperparameters.
+
+    The page needs no network. It has a slider for every hyperparameter, the weights at any triplet, and the line that
+    trains with what the sliders say.
+
+    \b
+    goal-analyze explore circle nca/linear -o weights.html
+    goal-analyze explore info_nce --batch images.npy --batch texts.npy
+    goal-analyze explore --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
+    """
+    if not names and formula is None:
+        refuse("got nothing to explore but expected losses or objectives, or --formula")
+    if labels and not batch:
+        refuse("--labels: got labels without embeddings but expected --batch too")
+    chosen = chosen_objectives(names or [], False, formula, options.settings_of(assignments), own)
+    from goal_analysis.files import write_whole
+    from goal_analysis.study.report import explore as page
+
+    shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
+    texts = with_progress(shown, "deriving", len(shown))
+    write_whole(output, page(texts, shown.__getitem__, batch or (), labels, sys.argv))
+    typer.echo(f"written to {output}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
+    output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        Text, typer.Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
+    ] = 6,
+) -> None:
+    """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.
+
+    The page needs no network. Runs that differ by their seed alone are shown as one.
+
+    \b
+    goal-analyze report runs/mine -o report.html
+    goal-analyze report comparison --baseline vse_pp -o report.html
+    """
+    options.check_runs(runs)
+    from goal_analysis.files import write_whole
+    from goal_analysis.study.report import report as page
+
+    with options.status_line("reading") as status:
+
+        def objective_of(text: str) -> ga.GradientObjective:
+            status.update(f"reading objectives: {text}")
+            return ga.objective(text)
+
+        def load(experiment: Experiment) -> RetrievalData:
+            status.update(f"reading galleries: {experiment.name}")
+            return experiment.load_data()
+
+        write_whole(output, page(runs, objective_of, load, baseline, queries, sys.argv))
+    typer.echo(f"written to {output}")

@@ -1,0 +1,315 @@
+"""Losses: `list`, `show`, `measure` and `verify`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import goal_analysis as ga
+from goal_analysis.cli import options
+from goal_analysis.cli.kept import kept
+from goal_analysis.cli.options import File, Number, Text, Texts, print_json, print_table, refuse
+from goal_analysis.declarations import one_of
+
+if TYPE_CHECKING:  # torch is loaded when a command runs
+    from goal_analysis.numeric.batches import Batch
+
+LISTED = ("name", "shape", "separable", "integrable", "reference")
+NEAREST = ("loss", "distance", "on_triplet", "factor", "settings", "anchors", "ties")
+ANSWERS = {"yes": True, "no": False, "open": None}
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def list_losses(
+    own: options.CatalogOption = None,
+    family: Annotated[Text, typer.Option(help="triplets, pairs, softmax, sets, rankings, proxies …")] = None,
+    integrable: Annotated[Text, typer.Option(help="yes, no or open.")] = None,
+    separable: Annotated[Text, typer.Option(help="yes, no or open.")] = None,
+    proxies: Annotated[Text, typer.Option(help="yes: of class proxies, or no.")] = None,
+    year: Annotated[Text, typer.Option(metavar="YEAR[-YEAR]", help="Of the paper, such as 2020-2024.")] = None,
+    library: Annotated[Text, typer.Option(help="A library that has the loss, or what one calls it.")] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List the losses with their shape, and whether their weights separate and are integrable.
+
+    \b
+    goal-analyze list
+    goal-analyze list --family softmax --integrable no
+    goal-analyze list --library sentence-transformers --year 2024-2026
+    goal-analyze list --catalog my_losses.toml --json
+    """
+    records = summaries(own)
+    chosen = records
+    asked = {"integrable": integrable, "separable": separable, "proxies": proxies}
+    for what, value in asked.items():
+        if value is not None:
+            answer = _one_of(what, value, ANSWERS)
+            chosen = [record for record in chosen if record[what] is answer]
+    if family is not None:
+        _one_of("family", family, {record["family"]: None for record in records})
+        chosen = [record for record in chosen if record["family"] == family]
+    if year is not None:
+        match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", year)
+        if match is None:
+            raise ValueError(f"year: got {year!r} but expected a year such as 2020, or two such as 2020-2024")
+        first, last = int(match[1]), int(match[2] or match[1])
+        chosen = [record for record in chosen if record["year"] and first <= record["year"] <= last]
+    if library is not None:
+        named = _called(library)
+        chosen = [record for record in chosen if record["name"] in named]
+    (print_json if as_json else print_summary)(chosen)
+
+
+def summaries(own: Path | None = None) -> list[dict[str, Any]]:
+    """One record a loss of the catalog, and of a user's file, derived or as it was kept."""
+    return kept(lambda: [*map(_summary, options.with_progress(options.losses(own), "deriving"))], "list", own)
+
+
+def _summary(loss: ga.Objective) -> dict[str, Any]:
+    from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+    from losses_catalog import families
+
+    decomposition = ga.decompose(loss)
+    verdict = ga.integrability(decomposition)
+    published = re.match(r"[a-z]+(\d{4})", next(iter(loss.reference), ""))
+    return {
+        "name": loss.name,
+        "title": loss.title,
+        "family": next((family for family, members in families.items() if loss in members), "your own"),
+        "year": int(published[1]) if published else None,
+        "proxies": loss.proxies,
+        "shape": shape(loss),
+        "separable": decomposition.separable,
+        "integrable": verdict.integrable,
+        "reason": verdict.reason,
+        **to_data([weights_page(decomposition)]),
+        "reference": ", ".join(loss.reference),
+    }
+
+
+def print_summary(records: list[dict[str, Any]]) -> None:
+    """Print the records of every family as a table, each with its first reference."""
+    said = [{key: "open" if value is None else value for key, value in record.items()} for record in records]
+    for record in said:
+        key = re.match(r"([a-z]+)(\d{4})", record["reference"])
+        record["reference"] = f"{key[1].capitalize()} {key[2]}" if key else record["reference"]
+    for family in dict.fromkeys(record["family"] for record in said):
+        typer.echo(family)
+        print_table(LISTED, [record for record in said if record["family"] == family], wrapped=("shape",))
+    typer.echo(f"{len(records)} loss{'es' if len(records) != 1 else ''}")
+
+
+def _one_of(what: str, given: str, accepted: Mapping[str, Any]) -> Any:
+    if given not in accepted:
+        raise ValueError(f"{what}: got {given!r} but expected one of {one_of(accepted, given)}")
+    return accepted[given]
+
+
+def _called(given: str) -> set[str]:
+    """The losses that a library has, or that libraries call so."""
+    from losses_catalog import libraries
+
+    classes = [pair for of in libraries.values() for pair in of.items()]
+    found = set(libraries.get(given, {}).values()) | {n for kind, n in classes if kind.lower() == given.lower()}
+    return found or _one_of("library", given, dict([*libraries.items(), *classes]))
+
+
+def show(
+    loss: Annotated[
+        Text,
+        typer.Argument(
+            metavar="[OBJECTIVE]", help="A name that `list` prints, or an objective such as nca/linear@softmax:12."
+        ),
+    ] = None,
+    formula: options.FormulaOption = None,
+    own: options.CatalogOption = None,
+    assignments: options.SetOption = None,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the formulas in LaTeX.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show a loss, or another objective: its formula, its weights, whether they are integrable, and what they do.
+
+    \b
+    goal-analyze show circle
+    goal-analyze show circle --set gamma=80 --latex
+    goal-analyze show nca/linear
+    goal-analyze show --formula "softplus(tau*(s_n - s_p))/tau" --set tau=10
+    goal-analyze show mine --catalog my_losses.toml --json
+    """
+    options.expect_one({"a loss": loss, "--formula": formula})
+    if as_latex + as_markdown + as_json > 1:
+        refuse("got several of --latex, --markdown and --json but expected at most one")
+    settings, width = options.settings_of(assignments), options.line_width()
+
+    def shown() -> str:
+        of = options.of_formula(formula, settings) if formula else options.objective_of(loss or "", own)
+        pages = _pages(of if formula else of.with_settings(settings))
+        from goal_analysis.symbolic.typesetting.pages import to_data, to_latex, to_markdown, to_plain
+
+        if as_json:
+            return options.json_of(to_data(pages))
+        return to_latex(pages) if as_latex else to_markdown(pages) if as_markdown else to_plain(pages, width)
+
+    typer.echo(kept(shown, "show", loss, formula, own, settings, as_latex, as_markdown, as_json, width))
+
+
+def _pages(objective: ga.Objective) -> list[Any]:
+    """The pages of a loss, or those of an objective on a batch."""
+    if not objective.is_loss:
+        return list(ga.describe(objective).pages)
+    from goal_analysis.numeric.characteristics import characteristics_page
+    from goal_analysis.symbolic.typesetting import pages
+
+    decomposition = ga.decompose(objective)
+    return [
+        pages.loss_page(objective),
+        pages.weights_page(decomposition),
+        pages.integrability_page(ga.integrability(decomposition)),
+        characteristics_page(ga.characteristics(decomposition)),
+    ]
+
+
+def measure(
+    target: Annotated[str, typer.Argument(metavar="LOSS", help="MODULE:NAME, FILE.py:NAME, or an objective.")],
+    inputs: Annotated[
+        Text,
+        typer.Option(
+            help="What it takes: one_set, two_sets, views, scores, similarities, triplets, pairs, groups, multiview, "
+            "queries or proxies; else read off its names and tried."
+        ),
+    ] = None,
+    assignments: Annotated[
+        Texts,
+        typer.Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
+    ] = None,
+    points: Annotated[int, typer.Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
+    dim: Annotated[Number, typer.Option(min=1, help="The dimension of its embeddings.")] = None,
+    dtype: Annotated[Text, typer.Option(help="float64 or float32.")] = None,
+    own: options.CatalogOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Measure a torch loss: its weights, whether they are a gradient, where it fails, and the nearest known losses.
+
+    It takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, (anchors, positives, negatives)
+    or another of the kinds of --inputs, and returns a scalar. A class is constructed first; where it wants a model of
+    sentences, around a stand-in.
+
+    \b
+    goal-analyze measure pytorch_metric_learning.losses:CircleLoss --with gamma=80
+    goal-analyze measure losses.py:my_loss --inputs two_sets --json
+    goal-analyze measure info_nce(tau=12)
+    """
+    how: dict[str, Any] = {"points": points, "dim": dim, "dtype": dtype}
+    how["settings"] = dict(map(_assigned, assignments or ()))
+    with options.status_line("measuring") as status:
+        found = ga.measure(target, inputs, losses=options.losses(own), progress=status.update, **how)
+    if as_json:
+        print_json(found.record())
+    else:
+        print_measurement(found.record() | {"said": found.summary()})
+
+
+def print_measurement(record: Mapping[str, Any]) -> None:
+    """Print what a measurement says, and the nearest losses."""
+    typer.echo(record["said"])
+    if fitted := [row for row in record["nearest"] if not row["problem"]]:
+        print_table(NEAREST, fitted, wrapped=("settings", "ties"))
+    for row in record["nearest"]:
+        if row["problem"]:
+            typer.echo(f"{row['loss']} could not be fitted: {row['problem']}")
+
+
+def _assigned(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        refuse(f"--with: got {text!r} but expected NAME=VALUE, such as margin=0.2")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, {"true": True, "false": False, "none": None}.get(value.lower(), value)
+
+
+def verify_losses(
+    names: Annotated[Texts, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Verify every loss of the catalog.")] = False,
+    device: Annotated[str, typer.Option(help="The device that computes, such as cuda.")] = "cpu",
+    dtypes: Annotated[Texts, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")] = None,
+    features: Annotated[
+        File, typer.Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
+    own: options.CatalogOption = None,
+    assignments: options.SetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Compare the derived weights with autograd, and print the largest relative error of every dtype.
+
+    The exit code is 1 where an error exceeds its bound, or where a number is not finite but the exact one is. The bound
+    is 1e-10 in float64 and 1e-3 in narrower dtypes; for gradients of embeddings in half precision it is 0.5.
+
+    \b
+    goal-analyze verify circle multi_similarity
+    goal-analyze verify circle --set gamma=80 --dtype float64
+    goal-analyze verify --all --device cuda --json
+    goal-analyze verify --all --features data/flickr8k_precomp --split dev
+    """
+    options.expect_one({"losses": names or None, "--all": every or None})
+    kinds = dtypes or DTYPES[:3]
+    for kind in kinds:
+        options.expect_among("--dtype", kind, DTYPES)
+    chosen = options.losses(own) if every else [options.objective_of(name, own) for name in names or ()]
+    if len(chosen) > 1 and assignments:
+        refuse("got --set for several losses but expected one loss: hyperparameters are a loss's own")
+    chosen = [loss.with_settings(options.settings_of(assignments)) for loss in chosen]
+    import torch
+
+    from goal_analysis.numeric.batches import BATCHES, features_batches
+    from goal_analysis.numeric.verification import check_device
+
+    check_device(device, [getattr(torch, name) for name in kinds])
+    batches = [*BATCHES, *(features_batches(features, split) if features is not None else ())]
+    found = (verification(loss, batches, kinds, device) for loss in chosen)
+    records = list(options.with_progress(found, "verifying", len(chosen)))
+    if as_json:
+        print_json(records)
+    else:
+        print_verifications(records)
+    raise typer.Exit(0 if all(record["verified"] for record in records) else 1)
+
+
+def verification(
+    loss: ga.Objective, batches: Sequence[Batch], dtypes: Sequence[str] = DTYPES[:3], device: str = "cpu"
+) -> dict[str, object]:
+    """Whether a loss is verified, its problems line by line, and the largest relative error by dtype."""
+    import torch
+
+    from goal_analysis.numeric.verification import VerificationError, verify
+
+    found: dict[str, object] = dict.fromkeys(dtypes, float("nan"))
+    problems: list[str] = []
+    for name in dtypes:
+        try:
+            errors = verify(ga.decompose(loss), batches, [getattr(torch, name)], device).frame["relative"]
+            found[name] = float(errors.max())
+        # What cannot be computed is as little verified as what is wrong.
+        except (VerificationError, ValueError) as problem:
+            said = str(problem)
+            problems.append(said if said.startswith("loss ") else f"loss {loss.name!r}: {said}")
+    record: dict[str, object] = {"loss": loss.name, "verified": not problems, "device": device}
+    return record | {"problem": "\n".join(dict.fromkeys(problems))} | found
+
+
+def print_verifications(records: Sequence[Mapping[str, object]]) -> None:
+    """Print the records as a table, and the problems below."""
+    print_table(("loss", "verified", *(name for name in DTYPES if name in records[0])), records)
+    for record in records:
+        if record["problem"]:
+            typer.echo(record["problem"])
+    count = sum(bool(record["verified"]) for record in records)
+    typer.echo(f"{count} of {len(records)} losses verified; the errors are the largest relative ones")

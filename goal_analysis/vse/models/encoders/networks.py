@@ -1,0 +1,243 @@
+"""Networks of timm, torchvision and Hugging Face: encoders of pictures, and what makes features of them beforehand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
+from goal_analysis.vse.models.encoders.pretrained import load_checkpoint
+from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
+from goal_analysis.vse.models.text import from_checkpoint, import_extra
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of nearly every pretrained network
+HEADS = ("fc", "classifier", "heads", "head")  # what torchvision calls the layers that classify
+
+
+class Backbone(nn.Module):
+    """The features of a network, mapped linearly: its elements are those of `elements_of`."""
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        shape: tuple[int, ...],
+        statistics: Statistics | None,
+        dim: int,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise ValueError(f"backbone: got images of shape {shape} but expected pictures, (3, height, width)")
+        self.dim, self.made_of = dim, {"pretrained": False}
+        self.given = nn.Sequential(Standardise(shape, statistics), Augmentation(crop, flip))
+        self.trunk = trunk
+        training = trunk.training
+        with torch.no_grad():
+            width = elements_of(trunk.eval(), torch.zeros(1, *shape)).shape[2]
+        trunk.train(training)
+        self.linear = nn.Linear(width, dim)
+
+    def forward(self, images: Pictures) -> Local:
+        """The elements, all of which are there."""
+        return all_there(self.linear(elements_of(self.trunk, self.given(images))))
+
+
+def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements channels"]:
+    """What a network gives of pictures as elements: it is of shape ``(images, channels)``, ``(images, tokens,
+    channels)`` or ``(images, channels, height, width)``, or with its channels last, if it says with ``num_features``
+    how many they are.
+    """
+    features = trunk(images)
+    if features.ndim not in (2, 3, 4):
+        raise ValueError(f"backbone: got features of shape {tuple(features.shape)} but expected 2 to 4 axes")
+    if features.ndim == 4:
+        last = features.shape[1] != getattr(trunk, "num_features", features.shape[1])
+        return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)
+    return features if features.ndim == 3 else features[:, None]
+
+
+def network_of(package: str) -> Callable[..., Backbone]:
+    """What builds an encoder of pictures from any network of ``timm`` or any classifier of ``torchvision``.
+
+    Its option ``model`` is the network's name there, such as ``resnet50``. If it is ``pretrained``, the package fetches
+    the weights, and the statistics are those of the network. The others are as for `Convolution`. See
+    https://github.com/huggingface/pytorch-image-models for timm; classifiers of torchvision lose their last layers, and
+    give one element.
+    """
+
+    def encoder(
+        shape: tuple[int, ...],
+        statistics: Statistics | None = None,
+        *,
+        model: str,
+        dim: int = 512,
+        pretrained: bool = False,
+        crop: Crop = 1.0,
+        flip: Flip = 0.0,
+    ) -> Backbone:
+        trunk, (mean, deviation) = TRUNKS[package](import_extra(package), model, pretrained)
+        own = torch.tensor(tuple(mean)), torch.tensor(tuple(deviation))
+        return Backbone(trunk, shape, own if pretrained else statistics, dim, crop, flip)
+
+    return encoder
+
+
+def _trunk_of_timm(timm: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
+    _check_known(model, timm.list_models(), "timm")
+    trunk = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
+    own = getattr(trunk, "pretrained_cfg", {})
+    return trunk, (own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
+
+
+def _trunk_of_torchvision(torchvision: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
+    models = torchvision.models
+    _check_known(model, models.list_models(models), "torchvision")
+    trunk = models.get_model(model, weights="DEFAULT" if pretrained else None)
+    for head in HEADS:
+        if hasattr(trunk, head):
+            setattr(trunk, head, nn.Identity())
+    return trunk, IMAGENET
+
+
+def _check_known(model: str, known: Sequence[str], package: str) -> None:
+    if model not in known:
+        near = difflib.get_close_matches(model, known, 5, 0.0)
+        expected = f"one of the {len(known)} that {package} lists, such as {', '.join(near)}"
+        raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
+
+
+TRUNKS = {"timm": _trunk_of_timm, "torchvision": _trunk_of_torchvision}
+"""A network with what standardises its pictures, from the package, the network's name, and whether it is pretrained."""
+
+
+Regions = tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network in evaluation mode: how a picture is prepared for it, what it makes of a batch, and a record of both.
+
+    ``run`` gives a map ``(batch, channels, height, width)``, and the pooled features ``(batch, channels)`` if it has
+    some of its own.
+    """
+
+    module: nn.Module
+    prepare: Callable[[Image.Image], Tensor]
+    run: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    record: dict[str, Any]
+
+    @torch.no_grad()
+    def features(self, pictures: list[Tensor], regions: Regions) -> Float[Tensor, "batch ..."]:
+        """The features of prepared pictures: pooled by the network, or else the mean over places; or with ``regions``,
+        rows and columns, the means over each, row by row, shape ``(batch, regions, channels)``.
+        """
+        places, pooled = self.run(torch.stack(pictures).to(next(self.module.parameters()).device))
+        if regions is not None:
+            return adaptive_avg_pool2d(places, regions).flatten(2).transpose(1, 2).float().cpu()
+        return (places.mean((2, 3)) if pooled is None else pooled).float().cpu()
+
+
+def open_network(name: str, weights: Path | None = None, device: str = "cpu") -> Network:
+    """The network that ``KIND:NAME`` names: ``hf:`` a folder or a model on the hub, ``timm:`` or ``torchvision:`` one
+    of theirs. The weights are the published ones, or those in a file ``.safetensors``, or ``.pth`` with tensors alone.
+
+    A ValueError says what cannot be had.
+    """
+    kind, _, model = name.partition(":")
+    if kind not in NETWORKS or not model:
+        raise ValueError(f"model: got {name!r} but expected {', '.join(f'{kind}:NAME' for kind in NETWORKS)}")
+    if weights is not None and kind == "hf":
+        raise ValueError(f"weights: got {weights} beside {name} but expected none, for the folder has them")
+    try:
+        found = NETWORKS[kind](model, weights is None)
+        if weights is not None:
+            tensors = weights.suffix == ".safetensors"
+            state = load_file(weights) if tensors else torch.load(weights, weights_only=True)
+            missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
+            if missing:
+                raise ValueError(f"no {', '.join(missing[:3])} in it")
+    except Exception as problem:  # a download, a file or a name fails in whatever way its package does
+        what = f"{name} with {weights}" if weights else name
+        raise ValueError(f"model: got {what} ({problem}) but expected a network that can be loaded") from problem
+    found.module.eval().to(device)
+    return found
+
+
+def _grid(tokens: Tensor, pixels: Tensor, patch: Any) -> Tensor:
+    """Tokens as a map of patches of so many pixels, without those that stand before the places."""
+    height, width = (n // side for n, side in zip(pixels.shape[2:], np.broadcast_to(patch, 2).tolist(), strict=True))
+    if tokens.shape[1] < height * width:
+        raise ValueError(f"got {tokens.shape[1]} tokens but expected one for each of {height} × {width} places")
+    return tokens[:, tokens.shape[1] - height * width :].transpose(1, 2).unflatten(2, (height, width))
+
+
+def _hugging_face(name: str, pretrained: bool) -> Network:
+    processor, module = from_checkpoint("AutoImageProcessor", name), load_checkpoint(name, None)
+    config = getattr(module.config, "vision_config", module.config)
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        found, own = getattr(module, "vision_model", module)(pixel_values=pixels).last_hidden_state, None
+        if found.ndim == 3:
+            tokens, found = found, _grid(found, pixels, config.patch_size)
+            own = tokens[:, 0] if tokens.shape[1] > found[0, 0].numel() else None
+        if hasattr(module, "get_image_features"):
+            own = module.get_image_features(pixel_values=pixels)
+            own = own if isinstance(own, Tensor) else own.pooler_output
+        return found, own
+
+    def prepare(picture: Image.Image) -> Tensor:
+        return processor(images=picture, return_tensors="pt")["pixel_values"][0]
+
+    return Network(module, prepare, run, {"preprocessing": processor.to_dict()})
+
+
+def _timm(name: str, pretrained: bool) -> Network:
+    timm = import_extra("timm")
+    module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    config = timm.data.resolve_model_data_config(module)
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = module.forward_features(pixels)
+        pooled = module.forward_head(found, pre_logits=True)
+        if found.ndim == 3:
+            found = _grid(found, pixels, module.patch_embed.patch_size)
+        elif found.shape[1] != module.num_features:
+            found = found.movedim(3, 1)
+        return found, pooled
+
+    return Network(module, timm.data.create_transform(**config, is_training=False), run, {"preprocessing": config})
+
+
+def _torchvision(name: str, pretrained: bool) -> Network:
+    models = import_extra("torchvision").models
+    weights = models.get_model_weights(name).DEFAULT
+    module, transform, seen = models.get_model(name, weights=weights if pretrained else None), weights.transforms(), []
+    at = next((part for part in ("avgpool", "encoder", "features") if hasattr(module, part)), None)
+    if at is None:
+        raise ValueError(f"{name} has no avgpool, encoder or features, whose places could be read")
+    getattr(module, at).register_forward_hook(
+        lambda part, given, made: seen.append(given[0] if at == "avgpool" else made)
+    )
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        module(pixels)
+        found = seen.pop()
+        return (_grid(found, pixels, module.patch_size), found[:, 0]) if found.ndim == 3 else (found, None)
+
+    return Network(module, transform, run, {"preprocessing": str(transform).splitlines()})
+
+
+NETWORKS = {"hf": _hugging_face, "timm": _timm, "torchvision": _torchvision}
+"""The kinds of networks, by what stands before the colon of a name."""

@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 import torch
 from coverage_shipped import (
+    CENTRES,
     CLASSES,
     COUNT,
     DIM,
@@ -252,7 +253,14 @@ OF_PML: tuple[Shipped, ...] = (
         given="a similarity of one's own, −Var(a − b)/Var(a)",
     ),
     Shipped(PML, "SmoothAPLoss", _one_set("SmoothAPLoss"), "smooth_ap", ITSELF),
-    Shipped(PML, "SoftTripleLoss", why="several proxies a class, and a softmax over each class's own"),
+    Shipped(
+        PML,
+        "SoftTripleLoss",
+        _with_proxies("SoftTripleLoss", centers_per_class=3),
+        "soft_triple",
+        CENTRES,
+        given="centers_per_class=3",
+    ),
     Shipped(
         PML,
         "SphereFaceLoss",
@@ -262,7 +270,15 @@ OF_PML: tuple[Shipped, ...] = (
         given="embeddings of unit length",
         why="multiplies logits by the norm of the embedding otherwise",
     ),
-    Shipped(PML, "SubCenterArcFaceLoss", why="several proxies a class, of which the closest counts"),
+    Shipped(
+        PML,
+        "SubCenterArcFaceLoss",
+        _with_proxies("SubCenterArcFaceLoss", margin=math.degrees(0.5)),
+        "sub_center_arc_face",
+        CENTRES,
+        given="margin=degrees(0.5)",
+        why=RADIANS,
+    ),
     Shipped(PML, "SupConLoss", _one_set("SupConLoss"), "sup_con"),
     Shipped(
         PML,

@@ -19,6 +19,8 @@ from coverage_shipped import (
     OTHERS,
     OWN,
     PAIRS,
+    TAUGHT,
+    TEACHER,
     TRIPLETS,
     TWICE,
     VIEWS,
@@ -103,9 +105,55 @@ def _embeddings_of_a_teacher(x: Tensor, y: Tensor) -> Tensor:
     return made.compute_loss_from_embeddings([x], [y])
 
 
+def _every_graded_pair(x: Tensor, y: Tensor) -> Tensor:
+    """A product of the scores' grades, of every row with every column."""
+    i, j = torch.ones_like(EQUAL).nonzero(as_tuple=True)
+    return _with_model("CosineSimilarityLoss").compute_loss_from_embeddings([x[i], y[j]], TEACHER[i, j])
+
+
+def _against_all(name: str) -> Value:
+    """Every row with its positive and, as hard negatives, all other columns."""
+    order = torch.stack([torch.arange(COUNT).roll(-i) for i in range(COUNT)])
+
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        columns = [y[order[:, k]] for k in range(COUNT)]
+        return _with_model(name).compute_loss_from_embeddings([x, *columns], TEACHER.gather(1, order))
+
+    return value
+
+
+class _Guide(nn.Module):
+    """A teacher of these scores: the rows' embeddings are the scores, those of the columns one-hot."""
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Tensor]:
+        return {"sentence_embedding": TEACHER if features["rows"] else torch.eye(COUNT, dtype=TEACHER.dtype)}
+
+
+def _guided(name: str) -> Value:
+    """The class, whose models would have to have tokenizers, with what its constructor sets."""
+
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        loss = found(ST, name)
+        made = loss.__new__(loss)
+        nn.Module.__init__(made)
+        made.model, made.guide, made.must_retokenize, made.gather_across_devices = _Given(), _Guide(), False, False
+        made.temperature, made.margin, made.margin_strategy = 0.01, 0.0, "absolute"
+        made.contrast_anchors = made.contrast_positives = made.show_progress_bar = False
+        made.similarity_fct, made.cross_entropy_loss = nn.CosineSimilarity(dim=-1), nn.CrossEntropyLoss()
+        made.mini_batch_size = 4
+        features = [{"sentence_embedding": x, "rows": True}, {"sentence_embedding": y, "rows": False}]
+        if name == "GISTEmbedLoss":
+            return made(features, LABELS)
+        return made.calculate_loss([[x], [y]], [[made.guide(one)["sentence_embedding"]] for one in features])
+
+    return value
+
+
 UNIT = "embeddings of unit length"
 ANY_LENGTH = "distances of embeddings of any length by default"
-GRADED = "reads a score of every pair"
+UNCONTRASTED = "contrast_anchors=False, contrast_positives=False"
+CONTRASTED = "by default two anchors, and two positives, are negatives of each other too"
+OTHER_COLUMNS = "all other columns as negatives"
 OF_ST: tuple[Shipped, ...] = (
     Shipped(ST, "AdaptiveLayerLoss", why="another loss on the output of several layers"),
     Shipped(ST, "AnglELoss", why="reads the embeddings as complex numbers, and a score of every pair"),
@@ -142,7 +190,15 @@ OF_ST: tuple[Shipped, ...] = (
         given=UNIT,
         why="distances that are not squared, as FaceNet's are; of any length by default",
     ),
-    Shipped(ST, "CachedGISTEmbedLoss", why="a second model chooses the negatives"),
+    Shipped(
+        ST,
+        "CachedGISTEmbedLoss",
+        _guided("CachedGISTEmbedLoss"),
+        "guided_info_nce",
+        TAUGHT,
+        given=UNCONTRASTED,
+        why=CONTRASTED,
+    ),
     Shipped(
         ST,
         "CachedMultipleNegativesRankingLoss",
@@ -190,9 +246,18 @@ OF_ST: tuple[Shipped, ...] = (
         TWICE,
         why="two copies of a model embed the sentences, and the scale is learned",
     ),
-    Shipped(ST, "CosineSimilarityLoss", why=GRADED),
+    Shipped(
+        ST,
+        "CosineSimilarityLoss",
+        _every_graded_pair,
+        "cosine_regression",
+        TAUGHT,
+        factor=1 / COUNT,
+        given="every pair",
+        why="a mean over pairs, of labels in single precision",
+    ),
     Shipped(ST, "DenoisingAutoEncoderLoss", why="the text that a decoder makes of the embedding"),
-    Shipped(ST, "DistillKLDivLoss", why=GRADED),
+    Shipped(ST, "DistillKLDivLoss", _against_all("DistillKLDivLoss"), "distilled_softmax", TAUGHT, given=OTHER_COLUMNS),
     Shipped(
         ST,
         "EmbedDistillLoss",
@@ -202,10 +267,18 @@ OF_ST: tuple[Shipped, ...] = (
         given='distance_metric="cosine", a teacher\'s embeddings as columns',
         why="1 is added to the value, and the teacher learns nothing",
     ),
-    Shipped(ST, "GISTEmbedLoss", why="a second model chooses the negatives"),
+    Shipped(
+        ST,
+        "GISTEmbedLoss",
+        _guided("GISTEmbedLoss"),
+        "guided_info_nce",
+        TAUGHT,
+        given=UNCONTRASTED,
+        why=CONTRASTED,
+    ),
     Shipped(ST, "GlobalOrthogonalRegularizationLoss", why="mean and second moment of all similarities of the batch"),
     Shipped(ST, "MSELoss", why="distances to given embeddings, of any length"),
-    Shipped(ST, "MarginMSELoss", why=GRADED),
+    Shipped(ST, "MarginMSELoss", _against_all("MarginMSELoss"), "margin_mse", TAUGHT, given=OTHER_COLUMNS),
     Shipped(ST, "Matryoshka2dLoss", why="another loss on several lengths and layers of the embeddings"),
     Shipped(ST, "MatryoshkaLoss", why="another loss on several lengths of the embeddings"),
     Shipped(
@@ -411,7 +484,9 @@ OF_CLIP: tuple[Shipped, ...] = (
         given="the contrastive part, logit_scale=20",
         why="a loss of generated captions is added",
     ),
-    Shipped(CLIP, "DistillClipLoss", why=f"{GRADED}, that of a teacher"),
+    Shipped(
+        CLIP, "DistillClipLoss", why="`distilled_softmax` of both axes, less the teacher's entropy, beside another loss"
+    ),
     Shipped(
         CLIP,
         "SigLipLoss",

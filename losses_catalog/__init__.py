@@ -24,15 +24,19 @@ from losses_catalog.contrastive_cosine_squared import contrastive_cosine_squared
 from losses_catalog.cos_face import cos_face_loss
 from losses_catalog.cosent import cosent_loss
 from losses_catalog.cosine_contrastive import cosine_contrastive_loss
+from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.cpo import cpo_loss
 from losses_catalog.dcl import dcl_loss
 from losses_catalog.debiased_contrastive import debiased_contrastive_loss
+from losses_catalog.discopop import discopop_loss
+from losses_catalog.distilled_softmax import distilled_softmax_loss
 from losses_catalog.dpo import dpo_loss
 from losses_catalog.dual_temperature import dual_temperature_loss
 from losses_catalog.easy_positive_hard_negative import easy_positive_hard_negative_loss
 from losses_catalog.false_negative_masked_info_nce import false_negative_masked_info_nce_loss
 from losses_catalog.focal_info_nce import focal_info_nce_loss
 from losses_catalog.generalised_lifted_structure import generalised_lifted_structure_loss
+from losses_catalog.guided_info_nce import guided_info_nce_loss
 from losses_catalog.hard_negative_contrastive import hard_negative_contrastive_loss
 from losses_catalog.hard_negative_nce import hard_negative_nce_loss
 from losses_catalog.hardness_weighted_info_nce import hardness_weighted_info_nce_loss
@@ -42,6 +46,7 @@ from losses_catalog.ipo import ipo_loss
 from losses_catalog.lifted_structure import lifted_structure_loss
 from losses_catalog.lmnn import lmnn_loss
 from losses_catalog.margin import margin_loss
+from losses_catalog.margin_mse import margin_mse_loss
 from losses_catalog.mega_batch_margin import mega_batch_margin_loss
 from losses_catalog.mil_nce import mil_nce_loss
 from losses_catalog.multi_similarity import multi_similarity_loss
@@ -75,9 +80,11 @@ from losses_catalog.sincere import sincere_loss
 from losses_catalog.slic import slic_loss
 from losses_catalog.smooth_ap import smooth_ap_loss
 from losses_catalog.soft_nearest_neighbour import soft_nearest_neighbour_loss
+from losses_catalog.soft_triple import soft_triple_loss
 from losses_catalog.spectral_contrastive import spectral_contrastive_loss
 from losses_catalog.sphere_face import sphere_face_loss
 from losses_catalog.sppo import sppo_loss
+from losses_catalog.sub_center_arc_face import sub_center_arc_face_loss
 from losses_catalog.sup_con import sup_con_loss
 from losses_catalog.sup_con_in import sup_con_in_loss
 from losses_catalog.temperature_free_info_nce import temperature_free_info_nce_loss
@@ -111,6 +118,7 @@ families: dict[str, tuple[Objective, ...]] = {
         batch_all_triplet_loss,
         semi_hard_triplet_loss,
         easy_positive_hard_negative_loss,
+        margin_mse_loss,
     ),
     "pairs": (
         contrastive_loss,
@@ -127,12 +135,14 @@ families: dict[str, tuple[Objective, ...]] = {
         threshold_consistent_margin_loss,
         cosine_contrastive_loss,
         negative_cosine_loss,
+        cosine_regression_loss,
     ),
     "softmax": (
         n_pair_loss,
         info_nce_loss,
         hardness_weighted_info_nce_loss,
         false_negative_masked_info_nce_loss,
+        guided_info_nce_loss,
         focal_info_nce_loss,
         temperature_free_info_nce_loss,
         debiased_contrastive_loss,
@@ -150,6 +160,7 @@ families: dict[str, tuple[Objective, ...]] = {
         neighbourhood_components_loss,
         soft_nearest_neighbour_loss,
         tuplet_margin_loss,
+        distilled_softmax_loss,
     ),
     "sets": (
         lifted_structure_loss,
@@ -175,7 +186,9 @@ families: dict[str, tuple[Objective, ...]] = {
         normalised_softmax_loss,
         poly_1_loss,
         cos_face_loss,
+        soft_triple_loss,
         arc_face_loss,
+        sub_center_arc_face_loss,
         sphere_face_loss,
         mv_am_softmax_loss,
         s_face_loss,
@@ -186,6 +199,7 @@ families: dict[str, tuple[Objective, ...]] = {
         ipo_loss,
         slic_loss,
         simpo_loss,
+        discopop_loss,
         cpo_loss,
         sppo_loss,
         nca_pair_loss,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.data import DataArgument, DataSetOption, data_options
-from goal_analysis.cli.options import INTERRUPTED, SkipBadOption, refuse
+from goal_analysis.cli.options import SkipBadOption, interruptible, refuse
 
 
 def features(
@@ -49,20 +49,16 @@ def features(
     from rich.console import Console
     from rich.progress import Progress
 
-    try:
-        with Progress(console=Console(stderr=True)) as bar:
-            tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
-            extract_features(
-                splits,
-                network,
-                output,
-                record,
-                grid,
-                batch,
-                lambda name, done, _: bar.update(tasks[name], completed=done),
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with interruptible(output), Progress(console=Console(stderr=True)) as bar:
+        tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
+        extract_features(
+            splits,
+            network,
+            output,
+            record,
+            grid,
+            batch,
+            lambda name, done, _: bar.update(tasks[name], completed=done),
+        )
     said = ", ".join(f"{len(split.images)} images of {name}" for name, split in splits.items())
     typer.echo(f"{said}: features by {model}; written to {output}/")

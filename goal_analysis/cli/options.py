@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
 from importlib.metadata import requires
@@ -89,6 +91,25 @@ def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
     names = tuple(accepted)
     if given is not None and given not in names:
         refuse(f"{what}: got {given!r} but expected one of {', '.join(names)}")
+
+
+@contextmanager
+def interruptible(output: Path) -> Iterator[None]:
+    """After Ctrl-C say that the same command goes on, and end with 130; so after a SIGTERM or SIGHUP that would have
+    ended the process.
+    """
+    known = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    ending = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ending:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def expect_one(given: Mapping[str, object]) -> None:

@@ -21,6 +21,7 @@ from goal_analysis.cli.options import (
     Text,
     Texts,
     expect_among,
+    interruptible,
     print_json,
     print_table,
     refuse,
@@ -161,7 +162,8 @@ def _run(
     said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
     shown = fabric.is_global_zero and sys.stderr.isatty()
     columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    shown_on = Progress(*columns, console=Console(stderr=True), disable=not shown)
+    with interruptible(folder), shown_on as bar:
         task = bar.add_task(experiment.name, total=steps, rsum="")
         logs: list[Report] = []
 

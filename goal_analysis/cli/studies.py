@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from goal_analysis.cli.options import (
     Text,
     Texts,
     expect_among,
+    interruptible,
     print_json,
     print_table,
     refuse,
@@ -125,28 +125,19 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
     for option, given in (("--address", engines.address), ("--gpus-per-run", engines.gpus_per_run)):
         if engines.engine == "local" and given is not None:
             refuse(f"{option}: got {given!r} beside --engine local but expected it with --engine ray")
-    signals = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-    ending = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
-    try:
-        for number in ending:
-            signal.signal(number, signal.default_int_handler)
-        if engines.engine == "ray":
-            from goal_analysis.study.cluster import RayCluster
+    with interruptible(output):
+        try:
+            if engines.engine == "ray":
+                from goal_analysis.study.cluster import RayCluster
 
-            runs_on = RayCluster(engines.address, engines.gpus_per_run)
-        else:
-            runs_on = LocalProcesses()
-        with Driver(output, runs_on, engines.jobs, lambda line: typer.echo(line, err=engines.as_json)) as driver:
-            yield driver
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
-        raise typer.Exit(options.INTERRUPTED) from None
-    except (OSError, ValueError) as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from None
-    finally:
-        for number in ending:
-            signal.signal(number, signal.SIG_DFL)
+                runs_on = RayCluster(engines.address, engines.gpus_per_run)
+            else:
+                runs_on = LocalProcesses()
+            with Driver(output, runs_on, engines.jobs, lambda line: typer.echo(line, err=engines.as_json)) as driver:
+                yield driver
+        except (OSError, ValueError) as problem:
+            typer.echo(str(problem), err=True)
+            raise typer.Exit(1) from None
 
 
 @taking(Engines)

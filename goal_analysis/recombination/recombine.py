@@ -8,7 +8,7 @@ judged, valued and trained as any weights are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -218,7 +218,7 @@ def refusal(objective: Objective) -> str | None:
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
 
     def unreal(weight: sp.Expr | None, points: Iterable[tuple[float, float]]) -> str | None:
-        return None if weight is None else _unreal(undetach(weight), objective, points)
+        return None if weight is None else _unreal(weight, objective.values(), points)
 
     for term in objective.terms:
         triplet = None
@@ -248,12 +248,12 @@ def refusal(objective: Objective) -> str | None:
     return None
 
 
-def _unreal(weight: sp.Expr, objective: Objective, points: Iterable[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], points: Iterable[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
     if not (fractional or weight.has(sp.log, sp.acos)):
         return None
-    weight = weight.subs(objective.values())
+    weight = undetach(weight).subs(values)
     if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))

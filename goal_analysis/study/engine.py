@@ -30,8 +30,8 @@ from goal_analysis.vse.folder.run_folder import LOCK, RESULT
 ATTEMPTS = 3
 """A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""
 
-LOST = 255
-"""The exit code that multiprocessing gives where the server has died, which alone knows the job's."""
+LOST = (130, 255)
+"""The exit codes of a job that a signal told to end, and of one whose server has died, which alone knows the job's."""
 
 PATIENCE = 60.0
 """Seconds for a process that is ending to leave the folder, or to end at all."""
@@ -157,7 +157,7 @@ class LocalProcesses:
                 del self._running[job]
                 process.close()  # ends the process if it was the server that died
                 ended[job] = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-                if not job.done and (code < 0 or code == LOST) and self._begun[job] < ATTEMPTS:
+                if not job.done and (code < 0 or code in LOST) and self._begun[job] < ATTEMPTS:
                     del ended[job]
                     self.submit(job)
         ended |= self._lost

@@ -151,15 +151,19 @@ def test_images_of_another_kind_than_those_trained_on_are_refused(folder: Path, 
         assert called(*words, "--data", str(folder)).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
-    folder: Path, run: Path, tmp_path: Path, call: Callable[[Sequence[str]], subprocess.Popen]
+    folder: Path, run: Path, tmp_path: Path, call: Callable[[Sequence[str]], subprocess.Popen], name: str
 ) -> None:
     """The moments that matter are those of tests/faults; here the whole process is gone."""
     with call(arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")) as process:
         while process.poll() is None and not (tmp_path / "killed" / LOG).exists():
             time.sleep(0.01)
         time.sleep(np.random.default_rng().uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(getattr(signal, name))
+        said = process.communicate()[0]
+    if name == "SIGTERM":
+        assert process.returncode == 0 or (process.returncode == 130 and "the same command goes on" in said)
     result = called("train", "--resume", str(tmp_path / "killed"))
     assert result.exit_code == 0, result.output
     assert (tmp_path / "killed" / LOG).read_bytes() == (run / LOG).read_bytes()

@@ -143,7 +143,8 @@ PLAIN = [loss for loss in catalog if loss.plain]
 every_plain_loss = pytest.mark.parametrize("loss", PLAIN, ids=lambda loss: loss.name)
 every_plain_kind = pytest.mark.parametrize("loss", covering(PLAIN), ids=lambda loss: loss.name)
 
-TILES = ((16, 12), (40, 7), (5, 60), (64, 64))
+TILES = ((None, True), (None, False), ((16, 12), True), ((40, 7), False), ((5, 60), True), ((64, 64), False))
+"""Their sizes, with one exponential for both axes where bounds allow it, or one each."""
 N = 40
 IDS = {
     "pairs": (None, None, N),
@@ -258,7 +259,6 @@ def test_ranks_share_a_batch_with_ties_and_duplicates(loss: Objective, ids: str)
 
 @every_plain_loss
 def test_every_loss_in_tiles_is_what_the_matrix_gives(loss: Objective) -> None:
-    loss = with_rows(loss)
     if not quick_way(loss):
         return
     x, y, pairs = embeddings("in disorder")
@@ -276,14 +276,14 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
     for anchors in (Anchors.ROWS, Anchors.BOTH):
         of = replace(loss, anchors=anchors)
         expected = through_the_matrix(of, x, y, pairs)
-        bounded, unbounded = functions_of(of), without_bounds(functions_of(of))  # one exponential for both axes, or two
-        for size, functions in zip((None, None, *TILES), cycle((bounded, unbounded)), strict=False):
+        for size, bounded in TILES:
+            functions = functions_of(of) if bounded else without_bounds(functions_of(of))
             found = tiled(functions, measured(loss, x, y), pairs, size)
             assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors, size)
 
 
 @pytest.mark.parametrize("ids", IDS)
-@every_plain_kind
+@every_plain_loss
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     of_rows, of_columns, _ = IDS[ids]
     x, y, pairs = embeddings(ids)

@@ -4,10 +4,12 @@ import csv
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +137,33 @@ def test_a_run_ends_as_if_it_had_not_been_killed(
     assert contents(tmp_path) == expected
     learned = [r["learned_tau"] for r in read_log(tmp_path) if r["kind"] == "epoch" and LEARNS in settings]
     assert all(tau != 10 and tau < 10.0031 for tau in learned)
+
+
+SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_ends_a_run_after_its_step_and_nothing_is_lost(
+    trained_small, tmp_path: Path, interrupted: tuple, name: str
+) -> None:
+    settings, expected = interrupted
+    before = signal.getsignal(getattr(signal, name))
+
+    def ended(folder: Path, times: int) -> None:
+        def report(record: Mapping[str, Any]) -> None:
+            for _ in range(times if (record["kind"], record["step"]) == ("probe", 3) else 0):
+                signal.raise_signal(getattr(signal, name))
+
+        with pytest.raises(KeyboardInterrupt):
+            trained_small(folder, *settings, report=report)
+        assert signal.getsignal(getattr(signal, name)) == before
+
+    ended(tmp_path / "once", 1)
+    assert steps(tmp_path / "once" / CHECKPOINTS)[-1] == 3
+    trained_small(tmp_path / "once", *settings)
+    assert contents(tmp_path / "once") == expected
+    ended(tmp_path / "twice", 2)
+    assert 3 not in steps(tmp_path / "twice" / CHECKPOINTS)
 
 
 def test_data_sets_carry_nothing_that_a_formula_could_read(trained_small, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from goal_analysis.vse.folder.run_folder import (
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.loop.optimizer import make_optimizer
-from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
+from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
 from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
@@ -91,7 +91,8 @@ def run_experiment(
 
     The command is what the user typed, for the record. A RunError says that the folder holds another experiment, or one
     on other data, or that another process is writing in it; where the model or the batches cannot be made, another run
-    can still begin there. A RankError or WorkerError says that another process has ended.
+    can still begin there. A RankError or WorkerError says that another process has ended. Ctrl-C, SIGTERM and SIGHUP
+    write a checkpoint after the step and are a KeyboardInterrupt, from which the run goes on.
     """
     if objective.objective.reads_carried:
         given = f"{objective.name}: got an objective that reads what pairs carry"
@@ -122,8 +123,9 @@ def run_experiment(
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
-        with name_dead_workers(workers):
-            progress = train(experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric, report)
+        with name_dead_workers(workers), signals_noted() as asked:
+            given = experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric
+            progress = train(*given, report, asked)
         if leads:
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})

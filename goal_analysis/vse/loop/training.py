@@ -52,13 +52,15 @@ def train(
     folder: Path,
     fabric: Fabric,
     report: Report = lambda record: None,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on, if
     there is one.
 
-    ``match`` makes the matches of a batch from the rows of its images, and its ``texts``. TrainingTrouble is raised
-    where numbers are not finite, embeddings have collapsed or the gradient stays zero, and ``on_trouble`` is ``stop``;
-    OutOfMemory says what to try; CheckpointError that no checkpoint is what was written.
+    ``match`` makes the matches of a batch from the rows of its images, and its ``texts``. Where it is ``asked`` to end,
+    it writes a checkpoint before the next step and raises a KeyboardInterrupt. TrainingTrouble is raised where numbers
+    are not finite, embeddings have collapsed or the gradient stays zero, and ``on_trouble`` is ``stop``; OutOfMemory
+    says what to try; CheckpointError that no checkpoint is what was written.
     """
     options = experiment.training
     learned = objective.learned or nn.Module()
@@ -78,7 +80,7 @@ def train(
     if model.embeds and model.dual is model:
         fewer += f", or training.chunk={max(1, (options.chunk or options.batch_size) // 2)}"
     one_kind = (float(options.image_image), float(options.text_text))
-    start = time.perf_counter()
+    start, saved = time.perf_counter(), progress.step
 
     def write(kind: str, **record: Any) -> None:
         if log is not None:
@@ -87,6 +89,8 @@ def train(
             report(record)
 
     def checkpoint() -> None:
+        nonlocal saved
+        saved = progress.step
         if fabric.is_global_zero:
             progress.learned = {name: float(value) for name, value in learned.state_dict().items()}
             save(folder / CHECKPOINTS, Checkpoint.of(model, optimizer, progress))
@@ -102,6 +106,10 @@ def train(
         first = done * options.accumulate
         batches = epoch_batches(data.train, captions, options, experiment.seed, epoch, first, rank, ranks)
         while done < epoch_steps:
+            if fabric.strategy.reduce_boolean_decision(asked(), all=False):
+                if progress.step != saved:
+                    checkpoint()
+                raise KeyboardInterrupt
             rate = learning_rate(options, progress.step, epoch_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]

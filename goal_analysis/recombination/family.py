@@ -75,7 +75,6 @@ def combinations(
 def _named(
     parts: Parts, minings: Iterable[Mining], twinned: Iterable[str]
 ) -> Iterator[tuple[str, tuple[str, str], Callable[[], Objective]]]:
-    """The name of every combination, its parts, and what makes it."""
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     for mining in minings:

@@ -39,8 +39,8 @@ PATIENCE = 60.0
 PAUSE = 1.0
 """Seconds before a process is started that could not be started."""
 
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
-"""What the server imports."""
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.api.runs", "goal_analysis.cli")
+"""What the server imports: all that a run needs, the catalog with it."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

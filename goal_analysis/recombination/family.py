@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -72,9 +72,7 @@ def combinations(
     return (_member(*named) for named in _named(parts, minings, twinned))
 
 
-def _named(
-    parts: Parts, minings: Iterable[Mining], twinned: Iterable[str]
-) -> Iterator[tuple[str, tuple[str, str], Callable[[], Objective]]]:
+def _named(parts: Parts, minings: Iterable[Mining], twinned: Iterable[str]) -> Iterator[tuple]:
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     for mining in minings:
@@ -141,7 +139,6 @@ def family(
     )
 
 
-@lru_cache(maxsize=4)
 def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
     """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up
     to the names of hyperparameters are left out.

@@ -402,8 +402,8 @@ def family(
     Raises:
         ValueError: a name that is not known, and those that are.
 
-    >>> [member.name for member in family(using="circular", integrable=True)][:1]
-    ['circular/linear']
+    >>> [member.name for member in family(using="vse_pp", integrable=True)]
+    ['vse_pp/constant@hardest']
     """
     from goal_analysis.recombination.family import family as members
     from goal_analysis.recombination.minings import mining_of

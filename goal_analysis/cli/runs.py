@@ -106,9 +106,9 @@ def train(
     training = experiment.training
     steps = training.epochs * (len(loaded.train) // (training.batch_size * training.accumulate))
     said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
-    shown = fabric.is_global_zero and sys.stderr.isatty()
+    terminal = fabric.is_global_zero and sys.stderr.isatty()
     columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
-    shown_on = Progress(*columns, console=Console(stderr=True), disable=not shown)
+    shown_on = Progress(*columns, console=Console(stderr=True), disable=not terminal)
     with options.interruptible(folder), shown_on as bar:
         task = bar.add_task(experiment.name, total=steps, rsum="")
         logs: list[Report] = []

@@ -198,7 +198,7 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
 
 
 def _of_triplet(weight: sp.Expr, similarity: Similarity, values: Values) -> Formula:
-    of_similarities = weight.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    of_similarities = weight.xreplace({x_p: s_p, x_n: s_n})
     safe = safe_at_the_ends(undetach(of_similarities), similarity, values)
     return formula(safe, (s_p, s_n), values)
 

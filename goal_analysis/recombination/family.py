@@ -40,11 +40,15 @@ class LeftOut:
 
 
 def combinations(
-    parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
+    parts: Parts,
+    minings: Iterable[Mining] = FAMILY_MININGS,
+    twinned: Iterable[str] = TWINNED,
+    using: frozenset[str] = frozenset(),
 ) -> Iterator[Description | LeftOut]:
     """Every combination of parts and minings, as an objective or with the reason why there is none.
 
-    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too.
+    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too. Of what
+    ``using`` names, a combination has at least one; nothing else is made.
     """
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
@@ -53,6 +57,8 @@ def combinations(
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
         for head, pair in product(heads, pairs):
+            if using and using.isdisjoint((head, pair)):
+                continue
             name = f"{head}/{pair}{behind}"
             found = resolved(head, pair)
             if isinstance(found, str):
@@ -60,6 +66,8 @@ def combinations(
             else:
                 yield _member(name, (head, pair), partial(composed, *found, mining, name=name))
         for loss, pair in product(parts.losses, parts.pair_weights):
+            if using and using.isdisjoint((loss.name, pair.name)):
+                continue
             name = f"{loss.name}/{pair.name}@{mined}"
             if loss.similarity == COSINE:
                 exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
@@ -113,9 +121,8 @@ def family(
         raise ValueError(f"part: got {name!r} but expected one of {one_of(names, name)}")
     return (
         member
-        for member in combinations(parts, minings, twinned)
+        for member in combinations(parts, minings, twinned, wanted)
         if isinstance(member, Description)
-        and not (wanted and wanted.isdisjoint(member.parts))
         and (integrable is None or member.verdict.integrable is integrable)
         and (sign is None or member.sign == sign)
     )

@@ -330,7 +330,7 @@ def _weights(objective: Objective) -> tuple[TripletWeight, PairWeights]:
     """T, and P⁺ with P⁻, of an objective that is made of them."""
     (term,) = objective.terms
     positive, negative = (side.slope(s) for _, s, side in term.aggregates)
-    t = sp.sympify(term.triplet).subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    t = sp.sympify(term.triplet).xreplace({x_p: s_p, x_n: s_n})
     reads = [f for r in objective.relative for f in (r.contribution, r.member)]
     of_t, of_p = (
         tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in formulas))

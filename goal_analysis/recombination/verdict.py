@@ -156,7 +156,7 @@ def loss_of(objective: Objective) -> Objective | None:
     found = verdict_on_scores(objective)
     if not found.integrable or found.loss is None or len(objective.terms) != 1:
         return None
-    outer, inner = _linear_parts(objective) or (found.loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True), {})
+    outer, inner = _linear_parts(objective) or (found.loss.xreplace({s_p: x_p, s_n: x_n}), {})
 
     def bare(side: Side, s: sp.Symbol) -> Side:
         cut = not inner and s == s_n and getattr(side.selection, "bounds", None)
@@ -339,7 +339,7 @@ def _of_aggregates(
     x_n exceed it.
     """
     term = objective.terms[0]
-    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    t = term.triplet_weights[0].xreplace({x_p: s_p, x_n: s_n})
     nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
     region = nothing | {s: reach(side, field.similarity) for _, s, side in term.aggregates}
     near = nothing | {s: attained(side, field) or field.similarity.window for _, s, side in term.aggregates}
@@ -355,7 +355,7 @@ def _of_aggregates(
     loss = recover_loss(of_aggregates, potential(of_aggregates))
     if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
         loss = of_one.loss
-    of_anchor = None if loss is None else loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+    of_anchor = None if loss is None else loss.xreplace({s_p: x_p, s_n: x_n})
     why = "the pair weights are multiples of k′ and h′, and T is a function of the potential of the aggregates"
     return Integrability(True, why, potential=of_one.potential, loss=of_anchor)
 

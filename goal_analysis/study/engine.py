@@ -32,7 +32,7 @@ ATTEMPTS = 3
 LOST = 130, 255  # the exit codes of a job that a signal told to end, and of one whose server died, which alone knows it
 PATIENCE = 60.0  # seconds for a process that is ending to leave the folder, or to end at all
 PAUSE = 1.0  # seconds before a process is started that could not be started
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")  # what the server imports
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.api.runs", "goal_analysis.cli")  # what the server imports
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -59,6 +59,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = (
+    "1"  # its pool of processes takes longer to start than the one compilation
+)
 os.environ["GOAL_ANALYSIS_CACHE"] = "off"  # what a test asks is answered by the code that it tests
 
 # A busy machine may be slow without the code being wrong, hence no deadline.

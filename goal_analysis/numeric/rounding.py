@@ -12,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from goal_analysis.numeric.compilation import compiled
-from goal_analysis.numeric.formula import Values
+from goal_analysis.numeric.compilation import Values, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.primitives import hinge, maximum, minimum, s_n, s_p, x_n, x_p
@@ -37,8 +36,8 @@ def safe_loss(objective: Objective) -> Objective:
     for term in objective.terms:
         outer = sp.sympify(term.outer)
         if term.plain and all(side.inner in (s_p, s_n) for side in term.sides):  # Φ reads similarities
-            of_similarities = outer.subs({x_p: s_p, x_n: s_n}, simultaneous=True)
-            outer = safe_at_the_ends(of_similarities, similarity, values).subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+            of_similarities = outer.xreplace({x_p: s_p, x_n: s_n})
+            outer = safe_at_the_ends(of_similarities, similarity, values).xreplace({s_p: x_p, s_n: x_n})
         terms.append(term.with_sides(safe, outer=outer))
     return replace(objective, terms=tuple(terms))
 

@@ -38,7 +38,7 @@ from goal_analysis.recombination.closed_paths import (
     selected_mean,
     work_witness,
 )
-from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights, rate_of
+from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights
 from goal_analysis.symbolic.analysis.continuity import attained, reach
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
@@ -88,7 +88,7 @@ def verdict(objective: Objective) -> Integrability:
     name = objective.direction.name
     along = along_similarity(objective)
     if along is not None:
-        found, rate = verdict_on_scores(along), rate_of(objective)
+        found, rate = verdict_on_scores(along[0]), along[1]
         if rate == 1:
             return found
         why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
@@ -114,7 +114,10 @@ def verdict_on_scores(objective: Objective) -> Integrability:
         found = _decided(objective)
         if found.integrable is True or not objective.hyperparameters:
             return found
-        here = _decided(_at_values(objective))
+        values = objective.values()
+        terms = [term.map(lambda e: e.subs(values)) for term in objective.terms]
+        relative = tuple(r.map(lambda e: e.subs(values)) for r in objective.relative)
+        here = _decided(objective.of_terms(terms, relative=relative))
         return here if here.integrable is not False or found.integrable is None else found
     except Undecided as undecided:
         return Integrability(None, f"undecided: {undecided}")
@@ -136,9 +139,12 @@ def _decided(objective: Objective) -> Integrability:
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
         return _chosen(objective, field)
-    if len(objective.terms) > 1:
-        return _several(objective, field)
-    return _soft(objective, field)
+    if len(objective.terms) == 1:
+        return _soft(objective, field)
+    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
+    if all(one.integrable is True for one in singles):
+        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
+    return _against_several_pairs(objective, field)
 
 
 def loss_of(objective: Objective) -> Objective | None:
@@ -150,7 +156,7 @@ def loss_of(objective: Objective) -> Objective | None:
     found = verdict_on_scores(objective)
     if not found.integrable or found.loss is None or len(objective.terms) != 1:
         return None
-    outer, inner = _linear_parts(objective) or (found.loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True), {})
+    outer, inner = _linear_parts(objective) or (found.loss.xreplace({s_p: x_p, s_n: x_n}), {})
 
     def bare(side: Side, s: sp.Symbol) -> Side:
         cut = not inner and s == s_n and getattr(side.selection, "bounds", None)
@@ -158,12 +164,6 @@ def loss_of(objective: Objective) -> Objective | None:
 
     plain = objective.terms[0].with_sides(bare, outer=outer, triplet=None)
     return objective.of_terms((plain,), relative=())
-
-
-def _at_values(objective: Objective) -> Objective:
-    values = objective.values()
-    relative = tuple(r.map(lambda e: e.subs(values)) for r in objective.relative)
-    return objective.of_terms([term.map(lambda e: e.subs(values)) for term in objective.terms], relative=relative)
 
 
 def _chosen(objective: Objective, field: WeightField) -> Integrability:
@@ -225,9 +225,6 @@ def _by_work(
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
-    if getattr(selection, "margin", None) == 0:
-        why = "no triplet is within a margin of 0: W is zero"
-        return Integrability(True, why, potential=sp.S.Zero, loss=sp.S.Zero)
     factor, factors = sp.Mul(*(step(bound) for bound in bounds)), field.factors
     factors = factors and replace(factors, triplet=factors.triplet * factor)
     cut = replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)
@@ -287,13 +284,6 @@ def _drawn(objective: Objective) -> Integrability:
     return Integrability(None, f"open: {why}, but draws at the same scores agreed")
 
 
-def _several(objective: Objective, field: WeightField) -> Integrability:
-    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
-    if all(one.integrable is True for one in singles):
-        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
-    return _against_several_pairs(objective, field)
-
-
 def _soft(objective: Objective, field: WeightField) -> Integrability:
     if objective.relative:
         return Integrability(None, "open: pair weights that read other pairs beside soft aggregates")
@@ -349,7 +339,7 @@ def _of_aggregates(
     x_n exceed it.
     """
     term = objective.terms[0]
-    t = term.triplet_weights[0].subs({x_p: s_p, x_n: s_n}, simultaneous=True)
+    t = term.triplet_weights[0].xreplace({x_p: s_p, x_n: s_n})
     nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))
     region = nothing | {s: reach(side, field.similarity) for _, s, side in term.aggregates}
     near = nothing | {s: attained(side, field) or field.similarity.window for _, s, side in term.aggregates}
@@ -365,7 +355,7 @@ def _of_aggregates(
     loss = recover_loss(of_aggregates, potential(of_aggregates))
     if loss is not None and of_one.loss is not None and (loss - of_one.loss).is_number:
         loss = of_one.loss
-    of_anchor = None if loss is None else loss.subs({s_p: x_p, s_n: x_n}, simultaneous=True)
+    of_anchor = None if loss is None else loss.xreplace({s_p: x_p, s_n: x_n})
     why = "the pair weights are multiples of k′ and h′, and T is a function of the potential of the aggregates"
     return Integrability(True, why, potential=of_one.potential, loss=of_anchor)
 

@@ -1,6 +1,7 @@
 """`study` as a user calls it, on a small folder of features: killed, gone on with, and asked how far it is."""
 
 import json
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -32,12 +33,16 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     assert "No process drives it; the same command goes on from there" in asked.output
     with call(words(folder, output)) as one:
         said = one.stdout.readline()
-        other = CliRunner().invoke(app, words(folder, output))
-        assert other.exit_code == 1
-        assert f"got a study that process {one.pid} on " in other.output
-        state = json.loads(CliRunner().invoke(app, ["status", str(output), "--json"]).output)
-        assert state["driven"]
-        assert len(kept) < state["done"] < RUNS
+        one.send_signal(signal.SIGSTOP)  # or it could be done before it is asked for
+        try:
+            other = CliRunner().invoke(app, words(folder, output))
+            assert other.exit_code == 1
+            assert f"got a study that process {one.pid} on " in other.output
+            state = json.loads(CliRunner().invoke(app, ["status", str(output), "--json"]).output)
+            assert state["driven"]
+            assert len(kept) < state["done"] < RUNS
+        finally:
+            one.send_signal(signal.SIGCONT)
         said += one.communicate()[0]
     assert one.returncode == 0, said
     assert len(list(output.rglob("result.json"))) == RUNS

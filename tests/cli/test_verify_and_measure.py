@@ -66,9 +66,8 @@ def test_real_features_are_another_batch(tmp_path):
 
 
 PLAIN = [loss.name for loss in covering([loss for loss in catalog if loss.plain])]
-"""Of every kind one. The others compare every pair with every positive, which takes minutes on a thousand
-photographs; and where x and log(1 + x) cancel, as in PNP-Ib, autograd's derivative of the value has no digit left
-to compare with."""
+"""One of every kind. The others compare every pair with every positive, which takes minutes on a thousand photographs;
+and where x and log(1 + x) cancel, as in PNP-Ib, autograd's derivative of the value has no digit left to compare."""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 import sympy as sp
 import torch
 import verdict_paths as paths
+from kinds_of_losses import carrying
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -59,16 +61,20 @@ def read(text: str, **fields) -> Objective:
     return parse_objective(text, PARTS, **fields)
 
 
-def every(mining: str) -> list[Objective]:
-    """Every pair of weights with a mining; a twin that does not exist is left out."""
+def every_other(mining: str) -> list[Objective]:
+    """Every other pair of weights with a mining, as on a chessboard, and with the next mining those that are left.
+
+    A twin that does not exist is left out.
+    """
     found = []
-    for t in TRIPLETS:
-        for p in PAIRS:
-            try:
-                found.append(read(f"{t}/{p}@{mining}"))
-            except ValueError:
-                if "twin" not in t:
-                    raise
+    for place, (t, p) in enumerate(product(TRIPLETS, PAIRS)):
+        if (place + place // len(PAIRS) + MININGS.index(mining)) % 2:
+            continue
+        try:
+            found.append(read(f"{t}/{p}@{mining}"))
+        except ValueError:
+            if "twin" not in t:
+                raise
     return found
 
 
@@ -103,7 +109,7 @@ def check_work(objective: Objective) -> bool | None:
 
 @every_mining
 def test_integrable_iff_no_work_is_done_along_closed_paths(mining: str) -> None:
-    found = {check_work(objective) for objective in every(mining)}
+    found = {check_work(objective) for objective in every_other(mining)}
     assert found == ({False} if "selectively" in mining else {True, False})
 
 
@@ -129,7 +135,7 @@ def random_scores() -> Tensor:
 
 def difference(objective: Objective, other: Objective | None = None) -> float:
     """Between autograd of the value and the weights, as a share of the largest."""
-    s, matches = random_scores(), Matches.of_image_ids(*IDS)
+    s, matches = random_scores(), carrying(objective, Matches.of_image_ids(*IDS))
     (got,) = torch.autograd.grad(GradientObjective(objective).value_from_scores(s, matches), s)
     w = GradientObjective(other or objective).weight_matrix(s, matches)
     return float((got - w).abs().max() / w.abs().max().clamp_min(1e-9))
@@ -140,13 +146,13 @@ def test_autograd_of_the_value_is_the_weight_matrix(mining: str) -> None:
     ways, tested = [(Anchors.BOTH, Reduction.SUM), (Anchors.COLUMNS, Reduction.MEAN), (Anchors.ROWS, Reduction.SUM)], 0
     if "selectively" in mining:  # hardly any is a gradient, and that takes a walk each
         ways = ways[:1]
-    for plain in every(mining):
+    for plain in every_other(mining):
         for anchors, reduction in ways:
             objective = replace(plain, anchors=anchors, reduction=reduction)
             if loss_of(objective) is not None:
                 tested += 1
                 assert difference(objective) < 1e-9, objective
-    assert tested >= 6 or "selectively" in mining
+    assert tested >= 3 or "selectively" in mining
 
 
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)

@@ -1,6 +1,9 @@
 """Scales: what is tuned of an objective, in which range, and what becomes of it."""
 
+from itertools import cycle, product
+
 import pytest
+from kinds_of_losses import covering
 
 from goal_analysis.recombination.minings import mining_in, softmax
 from goal_analysis.recombination.parts import Parts
@@ -29,11 +32,10 @@ PARTS = Parts(triplet_weights, pair_weights, catalog)
 MININGS = ("hardest", "top_k:5", "semi_hard:0.2", "softmax:12", "softmax:9,14", "softmax:0,14")
 RECOMBINED = [
     f"{t.name}/{p.name}@{mining}"
-    for t in triplet_weights
-    for p in pair_weights
-    for mining in MININGS
+    for (t, p), mining in zip(product(triplet_weights, pair_weights), cycle((*MININGS, MININGS[0])), strict=False)
     if not (p.relative and mining.startswith("softmax"))
 ]
+"""Every pair of weights with one mining, the next with the next."""
 
 
 def made(text: str) -> Objective:
@@ -45,7 +47,7 @@ def names(text: str, *tuned: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", [*RECOMBINED, *(loss.name for loss in catalog), "circle/linear", "info_nce@softmax:12"]
+    "text", [*RECOMBINED, *(loss.name for loss in covering(catalog)), "circle/linear", "info_nce@softmax:12"]
 )
 def test_every_value_of_every_range_makes_an_objective_that_has_a_text(text: str) -> None:
     objective = made(text)

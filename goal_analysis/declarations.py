@@ -22,6 +22,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from goal_analysis.files import regular
+
 T = TypeVar("T")
 MOST_BYTES = 1_000_000  # of a file that declares something
 MOST_IN_A_LINE = 10_000  # characters of a line of TOML
@@ -52,7 +54,7 @@ def read_json(text: str) -> Any:
 
 def text_of_file(path: Path) -> str:
     """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")

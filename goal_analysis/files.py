@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,12 +28,29 @@ MOST_CHARACTERS = 100
 """The longest name of a folder: file systems take some 250 characters, and other names are built from it."""
 
 
+def regular(path: Path) -> Path:
+    """The path, unless a pipe, a device or a socket is there: reading one may never end, and a file would replace it.
+
+    Raises:
+        OSError: it is one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise OSError(errno.EINVAL, f"got a {kind} but expected a regular file", str(path))
+    return path
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file such that readers see the old file or the new one, never a part, whatever ends the process.
 
-    A missing folder is made, and text is written in UTF-8. An OSError leaves the old file as it was.
+    A missing folder is made, and text is written in UTF-8. An OSError, also where a device or a pipe
+    is there, leaves the old file as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    regular(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
     try:
         with unfinished.open("xb") as file:

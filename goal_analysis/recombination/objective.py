@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
+from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.numeric.engine.products import alike
 from goal_analysis.numeric.engine.surrogate import Prescribed, differentiable_once, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches
@@ -28,6 +28,9 @@ from goal_analysis.recombination.verdict import along_similarity, loss_of, verdi
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
+
+SHORTEST = 1e-12
+"""Of rows that are shorter, squares may be 0."""
 
 UNIT = 1e-2
 """How far a length may be from 1 before embeddings no longer pass for unit vectors."""
@@ -286,9 +289,9 @@ class GradientObjective(nn.Module):
         if self.refuse_nonfinite:
             check_finite("image_embeddings", images, of_images)
             check_finite("text_embeddings", texts, of_texts)
-        return self._unit(images, of_images), self._unit(texts, of_texts)
+        return self._unit(images, of_images, "image_embeddings"), self._unit(texts, of_texts, "text_embeddings")
 
-    def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
+    def _unit(self, embeddings: Tensor, of_rows: Tensor, name: str) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):
             return embeddings
         if not self._warned:
@@ -298,7 +301,7 @@ class GradientObjective(nn.Module):
                 "for the cosine; they are normalised",
                 stacklevel=7,  # who called the module: torch stands between
             )
-        return nn.functional.normalize(embeddings, dim=1)
+        return unit_vectors(embeddings, of_rows, name, self.refuse_nonfinite)
 
 
 class MovingScores(torch.autograd.Function):
@@ -354,6 +357,20 @@ def lengths(embeddings: Tensor) -> Tensor:
     """The Euclidean lengths of the rows, in float32 at least, without their history."""
     e = embeddings.detach()
     return torch.linalg.vector_norm(e, dim=1, dtype=None if e.dtype.itemsize >= 4 else torch.float32)
+
+
+def unit_vectors(x: Tensor, of_rows: Tensor, name: str, refuse_zeros: bool = True) -> Tensor:
+    """The rows of x, of these lengths, with length 1, however large or small their numbers are.
+
+    A row of zeros, which has no direction, is a ValueError with its number, or else becomes NaN.
+    """
+    if not bool(((of_rows > SHORTEST) & of_rows.isfinite()).all()):  # squares of the numbers are 0 or infinite
+        largest = x.detach().abs().amax(1, keepdim=True)
+        zero = (largest == 0).nonzero()
+        if refuse_zeros and len(zero):
+            raise ValueError(f"{name}: row {int(zero[0, 0])}: got zeros alone but expected a vector with a direction")
+        x = x / largest
+    return nn.functional.normalize(x, dim=1)
 
 
 def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:

@@ -50,7 +50,7 @@ from goal_analysis.symbolic.analysis.integrability import (
     tried_ranges,
 )
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
-from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.recovery import multiple, potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -249,10 +249,9 @@ def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
     """The loss of semi-hard triplets, held at its value outside of the margin."""
     if loss is None:
         return None
-    between = sp.Symbol("gap", real=True)
-    of_gap = sp.simplify(loss.subs(s_n, s_p + between))
-    if not of_gap.has(s_p):
-        return of_gap.subs(between, hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin)
+    if proves_zero(sp.diff(loss, s_p) + sp.diff(loss, s_n)):  # it reads the gap alone
+        within = hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin
+        return loss.subs({s_p: 0, s_n: within}, simultaneous=True)
     harder, easier = (loss.subs({s_p: at, s_n: 0}, simultaneous=True) for at in (0, margin))
     inside = step(s_p - s_n) * step(s_n - s_p + margin)
     return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
@@ -301,8 +300,8 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
         loss = outer.subs({x_p: inner.get(s_p, 0), x_n: inner.get(s_n, 0)}, simultaneous=True)
         why = "T is constant, and the weights of each side are the gradient of an aggregate of ∫P"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
-    multiples = {s: sp.simplify(side.slope(s) / sp.diff(side.inner, s)) for _, s, side in term.aggregates}
-    if not any(ratio.has(s_p, s_n) for ratio in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
+    multiples = {s: multiple({s: side.slope(s)}, {s: sp.diff(side.inner, s)}, field) for _, s, side in term.aggregates}
+    if all(c is not None for c in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
         return _of_aggregates(objective, field, of_one, multiples)
     against = _against_several_pairs(objective, field)
     if against.integrable is not False and _symmetric(term, field):

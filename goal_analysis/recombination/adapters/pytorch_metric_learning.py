@@ -19,10 +19,16 @@ from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
 from goal_analysis.numeric.engine.functions import Term
-from goal_analysis.numeric.engine.products import alike
+from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.recombination.objective import GradientObjective, MovingScores, check_finite
+from goal_analysis.recombination.objective import (
+    GradientObjective,
+    MovingScores,
+    check_finite,
+    lengths,
+    unit_vectors,
+)
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Reduction
@@ -105,13 +111,13 @@ class MetricObjective(BaseMetricLossFunction):
         if triplets is not None:
             meet = partial(_given, triplets)
             functions = replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
-        for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
-            if self.objective.refuse_nonfinite:
-                check_finite(name, e)
+        named, refuse = (("embeddings", embeddings), ("ref_emb", ref_emb)), self.objective.refuse_nonfinite
+        for name, e in named if refuse else ():
+            check_finite(name, e)
         similarity = self.objective.similarity
         if similarity == COSINE:
             similarity = DOT
-            embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
+            embeddings, ref_emb = (unit_vectors(e, lengths(e), name, refuse) for name, e in named)
         acting = self.objective.objective.direction or similarity
         with torch.autocast(embeddings.device.type, enabled=False):
             s = MovingScores.apply(*alike(embeddings, ref_emb), similarity, acting)

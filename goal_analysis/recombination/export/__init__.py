@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from goal_analysis.numeric.compilation import LINEAR_PAST
+from goal_analysis.numeric.compilation import LINEAR_PAST, Formula
 from goal_analysis.numeric.engine.functions import Functions
-from goal_analysis.numeric.formula import Formula
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores

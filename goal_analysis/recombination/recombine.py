@@ -234,13 +234,13 @@ def _unreal(weight: sp.Expr | None, objective: Objective, points: Iterable[tuple
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
     if not (fractional or weight.has(sp.log, sp.acos)):
         return None
-    weight = undetach(weight).subs(objective.values())
-    if weight.free_symbols - {s_p, s_n}:
+    here = undetach(weight).subs(objective.values())
+    if here.free_symbols - {s_p, s_n}:
         return None
-    compiled = program([weight], (s_p, s_n))
+    compiled = program([here], (s_p, s_n))
     for p, n in points:
         if math.isnan(compiled.run(FLOAT, p, n)[0]):
-            return ", ".join(f"{s} = {x:.4g}" for s, x in ((s_p, p), (s_n, n)) if s in weight.free_symbols)
+            return ", ".join(f"{s} = {x:.4g}" for s, x in ((s_p, p), (s_n, n)) if s in here.free_symbols)
     return None
 
 

@@ -142,7 +142,10 @@ class _File:
             return self._taken(value)
         if is_dataclass(value):
             kind = self._taken(type(value))
-            named = {f.name: getattr(value, f.name) for f in fields(value) if kind not in VALUES or f.name in self.read}
+            named = {f.name: getattr(value, f.name) for f in fields(value)}
+            if kind in VALUES:
+                own = [f.name for f in fields(value) if f.name in self.read and named[f.name] != f.default]
+                named = {name: named[name] for name in own}
             given = {name: one for name, one in named.items() if not isinstance(one, torch.Generator)}
             return _laid_out(kind, [f"{name}={self.said(one, (*place, name))}" for name, one in given.items()])
         if callable(value):
@@ -235,8 +238,7 @@ def _docstring(module: GradientObjective, name: str) -> str:
         "    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]      q = ∂A\n"
         "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
         "\n".join(f"    {row.label} = {plain(row.value)}" for row in weights_page(found.weights).rows[1:]),
-        settings,
-        f"{value.reduction.words}, which are {value.anchors.value}; {found.mining}.",
+        f"{settings}{settings and '; '}{value.reduction.words}, which are {value.anchors.value}; {found.mining}.",
         f"W is {found.verdict.said}: {_one_line(found.reason)}.",
         "" if found.loss is None else f"    The loss, in LaTeX: {latex(found.loss)}",
         f"Written by goal-analysis, of which nothing is needed here. Run as a program, this file checks {name}.",

@@ -171,27 +171,27 @@ class _Decided(ast.NodeTransformer):
         return self.generic_visit(node) if len(node.values) > 1 else node.values[0]
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        unread = ast.unparse(node.targets[0]) in self.unread
+        unread = ast.unparse(node.targets[0]) in (*self.unread, ast.unparse(node.value))
         self.changed |= unread
         return None if unread else self.generic_visit(node)
 
 
 @lru_cache(maxsize=4096)
 def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozenset[str] | None) -> Piece:
-    """A definition without the branches that never run, and without names that are always empty."""
+    """A definition without the branches that never run, and without names of what is always known."""
     node: Any = _Shortened(read).visit(deepcopy(_names_of(module)[name]))
     changed = bool(known)
     while changed:
         names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         uses = Counter(n.id for n in names)
         stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-        empty = [
-            ast.unparse(n.targets[0])
-            for n in ast.walk(node)
-            if isinstance(n, ast.Assign) and ast.unparse(n.value) == "()"
-        ]
-        facts = {**dict(known), **{name: False for name in empty if stored[name] == 1}}
-        decided = _Decided(facts, {name for name in empty if uses[name] == 1})
+        facts = {"()": False, "None": None, **dict(known)}
+        assigned = [n for n in ast.walk(node) if isinstance(n, ast.Assign) and ast.unparse(n.value) in facts]
+        own = {ast.unparse(n.targets[0]): facts[ast.unparse(n.value)] for n in assigned}
+        facts |= {name: fact for name, fact in own.items() if stored[name] == 1}
+        plain = [n for n in ast.walk(node) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Attribute)]
+        unread = {name for name in (*own, *(ast.unparse(n.targets[0]) for n in plain)) if uses[name] == 1}
+        decided = _Decided(facts, unread)
         node, changed = decided.visit(node), decided.changed
     fields = frozenset(n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
     return Piece(ast.unparse(node), tuple(_used(node)), fields)

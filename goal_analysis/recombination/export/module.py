@@ -79,8 +79,9 @@ class Exported(nn.Module):
         rows = torch.arange(len(x), device=x.device) if row_ids is None else row_ids
         columns = rows if column_ids is None else column_ids
         if len(rows) != len(x) or len(columns) != len(y):
-            ids = "no ids" if row_ids is None else f"{len(rows)} and {len(columns)} ids"
-            raise ValueError(f"got {ids} but expected those of {len(x)} rows and {len(y)} columns")
+            raise ValueError(
+                f"got ids of {len(rows)} rows and {len(columns)} columns but expected {len(x)} and {len(y)}"
+            )
         return rows[:, None] == columns
 
 
@@ -107,7 +108,8 @@ def check() -> None:
         Exported().from_scores(s, ids[:, None] == ids, ids[:, None] != ids, checked_carried() if CARRIED else None), s
     )
     assert torch.allclose(w, recorded, rtol=1e-6, atol=1e-9), f"got {w} but expected {recorded}"
-    x.requires_grad_()
-    made = torch.autograd.grad(2 * Exported()(x, y, ids, carried=checked_carried() if CARRIED else None), x)[0]
+    made = torch.autograd.grad(
+        2 * Exported()(x.requires_grad_(), y, ids, carried=checked_carried() if CARRIED else None), x
+    )[0]
     assert made.isfinite().all(), "got a gradient that is not finite"
     print("Exported: as it was written")

@@ -44,11 +44,17 @@ def fit(figure: Figure, title: str = "") -> Figure:
         for legend in figure.legends:
             legend.set(loc="outside lower left")
         figure.set_size_inches(*(figure.get_size_inches() + ROOM))
+        said = figure.suptitle(title, x=0, ha="left", wrap=True)
         for _ in range(ROUNDS):
-            figure.suptitle(title, x=PAD / figure.get_figwidth(), ha="left", wrap=True)
+            said.set_x(PAD / figure.get_figwidth())
             engine.execute(figure)
             drawn = axes[0].get_position().size * figure.get_size_inches()
             figure.set_size_inches(*(figure.get_size_inches() + (sides - drawn) * (grid.ncols, grid.nrows)))
+        needed, texts = figure.get_figwidth(), [said, *figure.legends]
+        wide = max(needed, max(text.get_window_extent().width for text in texts) / figure.dpi + 2 * PAD)
+        figure.set_figwidth(wide)
+        said.set_x(PAD / wide)
+        engine.set(rect=(0, 0, needed / wide, 1))
         engine.execute(figure)
     for ax, aspect in zip(axes, aspects, strict=True):
         ax.set_aspect(aspect)

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.numeric.formula import Formula, Values, formula
+from goal_analysis.numeric.compilation import Compiled, Formula, Values, compiled, formula
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Aggregator, Pool, Side
 from goal_analysis.symbolic.language.primitives import carried_by, count_n, count_p, s_n, s_p, total, x_n, x_p, y_n, y_p
@@ -54,14 +53,13 @@ def anchor_by_anchor(
     """
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
-    positives, negatives = matches.positives.tolist(), matches.negatives.tolist()
     carried = s.new_zeros(matches.shape) if matches.carried is None else matches.carried.to("cpu", torch.float64)
     copies: list[Tensor] = []
     value = torch.zeros((), dtype=torch.float64)
     for term in loss.terms:
         anchors: list[Handed] = []
         for by_columns in DIRECTIONS[loss.anchors]:
-            tables = [_turned(table, matches.shape[1]) if by_columns else table for table in (positives, negatives)]
+            tables = [(e.T if by_columns else e).tolist() for e in (matches.positives, matches.negatives)]
             # The sides read copies, so that their shares of the gradient are told apart.
             own = [s.clone().requires_grad_() for _ in (s_p, s_n, *term.named)]
             copies += own
@@ -96,10 +94,6 @@ def _count(reduction: Reduction, values: list[Tensor]) -> int:
     """What the sum of a term is divided by, from the values of Φ of every anchor."""
     every = {Reduction.SUM: 1, Reduction.MEAN: len(values), Reduction.MEAN_EACH: sum(map(len, values))}
     return every[reduction] if reduction in every else sum(int((phi > 0).sum()) for phi in values)
-
-
-def _turned(table: Table, columns: int) -> Table:
-    return [[row[j] for row in table] for j in range(columns)]
 
 
 def _anchors(

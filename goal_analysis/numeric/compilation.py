@@ -1,7 +1,8 @@
 """Expressions as functions of tensors or arrays: what the operations of a program mean in torch and in NumPy.
 
 `goal_analysis.symbolic.proof.evaluation.program` does the walk; here are the tables, in forms that neither overflow
-nor lose digits, and `compiled`, which makes one Python function of a program and a table.
+nor lose digits, `compiled`, which makes one Python function of a program and a table, and `formula`, which autograd
+differentiates as it is meant: through everything but what is detached.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import sympy as sp
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.lowering import NUMPY, function, lowered
+from goal_analysis.symbolic.language.primitives import detach
 from goal_analysis.symbolic.proof.evaluation import Program, Table, program
 
 LINEAR_PAST = 40.0  # there log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits
@@ -77,9 +79,11 @@ def _as_tensor(x: Tensor | float, dtype: torch.dtype, device: torch.device) -> T
 def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     if not inputs:
         return outputs
-    shape, like = inputs[0].shape, next((x for x in inputs if x.ndim), inputs[0])
-    if any(x.shape != shape for x in inputs[1:]):
-        shape = torch.broadcast_shapes(*(x.shape for x in inputs))
+    like, shape = inputs[0], inputs[0].shape
+    for x in inputs[1:]:
+        if x.shape != shape:
+            shape, like = torch.broadcast_shapes(*(x.shape for x in inputs)), next(x for x in inputs if x.ndim)
+            break
     filled = [like.new_full((), x) if type(x) is float else x for x in outputs]
     return tuple([x if x.shape == shape else x.expand(shape) for x in filled])
 
@@ -112,6 +116,9 @@ TORCH: Table = {
 
 
 TABLES = {"TORCH": TORCH, "NUMPY": NUMPY}
+
+
+Values = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
 
 @dataclass(frozen=True)
@@ -162,3 +169,45 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
         if unreal := [str(e) for e in (sp.zoo, sp.nan, sp.I) if output.has(e)]:
             raise ValueError(f"compiled: got {unreal[0]} in {output} but expected real numbers alone")
     return Compiled(lowered(program(outputs, inputs)), table)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A compiled expression in which every `detach` detaches: it is computed apart, and enters as a last input."""
+
+    whole: Compiled
+    stopped: Compiled
+    learned: tuple[Tensor, ...] = ()
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The value, of the shape to which the inputs broadcast together; what is learned are the last of them."""
+        inputs = (*inputs, *self.learned)
+        constants: tuple[Tensor, ...] = ()
+        if self.stopped.program.outputs:
+            with torch.no_grad():
+                constants = self.stopped(*inputs)
+        # What is detached may be an input itself, which then comes back as it is.
+        (value,) = self.whole(*inputs, *(c.detach() for c in constants))
+        return value
+
+
+@lru_cache(maxsize=4096)
+def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values = ()) -> Formula:
+    """The expression of ``inputs`` as a function of tensors; compiled once for the same arguments.
+
+    A symbol whose value is the symbol itself is an input too, after the others.
+
+    Raises:
+        UnsupportedFunction: naming a function that programs do not know.
+        ValueError: a symbol is neither input nor has a value.
+    """
+    inputs = (*inputs, *(symbol for symbol, value in values if symbol == value))
+    stopped: dict[sp.Expr, sp.Dummy] = {}
+    whole = _with_inputs_for_detached(expression.xreplace(dict(values)), stopped)
+    return Formula(compiled([whole], (*inputs, *stopped.values())), compiled(list(stopped), inputs))
+
+
+def _with_inputs_for_detached(e: sp.Expr, stopped: dict[sp.Expr, sp.Dummy]) -> sp.Expr:
+    if isinstance(e, detach):
+        return stopped.setdefault(e.args[0], sp.Dummy(real=True))
+    return e.func(*(_with_inputs_for_detached(part, stopped) for part in e.args)) if e.args else e

@@ -11,15 +11,13 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.compilation import compiled
+from goal_analysis.numeric.compilation import Formula, Values, compiled, formula
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS
 from goal_analysis.numeric.engine.aggregators import Aggregator as OnTensors
 from goal_analysis.numeric.engine.dense import loss, meetings, weight_matrix
-from goal_analysis.numeric.engine.functions import Functions, Hints
+from goal_analysis.numeric.engine.functions import Functions, Hints, Relative
 from goal_analysis.numeric.engine.functions import Side as SideFunctions
 from goal_analysis.numeric.engine.functions import Term as TermFunctions
-from goal_analysis.numeric.engine.relative import Relative
-from goal_analysis.numeric.formula import Formula, Values, formula
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends

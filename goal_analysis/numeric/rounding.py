@@ -12,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from goal_analysis.numeric.compilation import compiled
-from goal_analysis.numeric.formula import Values
+from goal_analysis.numeric.compilation import Values, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.primitives import hinge, maximum, minimum, s_n, s_p, x_n, x_p

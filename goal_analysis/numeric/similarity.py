@@ -126,8 +126,9 @@ def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
     return x / length, length
 
 
-def _within_one(cosines: Tensor) -> Tensor:
-    """The cosines without what rounding puts beyond ±1, where √(1 − s²) would be NaN; their gradient is whole."""
+def _cosines(x: Tensor, y: Tensor) -> Tensor:
+    """Without what rounding puts beyond ±1, where √(1 − s²) would be NaN; their gradient is whole."""
+    cosines = _unit(x)[0] @ _unit(y)[0].T
     return cosines - (cosines - cosines.clamp(-1, 1)).detach()
 
 
@@ -200,7 +201,7 @@ def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tenso
 
 _TENSORS: dict[Similarity, tuple[Callable[[Tensor, Tensor], Tensor], Direction]] = {
     COSINE: (
-        lambda x, y: _within_one(_unit(x)[0] @ _unit(y)[0].T),
+        _cosines,
         Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),
     ),
     DOT: (lambda x, y: x @ y.T, Direction("dot", "of x: y; of y: x", _dot_gradients)),

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
 from goal_analysis.numeric.batches import BATCHES, Batch
-from goal_analysis.numeric.formula import Values, formula
+from goal_analysis.numeric.compilation import Values, formula
 from goal_analysis.numeric.functions import loss_value, weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
@@ -193,7 +193,9 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
             f"{str(dtype).removeprefix('torch.')} but expected finite ones"
         )
     similarities = scores(loss.similarity, *embeddings).to(dtype)
-    batch = replace(batch, matches=_with_carried(batch.matches)) if loss.reads_carried else batch
+    if loss.reads_carried:
+        drawn = torch.rand(batch.matches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        batch = replace(batch, matches=replace(batch.matches, carried=drawn))
     of_classes = similarities if loss.grouped is None else similarities[:, ::2]
     yield from _of_triplets(
         decomposition, of_classes, batch.matches, tuple(decomposition.field.values(settings).items())
@@ -223,12 +225,6 @@ def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Com
         singular = ~reference.isfinite().all(axis).unsqueeze(1)
         terms = reference.nan_to_num(0.0, 0.0, 0.0).abs().sum(axis).max()
         yield _Compared(f"∂L/∂{name}", gradient, expected.masked_fill(singular, torch.nan), float(terms), summed)
-
-
-def _with_carried(matches: Matches) -> Matches:
-    """The matches with a number between 0 and 1 on every pair."""
-    drawn = torch.rand(matches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return replace(matches, carried=drawn)
 
 
 def _leaf(x: Tensor) -> Tensor:

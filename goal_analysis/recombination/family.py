@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -14,12 +14,12 @@ from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
-from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import find_witness
-from goal_analysis.symbolic.weight import PairWeights
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
 """The minings of the family."""
@@ -31,29 +31,6 @@ SPAN = (sp.Integer(-1), sp.Integer(1))
 """Over which similarities pair weights are compared."""
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """An objective of the family at its defaults, with the names of its triplet weight, or loss, and pair weights."""
-
-    objective: Objective
-    parts: tuple[str, str]
-
-    @property
-    def name(self) -> str:
-        """The line of text that stands for it, such as ``nca/linear@softmax:12``."""
-        return self.objective.name
-
-    @property
-    def verdict(self) -> Integrability:
-        """Whether what trains is the gradient of a loss."""
-        return self.description.verdict
-
-    @cached_property
-    def description(self) -> Description:
-        """What it is."""
-        return Description(self.objective)
-
-
 @dataclass(frozen=True)
 class LeftOut:
     """A combination, triplet weight/pair weights@mining, that makes no objective of its own, and why not."""
@@ -63,36 +40,49 @@ class LeftOut:
 
 
 def combinations(
-    parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
-) -> Iterator[Member | LeftOut]:
+    parts: Parts,
+    minings: Iterable[Mining] = FAMILY_MININGS,
+    twinned: Iterable[str] = TWINNED,
+    using: frozenset[str] = frozenset(),
+) -> Iterator[Description | LeftOut]:
     """Every combination of parts and minings, as an objective or with the reason why there is none.
 
-    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too.
+    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too. Of what
+    ``using`` names, a combination has at least one; nothing else is made.
     """
-    return (_member(*named) for named in _named(parts, minings, twinned))
-
-
-def _named(parts: Parts, minings: Iterable[Mining], twinned: Iterable[str]) -> Iterator[tuple]:
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
+    resolved = lru_cache(maxsize=None)(partial(_resolved, parts))
     for mining in minings:
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
         for head, pair in product(heads, pairs):
+            if using and using.isdisjoint((head, pair)):
+                continue
             name = f"{head}/{pair}{behind}"
-            yield name, (head, pair), partial(_composed, parts, head, pair, mining, name)
+            found = resolved(head, pair)
+            if isinstance(found, str):
+                yield LeftOut(name, found)
+            else:
+                yield _member(name, (head, pair), partial(composed, *found, mining, name=name))
         for loss, pair in product(parts.losses, parts.pair_weights):
+            if using and using.isdisjoint((loss.name, pair.name)):
+                continue
             name = f"{loss.name}/{pair.name}@{mined}"
-            yield name, (loss.name, pair.name), partial(_exchanged, loss, pair, mining, name)
+            if loss.similarity == COSINE:
+                exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
+                yield _member(name, (loss.name, pair.name), exchanged)
+            else:
+                yield LeftOut(name, "its scores are distances")
 
 
-def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Member | LeftOut:
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Description | LeftOut:
     try:
         objective = make()
         refused = refusal(objective)
     except ValueError as problem:
         return LeftOut(name, str(problem))
-    return Member(objective, of) if refused is None else LeftOut(name, refused)
+    return Description(objective, of) if refused is None else LeftOut(name, refused)
 
 
 def family(
@@ -103,7 +93,7 @@ def family(
     integrable: bool | None = None,
     sign: str | None = None,
     using: Iterable[str] = (),
-) -> Iterator[Member]:
+) -> Iterator[Description]:
     """The objectives of every combination that makes one; filters derive what they ask for, and no more.
 
     Args:
@@ -131,11 +121,10 @@ def family(
         raise ValueError(f"part: got {name!r} but expected one of {one_of(names, name)}")
     return (
         member
-        for name, of, make in _named(parts, minings, twinned)
-        if not (wanted and wanted.isdisjoint(of))
-        and isinstance(member := _member(name, of, make), Member)
+        for member in combinations(parts, minings, twinned, wanted)
+        if isinstance(member, Description)
         and (integrable is None or member.verdict.integrable is integrable)
-        and (sign is None or member.description.sign == sign)
+        and (sign is None or member.sign == sign)
     )
 
 
@@ -169,14 +158,11 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     return False
 
 
-def _composed(parts: Parts, triplet: str, pair: str, mining: Mining, name: str) -> Objective:
-    t, p = parts.resolved(triplet, pair)
+def _resolved(parts: Parts, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights] | str:
+    try:
+        t, p = parts.resolved(triplet, pair)
+    except NoTwin as problem:
+        return str(problem)
     if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
-        raise ValueError("its twin is itself: what trains is the gradient of a loss already")
-    return composed(t, p, mining, name)
-
-
-def _exchanged(loss: Objective, pair: PairWeights, mining: Mining, name: str) -> Objective:
-    if loss.similarity != COSINE:
-        raise ValueError("its scores are distances")
-    return recombine(loss, pair=pair, mining=mining, name=name)
+        return "its twin is itself: what trains is the gradient of a loss already"
+    return t, p

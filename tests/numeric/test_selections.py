@@ -9,9 +9,9 @@ from pytorch_metric_learning import miners as pml
 from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor
 
+from goal_analysis.numeric.compilation import formula
 from goal_analysis.numeric.engine.aggregators import AGGREGATORS as ON_TENSORS
 from goal_analysis.numeric.engine.selections import DistanceWeighted, MaskAbove, SelectivelyHard, SemiHard, TopK
-from goal_analysis.numeric.formula import formula
 from goal_analysis.numeric.functions import on_tensors
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import AGGREGATORS, SCALED, Aggregator

@@ -102,7 +102,7 @@ def test_the_flow_is_gradient_descent_on_unit_vectors(name, taken_apart):
     """A small step of autograd on vectors that are normalised inside moves the Gram matrix as derived."""
     decomposition = taken_apart(name)
     loss, similarity = decomposition.loss, decomposition.field.similarity
-    from goal_analysis.numeric.formula import formula
+    from goal_analysis.numeric.compilation import formula
 
     function = formula(loss.expression(), (s_p, s_n), tuple(loss.values().items()))
     generator = torch.Generator().manual_seed(3)

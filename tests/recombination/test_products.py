@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goal_analysis.numeric.engine.products import factors
+from goal_analysis.numeric.engine.geometry import factors
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective

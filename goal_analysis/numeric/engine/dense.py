@@ -18,8 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.engine.functions import Functions, Side, Term
-from goal_analysis.numeric.engine.relative import relative_similarities
+from goal_analysis.numeric.engine.functions import Functions, Relative, Side, Term
 
 
 @dataclass(frozen=True)
@@ -63,15 +62,21 @@ def weight_matrix(
         with torch.enable_grad():
             s = scores.detach().requires_grad_()
             of_classes = one_a_class(functions, s, positives)
-        alone = replace(functions, grouped=None)
-        w = weight_matrix(alone, of_classes.detach(), positives, negatives, carried)
+        w = _weights_of_terms(functions, of_classes.detach(), positives, negatives, carried)
         return torch.autograd.grad(of_classes, s, w)[0]
+    return _weights_of_terms(functions, scores, positives, negatives, carried)
+
+
+def _weights_of_terms(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None
+) -> Tensor:
+    """W of scores that are one a class."""
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
             with torch.enable_grad():
                 s = scores.detach().requires_grad_()
-                value = loss(replace(functions, terms=(term,)), s, positives, negatives, carried)
+                value = _value_of_terms(replace(functions, terms=(term,)), s, positives, negatives, carried)
             result = result + torch.autograd.grad(value, s)[0]
             continue
         parts, count = [], scores.new_zeros(())
@@ -95,7 +100,14 @@ def loss(
     functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
 ) -> Tensor:
     """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
-    scores = scores if functions.grouped is None else one_a_class(functions, scores, positives)
+    if functions.grouped is not None:
+        scores = one_a_class(functions, scores, positives)
+    return _value_of_terms(functions, scores, positives, negatives, carried)
+
+
+def _value_of_terms(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None
+) -> Tensor:
     result = 0 * scores.sum()
     for term in functions.terms:
         value, count = scores.new_zeros(()), scores.new_zeros(())
@@ -159,6 +171,53 @@ def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -
         weights = received if read else received * side.weight(h.similarities)
         found.append(weights.masked_fill(~h.members, 0))
     return found[0], found[1]
+
+
+def relative_similarities(
+    declared: tuple[Relative, ...], x_p: Tensor, x_n: Tensor, there: Tensor, s: Tensor, negatives: Tensor
+) -> tuple[Tensor, ...]:
+    """One tensor a relative similarity, of the shape of ``there``.
+
+    Args:
+        declared: which.
+        x_p: the similarities of the triplets' positives, which broadcasts to ``there``.
+        x_n: those of their negatives.
+        there: where there is a triplet, shape ``(anchors, negatives)``; a column where one negative is mined.
+        s: the similarities, shape ``(anchors, candidates)``.
+        negatives: which of them are negatives.
+    """
+    anchor = there.nonzero()[:, 0]
+    of_positive, of_negative = (x.expand(there.shape)[there] for x in (x_p, x_n))
+    least = of_positive.min() if len(anchor) else s.new_zeros(())
+    found = []
+    for one in declared:
+        if one.of_positives:
+            others = of_positive.expand(len(anchor), -1)
+            candidates = anchor[:, None] != anchor[None, :]
+        else:
+            others, candidates = s[anchor], negatives[anchor] & ~own_negative(anchor, of_negative, s, there)
+        read = (of_positive[:, None], of_negative[:, None], others, others, least)
+        contribution = one.contribution(*read).expand_as(others)
+        members = candidates & (one.member(*read) >= 0) & counted(one.counts, contribution)
+        mean = contribution.masked_fill(~members, 0).sum(1) / members.sum(1).clamp_min(1)
+        found.append(s.new_zeros(there.shape).masked_scatter(there, mean))
+    return tuple(found)
+
+
+def own_negative(anchor: Tensor, of_negative: Tensor, s: Tensor, there: Tensor) -> Tensor:
+    """The pair of a triplet's negative: its own column, or the first of its row that is as similar."""
+    if there.shape == s.shape:
+        column = there.nonzero()[:, 1]
+    else:
+        column = (s[anchor] == of_negative[:, None]).to(torch.uint8).argmax(1)
+    return torch.zeros_like(s[anchor], dtype=torch.bool).scatter(1, column[:, None], True)
+
+
+def counted(counts: str, contribution: Tensor) -> Tensor:
+    """Which contributions the mean divides by."""
+    if counts == "all":
+        return torch.ones_like(contribution, dtype=torch.bool)
+    return contribution != 0 if counts == "nonzero" else contribution > 0
 
 
 def meetings(

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 
 from goal_analysis.numeric.engine.aggregators import Aggregator
-from goal_analysis.numeric.engine.relative import Relative
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,24 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Relative:
+    """A mean over other pairs of the batch; zero over none.
+
+    Args:
+        contribution: what another pair adds, of (s_p, s_n, other positive, other negative, least positive).
+        member: the other pair belongs to the mean where this is at least zero, of the same five.
+        of_positives: whether the other pairs are those of the other anchors and their positives; otherwise the anchor's
+            other negatives.
+        counts: what the mean divides by: "all", "nonzero" or "positive" contributions.
+    """
+
+    contribution: Callable[..., Tensor]
+    member: Callable[..., Tensor]
+    of_positives: bool
+    counts: str
+
+
+@dataclass(frozen=True)
 class Term:
     """One summand of an objective.
 
@@ -71,7 +88,7 @@ class Term:
         ends: whether negatives of the positives are gathered too.
         outer: Φ(x_p, x_n), differentiable; None where the term is no loss. Where the term meets `by_name`, it reads the
             named aggregates, the counts of positives and negatives and what enumerated pairs carry besides.
-        relative: what the pair weights read from other pairs of the batch; see `relative`.
+        relative: what the pair weights read from other pairs of the batch.
         named: the further aggregates that Φ reads.
         whole: what is made of the sum of an anchor's values of Φ; None for the sum.
     """

@@ -1,18 +1,18 @@
 """Scores of embeddings, made in place from their dot products, and what weights of the scores make of embeddings.
 
-The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′ = W·g(s) and r the row's sum of W′, or 0.
+A GPU multiplies bfloat16 numbers into float32 by itself, as exactly as the same numbers widened and many times faster:
+there embeddings of that kind are left as they are. The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′
+= W·g(s) and r the row's sum of W′, or 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.engine.pairs import GATHERED, Block, chunks
-from goal_analysis.numeric.engine.products import dtype_of_products
+from goal_analysis.numeric.engine.pairs import chunks
 
 CLOSE = 0.01
 """Where ‖x − y‖² is below this share of ‖x‖² + ‖y‖², ‖x‖² − 2x·y + ‖y‖² has lost more than two digits."""
@@ -74,32 +74,12 @@ class Geometry:
             return
         x, y = self.x[down], self.y[across]
         for part in chunks(s):
-            sizes = self.of_x[down][part, None] + self.of_y[None, across]
-            self._measure(s[part], sizes, lambda i, j, x=x[part]: (x[i], y[j]))
-
-    def of_pairs(self, block: Block) -> Tensor:
-        """The scores of pairs that match, shape ``(groups, rows, columns)``."""
-        dtype = dtype_of_products(self.x)
-        if block.run is not None:
-            down, across = block.run
-            ends = zip(self.x[down].split(GATHERED), self.y[across].split(GATHERED), strict=True)
-            s = torch.cat([torch.linalg.vecdot(x.to(dtype), y.to(dtype)) for x, y in ends]).view(-1, 1, 1)
-        else:
-            gathered = ((self.x[block.rows[part]], self.y[block.columns[part]]) for part in block.parts())
-            s = torch.cat([x.to(dtype) @ y.to(dtype).mT for x, y in gathered])
-        if self.of_x is not None and self.of_y is not None:
-            sizes = block.of_anchors(self.of_x) + block.transposed.of_anchors(self.of_y).mT
-            rows, columns = block.rows, block.columns
-            self._measure(s, sizes, lambda g, i, j: (self.x[rows[g, i]], self.y[columns[g, j]]))
-        return s
-
-    def _measure(self, s: Tensor, sizes: Tensor, ends: Callable[..., tuple[Tensor, Tensor]]) -> None:
-        squared = s.mul_(-2).add_(sizes)
-        close = (squared < sizes.mul_(CLOSE)).nonzero()
-        for part in close.split(COLLAPSED):  # a collapsed batch has all pairs there
-            x, y = (e.to(squared.dtype) for e in ends(*part.unbind(1)))
-            squared[part.unbind(1)] = (x - y).square().sum(1)
-        (squared.sqrt_() if DISTANCES[self.similarity] else squared).neg_()
+            squared, sizes = s[part], self.of_x[down][part, None] + self.of_y[None, across]
+            squared.mul_(-2).add_(sizes)
+            for i, j in (at.unbind(1) for at in (squared < sizes.mul_(CLOSE)).nonzero().split(COLLAPSED)):
+                ends = x[part][i].to(squared.dtype), y[j].to(squared.dtype)
+                squared[i, j] = (ends[0] - ends[1]).square().sum(1)
+            (squared.sqrt_() if DISTANCES[self.similarity] else squared).neg_()
 
     def by_products(self, w: Tensor, s: Tensor) -> None:
         """Turn weights of scores into W′, in place."""
@@ -108,3 +88,38 @@ class Geometry:
             return
         for part in chunks(w) if w.ndim == 2 else [slice(None)]:
             w[part].div_(s[part]).neg_().masked_fill_(s[part] == 0, 0)
+
+
+def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers in one dtype: the wider one of both, and float32 at least."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.to(dtype), y.to(dtype)
+
+
+def factors(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers without their history, as they are multiplied by `product` and `add_product`."""
+    as_they_are = x.is_cuda and x.dtype == y.dtype == torch.bfloat16
+    return (x.detach(), y.detach()) if as_they_are else alike(x.detach(), y.detach())
+
+
+def dtype_of_products(x: Tensor) -> torch.dtype:
+    """In which factors such as these are multiplied and added up."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """A·B, put into a tensor of `dtype_of_products`."""
+    if a.dtype == out.dtype:
+        torch.mm(a, b, out=out)
+    else:
+        torch.mm(a, b, out.dtype, out=out)
+
+
+def add_product(to: Tensor, w: Tensor, e: Tensor, fresh: bool = False) -> None:
+    """Add W·E to a gradient, or put it there; W is rounded to bfloat16 where E has that, as the gradient will be."""
+    if w.dtype == e.dtype:
+        to.addmm_(w, e, beta=0 if fresh else 1)
+    elif fresh:
+        torch.mm(w.to(e.dtype), e, to.dtype, out=to)
+    else:
+        to += torch.mm(w.to(e.dtype), e, to.dtype)

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
-from goal_analysis.numeric.engine.pairs import Rank, Tile, chunks
+from goal_analysis.numeric.engine.pairs import Pairs, Rank, Tile, chunks
+from goal_analysis.numeric.engine.positives import both, handed_over, lost, only, pair_weights, triplet_weights
+
+SMALL = 40.0
+"""Exponents up to which sums of exponentials keep their digits in float32 as they are."""
 
 EXPONENTIAL = frozenset(("logsumexp", "soft_max"))
 LINEAR = frozenset(("mean", "sum"))
@@ -42,70 +46,45 @@ def kind_of(term: Term) -> str | None:
 
 
 @dataclass(eq=False)
-class Axis:
-    """What is known of one term's anchors on one axis.
-
-    Args:
-        counts: how many positives every anchor has; None for one.
-        there: which anchors have what the term needs; None where all have.
-        opposite: how many anchors the other axis has.
-        total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative.
-        shift: what exponents are relative to.
-        weight: what the mining of a negative is multiplied with; a column per x_p where negatives are enumerated.
-        x: x_p of every anchor, in columns, where negatives are enumerated.
-        pulled: Σ T⁺ over the negatives, of every x_p.
-    """
-
-    counts: Tensor | None
-    there: Tensor | None
-    opposite: int
-    total: Tensor
-    shift: Tensor
-    weight: Tensor
-    x: Tensor | None = None
-    pulled: Tensor | None = None
-
-    @property
-    def logarithm(self) -> Tensor:
-        """The logsumexp; −∞ without negatives."""
-        return self.total.log() + self.shift
-
-    def share(self, side: Side) -> Tensor | float:
-        """What the mining weight of a negative is, but for its exponential."""
-        if side.aggregator.name in EXPONENTIAL:
-            return self.total.masked_fill(self.total == 0, 1).reciprocal_()
-        if side.aggregator.name in ("mean", "each_mean"):
-            if self.counts is None:
-                return 1 / max(self.opposite - 1, 1)
-            return (self.opposite - self.counts).clamp(min=1).to(self.total.dtype).reciprocal_()
-        return 1.0
-
-    def of_negatives(self, side: Side) -> Tensor:
-        """x_n of every anchor."""
-        if side.aggregator.name in EXPONENTIAL:
-            return self.logarithm / side.aggregator.scale
-        if side.aggregator.name == "max":
-            return side.inner(self.total)
-        return self.total * self.share(side)
-
-
-@dataclass(eq=False)
 class Look:
-    """One term at the scores of one call.
+    """One term at the scores of one call; its vectors have the rows before the columns that gather negatives.
 
     Args:
         term: which.
         kind: how its negatives are looked at.
-        axes: the anchors that are rows, and those that are columns; None where those gather no negatives.
+        pairs: which match.
+        there: which anchors have what the term needs; None where all have.
+        total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative.
+        shift: what exponents are relative to; None for zero.
         whole: whether every tile has whole rows and rows alone gather: then one exponential is relative to its row.
         shared: whether exponentials need no shift.
+        weight: what the mining of a negative is multiplied with; a column per x_p where negatives are enumerated.
+        x: x_p of every anchor, in columns, where negatives are enumerated; with its mining weights.
+        pulled: Σ T⁺ over the negatives, of every x_p.
     """
 
     term: Term
     kind: str
-    axes: tuple[Axis | None, Axis | None]
+    pairs: Pairs
+    there: Tensor | None
+    total: Tensor
+    shift: Tensor | None
     whole: bool
     shared: bool
+    weight: Tensor | None = None
+    x: Tensor | None = None
+    mining: Tensor | None = None
+    pulled: Tensor | None = None
+
+    @classmethod
+    def of(cls, term: Term, pairs: Pairs, like: Tensor, shared: bool) -> Look:
+        """A term before its first look."""
+        kind, n = kind_of(term) or "none", term.negatives
+        count = sum(pairs.shape) if n is not None and n.pool == "both ends" else pairs.anchors
+        total, shift = like.new_zeros(count), None
+        if kind == "exponential" and not shared:
+            shift = like.new_full((count,), torch.finfo(like.dtype).min)
+        return cls(term, kind, pairs, pairs.present(term, like), total, shift, count == pairs.shape[0], shared)
 
     @property
     def keeps(self) -> bool:
@@ -118,7 +97,46 @@ class Look:
         side = self.term.negatives
         return self.keeps and side.hints.constant is not None and side.hints.line is not None
 
-    def first(self, tile: Tile, s: Tensor, matrix: Tensor) -> None:
+    @property
+    def late(self) -> bool:
+        """Whether positives know what they lose when their negatives have passed."""
+        return self.kind == "each" and self.term.positives is not None
+
+    @property
+    def logarithm(self) -> Tensor:
+        """The logsumexp; −∞ without negatives."""
+        return self.total.log() if self.shift is None else self.total.log() + self.shift
+
+    @property
+    def share(self) -> Tensor | float:
+        """What the mining weight of a negative is, but for its exponential."""
+        if self.kind == "exponential":
+            every = self.there is None and self.term.negatives.pool != "both ends"
+            return (self.total if every else self.total.masked_fill(self.total == 0, 1)).reciprocal()
+        if self.term.negatives.aggregator.name not in ("mean", "each_mean"):
+            return 1.0
+        count = self.pairs.negatives(self.total)
+        return count.clamp(min=1).reciprocal() if isinstance(count, Tensor) else 1 / max(count, 1.0)
+
+    @property
+    def x_n(self) -> Tensor:
+        """x_n of every anchor."""
+        if self.kind == "none":
+            return torch.zeros_like(self.total)
+        if self.kind == "exponential":
+            return self.logarithm / self.term.negatives.aggregator.scale
+        return self.term.negatives.inner(self.total) if self.kind == "max" else self.total * self.share
+
+    def sides(self, tile: Tile | Pairs, part: slice | None = None) -> list[tuple[slice, int]]:
+        """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis it has their
+        negatives.
+        """
+        rows, top = self.pairs.shape[0], tile.down.start
+        columns = slice(rows + tile.across.start, rows + tile.across.stop)
+        down = tile.down if part is None else slice(top + part.start, top + part.stop)
+        return [(down, 1), (columns, 0)] if len(self.total) > rows else [(down, 1)]
+
+    def first(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor) -> None:
         """Add a tile's negatives to the aggregates.
 
         Args:
@@ -126,46 +144,82 @@ class Look:
             s: its scores.
             matrix: room for a number a score, which may be the same memory.
         """
-        side = self.term.negatives
+        side, shifts = self.term.negatives, self.kind == "exponential" and not self.shared
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
         for part in chunks(matrix):
-            inner(side, s[part], scale, matrix[part])
+            chunk = matrix[part]
+            inner(side, s[part], scale, chunk)
             if self.shared:
-                matrix[part].exp_()
+                chunk.exp_()
         if side.pool != "all":
-            tile.mask(matrix, -torch.inf if self.kind == "exponential" and not self.shared else 0.0)
-        rows, columns = self.axes
+            tile.mask(matrix, -torch.inf if shifts else 0.0)
         for part in chunks(matrix):
             chunk = matrix[part]
-            down = slice(tile.down.start + part.start, tile.down.start + part.start + len(chunk))
-            if self.kind == "exponential" and not self.shared:
-                if self.whole:
-                    shift = chunk.amax(1).clamp_min(torch.finfo(chunk.dtype).min)
-                    rows.shift[down] = shift
-                    rows.total[down] = chunk.sub_(shift[:, None]).exp_().sum(1)
-                    continue
-                for axis, where, dim in ((rows, down, 1), (columns, tile.across, 0)):
-                    if axis is not None:
-                        before = axis.shift[where]
-                        shift = torch.maximum(before, chunk.amax(dim))
-                        total = (chunk - shift.unsqueeze(dim)).exp_().sum(dim)
-                        axis.total[where] = axis.total[where] * (before - shift).exp() + total
-                        axis.shift[where] = shift
-                continue
-            if rows is not None:
-                rows.total[down] += chunk.sum(1)
-            if columns is not None:
-                columns.total[tile.across] += chunk.sum(0)
+            for where, dim in self.sides(tile, part):
+                if not shifts:
+                    self.total[where].add_(chunk.sum(dim))
+                elif self.whole:
+                    self.shift[where] = shift = chunk.amax(1).clamp_min(torch.finfo(chunk.dtype).min)
+                    self.total[where] = chunk.sub_(shift[:, None]).exp_().sum(1)
+                else:
+                    before = self.shift[where]
+                    shift = torch.maximum(before, chunk.amax(dim))
+                    total = (chunk - shift.unsqueeze(dim)).exp_().sum(dim)
+                    self.total[where] = self.total[where] * (before - shift).exp() + total
+                    self.shift[where] = shift
 
     def exchange(self, rank: Rank) -> None:
         """Put together what all ranks have added up."""
-        for axis in self.axes:
-            if axis is not None and self.kind != "each":
-                totals, shifts = rank.gathered(torch.stack((axis.total, axis.shift))).unbind(1)
-                axis.shift = shifts.amax(0)
-                axis.total = (totals * (shifts - axis.shift).exp()).sum(0)
+        totals = rank.gathered(self.total)
+        if self.shift is not None:
+            shifts = rank.gathered(self.shift)
+            self.shift = shifts.amax(0)
+            totals = totals * (shifts - self.shift).exp()
+        self.total = totals.sum(0)
 
-    def second(self, tile: Tile, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
+    def settle(self, s: Tensor, share: Tensor | float) -> Tensor | None:
+        """From the aggregates to T, which gives the anchors their weights; what W loses at the positives, or None where
+        there is none, and where it is known late.
+
+        Args:
+            s: the scores of the positives, shape ``(anchors, slots)``.
+            share: what the term is divided by.
+        """
+        term, n, pairs = self.term, self.term.negatives, self.pairs
+        x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
+        if self.kind == "each":
+            times = self.share[:, None] if isinstance(self.share, Tensor) else self.share
+            self.weight = only(there, torch.ones_like(x_p) * factor) * times
+            self.x, self.mining, self.pulled = x_p, q, torch.zeros_like(x_p)
+            return None
+        if n is not None and n.pool == "both ends":
+            logarithm, partners = self.logarithm, pairs.partners
+            ends = logarithm[: pairs.anchors, None], logarithm[partners]
+            x = torch.logaddexp(*ends) / n.aggregator.scale
+            there = both(there, x.isfinite() | x.isnan())
+            x = only(there, x)
+            push, pull = triplet_weights(term, x_p, x, factor, there)
+            here, beyond = (only(there, push * (end - x * n.aggregator.scale).exp()) for end in ends)
+            self.weight = torch.zeros_like(self.total)
+            self.weight[: pairs.anchors] = here.sum(1)
+            self.weight.index_add_(0, partners.flatten(), beyond.flatten())
+            self.weight *= self.share
+        else:
+            push, pull = triplet_weights(term, x_p, only(self.there, self.x_n)[:, None], factor, there)
+            received = push[:, 0] if push.shape[1] == 1 else push.sum(1)
+            self.weight = received if n is None else received * self.share
+        return None if term.positives is None else lost(term.positives, s, pull, q)
+
+    def of_largest(self) -> tuple[Tensor, Tensor]:
+        """The most similar negative of every anchor, and its weight."""
+        hard = only(self.there, self.total)
+        return hard, only(self.there, self.weight * pair_weights(self.term.negatives, hard))
+
+    def lost_late(self, s: Tensor) -> Tensor:
+        """What W loses at the positives, once all negatives have met every x_p."""
+        return lost(self.term.positives, s, self.pulled * self.weight, self.mining)
+
+    def second(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
         """Put the weights of a tile's negatives into a matrix.
 
         Args:
@@ -177,45 +231,39 @@ class Look:
         """
         side = self.term.negatives
         if self.kind == "each":
-            self._each(tile, s, matrix, pulls and self.term.positives is not None)
+            self._each(tile, s, matrix, pulls and self.late)
             return
-        rows, columns = self.axes
         constant = side.hints.constant
-        of_rows, of_columns = (
-            None if axis is None else axis.weight[where] if constant in (None, 1) else axis.weight[where] * constant
-            for axis, where in ((rows, tile.down), (columns, tile.across))
-        )
+        weight = self.weight if constant in (None, 1) else self.weight * constant
         for part in chunks(matrix):
-            chunk, scores = matrix[part], s[part]
-            down = slice(tile.down.start + part.start, tile.down.start + part.start + len(chunk))
-            weights = [w for w in (None if of_rows is None else of_rows[part, None], of_columns) if w is not None]
+            chunk, sides = matrix[part], self.sides(tile, part)
+            scores = None if kept and constant is not None else s[part]
+            weights = [weight[where].unsqueeze(dim) for where, dim in sides]
             if self.kind == "linear":
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
             elif self.keeps:
                 if not kept:
                     inner(side, scores, side.aggregator.scale, chunk)
-                    (chunk if self.shared else chunk.sub_(rows.shift[down, None])).exp_()
+                    (chunk if self.shared else chunk.sub_(self.shift[sides[0][0], None])).exp_()
                 chunk.mul_(weights[0] if len(weights) == 1 else weights[0] + weights[1])
             else:
-                values = side.inner(scores)
-                parts = []
-                for axis, weight, where in ((rows, weights[0], (down, None)), (columns, weights[-1], tile.across)):
-                    if axis is not None:
-                        shifted = torch.add(-axis.shift[where], values, alpha=side.aggregator.scale)
-                        parts.append(shifted.exp_().mul_(weight))
+                values, parts = side.inner(scores), []
+                for (where, dim), of in zip(sides, weights, strict=True):
+                    shifted = torch.add(-self.shift[where].unsqueeze(dim), values, alpha=side.aggregator.scale)
+                    parts.append(shifted.exp_().mul_(of))
                 chunk.copy_(parts[0]) if len(parts) == 1 else torch.add(*parts, out=chunk)
             if constant is None:
                 chunk.mul_(side.weight(scores))
         if side.pool != "all":
             tile.mask(matrix, 0.0)
 
-    def _each(self, tile: Tile, s: Tensor, matrix: Tensor, pulls: bool) -> None:
+    def _each(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, pulls: bool) -> None:
         """The weights of negatives that meet every x_p by themselves."""
         side = self.term.negatives
         values, first = side.inner(s), True
-        for axis, where, dim in zip(self.axes, (tile.down, tile.across), (1, 0), strict=True):
-            for slot in range(0 if axis is None else axis.x.shape[1]):
-                x, weight = (of[where, slot].unsqueeze(dim) for of in (axis.x, axis.weight))
+        for where, dim in self.sides(tile):
+            for slot in range(self.x.shape[1]):
+                x, weight = (of[where, slot].unsqueeze(dim) for of in (self.x, self.weight))
                 t = _fresh(self.term.push(x, values), x, values)
                 tile.mask(t, 0.0)
                 torch.mul(t, weight, out=matrix) if first else matrix.addcmul_(t, weight)
@@ -224,7 +272,7 @@ class Look:
                     t = _fresh(self.term.pull(x, values), x, values)
                     tile.mask(t, 0.0)
                 if pulls:
-                    axis.pulled[where, slot] += t.sum(dim)
+                    self.pulled[where, slot] += t.sum(dim)
         if side.hints.constant is None:
             matrix.mul_(side.weight(s))
         elif side.hints.constant != 1:

@@ -1,7 +1,4 @@
-"""The positives of a batch as groups of rows and columns that match each other, and the tiles of its scores.
-
-Groups take O(N) memory, however many pairs they make, where a list of the pairs takes as many numbers and a mask N².
-"""
+"""Which pairs of a batch match, by the places of every anchor's positives, and the tiles of its scores."""
 
 from __future__ import annotations
 
@@ -12,18 +9,13 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-DENSE = 8
-"""From one pair in so many on, a mask is the better form."""
+from goal_analysis.numeric.engine.functions import Functions, Term
 
-FEW = 2**14
-"""Pairs, with those that fill groups up, which are worked on at once whatever the groups' sizes."""
-
-GROUPED = 1024
-"""Rows, or columns, of the groups of a block, and sixteen times as many on a GPU."""
-
-GATHERED = 128
-"""Rows, or columns, whose embeddings are gathered at a time, and many times as many on a GPU."""
+DENSE = 4
+SLOTS = 64
+"""From one slot in so many scores on, and from so many slots an anchor on, the whole matrix is the better form."""
 
 WHOLE = 2048
 """Rows and columns up to which all scores are kept."""
@@ -42,195 +34,174 @@ GPU_TILE = (16384, 8192)
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Some groups of pairs: in each every row matches every column, and smaller ones are filled up with repetitions.
-
-    Args:
-        rows: shape ``(groups, rows)``.
-        columns: shape ``(groups, columns)``.
-        members: shape ``(groups, rows, columns)``; which are no repetitions.
-        filled: whether there are repetitions.
-        run: the rows and the columns, where group i is row i of these with column i.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    members: Tensor
-    filled: bool = True
-    run: tuple[slice, slice] | None = None
-
-    @property
-    def transposed(self) -> Block:
-        """The same with the columns as rows."""
-        run = None if self.run is None else (self.run[1], self.run[0])
-        return Block(self.columns, self.rows, self.members.mT, self.filled, run)
-
-    @property
-    def several(self) -> Tensor | None:
-        """Which are no repetitions; None where every row matches one column."""
-        return self.members if self.run is None else None
-
-    def of_rows(self, values: Tensor) -> Tensor:
-        """What the rows have of numbers of all rows, shape ``(groups, rows, …)``."""
-        return values[self.rows] if self.run is None else values[self.run[0]].unsqueeze(1)
-
-    def of_anchors(self, values: Tensor) -> Tensor:
-        """What the rows have of one number each, shape ``(groups, rows, 1)``."""
-        return values[self.rows].unsqueeze(2) if self.run is None else values[self.run[0]].view(-1, 1, 1)
-
-    def add_to_rows(self, total: Tensor, values: Tensor) -> None:
-        """Add numbers of the rows, zero where they repeat, to those of all rows."""
-        if self.run is None:
-            total.index_add_(0, self.rows.flatten(), values.flatten(0, 1))
-        else:
-            total[self.run[0]] += values.squeeze(1)
-
-    def add_to_anchors(self, total: Tensor, values: Tensor) -> None:
-        """Add what the pairs of every row, zero where they repeat, come to."""
-        if self.run is None:
-            total.index_add_(0, self.rows.flatten(), values.sum(2).flatten())
-        else:
-            total[self.run[0]] += values.flatten()
-
-    def subtract_product(self, to: Tensor, weights: Tensor, e: Tensor) -> None:
-        """Subtract W·E from a gradient of the rows, for weights of the pairs."""
-        if self.run is not None:
-            to[self.run[0]].addcmul_(weights.view(-1, 1), e[self.run[1]].to(to.dtype), value=-1)
-        else:
-            for part in self.parts():
-                made = (weights[part] @ e[self.columns[part]].to(to.dtype)).flatten(0, 1)
-                to.index_add_(0, self.rows[part].flatten(), made, alpha=-1)
-
-    def within(self, rows: slice, weights: Tensor) -> tuple[Block, Tensor]:
-        """The groups that have any of these rows, and the weights of their pairs."""
-        if self.run is None:
-            inside = ((self.rows >= rows.start) & (self.rows < rows.stop)).any(1)
-            return Block(self.rows[inside], self.columns[inside], self.members[inside], self.filled), weights[inside]
-        first, second = (side.start for side in self.run)
-        start, stop = (min(max(end - first, 0), len(self.rows)) for end in (rows.start, rows.stop))
-        run, part = (slice(first + start, first + stop), slice(second + start, second + stop)), slice(start, stop)
-        return Block(self.rows[part], self.columns[part], self.members[part], self.filled, run), weights[part]
-
-    def parts(self) -> list[slice]:
-        """Runs of the groups whose embeddings are gathered at a time."""
-        groups, rows, columns = self.members.shape
-        at_once = max(1, GATHERED * (64 if self.rows.is_cuda else 1) // max(rows, columns))
-        return [slice(first, first + at_once) for first in range(0, groups, at_once)]
-
-    def read(self, matrix: Tensor) -> Tensor:
-        """The numbers of the pairs in a whole matrix, shape ``(groups, rows, columns)``."""
-        found = matrix.view(-1)[self.places(matrix.shape[1])]
-        return found if self.run is None else found.clone().view(-1, 1, 1)
-
-    def subtract(self, matrix: Tensor, weights: Tensor) -> None:
-        """Subtract weights of the pairs, zero where they repeat, in a whole matrix."""
-        flat, places = matrix.view(-1), self.places(matrix.shape[1])
-        if isinstance(places, slice):
-            flat[places] -= weights.flatten()
-        else:
-            flat.index_add_(0, places.flatten(), weights.flatten(), alpha=-1)
-
-    def places(self, width: int) -> Tensor | slice:
-        """Where the pairs stand in a flattened matrix of so many columns."""
-        if self.run is None:
-            return self.rows.unsqueeze(2) * width + self.columns.unsqueeze(1)
-        first = self.run[0].start * width + self.run[1].start
-        return slice(first, first + (len(self.rows) - 1) * (width + 1) + 1, width + 1)
-
-
-@dataclass(frozen=True, eq=False)
 class Pairs:
-    """All pairs (row, column) that match; all others are negatives.
+    """Which pairs match; all others are negatives. The rows are anchors, and behind them perhaps the columns.
 
     Args:
-        shape: how many rows and columns there are.
-        groups: of every row and of every column, and how many there are: those of one group match.
-        first: the column that matches row 0, where row i matches column first + i and no other.
+        shape: rows and columns.
+        anchors: how many there are.
+        at: which columns a row matches, and which rows a column, shape ``(anchors, slots)``; None where i matches i.
+        members: which slots hold one; None where all do.
+        counts: how many positives every anchor has; None where each has one.
+        complete: whether every anchor has a positive and a negative.
+        device: of the scores.
     """
 
     shape: tuple[int, int]
-    groups: tuple[Tensor, Tensor, int] | None
+    anchors: int
+    at: Tensor | None = None
+    members: Tensor | None = None
+    counts: Tensor | None = None
+    complete: bool = True
     device: torch.device | str | None = None
-    first: int = 0
 
     @classmethod
-    def of_diagonal(cls, n: int, device: torch.device | str | None = None) -> Pairs:
-        """Column i matches row i and no other."""
-        return cls((n, n), None, device)
+    def of(
+        cls,
+        functions: Functions,
+        shape: tuple[int, int],
+        row_ids: Tensor | None = None,
+        column_ids: Tensor | None = None,
+        device: torch.device | str | None = None,
+    ) -> Pairs:
+        """Equal ids match; column i comes with row i where the columns have no ids, and is its match without any.
 
-    @classmethod
-    def of_ids(cls, row_ids: Tensor, column_ids: Tensor) -> Pairs | None:
-        """Equal ids match; None where the pairs are so many that a mask is the better form.
-
-        >>> Pairs.of_ids(torch.tensor([7, 8, 7]), torch.tensor([7, 7, 9])).counts
-        (tensor([2, 0, 2]), tensor([2, 2, 0]))
+        >>> Pairs.of(Functions(()), (3, 3), torch.tensor([7, 8, 7]), torch.tensor([7, 7, 9])).counts
+        tensor([2, 0, 2, 2, 2, 0])
         """
-        rows, columns = len(row_ids), len(column_ids)
-        values, group = torch.unique(torch.cat([row_ids, column_ids]), return_inverse=True)
-        if rows == columns == len(values) and torch.equal(row_ids, column_ids):
-            return cls.of_diagonal(rows, row_ids.device)
-        found = cls((rows, columns), (group[:rows], group[rows:], len(values)), row_ids.device)
-        count = int((found.sizes[0] * found.sizes[1]).sum())
-        return found if count <= max(rows * columns // DENSE, rows + columns) else None
+        anchors = shape[0] + shape[1] * functions.columns
+        if row_ids is None:
+            return cls(shape, anchors, complete=shape[0] > 1, device=device)
+        found = [_matching(row_ids, row_ids if column_ids is None else column_ids)]
+        if column_ids is None and found[0][2:] == (1, 1):
+            return cls(shape, anchors, complete=shape[0] > 1, device=device)
+        if functions.columns:
+            found.append(found[0] if column_ids is None else _matching(column_ids, row_ids))
+        slots = max(at.shape[1] for at, *_ in found)
+        at = torch.cat([at if at.shape[1] == slots else pad(at, (0, slots - at.shape[1])) for at, *_ in found])
+        counts = torch.cat([counts for _, counts, *_ in found])
+        filled = all(least == most == slots for *_, least, most in found)
+        members = None if filled else torch.arange(slots, device=at.device) < counts[:, None]
+        complete = all(least > 0 and most < n for (*_, least, most), n in zip(found, reversed(shape), strict=False))
+        return cls(shape, anchors, at, members, counts, complete, device)
 
-    @cached_property
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        """How many rows and how many columns every group has."""
-        assert self.groups is not None  # the diagonal has none
-        of_rows, of_columns, groups = self.groups
-        return torch.bincount(of_rows, minlength=groups), torch.bincount(of_columns, minlength=groups)
+    @property
+    def several(self) -> Tensor | None:
+        """Which slots hold a positive; None where every anchor has one positive."""
+        if self.at is None:
+            return None
+        return torch.ones_like(self.at, dtype=torch.bool) if self.members is None else self.members
 
-    @cached_property
-    def counts(self) -> tuple[Tensor, Tensor] | None:
-        """How many pairs every row and every column has; None where each has one."""
-        return self.groups and (self.sizes[1][self.groups[0]], self.sizes[0][self.groups[1]])
+    @property
+    def slots(self) -> tuple[int, int]:
+        """The shape of what every anchor's positives have."""
+        return self.anchors, 1 if self.at is None else self.at.shape[1]
+
+    def filled(self, s: Tensor, middle: float) -> Tensor:
+        """The scores of the positives, and the middle of the range in slots that hold none."""
+        return s if self.members is None else s.masked_fill(~self.members, middle)
+
+    def negatives(self, like: Tensor) -> Tensor | float:
+        """How many negatives every anchor has."""
+        rows, columns = self.shape
+        if self.counts is None:
+            return float(columns - 1)
+        opposite = torch.full_like(self.counts, columns)
+        opposite[rows:] = rows
+        return (opposite - self.counts).to(like.dtype)
+
+    def present(self, term: Term, like: Tensor) -> Tensor | None:
+        """Which anchors have what a term needs; None where all have."""
+        if self.complete:
+            return None
+        there = torch.ones(self.anchors, dtype=torch.bool, device=like.device)
+        if term.positives is not None and self.counts is not None:
+            there = self.counts > 0
+        own = term.negatives is not None and term.negatives.pool == "own"
+        return there & torch.as_tensor(self.negatives(like) > 0, device=like.device) if own else there
 
     def strip(self, top: int, bottom: int) -> Pairs:
-        """Those of a run of rows, counted from its first."""
+        """Those of a run of rows, which alone are anchors."""
         if bottom - top == self.shape[0]:
             return self
-        groups = self.groups and (self.groups[0][top:bottom], *self.groups[1:])
-        return Pairs((bottom - top, self.shape[1]), groups, self.device, self.first + top)
+        at = torch.arange(self.anchors, device=self.device)[:, None] if self.at is None else self.at
+        members, counts = (None if e is None else e[top:bottom] for e in (self.members, self.counts))
+        return Pairs(
+            (bottom - top, self.shape[1]), bottom - top, at[top:bottom], members, counts, self.complete, self.device
+        )
+
+    def entries(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The row, the column and the weight of the slots with any weight."""
+        anchor, slot = weights.nonzero(as_tuple=True)
+        is_row, rows = anchor < self.shape[0], self.shape[0]
+        own = anchor.where(is_row, anchor - rows)
+        at = own if self.at is None else self.at[anchor, slot]
+        return own.where(is_row, at), at.where(is_row, own), weights[anchor, slot]
+
+    @property
+    def partners(self) -> Tensor:
+        """Where what an anchor matches stands, with the rows before the columns, shape ``(anchors, slots)``."""
+        i, rows = torch.arange(self.anchors, device=self.device)[:, None], self.shape[0]
+        at = i - rows * (i >= rows) if self.at is None else self.at
+        return at + rows * (i < rows)
 
     @cached_property
-    def blocks(self) -> list[Block]:
-        """Every pair once."""
-        if self.groups is None:
-            rows, first = self.shape[0], self.first
-            i = torch.arange(rows, device=self.device).unsqueeze(1)
-            members = torch.ones((rows, 1, 1), dtype=torch.bool, device=self.device)
-            run = (slice(0, rows), slice(first, first + rows))
-            return [Block(i, i + first if first else i, members, False, run)]
-        group = (self.sizes[0] * self.sizes[1]).nonzero()[:, 0]
-        sides = []
-        for of, size in zip(self.groups[:2], self.sizes, strict=True):
-            order, start = torch.sort(of, stable=True).indices, size.cumsum(0) - size
-            sides.append((order, start[group], size[group]))
-        if not len(group):
-            return []
-        most = [int(length.max()) for *_, length in sides]
-        if len(group) * most[0] * most[1] <= FEW:
-            return [_block(sides)]
-        sizes = torch.stack([length for *_, length in sides]).cpu().double().log2().ceil().long().to(self.device)
-        of_size, found = sizes[0] * 64 + sizes[1], []
-        for rows, columns in (divmod(size, 64) for size in of_size.unique().tolist()):
-            at_once = min(GROUPED >> max(rows, columns), 2 * FEW >> (rows + columns))
-            at_once = max(1, at_once * (16 if group.is_cuda else 1))
-            for part in (of_size == rows * 64 + columns).nonzero()[:, 0].split(at_once):
-                found.append(_block([(order, start[part], length[part]) for order, start, length in sides]))
-        return found
+    def places(self) -> Tensor:
+        """Where the slots stand in the flattened matrix of scores, shape ``(anchors, slots)``."""
+        assert self.at is not None  # a diagonal has none
+        (rows, columns), i = self.shape, torch.arange(self.anchors, device=self.at.device)[:, None]
+        of_rows = i[:rows] * columns + self.at[:rows]
+        return torch.cat([of_rows, self.at[rows:] * columns + i[rows:] - rows]) if self.anchors > rows else of_rows
+
+    @cached_property
+    def matching(self) -> Tensor:
+        """Where pairs match in the flattened matrix of scores."""
+        rows = self.shape[0]
+        return self.places[:rows].flatten() if self.members is None else self.places[:rows][self.members[:rows]]
+
+    def read(self, s: Tensor) -> Tensor:
+        """The scores of the positives, from the whole matrix."""
+        if self.at is not None:
+            return s.view(-1)[self.places]
+        return torch.cat([s.diagonal()] * (self.anchors // len(s)))[:, None]
+
+    @property
+    def down(self) -> slice:
+        """All rows, as the whole matrix is a tile too."""
+        return slice(0, self.shape[0])
+
+    @property
+    def across(self) -> slice:
+        """All columns."""
+        return slice(0, self.shape[1])
+
+    def mask(self, matrix: Tensor, value: float) -> None:
+        """Put a value where pairs match."""
+        if self.at is None:
+            matrix.fill_diagonal_(value)
+        else:
+            matrix.view(-1).index_fill_(0, self.matching, value)
+
+    def subtract(self, matrix: Tensor, weights: Tensor) -> None:
+        """Subtract weights of the positives, zero where there is none, in a whole matrix."""
+        if self.at is not None:
+            matrix.view(-1).index_add_(0, self.places.flatten(), weights.flatten(), alpha=-1)
+            return
+        diagonal = matrix.diagonal()
+        for part in weights[:, 0].split(len(diagonal)):
+            diagonal.sub_(part)
 
 
-def _block(sides: list[tuple[Tensor, Tensor, Tensor]]) -> Block:
-    """The block of some groups: the rows in the order of the groups, where each begins and its length; columns too."""
-    found, inside = [], []
-    for order, start, length in sides:
-        place = torch.arange(int(length.max()), device=order.device)
-        there = place < length[:, None]
-        inside.append(there)
-        found.append(order[start[:, None] + place * there])
-    members = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
-    return Block(found[0], found[1], members, not bool(members.all()))
+def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:
+    """What each one matches, in slots that repetitions fill up; how many, and the least and the most of these."""
+    ordered, order = among.sort(stable=True)
+    first, last = torch.searchsorted(ordered, of), torch.searchsorted(ordered, of, right=True)
+    counts = last - first
+    least, most = (int(n) for n in torch.aminmax(counts))
+    slots = first[:, None] + torch.arange(max(most, 1), device=of.device)
+    if least != most or not most:
+        slots = torch.minimum(slots, (last - 1).clamp_min_(0)[:, None])
+    return order[slots], counts, least, most
 
 
 @dataclass(frozen=True)
@@ -240,18 +211,28 @@ class Tile:
     Args:
         down: its rows.
         across: its columns.
-        places: where pairs that match stand in it, flattened.
+        anchors: of each axis, the anchors of the tile.
+        parts: of each axis, which slots of these stand in it, and where, flattened.
     """
 
     down: slice
     across: slice
-    places: list[Tensor | slice]
+    anchors: list[slice]
+    parts: list[tuple[Tensor, Tensor]]
 
     def mask(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
-        flat = matrix.view(-1)
-        for place in self.places:
-            flat[place] = value
+        matrix.view(-1)[self.parts[0][1]] = value
+
+    def read(self, matrix: Tensor, into: Tensor) -> None:
+        """Put the numbers of the positives, shape ``(anchors, slots)``, into those of all anchors."""
+        for anchors, (inside, places) in zip(self.anchors, self.parts, strict=True):
+            into[anchors].masked_scatter_(inside, matrix.view(-1)[places])
+
+    def subtract(self, matrix: Tensor, weights: Tensor) -> None:
+        """Subtract weights of all positives where they stand."""
+        for anchors, (inside, places) in zip(self.anchors, self.parts, strict=True):
+            matrix.view(-1).index_add_(0, places, weights[anchors][inside], alpha=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,24 +260,22 @@ def tiles(pairs: Pairs, size: tuple[int, int], part: tuple[slice, slice] | None 
     rows, columns = pairs.shape
     down, across = part or (slice(0, rows), slice(0, columns))
     for top, bottom in pairwise([*range(down.start, down.stop, size[0]), down.stop]):
-        strip = pairs.strip(top, bottom)
         for left, right in pairwise([*range(across.start, across.stop, size[1]), across.stop]):
-            places = [_within(block, left, right, columns) for block in strip.blocks]
-            yield Tile(slice(top, bottom), slice(left, right), places)
+            yield _tile(pairs, slice(top, bottom), slice(left, right))
 
 
-def _within(block: Block, left: int, right: int, columns: int) -> Tensor | slice:
-    """Where those pairs of a block stand that are in these columns."""
-    if right - left == columns:
-        return block.places(columns)
-    width = right - left
-    if block.run is None:
-        inside = ((block.columns >= left) & (block.columns < right)).unsqueeze(1).expand(block.members.shape)
-        return (block.rows.unsqueeze(2) * width + block.columns.unsqueeze(1) - left)[inside]
-    first = block.run[1].start
-    start, stop = max(first, left), min(block.run[1].stop, right)
-    place = (start - first) * width + start - left
-    return slice(place, place + (stop - start - 1) * (width + 1) + 1, width + 1) if start < stop else slice(0, 0)
+def _tile(pairs: Pairs, down: slice, across: slice) -> Tile:
+    (rows, _), width, anchors, parts = pairs.shape, across.stop - across.start, [], []
+    for axis, (own, other) in enumerate(((down, across), (across, down))):
+        if axis and pairs.anchors == rows:
+            break
+        anchors.append(slice(own.start + axis * rows, own.stop + axis * rows))
+        i = torch.arange(own.stop - own.start, device=pairs.device)[:, None]
+        at = (i + own.start if pairs.at is None else pairs.at[anchors[axis]]) - other.start
+        inside = (at >= 0) & (at < other.stop - other.start)
+        inside = inside if pairs.members is None else inside & pairs.members[anchors[axis]]
+        parts.append((inside, (at * width + i if axis else i * width + at)[inside]))
+    return Tile(down, across, anchors, parts)
 
 
 def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:

@@ -6,6 +6,7 @@ All ways give the same gradients up to rounding. What has no way of its own goes
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,10 +17,9 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions
-from goal_analysis.numeric.engine.geometry import Geometry
-from goal_analysis.numeric.engine.pairs import Pairs, Rank
-from goal_analysis.numeric.engine.products import alike, factors
-from goal_analysis.numeric.engine.small import Slots, fits, gradients_at_once, is_small
+from goal_analysis.numeric.engine.geometry import Geometry, alike, factors
+from goal_analysis.numeric.engine.pairs import DENSE, SLOTS, Pairs, Rank
+from goal_analysis.numeric.engine.small import fits, gradients_at_once, is_small
 from goal_analysis.numeric.engine.tiled import few, tileable, tiled
 
 
@@ -53,19 +53,16 @@ def quick_surrogate(
 
     def at_once() -> Tensor:
         with torch.no_grad(), without_autocast(x):
-            slots = Slots.of(functions, (rows, columns), row_ids, column_ids)
-            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), slots)
+            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), pairs)
         return Prescribed.apply(x, y, *made)
 
-    if is_small(functions, similarity, rows, columns):
-        return at_once()
-    if not tileable(functions) or (few(functions) and similarity != "dot"):
+    small = is_small(functions, similarity, rows, columns)
+    if not small and (not tileable(functions) or (few(functions) and similarity != "dot")):
         return None
-    if row_ids is None:
-        pairs = Pairs.of_diagonal(rows, x.device)
-    else:
-        pairs = Pairs.of_ids(row_ids, row_ids if column_ids is None else column_ids)
-    if pairs is None:
+    pairs = Pairs.of(functions, (rows, columns), row_ids, column_ids, x.device)
+    if small:
+        return at_once()
+    if math.prod(pairs.slots) > max(rows * columns // DENSE, SLOTS * pairs.anchors):
         return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
         made = tiled(functions, Geometry.of(similarity, *factors(x, y)), pairs, rank=rank)

@@ -12,7 +12,6 @@ they found of every anchor, O(N) numbers, and each makes the gradients of its ow
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,29 +19,16 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Term
-from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
-from goal_analysis.numeric.engine.looks import Axis, Look, kind_of
-from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Block, Pairs, Rank, Tile, tile_size, tiles
-from goal_analysis.numeric.engine.positives import (
-    anchors,
-    divisor,
-    finish_each,
-    of_positives,
-    present,
-    settle,
-    turned,
-    where,
-)
-from goal_analysis.numeric.engine.products import add_product, dtype_of_products, product
-from goal_analysis.numeric.engine.small import SMALL
-from goal_analysis.numeric.engine.sparse import largest, sum_of_entries
+from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry, add_product, dtype_of_products, product
+from goal_analysis.numeric.engine.looks import SMALL, Look, kind_of
+from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Pairs, Rank, Tile, tile_size, tiles
+from goal_analysis.numeric.engine.positives import divisor
+
+BLOCK = 64
+"""Candidates whose maximum is taken first."""
 
 STRIP = (512, 2**22)
 """Rows of a strip of whole rows, and scores in it, at most."""
-
-
-Pulls = list[tuple[Block, Tensor]]
-"""Pairs that match, with what W loses there."""
 
 
 def tileable(functions: Functions) -> bool:
@@ -77,10 +63,12 @@ def tiled(
         ∂/∂X, shape ``(rows, dim)``; ∂/∂Y, shape ``(columns, dim)``; ⟨W, S⟩.
     """
     (rows, columns), x, y = pairs.shape, geometry.x, geometry.y
+    shares = [divisor(functions, pairs, pairs.present(term, x)) for term in functions.terms]
     if few(functions):
-        return _gradients_of_few(geometry, *_hardest(functions, geometry, pairs, size, rank), rank)
+        entries, value = _hardest(functions, geometry, pairs, shares, size, rank)
+        (to_x, *_), (to_y, *_) = _products(entries, geometry, rank)
+        return to_x, to_y, value
     unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
-    shares = [divisor(functions, term, pairs) for term in functions.terms]
     height = size[0] if size else rows if x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
     both = functions.columns or "both ends" in [term.negatives.pool for term in functions.terms if term.negatives]
     if both or rank is not None:
@@ -98,30 +86,20 @@ def tiled(
     return torch.cat(to_x), to_y, value
 
 
-def _gradients_of_few(
-    geometry: Geometry, entries: tuple[Tensor, Tensor, Tensor], pulls: Pulls, value: Tensor, rank: Rank | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    made, (row, column, weight) = [], entries
+def _products(
+    entries: tuple[Tensor, Tensor, Tensor], geometry: Geometry, rank: Rank | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What the entries of W make of the embeddings of either side, with their own places and weights; of a rank, those
+    of its own part.
+    """
+    row, column, weight = entries
     for axis, (e, other) in enumerate(((geometry.x, geometry.y), (geometry.y, geometry.x))):
-        at, across, of = (column, row, weight) if axis else (row, column, weight)
+        at, across, of = (column, row, weight) if axis else entries
         if rank is not None:
             own = rank.columns if axis else rank.rows
             inside = (at >= own.start) & (at < own.stop)
             at, across, of = at[inside], across[inside], of[inside]
-        made.append(sum_of_entries(at, across, of, other.to(weight.dtype), len(e)))
-    for axis, block, pull, other in _sides(pulls, geometry, rank):
-        block.subtract_product(made[axis], pull, other.to(weight.dtype))
-    return made[0], made[1], value
-
-
-def _sides(pulls: Pulls, geometry: Geometry, rank: Rank | None) -> Iterator[tuple[int, Block, Tensor, Tensor]]:
-    """What W loses at the pairs of either axis, with the embeddings of the other; of a rank, in its own part."""
-    for pair in pulls:
-        for axis, other in enumerate((geometry.y, geometry.x)):
-            block, pull = turned(*pair, axis)
-            if rank is not None:
-                block, pull = block.within(rank.columns if axis else rank.rows, pull)
-            yield axis, block, pull, other
+        yield sum_of_entries(at, across, of, other.to(weight.dtype), len(e)), at, of
 
 
 def _gradients(
@@ -139,26 +117,29 @@ def _gradients(
     rows, columns = (slice(0, n) for n in pairs.shape)
     down = rows if rank is None else rank.rows
     scores = _Scores(geometry, pairs, size, part=rank and (down, columns))
-    looks = [_look(functions, term, pairs, unit, to_x) for term in functions.terms]
-    pushing = [look for look in looks if look.kind != "none"]
+    looks = [Look.of(term, pairs, to_x, _bounded(term, unit)) for term in functions.terms]
+    pushing, late = [look for look in looks if look.kind != "none"], [look for look in looks if look.late]
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.
     consumed = scores.whole and len(pushing) == 1 and pushing[0].forgets and not distances
     kept = [look.keeps and (consumed or scores.roomy) for look in pushing]
     names = ["scores" if consumed else f"weights {i * keep}" for i, keep in enumerate(kept)]
-    positives = scores.of_pairs()
+    positives = to_x.new_zeros(pairs.slots)
     for tile, s in scores:
+        tile.read(s, positives)
         for look, name in zip(pushing, names, strict=True):
             if look.kind in ("exponential", "linear"):
                 look.first(tile, s, scores.room(name, tile))
-    for look in pushing if rank is not None else ():
-        look.exchange(rank)
-    pulls: list[Tensor | None] = [None] * len(positives)
-    for look, share in zip(looks, shares, strict=True):
-        settle(look, functions, positives, pulls, share)
+    if rank is not None:
+        positives = rank.gathered(positives).sum(0)
+        for look in pushing:
+            if look.kind != "each":
+                look.exchange(rank)
+    positives = pairs.filled(positives, functions.middle)
+    pulls = [look.settle(positives, share) for look, share in zip(looks, shares, strict=True)]
+    pulls = [pull for pull in pulls if pull is not None]
     value = to_x.new_zeros(())
     by_scores = distances or (scores.single and not consumed and len(y) <= y.shape[1])
-    late = [look for look in looks if look.kind == "each" and look.term.positives is not None]
     passes = [(scores, True, rank is None)]
     if rank is not None:
         passes.append((_Scores(geometry, pairs, size, part=(rows, rank.columns)), False, True))
@@ -170,12 +151,8 @@ def _gradients(
                 look.second(tile, s, matrix, keep and makes_x, pulls=makes_x)
                 w = matrix if w is None else w.add_(matrix)
             w = part.room("weights 0", tile).zero_() if w is None else w
-            if scores.single:
-                for look in late:
-                    finish_each(look, functions, positives, pulls)
-                for (block, _), pull in zip(positives, pulls, strict=True):
-                    if pull is not None:
-                        block.subtract(w, pull)
+            for pull in (*pulls, *(look.lost_late(positives) for look in late if scores.single)):
+                tile.subtract(w, pull)
             if by_scores and makes_x:
                 value += torch.dot(w.view(-1), s.view(-1))
             if distances:
@@ -188,19 +165,16 @@ def _gradients(
                 of_y[tile.across] += w.sum(0) if distances else 0
     if rank is not None:
         value = rank.gathered(value).sum(0)
-        for axis in (axis for look in late for axis in look.axes if axis is not None):
-            axis.pulled = rank.gathered(axis.pulled).sum(0)
-    if not scores.single:
-        for look in late:
-            finish_each(look, functions, positives, pulls)
-        less = [(*pair, pull) for pair, pull in zip(positives, pulls, strict=True) if pull is not None]
-        for _, s, pull in less if distances else ():
-            value -= (pull * s).sum()
-            geometry.by_products(pull, s)
-        for axis, block, pull, other in _sides([(block, pull) for block, _, pull in less], geometry, rank):
-            block.subtract_product((to_x, to_y)[axis], pull, other)
-            if distances:
-                block.add_to_anchors((of_x, of_y)[axis], -pull)
+    for look in late if not scores.single else ():
+        look.pulled = look.pulled if rank is None else rank.gathered(look.pulled).sum(0)
+        pull = look.lost_late(positives)
+        if distances:
+            value -= (pull * positives).sum()
+            geometry.by_products(pull, positives)
+        made = _products(pairs.entries(pull), geometry, rank)
+        for (product_of, at, weight), to, of in zip(made, (to_x, to_y), (of_x, of_y), strict=True):
+            to.sub_(product_of)
+            of.index_add_(0, at, weight, alpha=-1)
     if distances:
         for to, of, e in ((to_x, of_x, x), (to_y, of_y, y)):
             to.addcmul_(of[:, None], e.to(to.dtype), value=-1)
@@ -265,82 +239,101 @@ class _Scores:
             yield tile, s
         self.made = True
 
-    def of_pairs(self) -> list[tuple[Block, Tensor]]:
-        """Blocks of the pairs that match, with their scores."""
-        if not self.single:
-            return [(block, self.geometry.of_pairs(block)) for block in self.pairs.blocks]
-        ((_, s),) = self
-        return [(block, block.read(s)) for block in self.pairs.blocks]
 
-
-def _look(functions: Functions, term: Term, pairs: Pairs, unit: bool, like: Tensor) -> Look:
-    kind, side = kind_of(term) or "none", term.negatives
-    shared = side is not None and kind == "exponential" and unit
-    shared = shared and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
-    ends = side is not None and side.pool == "both ends"
-    lowest = torch.finfo(like.dtype).min if kind == "exponential" and not shared else 0.0
-    axes: list[Axis | None] = []
-    for axis, n in enumerate(pairs.shape):
-        if axis not in anchors(functions) and not ends:
-            axes.append(None)
-            continue
-        counts, there = pairs.counts and pairs.counts[axis], present(term, pairs, axis)
-        total, shift, weight = like.new_zeros(n), like.new_full((n,), lowest), like.new_zeros(n)
-        axes.append(Axis(counts, there, pairs.shape[1 - axis], total, shift, weight))
-    return Look(term, kind, (axes[0], axes[1]), axes[1] is None, shared)
+def _bounded(term: Term, unit: bool) -> bool:
+    """Whether exponents are known to be small."""
+    side = term.negatives
+    bounded = side is not None and kind_of(term) == "exponential" and unit
+    return bounded and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
 
 
 def _hardest(
-    functions: Functions, geometry: Geometry, pairs: Pairs, size: tuple[int, int] | None, rank: Rank | None
-) -> tuple[tuple[Tensor, Tensor, Tensor], Pulls, Tensor]:
-    """The entries of W: row, column and weight; what it loses where pairs match; ⟨W, S⟩."""
+    functions: Functions,
+    geometry: Geometry,
+    pairs: Pairs,
+    shares: list[Tensor | float],
+    size: tuple[int, int] | None,
+    rank: Rank | None,
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """The entries of W: row, column and weight; and ⟨W, S⟩."""
     size = size or (tile_size(geometry.x, geometry.y) if geometry.x.is_cuda else TILE)
     scores = _Scores(geometry, pairs, size, rank and (rank.rows, slice(0, pairs.shape[1])), keep=False)
-    like = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x))
-    axes = anchors(functions)
-    positives = scores.of_pairs()
-    best: dict[int, tuple[Tensor, Tensor]] = {}
+    like, rows = geometry.x.new_zeros((), dtype=dtype_of_products(geometry.x)), pairs.shape[0]
+    positives, best = like.new_zeros(pairs.slots), like.new_full((pairs.anchors,), -torch.inf)
+    at = torch.zeros(pairs.anchors, dtype=torch.long, device=like.device)
     for tile, s in scores:
+        tile.read(s, positives)
         tile.mask(s, -torch.inf)
-        for axis in axes:
-            found, sides = largest(s, 1 - axis), (tile.down, tile.across)
-            start, offset = sides[axis].start, sides[1 - axis].start
-            best[axis] = found if scores.single else _larger(best.get(axis), found, start, offset, pairs.shape[axis])
-    for axis in axes if rank is not None else ():
-        n = pairs.shape[axis]
-        own = best.get(axis) or (like.new_full((n,), -torch.inf), torch.zeros(n, dtype=torch.long, device=like.device))
-        found = zip(*map(rank.gathered, own), strict=True)
-        best[axis] = functools.reduce(lambda best, new, n=n: _larger(best, new, 0, 0, n), found)
-    entries = [(torch.zeros(0, dtype=torch.long, device=like.device),) * 2 + (like.new_zeros(0),)]
-    pulls: list[Tensor | None] = [None] * len(positives)
-    value = like
-    for term in functions.terms:
-        look, n = _look(functions, term, pairs, False, like), term.negatives
-        for axis in axes:
-            look.axes[axis].total = best[axis][0]
-        settle(look, functions, positives, pulls, divisor(functions, term, pairs))
-        for axis in axes if n is not None else ():
-            own, at = look.axes[axis], best[axis][1]
-            hard, anchor = where(own.there, own.total), torch.arange(len(at), device=at.device)
-            push = where(own.there, own.weight * of_positives(n, hard))
-            entries.append((at, anchor, push) if axis else (anchor, at, push))
+        for axis, anchors in enumerate(tile.anchors):
+            _enlarge(best[anchors], at[anchors], *largest(s, 1 - axis), (tile.down if axis else tile.across).start)
+    if rank is not None:
+        positives = rank.gathered(positives).sum(0)
+        every = zip(rank.gathered(best), rank.gathered(at), strict=True)
+        best, at = next(every)
+        for found in every:
+            _enlarge(best, at, *found, 0)
+    positives = pairs.filled(positives, functions.middle)
+    i = torch.arange(pairs.anchors, device=like.device)
+    row, column = torch.cat((i[:rows], at[rows:])), torch.cat((at[:rows], i[rows:] - rows))
+    entries, value = [], like
+    for term, share in zip(functions.terms, shares, strict=True):
+        look = Look.of(term, pairs, like, False)
+        look.total = best
+        pull = look.settle(positives, share)
+        if pull is not None:
+            entries.append(pairs.entries(-pull))
+            value = value - (pull * positives).sum()
+        if look.kind == "max":
+            hard, push = look.of_largest()
+            entries.append((row, column, push))
             value = value + torch.dot(push, hard)
-    less = [(block, s, pull) for (block, s), pull in zip(positives, pulls, strict=True) if pull is not None]
-    for _, s, pull in less:
-        value = value - (pull * s).sum()
     row, column, weight = map(torch.cat, zip(*entries, strict=True))
-    return (row, column, weight), [(block, pull) for block, _, pull in less], value
+    return (row, column, weight), value
 
 
-def _larger(
-    best: tuple[Tensor, Tensor] | None, new: tuple[Tensor, Tensor], start: int, offset: int, anchors: int
-) -> tuple[Tensor, Tensor]:
-    """One axis's maxima and where they stand with those of a tile; an earlier tile's equal value stays."""
-    if best is None:
-        best = new[0].new_full((anchors,), -torch.inf), new[1].new_zeros(anchors)
-    part = slice(start, start + len(new[0]))
-    before = best[0][part]
-    larger = (new[0] > before) | new[0].isnan()
-    best[0][part] = torch.where(larger, new[0], before)
-    best[1][part] = torch.where(larger, new[1] + offset, best[1][part])
-    return best
+def _enlarge(best: Tensor, at: Tensor, value: Tensor, place: Tensor, offset: int) -> None:
+    """Put larger values, and where they stand, in the place of smaller ones; an earlier equal value stays."""
+    larger = (value > best) | value.isnan()
+    best.copy_(torch.where(larger, value, best))
+    at.copy_(torch.where(larger, place + offset, at))
+
+
+def sum_of_entries(row: Tensor, column: Tensor, weight: Tensor, e: Tensor, rows: int) -> Tensor:
+    """W·E of a W with these entries: every row a sum over its own, in their order, so that it is deterministic.
+
+    Args:
+        row: shape ``(entries,)``; entries of one pair add up.
+        column: shape ``(entries,)``.
+        weight: shape ``(entries,)``.
+        e: shape ``(columns, dim)``.
+        rows: of W.
+    """
+    order = torch.sort(row, stable=True)
+    starts = torch.searchsorted(order.values, torch.arange(rows, device=row.device))
+    weight = weight[order.indices].to(e.dtype)
+    return torch.nn.functional.embedding_bag(column[order.indices], e, starts, mode="sum", per_sample_weights=weight)
+
+
+def largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The largest of every row, or with ``dim`` 0 of every column, and the first place where it stands.
+
+    It is looked for in blocks, whose maxima are quick on a CPU, and then in the one block that holds it.
+    """
+    length = s.shape[dim]
+    if length <= 2 * BLOCK or (dim and s.is_cuda):
+        value, at = s.max(dim)
+        return value, at
+
+    def largest_there(candidates: Tensor) -> tuple[Tensor, Tensor]:
+        value, at = (candidates if dim else candidates.T.contiguous()).max(1)
+        return value, at.unsqueeze(dim)
+
+    whole, rest = s.split((length // BLOCK * BLOCK, length % BLOCK), dim)
+    maxima = [whole.unflatten(dim, (-1, BLOCK)).amax(dim + 1)]
+    if length % BLOCK:
+        maxima.append(rest.amax(dim, keepdim=True))
+    _, block = largest_there(torch.cat(maxima, dim))
+    places = torch.arange(BLOCK, device=s.device)
+    inside = (block * BLOCK + (places if dim else places[:, None])).clamp_max_(length - 1)
+    value, at = largest_there(s.gather(dim, inside))
+    return value, inside.gather(dim, at).squeeze(dim)

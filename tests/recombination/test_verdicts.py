@@ -99,11 +99,11 @@ def work(objective: Objective, of: Tensor) -> paths.Work:
 def check_work(objective: Objective) -> bool | None:
     found = verdict(replace(objective, anchors=Anchors.ROWS, reduction=Reduction.SUM))
     assert found.integrable is not None, (objective.name, found.reason)
-    done = work(objective, corners(16))
     if found.integrable:
+        done = work(objective, corners(16))
         assert not done.proves.any(), (objective.name, found.reason, done.done, done.error)
-    else:
-        assert done.proves.any(), (objective.name, found.reason, done.done, done.error)
+    else:  # few paths cross a jump that is small
+        assert any(work(objective, corners(16)).proves.any() for _ in range(20)), (objective.name, found.reason)
     return found.integrable
 
 
